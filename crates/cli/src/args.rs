@@ -1,0 +1,318 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Pretrain LLaMA-style language models, and follow what they can do while they train.
+#[derive(Debug, Parser)]
+#[command(name = "fineline", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Form of diagnostics on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people. The variable FINELINE_LOG selects what is shown (`debug`, `fineline_data=trace`).
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train to the end, or go on where an interrupted run stopped.
+    Train(TrainArgs),
+    /// Look at configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// What a run would take: parameters, memory, tokens, disk.
+    Plan(PlanArgs),
+    /// Look at training data, or turn text into token shards.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Make a tokenizer, or see what one does.
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+    /// Look at model weights.
+    #[command(subcommand)]
+    Weights(WeightsCommand),
+    /// Score a checkpoint with the probes of a run.
+    Probe(ProbeArgs),
+    /// Continue a text.
+    Generate(GenerateArgs),
+    /// Prove properties of this build on this machine.
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+    /// Time training steps and probes.
+    Bench(BenchArgs),
+    /// What works on this machine.
+    Doctor(DoctorArgs),
+    /// Follow a run in the terminal.
+    Watch(WatchArgs),
+}
+
+/// A configuration and changes to it.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file.
+    pub(crate) config: PathBuf,
+    /// Override a value, as `section.key=value`; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's path.
+    #[arg(long, value_name = "auto|never|PATH", default_value = "auto")]
+    pub(crate) resume: String,
+    /// Let this key differ from what the run was started with; may be given more than once.
+    #[arg(long = "allow-change", value_name = "KEY")]
+    pub(crate) allow_changes: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the resolved configuration, with where each value came from.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration and what it points at, without a run.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Print the values in which two configurations differ.
+    Diff {
+        /// One configuration file.
+        left: PathBuf,
+        /// The other.
+        right: PathBuf,
+    },
+    /// Print the reference page of all keys, or their JSON schema.
+    Reference {
+        /// Print the JSON schema instead of the page.
+        #[arg(long)]
+        schema: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Devices that share the work by data parallelism.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) devices: u64,
+    /// Memory of one device, in GiB: says whether the run fits.
+    #[arg(long)]
+    pub(crate) memory: Option<f64>,
+    /// What one device sustains, in TFLOP/s: says how long the run takes.
+    #[arg(long)]
+    pub(crate) tflops: Option<f64>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Turn text into token shards (`PREFIX.bin`, `PREFIX.idx`).
+    Prepare(PrepareArgs),
+    /// Print the rows that a step trains on: source, document, ids and text.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The step, counted from 1.
+        #[arg(long)]
+        step: u64,
+        /// Print only this row (counted from 0).
+        #[arg(long)]
+        row: Option<u64>,
+    },
+    /// Count documents, tokens and rows per source.
+    Stats {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenizerCommand {
+    /// Train a byte-level BPE tokenizer on text.
+    Train(TokenizerTrainArgs),
+    /// Print what a tokenizer makes of a text.
+    Inspect {
+        /// The tokenizer file.
+        tokenizer: PathBuf,
+        /// The text.
+        #[arg(long)]
+        text: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// List the tensors of a checkpoint.
+    Inspect {
+        /// A model folder.
+        checkpoint: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA.
+    pub(crate) checkpoint: PathBuf,
+    /// The suite: `tinyworld`, or a suite file.
+    #[arg(long)]
+    pub(crate) suite: String,
+    /// Only these tasks, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) tasks: Vec<String>,
+    /// At most this many items per task.
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Where to compute: `cpu`, `cuda:N`, `wgpu`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Write results.json, probes.jsonl and items.parquet into this folder.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// A model folder.
+    pub(crate) checkpoint: PathBuf,
+    /// The text to continue.
+    #[arg(long)]
+    pub(crate) prompt: String,
+    /// Tokens to add at most.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) max_new_tokens: usize,
+    /// Always take the likeliest token.
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
+    pub(crate) greedy: bool,
+    /// Flattens (above 1) or sharpens (below 1) the distribution drawn from.
+    #[arg(long, default_value_t = 0.8)]
+    pub(crate) temperature: f64,
+    /// Draw from this many likeliest tokens only.
+    #[arg(long)]
+    pub(crate) top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have this probability.
+    #[arg(long)]
+    pub(crate) top_p: Option<f64>,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerifyCommand {
+    /// Run a configuration unbroken and with a stop in the middle, and compare all that the two leave, byte for byte.
+    Resume {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Steps of both runs.
+        #[arg(long, default_value_t = 20)]
+        steps: u64,
+        /// The step after which the second run stops and is started again.
+        #[arg(long)]
+        stop_at: Option<u64>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Steps to time, after two that are not counted.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) steps: u64,
+    /// Also time one round of the configured probes.
+    #[arg(long)]
+    pub(crate) probes: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The run's folder.
+    pub(crate) run: PathBuf,
+    /// Print the state once and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two looks.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) interval: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrepareArgs {
+    /// Text: a file, a folder or a glob of .txt, .jsonl, .gz, .zst.
+    pub(crate) input: String,
+    /// Where the shards go, without ending.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+    /// The tokenizer file.
+    #[arg(long)]
+    pub(crate) tokenizer: PathBuf,
+    /// The field of a JSON line that holds the text.
+    #[arg(long, default_value = "text")]
+    pub(crate) field: String,
+    /// Leave out the token that begins a document.
+    #[arg(long)]
+    pub(crate) no_bos: bool,
+    /// Leave out the token that ends a document.
+    #[arg(long)]
+    pub(crate) no_eos: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenizerTrainArgs {
+    /// Text: a file, a folder or a glob.
+    pub(crate) input: String,
+    /// Tokens in the vocabulary, special tokens included.
+    #[arg(long)]
+    pub(crate) vocab_size: usize,
+    /// Where the tokenizer goes (`tokenizer.json`).
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+    /// The field of a JSON line that holds the text.
+    #[arg(long, default_value = "text")]
+    pub(crate) field: String,
+}

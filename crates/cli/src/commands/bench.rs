@@ -1,0 +1,37 @@
+use std::fmt::Write;
+
+use anyhow::Result;
+use fineline_run::bench::{Scope, bench as run_bench};
+
+use super::{grouped, load, print, print_json};
+use crate::args::BenchArgs;
+use crate::console::Console;
+
+/// `fineline bench`
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let resolved = load(&args.config)?;
+    let scope = if args.probes { Scope::StepsAndProbes } else { Scope::Steps };
+    let mut console = Console::new();
+    let measured = run_bench(&resolved, args.steps, scope, &mut |progress| console.show(progress));
+    console.finish();
+    let measured = measured?;
+    if args.json {
+        return print_json(&measured);
+    }
+    let mut text = String::new();
+    let unknown = || "unknown".to_owned();
+    writeln!(text, "parameters   {}", grouped(measured.parameters))?;
+    writeln!(text, "device       {}, {} threads", measured.device, measured.threads)?;
+    writeln!(text, "tokens/s     {:.0}", measured.tokens_per_s)?;
+    writeln!(
+        text,
+        "step         {:.4} s (median of {}; {:.4} to {:.4})",
+        measured.step_s, measured.steps, measured.min_step_s, measured.max_step_s
+    )?;
+    writeln!(text, "peak memory  {}", measured.peak_rss_mib.map_or_else(unknown, |mib| format!("{mib:.0} MiB")))?;
+    writeln!(text, "mfu          {}", measured.mfu.map_or_else(|| "unknown (log.peak_tflops isn't set)".to_owned(), |mfu| format!("{:.1} %", 100.0 * mfu)))?;
+    if let Some(probes) = measured.probes {
+        writeln!(text, "probes       {:.1} s, {:.0} choices/s", probes.seconds, probes.requests_per_s)?;
+    }
+    print(&text)
+}

@@ -1,0 +1,47 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use fineline_run::config::{Resolved, json_schema, reference_markdown};
+use fineline_run::prepare;
+use serde_json::json;
+
+use super::{load, print, print_json};
+use crate::args::ConfigArgs;
+
+/// `fineline config show`
+pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {
+    let resolved = load(args)?;
+    if !as_json {
+        return print(&resolved.to_annotated_toml());
+    }
+    let origins: BTreeMap<String, String> =
+        resolved.origins().into_iter().map(|(key, (_, origin))| (key, origin.to_string())).collect();
+    print_json(&json!({ "hash": resolved.config.hash(), "config": resolved.config.to_values(), "origins": origins }))
+}
+
+/// `fineline config check`
+pub(crate) fn check(args: &ConfigArgs) -> Result<()> {
+    let resolved = load(args)?;
+    prepare::check(&resolved)?;
+    print(&format!("{}: good; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))
+}
+
+/// `fineline config diff`
+pub(crate) fn diff(left: &Path, right: &Path) -> Result<()> {
+    let differences = Resolved::load(left, &[])?.config.differences(&Resolved::load(right, &[])?.config);
+    let mut text = String::new();
+    for difference in &differences {
+        for (sign, value) in [('-', &difference.left), ('+', &difference.right)] {
+            if let Some(value) = value {
+                text.push_str(&format!("{sign} {} = {value}\n", difference.key));
+            }
+        }
+    }
+    print(&text)
+}
+
+/// `fineline config reference`
+pub(crate) fn reference(schema: bool) -> Result<()> {
+    if schema { print_json(&json_schema()) } else { print(&reference_markdown()) }
+}

@@ -1,0 +1,75 @@
+use std::fmt::Write;
+
+use anyhow::{Result, ensure};
+use fineline_data::{SourceConfig, Tokenizer, TokenizerConfig, prepare as prepare_shards};
+use fineline_run::prepare::open_dataset;
+use serde_json::json;
+
+use super::{grouped, load, print, print_json};
+use crate::args::{ConfigArgs, PrepareArgs};
+
+/// `fineline data prepare`
+pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
+    let policy = TokenizerConfig { add_bos: !args.no_bos, add_eos: !args.no_eos, ..TokenizerConfig::default() };
+    let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy)?;
+    let source = SourceConfig { name: "input".into(), path: args.input.clone(), field: args.field.clone(), weight: 1.0 };
+    let info = prepare_shards(&source, &tokenizer, &args.output, &mut |_| {})?;
+    let prefix = args.output.display();
+    print(&format!(
+        "{prefix}.bin, {prefix}.idx: {} documents, {} tokens, {} bytes of text\n",
+        grouped(info.documents),
+        grouped(info.tokens),
+        grouped(info.text_bytes)
+    ))
+}
+
+/// `fineline data show`
+pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()> {
+    let resolved = load(args)?;
+    let global_batch = resolved.config.train.global_batch as u64;
+    ensure!(step > 0, "--step counts from 1");
+    ensure!(only.is_none_or(|row| row < global_batch), "--row must be below train.global_batch ({global_batch})");
+    let (tokenizer, dataset) = open_dataset(&resolved)?;
+    let mut page = String::new();
+    for number in only.map_or(0..global_batch, |row| row..row + 1) {
+        let index = (step - 1) * global_batch + number;
+        let (row, origin) = (dataset.row(index), dataset.origin(index));
+        writeln!(page, "step {step} row {number}: {} epoch {} row {}", origin.source, origin.epoch, origin.row)?;
+        for part in &origin.documents {
+            let ids = &row.tokens[part.at.clone()];
+            let (document, tokens) = (part.document, &part.tokens);
+            writeln!(page, "  document {document}, its tokens {} to {}", tokens.start, tokens.end)?;
+            writeln!(page, "    ids  {ids:?}")?;
+            writeln!(page, "    text {:?}", tokenizer.decode(ids)?)?;
+        }
+    }
+    print(&page)
+}
+
+/// `fineline data stats`
+pub(crate) fn stats(args: &ConfigArgs, as_json: bool) -> Result<()> {
+    let resolved = load(args)?;
+    let (_, dataset) = open_dataset(&resolved)?;
+    let config = &resolved.config;
+    let rows = config.train.total_steps(config.data.seq_len)? * config.train.global_batch as u64;
+    let (sources, epochs) = (dataset.sources(), dataset.epochs(rows));
+    if as_json {
+        return print_json(&json!({ "fingerprint": dataset.fingerprint(), "rows": rows, "sources": sources, "epochs": epochs }));
+    }
+    let mut page = String::new();
+    writeln!(page, "{:<16} {:>7} {:>12} {:>16} {:>14} {:>12} {:>8}", "source", "share", "documents", "tokens", "validation", "rows", "epochs")?;
+    for (source, epochs) in sources.iter().zip(epochs) {
+        writeln!(
+            page,
+            "{:<16} {:>7.4} {:>12} {:>16} {:>14} {:>12} {:>8.3}",
+            source.name,
+            source.share,
+            grouped(source.documents),
+            grouped(source.tokens),
+            grouped(source.validation_tokens),
+            grouped(source.rows),
+            epochs
+        )?;
+    }
+    print(&page)
+}

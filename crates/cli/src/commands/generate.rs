@@ -1,0 +1,69 @@
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use fineline_model::{Finish, GenerateConfig, Sampling, generate as generate_tokens, load};
+use fineline_run::device;
+use fineline_run::offline::open_checkpoint_tokenizer;
+use serde_json::json;
+
+use super::print_json;
+use crate::args::GenerateArgs;
+
+/// `fineline generate`
+pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
+    let tokenizer = open_checkpoint_tokenizer(&args.checkpoint)?;
+    let model = load(&args.checkpoint, &device::open("cpu")?)?;
+    let mut prompt: Vec<u32> = tokenizer.marks().bos.into_iter().collect();
+    prompt.extend(tokenizer.encode(&args.prompt)?);
+    let sampling = if args.greedy {
+        Sampling::Greedy
+    } else {
+        Sampling::Random { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed }
+    };
+    let config =
+        GenerateConfig { max_new_tokens: args.max_new_tokens, sampling, stop: tokenizer.eos_id().into_iter().collect() };
+    let mut out = std::io::stdout().lock();
+    let mut tokens = prompt.clone();
+    let mut shown = tokenizer.decode(&tokens)?.len();
+    if !args.json {
+        write!(out, "{}", args.prompt)?;
+    }
+    let mut failure = None;
+    // Text is shown as it comes; what ends within a character waits for the rest of it.
+    let mut show = |token: u32| -> Result<()> {
+        tokens.push(token);
+        let text = tokenizer.decode(&tokens)?;
+        if let Some(new) = text.get(shown..).filter(|new| !args.json && !new.ends_with('\u{fffd}')) {
+            write!(out, "{new}")?;
+            out.flush()?;
+            shown = text.len();
+        }
+        Ok(())
+    };
+    let generation = generate_tokens(&model, &prompt, &config, |token| match show(token) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if args.json {
+        drop(out);
+        let text = tokenizer.decode(&generation.tokens)?;
+        return print_json(&json!({ "prompt_ids": prompt, "ids": generation.tokens, "text": text, "finish": finish(generation.finish) }));
+    }
+    Ok(writeln!(out)?)
+}
+
+fn finish(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::ContextFull => "context_full",
+        Finish::Interrupted => "interrupted",
+    }
+}

@@ -1,0 +1,140 @@
+//! A run in the terminal: a progress bar on standard error, probe tables on standard output.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use fineline_run::Progress;
+use fineline_run::events::{Event, EventRecord};
+use fineline_run::metrics::MetricsRecord;
+use fineline_run::probe::ProbeRecord;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::commands::grouped;
+use crate::table::{above_chance, probe_table};
+
+/// Without a terminal, a line about progress comes this often.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Shows [`Progress`] as it comes.
+pub(crate) struct Console {
+    bar: ProgressBar,
+    is_terminal: bool,
+    last_line: Instant,
+    latest_probes: String,
+    tables: Tables,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    Shown,
+    Hidden,
+}
+
+impl Console {
+    /// Shows everything.
+    pub(crate) fn new() -> Self {
+        Self::with_tables(Tables::Shown)
+    }
+
+    /// Leaves standard output to the caller.
+    pub(crate) fn without_tables() -> Self {
+        Self::with_tables(Tables::Hidden)
+    }
+
+    fn with_tables(tables: Tables) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(spinner());
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { bar, is_terminal, last_line: Instant::now(), latest_probes: String::new(), tables }
+    }
+
+    /// Shows one piece of progress.
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Preparing(what) => self.announce(format!("preparing: {what}")),
+            Progress::Training { step, total_steps, parameters, directory } => {
+                self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
+                self.bar.reset();
+                self.bar.set_style(bar());
+                self.bar.set_length(total_steps);
+                self.bar.set_position(step);
+                self.bar.reset_eta();
+            }
+            Progress::Step(record) => self.step(record),
+            Progress::Probing { suite, step } => self.announce(format!("probing: {suite} at step {step}")),
+            Progress::Probed(records) => self.probed(records),
+            Progress::Event(record) => self.event(record),
+            _ => {}
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn announce(&mut self, message: String) {
+        self.bar.set_message(message);
+        self.bar.tick();
+    }
+
+    /// A line that stays.
+    fn note(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    fn step(&mut self, record: &MetricsRecord) {
+        self.bar.set_position(record.step);
+        let loss = record.loss.map_or_else(|| "not finite".to_owned(), |loss| format!("{loss:.3}"));
+        let speed = grouped(record.tokens_per_s as u64);
+        self.bar.set_message(format!("loss {loss}  {speed} tokens/s  {}", self.latest_probes));
+        if !self.is_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
+            self.last_line = Instant::now();
+            eprintln!("step {}  loss {loss}  {speed} tokens/s  {}", record.step, self.latest_probes);
+        }
+    }
+
+    fn probed(&mut self, records: &[ProbeRecord]) {
+        let Some(first) = records.first() else { return };
+        if let Some((above, tasks)) = above_chance(records) {
+            self.latest_probes = format!("above chance: {above} of {tasks} (step {})", first.step);
+        }
+        if self.tables == Tables::Hidden {
+            return;
+        }
+        let title = format!("\nstep {} · {} tokens", first.step, grouped(first.tokens));
+        let table = probe_table(records);
+        self.bar.suspend(|| {
+            // A reader that went away must not end the training.
+            let _ = writeln!(std::io::stdout(), "{title}\n{table}");
+        });
+    }
+
+    fn event(&self, record: &EventRecord) {
+        let step = record.step;
+        let line = match &record.event {
+            Event::Resumed { checkpoint } => format!("going on from {}", checkpoint.display()),
+            Event::ConfigChanged { key, before, after } => format!("changed: {key}: {before} -> {after}"),
+            Event::DamagedCheckpoint { path, reason } => format!("warning: passed over {}: {reason}", path.display()),
+            Event::Skipped { reason, in_a_row } => {
+                format!("warning: step {step} left out: {reason} ({in_a_row} in a row)")
+            }
+            Event::PhaseChanged { task, before, after } => format!("step {step}: {task}: {before} -> {after}"),
+            Event::ProbesFailed { suite, reason } => format!("warning: step {step}: probes of {suite} failed: {reason}"),
+            Event::ProbesSkipped { suite, spent_share } => {
+                format!("step {step}: probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
+            }
+            _ => return,
+        };
+        self.note(&line);
+    }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn bar() -> ProgressStyle {
+    ProgressStyle::with_template("{wide_bar} {pos}/{len}  {eta} left  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,109 @@
+//! The `fineline` binary: arguments in, words out.
+//!
+//! Each command is a module of [`commands`]; what they do is in `fineline-run` and below. Only this crate knows clap, standard
+//! output and exit codes:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | bad usage or bad configuration |
+//! | 128 + signal | stopped by a signal after a good checkpoint |
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is where words go out")]
+
+mod args;
+mod commands;
+mod console;
+mod table;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use fineline_run::RunError;
+use fineline_run::config::ConfigError;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand};
+
+/// How a command ended, where it didn't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It did what it was asked for.
+    Done,
+    /// A signal stopped it, after it had saved everything.
+    Stopped { signal: u8 },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_diagnostics(cli.log_format);
+    match dispatch(cli.command) {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Ended> {
+    match command {
+        Command::Train(args) => return commands::train::train(&args),
+        Command::Config(ConfigCommand::Show { config, json }) => commands::config::show(&config, json),
+        Command::Config(ConfigCommand::Check { config }) => commands::config::check(&config),
+        Command::Config(ConfigCommand::Diff { left, right }) => commands::config::diff(&left, &right),
+        Command::Config(ConfigCommand::Reference { schema }) => commands::config::reference(schema),
+        Command::Plan(args) => commands::plan::plan(&args),
+        Command::Data(DataCommand::Prepare(args)) => commands::data::prepare(&args),
+        Command::Data(DataCommand::Show { config, step, row }) => commands::data::show(&config, step, row),
+        Command::Data(DataCommand::Stats { config, json }) => commands::data::stats(&config, json),
+        Command::Tokenizer(TokenizerCommand::Train(args)) => commands::tokenizer::train(&args),
+        Command::Tokenizer(TokenizerCommand::Inspect { tokenizer, text }) => {
+            commands::tokenizer::inspect(&tokenizer, text.as_deref())
+        }
+        Command::Weights(WeightsCommand::Inspect { checkpoint, json }) => commands::weights::inspect(&checkpoint, json),
+        Command::Probe(args) => commands::probe::probe(&args),
+        Command::Generate(args) => commands::generate::generate(&args),
+        Command::Verify(VerifyCommand::Resume { config, steps, stop_at }) => {
+            commands::verify::resume(&config, steps, stop_at)
+        }
+        Command::Bench(args) => commands::bench::bench(&args),
+        Command::Doctor(args) => commands::doctor::doctor(&args),
+        Command::Watch(args) => commands::watch::watch(&args),
+    }
+    .map(|()| Ended::Done)
+}
+
+/// Whether it was the arguments or the configuration that were wrong, rather than the world.
+fn is_usage_error(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || matches!(
+                cause.downcast_ref::<RunError>(),
+                Some(RunError::Config(_) | RunError::ConfigChanged { .. } | RunError::Exists { .. } | RunError::UnknownDevice { .. })
+            )
+    })
+}
+
+/// Whether the reader of standard output went away, as `head` does: no failure of ours.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn start_diagnostics(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("FINELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.without_time().with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,242 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{material, source, tiny_tokenizer};
+use crate::{Packing, TokenizerConfig};
+
+/// A mixture of two texts, `many` short documents with `weights[0]` and one long document with `weights[1]`.
+fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: f64) -> DataConfig {
+    let (many, one) = (folder.join("many.jsonl"), folder.join("one.txt"));
+    let lines: Vec<String> = (0..300).map(|i| format!("{{\"text\": \"short document {i}\"}}\n")).collect();
+    fs_err::write(&many, lines.concat()).unwrap();
+    let lines: Vec<String> = (0..400).map(|i| format!("line {i} of a long text\n")).collect();
+    fs_err::write(&one, lines.concat()).unwrap();
+    let mut mix = vec![source("many", &many), source("one", &one)];
+    mix.iter_mut().zip(weights).for_each(|(source, weight)| source.weight = weight);
+    DataConfig {
+        seq_len: 32,
+        packing,
+        validation_share,
+        mix,
+        cache: folder.join("cache"),
+        ..Default::default()
+    }
+}
+
+fn open(config: &DataConfig, seed: u64, folder: &Path) -> Dataset {
+    Dataset::open(config, &tiny_tokenizer(folder), seed, &mut |_| ()).unwrap()
+}
+
+fn dataset(packing: Packing, validation_share: f64) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), [0.7, 0.3], packing, validation_share);
+    let dataset = open(&config, 5, folder.path());
+    (folder, dataset)
+}
+
+#[test]
+fn an_epoch_has_every_row_once_and_the_next_another_order() {
+    for packing in [Packing::Stream, Packing::Rows] {
+        let (_folder, dataset) = dataset(packing, 0.1);
+        for stats in dataset.sources() {
+            let mut epochs = vec![Vec::new(); 3];
+            for index in 0.. {
+                let origin = dataset.origin(index);
+                if origin.epoch == 3 && origin.source == stats.name {
+                    break;
+                }
+                if origin.source == stats.name {
+                    epochs[origin.epoch as usize].push(origin.row);
+                }
+            }
+            for rows in &epochs {
+                let distinct: BTreeSet<u64> = rows.iter().copied().collect();
+                assert!(distinct.into_iter().eq(0..stats.rows), "{} in {packing:?}", stats.name);
+                assert_eq!(rows.len() as u64, stats.rows);
+            }
+            assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
+        }
+    }
+}
+
+#[test]
+fn ranks_together_see_the_rows_of_one_in_any_order_of_access() {
+    let (_folder, dataset) = dataset(Packing::Stream, 0.1);
+    let (batch, steps) = (16_u64, 6_u64);
+    let alone: Vec<Row> = (0..batch * steps).map(|index| dataset.row(index)).collect();
+    for ranks in [1, 2, 8] {
+        let mut together = vec![Row::default(); alone.len()];
+        // Ranks run apart, and later steps may be asked for first.
+        for rank in (0..ranks).rev() {
+            for step in (0..steps).rev() {
+                for i in rank * batch / ranks..(rank + 1) * batch / ranks {
+                    let index = step * batch + i;
+                    together[index as usize] = dataset.row(index);
+                }
+            }
+        }
+        assert!(together == alone, "{ranks} ranks");
+    }
+}
+
+#[test]
+fn origins_say_what_the_row_holds() {
+    for packing in [Packing::Stream, Packing::Rows] {
+        let (_folder, dataset) = dataset(packing, 0.1);
+        for index in 0..200 {
+            let (row, origin) = (dataset.row(index), dataset.origin(index));
+            let source = dataset.sources.iter().find(|source| source.name == origin.source).unwrap();
+            for (number, part) in origin.documents.iter().enumerate() {
+                let first = source.tokens.document(part.document).tokens.start;
+                let mut tokens = Vec::new();
+                source.tokens.copy(first + part.tokens.start..first + part.tokens.end, &mut tokens);
+                assert_eq!(row.tokens[part.at.clone()], tokens);
+                let inputs = part.at.start..part.at.end.min(32);
+                assert!(row.documents[inputs].iter().all(|&document| document == number as u32));
+            }
+        }
+    }
+}
+
+#[test]
+fn seed_and_mixture_change_the_rows_but_not_the_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), [0.7, 0.3], Packing::Stream, 0.1);
+    let [a, same, other] = [1, 1, 2].map(|seed| open(&config, seed, folder.path()));
+    let rows = |dataset: &Dataset| (0..40).map(|index| dataset.row(index)).collect::<Vec<_>>();
+    assert_eq!((a.fingerprint(), rows(&a)), (same.fingerprint(), rows(&same)));
+    assert!(a.fingerprint() != other.fingerprint() && rows(&a) != rows(&other));
+    let held_out = |dataset: &Dataset| dataset.validation()[0].row(1);
+    assert_eq!(held_out(&a), held_out(&other));
+    let reweighted = DataConfig { mix: config.mix.iter().rev().cloned().collect(), ..config.clone() };
+    assert_ne!(open(&reweighted, 1, folder.path()).fingerprint(), a.fingerprint());
+}
+
+#[test]
+fn validation_covers_its_bytes_and_training_never_meets_it() {
+    for (packing, share) in [(Packing::Stream, 0.1), (Packing::Rows, 0.1), (Packing::Stream, 0.0)] {
+        let (folder, dataset) = dataset(packing, share);
+        assert_eq!(dataset.validation().len(), if share > 0.0 { 2 } else { 0 });
+        let tokenizer = tiny_tokenizer(folder.path());
+        for held_out in dataset.validation() {
+            let rows: Vec<_> = (0..held_out.rows()).map(|number| held_out.row(number)).collect();
+            let counted = |row: &Row| {
+                let targets = row.tokens[1..].iter().zip(&row.target_mask).filter(|(_, counts)| **counts);
+                targets.map(|(&id, _)| id).filter(|&id| id > 2).collect::<Vec<u32>>()
+            };
+            // The tokenizer has one token a byte.
+            let bytes: usize = rows.iter().map(|row| counted(&row.row).len()).sum();
+            assert_eq!(rows.iter().map(|row| row.target_bytes).sum::<u64>(), bytes as u64);
+            let stats = dataset.sources().into_iter().find(|stats| stats.name == held_out.name()).unwrap();
+            let share = stats.validation_tokens as f64 / stats.tokens as f64;
+            assert!((share - 0.1).abs() < 0.01, "{share}");
+            if held_out.name() == "many" {
+                let text: String =
+                    rows.iter().map(|row| tokenizer.decode(&counted(&row.row)).unwrap()).collect();
+                let seen: Vec<&str> = text.split("short document ").skip(1).collect();
+                assert_eq!(seen.len(), 30, "whole documents");
+                let trained: String =
+                    (0..600).map(|index| tokenizer.decode(&dataset.row(index).tokens).unwrap()).collect();
+                let whole = seen.iter().filter(|number| trained.contains(&format!("document {number}short")));
+                assert_eq!(whole.count(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn too_little_text_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("a.txt"), "short").unwrap();
+    let mix = vec![source("notes", &folder.path().join("a.txt"))];
+    let config = DataConfig { mix, cache: folder.path().join("cache"), ..Default::default() };
+    let error = Dataset::open(&config, &tiny_tokenizer(folder.path()), 0, &mut |_| ()).unwrap_err();
+    insta::assert_snapshot!(error, @r"
+    data source `notes`: 5 tokens of training text are less than one row of 1025: add text, or lower `data.seq_len`
+    ");
+}
+
+#[test]
+fn shards_of_another_tokenizer_are_refused_and_foreign_ones_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(folder.path());
+    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = folder.path().join("shard");
+    crate::prepare(&source("a", &folder.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ()).unwrap();
+    let config = DataConfig {
+        seq_len: 8,
+        validation_share: 0.0,
+        mix: vec![source("a", &prefix)],
+        ..Default::default()
+    };
+    let dataset = Dataset::open(&config, &tokenizer, 0, &mut |_| ()).unwrap();
+    assert_eq!(dataset.sources()[0].text_bytes, Some(26));
+    let documents = [Ok("ab ab ab".to_owned())].into_iter();
+    let other = crate::train_bpe(documents, 260, &folder.path().join("other.json")).unwrap();
+    let error = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("made with another tokenizer"), "{error}");
+    fs_err::remove_file(crate::text::with_suffix(&prefix, ".json")).unwrap();
+    let foreign = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap();
+    assert_eq!((foreign.max_token_id(), foreign.sources()[0].text_bytes), (dataset.max_token_id(), None));
+    assert_eq!(foreign.row(3), dataset.row(3));
+}
+
+#[test]
+fn a_run_without_a_tokenizer_trains_one_and_finds_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let config = TokenizerConfig { train_vocab_size: 300, ..TokenizerConfig::default() };
+    let first = Tokenizer::open(&config, &data).unwrap();
+    let stamp = fs_err::metadata(first.path()).unwrap().modified().unwrap();
+    let again = Tokenizer::open(&config, &data).unwrap();
+    assert_eq!((first.path(), first.fingerprint()), (again.path(), again.fingerprint()));
+    assert_eq!(fs_err::metadata(again.path()).unwrap().modified().unwrap(), stamp);
+    let larger = TokenizerConfig { train_vocab_size: 310, ..config };
+    assert_ne!(Tokenizer::open(&larger, &data).unwrap().path(), first.path());
+}
+
+#[test]
+fn real_corpora_make_a_mixture() {
+    let Some(tokenizer) = material("tokenizers/llama2-spm/tokenizer.json") else { return };
+    let names = ["arxiv_sample.jsonl", "wikitext-2/valid.txt"];
+    let folder = tempfile::tempdir().unwrap();
+    let mut mix = Vec::new();
+    for name in names {
+        let Some(path) = material(&format!("corpora/{name}")) else { return };
+        mix.push(source(name, &path));
+    }
+    let config = DataConfig { seq_len: 256, cache: folder.path().join("cache"), mix, ..Default::default() };
+    let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
+    let dataset = Dataset::open(&config, &tokenizer, 1, &mut |_| ()).unwrap();
+    let text = tokenizer.decode(&dataset.row(0).tokens).unwrap();
+    assert!(!text.is_empty());
+    for (stats, held_out) in dataset.sources().iter().zip(dataset.validation()) {
+        let bytes: u64 = (0..held_out.rows()).map(|number| held_out.row(number).target_bytes).sum();
+        let share = bytes as f64 / stats.text_bytes.unwrap() as f64;
+        assert!((0.005..0.02).contains(&share), "{}: {share}", stats.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Whatever the weights, the first rows hold each source's share, and every row has the right lengths.
+    #[test]
+    fn rows_are_well_formed(first in 0.01..10.0_f64, second in 0.01..10.0_f64, start in 0_u64..1 << 40) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), [first, second], Packing::Rows, 0.05);
+        let dataset = open(&config, 3, folder.path());
+        for index in start..start + 20 {
+            let row = dataset.row(index);
+            prop_assert_eq!(row.tokens.len(), 33);
+            prop_assert_eq!((row.target_mask.len(), row.documents.len()), (32, 32));
+            prop_assert!(row.target_mask.iter().any(|&counts| counts));
+        }
+        let share = first / (first + second);
+        let epochs = dataset.epochs(1 << 20);
+        let rows = epochs[0] * dataset.sources()[0].rows as f64;
+        prop_assert!((rows - share * f64::from(1 << 20)).abs() <= 1.5);
+    }
+}

@@ -1,0 +1,233 @@
+use std::path::PathBuf;
+
+/// What can be wrong with text, tokenizers, shards or their configuration. Each message says where, what was expected, and
+/// what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file could not be read or written; the message names it.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// An error in one source of the mixture.
+    #[error("data source `{name}`: {error}")]
+    Source {
+        /// `name` of the source in `[[data.mix]]`.
+        name: String,
+        /// What is wrong with it.
+        error: Box<DataError>,
+    },
+    /// A value of the configuration is out of its range.
+    #[error("`{key}` is {value}: {expected}")]
+    Config {
+        /// The key in TOML notation.
+        key: String,
+        /// The value found.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A source's path leads nowhere.
+    #[error(
+        "nothing at `{path}`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)"
+    )]
+    Missing {
+        /// The path as configured.
+        path: String,
+    },
+    /// A folder or glob has no file that can be read.
+    #[error(
+        "no text in `{path}`: none of its files ends in .txt, .jsonl or .json (also with .gz or .zst), or in .idx"
+    )]
+    NoFiles {
+        /// The path as configured.
+        path: String,
+    },
+    /// A file named on its own is of no known kind.
+    #[error(
+        "`{path}` is of no known kind: expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and .idx)"
+    )]
+    UnknownKind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder or glob has both text and token shards.
+    #[error("`{path}` holds both text and token shards: make two sources of them")]
+    MixedKinds {
+        /// The path as configured.
+        path: String,
+    },
+    /// Text is needed where the path leads to token shards.
+    #[error("`{path}` is token shards already: there is no text to prepare")]
+    AlreadyShards {
+        /// The path as configured.
+        path: String,
+    },
+    /// There are files, but no text in them.
+    #[error("`{path}` is empty: there is no text in its {files} file(s)")]
+    Empty {
+        /// The path as configured.
+        path: String,
+        /// How many files there are.
+        files: usize,
+    },
+    /// Text that is not UTF-8.
+    #[error("`{path}`: invalid UTF-8 at byte {offset}{}: convert the file to UTF-8", at_line(*line))]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// 0-based offset of the first bad byte, in the decompressed text.
+        offset: u64,
+        /// 1-based line, where the file is read by lines.
+        line: Option<u64>,
+    },
+    /// A line of a JSONL file that is not a JSON object.
+    #[error("`{path}` line {line}: not a JSON object: {message}")]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// What the parser says.
+        message: String,
+    },
+    /// A JSONL record without the configured field.
+    #[error("`{path}` line {line}: no field `{field}`; the record has {found}{hint}")]
+    MissingField {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// The field that was looked for.
+        field: String,
+        /// The fields that exist.
+        found: String,
+        /// The nearest of them.
+        hint: String,
+    },
+    /// A JSONL record whose field is not a string.
+    #[error("`{path}` line {line}: field `{field}` is {found}, not a string")]
+    FieldNotText {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// The field.
+        field: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A compressed file that ends early or is corrupt.
+    #[error("`{path}` is damaged or cut off: {message} (after {offset} bytes of text)")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Bytes decompressed before the damage.
+        offset: u64,
+        /// What the decompressor says.
+        message: String,
+    },
+    /// A SentencePiece model where a `tokenizer.json` is needed.
+    #[error(
+        "`{path}` is a SentencePiece model, which is not supported yet: convert it to tokenizer.json (with transformers: \
+         `AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(OUT)`)"
+    )]
+    SentencePiece {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tokenizer file that cannot be used.
+    #[error("`{path}` is not a tokenizer.json that can be used: {message}")]
+    BadTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// BOS or EOS is asked for, but the tokenizer has none.
+    #[error(
+        "`tokenizer.{key}` is true, but `{path}` has no {token} token: set it to false, or name one in tokenizer_config.json"
+    )]
+    NoMark {
+        /// `add_bos` or `add_eos`.
+        key: &'static str,
+        /// `BOS` or `EOS`.
+        token: &'static str,
+        /// The tokenizer.
+        path: PathBuf,
+    },
+    /// No tokenizer is given and none can be trained.
+    #[error(
+        "`tokenizer.path` is needed: source `{name}` is token shards, from which no tokenizer can be trained"
+    )]
+    NoTokenizer {
+        /// The source.
+        name: String,
+    },
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer failed: {message}")]
+    Tokenize {
+        /// Why.
+        message: String,
+    },
+    /// A shard whose index is not Megatron's.
+    #[error("`{path}` is not a Megatron index: {message}")]
+    NotShard {
+        /// The `.idx` file.
+        path: PathBuf,
+        /// What was found.
+        message: String,
+    },
+    /// A shard whose file is shorter or longer than its index says.
+    #[error("`{path}` is cut off or foreign: {found} bytes, but its index describes {expected}")]
+    TornShard {
+        /// The `.bin` or `.idx` file.
+        path: PathBuf,
+        /// Bytes that the index describes.
+        expected: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// A document too long for the shard format.
+    #[error("a document of {tokens} tokens does not fit the shard format, whose limit is 2^31 - 1")]
+    LongDocument {
+        /// Its length.
+        tokens: usize,
+    },
+    /// Shards made with another tokenizer than the one in use.
+    #[error(
+        "`{path}` was made with another tokenizer ({made_with}) than the one in use ({in_use}): prepare the text again, or \
+         delete the file if both give the same ids"
+    )]
+    OtherTokenizer {
+        /// The shard's `.json`.
+        path: PathBuf,
+        /// Fingerprint of the tokenizer of the shard.
+        made_with: String,
+        /// Fingerprint of the tokenizer in use.
+        in_use: String,
+    },
+    /// Too little text for a single row.
+    #[error(
+        "{tokens} tokens of training text are less than one row of {needed}: add text, or lower `data.seq_len`"
+    )]
+    TooSmall {
+        /// Tokens that there are.
+        tokens: u64,
+        /// Tokens of a row: `seq_len` + 1.
+        needed: u64,
+    },
+}
+
+impl DataError {
+    /// The same error, said of one source of the mixture.
+    pub(crate) fn in_source(self, name: &str) -> Self {
+        Self::Source { name: name.to_owned(), error: Box::new(self) }
+    }
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = DataError> = std::result::Result<T, E>;
+
+fn at_line(line: Option<u64>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}

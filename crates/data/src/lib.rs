@@ -1,0 +1,39 @@
+//! Text to rows of token ids, as a function.
+//!
+//! [`Dataset`] is the training mixture: row `i` of a run is computed from the configuration and a seed, not stored, not shuffled, and
+//! depends on nothing else. So a run resumes at any step, on any number of ranks, and the rows of step `k` can be shown long
+//! after.
+//!
+//! The way there: a [`TextSource`] reads documents out of files; a [`Tokenizer`] makes ids of them; [`prepare`] writes those as
+//! token shards in Megatron's format, which are memory-mapped; a mixture says which source a row comes from; packing says
+//! which tokens stand in it; and a share of each source is kept out of training as [`ValidationSource`].
+//!
+//! This crate knows nothing of tensors, models, steps, ranks or devices, and draws no random number that is not addressed by
+//! `(seed, purpose, index)`.
+
+mod atomic_file;
+mod config;
+mod dataset;
+mod error;
+mod mixture;
+mod packing;
+mod prepare;
+mod row;
+mod shards;
+mod split;
+#[cfg(test)]
+mod testing;
+mod text;
+mod tokenizer;
+mod tokens;
+mod validation;
+
+pub use config::{DataConfig, Packing, SourceConfig, TokenizerConfig};
+pub use dataset::{Dataset, SourceStats};
+pub use error::{DataError, Result};
+pub use prepare::{Progress, prepare};
+pub use row::{DocumentPart, Row, RowOrigin};
+pub use shards::ShardInfo;
+pub use text::{TextDocuments, TextSource};
+pub use tokenizer::{Marks, Tokenizer, train_bpe};
+pub use validation::{ValidationRow, ValidationSource};

@@ -1,0 +1,125 @@
+/// Which source each row comes from, and which of that source's rows it is, by weight.
+///
+/// Row `i` stands at the van der Corput point of `i`: its 64 bits reversed, read as a fraction. The sources divide `[0, 1)` by
+/// weight, and the row belongs to the one that its point falls into. Every aligned block of `2^m` rows has one point in each of
+/// `2^m` equal cells, hence:
+/// - in every such block (a global batch of `2^m` rows, say) each source has its share of rows to within one row;
+/// - over the first `n` rows it has its share to within the number of ones in the binary form of `n`;
+/// - how many of the first `n` rows a source has is computed in O(log n), without a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Mixture {
+    /// Ends of the sources' intervals in units of 2^-64, after a leading 0; the last is 2^64.
+    bounds: Vec<u128>,
+}
+
+const ONE: u128 = 1 << 64;
+
+impl Mixture {
+    /// Sources with the given weights: finite, positive, at least one.
+    pub(crate) fn new(weights: &[f64]) -> Self {
+        let total: f64 = weights.iter().sum();
+        let mut sum = 0.0;
+        let mut bounds = vec![0];
+        for weight in weights {
+            sum += weight;
+            bounds.push((sum / total * ONE as f64) as u128);
+        }
+        // The sum of shares can miss 1 by rounding.
+        *bounds.last_mut().expect("it begins with 0") = ONE;
+        Self { bounds }
+    }
+
+    /// The source of a row, and how many of the rows before it are that source's.
+    pub(crate) fn place(&self, row: u64) -> (usize, u64) {
+        let point = u128::from(row.reverse_bits());
+        let source = self.bounds.partition_point(|&bound| bound <= point) - 1;
+        (source, self.taken(source, row))
+    }
+
+    /// How many of the first `rows` rows are the source's.
+    pub(crate) fn taken(&self, source: usize, rows: u64) -> u64 {
+        points_below(rows, self.bounds[source + 1]) - points_below(rows, self.bounds[source])
+    }
+
+    /// The share of rows that come from a source.
+    pub(crate) fn share(&self, source: usize) -> f64 {
+        (self.bounds[source + 1] - self.bounds[source]) as f64 / ONE as f64
+    }
+}
+
+/// How many of the first `n` points lie below `bound`: for each one in `n`'s binary form, a block of `2^bit` rows whose points
+/// are evenly spaced from the reversed bits above it.
+fn points_below(n: u64, bound: u128) -> u64 {
+    let ones = (0..u64::BITS).filter(|bit| n >> bit & 1 == 1);
+    let count = ones.map(|bit| {
+        let first_row = (n >> bit ^ 1) << bit;
+        let first_point = u128::from(first_row.reverse_bits());
+        let spacing = ONE >> bit;
+        bound.saturating_sub(first_point).div_ceil(spacing) as u64
+    });
+    count.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn weights() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(prop_oneof![1e-6..1e-3_f64, 0.01..1.0_f64, Just(1.0)], 1..7)
+    }
+
+    proptest! {
+        /// A source's rows are counted 0, 1, 2, ... without a gap, whatever the order in which they are asked for.
+        #[test]
+        fn places_count_up(weights in weights(), rows in 1_u64..600) {
+            let mixture = Mixture::new(&weights);
+            let mut taken = vec![0; weights.len()];
+            for row in 0..rows {
+                let (source, place) = mixture.place(row);
+                prop_assert_eq!(place, taken[source]);
+                taken[source] += 1;
+            }
+            for (source, &count) in taken.iter().enumerate() {
+                prop_assert_eq!(mixture.taken(source, rows), count);
+            }
+        }
+
+        #[test]
+        fn every_aligned_block_has_the_shares_to_within_one_row(weights in weights(), bits in 0_u32..40, block: u16) {
+            let mixture = Mixture::new(&weights);
+            let (start, len) = (u64::from(block) << bits, 1_u64 << bits);
+            let total: f64 = weights.iter().sum();
+            for (source, weight) in weights.iter().enumerate() {
+                let rows = mixture.taken(source, start + len) - mixture.taken(source, start);
+                let exact = weight / total * len as f64;
+                prop_assert!((rows as f64 - exact).abs() <= 1.0 + 1e-3, "{rows} rows, {exact} expected");
+            }
+        }
+
+        #[test]
+        fn shares_hold_anywhere(weights in weights(), rows in 0_u64..1 << 40) {
+            let mixture = Mixture::new(&weights);
+            let counts: Vec<u64> = (0..weights.len()).map(|source| mixture.taken(source, rows)).collect();
+            prop_assert_eq!(counts.iter().sum::<u64>(), rows);
+            for (source, &count) in counts.iter().enumerate() {
+                let miss = (count as f64 - mixture.share(source) * rows as f64).abs();
+                prop_assert!(miss <= f64::from(rows.count_ones()) + 1e-3, "off by {miss}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_exact() {
+        let mixture = Mixture::new(&[0.1, 0.2, 0.7]);
+        assert_eq!((0..3).map(|source| mixture.taken(source, u64::MAX)).sum::<u64>(), u64::MAX);
+        assert_eq!(Mixture::new(&[3.0]).place(u64::MAX - 1), (0, u64::MAX - 1));
+    }
+
+    #[test]
+    fn halves_alternate() {
+        let mixture = Mixture::new(&[0.5, 0.25, 0.25]);
+        let sources: Vec<usize> = (0..8).map(|row| mixture.place(row).0).collect();
+        assert_eq!(sources, [0, 1, 0, 2, 0, 1, 0, 2]);
+    }
+}

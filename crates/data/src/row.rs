@@ -1,0 +1,81 @@
+use std::ops::Range;
+
+use crate::packing::Piece;
+use crate::tokens::Tokens;
+
+/// One row of training or validation text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// `seq_len + 1` ids: the inputs are all but the last, their targets all but the first.
+    pub tokens: Vec<u32>,
+    /// `seq_len` flags: whether the target of each input counts. Never set for BOS, for padding and, where documents are packed
+    /// whole, for the first token of a document.
+    pub target_mask: Vec<bool>,
+    /// `seq_len` numbers: which document of the row (0, 1, 2, ...) each input belongs to. Padding is a document of its own.
+    pub documents: Vec<u32>,
+}
+
+/// Where a row's tokens come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowOrigin {
+    /// `name` of the source.
+    pub source: String,
+    /// How many times the source had been gone through before this row.
+    pub epoch: u64,
+    /// Number of the row within the source.
+    pub row: u64,
+    /// The documents in the row, in order.
+    pub documents: Vec<DocumentPart>,
+}
+
+/// A part of a document in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentPart {
+    /// Number of the document within the source.
+    pub document: u64,
+    /// Which of the document's tokens.
+    pub tokens: Range<u64>,
+    /// Where they stand in [`Row::tokens`].
+    pub at: Range<usize>,
+}
+
+/// Puts rows together out of pieces of documents, one allocation for each of the row's three lists.
+pub(crate) struct RowBuilder<'a> {
+    tokens: &'a Tokens,
+    seq_len: usize,
+    row: Row,
+    pieces: u32,
+}
+
+impl<'a> RowBuilder<'a> {
+    pub(crate) fn new(tokens: &'a Tokens, seq_len: usize) -> Self {
+        let row = Row {
+            tokens: Vec::with_capacity(seq_len + 1),
+            target_mask: vec![true; seq_len],
+            documents: Vec::with_capacity(seq_len),
+        };
+        Self { tokens, seq_len, row, pieces: 0 }
+    }
+
+    /// Appends a piece. `is_target` says of its first token whether the token before it is to predict it.
+    pub(crate) fn push(&mut self, piece: &Piece, is_target: impl FnOnce(u32) -> bool) {
+        let at = self.row.tokens.len();
+        self.tokens.copy(piece.tokens.clone(), &mut self.row.tokens);
+        if at > 0 {
+            self.row.target_mask[at - 1] = is_target(self.row.tokens[at]);
+        }
+        self.row.documents.resize(self.row.tokens.len().min(self.seq_len), self.pieces);
+        self.pieces += 1;
+    }
+
+    /// The row, with its rest padded.
+    pub(crate) fn finish(mut self, padding: u32) -> Row {
+        let filled = self.row.tokens.len();
+        self.row.tokens.resize(self.seq_len + 1, padding);
+        self.row.documents.resize(self.seq_len, self.pieces);
+        if filled <= self.seq_len {
+            self.row.target_mask[filled.saturating_sub(1)..].fill(false);
+        }
+        self.row
+    }
+}

@@ -1,0 +1,67 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file::AtomicFile;
+use crate::text::with_suffix;
+use crate::{DataError, Result, Tokenizer};
+
+/// What a shard was made of: `PREFIX.json`, written last, so that a shard that has one is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardInfo {
+    /// Documents.
+    pub documents: u64,
+    /// Tokens, BOS and EOS included.
+    pub tokens: u64,
+    /// Bytes of the documents' text in UTF-8.
+    pub text_bytes: u64,
+    /// Largest id that occurs.
+    pub max_token_id: u32,
+    /// Id at the beginning of each document.
+    pub bos: Option<u32>,
+    /// Id at the end of each document.
+    pub eos: Option<u32>,
+    /// BLAKE3 of the `tokenizer.json`.
+    pub tokenizer: String,
+    /// BLAKE3 of the text: see [`TextSource::fingerprint`](crate::TextSource::fingerprint).
+    pub text: String,
+}
+
+impl ShardInfo {
+    /// The information beside a shard, or `None` for a shard made by others.
+    pub fn read(prefix: &Path) -> Result<Option<Self>> {
+        let path = info_path(prefix);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs_err::read_to_string(&path)?;
+        let wrong = |error: serde_json::Error| DataError::NotShard { path, message: error.to_string() };
+        serde_json::from_str(&text).map(Some).map_err(wrong)
+    }
+
+    pub(crate) fn write(&self, prefix: &Path) -> Result<()> {
+        let mut file = AtomicFile::create(&info_path(prefix))?;
+        let json = serde_json::to_string_pretty(self).expect("a flat struct of numbers and strings");
+        file.write_all(json.as_bytes())?;
+        file.write_all(b"\n")?;
+        Ok(file.commit()?)
+    }
+
+    /// Refuses a shard whose ids mean something else to the tokenizer in use.
+    pub(crate) fn check_tokenizer(&self, prefix: &Path, tokenizer: &Tokenizer) -> Result<()> {
+        if self.tokenizer == tokenizer.fingerprint() {
+            return Ok(());
+        }
+        let short = |fingerprint: &str| fingerprint.chars().take(16).collect();
+        Err(DataError::OtherTokenizer {
+            path: info_path(prefix),
+            made_with: short(&self.tokenizer),
+            in_use: short(tokenizer.fingerprint()),
+        })
+    }
+}
+
+pub(crate) fn info_path(prefix: &Path) -> PathBuf {
+    with_suffix(prefix, ".json")
+}

@@ -1,0 +1,112 @@
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+
+use fs_err::File;
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use super::index::Index;
+use super::{TokenType, bin_path, idx_path};
+use crate::{DataError, Result};
+
+/// One memory-mapped shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    index: Index,
+    bin: Mmap,
+}
+
+impl Shard {
+    pub(crate) fn open(prefix: &Path) -> Result<Self> {
+        let index = Index::open(&idx_path(prefix))?;
+        let path = bin_path(prefix);
+        let file = File::open(&path)?;
+        let found = file.metadata()?.len();
+        if found != index.bin_bytes() {
+            return Err(DataError::TornShard { path, expected: index.bin_bytes(), found });
+        }
+        // SAFETY: as for the index: whole when it appears, unchanged after, not truncated under the reader.
+        #[allow(unsafe_code, reason = "a corpus is larger than memory")]
+        let bin = unsafe { Mmap::map(file.file()) }?;
+        Ok(Self { index, bin })
+    }
+
+    pub(crate) fn tokens(&self) -> u64 {
+        self.bin.len() as u64 / self.index.token_type.width() as u64
+    }
+
+    pub(crate) fn documents(&self) -> u64 {
+        self.index.documents()
+    }
+
+    /// First token of a document; of the one past the last: the number of tokens.
+    pub(crate) fn document_start(&self, document: u64) -> u64 {
+        self.index.document_start(document)
+    }
+
+    /// Appends the tokens of a range to `out`.
+    pub(crate) fn copy(&self, range: Range<u64>, out: &mut Vec<u32>) {
+        let width = self.index.token_type.width();
+        decode(
+            self.index.token_type,
+            &self.bin[range.start as usize * width..range.end as usize * width],
+            out,
+        );
+    }
+
+    /// The largest token id; reads the whole shard.
+    pub(crate) fn max_token_id(&self) -> u32 {
+        let largest = |bytes: &[u8]| {
+            let mut tokens = Vec::with_capacity(bytes.len() / self.index.token_type.width());
+            decode(self.index.token_type, bytes, &mut tokens);
+            tokens.into_iter().max().unwrap_or(0)
+        };
+        self.bin.par_chunks(1 << 20).map(largest).max().unwrap_or(0)
+    }
+}
+
+/// Ids that no vocabulary has (negative, or of more than 32 bits) become `u32::MAX`, which [`Shard::max_token_id`] shows.
+fn decode(token_type: TokenType, bytes: &[u8], out: &mut Vec<u32>) {
+    match token_type {
+        TokenType::U8 => out.extend(bytes.iter().map(|&id| u32::from(id))),
+        TokenType::U16 => out.extend(bytes.as_chunks().0.iter().map(|&id| u32::from(u16::from_le_bytes(id)))),
+        TokenType::I16 => {
+            let ids = bytes.as_chunks().0.iter().map(|&id| i16::from_le_bytes(id));
+            out.extend(ids.map(|id| u32::try_from(id).unwrap_or(u32::MAX)));
+        }
+        TokenType::I32 => {
+            let ids = bytes.as_chunks().0.iter().map(|&id| i32::from_le_bytes(id));
+            out.extend(ids.map(|id| u32::try_from(id).unwrap_or(u32::MAX)));
+        }
+        TokenType::I64 => {
+            let ids = bytes.as_chunks().0.iter().map(|&id| i64::from_le_bytes(id));
+            out.extend(ids.map(|id| u32::try_from(id).unwrap_or(u32::MAX)));
+        }
+    }
+}
+
+/// BLAKE3 of both files of a shard. Of a file larger than [`SAMPLED`] bytes it is taken over its length and evenly spaced parts, so
+/// that a run over terabytes starts at once.
+pub(crate) fn fingerprint(prefix: &Path) -> Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    for path in [idx_path(prefix), bin_path(prefix)] {
+        let mut file = File::open(path)?;
+        let len = file.metadata()?.len();
+        hasher.update(&len.to_le_bytes());
+        if len <= SAMPLED {
+            hasher.update_reader(file)?;
+            continue;
+        }
+        for part in 0..PARTS {
+            let start = u128::from(len - SAMPLED / PARTS) * u128::from(part) / u128::from(PARTS - 1);
+            file.seek(SeekFrom::Start(start as u64))?;
+            hasher.update_reader(file.by_ref().take(SAMPLED / PARTS))?;
+        }
+    }
+    Ok(hasher.finalize())
+}
+
+/// Bytes of a file that its fingerprint reads at most.
+const SAMPLED: u64 = 64 << 20;
+const PARTS: u64 = 64;

@@ -1,0 +1,103 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{MAGIC, TokenType, VERSION, bin_path, idx_path};
+use crate::atomic_file::AtomicFile;
+use crate::{DataError, Result};
+
+/// Writes a shard document by document. It appears when it is [finished](Self::finish), or not at all.
+///
+/// Memory is four bytes a document.
+#[derive(Debug)]
+pub(crate) struct ShardWriter {
+    prefix: PathBuf,
+    bin: AtomicFile,
+    token_type: TokenType,
+    sizes: Vec<i32>,
+    tokens: u64,
+    max_token_id: u32,
+    bytes: Vec<u8>,
+}
+
+/// What a finished shard holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) documents: u64,
+    pub(crate) tokens: u64,
+    pub(crate) max_token_id: u32,
+}
+
+impl ShardWriter {
+    pub(crate) fn create(prefix: &Path, vocab_size: usize) -> Result<Self> {
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            bin: AtomicFile::create(&bin_path(prefix))?,
+            token_type: TokenType::for_vocab(vocab_size),
+            sizes: Vec::new(),
+            tokens: 0,
+            max_token_id: 0,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Appends a document, BOS and EOS included.
+    pub(crate) fn push(&mut self, document: &[u32]) -> Result<()> {
+        let size = i32::try_from(document.len());
+        self.sizes.push(size.map_err(|_| DataError::LongDocument { tokens: document.len() })?);
+        self.tokens += document.len() as u64;
+        self.bytes.clear();
+        for &id in document {
+            self.max_token_id = self.max_token_id.max(id);
+            // The type was chosen for the vocabulary that the ids are from.
+            match self.token_type {
+                TokenType::U16 => self.bytes.extend((id as u16).to_le_bytes()),
+                _ => self.bytes.extend(id.cast_signed().to_le_bytes()),
+            }
+        }
+        Ok(self.bin.write_all(&self.bytes)?)
+    }
+
+    pub(crate) fn documents(&self) -> u64 {
+        self.sizes.len() as u64
+    }
+
+    pub(crate) fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Makes the shard durable and visible, its index last.
+    pub(crate) fn finish(self) -> Result<Written> {
+        let mut idx = AtomicFile::create(&idx_path(&self.prefix))?;
+        self.write_index(&mut idx)?;
+        // An index that was there belongs to another `.bin`.
+        match fs_err::remove_file(idx_path(&self.prefix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        self.bin.commit()?;
+        idx.commit()?;
+        let documents = self.sizes.len() as u64;
+        Ok(Written { documents, tokens: self.tokens, max_token_id: self.max_token_id })
+    }
+
+    fn write_index(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let documents = self.sizes.len() as u64;
+        out.write_all(MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        out.write_all(&[self.token_type.code()])?;
+        out.write_all(&documents.to_le_bytes())?;
+        out.write_all(&(documents + 1).to_le_bytes())?;
+        for size in &self.sizes {
+            out.write_all(&size.to_le_bytes())?;
+        }
+        let mut place = 0_u64;
+        for &size in &self.sizes {
+            out.write_all(&place.to_le_bytes())?;
+            place += u64::from(size.unsigned_abs()) * self.token_type.width() as u64;
+        }
+        for document in 0..=documents {
+            out.write_all(&document.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+use std::ops::Range;
+
+use fineline_random::Permutation;
+
+use crate::tokens::Tokens;
+
+/// Fewer held-out documents than this say little about a source; then its last tokens are held out instead.
+const FEWEST_DOCUMENTS: f64 = 10.0;
+
+/// The split is the same for every seed of a run, so that the perplexities of runs can be compared.
+const SEED: u64 = 0;
+
+/// A part of a source: ranges of its tokens, in order, addressed as if they lay end to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spans {
+    ranges: Vec<Range<u64>>,
+    /// Tokens before each range.
+    offsets: Vec<u64>,
+    len: u64,
+}
+
+impl Spans {
+    fn push(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let len = range.end - range.start;
+        match self.ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => {
+                self.offsets.push(self.len);
+                self.ranges.push(range);
+            }
+        }
+        self.len += len;
+    }
+
+    /// Tokens in all.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
+    /// The source's tokens from the given place of this part to the end of the range that it lies in.
+    pub(crate) fn from(&self, at: u64) -> Range<u64> {
+        let range = self.offsets.partition_point(|&offset| offset <= at) - 1;
+        self.ranges[range].start + (at - self.offsets[range])..self.ranges[range].end
+    }
+
+    /// The end of the range that holds a token of the source.
+    pub(crate) fn end_of(&self, token: u64) -> u64 {
+        self.ranges[self.ranges.partition_point(|range| range.start <= token) - 1].end
+    }
+}
+
+/// A source in two parts that share no token.
+#[derive(Debug)]
+pub(crate) struct Split {
+    pub(crate) training: Spans,
+    pub(crate) validation: Spans,
+}
+
+/// Keeps a share of a source out of training: documents drawn by key, or, where those would be too few, its last tokens.
+pub(crate) fn split(tokens: &Tokens, share: f64) -> Split {
+    let mut validation = Spans::default();
+    let documents = share * tokens.documents() as f64;
+    if documents >= FEWEST_DOCUMENTS {
+        let order = Permutation::new(SEED, "data/validation", 0, tokens.documents());
+        let mut drawn: Vec<u64> = (0..documents.round() as u64).map(|i| order.get(i)).collect();
+        drawn.sort_unstable();
+        for number in drawn {
+            validation.push(tokens.document(number).tokens);
+        }
+    } else if share > 0.0 {
+        // Two tokens are the least that hold a target.
+        let held_out = ((share * tokens.len() as f64).ceil() as u64).max(2).min(tokens.len());
+        validation.push(tokens.len() - held_out..tokens.len());
+    }
+    Split { training: complement(&validation, tokens.len()), validation }
+}
+
+fn complement(spans: &Spans, len: u64) -> Spans {
+    let mut rest = Spans::default();
+    let mut start = 0;
+    for range in &spans.ranges {
+        rest.push(start..range.start);
+        start = range.end;
+    }
+    rest.push(start..len);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::tests::tokens;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_token_is_in_one_part(lengths in prop::collection::vec(0_u64..6, 1..60), share in 0.0..0.9) {
+            let documents: Vec<Vec<u32>> = lengths.iter().map(|&len| vec![7; len as usize]).collect();
+            let (_folder, tokens) = tokens(&[documents]);
+            let split = split(&tokens, share);
+            prop_assert_eq!(split.training.len() + split.validation.len(), tokens.len());
+            let mut owners = vec![0; tokens.len() as usize];
+            for part in [&split.training, &split.validation] {
+                for at in 0..part.len() {
+                    let rest = part.from(at);
+                    owners[rest.start as usize] += 1;
+                    prop_assert_eq!(part.end_of(rest.start), rest.end);
+                }
+            }
+            prop_assert!(owners.iter().all(|&count| count == 1));
+        }
+    }
+
+    #[test]
+    fn many_documents_are_split_whole_and_in_exact_number() {
+        let (_folder, tokens) = tokens(&[vec![vec![1, 2, 3]; 1000]]);
+        let split = split(&tokens, 0.05);
+        assert_eq!(split.validation.len(), 150);
+        assert!(split.validation.ranges().iter().all(|range| range.start % 3 == 0 && range.end % 3 == 0));
+        assert!(split.validation.ranges().len() > 30, "they are spread");
+    }
+
+    #[test]
+    fn one_document_gives_its_last_tokens() {
+        let (_folder, tokens) = tokens(&[vec![vec![9; 1000]]]);
+        assert_eq!(split(&tokens, 0.1).validation.ranges(), std::slice::from_ref(&(900..1000)));
+        assert_eq!(split(&tokens, 1e-9).validation.ranges(), std::slice::from_ref(&(998..1000)));
+        assert!(split(&tokens, 0.0).validation.ranges().is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! What the tests of several modules need.
+
+use std::path::{Path, PathBuf};
+
+use crate::{SourceConfig, Tokenizer, train_bpe};
+
+/// A file under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
+pub(crate) fn material(name: &str) -> Option<PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials")).join(name);
+    if !path.exists() {
+        eprintln!("skipped: {} is absent", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// A tokenizer of 256 bytes and three special tokens: one token a byte, BOS 1, EOS 2.
+pub(crate) fn tiny_tokenizer(folder: &Path) -> Tokenizer {
+    train_bpe([Ok("a".to_owned())].into_iter(), 259, &folder.join("tokenizer.json")).unwrap()
+}
+
+/// A source of weight 1 with its text in the field `text`.
+pub(crate) fn source(name: &str, path: &Path) -> SourceConfig {
+    let path = path.to_str().unwrap().to_owned();
+    SourceConfig { name: name.to_owned(), path, field: "text".to_owned(), weight: 1.0 }
+}

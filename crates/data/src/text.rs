@@ -1,0 +1,132 @@
+//! Text on disk: which files a source names, and the documents in them, one at a time.
+
+mod documents;
+mod locate;
+mod read;
+
+pub(crate) use locate::{Located, TextFile, locate, with_suffix};
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{DataError, Result, SourceConfig};
+use documents::Documents;
+
+/// The text of one source: files in natural order (`part-2` before `part-10`), read as a stream of documents.
+#[derive(Debug)]
+pub struct TextSource {
+    path: String,
+    field: String,
+    files: Vec<TextFile>,
+}
+
+impl TextSource {
+    /// The text that `config` names, or `None` if that is token shards.
+    pub fn open(config: &SourceConfig) -> Result<Option<Self>> {
+        match locate(&config.path)? {
+            Located::Text(files) => Ok(Some(Self::new(config, files))),
+            Located::Shards(_) => Ok(None),
+        }
+    }
+
+    pub(crate) fn new(config: &SourceConfig, files: Vec<TextFile>) -> Self {
+        Self { path: config.path.clone(), field: config.field.clone(), files }
+    }
+
+    /// Bytes of all files as they are on disk.
+    pub fn file_bytes(&self) -> Result<u64> {
+        self.files.iter().map(|file| Ok(fs_err::metadata(&file.path)?.len())).sum()
+    }
+
+    /// BLAKE3 of all that decides the documents: the contents and kinds of the files in order, and the field.
+    ///
+    /// Not their paths: a corpus that is moved stays the same.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut all = blake3::Hasher::new();
+        all.update(self.field.as_bytes()).update(&[0]);
+        for file in &self.files {
+            let mut one = blake3::Hasher::new();
+            one.update_reader(fs_err::File::open(&file.path)?)?;
+            all.update(file.kind().as_bytes()).update(one.finalize().as_bytes());
+        }
+        Ok(all.finalize().to_hex().to_string())
+    }
+
+    /// All documents that are not empty, in order; memory is bounded by the longest.
+    #[must_use]
+    pub fn documents(&self) -> TextDocuments<'_> {
+        TextDocuments { source: self, next_file: 0, current: None, bytes_read: Arc::default(), seen: false }
+    }
+}
+
+/// The documents of a [`TextSource`]. After an error there are no more.
+#[derive(Debug)]
+pub struct TextDocuments<'a> {
+    source: &'a TextSource,
+    next_file: usize,
+    current: Option<Documents>,
+    bytes_read: Arc<AtomicU64>,
+    seen: bool,
+}
+
+impl TextDocuments<'_> {
+    /// Bytes read from disk so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    fn next_document(&mut self) -> Result<Option<String>> {
+        loop {
+            if let Some(documents) = &mut self.current {
+                match documents.next_document()? {
+                    Some(document) if document.is_empty() => continue,
+                    Some(document) => return Ok(Some(document)),
+                    None => self.current = None,
+                }
+            }
+            let Some(file) = self.source.files.get(self.next_file) else { return Ok(None) };
+            self.next_file += 1;
+            self.current = Some(Documents::open(file, &self.source.field, Arc::clone(&self.bytes_read))?);
+        }
+    }
+}
+
+impl Iterator for TextDocuments<'_> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let document = self.next_document().transpose();
+        match &document {
+            Some(Ok(_)) => self.seen = true,
+            Some(Err(_)) => self.next_file = self.source.files.len(),
+            None if !self.seen => {
+                // Said once, as an error: nothing downstream can use a source without text.
+                self.seen = true;
+                let (path, files) = (self.source.path.clone(), self.source.files.len());
+                return Some(Err(DataError::Empty { path, files }));
+            }
+            None => {}
+        }
+        if !matches!(document, Some(Ok(_))) {
+            self.current = None;
+        }
+        document
+    }
+}
+
+/// Counts the bytes that pass through, so that progress over compressed files can be shown.
+#[derive(Debug)]
+struct Counted<R> {
+    reader: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: io::Read> io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}

@@ -1,0 +1,124 @@
+use burn::{backend::Flex, backend::tensor::IntTensor};
+use rayon::prelude::*;
+
+use super::{
+    CpuOp, CpuTensor, indices,
+    linear::dims,
+    product::{Into, Matrix, Threads, product},
+    tensor, values,
+    vector::{self, exp_and_sum},
+};
+
+// Shapes: n tokens of a chunk, d hidden, v vocab.
+
+/// [`cross_entropy`](crate::cross_entropy), a chunk of tokens at a time, so that the logits of all of them are never there.
+///
+/// `dlogits = w (softmax - onehot)` is at hand as soon as the loss is, so the gradients are made in the forward pass, and the
+/// backward pass only multiplies them by the gradient of the loss. Tokens of weight zero are left out of all products.
+#[derive(Clone, Debug)]
+pub(super) struct CrossEntropy {
+    /// Tokens that count: place, target, weight.
+    counted: Vec<(usize, usize, f32)>,
+}
+
+/// Logits held at a time: 4 MiB, which stays in the caches of most machines.
+const CHUNK_LOGITS: usize = 1 << 20;
+
+impl CrossEntropy {
+    pub(super) fn new(targets: &IntTensor<Flex>, weights: &CpuTensor) -> Self {
+        let weights = weights.to_contiguous();
+        let tokens = indices(targets).into_iter().zip(values(&weights)).enumerate();
+        let counted = tokens.map(|(place, (target, &weight))| (place, target, weight));
+        Self { counted: counted.filter(|&(_, _, weight)| weight != 0.0).collect() }
+    }
+
+    /// Calls `visit` with the places, hidden states and logits of each chunk.
+    fn for_each_chunk(
+        &self,
+        hidden: &CpuTensor,
+        lm_head: &CpuTensor,
+        mut visit: impl FnMut(&[(usize, usize, f32)], &[f32], &mut [f32]),
+    ) {
+        let [vocab, width] = dims(lm_head);
+        let rows = (CHUNK_LOGITS / vocab).clamp(1, self.counted.len().max(1));
+        let mut hidden_nd = Vec::with_capacity(rows * width);
+        let mut logits_nv = vec![0.0; rows * vocab];
+        for counted in self.counted.chunks(rows) {
+            hidden_nd.clear();
+            for &(place, _, _) in counted {
+                hidden_nd.extend_from_slice(&values(hidden)[place * width..][..width]);
+            }
+            let logits_nv = &mut logits_nv[..counted.len() * vocab];
+            let head_dv = Matrix::new(values(lm_head), width).t();
+            product(logits_nv, Matrix::new(&hidden_nd, width), head_dv, Into::Set, Threads::All);
+            visit(counted, &hidden_nd, logits_nv);
+        }
+    }
+}
+
+impl CpuOp<2> for CrossEntropy {
+    /// The gradients of hidden states and head for a loss of gradient one.
+    type Saved = [CpuTensor; 2];
+
+    fn forward(&self, inputs: [CpuTensor; 2]) -> CpuTensor {
+        let [hidden, lm_head] = inputs.map(|input| input.to_contiguous());
+        let [vocab, _] = dims(&lm_head);
+        let mut loss = 0.0;
+        self.for_each_chunk(&hidden, &lm_head, |counted, _, logits| {
+            let rows = counted.par_iter().zip(logits.par_chunks(vocab));
+            loss += sum(rows.map(|(&(_, target, weight), logits)| {
+                let max = vector::max(logits);
+                weight * (max + vector::sum_exp(logits, max).ln() - logits[target])
+            }));
+        });
+        tensor(vec![loss as f32], [1])
+    }
+
+    fn forward_saving(&self, inputs: [CpuTensor; 2]) -> (CpuTensor, Self::Saved) {
+        let [hidden, lm_head] = inputs.map(|input| input.to_contiguous());
+        let [vocab, width] = dims(&lm_head);
+        let mut loss = 0.0;
+        let mut dhidden = vec![0.0; values(&hidden).len()];
+        let mut dhead = vec![0.0; vocab * width];
+        let mut dhidden_nd = Vec::new();
+        self.for_each_chunk(&hidden, &lm_head, |counted, hidden_nd, logits| {
+            let rows = counted.par_iter().zip(logits.par_chunks_mut(vocab));
+            loss += sum(rows.map(|(&(_, target, weight), logits)| gradients(logits, target, weight)));
+            let dlogits_nv = Matrix::new(logits, vocab);
+            dhidden_nd.resize(counted.len() * width, 0.0);
+            product(&mut dhidden_nd, dlogits_nv, Matrix::new(values(&lm_head), width), Into::Set, Threads::All);
+            product(&mut dhead, dlogits_nv.t(), Matrix::new(hidden_nd, width), Into::Add, Threads::All);
+            for (&(place, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
+                dhidden[place * width..][..width].copy_from_slice(row);
+            }
+        });
+        let [dhidden, dhead] = [(dhidden, &hidden), (dhead, &lm_head)]
+            .map(|(gradient, like)| tensor(gradient, like.layout().shape().clone()));
+        (tensor(vec![loss as f32], [1]), [dhidden, dhead])
+    }
+
+    fn backward(&self, saved: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
+        let factor = values(&gradient.to_contiguous())[0];
+        saved.map(|mut gradient| {
+            if factor.to_bits() != 1.0_f32.to_bits() {
+                gradient.storage_mut::<f32>().par_chunks_mut(1 << 16).for_each(|block| vector::scale(block, factor));
+            }
+            gradient
+        })
+    }
+}
+
+/// Turns the logits of one token into their gradients, and returns its loss.
+fn gradients(logits: &mut [f32], target: usize, weight: f32) -> f32 {
+    let target_logit = logits[target];
+    let max = vector::max(logits);
+    let sum = exp_and_sum(logits, max);
+    vector::scale(logits, weight / sum);
+    logits[target] -= weight;
+    weight * (max + sum.ln() - target_logit)
+}
+
+/// Adds losses up in order, in float64.
+fn sum(losses: impl IndexedParallelIterator<Item = f32>) -> f64 {
+    losses.collect::<Vec<f32>>().into_iter().map(f64::from).sum()
+}

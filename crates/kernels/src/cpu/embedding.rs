@@ -1,0 +1,52 @@
+use burn::{backend::Flex, backend::tensor::IntTensor, tensor::Shape};
+use rayon::prelude::*;
+
+use super::{CpuOp, CpuTensor, indices, linear::dims, tensor, values, vector};
+
+/// [`embedding`](crate::embedding).
+#[derive(Clone, Debug)]
+pub(super) struct Embedding {
+    tokens: Vec<usize>,
+    shape: [usize; 2],
+}
+
+/// Rows of the embedding whose gradients one task adds up.
+const VOCABULARY_BLOCK: usize = 256;
+
+impl Embedding {
+    pub(super) fn new(tokens: &IntTensor<Flex>) -> Self {
+        Self { shape: dims(tokens), tokens: indices(tokens) }
+    }
+}
+
+impl CpuOp<1> for Embedding {
+    /// The shape of the weight.
+    type Saved = Shape;
+
+    fn forward_saving(&self, [weight]: [CpuTensor; 1]) -> (CpuTensor, Shape) {
+        let weight = weight.to_contiguous();
+        let [_, width] = dims(&weight);
+        let mut out = Vec::with_capacity(self.tokens.len() * width);
+        for &token in &self.tokens {
+            out.extend_from_slice(&values(&weight)[token * width..][..width]);
+        }
+        (tensor(out, [self.shape[0], self.shape[1], width]), weight.layout().shape().clone())
+    }
+
+    /// Each task owns a range of the vocabulary and passes over the tokens in order.
+    fn backward(&self, shape: Shape, gradient: CpuTensor) -> [CpuTensor; 1] {
+        let gradient = gradient.to_contiguous();
+        let [vocab, width] = shape.dims();
+        let mut dw = vec![0.0; vocab * width];
+        dw.par_chunks_mut(VOCABULARY_BLOCK * width).enumerate().for_each(|(block, dw)| {
+            let first = block * VOCABULARY_BLOCK;
+            let rows = first..first + dw.len() / width;
+            for (&token, dy) in self.tokens.iter().zip(values(&gradient).chunks_exact(width)) {
+                if rows.contains(&token) {
+                    vector::add(&mut dw[(token - first) * width..][..width], dy);
+                }
+            }
+        });
+        [tensor(dw, shape)]
+    }
+}

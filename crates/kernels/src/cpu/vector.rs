@@ -1,0 +1,178 @@
+//! Loops over slices that the compiler turns into vector instructions, chosen at run time by what the machine has.
+//!
+//! Sums are kept in [`LANES`] partial sums whatever the width of the machine's vectors, and products are rounded before they
+//! are added, so every machine computes the same bits.
+
+use macerator::{Simd, with_simd};
+
+/// Partial sums of a reduction.
+const LANES: usize = 16;
+
+/// `e^x` within two units in the last place, without branches; 0 below about -87, like the limit. NaN stays NaN.
+///
+/// Cephes' `expf`: `x = n ln 2 + r`, a polynomial for `e^r`, and `n` added to the exponent.
+#[inline(always)]
+#[allow(clippy::excessive_precision, reason = "the digits Cephes gives")]
+pub(super) fn exp(x: f32) -> f32 {
+    /// Adding and subtracting it rounds to an integer, which stands in its low bits meanwhile.
+    const ROUND: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let below = x < -87.3;
+    let x = if below { -87.3 } else { x };
+    let x = if x > 88.3 { 88.3 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let mut p = 1.987_569_150_0e-4;
+    p = p * r + 1.398_199_950_7e-3;
+    p = p * r + 8.333_451_907_3e-3;
+    p = p * r + 4.166_579_589_4e-2;
+    p = p * r + 1.666_666_545_9e-1;
+    p = p * r + 5.000_000_120_1e-1;
+    let e_r = p * r * r + r + 1.0;
+    let scaled = f32::from_bits(e_r.to_bits().wrapping_add(shifted.to_bits() << 23));
+    if below { 0.0 } else { scaled }
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Adds partial sums up, in a fixed order.
+#[inline(always)]
+fn total(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// `Σ f(aᵢ, bᵢ)` in a fixed order.
+#[inline(always)]
+pub(super) fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for i in 0..LANES {
+            lanes[i] += f(a[i], b[i]);
+        }
+    }
+    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] += f(*a, *b);
+    }
+    total(lanes)
+}
+
+/// `Σ aᵢ bᵢ`.
+#[with_simd]
+pub(super) fn dot<S: Simd>(a: &[f32], b: &[f32]) -> f32 {
+    sum_pairs(a, b, |a, b| a * b)
+}
+
+/// The largest value; negative infinity if there is none. NaN is passed over.
+#[with_simd]
+pub(super) fn max<S: Simd>(values: &[f32]) -> f32 {
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = if block[i] > lanes[i] { block[i] } else { lanes[i] };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+}
+
+/// Replaces each value by `e^(value - shift)` and returns their sum.
+#[with_simd]
+pub(super) fn exp_and_sum<S: Simd>(values: &mut [f32], shift: f32) -> f32 {
+    let (blocks, rest) = values.as_chunks_mut::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            block[i] = exp(block[i] - shift);
+            lanes[i] += block[i];
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *x = exp(*x - shift);
+        *lane += *x;
+    }
+    total(lanes)
+}
+
+/// `Σ e^(value - shift)`.
+#[with_simd]
+pub(super) fn sum_exp<S: Simd>(values: &[f32], shift: f32) -> f32 {
+    sum_pairs(values, values, |x, _| exp(x - shift))
+}
+
+/// Multiplies each value by `factor`.
+#[with_simd]
+pub(super) fn scale<S: Simd>(values: &mut [f32], factor: f32) {
+    for x in values {
+        *x *= factor;
+    }
+}
+
+/// Adds `other` to `values`.
+#[with_simd]
+pub(super) fn add<S: Simd>(values: &mut [f32], other: &[f32]) {
+    for (x, y) in values.iter_mut().zip(other) {
+        *x += y;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_the_exact_one() {
+        for i in -9000..=8800 {
+            let x = i as f32 * 0.01 + 0.000_37;
+            if x > 88.3 {
+                continue;
+            }
+            let exact = f64::from(x).exp();
+            let relative = (f64::from(exp(x)) - exact).abs() / exact;
+            assert!(relative < 2.5e-7 || (x < -87.2 && exp(x) < 1.3e-38), "e^{x} is off by {relative:e}");
+        }
+    }
+
+    #[test]
+    fn exp_has_its_limits() {
+        assert_eq!(exp(0.0).to_bits(), 1.0_f32.to_bits());
+        assert_eq!(exp(f32::NEG_INFINITY).to_bits(), 0.0_f32.to_bits());
+        assert!(exp(f32::INFINITY) > 1e38);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn reductions_take_every_length() {
+        for len in 0..70 {
+            let values: Vec<f32> = (0..len).map(|i| (i * 37 % 11) as f32 - 5.0).collect();
+            let squares: f32 = values.iter().map(|x| x * x).sum();
+            assert!((dot(&values, &values) - squares).abs() < 1e-6);
+            assert_eq!(max(&values).to_bits(), values.iter().copied().fold(f32::NEG_INFINITY, f32::max).to_bits());
+            let expected: f64 = values.iter().map(|&x| f64::from(x - 2.0).exp()).sum();
+            let mut replaced = values.clone();
+            assert!((f64::from(exp_and_sum(&mut replaced, 2.0)) - expected).abs() < 1e-3);
+            assert!((f64::from(sum_exp(&values, 2.0)) - expected).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_nan_reaches_the_sum() {
+        let mut values = [1.0, f32::NAN, 3.0];
+        let shift = max(&values);
+        assert!(exp_and_sum(&mut values, shift).is_nan());
+    }
+}

@@ -1,0 +1,234 @@
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The architecture of a LLaMA, under the field names of a Hugging Face `config.json`.
+///
+/// The defaults are a model of 1.05M parameters that trains on a laptop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LlamaConfig {
+    /// Number of tokens the embedding and the head know; at least the tokenizer's vocabulary.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward layers.
+    pub intermediate_size: usize,
+    /// Number of transformer layers.
+    pub num_hidden_layers: usize,
+    /// Number of query heads per layer.
+    pub num_attention_heads: usize,
+    /// Number of key-value heads per layer, a divisor of `num_attention_heads`; absent: as many as query heads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head, an even number; absent: `hidden_size / num_attention_heads`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Longest sequence the model is meant for, in tokens.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Whether the output head is the embedding matrix.
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of the normal distribution that matrices are initialized from.
+    pub initializer_range: f64,
+}
+
+impl Default for LlamaConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 1024,
+            hidden_size: 128,
+            intermediate_size: 344,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: None,
+            head_dim: None,
+            max_position_embeddings: 1024,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: false,
+            initializer_range: 0.02,
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// Number of key-value heads.
+    #[must_use]
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Width of a head.
+    #[must_use]
+    pub fn head_size(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Checks ranges and what fields demand of each other; the error names the first key at fault.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_sizes()?;
+        self.validate_heads()?;
+        let reals = [
+            ("rms_norm_eps", self.rms_norm_eps, f64::MIN_POSITIVE, 1.0),
+            ("rope_theta", self.rope_theta, 1.0, 1e12),
+            ("initializer_range", self.initializer_range, 0.0, 10.0),
+        ];
+        for (key, value, lo, hi) in reals {
+            if !(lo..=hi).contains(&value) {
+                return Err(ConfigError::invalid(key, format!("{value} is not between {lo:e} and {hi:e}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_sizes(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        for (key, value) in sizes {
+            // 2^31: token ids, positions and dimensions must fit the int32 of every file format and device.
+            if !(1..1 << 31).contains(&value) {
+                return Err(ConfigError::invalid(key, format!("{value} is not between 1 and 2147483647")));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_heads(&self) -> Result<(), ConfigError> {
+        let heads = self.num_attention_heads;
+        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
+            let message = format!(
+                "{heads} heads do not divide hidden_size {}: change one of them, or give head_dim",
+                self.hidden_size
+            );
+            return Err(ConfigError::invalid("num_attention_heads", message));
+        }
+        if !heads.is_multiple_of(self.kv_heads()) {
+            let message = format!("{} key-value heads do not divide num_attention_heads {heads}", self.kv_heads());
+            return Err(ConfigError::invalid("num_key_value_heads", message));
+        }
+        let head_size = self.head_size();
+        if head_size == 0 || !head_size.is_multiple_of(2) {
+            let message = format!("heads of width {head_size}: rotary position embedding needs an even width");
+            return Err(ConfigError::invalid("head_dim", message));
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a model's configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value out of its range, or at odds with another.
+    #[error("{key}: {message}")]
+    Invalid {
+        /// The field of [`LlamaConfig`] to change.
+        key: &'static str,
+        /// What was expected of it.
+        message: String,
+    },
+    /// No preset has this name.
+    #[error("no preset is called `{name}`; there are: {}", LlamaConfig::PRESETS.join(", "))]
+    UnknownPreset {
+        /// The name asked for.
+        name: String,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// The file is not the JSON of a LLaMA's configuration.
+    #[error("{path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with line and column.
+        source: serde_json::Error,
+    },
+    /// The file describes a model that LLaMA does not cover.
+    #[error("{path}: `{key}` is {value}, but only {supported} is supported")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// Its value there.
+        value: String,
+        /// What would be read.
+        supported: &'static str,
+    },
+    /// The file's values do not make a model.
+    #[error("{path}: {source}")]
+    InvalidFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: Box<ConfigError>,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn invalid(key: &'static str, message: String) -> Self {
+        Self::Invalid { key, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_at_fault(change: impl FnOnce(&mut LlamaConfig)) -> &'static str {
+        let mut config = LlamaConfig::default();
+        change(&mut config);
+        match config.validate() {
+            Err(ConfigError::Invalid { key, .. }) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_default_is_valid() {
+        LlamaConfig::default().validate().unwrap();
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        assert_eq!(key_at_fault(|c| c.vocab_size = 0), "vocab_size");
+        assert_eq!(key_at_fault(|c| c.num_hidden_layers = 0), "num_hidden_layers");
+        assert_eq!(key_at_fault(|c| c.num_attention_heads = 0), "num_attention_heads");
+        assert_eq!(key_at_fault(|c| c.num_attention_heads = 3), "num_attention_heads");
+        assert_eq!(key_at_fault(|c| c.num_key_value_heads = Some(3)), "num_key_value_heads");
+        assert_eq!(key_at_fault(|c| c.num_key_value_heads = Some(0)), "num_key_value_heads");
+        assert_eq!(key_at_fault(|c| c.head_dim = Some(25)), "head_dim");
+        assert_eq!(key_at_fault(|c| c.head_dim = Some(0)), "head_dim");
+        assert_eq!(key_at_fault(|c| c.rms_norm_eps = 0.0), "rms_norm_eps");
+        assert_eq!(key_at_fault(|c| c.rope_theta = f64::NAN), "rope_theta");
+        assert_eq!(key_at_fault(|c| c.initializer_range = -0.1), "initializer_range");
+        assert_eq!(key_at_fault(|c| c.hidden_size = usize::MAX), "hidden_size");
+    }
+
+    #[test]
+    fn an_explicit_head_dim_frees_the_hidden_size() {
+        let config = LlamaConfig { num_attention_heads: 3, head_dim: Some(50), ..LlamaConfig::default() };
+        config.validate().unwrap();
+        assert_eq!((config.head_size(), config.kv_heads()), (50, 3));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error = serde_json::from_str::<LlamaConfig>(r#"{"hiden_size": 64}"#).unwrap_err();
+        assert!(error.to_string().contains("hiden_size"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What a model takes, computed from its configuration alone.
+
+use crate::config::LlamaConfig;
+
+impl LlamaConfig {
+    /// Number of trainable values. A tied head counts once.
+    #[must_use]
+    pub fn parameter_count(&self) -> u64 {
+        self.parameters().iter().map(|spec| spec.len() as u64).sum()
+    }
+
+    /// Bytes of the parameters in float32; gradients take as much again, and each of AdamW's two moments too.
+    #[must_use]
+    pub fn parameter_bytes(&self) -> u64 {
+        4 * self.parameter_count()
+    }
+
+    /// Floating-point operations that training spends on one token of a sequence of `time` tokens: `6 N + 12 L H T`.
+    ///
+    /// `N` counts the values in matrices that tokens are multiplied with: all but the embedding's look-up and the norms.
+    /// Two operations each, forward, and twice that backward. `L` layers of attention with `H = heads · head_dim` multiply
+    /// queries with keys and weights with values; by convention as if each query saw all `T` keys (Chowdhery et al., 2022,
+    /// appendix B), so that MFU can be compared with published figures.
+    #[must_use]
+    pub fn flops_per_token(&self, time: usize) -> u64 {
+        let products: u64 =
+            self.parameters().iter().skip(1).filter(|spec| spec.is_matrix()).map(|spec| spec.len() as u64).sum();
+        let tied_head = if self.tie_word_embeddings { self.vocab_size * self.hidden_size } else { 0 } as u64;
+        let attention = self.num_hidden_layers * self.num_attention_heads * self.head_size() * time;
+        6 * (products + tied_head) + 12 * attention as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_models_have_their_published_sizes() {
+        let counts = [
+            ("llama-7b", 6_738_415_616),
+            ("amber-7b", 6_738_415_616),
+            ("llama-13b", 13_015_864_320),
+            ("llama-33b", 32_528_943_616),
+            ("llama-65b", 65_285_660_672),
+            ("openllama-3b", 3_426_473_600),
+        ];
+        for (name, count) in counts {
+            assert_eq!(LlamaConfig::preset(name).unwrap().parameter_count(), count, "{name}");
+        }
+    }
+
+    #[test]
+    fn operations_of_a_7b_are_close_to_six_per_parameter() {
+        let config = LlamaConfig::preset("llama-7b").unwrap();
+        let matrices = 6_738_415_616 - 32_000 * 4096 - 65 * 4096;
+        assert_eq!(config.flops_per_token(2048), 6 * matrices + 12 * 32 * 4096 * 2048);
+    }
+
+    #[test]
+    fn a_tied_head_is_multiplied_with_too() {
+        let untied = LlamaConfig::default();
+        let tied = LlamaConfig { tie_word_embeddings: true, ..LlamaConfig::default() };
+        assert_eq!(tied.flops_per_token(64), untied.flops_per_token(64));
+        assert_eq!(untied.parameter_count() - tied.parameter_count(), 1024 * 128);
+    }
+}

@@ -1,0 +1,210 @@
+use std::ops::ControlFlow;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fineline_kernels::Visibility;
+use fineline_random::Stream;
+use rand::RngExt;
+use thiserror::Error;
+
+use crate::{
+    cache::KvCache,
+    llama::{Llama, Positions},
+};
+
+/// How [`generate`] continues a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateConfig {
+    /// Most tokens to add.
+    pub max_new_tokens: usize,
+    /// How each token is chosen.
+    pub sampling: Sampling,
+    /// Tokens that end the text; the one that did is part of it.
+    pub stop: Vec<u32>,
+}
+
+/// How the next token is chosen from the model's distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sampling {
+    /// The most probable one; of equal ones, the first.
+    Greedy,
+    /// A random one.
+    Random {
+        /// Logits are divided by it: below 1 sharpens, above 1 flattens.
+        temperature: f64,
+        /// Only this many of the most probable tokens.
+        top_k: Option<usize>,
+        /// Only the most probable tokens, up to the one that brings their total to this (Holtzman et al., 2020).
+        top_p: Option<f64>,
+        /// Seed of the draws. The draw of a step depends on the seed and the step only.
+        seed: u64,
+    },
+}
+
+/// What [`generate`] made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The new tokens, without the prompt.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub finish: Finish,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// A stop token came.
+    Stop,
+    /// `max_new_tokens` were made.
+    Length,
+    /// Prompt and text fill the model's `max_position_embeddings`.
+    ContextFull,
+    /// The callback asked for it.
+    Interrupted,
+}
+
+/// Why nothing was generated.
+#[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// There is nothing to continue.
+    #[error("the prompt has no tokens; a model continues at least one, such as the beginning-of-sequence token")]
+    EmptyPrompt,
+    /// The prompt is longer than the model's context.
+    #[error("the prompt has {length} tokens, the model's context (max_position_embeddings) {context}")]
+    PromptTooLong {
+        /// Tokens in the prompt.
+        length: usize,
+        /// Tokens the model can see.
+        context: usize,
+    },
+    /// The prompt was made for another vocabulary.
+    #[error("the prompt has token {token}, the model's vocabulary {vocab_size} tokens: is this the model's tokenizer?")]
+    TokenOutsideVocabulary {
+        /// The token.
+        token: u32,
+        /// The size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// A sampling parameter is out of its range.
+    #[error("{key} is {value}, expected {expected}")]
+    Sampling {
+        /// The parameter.
+        key: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+/// Continues `prompt` token by token, with a cache, calling `on_token` for each new one.
+///
+/// Ends at a stop token, after `max_new_tokens`, when prompt and text fill the model's `max_position_embeddings` (the
+/// model was not made for more), or when the callback breaks.
+pub fn generate(
+    model: &Llama,
+    prompt: &[u32],
+    config: &GenerateConfig,
+    mut on_token: impl FnMut(u32) -> ControlFlow<()>,
+) -> Result<Generation, GenerateError> {
+    let limits = model.config();
+    check_prompt(prompt, limits.vocab_size, limits.max_position_embeddings)?;
+    config.sampling.check()?;
+    let model = model.valid();
+    let device = model.device();
+    let mut cache = KvCache::new();
+    let mut tokens = Vec::new();
+    let mut input = prompt.to_vec();
+    while tokens.len() < config.max_new_tokens {
+        if prompt.len() + tokens.len() >= limits.max_position_embeddings {
+            return Ok(Generation { tokens, finish: Finish::ContextFull });
+        }
+        let logits = next_logits(&model, &input, &mut cache, &device);
+        let token = config.sampling.choose(&logits, tokens.len() as u64);
+        tokens.push(token);
+        if on_token(token).is_break() {
+            return Ok(Generation { tokens, finish: Finish::Interrupted });
+        }
+        if config.stop.contains(&token) {
+            return Ok(Generation { tokens, finish: Finish::Stop });
+        }
+        input = vec![token];
+    }
+    Ok(Generation { tokens, finish: Finish::Length })
+}
+
+fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) -> Result<(), GenerateError> {
+    if prompt.is_empty() {
+        return Err(GenerateError::EmptyPrompt);
+    }
+    if prompt.len() > context {
+        return Err(GenerateError::PromptTooLong { length: prompt.len(), context });
+    }
+    match prompt.iter().find(|&&token| token as usize >= vocab_size) {
+        Some(&token) => Err(GenerateError::TokenOutsideVocabulary { token, vocab_size }),
+        None => Ok(()),
+    }
+}
+
+/// Logits of the token after `input`, which follows what is in the cache.
+fn next_logits(model: &Llama, input: &[u32], cache: &mut KvCache, device: &Device) -> Vec<f32> {
+    let ids: Vec<i64> = input.iter().map(|&token| i64::from(token)).collect();
+    let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, input.len()]), device);
+    let hidden_btd = model.extend(tokens_bt, &Positions::Sequential, &Visibility::Causal, cache);
+    let last = hidden_btd.narrow(1, input.len() - 1, 1);
+    model.logits(last).into_data().iter::<f32>().collect()
+}
+
+impl Sampling {
+    fn check(&self) -> Result<(), GenerateError> {
+        let Self::Random { temperature, top_k, top_p, .. } = *self else { return Ok(()) };
+        let refuse = |key, value, expected| Err(GenerateError::Sampling { key, value, expected });
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return refuse("temperature", temperature, "a number above 0 (greedy decoding has its own option)");
+        }
+        if top_k == Some(0) {
+            return refuse("top_k", 0.0, "at least 1");
+        }
+        match top_p {
+            Some(p) if !(p > 0.0 && p <= 1.0) => refuse("top_p", p, "above 0 and at most 1"),
+            _ => Ok(()),
+        }
+    }
+
+    fn choose(&self, logits: &[f32], step: u64) -> u32 {
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+        let Self::Random { temperature, top_k, top_p, seed } = *self else {
+            return order.into_iter().min_by(by_logit).expect("a vocabulary is not empty");
+        };
+        order.sort_unstable_by(by_logit);
+        order.truncate(top_k.unwrap_or(usize::MAX));
+        let largest = f64::from(logits[order[0] as usize]);
+        let mut weights: Vec<f64> =
+            order.iter().map(|&token| ((f64::from(logits[token as usize]) - largest) / temperature).exp()).collect();
+        if let Some(p) = top_p {
+            let total: f64 = weights.iter().sum();
+            let mut cumulative = 0.0;
+            let below = |weight: &&f64| {
+                let inside = cumulative < p * total;
+                cumulative += **weight;
+                inside
+            };
+            let kept = weights.iter().take_while(below).count();
+            weights.truncate(kept);
+        }
+        let mut rest = Stream::new(seed, "generate", step).random::<f64>() * weights.iter().sum::<f64>();
+        for (token, weight) in order.iter().zip(&weights) {
+            rest -= weight;
+            if rest < 0.0 {
+                return *token;
+            }
+        }
+        // Rounding may leave a rest of a few ulp: it belongs to the last one.
+        order[weights.len() - 1]
+    }
+}
+
+#[cfg(test)]
+#[path = "generate_tests.rs"]
+mod tests;

@@ -1,0 +1,217 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::{ConfigError, LlamaConfig};
+
+/// Token ids that a Hugging Face `config.json` carries besides the architecture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// Beginning of sequence.
+    pub bos: Option<u32>,
+    /// End of sequence.
+    pub eos: Option<u32>,
+    /// Padding.
+    pub pad: Option<u32>,
+}
+
+/// Reads the architecture from `config.json` in a model directory.
+///
+/// Fields that old files leave out take Hugging Face's defaults; a file that describes something else than a plain LLaMA
+/// (another `model_type`, scaled RoPE, biases) is refused by the name of the field. Special tokens are not read: those
+/// of published configurations are often wrong, and the tokenizer knows better.
+pub fn read_config(dir: &Path) -> Result<LlamaConfig, ConfigError> {
+    let path = dir.join("config.json");
+    let text = fs_err::read_to_string(&path)?;
+    let stored: StoredConfig =
+        serde_json::from_str(&text).map_err(|source| ConfigError::Json { path: path.clone(), source })?;
+    stored.check_supported(&path)?;
+    let config = stored.into_config();
+    config.validate().map_err(|source| ConfigError::InvalidFile { path, source: Box::new(source) })?;
+    Ok(config)
+}
+
+impl LlamaConfig {
+    /// The `config.json` with which `transformers` loads the model.
+    #[must_use]
+    pub fn to_hf(&self, special: SpecialTokens) -> Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_act": "silu",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.kv_heads(),
+            "head_dim": self.head_size(),
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_theta": self.rope_theta,
+            "rope_scaling": null,
+            "attention_bias": false,
+            "mlp_bias": false,
+            "attention_dropout": 0.0,
+            "initializer_range": self.initializer_range,
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "bos_token_id": special.bos,
+            "eos_token_id": special.eos,
+            "pad_token_id": special.pad,
+            "pretraining_tp": 1,
+            "use_cache": true,
+            "torch_dtype": "float32",
+        })
+    }
+}
+
+/// What is read of a `config.json`; anything else in it does not change the model.
+#[derive(Deserialize)]
+struct StoredConfig {
+    model_type: String,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    /// Absent in very old files, which have `max_sequence_length`.
+    max_position_embeddings: Option<usize>,
+    max_sequence_length: Option<usize>,
+    rms_norm_eps: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Map<String, Value>>,
+    /// What `transformers` 5 writes instead of `rope_theta` and `rope_scaling`.
+    rope_parameters: Option<Map<String, Value>>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    initializer_range: Option<f64>,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+}
+
+fn silu() -> String {
+    "silu".to_owned()
+}
+
+impl StoredConfig {
+    fn check_supported(&self, path: &Path) -> Result<(), ConfigError> {
+        let refuse = |key, value: String, supported| {
+            Err(ConfigError::Unsupported { path: path.to_owned(), key, value, supported })
+        };
+        if self.model_type != "llama" {
+            return refuse("model_type", format!("\"{}\"", self.model_type), "\"llama\"");
+        }
+        if self.hidden_act != "silu" {
+            return refuse("hidden_act", format!("\"{}\"", self.hidden_act), "\"silu\"");
+        }
+        for (key, bias) in [("attention_bias", self.attention_bias), ("mlp_bias", self.mlp_bias)] {
+            if bias {
+                return refuse(key, "true".to_owned(), "false");
+            }
+        }
+        for (key, rope) in [("rope_scaling", &self.rope_scaling), ("rope_parameters", &self.rope_parameters)] {
+            let Some(rope) = rope else { continue };
+            let kind = rope.get("rope_type").or_else(|| rope.get("type"));
+            if kind.is_none_or(|kind| kind != "default") {
+                return refuse(key, Value::Object(rope.clone()).to_string(), "plain RoPE (null, or rope_type \"default\")");
+            }
+        }
+        Ok(())
+    }
+
+    fn into_config(self) -> LlamaConfig {
+        let nested_theta = self.rope_parameters.as_ref().and_then(|rope| rope.get("rope_theta")?.as_f64());
+        LlamaConfig {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            max_position_embeddings: self.max_position_embeddings.or(self.max_sequence_length).unwrap_or(2048),
+            rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: self.rope_theta.or(nested_theta).unwrap_or(10_000.0),
+            tie_word_embeddings: self.tie_word_embeddings,
+            initializer_range: self.initializer_range.unwrap_or(0.02),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut Map<String, Value>)) -> Result<LlamaConfig, ConfigError> {
+        let mut stored = LlamaConfig::default().to_hf(SpecialTokens::default());
+        change(stored.as_object_mut().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("config.json"), stored.to_string()).unwrap();
+        read_config(dir.path())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let expected =
+            LlamaConfig { num_key_value_heads: Some(4), head_dim: Some(32), ..LlamaConfig::default() };
+        assert_eq!(read(|_| ()).unwrap(), expected);
+    }
+
+    #[test]
+    fn old_files_leave_fields_out() {
+        let config = read(|stored| {
+            let absent =
+                ["num_key_value_heads", "rope_theta", "head_dim", "rope_scaling", "max_position_embeddings", "hidden_act"];
+            for key in absent {
+                stored.remove(key);
+            }
+            stored.insert("max_sequence_length".to_owned(), json!(512));
+        })
+        .unwrap();
+        assert_eq!(config, LlamaConfig { max_position_embeddings: 512, ..LlamaConfig::default() });
+    }
+
+    #[test]
+    fn nested_rope_parameters_are_read() {
+        let config = read(|stored| {
+            stored.remove("rope_theta");
+            stored.insert("rope_parameters".to_owned(), json!({"rope_type": "default", "rope_theta": 5e5}));
+        });
+        assert!((config.unwrap().rope_theta - 5e5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn other_architectures_are_refused_by_name() {
+        let changes = [
+            ("model_type", json!("gpt2")),
+            ("hidden_act", json!("gelu")),
+            ("attention_bias", json!(true)),
+            ("mlp_bias", json!(true)),
+            ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
+            ("rope_parameters", json!({"rope_type": "llama3", "rope_theta": 5e5})),
+        ];
+        for (name, value) in changes {
+            match read(|stored| drop(stored.insert(name.to_owned(), value))) {
+                Err(ConfigError::Unsupported { key, .. }) => assert_eq!(key, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn errors_carry_path_and_place() {
+        let error = read(|stored| drop(stored.remove("hidden_size"))).unwrap_err().to_string();
+        assert!(error.contains("config.json") && error.contains("hidden_size"), "{error}");
+        let error = read(|stored| drop(stored.insert("num_attention_heads".to_owned(), json!(7)))).unwrap_err();
+        assert!(error.to_string().contains("config.json: num_key_value_heads"), "{error}");
+        let error = read_config(Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/config.json"), "{error}");
+    }
+}

@@ -1,0 +1,32 @@
+//! LLaMA, as Hugging Face defines it, on Burn.
+//!
+//! - [`LlamaConfig`] is the architecture: from TOML, from a Hugging Face `config.json`, or a [preset](LlamaConfig::preset).
+//! - [`Llama`] is the model, a Burn module whose parameter paths are the tensor names of Hugging Face. It maps tokens to
+//!   hidden states ([`Llama::hidden`]), continues from a [`KvCache`] ([`Llama::extend`]), and is made by
+//!   [`LlamaConfig::init`] or [`load`].
+//! - [`generate`] samples text, token by token.
+//! - [`parameters`](mod@parameters) lists, maps and rebuilds parameters under their names, in one fixed order.
+//! - [`weights`] reads and writes safetensors; [`inspect`] says what is in a checkpoint without loading it.
+//! - [`cost`] says what a model takes: parameters, operations, memory.
+//!
+//! This crate knows nothing of text, losses' reductions, optimizers or checkpoints' directories.
+
+mod cache;
+mod config;
+pub mod cost;
+mod generate;
+mod hf_config;
+mod inspect;
+mod llama;
+pub mod parameters;
+mod presets;
+pub mod weights;
+
+pub use cache::KvCache;
+pub use config::{ConfigError, LlamaConfig};
+pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
+pub use hf_config::{SpecialTokens, read_config};
+pub use inspect::{Inspection, StoredTensor, inspect};
+pub use llama::{Llama, Positions};
+pub use parameters::{ParameterSpec, named_parameters};
+pub use weights::{WeightsError, load, write_safetensors};

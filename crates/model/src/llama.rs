@@ -1,0 +1,278 @@
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use fineline_kernels::{Rotary, Visibility, attention, embedding, linear, rms_norm, rope, swiglu};
+
+use crate::{cache::KvCache, config::LlamaConfig};
+
+// Shapes: b batch, t time, d hidden, h heads, k key-value heads, e head_dim, f intermediate, v vocab.
+
+/// A LLaMA. Its fields are named so that the paths of its parameters are the tensor names of Hugging Face.
+#[derive(Module, Debug)]
+pub struct Llama {
+    model: Decoder,
+    /// Absent when tied to the embedding.
+    lm_head: Option<Projection>,
+    #[module(skip)]
+    config: LlamaConfig,
+}
+
+#[derive(Module, Debug)]
+struct Decoder {
+    embed_tokens: Embedding,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    self_attn: SelfAttention,
+    mlp: FeedForward,
+    input_layernorm: RmsNorm,
+    post_attention_layernorm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct SelfAttention {
+    q_proj: Projection,
+    k_proj: Projection,
+    v_proj: Projection,
+    o_proj: Projection,
+}
+
+#[derive(Module, Debug)]
+struct FeedForward {
+    gate_proj: Projection,
+    up_proj: Projection,
+    down_proj: Projection,
+}
+
+#[derive(Module, Debug)]
+struct Embedding {
+    weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+struct Projection {
+    /// `[out, in]`.
+    weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+struct RmsNorm {
+    weight: Param<Tensor<1>>,
+}
+
+/// The positions that rotary embedding gives to tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// One after another: from 0, or from where the cache ends.
+    Sequential,
+    /// One per token, row-major `[batch, time]`.
+    Explicit(Vec<u32>),
+}
+
+/// What all layers of one pass share.
+struct Pass<'a> {
+    config: &'a LlamaConfig,
+    rotary: Rotary,
+    visibility: &'a Visibility,
+    cache: Option<&'a mut KvCache>,
+}
+
+impl Llama {
+    /// A model with these values, which are those of [`LlamaConfig::parameters`] in the same order.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than parameters, or shapes differ.
+    #[must_use]
+    pub fn from_parameters(config: &LlamaConfig, values: Vec<TensorData>, device: &Device) -> Self {
+        let specs = config.parameters();
+        assert_eq!(values.len(), specs.len(), "one value per parameter");
+        for (spec, value) in specs.iter().zip(&values) {
+            assert_eq!(value.shape().as_slice(), spec.shape, "shape of {}", spec.name);
+        }
+        let mut source = Source { values: values.into_iter(), device };
+        // Fields are evaluated as written, which is the order of the list.
+        Self {
+            model: Decoder {
+                embed_tokens: Embedding { weight: source.next() },
+                layers: (0..config.num_hidden_layers).map(|_| source.layer()).collect(),
+                norm: source.norm(),
+            },
+            lm_head: (!config.tie_word_embeddings).then(|| source.projection()),
+            config: config.clone(),
+        }
+    }
+
+    /// The architecture.
+    #[must_use]
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Where the parameters are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.model.norm.weight.val().device()
+    }
+
+    /// The same weights without autodiff. Nothing is copied.
+    #[must_use]
+    pub fn valid(&self) -> Self {
+        Module::valid(self)
+    }
+
+    /// Final-normed hidden states `[batch, time, hidden]` of `[batch, time]` tokens.
+    ///
+    /// # Panics
+    /// If a token is outside the vocabulary, or positions or spans are not one per token.
+    #[must_use]
+    pub fn hidden(&self, tokens_bt: Tensor<2, Int>, positions: &Positions, visibility: &Visibility) -> Tensor<3> {
+        self.run(tokens_bt, positions, visibility, None)
+    }
+
+    /// [`hidden`](Self::hidden) for tokens that follow those in `cache`, which then holds them too.
+    ///
+    /// Spans, if given, are one per new token, and count keys from the cache's first token. Rows of different lengths are
+    /// padded on the left, with explicit positions and spans whose `own_start` leaves the padding out.
+    #[must_use]
+    pub fn extend(
+        &self,
+        tokens_bt: Tensor<2, Int>,
+        positions: &Positions,
+        visibility: &Visibility,
+        cache: &mut KvCache,
+    ) -> Tensor<3> {
+        self.run(tokens_bt, positions, visibility, Some(cache))
+    }
+
+    /// The output matrix `[vocab, hidden]`: the embedding, if tied.
+    #[must_use]
+    pub fn lm_head(&self) -> Tensor<2> {
+        self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight).val()
+    }
+
+    /// Logits `[batch, time, vocab]` of hidden states.
+    #[must_use]
+    pub fn logits(&self, hidden_btd: Tensor<3>) -> Tensor<3> {
+        linear(hidden_btd, self.lm_head())
+    }
+
+    fn run(
+        &self,
+        tokens_bt: Tensor<2, Int>,
+        positions: &Positions,
+        visibility: &Visibility,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let [batch, time] = tokens_bt.dims();
+        let start = cache.as_ref().map_or(0, |cache| cache.len()) as u32;
+        let positions = match positions {
+            Positions::Sequential => &(start..start + time as u32).collect(),
+            Positions::Explicit(positions) => {
+                assert_eq!(positions.len(), batch * time, "one position per token");
+                positions
+            }
+        };
+        let config = &self.config;
+        let rotary = Rotary::new(positions, time, config.head_size(), config.rope_theta, &self.device());
+        let mut pass = Pass { config, rotary, visibility, cache };
+        let mut x_btd = embedding(self.model.embed_tokens.weight.val(), tokens_bt);
+        for (index, layer) in self.model.layers.iter().enumerate() {
+            x_btd = layer.forward(x_btd, index, &mut pass);
+        }
+        self.model.norm.forward(x_btd, config)
+    }
+}
+
+impl Layer {
+    fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut Pass<'_>) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
+        let x_btd = x_btd + self.self_attn.forward(normed, index, pass);
+        let normed = self.post_attention_layernorm.forward(x_btd.clone(), pass.config);
+        x_btd + self.mlp.forward(normed)
+    }
+}
+
+impl SelfAttention {
+    fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut Pass<'_>) -> Tensor<3> {
+        let [b, t, _] = x_btd.dims();
+        let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
+        let queries = self.q_proj.forward(x_btd.clone()).reshape([b, t, h, e]);
+        let keys = self.k_proj.forward(x_btd.clone()).reshape([b, t, k, e]);
+        let values = self.v_proj.forward(x_btd).reshape([b, t, k, e]);
+        let queries = rope(queries, &pass.rotary);
+        let keys = rope(keys, &pass.rotary);
+        let (keys, values) = match &mut pass.cache {
+            Some(cache) => cache.append(layer, keys, values),
+            None => (keys, values),
+        };
+        let mixed = attention(queries, keys, values, pass.visibility);
+        self.o_proj.forward(mixed.reshape([b, t, h * e]))
+    }
+}
+
+impl FeedForward {
+    fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
+        let gate_btf = self.gate_proj.forward(x_btd.clone());
+        let up_btf = self.up_proj.forward(x_btd);
+        self.down_proj.forward(swiglu(gate_btf, up_btf))
+    }
+}
+
+impl Projection {
+    fn forward(&self, x_bti: Tensor<3>) -> Tensor<3> {
+        linear(x_bti, self.weight.val())
+    }
+}
+
+impl RmsNorm {
+    fn forward(&self, x_btd: Tensor<3>, config: &LlamaConfig) -> Tensor<3> {
+        rms_norm(x_btd, self.weight.val(), config.rms_norm_eps)
+    }
+}
+
+/// Hands out values as parameters, in order.
+struct Source<'a> {
+    values: std::vec::IntoIter<TensorData>,
+    device: &'a Device,
+}
+
+impl Source<'_> {
+    fn next<const D: usize>(&mut self) -> Param<Tensor<D>> {
+        let value = self.values.next().expect("the number of values was compared with the config's");
+        Param::from_data(value, self.device)
+    }
+
+    fn projection(&mut self) -> Projection {
+        Projection { weight: self.next() }
+    }
+
+    fn norm(&mut self) -> RmsNorm {
+        RmsNorm { weight: self.next() }
+    }
+
+    fn layer(&mut self) -> Layer {
+        Layer {
+            self_attn: SelfAttention {
+                q_proj: self.projection(),
+                k_proj: self.projection(),
+                v_proj: self.projection(),
+                o_proj: self.projection(),
+            },
+            mlp: FeedForward {
+                gate_proj: self.projection(),
+                up_proj: self.projection(),
+                down_proj: self.projection(),
+            },
+            input_layernorm: self.norm(),
+            post_attention_layernorm: self.norm(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "llama_tests.rs"]
+mod tests;

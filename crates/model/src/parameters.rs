@@ -1,0 +1,218 @@
+//! Parameters under their Hugging Face names, always in the same order: embedding, layers, final norm, head.
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
+    tensor::{Device, Tensor, TensorData},
+};
+use fineline_random::Stream;
+use rayon::prelude::*;
+
+use crate::{config::LlamaConfig, llama::Llama};
+
+/// Name and shape of one parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// As in Hugging Face's files: `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Matrices are `[out, in]`, the embedding `[vocab, hidden]`, norms `[hidden]`.
+    pub shape: Vec<usize>,
+}
+
+impl ParameterSpec {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this is a matrix (or embedding), and not the gain of a norm.
+    #[must_use]
+    pub fn is_matrix(&self) -> bool {
+        self.shape.len() > 1
+    }
+}
+
+impl LlamaConfig {
+    /// Every parameter of the model, in order. A tied head is not one.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<ParameterSpec> {
+        let hidden = self.hidden_size;
+        let ffn = self.intermediate_size;
+        let q = self.num_attention_heads * self.head_size();
+        let kv = self.kv_heads() * self.head_size();
+        let per_layer = [
+            ("self_attn.q_proj", vec![q, hidden]),
+            ("self_attn.k_proj", vec![kv, hidden]),
+            ("self_attn.v_proj", vec![kv, hidden]),
+            ("self_attn.o_proj", vec![hidden, q]),
+            ("mlp.gate_proj", vec![ffn, hidden]),
+            ("mlp.up_proj", vec![ffn, hidden]),
+            ("mlp.down_proj", vec![hidden, ffn]),
+            ("input_layernorm", vec![hidden]),
+            ("post_attention_layernorm", vec![hidden]),
+        ];
+        let spec = |name: String, shape: &[usize]| ParameterSpec { name: name + ".weight", shape: shape.to_vec() };
+        let mut specs = vec![spec("model.embed_tokens".to_owned(), &[self.vocab_size, hidden])];
+        for layer in 0..self.num_hidden_layers {
+            specs.extend(per_layer.iter().map(|(name, shape)| spec(format!("model.layers.{layer}.{name}"), shape)));
+        }
+        specs.push(spec("model.norm".to_owned(), &[hidden]));
+        if !self.tie_word_embeddings {
+            specs.push(spec("lm_head".to_owned(), &[self.vocab_size, hidden]));
+        }
+        specs
+    }
+
+    /// A new model: matrices from N(0, `initializer_range`), norms at one.
+    ///
+    /// Each matrix has a random stream of its own, so its values depend on `seed`, its name and its shape only.
+    #[must_use]
+    pub fn init(&self, seed: u64, device: &Device) -> Llama {
+        let values = self.parameters().into_par_iter().map(|spec| {
+            let values: Vec<f32> = if spec.is_matrix() {
+                let mut stream = Stream::new(seed, &format!("init/{}", spec.name), 0);
+                (0..spec.len()).map(|_| (stream.normal() * self.initializer_range) as f32).collect()
+            } else {
+                vec![1.0; spec.len()]
+            };
+            TensorData::new(values, spec.shape)
+        });
+        Llama::from_parameters(self, values.collect(), device)
+    }
+}
+
+/// The values of every parameter, copied to the host, with their names and in order.
+#[must_use]
+pub fn named_parameters(model: &Llama) -> Vec<(String, TensorData)> {
+    struct Collect {
+        path: Vec<String>,
+        found: Vec<(String, TensorData)>,
+    }
+
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.push((self.path.join("."), param.val().into_data()));
+        }
+    }
+
+    let mut collect = Collect { path: Vec::new(), found: Vec::new() };
+    model.visit(&mut collect);
+    collect.found
+}
+
+/// What [`map_parameters`] does to each parameter.
+pub trait ParameterMap {
+    /// The new value of the parameter called `name`; a leaf of the next graph where the model is on an autodiff device.
+    fn map<const D: usize>(&mut self, name: &str, id: ParamId, value: Tensor<D>) -> Tensor<D>;
+}
+
+/// The model with every parameter replaced, in order. Parameters keep their ids.
+#[must_use]
+pub fn map_parameters(model: Llama, map: &mut impl ParameterMap) -> Llama {
+    struct Named<'a, M> {
+        path: Vec<String>,
+        map: &'a mut M,
+    }
+
+    impl<M: ParameterMap> ModuleMapper for Named<'_, M> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper) = param.consume();
+            let device = value.device();
+            let mapped = self.map.map(&self.path.join("."), id, value).without_autodiff();
+            let mapped = if device.is_autodiff() { mapped.autodiff().require_grad() } else { mapped };
+            Param::from_mapped_value(id, mapped, mapper)
+        }
+    }
+
+    model.map(&mut Named { path: Vec::new(), map })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(tie_word_embeddings: bool) -> LlamaConfig {
+        LlamaConfig {
+            vocab_size: 11,
+            hidden_size: 12,
+            intermediate_size: 20,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: Some(2),
+            head_dim: Some(6),
+            tie_word_embeddings,
+            ..LlamaConfig::default()
+        }
+    }
+
+    #[test]
+    fn the_module_has_the_parameters_that_the_config_lists() {
+        for tied in [false, true] {
+            let config = config(tied);
+            let model = config.init(1, &Device::flex());
+            let actual: Vec<_> = named_parameters(&model)
+                .into_iter()
+                .map(|(name, data)| ParameterSpec { name, shape: data.shape().to_vec() })
+                .collect();
+            assert_eq!(actual, config.parameters());
+        }
+    }
+
+    #[test]
+    fn initial_values_depend_on_seed_and_name_only() {
+        let value = |config: &LlamaConfig, seed, name: &str| {
+            let parameters = named_parameters(&config.init(seed, &Device::flex()));
+            parameters.into_iter().find(|(n, _)| n == name).unwrap().1.iter::<f32>().collect::<Vec<_>>()
+        };
+        let name = "model.layers.0.mlp.up_proj.weight";
+        let shallow = LlamaConfig { num_hidden_layers: 1, ..config(true) };
+        assert_eq!(value(&config(false), 5, name), value(&shallow, 5, name));
+        assert_ne!(value(&config(false), 5, name), value(&config(false), 6, name));
+        assert_ne!(value(&config(false), 5, name), value(&config(false), 5, "model.layers.1.mlp.up_proj.weight"));
+        assert!(value(&config(false), 5, "model.norm.weight").iter().all(|&x| x.to_bits() == 1.0_f32.to_bits()));
+    }
+
+    #[test]
+    fn mapping_visits_in_order_and_replaces() {
+        struct Double(Vec<String>);
+        impl ParameterMap for Double {
+            fn map<const D: usize>(&mut self, name: &str, _id: ParamId, value: Tensor<D>) -> Tensor<D> {
+                self.0.push(name.to_owned());
+                value * 2.0
+            }
+        }
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            let model = config(false).init(1, &device);
+            let before = named_parameters(&model);
+            let mut double = Double(Vec::new());
+            let model = map_parameters(model, &mut double);
+            assert!(double.0.iter().eq(before.iter().map(|(name, _)| name)));
+            for ((_, before), (_, after)) in before.iter().zip(named_parameters(&model)) {
+                assert!(before.iter::<f32>().zip(after.iter::<f32>()).all(|(b, a)| (2.0 * b).to_bits() == a.to_bits()));
+            }
+            assert_eq!(model.lm_head().is_require_grad(), device.is_autodiff());
+        }
+    }
+}

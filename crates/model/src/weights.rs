@@ -1,0 +1,298 @@
+//! Weights on disk: safetensors, in one file or in shards with an index, under the names of Hugging Face.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Component, Path, PathBuf},
+};
+
+use burn::tensor::{DType, Device, TensorData};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{
+    config::{ConfigError, LlamaConfig},
+    hf_config::read_config,
+    llama::Llama,
+    parameters::ParameterSpec,
+};
+
+/// The file of a checkpoint that is not in shards.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// The index of a checkpoint in shards.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// Why weights could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// `config.json` is unusable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The directory has neither a file of weights nor an index.
+    #[error("{dir}: holds neither {SINGLE_FILE} nor {INDEX_FILE}")]
+    NoWeights {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file is not safetensors, or is cut short.
+    #[error("{path}: not a whole safetensors file: {source}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: SafeTensorError,
+    },
+    /// The index is not JSON with a `weight_map`.
+    #[error("{path}: {source}")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The index names a file that is not beside it.
+    #[error("{path}: `{file}` lies outside the checkpoint's directory")]
+    OutsideDirectory {
+        /// The index.
+        path: PathBuf,
+        /// The file it names.
+        file: String,
+    },
+    /// A tensor stands in two shards.
+    #[error("{path}: `{name}` is in another shard too")]
+    Duplicate {
+        /// The second file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// Parameters of the model are not in the checkpoint.
+    #[error("{dir}: `{first}` is missing ({count} of the model's parameters are)")]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+        /// The first one that is missing.
+        first: String,
+        /// How many are.
+        count: usize,
+    },
+    /// The checkpoint has tensors that the model has not.
+    #[error("{path}: `{name}` is no parameter of the model that config.json describes")]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the parameter.
+    #[error("{path}: `{name}` has shape {found:?}, the model's has {expected:?}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape there.
+        found: Vec<usize>,
+        /// The shape that the configuration demands.
+        expected: Vec<usize>,
+    },
+    /// A tensor has a type that is not read.
+    #[error("{path}: `{name}` is {dtype}, but only F32, F16 and BF16 can be read")]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type there.
+        dtype: String,
+    },
+    /// A tensor has a type that is not written.
+    #[error("`{name}` is {dtype:?}, which is not written to safetensors")]
+    UnwritableDtype {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: DType,
+    },
+}
+
+/// The model in a Hugging Face directory: its `config.json` and its safetensors, as float32.
+pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
+    load_as(&read_config(dir)?, dir, device)
+}
+
+/// The weights in a Hugging Face directory, for a model of this architecture (`config.json` is not read).
+///
+/// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
+/// Anything missing, too much or of another shape is an error that names it.
+pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
+    let shards = open(dir)?;
+    let mut stored = tensors(&shards)?;
+    stored.retain(|name, _| !is_ignored(name, config));
+    let specs = config.parameters();
+    let absent: Vec<&ParameterSpec> = specs.iter().filter(|spec| !stored.contains_key(&spec.name)).collect();
+    if let Some(first) = absent.first() {
+        return Err(WeightsError::Missing { dir: dir.to_owned(), first: first.name.clone(), count: absent.len() });
+    }
+    if stored.len() > specs.len() {
+        let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let extra = stored.iter().find(|(name, _)| !known.contains(name.as_str()));
+        let (name, (path, _)) = extra.expect("there are more tensors than parameters");
+        return Err(WeightsError::Unexpected { path: path.clone(), name: name.clone() });
+    }
+    let values: Result<Vec<TensorData>, WeightsError> = specs.par_iter().map(|spec| read(spec, &stored)).collect();
+    Ok(Llama::from_parameters(config, values?, device))
+}
+
+/// Buffers that old versions of `transformers` stored, and the copy of a tied head.
+fn is_ignored(name: &str, config: &LlamaConfig) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
+}
+
+/// Where each tensor is.
+pub(crate) type Stored<'a> = BTreeMap<String, (PathBuf, TensorView<'a>)>;
+
+fn read(spec: &ParameterSpec, stored: &Stored<'_>) -> Result<TensorData, WeightsError> {
+    let (path, view) = &stored[&spec.name];
+    if view.shape() != spec.shape {
+        return Err(WeightsError::Shape {
+            path: path.clone(),
+            name: spec.name.clone(),
+            found: view.shape().to_vec(),
+            expected: spec.shape.clone(),
+        });
+    }
+    let bytes = view.data();
+    let halves = || bytes.as_chunks::<2>().0.iter();
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Dtype::F16 => halves().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::BF16 => halves().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+        dtype => {
+            let (path, name) = (path.clone(), spec.name.clone());
+            return Err(WeightsError::Dtype { path, name, dtype: dtype.to_string() });
+        }
+    };
+    Ok(TensorData::new(values, spec.shape.clone()))
+}
+
+/// A memory-mapped safetensors file.
+pub(crate) struct Shard {
+    path: PathBuf,
+    bytes: Mmap,
+}
+
+/// Maps the files of a checkpoint: the single one, or those that the index names.
+pub(crate) fn open(dir: &Path) -> Result<Vec<Shard>, WeightsError> {
+    let single = dir.join(SINGLE_FILE);
+    let index = dir.join(INDEX_FILE);
+    let paths = if single.is_file() {
+        vec![single]
+    } else if index.is_file() {
+        shard_paths(dir, &index)?
+    } else {
+        return Err(WeightsError::NoWeights { dir: dir.to_owned() });
+    };
+    let map = |path: PathBuf| -> Result<Shard, WeightsError> {
+        let file = fs_err::File::open(&path)?;
+        #[allow(unsafe_code, reason = "files larger than memory are read through a map")]
+        // SAFETY: checkpoints are published by renaming whole directories and never written in place; a foreign
+        // process that truncates the file while it is read is outside what a reader can guard against.
+        let bytes = unsafe { Mmap::map(file.file()) }?;
+        Ok(Shard { path, bytes })
+    };
+    paths.into_iter().map(map).collect()
+}
+
+fn shard_paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightsError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+
+    let text = fs_err::read_to_string(index)?;
+    let Index { weight_map } =
+        serde_json::from_str(&text).map_err(|source| WeightsError::Index { path: index.to_owned(), source })?;
+    let files: BTreeSet<String> = weight_map.into_values().collect();
+    let beside_index = |file: String| {
+        let mut parts = Path::new(&file).components();
+        match (parts.next(), parts.next()) {
+            (Some(Component::Normal(name)), None) => Ok(dir.join(name)),
+            _ => Err(WeightsError::OutsideDirectory { path: index.to_owned(), file }),
+        }
+    };
+    files.into_iter().map(beside_index).collect()
+}
+
+/// Every tensor of every shard, by name.
+pub(crate) fn tensors(shards: &[Shard]) -> Result<Stored<'_>, WeightsError> {
+    let mut stored = Stored::new();
+    for Shard { path, bytes } in shards {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|source| WeightsError::Format { path: path.clone(), source })?;
+        for (name, view) in file.tensors() {
+            if stored.insert(name.clone(), (path.clone(), view)).is_some() {
+                return Err(WeightsError::Duplicate { path: path.clone(), name });
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Writes tensors to a safetensors file, with the metadata that `transformers` asks for.
+///
+/// The file is complete only when this returns: making it appear whole under its final name is the caller's business.
+/// The same tensors always give the same bytes.
+pub fn write_safetensors(path: &Path, tensors: &[(String, TensorData)]) -> Result<(), WeightsError> {
+    let writable = |(name, data)| -> Result<(&str, Writable<'_>), WeightsError> {
+        let name: &String = name;
+        let data: &TensorData = data;
+        let dtype = match data.dtype() {
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            DType::I64 => Dtype::I64,
+            dtype => return Err(WeightsError::UnwritableDtype { name: name.clone(), dtype }),
+        };
+        Ok((name, Writable { dtype, data }))
+    };
+    let views: Vec<_> = tensors.iter().map(|(name, data)| writable((name, data))).collect::<Result<_, _>>()?;
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), path)
+        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })
+}
+
+struct Writable<'a> {
+    dtype: Dtype,
+    data: &'a TensorData,
+}
+
+impl View for Writable<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.data.shape().as_slice()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.data.as_bytes())
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.as_bytes().len()
+    }
+}
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;

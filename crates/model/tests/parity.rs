@@ -1,0 +1,120 @@
+//! Logits, losses and gradients of `transformers`, on every case under `tests/fixtures/model`.
+//!
+//! A case is a folder with `config.json`, `model.safetensors`, and `case.safetensors`: `input_ids`, `logits`, `loss` (mean over
+//! next tokens) and `grad.<parameter>`; where rows are padded on the right, `attention_lengths` has their true lengths.
+//! `scripts/` has the script that makes them.
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    module::ParamId,
+    tensor::{Device, Gradients, Int, Tensor, TensorData},
+};
+use fineline_kernels::{Visibility, cross_entropy};
+use fineline_model::{
+    Llama, Positions, load,
+    parameters::{ParameterMap, map_parameters},
+};
+use safetensors::SafeTensors;
+
+const LOGITS_TOLERANCE: f32 = 1e-4;
+const LOSS_TOLERANCE: f32 = 1e-5;
+const GRADIENT_TOLERANCE: f64 = 1e-3;
+
+#[test]
+fn equals_transformers() {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/model"));
+    let mut cases: Vec<PathBuf> =
+        fs_err::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "no fixtures in {}", fixtures.display());
+    for case in cases {
+        eprintln!("{}", case.display());
+        Case::read(&case).check(&load(&case, &Device::flex().autodiff()).unwrap());
+    }
+}
+
+struct Case {
+    bytes: Vec<u8>,
+}
+
+impl Case {
+    fn read(dir: &Path) -> Self {
+        Self { bytes: fs_err::read(dir.join("case.safetensors")).unwrap() }
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).unwrap()
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(self.tensors().tensor(name).unwrap().data())
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        Some(bytemuck::pod_collect_to_vec(self.tensors().tensor(name).ok()?.data()))
+    }
+
+    fn check(&self, model: &Llama) {
+        let shape = self.tensors().tensor("input_ids").unwrap().shape().to_vec();
+        let [batch, time] = shape[..] else { panic!("input_ids has shape {shape:?}") };
+        let ids = self.ints("input_ids").unwrap();
+        let lengths = self.ints("attention_lengths").unwrap_or_else(|| vec![time as i64; batch]);
+        let is_real = |row: usize, at: usize| (at as i64) < lengths[row];
+
+        let device = model.device();
+        let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids.clone(), [batch, time]), &device);
+        let hidden = model.hidden(tokens, &Positions::Sequential, &Visibility::Causal);
+
+        let logits: Vec<f32> = model.valid().logits(hidden.clone().without_autodiff()).into_data().iter().collect();
+        let vocab = model.config().vocab_size;
+        for (i, (actual, expected)) in logits.iter().zip(self.floats("logits")).enumerate() {
+            let (row, at) = (i / vocab / time, i / vocab % time);
+            let close = (actual - expected).abs() <= LOGITS_TOLERANCE;
+            assert!(close || !is_real(row, at), "logit {} at {row}, {at}: {actual}, expected {expected}", i % vocab);
+        }
+
+        let mut targets = Vec::new();
+        let mut weights = Vec::new();
+        for row in 0..batch {
+            for at in 0..time {
+                targets.push(if at + 1 < time { ids[row * time + at + 1] } else { 0 });
+                weights.push(if at + 1 < time && is_real(row, at + 1) { 1.0 } else { 0.0 });
+            }
+        }
+        let count: f32 = weights.iter().sum();
+        let loss = cross_entropy(
+            hidden.reshape([batch * time, model.config().hidden_size]),
+            model.lm_head(),
+            Tensor::from_data(TensorData::new(targets, [batch * time]), &device),
+            Tensor::<1>::from_data(TensorData::new(weights, [batch * time]), &device) / count,
+        );
+        let (actual, expected) = (loss.clone().into_scalar::<f32>(), self.floats("loss")[0]);
+        assert!((actual - expected).abs() <= LOSS_TOLERANCE * expected, "loss {actual}, expected {expected}");
+
+        let gradients = loss.backward();
+        let mut check = CheckGradients { case: self, gradients: &gradients, checked: 0 };
+        let _ = map_parameters(model.clone(), &mut check);
+        let stored = self.tensors().names().iter().filter(|name| name.starts_with("grad.")).count();
+        assert_eq!(check.checked, stored, "every gradient of the case is compared");
+    }
+}
+
+struct CheckGradients<'a> {
+    case: &'a Case,
+    gradients: &'a Gradients,
+    checked: usize,
+}
+
+impl ParameterMap for CheckGradients<'_> {
+    fn map<const D: usize>(&mut self, name: &str, _id: ParamId, value: Tensor<D>) -> Tensor<D> {
+        let actual = value.grad(self.gradients).expect("every parameter has a gradient").into_data();
+        let expected = self.case.floats(&format!("grad.{name}"));
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let difference = norm(&mut actual.iter::<f32>().zip(&expected).map(|(a, e)| a - e));
+        let relative = difference / norm(&mut expected.iter().copied());
+        assert!(relative <= GRADIENT_TOLERANCE, "gradient of {name} differs by {relative:.1e} of its norm");
+        self.checked += 1;
+        value
+    }
+}

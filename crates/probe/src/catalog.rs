@@ -1,0 +1,193 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use fineline_tinyworld::{World, WorldConfig};
+use fs_err as fs;
+use serde::Deserialize;
+
+use crate::ProbeError;
+use crate::error::nearest_hint;
+use crate::task::Task;
+use crate::task_file::read_task;
+
+/// The suite that needs no files.
+const TINYWORLD: &str = "tinyworld";
+
+/// Where suites are found by their names.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The world that the builtin suite `tinyworld` asks about.
+    pub world: WorldConfig,
+    /// Folders of suite and task files; a suite's name is its file's, without `.toml`.
+    pub folders: Vec<PathBuf>,
+    /// Folders in which task files look for their data when it is not beside them.
+    pub data: Vec<PathBuf>,
+}
+
+/// A suite file. Its tasks are the task files it lists, relative to itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteFile {
+    tasks: Vec<PathBuf>,
+}
+
+enum Found {
+    Tinyworld,
+    File(PathBuf),
+}
+
+impl Catalog {
+    /// The names of all suites, sorted.
+    pub fn names(&self) -> Result<Vec<String>, ProbeError> {
+        let mut names = BTreeSet::from([TINYWORLD.to_owned()]);
+        for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Whether there is a suite of this name, or a file at this path. Nothing is read.
+    pub fn check(&self, name: &str) -> Result<(), ProbeError> {
+        self.find(name).map(drop)
+    }
+
+    /// The tasks of a suite with all their items: those of `tinyworld`, or of the suite or task file of this name or path.
+    pub fn tasks(&self, name: &str) -> Result<Vec<Task>, ProbeError> {
+        match self.find(name)? {
+            Found::Tinyworld => Ok(World::new(&self.world).tasks().iter().map(Task::from).collect()),
+            Found::File(path) => self.read_file(&path),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Found, ProbeError> {
+        if name == TINYWORLD {
+            return Ok(Found::Tinyworld);
+        }
+        let places = self.folders.iter().map(|folder| folder.join(format!("{name}.toml")));
+        let as_path = Path::new(name).extension().map(|_| PathBuf::from(name));
+        if let Some(path) = as_path.into_iter().chain(places).find(|path| path.is_file()) {
+            return Ok(Found::File(path));
+        }
+        let known = self.names()?;
+        let hint = nearest_hint(name, known.iter().map(String::as_str));
+        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, hint })
+    }
+
+    /// A suite file has `tasks`; anything else should be a task, which is then a suite of one.
+    fn read_file(&self, path: &Path) -> Result<Vec<Task>, ProbeError> {
+        let wrong =
+            |source: toml::de::Error| ProbeError::Toml { path: path.to_owned(), source: source.into() };
+        let text = fs::read_to_string(path)?;
+        let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        if !table.contains_key("tasks") {
+            return Ok(vec![read_task(path, &text, &self.data)?]);
+        }
+        let suite: SuiteFile = toml::from_str(&text).map_err(wrong)?;
+        if suite.tasks.is_empty() {
+            return Err(ProbeError::TaskFile {
+                path: path.to_owned(),
+                key: "tasks",
+                message: "expected at least one task file".into(),
+            });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let read = |task: &PathBuf| {
+            let path = folder.join(task);
+            let text = fs::read_to_string(&path)?;
+            read_task(&path, &text, &self.data)
+        };
+        suite.tasks.iter().map(read).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = r#"
+        name = "NAME"
+        domain = "d"
+        kind = "cloze"
+        data = "t.jsonl"
+        context = "{{c}}"
+        choices = ["{{a}}"]
+    "#;
+
+    fn catalog(files: &[(&str, &str)]) -> (tempfile::TempDir, Catalog) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let catalog = Catalog {
+            folders: vec![folder.path().join("probes"), folder.path().join("absent")],
+            data: vec![folder.path().join("data")],
+            ..Catalog::default()
+        };
+        (folder, catalog)
+    }
+
+    #[test]
+    fn suites_are_found_by_name_and_by_path() {
+        let (folder, catalog) = catalog(&[
+            ("probes/early.toml", "tasks = [\"tasks/a.toml\", \"tasks/b.toml\"]"),
+            ("probes/tasks/a.toml", &TASK.replace("NAME", "a")),
+            ("probes/tasks/b.toml", &TASK.replace("NAME", "b")),
+            ("probes/single.toml", &TASK.replace("NAME", "single")),
+            ("data/t.jsonl", "{\"c\":\"x\",\"a\":\"y\"}"),
+        ]);
+        assert_eq!(catalog.names().unwrap(), ["early", "single", "tinyworld"]);
+        let names = |suite: &str| -> Vec<String> {
+            catalog.tasks(suite).unwrap().into_iter().map(|task| task.name).collect()
+        };
+        assert_eq!(names("early"), ["a", "b"]);
+        assert_eq!(names("single"), ["single"]);
+        assert_eq!(names(folder.path().join("probes/tasks/a.toml").to_str().unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn the_builtin_suite_needs_no_files() {
+        let tasks = Catalog::default().tasks("tinyworld").unwrap();
+        assert!(tasks.len() >= 10);
+        for task in &tasks {
+            task.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn unknown_suites_are_refused_with_the_nearest() {
+        let (_folder, catalog) = catalog(&[("probes/early.toml", "")]);
+        let error = catalog.check("tinywrold").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, tinyworld"
+        );
+        assert!(!catalog.check("something/else.toml").unwrap_err().to_string().contains("did you mean"));
+        assert!(catalog.check("early").is_ok());
+    }
+
+    #[test]
+    fn broken_suite_files_are_named() {
+        let (_folder, catalog) = catalog(&[
+            ("probes/none.toml", "tasks = []"),
+            ("probes/typo.toml", "tasks = [\"a.toml\"]\ntask = 1"),
+            ("probes/broken.toml", "tasks = ["),
+            ("probes/missing.toml", "tasks = [\"a.toml\"]"),
+        ]);
+        for (name, expected) in [
+            ("none", "none.toml: `tasks`: expected at least one"),
+            ("typo", "unknown field `task`"),
+            ("broken", "broken.toml: TOML parse error at line 1"),
+            ("missing", "a.toml"),
+        ] {
+            let error = catalog.tasks(name).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[[probes]]`: a suite of tasks, and when the model is put through it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// `tinyworld`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
+    pub suite: String,
+    /// Names of the suite's tasks to run. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<String>,
+    /// Steps between two rounds. 0: no regular rounds.
+    #[serde(default = "default_every_steps")]
+    pub every_steps: u64,
+    /// Whether there are rounds at steps 1, 2, 4, 8, ... as long as those are below `every_steps`.
+    #[serde(default = "default_true")]
+    pub log_spaced: bool,
+    /// Whether there is a round before the first step.
+    #[serde(default = "default_true")]
+    pub at_start: bool,
+    /// Whether there is a round after the last step.
+    #[serde(default = "default_true")]
+    pub at_end: bool,
+    /// The share of wall time, above 0 and below 1, that rounds may take: while they have taken more, rounds are left out (never the first
+    /// or the last). Which ones then depends on the machine's speed; absent, every round is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// Items per task at most: the same ones at every step and in every run, and those of a smaller number are
+    /// among those of a larger. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<usize>,
+    /// A folder in which task files look for their data when it is not beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+}
+
+fn default_every_steps() -> u64 {
+    1000
+}
+
+fn default_true() -> bool {
+    true
+}
+
+impl ProbeConfig {
+    /// All items of all tasks of `suite`, at the default cadence.
+    #[must_use]
+    pub fn all(suite: &str) -> Self {
+        Self {
+            suite: suite.to_owned(),
+            tasks: Vec::new(),
+            every_steps: default_every_steps(),
+            log_spaced: true,
+            at_start: true,
+            at_end: true,
+            budget: None,
+            items: None,
+            data: None,
+        }
+    }
+
+    /// Whether there is a round after `step` of a run of `last_step` steps; step 0 is before the first.
+    #[must_use]
+    pub fn is_due(&self, step: u64, last_step: u64) -> bool {
+        let is_regular = self.every_steps > 0 && step.is_multiple_of(self.every_steps);
+        let is_log_spaced =
+            self.log_spaced && step.is_power_of_two() && (self.every_steps == 0 || step < self.every_steps);
+        match step {
+            0 => self.at_start,
+            _ if step == last_step && self.at_end => true,
+            _ => is_regular || is_log_spaced,
+        }
+    }
+
+    /// Whether the budget allows another round when rounds have taken `spent` of the run's `elapsed` seconds. The first and the
+    /// last round are not asked about.
+    #[must_use]
+    pub fn allows(&self, spent: f64, elapsed: f64) -> bool {
+        self.budget.is_none_or(|budget| spent <= budget * elapsed)
+    }
+
+    /// The first value out of its range, as the name of its field and what was expected.
+    #[must_use]
+    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let bad_budget = self.budget.is_some_and(|budget| !(budget > 0.0 && budget < 1.0));
+        [
+            (self.suite.trim().is_empty(), "suite", "expected the name of a suite"),
+            (bad_budget, "budget", "expected a share above 0 and below 1; leave it out for no limit"),
+            (self.items == Some(0), "items", "expected at least 1; leave it out for all items"),
+        ]
+        .into_iter()
+        .find_map(|(wrong, field, expected)| wrong.then_some((field, expected)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> ProbeConfig {
+        toml::from_str(&format!("suite = \"tinyworld\"\n{toml}")).unwrap()
+    }
+
+    fn due(toml: &str, last_step: u64) -> Vec<u64> {
+        let config = config(toml);
+        (0..=last_step).filter(|&step| config.is_due(step, last_step)).collect()
+    }
+
+    #[test]
+    fn log_spaced_until_the_regular_cadence_takes_over() {
+        assert_eq!(due("every_steps = 10", 35), [0, 1, 2, 4, 8, 10, 20, 30, 35]);
+        assert_eq!(due("every_steps = 8", 17), [0, 1, 2, 4, 8, 16, 17]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_a_table_with_a_suite_alone() {
+        assert_eq!(ProbeConfig::all("tinyworld"), config(""));
+    }
+
+    #[test]
+    fn each_part_of_the_cadence_can_be_turned_off() {
+        assert_eq!(due("every_steps = 4\nlog_spaced = false\nat_start = false\nat_end = false", 9), [4, 8]);
+        assert_eq!(due("every_steps = 0", 9), [0, 1, 2, 4, 8, 9]);
+        assert!(due("every_steps = 0\nlog_spaced = false\nat_end = false\nat_start = false", 9).is_empty());
+    }
+
+    #[test]
+    fn a_run_of_no_steps_has_the_round_at_its_start() {
+        assert_eq!(due("", 0), [0]);
+    }
+
+    #[test]
+    fn the_budget_is_a_share_of_the_elapsed_time() {
+        let config = config("budget = 0.1");
+        assert!(config.allows(0.0, 0.0) && config.allows(1.0, 10.0));
+        assert!(!config.allows(1.1, 10.0));
+        assert!(self::config("").allows(1e9, 1.0));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        assert_eq!(config("").problem(), None);
+        assert_eq!(config("budget = nan").problem().map(|problem| problem.0), Some("budget"));
+        assert_eq!(config("budget = 0.0").problem().map(|problem| problem.0), Some("budget"));
+        assert_eq!(config("items = 0").problem().map(|problem| problem.0), Some("items"));
+    }
+}

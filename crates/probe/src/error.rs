@@ -1,0 +1,104 @@
+use std::path::PathBuf;
+
+use fineline_data::DataError;
+
+/// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`] and [`Self::Io`] is found
+/// when a suite is loaded, before a run's first step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// A file could not be read or written; the message names it.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// No suite has this name.
+    #[error("unknown probe suite `{name}`{hint}; known are {}", known.join(", "))]
+    UnknownSuite {
+        /// The name as configured.
+        name: String,
+        /// The suites there are.
+        known: Vec<String>,
+        /// The nearest of them, in parentheses.
+        hint: String,
+    },
+    /// A suite has no such task.
+    #[error("suite `{suite}` has no task `{name}`{hint}; it has {}", known.join(", "))]
+    UnknownTask {
+        /// The suite.
+        suite: String,
+        /// The name as configured.
+        name: String,
+        /// The tasks there are.
+        known: Vec<String>,
+        /// The nearest of them, in parentheses.
+        hint: String,
+    },
+    /// A suite or task file is no TOML of the expected form; the source shows the line.
+    #[error("{}: {source}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and at which line.
+        source: Box<toml::de::Error>,
+    },
+    /// A value in a task file cannot be.
+    #[error("{}: `{key}`: {message}", path.display())]
+    TaskFile {
+        /// The file.
+        path: PathBuf,
+        /// The key at fault.
+        key: &'static str,
+        /// What was expected.
+        message: String,
+    },
+    /// A record of a task's data file is no question.
+    #[error("{} line {line} (item {item}): {message}", path.display())]
+    Record {
+        /// The data file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The item, from 0.
+        item: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An item cannot be asked.
+    #[error("task `{task}`, item {item}: {message}")]
+    Item {
+        /// The task.
+        task: String,
+        /// The item, from 0.
+        item: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A task as a whole cannot be asked.
+    #[error("task `{task}`: {message}")]
+    Task {
+        /// The task.
+        task: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The tokenizer cannot encode a text.
+    #[error(transparent)]
+    Tokenizer(#[from] DataError),
+    /// An item store could not be read or written.
+    #[error("item store {}: {message}", path.display())]
+    Store {
+        /// The Parquet file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// ` (did you mean ...?)`, if one of `known` is near `name`.
+pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
+        .min()
+        .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
+}

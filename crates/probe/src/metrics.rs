@@ -1,0 +1,330 @@
+//! Metrics from item rows, and from nothing else.
+//!
+//! With `ℓ_i` the log-likelihood of choice `i` in nats, `C_i` its characters, `B_i` its bytes (both without the space before it), `g` the
+//! right choice:
+//!
+//! | metric | kinds | per item | over items |
+//! |---|---|---|---|
+//! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
+//! | `acc` | cloze | every token of the answer is the likeliest one | proportion |
+//! | `acc_norm` | multiple choice | `argmax ℓ_i / C_i = g` | proportion |
+//! | `prob` | multiple choice | `softmax(ℓ)_g` | mean |
+//! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
+//! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
+//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2` | ratio of sums |
+//! | `token_perplexity`, `byte_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, `B`, words | exp of the ratio of sums |
+//! | `perplexity` | cloze | `−ℓ` | exp of the mean |
+//!
+//! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of DataDecide.
+//! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
+
+use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
+
+use fineline_dynamics::{
+    Difference, Estimate, Observation, mean, paired_binary, paired_mean, paired_ratio, proportion, ratio,
+};
+
+use crate::items::ItemRow;
+use crate::task::Kind;
+
+/// A quantity defined for each item, and how it is summed up over them.
+#[derive(Clone, Copy)]
+struct Metric {
+    name: &'static str,
+    measure: Measure,
+    /// What the estimate over the items is turned into.
+    finish: fn(Estimate) -> Estimate,
+}
+
+#[derive(Clone, Copy)]
+enum Measure {
+    /// Yes or no; `None` if a score that decides it is not finite.
+    Outcome(fn(&[ItemRow]) -> Option<bool>),
+    /// A real number.
+    Score(fn(&[ItemRow]) -> f64),
+    /// Numerator and denominator of a ratio of sums.
+    Ratio(fn(&[ItemRow]) -> (f64, f64)),
+}
+
+const fn metric(name: &'static str, measure: Measure) -> Metric {
+    Metric { name, measure, finish: |estimate| estimate }
+}
+
+const fn perplexity(name: &'static str, measure: Measure) -> Metric {
+    Metric { name, measure, finish: Estimate::exp }
+}
+
+/// The metrics of the task that `row` belongs to; in the order of their table.
+fn metrics_of(row: &ItemRow) -> &'static [Metric] {
+    const BITS_OF_GOLD: Metric =
+        metric("bits_per_byte", Measure::Score(|item| nats_of_gold(item) / bits_of_bytes(item)));
+    const MULTIPLE_CHOICE: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, |_| 1.0))),
+        metric("acc_norm", Measure::Outcome(|item| picks_gold(item, chars))),
+        metric("prob", Measure::Score(|item| softmax_of_gold(item, |_| 1.0))),
+        metric("prob_per_char", Measure::Score(|item| softmax_of_gold(item, chars))),
+        BITS_OF_GOLD,
+    ];
+    const CLOZE: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| gold(item).logprob.is_finite().then_some(gold(item).greedy))),
+        perplexity("perplexity", Measure::Score(nats_of_gold)),
+        BITS_OF_GOLD,
+    ];
+    const PERPLEXITY: &[Metric] = &[
+        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_gold(item), bits_of_bytes(item)))),
+        perplexity(
+            "token_perplexity",
+            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_tokens))),
+        ),
+        perplexity(
+            "byte_perplexity",
+            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_bytes))),
+        ),
+    ];
+    const PERPLEXITY_WITH_WORDS: &[Metric] = &[
+        PERPLEXITY[0],
+        PERPLEXITY[1],
+        PERPLEXITY[2],
+        perplexity(
+            "word_perplexity",
+            Measure::Ratio(|item| (nats_of_gold(item), gold(item).n_words.map_or(f64::NAN, f64::from))),
+        ),
+    ];
+    match row.kind {
+        Kind::MultipleChoice => MULTIPLE_CHOICE,
+        Kind::Cloze => CLOZE,
+        Kind::Perplexity if row.n_words.is_none() => PERPLEXITY,
+        Kind::Perplexity => PERPLEXITY_WITH_WORDS,
+    }
+}
+
+/// The metric that stands for a task of this kind.
+pub(crate) fn headline_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MultipleChoice | Kind::Cloze => "acc",
+        Kind::Perplexity => "bits_per_byte",
+    }
+}
+
+/// Whether a greater value of the metric is better.
+pub(crate) fn higher_is_better(metric: &str) -> bool {
+    metric != "bits_per_byte" && !metric.ends_with("perplexity")
+}
+
+/// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
+#[must_use]
+pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
+    let Some(first) = rows.first() else { return BTreeMap::new() };
+    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let estimate =
+        |metric: &Metric| (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items)));
+    metrics_of(first).iter().map(estimate).collect()
+}
+
+/// The rows of each item.
+pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
+    rows.chunk_by(|a, b| a.item == b.item)
+}
+
+/// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
+/// and the accuracy to hold against chance.
+pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> Observation {
+    let get = |name| metrics.get(name).copied().unwrap_or_default();
+    match kind {
+        Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
+        Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
+        Kind::Perplexity => {
+            Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
+        }
+    }
+}
+
+/// The change of the headline metric between two rounds, from `(before, after)` rows of the items in both; `None` without items.
+pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Difference> {
+    let (_, after) = pairs.first()?;
+    let name = headline_name(after[0].kind);
+    let headline = metrics_of(&after[0]).iter().find(|metric| metric.name == name)?;
+    Some(headline.measure.change(pairs))
+}
+
+impl Measure {
+    fn estimate(self, items: &[&[ItemRow]]) -> Estimate {
+        match self {
+            Self::Outcome(outcome) => {
+                let outcomes: Option<Vec<bool>> = items.iter().map(|item| outcome(item)).collect();
+                outcomes.map_or(Estimate::UNKNOWN, |outcomes| proportion(&outcomes))
+            }
+            Self::Score(score) => mean(&items.iter().map(|item| score(item)).collect::<Vec<_>>()),
+            Self::Ratio(parts) => ratio(&items.iter().map(|item| parts(item)).collect::<Vec<_>>()),
+        }
+    }
+
+    fn change(self, pairs: &[(&[ItemRow], &[ItemRow])]) -> Difference {
+        let pairs = pairs.iter();
+        match self {
+            Self::Outcome(outcome) => {
+                let outcomes: Option<Vec<(bool, bool)>> =
+                    pairs.map(|(before, after)| outcome(before).zip(outcome(after))).collect();
+                outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes))
+            }
+            Self::Score(score) => {
+                paired_mean(&pairs.map(|(before, after)| (score(before), score(after))).collect::<Vec<_>>())
+            }
+            Self::Ratio(parts) => {
+                let parts = |(before, after): &(&[ItemRow], &[ItemRow])| {
+                    let (after, size) = parts(after);
+                    (parts(before).0, after, size)
+                };
+                paired_ratio(&pairs.map(parts).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// The row of the right choice. (A row whose gold is not among its rows is one that nobody wrote; the first then stands in.)
+fn gold(item: &[ItemRow]) -> &ItemRow {
+    item.iter().find(|row| row.choice == row.gold).unwrap_or(&item[0])
+}
+
+fn nats_of_gold(item: &[ItemRow]) -> f64 {
+    -gold(item).logprob
+}
+
+/// Bytes of the right choice in units that turn nats into bits per byte.
+fn bits_of_bytes(item: &[ItemRow]) -> f64 {
+    f64::from(gold(item).n_bytes) * LN_2
+}
+
+fn chars(row: &ItemRow) -> f64 {
+    f64::from(row.n_chars)
+}
+
+/// Whether the right choice has the greatest log-likelihood per `length`; of equal ones the first counts.
+fn picks_gold(item: &[ItemRow], length: fn(&ItemRow) -> f64) -> Option<bool> {
+    let mut best: Option<(f64, &ItemRow)> = None;
+    for row in item {
+        let score = row.logprob / length(row);
+        if !score.is_finite() {
+            return None;
+        }
+        if best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, row));
+        }
+    }
+    best.map(|(_, row)| row.choice == row.gold)
+}
+
+/// The share of the right choice in the exponentials of log-likelihood per `length`.
+fn softmax_of_gold(item: &[ItemRow], length: fn(&ItemRow) -> f64) -> f64 {
+    let score = |row: &ItemRow| row.logprob / length(row);
+    let right = score(gold(item));
+    1.0 / item.iter().map(|row| (score(row) - right).exp()).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::tests::row;
+
+    fn choices(item: u32, gold: u32, scores: &[(f64, u32)]) -> Vec<ItemRow> {
+        let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
+            n_chars,
+            n_bytes: 2 * n_chars,
+            ..row(Kind::MultipleChoice, item, choice as u32, gold, logprob)
+        };
+        scores.iter().enumerate().map(row).collect()
+    }
+
+    #[track_caller]
+    fn assert_value(rows: &[ItemRow], metric: &str, expected: f64) {
+        let value = metrics(rows)[metric].value.unwrap();
+        assert!((value - expected).abs() < 1e-12, "{metric} is {value}, not {expected}");
+    }
+
+    /// Two items worked by hand: −3/3 = −1 beats −4/2 = −2, and −6/6 = −1 beats −2/1 = −2.
+    #[test]
+    fn multiple_choice() {
+        let rows = [choices(0, 0, &[(-3.0, 3), (-4.0, 2)]), choices(1, 0, &[(-6.0, 6), (-2.0, 1)])].concat();
+        assert_value(&rows, "acc", 0.5);
+        assert_value(&rows, "acc_norm", 1.0);
+        let e = 1.0_f64.exp();
+        let (first, second) = (1.0 / (1.0 + 1.0 / e), 1.0 / (1.0 + e.powi(4)));
+        assert_value(&rows, "prob", f64::midpoint(first, second));
+        assert_value(&rows, "prob_per_char", 1.0 / (1.0 + 1.0 / e));
+        assert_value(&rows, "bits_per_byte", 0.5 / LN_2);
+        let acc = metrics(&rows)["acc"];
+        assert_eq!(acc, proportion(&[true, false]));
+    }
+
+    #[test]
+    fn of_equal_choices_the_first_is_picked() {
+        assert_value(&choices(0, 0, &[(-1.0, 1), (-1.0, 1)]), "acc", 1.0);
+        assert_value(&choices(0, 1, &[(-1.0, 1), (-1.0, 1)]), "acc", 0.0);
+        assert_value(&choices(0, 1, &[(-1.0, 1), (-1.0, 1)]), "prob", 0.5);
+    }
+
+    #[test]
+    fn cloze() {
+        let rows = [
+            ItemRow { greedy: true, n_bytes: 2, ..row(Kind::Cloze, 0, 0, 0, -1.0) },
+            ItemRow { greedy: false, n_bytes: 6, ..row(Kind::Cloze, 4, 0, 0, -5.0) },
+        ];
+        assert_value(&rows, "acc", 0.5);
+        assert_value(&rows, "perplexity", 3.0_f64.exp());
+        assert_value(&rows, "bits_per_byte", (0.5 + 5.0 / 6.0) / 2.0 / LN_2);
+    }
+
+    #[test]
+    fn perplexity_is_a_ratio_of_sums() {
+        let text = |item, logprob, n_bytes, words| ItemRow {
+            n_bytes,
+            n_words: Some(words),
+            ..row(Kind::Perplexity, item, 0, 0, logprob)
+        };
+        let rows = [text(0, -10.0, 10, 2), text(1, -50.0, 20, 4)];
+        assert_value(&rows, "bits_per_byte", 2.0 / LN_2);
+        assert_value(&rows, "byte_perplexity", 2.0_f64.exp());
+        assert_value(&rows, "word_perplexity", 10.0_f64.exp());
+        assert_value(&rows, "token_perplexity", 15.0_f64.exp());
+        let wordless = [ItemRow { n_words: None, ..rows[0].clone() }];
+        assert!(!metrics(&wordless).contains_key("word_perplexity"), "what is not defined is not there");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_a_number_nor_an_answer() {
+        for bad in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+            let rows =
+                [choices(0, 0, &[(-1.0, 1), (bad, 1)]), choices(1, 0, &[(-1.0, 1), (-2.0, 1)])].concat();
+            let metrics = metrics(&rows);
+            for name in ["acc", "acc_norm"] {
+                assert_eq!(metrics[name], Estimate::UNKNOWN, "{name} of {bad}");
+            }
+            assert!(metrics["bits_per_byte"].value.is_some(), "the right choice's score is known");
+        }
+        let of_gold = metrics(&choices(0, 1, &[(-1.0, 1), (f64::NAN, 1)]));
+        assert!(of_gold.values().all(|estimate| *estimate == Estimate::UNKNOWN), "{of_gold:?}");
+        assert_eq!(metrics(&[row(Kind::Cloze, 0, 0, 0, f64::NAN)])["acc"], Estimate::UNKNOWN);
+        assert!(metrics(&[]).is_empty());
+    }
+
+    #[test]
+    fn extreme_scores_do_not_overflow() {
+        let rows = choices(0, 0, &[(-1e5, 1), (-1e6, 1)]);
+        assert_value(&rows, "prob", 1.0);
+        assert_value(&choices(0, 1, &[(-1e5, 1), (-1e6, 1)]), "prob", 0.0);
+    }
+
+    #[test]
+    fn directions_are_known() {
+        for kind in [Kind::MultipleChoice, Kind::Cloze, Kind::Perplexity] {
+            let row = row(kind, 0, 0, 0, -1.0);
+            assert!(metrics_of(&row).iter().any(|metric| metric.name == headline_name(kind)));
+            for metric in metrics_of(&row) {
+                let is_accuracy_or_probability =
+                    metric.name.starts_with("acc") || metric.name.starts_with("prob");
+                assert_eq!(higher_is_better(metric.name), is_accuracy_or_probability, "{}", metric.name);
+            }
+        }
+    }
+}

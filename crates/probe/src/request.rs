@@ -1,0 +1,336 @@
+//! Items as token ids, cut at the border of context and continuation exactly as lm-evaluation-harness cuts them
+//! (`TemplateLM._encode_pair`, `TemplateLM.loglikelihood`, `HFLM._loglikelihood_tokens`, `utils.get_rolling_token_windows`; version 0.4.13).
+
+use fineline_data::Tokenizer;
+
+use crate::ProbeError;
+use crate::task::{Item, Kind};
+
+/// What lm-evaluation-harness puts between a context and what continues it.
+const TARGET_DELIMITER: &str = " ";
+
+/// A context and the continuations to score after it, together at most a row long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Which of the task's items it belongs to.
+    pub(crate) item: usize,
+    /// At least one token.
+    pub(crate) context: Vec<u32>,
+    pub(crate) continuations: Vec<Continuation>,
+}
+
+/// Tokens to score; those of one choice of one item, or a window of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Continuation {
+    pub(crate) choice: usize,
+    /// At least one token.
+    pub(crate) tokens: Vec<u32>,
+}
+
+impl Request {
+    /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
+    pub(crate) fn input_len(&self) -> usize {
+        self.context.len() + self.continuations.iter().map(Continuation::input_len).sum::<usize>()
+    }
+}
+
+impl Continuation {
+    fn input_len(&self) -> usize {
+        self.tokens.len() - 1
+    }
+}
+
+/// The requests of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ItemRequests {
+    pub(crate) requests: Vec<Request>,
+    /// Whether a context lost tokens on its left to fit.
+    pub(crate) truncated: bool,
+}
+
+/// How text becomes tokens.
+pub(crate) struct Encoder<'a> {
+    encode: Box<dyn Fn(&str) -> Result<Vec<u32>, ProbeError> + Sync + 'a>,
+    /// Put before every text.
+    bos: Option<u32>,
+    /// Stands in for an empty context.
+    prefix: Option<u32>,
+    /// Tokens that the model can read at a time.
+    max_len: usize,
+}
+
+impl<'a> Encoder<'a> {
+    /// Texts begin with BOS if the tokenizer's documents do.
+    pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize) -> Self {
+        Self {
+            encode: Box::new(|text| Ok(tokenizer.encode(text)?)),
+            bos: tokenizer.marks().bos,
+            prefix: tokenizer.bos_id().or(tokenizer.eos_id()),
+            max_len,
+        }
+    }
+
+    /// The requests of `item`, the `index`th of a task; otherwise what is wrong with it.
+    pub(crate) fn requests(&self, index: usize, item: &Item, kind: Kind) -> Result<ItemRequests, String> {
+        let message = |error: ProbeError| error.to_string();
+        if kind == Kind::Perplexity {
+            let tokens = (self.encode)(&item.choices[0]).map_err(message)?;
+            return self.rolling(index, &tokens);
+        }
+        let mut grouped = ItemRequests { requests: Vec::new(), truncated: false };
+        for (choice, text) in item.choices.iter().enumerate() {
+            let (context, tokens) = self.pair(&item.context, &format!("{TARGET_DELIMITER}{text}"))?;
+            if tokens.is_empty() {
+                return Err(format!("choice {choice} adds no token to the context"));
+            }
+            if tokens.len() > self.max_len {
+                let (found, max_len) = (tokens.len(), self.max_len);
+                return Err(format!(
+                    "choice {choice} has {found} tokens, more than the {max_len} that the model can read"
+                ));
+            }
+            let kept = context.len().min(self.max_len + 1 - tokens.len());
+            grouped.truncated |= kept < context.len();
+            self.add(
+                &mut grouped.requests,
+                index,
+                &context[context.len() - kept..],
+                Continuation { choice, tokens },
+            );
+        }
+        Ok(grouped)
+    }
+
+    /// Puts a continuation into the last request if that has the same context and room, else into a new one.
+    fn add(&self, requests: &mut Vec<Request>, item: usize, context: &[u32], continuation: Continuation) {
+        match requests.last_mut() {
+            Some(last)
+                if last.context.len() == context.len()
+                    && last.input_len() + continuation.input_len() <= self.max_len =>
+            {
+                last.continuations.push(continuation);
+            }
+            _ => {
+                requests.push(Request { item, context: context.to_vec(), continuations: vec![continuation] })
+            }
+        }
+    }
+
+    /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
+    /// is beyond the tokens of the context alone is the continuation.
+    fn pair(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
+        if context.is_empty() {
+            let mut tokens = (self.encode)(continuation).map_err(|error| error.to_string())?;
+            let prefix = self.prefix()?;
+            if tokens.first() == Some(&prefix) {
+                tokens.remove(0);
+            }
+            return Ok((vec![prefix], tokens));
+        }
+        let mut whole = self.text(&format!("{context}{continuation}"))?;
+        let mut context = self.text(context.trim_end_matches(is_python_space))?;
+        let tokens = whole.split_off(context.len().min(whole.len()));
+        if context.is_empty() {
+            // The harness fails on a context of nothing but spaces; to treat it as an empty one is the least surprise.
+            context.push(self.prefix()?);
+        }
+        Ok((context, tokens))
+    }
+
+    fn text(&self, text: &str) -> Result<Vec<u32>, String> {
+        let tokens = (self.encode)(text).map_err(|error| error.to_string())?;
+        Ok(self.bos.into_iter().chain(tokens).collect())
+    }
+
+    fn prefix(&self) -> Result<u32, String> {
+        self.prefix.ok_or_else(|| {
+            "there is nothing before the text to score, and the tokenizer has neither BOS nor EOS to put there".to_owned()
+        })
+    }
+
+    /// Windows over a text in which every token is scored once: the first begins with the prefix token; each later one
+    /// scores the next `max_len` tokens (the last, what is left) after as many earlier ones as fit, at least one.
+    fn rolling(&self, item: usize, tokens: &[u32]) -> Result<ItemRequests, String> {
+        let first = tokens.len().min(self.max_len);
+        if first == 0 {
+            return Err("its text has no tokens".to_owned());
+        }
+        let window = |context: Vec<u32>, tokens: &[u32]| Request {
+            item,
+            context,
+            continuations: vec![Continuation { choice: 0, tokens: tokens.to_vec() }],
+        };
+        let mut requests = vec![window(vec![self.prefix()?], &tokens[..first])];
+        let mut start = first;
+        while start < tokens.len() {
+            let end = (start + self.max_len).min(tokens.len());
+            requests.push(window(tokens[end - self.max_len - 1..start].to_vec(), &tokens[start..end]));
+            start = end;
+        }
+        Ok(ItemRequests { requests, truncated: false })
+    }
+}
+
+/// Words of a text as lm-evaluation-harness counts them, `len(re.split(r"\s+", text))`: runs of whitespace, plus one.
+pub(crate) fn word_count(text: &str) -> usize {
+    let mut words = 1;
+    let mut in_space = false;
+    for space in text.chars().map(is_python_space) {
+        words += usize::from(space && !in_space);
+        in_space = space;
+    }
+    words
+}
+
+/// What Python's `str.isspace` and `\s` hold for whitespace: Unicode's, and four separators that Unicode does not count.
+fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const BOS: u32 = 1;
+
+    /// One token a character, its code point; but " a", "b c" and spaces before a space are tokens of their own.
+    pub(crate) fn encoder(bos: Option<u32>, max_len: usize) -> Encoder<'static> {
+        Encoder { encode: Box::new(|text| Ok(toy_tokens(text))), bos, prefix: Some(BOS), max_len }
+    }
+
+    fn toy_tokens(text: &str) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let merged = ["b c", " a", "  "].into_iter().position(|merge| rest.starts_with(merge));
+            let (token, len) =
+                merged.map_or((u32::from(first), first.len_utf8()), |i| (1000 + i as u32, [3, 2, 2][i]));
+            tokens.push(token);
+            rest = &rest[len..];
+        }
+        tokens
+    }
+
+    fn item(context: &str, choices: &[&str]) -> Item {
+        Item {
+            context: context.into(),
+            choices: choices.iter().map(|&choice| choice.into()).collect(),
+            gold: 0,
+        }
+    }
+
+    fn chars(text: &str) -> Vec<u32> {
+        text.chars().map(u32::from).collect()
+    }
+
+    fn one(encoder: &Encoder, context: &str, choice: &str) -> (Vec<u32>, Vec<u32>) {
+        let ItemRequests { mut requests, .. } =
+            encoder.requests(0, &item(context, &[choice]), Kind::Cloze).unwrap();
+        assert_eq!(requests.len(), 1);
+        let Request { context, mut continuations, .. } = requests.remove(0);
+        (context, continuations.remove(0).tokens)
+    }
+
+    #[test]
+    fn the_delimiter_belongs_to_the_continuation() {
+        assert_eq!(one(&encoder(None, 99), "xy", "z"), (chars("xy"), chars(" z")));
+        assert_eq!(one(&encoder(None, 99), "xy", "a"), (chars("xy"), vec![1001]));
+        assert_eq!(one(&encoder(Some(BOS), 99), "x", "z"), ([vec![BOS], chars("x")].concat(), chars(" z")));
+    }
+
+    #[test]
+    fn spaces_at_the_end_of_the_context_go_to_the_continuation() {
+        assert_eq!(one(&encoder(None, 99), "x ", "z"), (chars("x"), vec![1002, u32::from('z')]));
+        assert_eq!(
+            one(&encoder(None, 99), "x\n\u{1c}\u{3000}", "z"),
+            (chars("x"), chars("\n\u{1c}\u{3000} z"))
+        );
+    }
+
+    #[test]
+    fn a_token_over_the_border_is_cut_where_the_context_ends() {
+        // "xb" is two tokens; with " c" it is "x", "b c": the continuation is what lies beyond two tokens.
+        assert_eq!(one(&encoder(None, 99), "xb", "cd"), (chars("xb"), chars("d")));
+        let refused = encoder(None, 99).requests(0, &item("xb", &["c"]), Kind::Cloze).unwrap_err();
+        assert!(refused.contains("choice 0 adds no token"), "{refused}");
+    }
+
+    #[test]
+    fn an_empty_context_is_the_prefix_token() {
+        assert_eq!(one(&encoder(None, 99), "", "z"), (vec![BOS], chars(" z")));
+        assert_eq!(one(&encoder(Some(BOS), 99), "", "z"), (vec![BOS], chars(" z")));
+        assert_eq!(one(&encoder(None, 99), " ", "z"), (vec![BOS], vec![1002, u32::from('z')]));
+        assert_eq!(one(&encoder(Some(BOS), 99), " ", "z"), (vec![BOS], vec![1002, u32::from('z')]));
+        let mut none = encoder(None, 99);
+        none.prefix = None;
+        assert!(
+            none.requests(0, &item("", &["z"]), Kind::Cloze).unwrap_err().contains("neither BOS nor EOS")
+        );
+    }
+
+    #[test]
+    fn choices_share_their_context_while_they_fit_into_a_row() {
+        let requests = |max_len| {
+            encoder(None, max_len).requests(7, &item("xyz", &["p", "qr", "s"]), Kind::MultipleChoice).unwrap()
+        };
+        let shapes = |max_len| -> Vec<(usize, usize)> {
+            requests(max_len).requests.iter().map(|r| (r.context.len(), r.continuations.len())).collect()
+        };
+        assert_eq!(shapes(7), [(3, 3)]);
+        assert_eq!(requests(7).requests[0].input_len(), 7);
+        assert_eq!(shapes(6), [(3, 2), (3, 1)]);
+        assert_eq!(
+            shapes(5),
+            [(3, 1), (3, 1)].map(|_| (3, 1)).into_iter().chain([(3, 1)]).collect::<Vec<_>>()
+        );
+        assert!(!requests(5).truncated);
+        assert!(requests(7).requests.iter().all(|request| request.item == 7));
+    }
+
+    /// `(context + continuation)[-(max_len + 1):][:-1]` is read, whatever the other choices' lengths.
+    #[test]
+    fn long_contexts_lose_tokens_on_their_left() {
+        let ItemRequests { requests, truncated } =
+            encoder(None, 4).requests(0, &item("uvwxyz", &["p", "qr"]), Kind::MultipleChoice).unwrap();
+        assert!(truncated);
+        let contexts: Vec<&[u32]> = requests.iter().map(|request| request.context.as_slice()).collect();
+        assert_eq!(contexts, [chars("xyz"), chars("yz")]);
+        assert!(requests.iter().all(|request| request.input_len() == 4));
+    }
+
+    #[test]
+    fn a_choice_longer_than_the_model_reads_is_refused() {
+        assert_eq!(one(&encoder(None, 4), "x", "pqr").0, chars("x"));
+        let refused = encoder(None, 4).requests(0, &item("x", &["pqrs"]), Kind::Cloze).unwrap_err();
+        assert!(refused.contains("choice 0 has 5 tokens"), "{refused}");
+    }
+
+    fn windows(text: &str, max_len: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
+        let ItemRequests { requests, .. } =
+            encoder(Some(BOS), max_len).requests(0, &item("", &[text]), Kind::Perplexity).unwrap();
+        requests.into_iter().map(|mut r| (r.context, r.continuations.remove(0).tokens)).collect()
+    }
+
+    /// What `make_disjoint_window` over `get_rolling_token_windows(..., context_len=1)` gives.
+    #[test]
+    fn rolling_windows_score_every_token_once() {
+        assert_eq!(windows("uvw", 4), [(vec![BOS], chars("uvw"))]);
+        assert_eq!(windows("uvwx", 4), [(vec![BOS], chars("uvwx"))]);
+        let long = windows("uvwxyzUVWX", 4);
+        let expected = [("", "uvwx"), ("x", "yzUV"), ("zUV", "WX")];
+        for ((context, tokens), (before, scored)) in long.iter().zip(expected) {
+            assert_eq!(*tokens, chars(scored));
+            assert_eq!(*context, if before.is_empty() { vec![BOS] } else { chars(before) });
+            assert!(context.len() + tokens.len() <= 5);
+        }
+        assert_eq!(long.len(), 3);
+    }
+
+    #[test]
+    fn words_are_counted_as_python_splits() {
+        for (text, words) in [("", 1), ("a", 1), ("a b", 2), (" a  b\n", 4), ("\u{1f}", 2), ("你好 世界", 2)]
+        {
+            assert_eq!(word_count(text), words, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use serde_json::{Map, Value, json};
+
+use crate::metrics::higher_is_better;
+use crate::suite::TaskResult;
+use crate::task::Kind;
+
+/// What `results.json` says besides the scores.
+#[derive(Clone, Debug, Default)]
+pub struct ResultsHeader {
+    /// The checkpoint.
+    pub model: String,
+    /// The device that it ran on.
+    pub device: String,
+    /// Items per task at most, if there was a limit.
+    pub limit: Option<usize>,
+    /// When the round began, in seconds since 1970.
+    pub date: Option<f64>,
+    /// Seconds that the whole evaluation took, loading included.
+    pub seconds: Option<f64>,
+}
+
+/// The results in the layout of lm-evaluation-harness 0.4's `results_*.json`, for tools that read it.
+///
+/// Standard errors are those of the item store ([`metrics`](crate::metrics())): where the harness would bootstrap (perplexities), by the
+/// delta method. What is unknown is `"N/A"`, as there.
+#[must_use]
+pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
+    let by_task = |value: &dyn Fn(&TaskResult) -> Value| -> Value {
+        results.iter().map(|result| (result.task.clone(), value(result))).collect::<Map<_, _>>().into()
+    };
+    json!({
+        "results": by_task(&scores),
+        "group_subtasks": by_task(&|_| json!([])),
+        "configs": by_task(&config),
+        "versions": by_task(&|result| json!(result.provenance.scorer)),
+        "n-shot": by_task(&|result| json!(result.shots)),
+        "higher_is_better": by_task(&directions),
+        "n-samples": by_task(&|result| json!({"original": result.total, "effective": result.n})),
+        "config": {
+            "model": "fineline",
+            "model_args": {"pretrained": header.model},
+            "device": header.device,
+            "limit": header.limit,
+            "bootstrap_iters": 0,
+        },
+        "date": header.date,
+        "task_hashes": by_task(&|result| json!(result.provenance.data)),
+        "model_name": header.model,
+        "total_evaluation_time_seconds": header.seconds.map(|seconds| seconds.to_string()),
+    })
+}
+
+fn scores(result: &TaskResult) -> Value {
+    let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
+    let mut scores = Map::from_iter([("alias".to_owned(), json!(result.task))]);
+    for (name, estimate) in &result.metrics {
+        scores.insert(format!("{name},none"), known(estimate.value));
+        scores.insert(format!("{name}_stderr,none"), known(estimate.stderr));
+    }
+    scores.into()
+}
+
+fn config(result: &TaskResult) -> Value {
+    let output_type = match result.kind {
+        Kind::MultipleChoice => "multiple_choice",
+        Kind::Cloze => "loglikelihood",
+        Kind::Perplexity => "loglikelihood_rolling",
+    };
+    json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
+}
+
+fn directions(result: &TaskResult) -> Value {
+    result
+        .metrics
+        .keys()
+        .map(|name| (name.clone(), json!(higher_is_better(name))))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::tests::row;
+    use crate::metrics::metrics;
+    use crate::suite::Provenance;
+
+    #[test]
+    fn the_layout_is_the_harness_s() {
+        let items = vec![row(Kind::Cloze, 0, 0, 0, -1.0)];
+        let result = TaskResult {
+            task: "t".into(),
+            domain: "d".into(),
+            kind: Kind::Cloze,
+            n: 1,
+            total: 7,
+            shots: 5,
+            chance: None,
+            metrics: metrics(&items),
+            items,
+            truncated: 0,
+            not_finite: 0,
+            seconds: 1.0,
+            provenance: Provenance::for_tests("hash"),
+        };
+        let header = ResultsHeader { model: "path".into(), limit: Some(1), ..ResultsHeader::default() };
+        let json = results_json(&[result], &header);
+        assert_eq!(json["results"]["t"]["acc,none"], 0.0);
+        assert_eq!(json["results"]["t"]["acc_stderr,none"], "N/A");
+        assert_eq!(json["results"]["t"]["alias"], "t");
+        assert_eq!(json["n-shot"]["t"], 5);
+        assert_eq!(json["n-samples"]["t"], json!({"original": 7, "effective": 1}));
+        assert_eq!(
+            json["higher_is_better"]["t"],
+            json!({"acc": true, "bits_per_byte": false, "perplexity": false})
+        );
+        assert_eq!(json["configs"]["t"]["output_type"], "loglikelihood");
+        assert_eq!(json["config"]["limit"], 1);
+        assert_eq!(results_json(&[], &header)["results"], json!({}));
+    }
+}

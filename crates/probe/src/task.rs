@@ -1,0 +1,232 @@
+use serde::{Deserialize, Serialize};
+
+use crate::ProbeError;
+
+/// A named set of questions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its name, unique within a suite.
+    pub name: String,
+    /// The capability that it belongs to.
+    pub domain: String,
+    /// How its items are scored.
+    pub kind: Kind,
+    /// How many solved examples the contexts begin with.
+    pub shots: usize,
+    /// The accuracy of guessing; `None` where there is nothing to guess among.
+    pub chance: Option<f64>,
+    /// When in training it is known to leave chance.
+    pub rises: Option<Rises>,
+    /// Where the items are from.
+    pub source: Option<String>,
+    /// The licence of the items.
+    pub licence: Option<String>,
+    /// How the texts of the items were made from their data: what `provenance` holds a hash of.
+    pub template: String,
+    /// The questions.
+    pub items: Vec<Item>,
+}
+
+/// How the items of a task are scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The likeliest choice after the context is the answer.
+    MultipleChoice,
+    /// There is one choice, found if each of its tokens is the likeliest one.
+    Cloze,
+    /// There is one choice, a text to predict from its beginning; the context is empty.
+    Perplexity,
+}
+
+impl Kind {
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MultipleChoice => "multiple_choice",
+            Self::Cloze => "cloze",
+            Self::Perplexity => "perplexity",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::MultipleChoice, Self::Cloze, Self::Perplexity].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// When in training a task is known to leave chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rises {
+    /// Within the first tenth of a run, or in small models.
+    Early,
+    /// Only after most of a run, or in large models.
+    Late,
+}
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What the model reads first.
+    pub context: String,
+    /// What could follow. The scorer puts one space between the context and each, except in [`Kind::Perplexity`].
+    pub choices: Vec<String>,
+    /// Which of the choices is right, from 0.
+    pub gold: usize,
+}
+
+impl Task {
+    /// Refuses what cannot be scored: no items, an item without enough choices, an empty choice, a gold that is no choice.
+    pub(crate) fn check(&self) -> Result<(), ProbeError> {
+        if self.items.is_empty() {
+            return Err(ProbeError::Task { task: self.name.clone(), message: "it has no items".into() });
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            if let Some(message) = item.problem(self.kind) {
+                return Err(ProbeError::Item { task: self.name.clone(), item: index, message });
+            }
+        }
+        Ok(())
+    }
+
+    /// BLAKE3 over kind and items, in their order.
+    pub(crate) fn data_hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        part(self.kind.name());
+        for item in &self.items {
+            part(&item.context);
+            part(&format!("{} {}", item.choices.len(), item.gold));
+            item.choices.iter().for_each(|choice| part(choice));
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl Item {
+    fn problem(&self, kind: Kind) -> Option<String> {
+        let choices = self.choices.len();
+        match kind {
+            Kind::MultipleChoice if choices < 2 => {
+                Some(format!("expected at least 2 choices, found {choices}"))
+            }
+            Kind::Cloze | Kind::Perplexity if choices != 1 => {
+                Some(format!("expected 1 choice, found {choices}"))
+            }
+            Kind::Perplexity if !self.context.is_empty() => {
+                Some("expected no context before a text to predict".into())
+            }
+            _ if self.gold >= choices => {
+                Some(format!("gold is choice {}, but there are {choices}", self.gold))
+            }
+            _ => {
+                self.choices.iter().position(String::is_empty).map(|empty| format!("choice {empty} is empty"))
+            }
+        }
+    }
+}
+
+impl From<&fineline_tinyworld::Task> for Task {
+    fn from(task: &fineline_tinyworld::Task) -> Self {
+        Self {
+            name: task.name.to_owned(),
+            domain: task.domain.to_owned(),
+            kind: match task.kind {
+                fineline_tinyworld::Kind::MultipleChoice => Kind::MultipleChoice,
+                fineline_tinyworld::Kind::Cloze => Kind::Cloze,
+                fineline_tinyworld::Kind::Perplexity => Kind::Perplexity,
+            },
+            shots: task.shots,
+            chance: task.chance,
+            rises: None,
+            source: Some("tinyworld".to_owned()),
+            licence: None,
+            template: String::new(),
+            items: task
+                .items
+                .iter()
+                .map(|item| Item {
+                    context: item.context.clone(),
+                    choices: item.choices.clone(),
+                    gold: item.gold,
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A task of `(context, choices, gold)`, with chance level 0.5.
+    pub(crate) fn task(kind: Kind, items: &[(&str, &[&str], usize)]) -> Task {
+        let item = |&(context, choices, gold): &(&str, &[&str], usize)| Item {
+            context: context.to_owned(),
+            choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+            gold,
+        };
+        Task {
+            name: "test".into(),
+            domain: "testing".into(),
+            kind,
+            shots: 0,
+            chance: (kind == Kind::MultipleChoice).then_some(0.5),
+            rises: None,
+            source: None,
+            licence: None,
+            template: String::new(),
+            items: items.iter().map(item).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn assert_refused(kind: Kind, item: (&str, &[&str], usize), expected: &str) {
+        let message =
+            task(kind, &[("a", &["b", "c"][..if kind == Kind::MultipleChoice { 2 } else { 1 }], 0), item])
+                .check()
+                .unwrap_err()
+                .to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn what_cannot_be_scored_is_refused_with_the_items_index() {
+        assert_refused(Kind::MultipleChoice, ("a", &["b"], 0), "item 1: expected at least 2 choices");
+        assert_refused(Kind::MultipleChoice, ("a", &["b", "c"], 2), "item 1: gold is choice 2");
+        assert_refused(Kind::MultipleChoice, ("a", &["b", ""], 0), "item 1: choice 1 is empty");
+        assert_refused(Kind::Cloze, ("a", &[], 0), "item 1: expected 1 choice, found 0");
+        let empty = task(Kind::Cloze, &[]).check().unwrap_err().to_string();
+        assert_eq!(empty, "task `test`: it has no items");
+    }
+
+    #[test]
+    fn the_hash_sees_every_part_of_an_item() {
+        let hash = |items: &[(&str, &[&str], usize)]| task(Kind::MultipleChoice, items).data_hash();
+        let original = hash(&[("a", &["b", "c"], 0)]);
+        assert_eq!(original, hash(&[("a", &["b", "c"], 0)]));
+        for changed in [
+            hash(&[("a", &["b", "c"], 1)]),
+            hash(&[("ab", &["", "c"], 0)]),
+            hash(&[("a", &["c", "b"], 0)]),
+            hash(&[("a", &["b", "c"], 0), ("a", &["b", "c"], 0)]),
+        ] {
+            assert_ne!(original, changed);
+        }
+    }
+
+    #[test]
+    fn kinds_have_names() {
+        for kind in [Kind::MultipleChoice, Kind::Cloze, Kind::Perplexity] {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+        assert_eq!(Kind::from_name("essay"), None);
+    }
+}

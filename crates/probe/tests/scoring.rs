@@ -1,0 +1,283 @@
+//! Suites put to a small random LLaMA: packing changes no score, and everything that is written comes from the rows.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::cell::Cell;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fineline_data::{Tokenizer, train_bpe};
+use fineline_kernels::Visibility;
+use fineline_model::{Llama, LlamaConfig, Positions};
+use fineline_probe::{
+    Catalog, Interrupted, Item, ItemRow, Kind, Suite, SuiteOptions, Task, metrics, read_items, write_items,
+};
+
+const MAX_LEN: usize = 48;
+
+fn tokenizer() -> Tokenizer {
+    let text = "The cat sat on the mat. A dog is in the house; the bird sings. 猫坐在垫子上。狗在房子里。 Question: where? Answer: here.";
+    let folder = tempfile::tempdir().unwrap();
+    train_bpe((0..3).map(|_| Ok(text.to_owned())), 320, &folder.path().join("tokenizer.json")).unwrap()
+}
+
+/// Weights large enough that the model has opinions.
+fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
+    let config = LlamaConfig {
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        max_position_embeddings: MAX_LEN,
+        initializer_range,
+        ..LlamaConfig::default()
+    };
+    config.init(7, &Device::flex())
+}
+
+fn task(kind: Kind, items: Vec<Item>) -> Task {
+    Task {
+        name: kind.name().into(),
+        domain: "testing".into(),
+        kind,
+        shots: 0,
+        chance: (kind == Kind::MultipleChoice).then_some(0.5),
+        rises: None,
+        source: None,
+        licence: None,
+        template: String::new(),
+        items,
+    }
+}
+
+fn item(context: &str, choices: &[&str], gold: usize) -> Item {
+    Item { context: context.into(), choices: choices.iter().map(|&choice| choice.into()).collect(), gold }
+}
+
+/// Awkward items: no context, spaces at its end, Chinese, equal choices, choices of all lengths, contexts that have to be cut.
+fn choice_items() -> Vec<Item> {
+    let long = "the bird sings on the mat; ".repeat(6);
+    vec![
+        item("The cat sat on", &["the mat", "a house in the house of the dog", "猫"], 0),
+        item("", &["cat", "the bird sings."], 1),
+        item("Question: where?\nAnswer: ", &["here", "in the mat", "x", "here"], 3),
+        item("猫坐在", &["垫子上", "房子里。狗在房子里"], 0),
+        item("same", &["dog", "dog"], 0),
+        item(&long, &["a", "a bird sings on the mat", "the"], 2),
+        item(
+            &format!("{} end", &long[..110]),
+            &["the cat sat on the mat in the house", "the bird sings here; a dog"],
+            1,
+        ),
+        item("a", &["b", "c", "d", "e"], 2),
+    ]
+}
+
+fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
+    SuiteOptions { tokenizer, max_len: MAX_LEN, items: None, tasks: &[] }
+}
+
+fn run(tokenizer: &Tokenizer, model: &Llama, task: Task) -> fineline_probe::TaskResult {
+    let suite = Suite::new("test", vec![task], options(tokenizer)).unwrap();
+    suite.run(model, &|| false).unwrap().remove(0)
+}
+
+/// Log-probability and greediness of the tokens after the first `skip`, one sequence through the model, softmax in float64.
+fn naive(model: &Llama, tokens: &[u32], skip: usize) -> (f64, bool) {
+    let ids: Vec<i32> = tokens.iter().map(|&id| id.cast_signed()).collect();
+    let input = Tensor::<2, Int>::from_data(
+        TensorData::new(ids[..ids.len() - 1].to_vec(), [1, ids.len() - 1]),
+        &model.device(),
+    );
+    let logits = model.logits(model.hidden(input, &Positions::Sequential, &Visibility::Causal)).into_data();
+    let logits: Vec<f64> = logits.iter::<f64>().collect();
+    let vocab = model.config().vocab_size;
+    let mut logprob = 0.0;
+    let mut greedy = true;
+    for (row, &target) in logits.chunks(vocab).zip(&tokens[1..]).skip(skip - 1) {
+        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        logprob += row[target as usize] - max - row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+        greedy &= row.iter().position(|&x| x == max) == Some(target as usize);
+    }
+    (logprob, greedy)
+}
+
+fn naive_choice(model: &Llama, tokenizer: &Tokenizer, context: &str, choice: &str) -> (f64, bool) {
+    let bos = tokenizer.bos_id().unwrap();
+    let with_bos = |text: &str| [vec![bos], tokenizer.encode(text).unwrap()].concat();
+    let whole = with_bos(&format!("{context} {choice}"));
+    let border = with_bos(context.trim_end()).len();
+    let start = whole.len().saturating_sub(MAX_LEN + 1);
+    naive(model, &whole[start..], border - start)
+}
+
+#[track_caller]
+fn assert_close(actual: f64, expected: f64) {
+    assert!((actual - expected).abs() < 1e-5 * expected.abs().max(1.0), "{actual} is not {expected}");
+}
+
+#[test]
+fn packed_choices_score_as_if_each_were_alone() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let items = choice_items();
+    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, items.clone()));
+    let choices = items.iter().flat_map(|item| item.choices.iter().map(move |choice| (item, choice)));
+    assert_eq!(result.items.len(), choices.clone().count());
+    for (row, (item, choice)) in result.items.iter().zip(choices) {
+        let (logprob, greedy) = naive_choice(&model, &tokenizer, &item.context, choice);
+        assert_close(row.logprob, logprob);
+        assert_eq!((row.greedy, row.gold), (greedy, item.gold as u32), "{choice}");
+        assert_eq!((row.n_chars, row.n_bytes), (choice.chars().count() as u32, choice.len() as u32));
+    }
+    assert_eq!(result.truncated, 2);
+    assert_eq!((result.n, result.total, result.not_finite), (8, 8, 0));
+    let same: Vec<&ItemRow> = result.items.iter().filter(|row| row.item == 4).collect();
+    assert_close(same[0].logprob, same[1].logprob);
+}
+
+#[test]
+fn a_single_item_is_a_task() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let result = run(&tokenizer, &model, task(Kind::Cloze, vec![item("The cat", &["sat"], 0)]));
+    let (logprob, greedy) = naive_choice(&model, &tokenizer, "The cat", "sat");
+    assert_close(result.items[0].logprob, logprob);
+    assert_eq!(result.items[0].greedy, greedy);
+    let perplexity = result.metrics["perplexity"];
+    assert_close(perplexity.value.unwrap(), (-logprob).exp());
+    assert_eq!(perplexity.stderr, None);
+}
+
+#[test]
+fn long_texts_are_scored_in_windows() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let text = "The cat sat on the mat. 狗在房子里。 ".repeat(9);
+    let result =
+        run(&tokenizer, &model, task(Kind::Perplexity, vec![item("", &[&text], 0), item("", &["cat"], 0)]));
+    let tokens = tokenizer.encode(&text).unwrap();
+    assert!(tokens.len() > 2 * MAX_LEN, "the text needs three windows");
+    let bos = tokenizer.bos_id().unwrap();
+    let mut expected = naive(&model, &[&[bos], &tokens[..MAX_LEN]].concat(), 1).0;
+    let mut start = MAX_LEN;
+    while start < tokens.len() {
+        let end = (start + MAX_LEN).min(tokens.len());
+        let window = &tokens[end - MAX_LEN - 1..end];
+        expected += naive(&model, window, window.len() - (end - start)).0;
+        start = end;
+    }
+    let row = &result.items[0];
+    assert_close(row.logprob, expected);
+    assert_eq!((row.n_tokens as usize, row.n_bytes as usize), (tokens.len(), text.len()));
+    assert_eq!(row.n_words, Some(9 * 7 + 1));
+    let short = naive(&model, &[&[bos], tokenizer.encode("cat").unwrap().as_slice()].concat(), 1).0;
+    let bytes = (text.len() + 3) as f64;
+    assert_close(result.metrics["bits_per_byte"].value.unwrap(), -(expected + short) / bytes / 2.0_f64.ln());
+}
+
+#[test]
+fn the_same_suite_gives_the_same_bits() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let [first, second] = [0, 1].map(|_| run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())));
+    let bits = |rows: &[ItemRow]| rows.iter().map(|row| row.logprob.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&first.items), bits(&second.items));
+    assert_eq!(first.provenance, second.provenance);
+}
+
+#[test]
+fn a_subset_keeps_the_items_numbers_and_scores() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let all = run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items()));
+    let few = SuiteOptions { items: Some(3), ..options(&tokenizer) };
+    let few = Suite::new("test", vec![task(Kind::MultipleChoice, choice_items())], few).unwrap();
+    let few = few.run(&model, &|| false).unwrap().remove(0);
+    assert_eq!((few.n, few.total), (3, 8));
+    assert_eq!(few.provenance, all.provenance);
+    for row in &few.items {
+        let same =
+            all.items.iter().find(|other| (other.item, other.choice) == (row.item, row.choice)).unwrap();
+        assert_close(row.logprob, same.logprob);
+    }
+}
+
+#[test]
+fn metrics_come_from_the_item_store_alone() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let tasks = vec![
+        task(Kind::MultipleChoice, choice_items()),
+        task(Kind::Cloze, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
+        task(Kind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
+    ];
+    let results = Suite::new("test", tasks, options(&tokenizer)).unwrap().run(&model, &|| false).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("items.parquet");
+    let rows: Vec<ItemRow> = results.iter().flat_map(|result| result.items.clone()).collect();
+    write_items(&path, &rows).unwrap();
+    let read = read_items(&path).unwrap();
+    let by_task: Vec<&[ItemRow]> = read.chunk_by(|a, b| a.task == b.task).collect();
+    assert_eq!(by_task.len(), results.len());
+    for (rows, result) in by_task.into_iter().zip(&results) {
+        assert_eq!(metrics(rows), result.metrics, "{}", result.task);
+        assert!(
+            result.metrics.values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_some())
+        );
+    }
+}
+
+#[test]
+fn a_broken_model_has_no_scores() {
+    let tokenizer = tokenizer();
+    let result = run(&tokenizer, &model(&tokenizer, f64::NAN), task(Kind::MultipleChoice, choice_items()));
+    assert_eq!(result.not_finite, result.items.len());
+    assert!(result.metrics.values().all(|estimate| estimate.value.is_none()), "{:?}", result.metrics);
+    assert!(result.items.iter().all(|row| !row.greedy));
+}
+
+#[test]
+fn a_round_can_be_interrupted_between_batches() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let tasks =
+        vec![task(Kind::MultipleChoice, choice_items()), task(Kind::Cloze, vec![item("a", &["b"], 0)])];
+    let suite = Suite::new("test", tasks, options(&tokenizer)).unwrap();
+    let polls = Cell::new(0);
+    let interrupted = || {
+        polls.set(polls.get() + 1);
+        polls.get() > 1
+    };
+    assert_eq!(suite.run(&model, &interrupted), Err(Interrupted));
+    assert_eq!(polls.get(), 2);
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_when_loading() {
+    let tokenizer = tokenizer();
+    let refuse = |items| {
+        Suite::new("test", vec![task(Kind::Cloze, items)], options(&tokenizer)).unwrap_err().to_string()
+    };
+    assert_eq!(refuse(vec![]), "task `cloze`: it has no items");
+    let long = "猫".repeat(MAX_LEN * 3);
+    let error = refuse(vec![item("a", &["b"], 0), item("a", &[&long], 0)]);
+    assert!(error.starts_with("task `cloze`, item 1: choice 0 has "), "{error}");
+    let twice = vec![task(Kind::Cloze, vec![item("a", &["b"], 0)]); 2];
+    let error = Suite::new("test", twice, options(&tokenizer)).unwrap_err().to_string();
+    assert_eq!(error, "task `cloze`: suite `test` has two tasks of this name");
+}
+
+#[test]
+fn the_builtin_suite_runs() {
+    let tokenizer = tokenizer();
+    let options = SuiteOptions { items: Some(4), max_len: 1024, ..options(&tokenizer) };
+    let suite = Suite::load(&Catalog::default(), "tinyworld", options).unwrap();
+    let results = suite.run(&model(&tokenizer, 0.02), &|| false).unwrap();
+    assert_eq!(results.len(), suite.tasks().count());
+    for result in results {
+        assert_eq!((result.n, result.not_finite), (4, 0), "{}", result.task);
+        assert!(result.metrics.values().all(|estimate| estimate.value.is_some()), "{}", result.task);
+    }
+}

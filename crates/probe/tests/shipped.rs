@@ -1,0 +1,61 @@
+//! The task files in `configs/probes`, against the data they are for and a real model. Skipped where that is absent.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fineline_data::Tokenizer;
+use fineline_model::load;
+use fineline_probe::{Catalog, Suite, SuiteOptions};
+
+/// A path under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
+fn material(name: &str) -> Option<PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials")).join(name);
+    if !path.exists() {
+        eprintln!("skipped: {} is absent", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn catalog() -> Option<Catalog> {
+    let folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/probes"))];
+    Some(Catalog { folders, data: vec![material("eval")?], ..Catalog::default() })
+}
+
+#[test]
+fn benchmarks_read_their_data() {
+    let Some(catalog) = catalog() else { return };
+    let tasks = catalog.tasks("benchmarks").unwrap();
+    let sizes: Vec<(&str, usize)> = tasks.iter().map(|task| (task.name.as_str(), task.items.len())).collect();
+    let expected =
+        [("lambada", 5153), ("arc_easy", 570), ("arc_challenge", 299), ("piqa", 1838), ("boolq", 3270)];
+    assert_eq!(sizes, expected);
+    let chance: Vec<Option<f64>> =
+        tasks.iter().map(|task| task.chance.map(|p| (p * 100.0).round())).collect();
+    assert_eq!(chance, [None, Some(25.0), Some(25.0), Some(50.0), Some(50.0)]);
+    let arc = &tasks[1].items[0];
+    assert_eq!(arc.context, "Question: Which technology was developed most recently?\nAnswer:");
+    assert_eq!(arc.choices, ["cellular telephone", "television", "refrigerator", "airplane"]);
+    assert_eq!(arc.gold, 0);
+}
+
+#[test]
+fn a_real_model_is_scored_on_real_questions() {
+    let Some(catalog) = catalog() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
+    let Some(tokenizer) = material("tokenizers/stories260k/tokenizer.json") else { return };
+    let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
+    let model = load(&folder, &Device::flex()).unwrap();
+    let max_len = model.config().max_position_embeddings;
+    let options = SuiteOptions { tokenizer: &tokenizer, max_len, items: Some(25), tasks: &[] };
+    let suite = Suite::load(&catalog, "benchmarks", options).unwrap();
+    let results = suite.run(&model, &|| false).unwrap();
+    assert_eq!(results.len(), 5);
+    for result in results {
+        assert_eq!((result.n, result.not_finite), (25, 0), "{}", result.task);
+        let bits = result.metrics["bits_per_byte"].value.unwrap();
+        assert!((0.5..8.0).contains(&bits), "{}: {bits} bits per byte", result.task);
+    }
+}

@@ -1,0 +1,15 @@
+//! Counter-based randomness: every draw is a function of `(seed, purpose, index)`.
+//!
+//! Training, data order, initialization and probes each need random numbers, and none of them may move
+//! because another one drew first. So there is no generator to pass around: a [`Stream`] is addressed by what it is
+//! for, and a [`Permutation`] maps an index to its place without storing anything.
+//!
+//! Both are stable across platforms and versions of this crate: checkpoints and data orders rely on it.
+//!
+//! This crate knows nothing of what the numbers are used for.
+
+mod permutation;
+mod stream;
+
+pub use permutation::Permutation;
+pub use stream::Stream;

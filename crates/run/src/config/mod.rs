@@ -1,0 +1,205 @@
+//! What a run is to do: [`RunConfig`], read from TOML and resolved.
+//!
+//! A configuration is a tree of values laid over one another: the defaults, a model preset, the files named by `extends`, the file
+//! itself, `--set` arguments. Each value keeps its [`Origin`], so that `config show` can tell it and errors can point at the line.
+//! Each crate owns the struct of its section; the doc comments on the fields are the reference.
+
+mod error;
+mod key;
+mod layers;
+mod reference;
+mod schema;
+mod sections;
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fineline_data::{DataConfig, TokenizerConfig};
+use fineline_model::LlamaConfig;
+use fineline_probe::ProbeConfig;
+use fineline_tinyworld::WorldConfig;
+use fineline_train::{CheckpointConfig, GuardConfig, OptimConfig, ScheduleConfig, TrainConfig};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use error::ConfigError;
+pub use key::{Key, Segment};
+pub use layers::Origin;
+pub use reference::reference_markdown;
+pub use schema::json_schema;
+pub use sections::{DeviceName, LogConfig, Precision, RunSection, ValidationConfig};
+pub use show::Difference;
+
+use layers::Layers;
+
+/// A resolved configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The run as such: its name and place, seed, device.
+    pub run: RunSection,
+    /// The model: a preset's name (`preset = "llama-7b"`), or the field names of a Hugging Face LLaMA `config.json`.
+    pub model: LlamaConfig,
+    /// The generated world; its text is a source wherever a mix says `path = "tinyworld"`.
+    #[serde(default)]
+    pub tinyworld: WorldConfig,
+    /// The tokenizer, and which special tokens go around a document.
+    #[serde(default)]
+    pub tokenizer: TokenizerConfig,
+    /// The text to train on.
+    pub data: DataConfig,
+    /// The optimizer.
+    #[serde(default)]
+    pub optim: OptimConfig,
+    /// The learning rate over the run.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// How long to train, and on how much at a time.
+    pub train: TrainConfig,
+    /// When checkpoints are written, and which are kept.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// Loss on the validation split, per source.
+    #[serde(default)]
+    pub validation: ValidationConfig,
+    /// Probes: suites of tasks, and when they are run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeConfig>,
+    /// What happens when a step goes wrong.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// What is logged, and where to.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// A configuration together with where its values came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The configuration.
+    pub config: RunConfig,
+    origins: BTreeMap<Key, Origin>,
+}
+
+impl Resolved {
+    /// Reads and resolves `path`, then applies `overrides` (`key=value`) in their order.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, at which key, and where that was written. Nothing outside the configuration files is
+    /// looked at.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut layers = Layers::read(path)?;
+        for assignment in overrides {
+            layers.set(assignment)?;
+        }
+        Self::from_layers(layers)
+    }
+
+    fn from_layers(mut layers: Layers) -> Result<Self, ConfigError> {
+        expand_preset(&mut layers)?;
+        schema::refuse_unknown_keys(&layers)?;
+        let config = deserialize(&layers)?;
+        let resolved = Self { config, origins: layers.origins };
+        resolved.validate()?;
+        Ok(resolved)
+    }
+
+    /// Where the value at `key` came from.
+    #[must_use]
+    pub fn origin(&self, key: &Key) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The error that `message` is about the value at `key`.
+    #[must_use]
+    pub fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        let key: Key = key.parse().unwrap_or_default();
+        ConfigError::Invalid { origin: self.origin(&key), key, message: message.into() }
+    }
+
+    /// Checks ranges and what sections ask of one another.
+    fn validate(&self) -> Result<(), ConfigError> {
+        sections::problems(&self.config)
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |problem| Err(self.invalid(&problem.key, problem.message)))
+    }
+}
+
+impl RunConfig {
+    /// The BLAKE3 hash of everything that decides the run's numbers: all but where it is written and what it logs.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut values = self.to_values();
+        values.remove("log");
+        if let Some(Value::Object(run)) = values.get_mut("run") {
+            run.remove("dir");
+            run.remove("name");
+        }
+        blake3::hash(Value::Object(values).to_string().as_bytes()).to_hex().to_string()
+    }
+
+    /// The configuration as a tree of values, without those that are unset.
+    #[must_use]
+    pub fn to_values(&self) -> Map<String, Value> {
+        let Ok(Value::Object(mut values)) = serde_json::to_value(self) else {
+            unreachable!("every section is a table with string keys")
+        };
+        drop_nulls(&mut values);
+        values
+    }
+}
+
+fn drop_nulls(values: &mut Map<String, Value>) {
+    values.retain(|_, value| !value.is_null());
+    for value in values.values_mut() {
+        match value {
+            Value::Object(table) => drop_nulls(table),
+            Value::Array(items) => items.iter_mut().filter_map(Value::as_object_mut).for_each(drop_nulls),
+            _ => {}
+        }
+    }
+}
+
+/// Puts the values of `model.preset` beneath those that the model's section states itself.
+fn expand_preset(layers: &mut Layers) -> Result<(), ConfigError> {
+    let key = Key::default().field("model").field("preset");
+    let Some(Value::Object(model)) = layers.values.get_mut("model") else { return Ok(()) };
+    let Some(preset) = model.remove("preset") else { return Ok(()) };
+    let origin = layers.origins.remove(&key).unwrap_or(Origin::Default);
+    let invalid = |message: String| ConfigError::Invalid { key: key.clone(), origin: origin.clone(), message };
+    let name = preset.as_str().ok_or_else(|| invalid("must be a preset's name".into()))?;
+    let config = LlamaConfig::preset(name).map_err(|_| {
+        let hint = error::nearest_hint(name, LlamaConfig::PRESETS);
+        invalid(format!("names no known preset: `{name}`{hint} There are {}", LlamaConfig::PRESETS.join(", ")))
+    })?;
+    let Ok(Value::Object(values)) = serde_json::to_value(config) else {
+        unreachable!("a model's configuration is a table")
+    };
+    for (field, value) in values {
+        if !model.contains_key(&field) {
+            layers.origins.insert(Key::default().field("model").field(&field), Origin::Preset(name.to_owned()));
+            model.insert(field, value);
+        }
+    }
+    Ok(())
+}
+
+fn deserialize(layers: &Layers) -> Result<RunConfig, ConfigError> {
+    let values = Value::Object(layers.values.clone());
+    serde_path_to_error::deserialize(values).map_err(|error| {
+        let key: Key = error.path().to_string().parse().unwrap_or_default();
+        let mut at = Some(key.clone());
+        // A missing value has no line of its own: its section's must do.
+        let origin = std::iter::from_fn(|| {
+            let here = at.take()?;
+            at = here.parent();
+            Some(here)
+        })
+        .find_map(|key| layers.origins.get(&key).cloned())
+        .unwrap_or(Origin::Default);
+        ConfigError::Invalid { key, origin, message: format!("can't be read: {}", error.into_inner()) }
+    })
+}

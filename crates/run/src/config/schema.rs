@@ -1,0 +1,91 @@
+//! The JSON schema of the configuration, and what it says of keys.
+
+use schemars::{Schema, schema_for};
+use serde_json::{Map, Value};
+
+use super::error::nearest_hint;
+use super::layers::Layers;
+use super::{ConfigError, Key, Origin, RunConfig};
+
+/// The JSON schema of a configuration file, for editors and checkers.
+#[must_use]
+pub fn json_schema() -> Schema {
+    let mut schema = schema_for!(RunConfig);
+    // These two exist only in files: resolving them leaves nothing behind.
+    let text = |description: &str| serde_json::json!({ "type": "string", "description": description });
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(
+            "extends".into(),
+            serde_json::json!({
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "Files whose values lie beneath this file's, in their order; paths are relative to this file.",
+            }),
+        );
+    }
+    if let Some(model) = schema.pointer_mut("/$defs/LlamaConfig/properties").and_then(Value::as_object_mut) {
+        model.insert("preset".into(), text("A known model's name; its values lie beneath the ones given here."));
+    }
+    schema
+}
+
+/// Refuses keys that no section has, all of them at once.
+pub(super) fn refuse_unknown_keys(layers: &Layers) -> Result<(), ConfigError> {
+    let schema = json_schema();
+    let root = schema.as_value();
+    let mut messages = Vec::new();
+    let mut report = |key: &Key, known: &[&str]| {
+        let origin = layers.origins.get(key).unwrap_or(&Origin::Default);
+        let name = key.to_string();
+        let last = name.rsplit('.').next().unwrap_or_default();
+        messages.push(format!("{origin}: unknown key `{name}`{}", nearest_hint(last, known.iter().copied())));
+    };
+    visit(root, root, &layers.values, &Key::default(), &mut report);
+    if messages.is_empty() { Ok(()) } else { Err(ConfigError::UnknownKeys(messages)) }
+}
+
+fn visit(
+    root: &Value,
+    schema: &Value,
+    values: &Map<String, Value>,
+    at: &Key,
+    report: &mut impl FnMut(&Key, &[&str]),
+) {
+    let Some(properties) = properties(root, schema) else { return };
+    let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+    for (name, value) in values {
+        let key = at.field(name);
+        match (properties.get(name), value) {
+            (None, _) => report(&key, &known),
+            (Some(schema), Value::Object(table)) => visit(root, schema, table, &key, report),
+            (Some(schema), Value::Array(items)) => {
+                let Some(item_schema) = resolve(root, schema).get("items") else { continue };
+                for (index, item) in items.iter().enumerate() {
+                    if let Value::Object(table) = item {
+                        visit(root, item_schema, table, &key.index(index), report);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The fields of the table that `schema` describes; none where it describes something else.
+pub(super) fn properties<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Map<String, Value>> {
+    resolve(root, schema).get("properties")?.as_object()
+}
+
+/// Follows references, and an optional value to the value itself.
+pub(super) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|at| root.pointer(at.trim_start_matches('#'))) {
+        return resolve(root, target);
+    }
+    if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
+        let is_null = |option: &&Value| option.get("type").and_then(Value::as_str) == Some("null");
+        if let Some(option) = options.iter().find(|option| !is_null(option)) {
+            return resolve(root, option);
+        }
+    }
+    schema
+}

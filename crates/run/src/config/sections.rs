@@ -1,0 +1,155 @@
+//! The sections that belong to the run itself, and what sections ask of one another.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::RunConfig;
+use crate::device::BUILT_IN;
+
+/// The `[run]` section.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSection {
+    /// A name for people.
+    pub name: String,
+    /// The run's folder; everything that the run writes is in it.
+    pub dir: PathBuf,
+    /// The seed of every random stream: initialization, data order, subsets of probe items.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Where tensors live: `cpu`, the one device that this version has.
+    #[serde(default)]
+    pub device: DeviceName,
+    /// The precision of computation. Parameters, sums, norms, softmax and loss are float32 in any case.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Threads for computation; absent: one per core. Results are bit-identical only at equal thread counts.
+    pub threads: Option<usize>,
+}
+
+fn default_seed() -> u64 {
+    1234
+}
+
+/// A device, as `run.device` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct DeviceName(pub String);
+
+impl Default for DeviceName {
+    fn default() -> Self {
+        Self(BUILT_IN[0].to_owned())
+    }
+}
+
+/// Precision of the matrix products and what lies between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Precision {
+    /// float32 throughout.
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+}
+
+/// The `[validation]` section.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ValidationConfig {
+    /// Steps between two measurements; there is one at the start and one at the end besides. 0: none at all.
+    pub every_steps: u64,
+    /// Rows per source at most: the same ones each time.
+    pub rows: usize,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self { every_steps: 500, rows: 64 }
+    }
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Steps between two lines of `metrics.jsonl`.
+    pub every_steps: u64,
+    /// Whether TensorBoard event files are written.
+    pub tensorboard: bool,
+    /// What one device can do at most, in TFLOP/s; without it, no model FLOP utilization is reported.
+    pub peak_tflops: Option<f64>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { every_steps: 1, tensorboard: true, peak_tflops: None }
+    }
+}
+
+/// Something wrong with the value at `key`: a message that goes on after the key.
+pub(super) struct Problem {
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+/// Everything that is out of range or contradicts something else.
+pub(super) fn problems(config: &RunConfig) -> Vec<Problem> {
+    let mut found = own_problems(config);
+    found.extend(section_problems(config));
+    found
+}
+
+fn own_problems(config: &RunConfig) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut require = |holds: bool, key: &str, message: String| {
+        if !holds {
+            found.push(Problem { key: key.to_owned(), message });
+        }
+    };
+    require(!config.run.name.trim().is_empty(), "run.name", "must not be empty".into());
+    require(!config.run.dir.as_os_str().is_empty(), "run.dir", "must be a folder".into());
+    require(config.run.threads != Some(0), "run.threads", "must be at least 1".into());
+    require(config.log.every_steps > 0, "log.every_steps", "must be at least 1".into());
+    require(
+        config.log.peak_tflops.is_none_or(|peak| peak.is_finite() && peak > 0.0),
+        "log.peak_tflops",
+        "must be a positive number".into(),
+    );
+    let device = &config.run.device.0;
+    require(
+        BUILT_IN.contains(&device.as_str()),
+        "run.device",
+        format!("is \"{device}\", which this build doesn't have; it has {}", BUILT_IN.join(", ")),
+    );
+    let (seq_len, positions) = (config.data.seq_len, config.model.max_position_embeddings);
+    require(
+        seq_len <= positions,
+        "data.seq_len",
+        format!("({seq_len}) must not exceed model.max_position_embeddings ({positions})"),
+    );
+    found
+}
+
+/// What each section finds wrong with itself.
+fn section_problems(config: &RunConfig) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if let Err(fineline_data::DataError::Config { key, value, expected }) = config.data.validate() {
+        found.push(Problem { key, message: format!("is {value}: {expected}") });
+    }
+    if let Err(fineline_model::ConfigError::Invalid { key, message }) = config.model.validate() {
+        found.push(Problem { key: format!("model.{key}"), message: format!("can't be: {message}") });
+    }
+    for (place, probes) in config.probes.iter().enumerate() {
+        if let Some((field, expected)) = probes.problem() {
+            found.push(Problem { key: format!("probes[{place}].{field}"), message: format!("is wrong: {expected}") });
+        }
+    }
+    let recipe = crate::lifecycle::recipe(config);
+    for checked in [recipe.validate().map(drop), config.checkpoint.validate()] {
+        if let Err(fineline_train::TrainError::Config { key, reason }) = checked {
+            found.push(Problem { key: key.to_owned(), message: reason });
+        }
+    }
+    found
+}

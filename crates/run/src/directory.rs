@@ -1,0 +1,211 @@
+//! The folder of a run: its layout, its lock, its identity.
+
+use std::fs::TryLockError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::RunError;
+use crate::config::RunConfig;
+
+/// The paths of a run, as docs/reference/run-directory.md lays them out.
+#[derive(Clone, Debug)]
+pub struct RunDirectory {
+    root: PathBuf,
+}
+
+impl RunDirectory {
+    /// The run at `root`, which need not exist.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// What the run is: see [`RunIdentity`].
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// One line per logged step.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// One line per probed step and task.
+    #[must_use]
+    pub fn probes(&self) -> PathBuf {
+        self.root.join("probes.jsonl")
+    }
+
+    /// What happened: checkpoints, resumes, skipped steps.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// The scores of every probe item at `step`.
+    #[must_use]
+    pub fn items(&self, step: u64) -> PathBuf {
+        self.root.join("items").join(format!("step-{step:08}.parquet"))
+    }
+
+    /// TensorBoard's event files.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
+    }
+
+    /// Checkpoints, one folder each.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// The tokenizer that was trained for this run, where its configuration names none.
+    #[must_use]
+    pub fn tokenizer(&self) -> PathBuf {
+        self.root.join("tokenizer.json")
+    }
+
+    /// Makes the folder and keeps every other trainer out of it until the lock is dropped.
+    ///
+    /// # Errors
+    /// [`RunError::Locked`] where another process has the run.
+    pub fn lock(&self) -> Result<RunLock, RunError> {
+        fs::create_dir_all(&self.root)?;
+        let path = self.root.join(".lock");
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        match file.file().try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root.clone() }),
+            Err(TryLockError::Error(source)) => Err(RunError::Io(io::Error::new(
+                source.kind(),
+                format!("can't lock {}: {source}", path.display()),
+            ))),
+        }
+    }
+}
+
+/// The right to write into a run's folder. The operating system takes it back when the process ends, however it does.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: fs::File,
+}
+
+/// `run.json`: what the run is made of, and where it was last started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// The run's name.
+    pub name: String,
+    /// Hash of the configuration ([`RunConfig::hash`]).
+    pub config_hash: String,
+    /// Fingerprint of everything that decides the training rows.
+    pub data_fingerprint: String,
+    /// BLAKE3 of the tokenizer's file.
+    pub tokenizer_fingerprint: String,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Name of the machine, where it tells.
+    pub host: Option<String>,
+    /// Device of the last start.
+    pub device: String,
+    /// Threads of the last start.
+    pub threads: usize,
+    /// When the run was first started.
+    pub created: jiff::Timestamp,
+    /// When it was last started.
+    pub started: jiff::Timestamp,
+}
+
+impl RunDirectory {
+    /// The configuration that the run in this folder was started with; none in a fresh folder.
+    ///
+    /// # Errors
+    /// A file that is there but can't be read as a configuration.
+    pub fn stored_config(&self) -> Result<Option<RunConfig>, RunError> {
+        let path = self.config();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)?;
+        toml::from_str(&text).map(Some).map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+    }
+
+    /// The identity that the run in this folder has; none in a fresh folder.
+    ///
+    /// # Errors
+    /// A file that is there but can't be read.
+    pub fn stored_identity(&self) -> Result<Option<RunIdentity>, RunError> {
+        let path = self.identity();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)?;
+        serde_json::from_str(&text).map(Some).map_err(|source| RunError::Json { path, source })
+    }
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, whole, also after a power cut.
+///
+/// # Errors
+/// What the file system says, with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+
+    let with_path = |error: io::Error| io::Error::new(error.kind(), format!("can't write {}: {error}", path.display()));
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(with_path)?;
+    file.write_all(bytes).map_err(with_path)?;
+    file.as_file().sync_all().map_err(with_path)?;
+    file.persist(path).map_err(|error| with_path(error.error))?;
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_trainer_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::new(folder.path().join("run"));
+        let lock = directory.lock().unwrap();
+        assert!(matches!(directory.lock(), Err(RunError::Locked { .. })));
+        drop(lock);
+        directory.lock().unwrap();
+    }
+
+    #[test]
+    fn atomic_writes_replace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let error = write_atomically(Path::new("/nowhere/at/all"), b"").unwrap_err();
+        assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::config::{ConfigError, Difference};
+
+/// Why a run, or a look at one, failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The file system failed; the message has the path.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Data can't be read or don't fit.
+    #[error(transparent)]
+    Data(#[from] fineline_data::DataError),
+    /// A model's configuration can't be read.
+    #[error(transparent)]
+    Model(#[from] fineline_model::ConfigError),
+    /// A model's weights can't be read.
+    #[error(transparent)]
+    Weights(#[from] fineline_model::WeightsError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] fineline_train::TrainError),
+    /// Probes can't be read or scored.
+    #[error(transparent)]
+    Probe(#[from] fineline_probe::ProbeError),
+    /// Probes were stopped before their end.
+    #[error(transparent)]
+    Interrupted(#[from] fineline_probe::Interrupted),
+    /// Another process trains in this folder.
+    #[error("{}: another process trains in this folder; stop it, or give this run a folder of its own (run.dir)", dir.display())]
+    Locked {
+        /// The run's folder.
+        dir: PathBuf,
+    },
+    /// A run is there already, and was not to be continued.
+    #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
+    Exists {
+        /// The run's folder.
+        dir: PathBuf,
+    },
+    /// The configuration isn't the one that the run was started with.
+    #[error("{}: this run was started with another configuration:\n{}\nAllow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)", dir.display(), list(differences))]
+    ConfigChanged {
+        /// The run's folder.
+        dir: PathBuf,
+        /// What differs, and may not without leave.
+        differences: Vec<Difference>,
+    },
+    /// There are checkpoints, but none that can be trusted.
+    #[error("{}: none of the checkpoints in it is whole; move them away to begin at step 0 again. The newest: {source}", dir.display())]
+    NothingWhole {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong with the newest.
+        source: Box<fineline_train::TrainError>,
+    },
+    /// The data aren't what the run was started with.
+    #[error("{}: the {what} changed since this run was started; restore it, or allow the change with `--allow-change data`", dir.display())]
+    DataChanged {
+        /// The run's folder.
+        dir: PathBuf,
+        /// What changed.
+        what: &'static str,
+    },
+    /// A file of the run isn't the JSON that it should be.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser expected.
+        source: serde_json::Error,
+    },
+    /// A line of a log isn't the JSON that it should be.
+    #[error("{}:{line}: {source}", path.display())]
+    JsonLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What the parser expected.
+        source: serde_json::Error,
+    },
+    /// The stored configuration can't be read.
+    #[error("{}: {source}", path.display())]
+    StoredConfig {
+        /// The file.
+        path: PathBuf,
+        /// What the parser expected.
+        source: Box<toml::de::Error>,
+    },
+    /// An event file can't be written.
+    #[error("{}: {source}", path.display())]
+    TensorBoard {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: Box<tfrecord::error::Error>,
+    },
+    /// No device of that name.
+    #[error("unknown device \"{name}\"; this build has {known}")]
+    UnknownDevice {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A device computes wrong results.
+    #[error("device \"{name}\" multiplies matrices wrongly; its driver is broken")]
+    BrokenDevice {
+        /// The name.
+        name: String,
+    },
+    /// The threads can't be started.
+    #[error("can't start {threads} threads: {message}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        message: String,
+    },
+    /// Two runs that must be equal aren't.
+    #[error("the resumed run differs from the unbroken one: {0}")]
+    NotEqual(String),
+}
+
+fn list(differences: &[Difference]) -> String {
+    let lines = differences.iter().map(|difference| {
+        let show = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string);
+        format!("  {}: {} -> {}", difference.key, show(&difference.left), show(&difference.right))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

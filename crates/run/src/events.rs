@@ -1,0 +1,101 @@
+//! `events.jsonl`: what happened in a run besides its steps.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// The step after which it happened; 0 is before the first.
+    pub step: u64,
+    /// When it happened.
+    pub time: jiff::Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What can happen in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Training began at step 0.
+    Started,
+    /// Training went on from a checkpoint.
+    Resumed {
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
+    },
+    /// A configuration value differs from the one that the run was started with.
+    ConfigChanged {
+        /// The value's key.
+        key: String,
+        /// The value until now.
+        before: serde_json::Value,
+        /// The value from here on.
+        after: serde_json::Value,
+    },
+    /// A checkpoint is whole and published.
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// Seconds from the snapshot to the rename, in the background.
+        seconds: f64,
+        /// Size on disk.
+        bytes: u64,
+    },
+    /// A checkpoint was passed over on a resume.
+    DamagedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An update was left out.
+    Skipped {
+        /// Why.
+        reason: String,
+        /// Skipped steps in a row, this one included.
+        in_a_row: u32,
+    },
+    /// A probe round was left out to keep within the budget.
+    ProbesSkipped {
+        /// The suite.
+        suite: String,
+        /// Share of the wall time spent on probes so far.
+        spent_share: f64,
+    },
+    /// A task went into another phase.
+    PhaseChanged {
+        /// The task.
+        task: String,
+        /// The phase until now.
+        before: String,
+        /// The phase from here on.
+        after: String,
+    },
+    /// A probe round failed; training goes on.
+    ProbesFailed {
+        /// The suite.
+        suite: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The run was stopped, after a checkpoint.
+    Stopped {
+        /// The number of the signal that asked for it, if one did.
+        signal: Option<usize>,
+    },
+    /// The run reached its last step.
+    Finished,
+}
+
+impl Event {
+    /// The event, now.
+    #[must_use]
+    pub fn at(self, step: u64) -> EventRecord {
+        EventRecord { step, time: jiff::Timestamp::now(), event: self }
+    }
+}

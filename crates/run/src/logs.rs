@@ -1,0 +1,105 @@
+//! The logs of a run, opened to go on after a step.
+
+use fineline_probe::ProbeRecord;
+use fs_err as fs;
+
+use crate::config::LogConfig;
+use crate::directory::RunDirectory;
+use crate::events::{Event, EventRecord};
+use crate::jsonl::JsonLines;
+use crate::metrics::MetricsRecord;
+use crate::tensorboard::TensorBoard;
+use crate::RunError;
+
+/// Where a run writes what it sees.
+pub(crate) struct Logs {
+    metrics: JsonLines,
+    probes: JsonLines,
+    events: JsonLines,
+    tensorboard: Option<TensorBoard>,
+    every_steps: u64,
+}
+
+impl Logs {
+    /// Opens the logs to go on after `step`; what they say of later steps is dropped.
+    pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
+        drop_later_items(directory, step)?;
+        Ok(Self {
+            metrics: JsonLines::resume(&directory.metrics(), step)?,
+            probes: JsonLines::resume(&directory.probes(), step)?,
+            events: JsonLines::resume(&directory.events(), step)?,
+            tensorboard: config
+                .tensorboard
+                .then(|| TensorBoard::resume(&directory.tensorboard(), step))
+                .transpose()?,
+            every_steps: config.every_steps,
+        })
+    }
+
+    /// Logs a step, if its turn has come.
+    pub(crate) fn step(&mut self, record: &MetricsRecord) -> Result<(), RunError> {
+        if !record.step.is_multiple_of(self.every_steps) && !record.skipped {
+            return Ok(());
+        }
+        self.metrics.append(record)?;
+        let Some(board) = &mut self.tensorboard else { return Ok(()) };
+        let scalars = [
+            ("train/loss", record.loss),
+            ("train/lr", Some(record.lr as f32)),
+            ("train/grad_norm", record.grad_norm),
+            ("speed/tokens_per_s", Some(record.tokens_per_s as f32)),
+            ("speed/mfu", record.mfu.map(|mfu| mfu as f32)),
+        ];
+        for (tag, value) in scalars {
+            if let Some(value) = value {
+                board.scalar(tag, record.step, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs a round of probes or of validation.
+    pub(crate) fn probes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
+        for record in records {
+            self.probes.append(record)?;
+            let Some(board) = &mut self.tensorboard else { continue };
+            for (metric, estimate) in &record.metrics {
+                if let Some(value) = estimate.value {
+                    board.scalar(&format!("probes/{}/{metric}", record.task), record.step, value as f32)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs that something happened, and hands the record back.
+    pub(crate) fn event(&mut self, step: u64, event: Event) -> Result<EventRecord, RunError> {
+        let record = event.at(step);
+        self.events.append(&record)?;
+        Ok(record)
+    }
+
+    /// Waits until everything logged so far is on disk.
+    pub(crate) fn sync(&mut self) -> Result<(), RunError> {
+        self.metrics.sync()?;
+        self.probes.sync()?;
+        self.events.sync()?;
+        self.tensorboard.as_mut().map_or(Ok(()), TensorBoard::flush)
+    }
+}
+
+/// Removes the item files of steps that are about to be run again.
+fn drop_later_items(directory: &RunDirectory, step: u64) -> Result<(), RunError> {
+    let path = directory.items(0);
+    let Some(folder) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let later = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|at| at > step);
+        if later {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The probes of a run, put to a checkpoint outside of one.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use fineline_data::Tokenizer;
+use fineline_model::{Llama, load};
+use fineline_probe::{
+    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
+};
+use fineline_train::CheckpointState;
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::config::RunConfig;
+use crate::directory::write_atomically;
+use crate::lifecycle::{CONFIG_COPY, use_threads};
+use crate::prepare::{SuiteSetting, load_suite};
+use crate::{Progress, RunError, device};
+
+/// What to ask of which checkpoint.
+#[derive(Clone, Debug)]
+pub struct OfflineProbe {
+    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json`.
+    pub checkpoint: PathBuf,
+    /// The suite's name or file.
+    pub suite: String,
+    /// Names of the tasks; empty for all.
+    pub tasks: Vec<String>,
+    /// Items per task at most; absent: as many as the checkpoint's own run asks, or all.
+    pub limit: Option<usize>,
+    /// Where to compute.
+    pub device: String,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct OfflineResults {
+    /// One record a task, as `probes.jsonl` has them.
+    pub records: Vec<ProbeRecord>,
+    /// lm-evaluation-harness's results object.
+    pub results: Value,
+    items: Vec<ItemRow>,
+}
+
+impl OfflineProbe {
+    /// Loads the checkpoint and scores it. A checkpoint of a run is asked what its run asked, of the same world and with the same
+    /// tokenizer policy, so that the numbers are those of the loop to the bit.
+    ///
+    /// # Errors
+    /// A checkpoint or suite that can't be read.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
+        let start = Instant::now();
+        let date = jiff::Timestamp::now();
+        let config = stored_config(&self.checkpoint)?;
+        if let Some(config) = &config {
+            use_threads(config)?;
+        }
+        let tokenizer = open_tokenizer(&self.checkpoint, config.as_ref())?;
+        let model = self.load_model(&device::open(&self.device)?)?;
+        let probes = self.probe_config(config.as_ref());
+        let world = config.map(|config| config.tinyworld).unwrap_or_default();
+        let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: model.config() };
+        let suite = load_suite(&setting, &probes)?;
+        let (step, tokens) = position(&self.checkpoint)?;
+        progress(Progress::Probing { suite: suite.name(), step });
+        let results = suite.run(&model, &|| false)?;
+        let header = ResultsHeader {
+            model: self.checkpoint.display().to_string(),
+            device: self.device.clone(),
+            limit: self.limit,
+            date: Some(date.as_millisecond() as f64 / 1e3),
+            seconds: Some(start.elapsed().as_secs_f64()),
+        };
+        Ok(OfflineResults {
+            results: results_json(&results, &header),
+            records: records(&results, step, tokens),
+            items: results.into_iter().flat_map(|result| result.items).collect(),
+        })
+    }
+
+    fn load_model(&self, device: &Device) -> Result<Llama, RunError> {
+        Ok(load(&self.checkpoint, device)?)
+    }
+
+    /// The `[[probes]]` table of the checkpoint's run for this suite, or a plain one.
+    fn probe_config(&self, config: Option<&RunConfig>) -> ProbeConfig {
+        let own = config.and_then(|config| config.probes.iter().find(|probes| probes.suite == self.suite));
+        let mut probes = own.cloned().unwrap_or_else(|| ProbeConfig::all(&self.suite));
+        if !self.tasks.is_empty() {
+            probes.tasks.clone_from(&self.tasks);
+        }
+        if self.limit.is_some() {
+            probes.items = self.limit;
+        }
+        probes
+    }
+}
+
+impl OfflineResults {
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
+        fs::create_dir_all(folder)?;
+        let json = |path: &Path, value: &Value| {
+            serde_json::to_vec_pretty(value).map_err(|source| RunError::Json { path: path.to_owned(), source })
+        };
+        let path = folder.join("results.json");
+        write_atomically(&path, &json(&path, &self.results)?)?;
+        let path = folder.join("probes.jsonl");
+        let mut lines = Vec::new();
+        for record in &self.records {
+            serde_json::to_writer(&mut lines, record)
+                .map_err(|source| RunError::Json { path: path.clone(), source })?;
+            lines.push(b'\n');
+        }
+        write_atomically(&path, &lines)?;
+        Ok(write_items(&folder.join("items.parquet"), &self.items)?)
+    }
+}
+
+fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
+    let mut history = History::new();
+    results.iter().map(|result| history.record(step, tokens, result)).collect()
+}
+
+/// The configuration of the run that a checkpoint is of; none in a folder that others made.
+fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
+    let path = checkpoint.join(CONFIG_COPY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path)?;
+    toml::from_str(&text).map(Some).map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+}
+
+/// The tokenizer of a checkpoint, with the policy of its run, or with its own.
+///
+/// # Errors
+/// A folder without a `tokenizer.json`, or with one that can't be read.
+pub fn open_checkpoint_tokenizer(checkpoint: &Path) -> Result<Tokenizer, RunError> {
+    open_tokenizer(checkpoint, stored_config(checkpoint)?.as_ref())
+}
+
+fn open_tokenizer(checkpoint: &Path, config: Option<&RunConfig>) -> Result<Tokenizer, RunError> {
+    let tokenizer = Tokenizer::from_file(checkpoint)?;
+    Ok(match config {
+        Some(config) => tokenizer.with_policy(&config.tokenizer)?,
+        None => tokenizer,
+    })
+}
+
+/// Step and tokens of a checkpoint; zeros where it doesn't say.
+fn position(checkpoint: &Path) -> Result<(u64, u64), RunError> {
+    let path = checkpoint.join("state.json");
+    if !path.is_file() {
+        return Ok((0, 0));
+    }
+    let text = fs::read_to_string(&path)?;
+    let state: CheckpointState = serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
+    Ok((state.progress.step, state.progress.tokens))
+}

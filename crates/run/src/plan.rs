@@ -1,0 +1,128 @@
+//! What a run would take, before anything is spent.
+
+use fineline_model::LlamaConfig;
+use fineline_train::TrainError;
+use serde::Serialize;
+
+use crate::config::RunConfig;
+
+/// What the caller knows of the machines.
+#[derive(Clone, Copy, Debug)]
+pub struct Machines {
+    /// Devices that share the global batch.
+    pub devices: u64,
+    /// Memory of one device in GiB, if known.
+    pub memory_gib: Option<f64>,
+    /// What one device sustains in TFLOP/s, if known.
+    pub tflops: Option<f64>,
+}
+
+/// A run in numbers. What nobody stated, or what follows from it, is null.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens of a step.
+    pub tokens_per_step: u64,
+    /// Tokens of the run.
+    pub tokens: u64,
+    /// Tokens per parameter; about 20 is compute-optimal (Hoffmann et al., 2022).
+    pub tokens_per_parameter: f64,
+    /// Floating-point operations of the run, without probes.
+    pub flops: f64,
+    /// Memory of one device at the height of a step.
+    pub memory: Memory,
+    /// Whether that fits into the stated memory.
+    pub fits: Option<bool>,
+    /// Days at the stated speed, without probes.
+    pub days: Option<f64>,
+    /// Size of a checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Size of all checkpoints that are kept at the end.
+    pub checkpoints_bytes: u64,
+}
+
+/// Memory of one device at the height of a step, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The weights.
+    pub parameters: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// AdamW's two moments.
+    pub optimizer: u64,
+    /// What the backward pass needs of the forward pass of a micro-batch, and its intermediates.
+    pub activations: u64,
+    /// Logits of a micro-batch, as far as they exist at a time, and what the loss keeps of them.
+    pub logits: u64,
+    /// The program, its threads and buffers.
+    pub program: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// The program before it has a model: code, threads, tokenizer, pages of token shards.
+const PROGRAM_BYTES: u64 = 48 << 20;
+
+/// Plans the configured run on these machines.
+///
+/// # Errors
+/// A global batch that the devices can't share.
+pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError> {
+    let seq_len = config.data.seq_len;
+    let steps = config.train.total_steps(seq_len)?;
+    let tokens_per_step = config.train.tokens_per_step(seq_len);
+    let tokens = steps * tokens_per_step;
+    let parameters = config.model.parameter_count();
+    let flops = tokens as f64 * config.model.flops_per_token(seq_len) as f64;
+    let memory = memory(config);
+    let checkpoint_bytes = 3 * config.model.parameter_bytes();
+    let seconds = machines.tflops.map(|tflops| flops / (tflops * 1e12 * machines.devices as f64));
+    Ok(Plan {
+        parameters,
+        steps,
+        tokens_per_step,
+        tokens,
+        tokens_per_parameter: tokens as f64 / parameters as f64,
+        flops,
+        memory,
+        fits: machines.memory_gib.map(|gib| memory.total as f64 <= gib * f64::from(1 << 30)),
+        days: seconds.map(|seconds| seconds / 86_400.0),
+        checkpoint_bytes,
+        checkpoints_bytes: checkpoint_bytes * kept_checkpoints(config, steps),
+    })
+}
+
+fn memory(config: &RunConfig) -> Memory {
+    let (batch, time) = (config.train.micro_batch, config.data.seq_len);
+    let parameters = config.model.parameter_bytes();
+    let (gradients, optimizer) = (parameters, 2 * parameters);
+    let activations = activation_bytes(&config.model, batch, time);
+    let logits = logit_bytes(&config.model, batch, time);
+    let total = parameters + gradients + optimizer + activations + logits + PROGRAM_BYTES;
+    Memory { parameters, gradients, optimizer, activations, logits, program: PROGRAM_BYTES, total }
+}
+
+/// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.
+fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
+    let checkpoint = &config.checkpoint;
+    let written = (1..=steps / checkpoint.every_steps).map(|k| k * checkpoint.every_steps).chain([steps]);
+    let mut written: Vec<u64> = written.collect();
+    written.dedup();
+    let old = written.len().saturating_sub(checkpoint.keep_last);
+    let for_good = written[..old].iter().filter(|step| checkpoint.keep_every.is_some_and(|every| step.is_multiple_of(every)));
+    (written.len() - old + for_good.count()) as u64
+}
+
+/// What the backward pass keeps of a forward pass, at its height.
+fn activation_bytes(model: &LlamaConfig, batch: usize, time: usize) -> u64 {
+    let per_token = 16 * model.hidden_size + 6 * model.intermediate_size + 4 * model.num_attention_heads * time;
+    (4 * batch * time * model.num_hidden_layers * per_token) as u64
+}
+
+/// Logits of a micro-batch and what the loss keeps of them.
+fn logit_bytes(model: &LlamaConfig, batch: usize, time: usize) -> u64 {
+    (4 * 4 * batch * time * model.vocab_size) as u64
+}

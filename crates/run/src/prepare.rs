@@ -1,0 +1,156 @@
+//! From a configuration to what a run reads: text, tokenizer, rows, probes.
+
+use std::path::{Path, PathBuf};
+
+use fineline_data::{DataConfig, Dataset, Tokenizer};
+use fineline_model::LlamaConfig;
+use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions};
+use fineline_tinyworld::{World, WorldConfig};
+use fs_err as fs;
+use serde_json::json;
+
+use crate::config::{Resolved, RunConfig};
+use crate::directory::write_atomically;
+use crate::{Progress, RunError};
+
+/// The path by which a mix asks for the generated world's text.
+pub const TINYWORLD: &str = "tinyworld";
+
+/// What a run reads, ready to be read.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The tokenizer, with the policy of the configuration.
+    pub tokenizer: Tokenizer,
+    /// The training mixture and the validation split.
+    pub dataset: Dataset,
+    /// The suites of `[[probes]]`, in their order.
+    pub suites: Vec<Suite>,
+}
+
+/// Makes ready what the run reads. What takes long is kept in `data.cache`.
+///
+/// # Errors
+/// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
+/// can't be asked.
+pub fn prepare(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Prepared, RunError> {
+    let config = &resolved.config;
+    let data = with_generated_text(config, progress)?;
+    progress(Progress::Preparing("tokenizer"));
+    let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
+    check_vocabulary(resolved, &tokenizer)?;
+    progress(Progress::Preparing("training text"));
+    let dataset = Dataset::open(&data, &tokenizer, config.run.seed, &mut |_| {})?;
+    check_tokens(resolved, &dataset)?;
+    progress(Progress::Preparing("probes"));
+    let setting = SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model };
+    let suites = config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Checks everything that a run would need before its first step, without starting it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(resolved: &Resolved) -> Result<(), RunError> {
+    prepare(resolved, &mut |_| {}).map(drop)
+}
+
+/// The tokenizer and the rows alone.
+///
+/// # Errors
+/// As of [`prepare`].
+pub fn open_dataset(resolved: &Resolved) -> Result<(Tokenizer, Dataset), RunError> {
+    let config = &resolved.config;
+    let data = with_generated_text(config, &mut |_| {})?;
+    let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
+    let dataset = Dataset::open(&data, &tokenizer, config.run.seed, &mut |_| {})?;
+    Ok((tokenizer, dataset))
+}
+
+/// What a suite is made for.
+pub(crate) struct SuiteSetting<'a> {
+    pub(crate) world: &'a WorldConfig,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) model: &'a LlamaConfig,
+}
+
+/// Folder of suite and task files, relative to the working directory.
+const SUITES: &str = "configs/probes";
+
+/// The suite that a `[[probes]]` table asks for, in the loop or out of it.
+pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+    let catalog = Catalog {
+        world: setting.world.clone(),
+        folders: vec![PathBuf::from(SUITES)],
+        data: probes.data.iter().cloned().collect(),
+    };
+    let options = SuiteOptions {
+        tokenizer: setting.tokenizer,
+        max_len: setting.model.max_position_embeddings,
+        items: probes.items,
+        tasks: &probes.tasks,
+    };
+    Ok(Suite::load(&catalog, &probes.suite, options)?)
+}
+
+/// The data section with every `path = "tinyworld"` replaced by the generated corpus.
+fn with_generated_text(
+    config: &RunConfig,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataConfig, RunError> {
+    let mut data = config.data.clone();
+    for source in data.mix.iter_mut().filter(|source| source.path == TINYWORLD) {
+        progress(Progress::Preparing("generated world"));
+        let corpus = generate_corpus(config, &data.cache)?;
+        source.path = corpus.to_string_lossy().into_owned();
+        source.field = "text".to_owned();
+    }
+    Ok(data)
+}
+
+/// Documents that a corpus is known by.
+const SAMPLED_DOCUMENTS: u64 = 64;
+
+/// Writes the world's text into the cache, unless it is there. The name holds a fingerprint of the first documents, so that a
+/// generator that writes otherwise makes another file.
+fn generate_corpus(config: &RunConfig, cache: &Path) -> Result<PathBuf, RunError> {
+    let world = World::new(&config.tinyworld);
+    let documents = config.tinyworld.documents;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&config.tinyworld.seed.to_le_bytes()).update(&documents.to_le_bytes());
+    for index in 0..documents.min(SAMPLED_DOCUMENTS) {
+        hasher.update(world.document(index).as_bytes());
+    }
+    let path = cache.join(format!("tinyworld-{}.jsonl", &hasher.finalize().to_hex()[..16]));
+    if path.exists() {
+        return Ok(path);
+    }
+    fs::create_dir_all(cache)?;
+    let mut text = String::new();
+    for index in 0..documents {
+        text.push_str(&json!({ "text": world.document(index) }).to_string());
+        text.push('\n');
+    }
+    write_atomically(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), RunError> {
+    let (rows, ids) = (resolved.config.model.vocab_size, tokenizer.vocab_size());
+    if ids <= rows {
+        return Ok(());
+    }
+    let message = format!("({rows}) must not be smaller than the vocabulary of {} ({ids} ids)", tokenizer.path().display());
+    Err(resolved.invalid("model.vocab_size", message).into())
+}
+
+/// Refuses shards that hold ids which the model has no embedding for.
+fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> {
+    let rows = resolved.config.model.vocab_size;
+    let id = dataset.max_token_id();
+    if (id as usize) < rows {
+        return Ok(());
+    }
+    let message = format!("({rows}) must be above the largest token id of the data ({id})");
+    Err(resolved.invalid("model.vocab_size", message).into())
+}

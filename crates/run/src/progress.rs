@@ -1,0 +1,38 @@
+use std::path::Path;
+
+use fineline_probe::ProbeRecord;
+
+use crate::events::EventRecord;
+use crate::metrics::MetricsRecord;
+
+/// What a caller of something long sees of it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// Something is being made ready.
+    Preparing(&'a str),
+    /// Training begins, or goes on, after `step` of `total_steps`.
+    Training {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole run.
+        total_steps: u64,
+        /// Parameters of the model.
+        parameters: u64,
+        /// The run's folder.
+        directory: &'a Path,
+    },
+    /// A step is done.
+    Step(&'a MetricsRecord),
+    /// A round of probes begins.
+    Probing {
+        /// The suite.
+        suite: &'a str,
+        /// The step that it looks at.
+        step: u64,
+    },
+    /// A round of probes, or of validation, is done.
+    Probed(&'a [ProbeRecord]),
+    /// Something happened.
+    Event(&'a EventRecord),
+}

@@ -1,0 +1,130 @@
+//! Proof that a resumed run equals an unbroken one.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::{Resolved, RunConfig};
+use crate::directory::RunDirectory;
+use crate::jsonl::read_lines;
+use crate::lifecycle::{TrainOptions, train};
+use crate::metrics::MetricsRecord;
+use crate::{Progress, RunError};
+
+/// What was found equal.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResumeProof {
+    /// Steps of both runs.
+    pub steps: u64,
+    /// The step after which the second one was stopped and started again.
+    pub stopped_after: u64,
+    /// Files of the last checkpoint, equal byte for byte: weights, moments, state.
+    pub checkpoint_files: usize,
+    /// Their size.
+    pub checkpoint_bytes: u64,
+    /// Lines of `metrics.jsonl`, equal but for their timings.
+    pub metrics_lines: usize,
+    /// Lines of `probes.jsonl`, equal but for their timings.
+    pub probe_lines: usize,
+    /// Item files, equal byte for byte.
+    pub item_files: usize,
+}
+
+/// Runs the configuration for `steps` steps unbroken, then once more with a stop after `stop_after`, in a folder that is removed
+/// again, and compares all that the two leave behind.
+///
+/// # Errors
+/// [`RunError::NotEqual`] with the first difference, or whatever fails in the runs themselves.
+pub fn resume(
+    resolved: &Resolved,
+    steps: u64,
+    stop_after: u64,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<ResumeProof, RunError> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| shortened(resolved, folder.path().join(name), steps);
+    let (unbroken, resumed) = (at("unbroken"), at("resumed"));
+    train(&unbroken, &TrainOptions::default(), progress)?;
+    let stop = TrainOptions { stop_after: Some(stop_after), ..TrainOptions::default() };
+    train(&resumed, &stop, progress)?;
+    train(&resumed, &TrainOptions::default(), progress)?;
+    compare(&RunDirectory::new(&unbroken.config.run.dir), &RunDirectory::new(&resumed.config.run.dir), steps, stop_after)
+}
+
+/// The configuration with another folder and length.
+fn shortened(resolved: &Resolved, dir: PathBuf, steps: u64) -> Resolved {
+    let mut shortened = resolved.clone();
+    let RunConfig { run, train, .. } = &mut shortened.config;
+    run.dir = dir;
+    train.steps = Some(steps);
+    train.tokens = None;
+    shortened
+}
+
+fn compare(left: &RunDirectory, right: &RunDirectory, steps: u64, stopped_after: u64) -> Result<ResumeProof, RunError> {
+    let last = format!("step-{steps:08}");
+    let (checkpoint_files, checkpoint_bytes) =
+        compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
+    let (item_files, _) = compare_folders(&left.root().join("items"), &right.root().join("items"))?;
+    Ok(ResumeProof {
+        steps,
+        stopped_after,
+        checkpoint_files,
+        checkpoint_bytes,
+        metrics_lines: compare_lines(&metrics(left)?, &metrics(right)?, "metrics.jsonl")?,
+        probe_lines: compare_lines(&probes(left)?, &probes(right)?, "probes.jsonl")?,
+        item_files,
+    })
+}
+
+fn metrics(run: &RunDirectory) -> Result<Vec<MetricsRecord>, RunError> {
+    let records: Vec<MetricsRecord> = read_lines(&run.metrics())?;
+    Ok(records.iter().map(MetricsRecord::without_timing).collect())
+}
+
+fn probes(run: &RunDirectory) -> Result<Vec<Value>, RunError> {
+    let mut records: Vec<Value> = read_lines(&run.probes())?;
+    for record in records.iter_mut().filter_map(Value::as_object_mut) {
+        record.remove("seconds");
+    }
+    Ok(records)
+}
+
+fn compare_lines<T: PartialEq>(left: &[T], right: &[T], name: &str) -> Result<usize, RunError> {
+    if left.len() != right.len() {
+        let message = format!("{name} has {} lines unbroken and {} resumed", left.len(), right.len());
+        return Err(RunError::NotEqual(message));
+    }
+    match left.iter().zip(right).position(|(left, right)| left != right) {
+        Some(line) => Err(RunError::NotEqual(format!("line {} of {name}", line + 1))),
+        None => Ok(left.len()),
+    }
+}
+
+/// Compares the files of two folders byte for byte; says how many there are, and their size.
+fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
+    let (names, others) = (file_names(left)?, file_names(right)?);
+    if names != others {
+        return Err(RunError::NotEqual(format!("{} holds {names:?} unbroken and {others:?} resumed", left.display())));
+    }
+    let mut bytes = 0;
+    for name in &names {
+        let content = fs::read(left.join(name))?;
+        if content != fs::read(right.join(name))? {
+            return Err(RunError::NotEqual(name.clone()));
+        }
+        bytes += content.len() as u64;
+    }
+    Ok((names.len(), bytes))
+}
+
+fn file_names(folder: &Path) -> Result<Vec<String>, RunError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,219 @@
+//! The two tables that make the curriculum: what is written, and how much of it; what is asked.
+
+use std::collections::BTreeSet;
+
+use crate::domains::{
+    arithmetic, commonsense, comparison, examination, knowledge, language, reading, stories, word_games,
+};
+use crate::draw::{Draw, Side};
+use crate::task::{Item, Kind, Task};
+use crate::world::World;
+
+/// A kind of document and its share of all documents, in percent.
+struct Writer {
+    share: usize,
+    write: fn(&World, &mut Draw) -> String,
+}
+
+const fn writer(share: usize, write: fn(&World, &mut Draw) -> String) -> Writer {
+    Writer { share, write }
+}
+
+const WRITERS: [Writer; 16] = [
+    writer(14, knowledge::lives),
+    writer(4, knowledge::town),
+    writer(8, knowledge::talk),
+    writer(14, stories::stories),
+    writer(6, language::scene),
+    writer(12, commonsense::day),
+    writer(6, commonsense::size_lesson),
+    writer(7, reading::placing_lesson),
+    writer(3, reading::carrying_lesson),
+    writer(4, reading::way_lesson),
+    writer(6, reading::messages),
+    writer(4, arithmetic::lesson),
+    writer(3, comparison::lesson),
+    writer(2, examination::paper),
+    writer(4, word_games::copying_game),
+    writer(3, word_games::glossary_lesson),
+];
+
+/// A training document of a random kind.
+pub(crate) fn document(world: &World, draw: &mut Draw) -> String {
+    let mut ticket = draw.below(100);
+    for writer in &WRITERS {
+        if ticket < writer.share {
+            return (writer.write)(world, draw);
+        }
+        ticket -= writer.share;
+    }
+    unreachable!("the shares add up to 100, which a test holds")
+}
+
+/// How many items may be drawn for each that is kept: some worlds hold few that differ.
+const TRIES: usize = 50;
+
+/// A task before its items are written.
+struct Blueprint {
+    name: &'static str,
+    domain: &'static str,
+    kind: Kind,
+    /// Choices of an item; chance is one in so many.
+    choices: usize,
+    items: usize,
+    write: fn(&World, &mut Draw, usize) -> Item,
+    description: &'static str,
+}
+
+const fn choice(
+    domain: &'static str,
+    name: &'static str,
+    choices: usize,
+    write: fn(&World, &mut Draw, usize) -> Item,
+    description: &'static str,
+) -> Blueprint {
+    Blueprint { name, domain, kind: Kind::MultipleChoice, choices, items: 300, write, description }
+}
+
+const BLUEPRINTS: [Blueprint; 18] = [
+    choice(
+        "language",
+        "agreement",
+        2,
+        language::agreement,
+        "Whether \"is\" or \"are\" follows a subject, past another noun.",
+    ),
+    choice(
+        "language",
+        "word_order",
+        2,
+        language::word_order,
+        "Which of two sentences of the same words is English.",
+    ),
+    choice("language", "pronouns", 2, language::pronouns, "Whether \"she\" or \"he\" takes up a name."),
+    Blueprint {
+        kind: Kind::Perplexity,
+        items: 200,
+        ..choice("language", "stories", 1, stories::unread, "How well unread stories are predicted.")
+    },
+    choice("commonsense", "tools", 4, commonsense::tools, "Which tool a purpose needs."),
+    choice("commonsense", "errands", 4, commonsense::errands, "Which place of the town serves a need."),
+    Blueprint {
+        items: 240,
+        ..choice("commonsense", "sizes", 2, commonsense::sizes, "What a thing is bigger, or smaller, than.")
+    },
+    Blueprint {
+        items: 240,
+        ..choice(
+            "knowledge",
+            "residence",
+            4,
+            knowledge::residence,
+            "In which town somebody lives, in words that no text uses.",
+        )
+    },
+    Blueprint {
+        items: 240,
+        ..choice(
+            "knowledge",
+            "occupation",
+            4,
+            knowledge::occupation,
+            "What somebody's work is, in words that no text uses.",
+        )
+    },
+    choice(
+        "reading",
+        "where_is",
+        4,
+        reading::where_is,
+        "Where a thing is, as the passage says in one sentence.",
+    ),
+    choice(
+        "reading",
+        "two_hop",
+        3,
+        reading::two_hop,
+        "Where a thing is that somebody took along: two sentences joined.",
+    ),
+    Blueprint {
+        kind: Kind::Cloze,
+        ..choice(
+            "reading",
+            "last_word",
+            1,
+            stories::last_word,
+            "The last word of a story: who is given something.",
+        )
+    },
+    choice("reasoning", "sequence", 3, reading::sequence, "Where somebody was first, last or in between."),
+    choice("reasoning", "addition", 4, arithmetic::addition, "How many there are after some were added."),
+    choice(
+        "reasoning",
+        "transitivity",
+        2,
+        comparison::transitivity,
+        "Who is taller, when only a chain of comparisons tells.",
+    ),
+    choice("examination", "exam", 4, examination::letters, "The letter, A to D, of the right answer."),
+    choice(
+        "in-context",
+        "copying",
+        4,
+        word_games::copying,
+        "The next word of a list of invented words, said a second time.",
+    ),
+    choice(
+        "in-context",
+        "translation",
+        4,
+        word_games::translation,
+        "What an invented word means that was just explained.",
+    ),
+];
+
+/// The tasks of a world, with their items.
+pub(crate) fn tasks(world: &World) -> Vec<Task> {
+    BLUEPRINTS.iter().map(|blueprint| blueprint.task(world)).collect()
+}
+
+impl Blueprint {
+    fn task(&self, world: &World) -> Task {
+        Task {
+            name: self.name,
+            domain: self.domain,
+            kind: self.kind,
+            shots: 0,
+            chance: (self.kind == Kind::MultipleChoice).then(|| 1.0 / self.choices as f64),
+            description: self.description,
+            items: self.items(world),
+        }
+    }
+
+    /// Different items; the right answer takes each place equally often, in any first part of them too.
+    fn items(&self, world: &World) -> Vec<Item> {
+        let mut draw = Draw::new(world.seed, Side::Probe, self.name, 0);
+        let mut seen = BTreeSet::new();
+        let mut items = Vec::with_capacity(self.items);
+        for _ in 0..self.items * TRIES {
+            if items.len() == self.items {
+                break;
+            }
+            let item = (self.write)(world, &mut draw, items.len() % self.choices);
+            if seen.insert(item.answered()) {
+                items.push(item);
+            }
+        }
+        items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_to_a_hundred() {
+        assert_eq!(WRITERS.iter().map(|writer| writer.share).sum::<usize>(), 100);
+    }
+}

@@ -1,0 +1,73 @@
+//! Orders among people that must be inferred step by step.
+
+use super::{cast, question};
+use crate::draw::Draw;
+use crate::task::Item;
+use crate::world::{Person, World};
+
+/// A comparative and its opposite.
+const RELATIONS: [[&str; 2]; 4] =
+    [["taller", "shorter"], ["older", "younger"], ["faster", "slower"], ["stronger", "weaker"]];
+
+/// People in order, and what is said about neighbours, in any sequence and from either end.
+struct Ranking {
+    relation: [&'static str; 2],
+    /// From the most to the least.
+    people: Vec<Person>,
+    statements: String,
+}
+
+impl Ranking {
+    fn new(world: &World, draw: &mut Draw, count: usize) -> Self {
+        let people = cast(world, draw, count);
+        let relation = draw.pick(&RELATIONS);
+        let mut statements: Vec<String> = people
+            .windows(2)
+            .map(|pair| {
+                let [more, less] = [pair[0].name, pair[1].name];
+                let [up, down] = relation;
+                if draw.one_in(2) {
+                    format!("{more} is {up} than {less}.")
+                } else {
+                    format!("{less} is {down} than {more}.")
+                }
+            })
+            .collect();
+        draw.shuffle(&mut statements);
+        Self { relation, people, statements: statements.join(" ") }
+    }
+
+    /// A question about two places of the order, with its right and its wrong answer.
+    fn compare(&self, draw: &mut Draw, upper: usize, lower: usize) -> (String, &'static str, &'static str) {
+        let [more, less] = [self.people[upper].name, self.people[lower].name];
+        let [up, down] = self.relation;
+        let (relation, right, wrong) = if draw.one_in(2) { (up, more, less) } else { (down, less, more) };
+        let (first, second) = if draw.one_in(2) { (right, wrong) } else { (wrong, right) };
+        (question(&format!("Who is {relation}, {first} or {second}?")), right, wrong)
+    }
+}
+
+/// Rankings and questions about any two of the people.
+pub(crate) fn lesson(world: &World, draw: &mut Draw) -> String {
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        let count = draw.between(2, 5) as usize;
+        let ranking = Ranking::new(world, draw, count);
+        lines.push(ranking.statements.clone());
+        for _ in 0..2 {
+            let upper = draw.below(count - 1);
+            let lower = upper + 1 + draw.below(count - 1 - upper);
+            let (question, right, _) = ranking.compare(draw, upper, lower);
+            lines.push(format!("{question} {right}"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The second and the fourth of five people: each is named twice, once as more and once as less than a neighbour,
+/// so that only the whole chain tells.
+pub(crate) fn transitivity(world: &World, draw: &mut Draw, place: usize) -> Item {
+    let ranking = Ranking::new(world, draw, 5);
+    let (question, right, wrong) = ranking.compare(draw, 1, 3);
+    Item::choice(format!("{}\n{question}", ranking.statements), right, vec![wrong.to_owned()], place)
+}

@@ -1,0 +1,182 @@
+//! Passages that say something new, and questions that only they answer.
+
+use super::{cast, question};
+use crate::draw::Draw;
+use crate::english::{Slots, listed};
+use crate::lexicon::places::{ERRANDS, ROOMS};
+use crate::lexicon::things::{COLOURS, COUNTED, THINGS};
+use crate::task::Item;
+use crate::world::{Person, World};
+
+const PUT: [&str; 5] = ["left", "put", "hid", "dropped", "forgot"];
+
+/// One sentence of a passage: somebody left a thing somewhere.
+struct Placing {
+    person: Person,
+    verb: &'static str,
+    thing: String,
+    room: &'static str,
+}
+
+/// Different people who leave different things in different rooms.
+fn placings(world: &World, draw: &mut Draw, count: usize) -> Vec<Placing> {
+    let people = cast(world, draw, count);
+    let (mut things, mut rooms) = (THINGS.to_vec(), ROOMS.to_vec());
+    let place = |person| {
+        let (colour, thing, room) = draw.on_side(
+            |draw| (draw.pick(&COLOURS), draw.pick(&things), draw.pick(&rooms)),
+            |(colour, thing, room)| format!("the {colour} {thing} in the {room}"),
+        );
+        things.retain(|&other| other != thing);
+        rooms.retain(|&other| other != room);
+        Placing { person, verb: draw.pick(&PUT), thing: format!("{colour} {thing}"), room }
+    };
+    people.into_iter().map(place).collect()
+}
+
+impl Placing {
+    fn slots(&self) -> Slots {
+        Slots::new()
+            .person(self.person)
+            .with("verb", self.verb)
+            .with("thing", &self.thing)
+            .with("room", self.room)
+    }
+
+    fn sentence(&self) -> String {
+        self.slots().fill("{name} {verb} the {thing} in the {room}.")
+    }
+
+    fn where_is(&self) -> String {
+        question(&self.slots().fill("Where is the {thing}?"))
+    }
+
+    fn who_did(&self) -> String {
+        question(&self.slots().fill("Who {verb} the {thing} in the {room}?"))
+    }
+}
+
+fn told(placings: &[Placing]) -> String {
+    let sentences: Vec<String> = placings.iter().map(Placing::sentence).collect();
+    sentences.join(" ")
+}
+
+/// A passage and some questions with their answers.
+pub(crate) fn placing_lesson(world: &World, draw: &mut Draw) -> String {
+    let mut placings = placings(world, draw, 4);
+    let mut lines = vec![told(&placings)];
+    draw.shuffle(&mut placings);
+    for placing in &placings {
+        lines.push(match draw.below(5) {
+            0 | 1 => format!("{} in the {}", placing.where_is(), placing.room),
+            2 | 3 => format!("{} {}", placing.who_did(), placing.person.name),
+            _ => format!("{} the {}", question(&format!("What is in the {}?", placing.room)), placing.thing),
+        });
+    }
+    lines.join("\n")
+}
+
+const TELLING: [&str; 3] = [
+    "{name} said to {other}: \"Tell {third} that the {thing} is in the {room}.\" So {other} said to {third}: \"The {thing} is in the {room}.\"",
+    "\"The {thing} is in the {room},\" said {name}. \"In the {room}?\" asked {other}. \"Yes, the {thing} is in the {room}.\"",
+    "{name} wanted {list}. {other} went to the market and bought {list}. \"Here are {list},\" said {other} to {name}.",
+];
+
+/// People who pass on what they heard.
+pub(crate) fn messages(world: &World, draw: &mut Draw) -> String {
+    let messages: Vec<String> = (0..3)
+        .map(|_| {
+            let placing = &placings(world, draw, 1)[0];
+            let people = draw.others(&world.people, placing.person, 2);
+            let goods: Vec<&str> = draw.sample(&COUNTED, 3).into_iter().map(|(_, plural)| plural).collect();
+            let slots =
+                placing.slots().other(people[0]).with("third", people[1].name).with("list", listed(&goods));
+            slots.fill(draw.pick(&TELLING))
+        })
+        .collect();
+    messages.join("\n")
+}
+
+/// Where a thing was left.
+pub(crate) fn where_is(world: &World, draw: &mut Draw, place: usize) -> Item {
+    let placings = placings(world, draw, 4);
+    let asked = &placings[draw.below(placings.len())];
+    let context = format!("{}\n{}", told(&placings), asked.where_is());
+    let elsewhere = placings.iter().map(|placing| placing.room).filter(|&room| room != asked.room);
+    let wrong = elsewhere.map(|room| format!("in the {room}")).collect();
+    Item::choice(context, format!("in the {}", asked.room), wrong, place)
+}
+
+/// Three people take things and go somewhere with them: passage, question, the right room and the other two.
+fn carrying(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
+    let mut carried = placings(world, draw, 3);
+    let taking = carried.iter().map(|one| format!("{} took the {}.", one.person.name, one.thing));
+    let mut sentences: Vec<String> = taking.collect();
+    draw.shuffle(&mut carried);
+    sentences.extend(carried.iter().map(|one| format!("{} went to the {}.", one.person.name, one.room)));
+    let asked = carried.swap_remove(draw.below(carried.len()));
+    let question = question(&format!("Where is the {} now?", asked.thing));
+    let wrong = carried.iter().map(|other| format!("in the {}", other.room)).collect();
+    (format!("{}\n{question}", sentences.join(" ")), format!("in the {}", asked.room), wrong)
+}
+
+/// Passages in which things move with those who took them.
+pub(crate) fn carrying_lesson(world: &World, draw: &mut Draw) -> String {
+    let passages: Vec<String> = (0..2)
+        .map(|_| {
+            let (passage, right, _) = carrying(world, draw);
+            format!("{passage} {right}")
+        })
+        .collect();
+    passages.join("\n")
+}
+
+/// Where a thing is that somebody took along: two sentences must be joined.
+pub(crate) fn two_hop(world: &World, draw: &mut Draw, place: usize) -> Item {
+    let (passage, right, wrong) = carrying(world, draw);
+    Item::choice(passage, right, wrong, place)
+}
+
+const ORDERS: [&str; 3] = [
+    "First {name} went to the {a}. Then {she} went to the {b}. After that {she} went to the {c}.",
+    "{name} went to the {a} in the morning. Later {she} walked to the {b}, and then {she} walked to the {c}.",
+    "{name} was at the {a}. From there {she} went to the {b}. In the end {she} came to the {c}.",
+];
+
+/// Somebody's way through three places: passage and question, the right place and the other two.
+fn way(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
+    let (person, places) = draw.on_side(
+        |draw| (draw.pick(&world.people), draw.sample(&ERRANDS, 3)),
+        |(person, places)| format!("{} comes to the {}", person.name, places[2].place),
+    );
+    let [a, b, c] = [0, 1, 2].map(|i| places[i].place);
+    let slots = Slots::new().person(person).with("a", a).with("b", b).with("c", c);
+    let (question_text, right) = draw.pick(&[
+        ("Where was {name} first?", a),
+        ("Where was {name} just before the {b}?", a),
+        ("Where was {name} just after the {a}?", b),
+        ("Where was {name} just before the {c}?", b),
+        ("Where was {name} just after the {b}?", c),
+        ("Where was {name} last?", c),
+    ]);
+    let text = format!("{}\n{}", slots.fill(draw.pick(&ORDERS)), question(&slots.fill(question_text)));
+    let wrong = [a, b, c].into_iter().filter(|&place| place != right).map(|place| format!("at the {place}"));
+    (text, format!("at the {right}"), wrong.collect())
+}
+
+/// Ways told and asked about.
+pub(crate) fn way_lesson(world: &World, draw: &mut Draw) -> String {
+    let ways: Vec<String> = (0..3)
+        .map(|_| {
+            let (text, right, _) = way(world, draw);
+            format!("{text} {right}")
+        })
+        .collect();
+    ways.join("\n")
+}
+
+/// Where somebody was first, last or in between.
+pub(crate) fn sequence(world: &World, draw: &mut Draw, place: usize) -> Item {
+    let (text, right, wrong) = way(world, draw);
+    Item::choice(text, right, wrong, place)
+}

@@ -1,0 +1,127 @@
+use fineline_random::Stream;
+use rand::{Rng, RngExt};
+
+/// Which half of a divided pool of material a writer may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The text that models train on.
+    Training,
+    /// The items they are examined with.
+    Probe,
+}
+
+/// One key in this many belongs to the probes.
+const PROBE_SHARE: u64 = 8;
+
+/// Random choices of one writer, which also knows for whom it writes.
+///
+/// The same code writes passages for training and for items. What keeps them apart is a *key* (the two operands of a sum,
+/// the people of a story): a hash of the key gives it to one side for good, and [`Draw::on_side`] draws
+/// until it holds material of its own side.
+pub(crate) struct Draw {
+    stream: Stream,
+    seed: u64,
+    side: Side,
+}
+
+impl Draw {
+    pub(crate) fn new(seed: u64, side: Side, purpose: &str, index: u64) -> Self {
+        Self { stream: Stream::new(seed, &format!("tinyworld/{purpose}"), index), seed, side }
+    }
+
+    /// A number in `0..bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.stream.random_range(0..bound)
+    }
+
+    /// A number from `low` to `high`, both possible.
+    pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
+        self.stream.random_range(low..=high)
+    }
+
+    /// True once in `times`.
+    pub(crate) fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// `count` different elements in random order.
+    pub(crate) fn sample<T: Copy>(&mut self, from: &[T], count: usize) -> Vec<T> {
+        let mut rest = from.to_vec();
+        (0..count).map(|_| rest.swap_remove(self.below(rest.len()))).collect()
+    }
+
+    /// `count` different elements other than `except`.
+    pub(crate) fn others<T: Copy + PartialEq>(&mut self, from: &[T], except: T, count: usize) -> Vec<T> {
+        let rest: Vec<T> = from.iter().copied().filter(|&other| other != except).collect();
+        self.sample(&rest, count)
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+
+    /// Draws with `make` until the key of what it made belongs to this writer's side.
+    pub(crate) fn on_side<T>(
+        &mut self,
+        mut make: impl FnMut(&mut Self) -> T,
+        key: impl Fn(&T) -> String,
+    ) -> T {
+        loop {
+            let made = make(self);
+            if side_of(self.seed, &key(&made)) == self.side {
+                return made;
+            }
+        }
+    }
+}
+
+fn side_of(seed: u64, key: &str) -> Side {
+    match Stream::new(seed, &format!("tinyworld/side/{key}"), 0).next_u64() % PROBE_SHARE {
+        0 => Side::Probe,
+        _ => Side::Training,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(side: Side, index: u64) -> (usize, usize) {
+        let mut draw = Draw::new(5, side, "test", index);
+        draw.on_side(|d| (d.below(10), d.below(10)), |(a, b)| format!("{a}+{b}"))
+    }
+
+    #[test]
+    fn sides_share_no_key() {
+        let training: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(Side::Training, i)).collect();
+        let probe: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(Side::Probe, i)).collect();
+        assert!(training.is_disjoint(&probe));
+        assert_eq!(training.len() + probe.len(), 100, "every key belongs to a side and is reached");
+    }
+
+    #[test]
+    fn samples_are_distinct_and_leave_out_the_exception() {
+        let mut draw = Draw::new(1, Side::Training, "test", 0);
+        let pool = [1, 2, 3, 4, 5];
+        for _ in 0..100 {
+            let mut drawn = draw.others(&pool, 3, 4);
+            drawn.sort_unstable();
+            assert_eq!(drawn, [1, 2, 4, 5]);
+        }
+    }
+
+    #[test]
+    fn shuffling_keeps_everything() {
+        let mut items: Vec<u32> = (0..50).collect();
+        Draw::new(1, Side::Training, "test", 0).shuffle(&mut items);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,68 @@
+use serde::Serialize;
+
+/// How a task's items are scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The choice of the highest log-likelihood after the context is the answer.
+    MultipleChoice,
+    /// The only choice counts as found if each of its tokens is the likeliest one.
+    Cloze,
+    /// The only choice is a text; how well it is predicted is measured in bits per byte.
+    Perplexity,
+}
+
+/// A named set of questions about the world.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Task {
+    /// Its name, unique among the tasks.
+    pub name: &'static str,
+    /// The capability that it belongs to, as the paper groups them.
+    pub domain: &'static str,
+    /// How it is scored.
+    pub kind: Kind,
+    /// How many solved examples stand before each question. Items bring their own context, so this is 0.
+    pub shots: usize,
+    /// The accuracy of guessing; `None` where there is nothing to guess among.
+    pub chance: Option<f64>,
+    /// What it asks, in one sentence.
+    pub description: &'static str,
+    /// The questions, in an order such that any first part of them is a fair sample.
+    pub items: Vec<Item>,
+}
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Item {
+    /// What the model reads first; no space at its end.
+    pub context: String,
+    /// What could follow; a scorer puts one space before each.
+    pub choices: Vec<String>,
+    /// Which of the choices is right, from 0.
+    pub gold: usize,
+}
+
+impl Item {
+    /// An item whose right answer stands at `place` among the wrong ones.
+    pub(crate) fn choice(
+        context: String,
+        right: impl Into<String>,
+        wrong: Vec<String>,
+        place: usize,
+    ) -> Self {
+        let mut choices = wrong;
+        choices.insert(place, right.into());
+        Self { context, choices, gold: place }
+    }
+
+    /// An item with nothing to choose: a cloze, or a text to predict.
+    pub(crate) fn only(context: String, answer: impl Into<String>) -> Self {
+        Self { context, choices: vec![answer.into()], gold: 0 }
+    }
+
+    /// Context and right answer as one text.
+    #[must_use]
+    pub fn answered(&self) -> String {
+        format!("{} {}", self.context, self.choices[self.gold])
+    }
+}

@@ -1,0 +1,84 @@
+//! Rules that look at the surface only must not beat guessing.
+
+use std::collections::BTreeMap;
+
+use fineline_tinyworld::{Item, Kind, World, WorldConfig};
+
+/// Counts of the words of some training text.
+struct Unigrams {
+    counts: BTreeMap<String, f64>,
+    total: f64,
+}
+
+impl Unigrams {
+    fn of(world: &World, documents: u64) -> Self {
+        let mut counts = BTreeMap::new();
+        for index in 0..documents {
+            for word in words(&world.document(index)) {
+                *counts.entry(word).or_insert(0.0) += 1.0;
+            }
+        }
+        let total = counts.values().sum();
+        Self { counts, total }
+    }
+
+    fn logprob(&self, text: &str) -> f64 {
+        let logprob = |word: String| (self.counts.get(&word).copied().unwrap_or(0.5) / self.total).ln();
+        words(text).map(logprob).sum()
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
+
+/// Each scores a choice in its context; the highest score is the rule's answer.
+type Rule<'a> = (&'a str, Box<dyn Fn(&Item, &str) -> f64 + 'a>);
+
+fn rules(unigrams: &Unigrams) -> Vec<Rule<'_>> {
+    let place = |found: Option<usize>| found.map_or(-1.0, |place| place as f64);
+    vec![
+        ("longest", Box::new(|_, choice| choice.len() as f64)),
+        ("shortest", Box::new(|_, choice| -(choice.len() as f64))),
+        ("most words", Box::new(|_, choice| words(choice).count() as f64)),
+        ("likeliest words", Box::new(|_, choice| unigrams.logprob(choice))),
+        (
+            "likeliest mean word",
+            Box::new(|_, choice| unigrams.logprob(choice) / words(choice).count() as f64),
+        ),
+        ("first mentioned", Box::new(move |item, choice| -place(item.context.find(choice)))),
+        ("last mentioned", Box::new(move |item, choice| place(item.context.rfind(choice)))),
+        ("most mentioned", Box::new(|item, choice| item.context.matches(choice).count() as f64)),
+    ]
+}
+
+/// Ties are shared: a rule that cannot decide scores what guessing does.
+fn accuracy(items: &[Item], rule: &dyn Fn(&Item, &str) -> f64) -> f64 {
+    let credit = |item: &Item| {
+        let scores: Vec<f64> = item.choices.iter().map(|choice| rule(item, choice)).collect();
+        let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let winners = scores.iter().filter(|&&score| score >= best).count();
+        if scores[item.gold] >= best { 1.0 / winners as f64 } else { 0.0 }
+    };
+    items.iter().map(credit).sum::<f64>() / items.len() as f64
+}
+
+#[test]
+fn no_rule_of_the_surface_beats_chance() {
+    for seed in 1..4 {
+        let world = World::new(&WorldConfig { seed, ..WorldConfig::default() });
+        let unigrams = Unigrams::of(&world, 1500);
+        for task in world.tasks().into_iter().filter(|task| task.kind == Kind::MultipleChoice) {
+            let chance = task.chance.expect("multiple choice has a chance");
+            let deviation = (chance * (1.0 - chance) / task.items.len() as f64).sqrt();
+            for (name, rule) in rules(&unigrams) {
+                let accuracy = accuracy(&task.items, &rule);
+                assert!(
+                    accuracy < chance + 3.5 * deviation,
+                    "seed {seed}: \"{name}\" scores {accuracy:.3} on {}, chance is {chance:.3}",
+                    task.name
+                );
+            }
+        }
+    }
+}

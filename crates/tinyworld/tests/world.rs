@@ -1,0 +1,114 @@
+//! What a world promises to those who train on it and examine with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fineline_tinyworld::{Holdout, Kind, World, WorldConfig};
+
+fn world(seed: u64) -> World {
+    World::new(&WorldConfig { seed, ..WorldConfig::default() })
+}
+
+#[test]
+fn documents_do_not_depend_on_order_or_number() {
+    let many = world(1);
+    let forwards: Vec<String> = (0..50).map(|i| many.document(i)).collect();
+    let few = World::new(&WorldConfig { seed: 1, documents: 3 });
+    let backwards: Vec<String> = (0..50).rev().map(|i| few.document(i)).collect();
+    assert!(forwards.iter().eq(backwards.iter().rev()));
+    assert!(!many.document(u64::MAX).is_empty());
+}
+
+#[test]
+fn another_seed_is_another_world() {
+    let [one, two] = [1, 2].map(world);
+    assert!((0..50).all(|i| one.document(i) != two.document(i)));
+    for (a, b) in one.tasks().iter().zip(two.tasks()) {
+        assert_ne!(a.items, b.items, "{}", a.name);
+    }
+}
+
+#[test]
+fn tasks_cover_the_domains_with_enough_items() {
+    for seed in 1..4 {
+        let tasks = world(seed).tasks();
+        let domains: BTreeSet<&str> = tasks.iter().map(|task| task.domain).collect();
+        let expected =
+            ["commonsense", "examination", "in-context", "knowledge", "language", "reading", "reasoning"];
+        assert!(domains.into_iter().eq(expected));
+        let names: BTreeSet<&str> = tasks.iter().map(|task| task.name).collect();
+        assert_eq!(names.len(), tasks.len(), "names are unique");
+        for task in &tasks {
+            assert!(task.items.len() >= 200, "{} has {} items with seed {seed}", task.name, task.items.len());
+        }
+    }
+}
+
+#[test]
+fn items_are_well_formed() {
+    for task in world(1).tasks() {
+        for item in &task.items {
+            assert_eq!(item.context.trim_end(), item.context, "{}: a space before the choices", task.name);
+            assert!(item.gold < item.choices.len());
+            let distinct: BTreeSet<&String> = item.choices.iter().collect();
+            assert_eq!(distinct.len(), item.choices.len(), "{}: {item:?}", task.name);
+            assert!(item.choices.iter().all(|choice| !choice.is_empty() && choice.trim() == choice));
+            match (task.kind, task.chance) {
+                (Kind::MultipleChoice, Some(chance)) => {
+                    assert!((chance * item.choices.len() as f64 - 1.0).abs() < 1e-12, "{}", task.name);
+                }
+                (_, chance) => assert!(chance.is_none() && item.choices.len() == 1, "{}", task.name),
+            }
+        }
+    }
+}
+
+#[test]
+fn right_answers_take_every_place_equally_often_in_any_first_part() {
+    for task in world(1).tasks() {
+        for part in [20, 100, task.items.len()] {
+            let mut places = BTreeMap::<usize, usize>::new();
+            task.items[..part].iter().for_each(|item| *places.entry(item.gold).or_default() += 1);
+            let (least, most) = (places.values().min(), places.values().max());
+            assert!(most.unwrap() - least.unwrap() <= 1, "{}: {places:?}", task.name);
+        }
+    }
+}
+
+#[test]
+fn the_text_holds_no_item() {
+    let world = world(1);
+    let tasks = world.tasks();
+    let holdout = Holdout::new(tasks.iter().flat_map(|task| &task.items));
+    for index in 0..3000 {
+        assert_eq!(holdout.find(&world.document(index)), None, "in document {index}");
+    }
+    for task in &tasks {
+        for item in task.items.iter().take(20) {
+            let leak = format!("{} {} {}", world.document(0), item.answered(), world.document(1));
+            assert!(holdout.find(&leak).is_some(), "a leak of {item:?} goes unseen");
+        }
+    }
+}
+
+#[test]
+fn documents_read_as_english() {
+    let world = world(1);
+    let mut words = BTreeSet::new();
+    let mut total = 0;
+    for index in 0..2000 {
+        let text = world.document(index);
+        for flaw in ["{", "}", "  ", " .", " ,", "..", " \n", "\n\n", " a a", " a e", " a i", " a o", " a u"]
+        {
+            assert!(!text.contains(flaw), "{flaw:?} in {text}");
+        }
+        assert!(text.trim() == text && text.len() > 40, "{text:?}");
+        let document: Vec<&str> =
+            text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
+        assert!((15..=250).contains(&document.len()), "{} words: {text}", document.len());
+        total += document.len();
+        words.extend(document.into_iter().map(str::to_lowercase));
+    }
+    let length = total / 2000;
+    assert!((60..=120).contains(&length), "documents have {length} words on average");
+    assert!(words.len() > 700, "{} different words", words.len());
+}

@@ -1,0 +1,160 @@
+//! The rows of a step as what the model takes: micro-batches of tensors, each token with the weight its loss has in the
+//! whole step.
+//!
+//! Shapes: `b` rows, `t` positions, `n = b * t` tokens, row-major.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fineline_data::Row;
+use fineline_kernels::{Span, Visibility};
+
+use crate::LossReduction;
+
+/// What one forward and backward pass works on.
+pub(crate) struct MicroBatch {
+    pub(crate) tokens_bt: Tensor<2, Int>,
+    pub(crate) targets_n: Tensor<1, Int>,
+    pub(crate) weights_n: Tensor<1>,
+    pub(crate) visibility: Visibility,
+}
+
+impl MicroBatch {
+    /// From rows of equal length and the weights of their targets, one per input token.
+    pub(crate) fn new(rows: &[Row], weights: &[f32], document_mask: bool, device: &Device) -> Self {
+        let time = rows[0].target_mask.len();
+        let ids = |part: fn(&Row) -> &[u32]| -> Vec<i32> {
+            rows.iter().flat_map(part).map(|&id| id.cast_signed()).collect()
+        };
+        let tokens = TensorData::new(ids(|row| &row.tokens[..row.tokens.len() - 1]), [rows.len(), time]);
+        let targets = TensorData::new(ids(|row| &row.tokens[1..]), [rows.len() * time]);
+        let visibility = if document_mask {
+            Visibility::Spans(rows.iter().flat_map(document_spans).collect())
+        } else {
+            Visibility::Causal
+        };
+        Self {
+            tokens_bt: Tensor::from_data(tokens, device),
+            targets_n: Tensor::from_data(targets, device),
+            weights_n: Tensor::from_data(weights, device),
+            visibility,
+        }
+    }
+}
+
+/// What is wrong with the rows of a batch, if anything: the place of a row, and what was expected.
+pub(crate) fn find_misfit(rows: &[Row], seq_len: usize, vocab_size: usize) -> Option<(usize, String)> {
+    rows.iter().enumerate().find_map(|(at, row)| {
+        let lengths = [row.tokens.len(), row.target_mask.len() + 1, row.documents.len() + 1];
+        if lengths != [seq_len + 1; 3] {
+            let reason = format!(
+                "expected {} tokens with {seq_len} mask and document entries, got {}, {} and {}",
+                seq_len + 1,
+                row.tokens.len(),
+                row.target_mask.len(),
+                row.documents.len()
+            );
+            return Some((at, reason));
+        }
+        let stranger = row.tokens.iter().find(|&&token| token as usize >= vocab_size)?;
+        Some((
+            at,
+            format!(
+                "token id {stranger} is not below model.vocab_size ({vocab_size}); is this data of another tokenizer?"
+            ),
+        ))
+    })
+}
+
+/// How much each target adds to the loss of the step, `[rows * time]`: 0 where it is masked, and a sum of 1 over the
+/// whole batch, so that the losses and gradients of micro-batches add up to those of the batch.
+///
+/// `None` if every target is masked.
+pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction) -> Option<Vec<f32>> {
+    let counts: Vec<usize> =
+        rows.iter().map(|row| row.target_mask.iter().filter(|&&counts| counts).count()).collect();
+    let total: usize = counts.iter().sum();
+    let mut weights = Vec::with_capacity(rows.iter().map(|row| row.target_mask.len()).sum());
+    for (row, &count) in rows.iter().zip(&counts) {
+        let divisor = match reduction {
+            LossReduction::TokenMean => total,
+            LossReduction::SequenceMean => count * rows.len(),
+        };
+        let weight = (1.0 / divisor.max(1) as f64) as f32;
+        weights.extend(row.target_mask.iter().map(|&counts| if counts { weight } else { 0.0 }));
+    }
+    (total > 0).then_some(weights)
+}
+
+/// Each input token of a row sees its own document from its start: the document mask.
+#[must_use]
+pub fn document_spans(row: &Row) -> Vec<Span> {
+    let mut own_start = 0;
+    (0..row.documents.len())
+        .map(|at| {
+            if at > 0 && row.documents[at] != row.documents[at - 1] {
+                own_start = at as u32;
+            }
+            Span { prefix: 0..0, own_start }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(mask: &[u8], documents: &[u32]) -> Row {
+        Row {
+            tokens: (0..=mask.len() as u32).collect(),
+            target_mask: mask.iter().map(|&bit| bit == 1).collect(),
+            documents: documents.to_vec(),
+        }
+    }
+
+    #[test]
+    fn token_mean_weighs_targets_alike() {
+        let rows = [row(&[1, 1, 0], &[0; 3]), row(&[0, 1, 1], &[0; 3])];
+        assert_eq!(
+            loss_weights(&rows, LossReduction::TokenMean).unwrap(),
+            [0.25, 0.25, 0.0, 0.0, 0.25, 0.25]
+        );
+    }
+
+    #[test]
+    fn sequence_mean_weighs_sequences_alike() {
+        let rows =
+            [row(&[1, 1], &[0; 2]), row(&[0, 1], &[0; 2]), row(&[0, 0], &[0; 2]), row(&[1, 0], &[0; 2])];
+        let weights = loss_weights(&rows, LossReduction::SequenceMean).unwrap();
+        assert_eq!(weights, [0.125, 0.125, 0.0, 0.25, 0.0, 0.0, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn nothing_to_learn_is_no_division_by_zero() {
+        for reduction in [LossReduction::TokenMean, LossReduction::SequenceMean] {
+            assert_eq!(loss_weights(&[row(&[0, 0], &[0; 2])], reduction), None);
+            assert_eq!(loss_weights(&[], reduction), None);
+        }
+    }
+
+    #[test]
+    fn documents_begin_where_their_number_changes() {
+        let starts = |documents: &[u32]| -> Vec<u32> {
+            document_spans(&row(&vec![1; documents.len()], documents))
+                .iter()
+                .map(|span| span.own_start)
+                .collect()
+        };
+        assert_eq!(starts(&[0, 0, 1, 1, 1, 2]), [0, 0, 2, 2, 2, 5]);
+        assert_eq!(starts(&[7, 7]), [0, 0]);
+        assert_eq!(starts(&[]), [] as [u32; 0]);
+    }
+
+    #[test]
+    fn misfits_are_found_before_they_reach_a_tensor() {
+        let good = row(&[1, 1], &[0, 0]);
+        assert_eq!(find_misfit(std::slice::from_ref(&good), 2, 3), None);
+        let (at, reason) = find_misfit(&[good.clone(), row(&[1], &[0])], 2, 3).unwrap();
+        assert!(at == 1 && reason.starts_with("expected 3 tokens"), "{reason}");
+        let (at, reason) = find_misfit(&[good], 2, 2).unwrap();
+        assert!(at == 0 && reason.contains("token id 2"), "{reason}");
+    }
+}

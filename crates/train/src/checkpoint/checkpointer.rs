@@ -1,0 +1,151 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::checkpoint::snapshot::Snapshot;
+use crate::{CheckpointConfig, CheckpointFolder, CheckpointState, RunIdentity, TrainError, Trainer};
+
+/// Writes the checkpoints of a run: one at a time, in the background.
+///
+/// An error of the background comes back from the next call here. Dropping it waits for the write under way.
+pub struct Checkpointer {
+    folder: CheckpointFolder,
+    config: CheckpointConfig,
+    identity: Arc<RunIdentity>,
+    /// The step that the newest checkpoint is of, written or being written.
+    newest: Option<u64>,
+    writing: Option<JoinHandle<Result<SavedCheckpoint, TrainError>>>,
+}
+
+/// A checkpoint that stands whole under its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedCheckpoint {
+    /// The step after which it was taken.
+    pub step: u64,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Size of all its files.
+    pub bytes: u64,
+    /// Seconds that writing took, in the background.
+    pub write_s: f64,
+    /// Steps of which the checkpoint was removed after it, by `keep_last` and `keep_every`.
+    pub removed: Vec<u64>,
+}
+
+impl Checkpointer {
+    /// For a run that stands at `step`: 0, or that of the checkpoint it resumes from.
+    ///
+    /// Creates the folder if need be, removes the remains of interrupted writes, and sets aside checkpoints beyond `step`
+    /// as `abandoned-...`: damaged ones, and those of a future that the run has gone back behind.
+    pub fn open(
+        folder: CheckpointFolder,
+        config: CheckpointConfig,
+        identity: RunIdentity,
+        step: u64,
+    ) -> Result<Self, TrainError> {
+        config.validate()?;
+        folder.prepare(step)?;
+        let newest = folder.steps()?.last().copied();
+        Ok(Self { folder, config, identity: Arc::new(identity), newest, writing: None })
+    }
+
+    /// Whether the cadence has a checkpoint after this step.
+    #[must_use]
+    pub fn is_due(&self, step: u64) -> bool {
+        step > 0 && step.is_multiple_of(self.config.every_steps)
+    }
+
+    /// Whether the newest checkpoint, be it still being written, is of this step.
+    #[must_use]
+    pub fn has(&self, step: u64) -> bool {
+        self.newest == Some(step)
+    }
+
+    /// Takes a snapshot of the trainer and begins to write it. If the last one is still being written, waits for it;
+    /// call [`wait`](Self::wait) before to learn what became of that.
+    ///
+    /// The snapshot shares memory with the live tensors until the next update.
+    pub fn save(&mut self, trainer: &Trainer, observers: BTreeMap<String, Value>) -> Result<(), TrainError> {
+        self.wait()?;
+        let (model, optimizer) = trainer.snapshot();
+        let state = CheckpointState {
+            progress: trainer.progress(),
+            updates: optimizer.updates,
+            seed: self.identity.seed,
+            config_hash: self.identity.config_hash.clone(),
+            data_fingerprint: self.identity.data_fingerprint.clone(),
+            observers,
+        };
+        let step = state.progress.step;
+        let snapshot =
+            Snapshot { model, moments: optimizer.moments, state, identity: Arc::clone(&self.identity) };
+        let (folder, config) = (self.folder.clone(), self.config.clone());
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned());
+        self.writing = Some(thread.spawn(move || publish(&snapshot, &folder, &config))?);
+        self.newest = Some(step);
+        Ok(())
+    }
+
+    /// What became of the last checkpoint, if it has come to its end since the last call.
+    pub fn poll(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
+        match &self.writing {
+            Some(thread) if thread.is_finished() => self.wait(),
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for the checkpoint being written, and says what became of it.
+    pub fn wait(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
+        let Some(thread) = self.writing.take() else { return Ok(None) };
+        // A panic there is a bug, and is shown as what it is.
+        let saved = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if saved.is_err() {
+            self.newest = None;
+        }
+        saved.map(Some)
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        if let Some(Ok(Err(error))) = self.writing.take().map(JoinHandle::join) {
+            tracing::error!(%error, "the last checkpoint was lost");
+        }
+    }
+}
+
+/// Writes a checkpoint under another name, gives it its own, and removes those that retention lets go.
+fn publish(
+    snapshot: &Snapshot,
+    folder: &CheckpointFolder,
+    config: &CheckpointConfig,
+) -> Result<SavedCheckpoint, TrainError> {
+    let start = Instant::now();
+    let step = snapshot.state.progress.step;
+    let writing = folder.writing(step);
+    let bytes = write_and_rename(snapshot, folder, &writing).map_err(|source| {
+        // Best effort: if it stays, the next start of the run removes it.
+        let _ = fs_err::remove_dir_all(&writing);
+        TrainError::CheckpointWrite { path: folder.checkpoint(step), needed: snapshot.bytes_needed(), source }
+    })?;
+    let removed: Vec<u64> = config.outdated(&folder.steps()?).collect();
+    removed.iter().try_for_each(|&step| folder.remove(step))?;
+    Ok(SavedCheckpoint {
+        step,
+        path: folder.checkpoint(step),
+        bytes,
+        write_s: start.elapsed().as_secs_f64(),
+        removed,
+    })
+}
+
+fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Path) -> std::io::Result<u64> {
+    fs_err::create_dir(writing)?;
+    let bytes = snapshot.write(writing)?;
+    folder.publish(snapshot.state.progress.step)?;
+    Ok(bytes)
+}

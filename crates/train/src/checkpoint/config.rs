@@ -1,0 +1,81 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// The `[checkpoint]` section: when checkpoints are taken, and which are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Steps from one checkpoint to the next. The last step of a run, and one at which it is stopped, always get one.
+    pub every_steps: u64,
+    /// How many of the newest are kept.
+    pub keep_last: usize,
+    /// Those whose step is a multiple of this are kept for good. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every_steps: 1000, keep_last: 3, keep_every: None }
+    }
+}
+
+impl CheckpointConfig {
+    /// Checks ranges.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        if self.every_steps == 0 {
+            return Err(TrainError::config("checkpoint.every_steps", "must be at least 1"));
+        }
+        if self.keep_last == 0 {
+            return Err(TrainError::config(
+                "checkpoint.keep_last",
+                "must be at least 1: a run resumes from the newest",
+            ));
+        }
+        if self.keep_every == Some(0) {
+            return Err(TrainError::config("checkpoint.keep_every", "must be at least 1, or be left out"));
+        }
+        Ok(())
+    }
+
+    /// Of the checkpoints of these steps, ascending, those that are to go.
+    pub(crate) fn outdated<'a>(&self, steps: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+        let keep_every = self.keep_every;
+        let old = steps.len().saturating_sub(self.keep_last);
+        steps[..old]
+            .iter()
+            .copied()
+            .filter(move |step| keep_every.is_none_or(|every| !step.is_multiple_of(every)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_and_the_multiples_are_kept() {
+        let outdated = |keep_last, keep_every, steps: &[u64]| -> Vec<u64> {
+            CheckpointConfig { every_steps: 10, keep_last, keep_every }.outdated(steps).collect()
+        };
+        assert_eq!(outdated(2, None, &[10, 20, 30, 40]), [10, 20]);
+        assert_eq!(outdated(1, Some(20), &[10, 20, 25, 30, 40, 50]), [10, 25, 30]);
+        assert_eq!(outdated(9, None, &[10, 20]), [] as [u64; 0]);
+        assert_eq!(outdated(1, None, &[]), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key() {
+        let good = CheckpointConfig::default();
+        good.validate().unwrap();
+        for (config, key) in [
+            (CheckpointConfig { every_steps: 0, ..good.clone() }, "checkpoint.every_steps"),
+            (CheckpointConfig { keep_last: 0, ..good.clone() }, "checkpoint.keep_last"),
+            (CheckpointConfig { keep_every: Some(0), ..good.clone() }, "checkpoint.keep_every"),
+        ] {
+            assert!(config.validate().unwrap_err().to_string().starts_with(key));
+        }
+    }
+}

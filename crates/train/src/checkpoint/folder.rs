@@ -1,0 +1,200 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::TrainError;
+use crate::checkpoint::{durable, verify};
+
+/// Name of the file that holds the name of the newest checkpoint.
+const LATEST: &str = "latest";
+/// A checkpoint being written; after a crash, a part of one.
+const WRITING: &str = ".writing-";
+/// A checkpoint being removed.
+const REMOVING: &str = ".removing-";
+/// A checkpoint of steps that the run has gone back behind.
+const ABANDONED: &str = "abandoned-";
+
+/// The folder `checkpoints/` of a run.
+#[derive(Clone, Debug)]
+pub struct CheckpointFolder(PathBuf);
+
+/// What there is to resume from.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest checkpoint whose files are all what its manifest says.
+    pub newest_whole: Option<PathBuf>,
+    /// Newer ones that are not: a [`TrainError::Damaged`] each.
+    pub damaged: Vec<TrainError>,
+}
+
+impl CheckpointFolder {
+    /// The folder at this path, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The checkpoint of a step, whether it exists or not.
+    #[must_use]
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.0.join(name(step))
+    }
+
+    /// The steps of which there are checkpoints, ascending. Empty if there is no folder yet.
+    pub fn steps(&self) -> Result<Vec<u64>, TrainError> {
+        let mut steps: Vec<u64> = self.entries()?.iter().filter_map(|entry| step_of(entry)).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Looks for a checkpoint to resume from, newest first, and verifies the hashes of what it finds.
+    pub fn newest_whole(&self) -> Result<Found, TrainError> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let path = self.checkpoint(step);
+            match verify(&path) {
+                Ok(()) => return Ok(Found { newest_whole: Some(path), damaged }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok(Found { newest_whole: None, damaged })
+    }
+
+    /// Makes the folder ready for a run that stands at `step`: it is created if need be, remains of interrupted
+    /// writes are removed, and checkpoints beyond `step` (damaged ones, or those of a future that the run has gone
+    /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
+    pub(crate) fn prepare(&self, step: u64) -> Result<(), TrainError> {
+        fs_err::create_dir_all(&self.0)?;
+        for entry in self.entries()? {
+            if entry.starts_with(WRITING) || entry.starts_with(REMOVING) {
+                fs_err::remove_dir_all(self.0.join(entry))?;
+            }
+        }
+        let steps = self.steps()?;
+        for &beyond in steps.iter().filter(|&&beyond| beyond > step) {
+            self.abandon(beyond)?;
+        }
+        match steps.iter().rfind(|&&kept| kept <= step) {
+            Some(&newest) => self.set_latest(newest),
+            None => remove_if_there(&self.0.join(LATEST)),
+        }?;
+        Ok(())
+    }
+
+    fn abandon(&self, step: u64) -> io::Result<()> {
+        let abandoned = self.0.join(format!("{ABANDONED}{}", name(step)));
+        if abandoned.exists() {
+            fs_err::remove_dir_all(&abandoned)?;
+        }
+        durable::rename(&self.checkpoint(step), &abandoned)
+    }
+
+    /// Where the checkpoint of a step is written before it gets its name.
+    pub(crate) fn writing(&self, step: u64) -> PathBuf {
+        self.0.join(format!("{WRITING}{}", name(step)))
+    }
+
+    /// Gives a checkpoint that is wholly on the disk its name, and makes it the latest.
+    pub(crate) fn publish(&self, step: u64) -> io::Result<()> {
+        let writing = self.writing(step);
+        durable::sync(&writing)?;
+        durable::rename(&writing, &self.checkpoint(step))?;
+        self.set_latest(step)
+    }
+
+    fn set_latest(&self, step: u64) -> io::Result<()> {
+        durable::replace(&self.0.join(LATEST), format!("{}\n", name(step)).as_bytes())
+    }
+
+    /// Removes a checkpoint. It loses its name first, so that no half of it is ever found.
+    pub(crate) fn remove(&self, step: u64) -> io::Result<()> {
+        let removing = self.0.join(format!("{REMOVING}{}", name(step)));
+        durable::rename(&self.checkpoint(step), &removing)?;
+        fs_err::remove_dir_all(removing)
+    }
+
+    fn entries(&self) -> io::Result<Vec<String>> {
+        let entries = match fs_err::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+}
+
+fn name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+fn step_of(entry: &str) -> Option<u64> {
+    let digits = entry.strip_prefix("step-")?;
+    let step = digits.parse().ok()?;
+    (name(step) == entry).then_some(step)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(entries: &[&str]) -> (tempfile::TempDir, CheckpointFolder) {
+        let temp = tempfile::tempdir().unwrap();
+        for entry in entries {
+            fs_err::create_dir(temp.path().join(entry)).unwrap();
+        }
+        let folder = CheckpointFolder::new(temp.path());
+        (temp, folder)
+    }
+
+    #[test]
+    fn only_checkpoints_are_checkpoints() {
+        let (_temp, folder) = folder_with(&[
+            "step-00000020",
+            "step-00000003",
+            "step-123456789",
+            "step-5",
+            "step-0000000x",
+            ".writing-step-00000030",
+            "abandoned-step-00000040",
+            "other",
+        ]);
+        assert_eq!(folder.steps().unwrap(), [3, 20, 123_456_789]);
+        assert_eq!(CheckpointFolder::new("/nowhere/at/all").steps().unwrap(), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn preparing_clears_remains_and_futures() {
+        let entries = ["step-00000010", "step-00000020", ".writing-step-00000030", ".removing-step-00000005"];
+        let (temp, folder) = folder_with(&entries);
+        folder.prepare(10).unwrap();
+        assert_eq!(folder.steps().unwrap(), [10]);
+        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000010\n");
+        let mut left = folder.entries().unwrap();
+        left.sort();
+        assert_eq!(left, ["abandoned-step-00000020", "latest", "step-00000010"]);
+
+        folder.prepare(0).unwrap();
+        assert_eq!(folder.steps().unwrap(), [] as [u64; 0]);
+        assert!(!temp.path().join(LATEST).exists());
+    }
+
+    #[test]
+    fn a_checkpoint_gets_its_name_at_once() {
+        let (temp, folder) = folder_with(&[".writing-step-00000030"]);
+        folder.publish(30).unwrap();
+        assert_eq!(folder.steps().unwrap(), [30]);
+        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000030\n");
+        folder.remove(30).unwrap();
+        assert_eq!(folder.entries().unwrap(), ["latest"]);
+    }
+}

@@ -1,0 +1,26 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::trainer::Progress;
+
+/// `state.json`: all of a run's state that is not a tensor.
+///
+/// It holds no time and no path, so that two runs that computed the same have the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointState {
+    /// How far the run had come.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// Updates that the optimizer had made: steps less the skipped ones.
+    pub updates: u64,
+    /// `run.seed`.
+    pub seed: u64,
+    /// Hash of the run's resolved configuration.
+    pub config_hash: String,
+    /// Fingerprint of everything that decides the rows.
+    pub data_fingerprint: String,
+    /// What observers wanted kept, by their names.
+    pub observers: BTreeMap<String, Value>,
+}

@@ -1,0 +1,294 @@
+//! What must be true of checkpoints as a whole: they are complete, exact, and survive whatever happens to them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fineline_model::LlamaConfig;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{
+    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, trainer, weight_bits,
+};
+use crate::{
+    Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason, StopSignal, TrainError,
+    Trainer, View,
+};
+
+fn every(every_steps: u64, keep_last: usize) -> CheckpointConfig {
+    CheckpointConfig { every_steps, keep_last, keep_every: None }
+}
+
+fn identity() -> RunIdentity {
+    RunIdentity {
+        seed: 11,
+        config_hash: "c0ffee".to_owned(),
+        data_fingerprint: "da7a".to_owned(),
+        files: BTreeMap::from([("tokenizer.json".to_owned(), b"{}".to_vec())]),
+        ..RunIdentity::default()
+    }
+}
+
+fn checkpointer(folder: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
+    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step).unwrap()
+}
+
+fn load(folder: &Path, step: u64) -> Checkpoint {
+    let path = CheckpointFolder::new(folder).checkpoint(step);
+    verify(&path).unwrap();
+    Checkpoint::load(&path, &config(), &device()).unwrap()
+}
+
+/// Asks for one thing after one step.
+struct Ask(u64, Control);
+
+impl Observer for Ask {
+    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+        Ok(if report.step == self.0 { self.1 } else { Control::Continue })
+    }
+}
+
+/// Every file of a folder, with its bytes.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs_err::read(entry.path()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn resuming_equals_never_having_stopped() {
+    let temp = tempfile::tempdir().unwrap();
+    let [unbroken, broken] = ["unbroken", "broken"].map(|name| temp.path().join(name));
+    // A skipped step before the break, so that steps and updates differ.
+    let rows = Masked(2..=2);
+
+    let mut whole = trainer(recipe());
+    let (outcome, whole_reports) = run(&mut whole, &rows, Some(checkpointer(&unbroken, every(100, 3), 0)));
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+
+    let mut first = trainer(recipe());
+    let (mut reports, mut stop) = (Reports::default(), Ask(3, Control::Stop));
+    let session = Session {
+        rows: &rows,
+        observers: vec![&mut reports, &mut stop],
+        checkpointer: Some(checkpointer(&broken, every(100, 3), 0)),
+        stop: StopSignal::default(),
+    };
+    assert_eq!(session.run(&mut first).unwrap(), Outcome::Stopped(StopReason::Observer));
+
+    let found = CheckpointFolder::new(&broken).newest_whole().unwrap();
+    assert!(found.damaged.is_empty());
+    let checkpoint = Checkpoint::load(&found.newest_whole.unwrap(), &config(), &device()).unwrap();
+    assert_eq!((checkpoint.state.progress.step, checkpoint.state.updates), (3, 2));
+    let mut second = Trainer::resume(recipe(), checkpoint).unwrap();
+    let (outcome, later_reports) = run(&mut second, &rows, Some(checkpointer(&broken, every(100, 3), 3)));
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+
+    let reports = [reports.0, later_reports].concat();
+    assert_eq!(numbers(&reports), numbers(&whole_reports));
+    assert_eq!(weight_bits(second.model()), weight_bits(whole.model()));
+    assert_eq!(moment_bits(&second), moment_bits(&whole));
+    assert_eq!(second.progress(), whole.progress());
+    assert_eq!(contents(&broken.join("step-00000007")), contents(&unbroken.join("step-00000007")));
+}
+
+#[test]
+fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(recipe());
+    run(&mut trainer, &RandomRows, Some(checkpointer(temp.path(), every(3, 9), 0))).0.unwrap();
+    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
+    assert_eq!(fs_err::read_to_string(temp.path().join("latest")).unwrap(), "step-00000007\n");
+
+    let path = temp.path().join("step-00000007");
+    let files: Vec<String> = contents(&path).into_keys().collect();
+    assert_eq!(
+        files,
+        [
+            "config.json",
+            "generation_config.json",
+            "manifest.json",
+            "model.safetensors",
+            "optimizer.safetensors",
+            "state.json",
+            "tokenizer.json"
+        ]
+    );
+    let state: Value = serde_json::from_slice(&fs_err::read(path.join("state.json")).unwrap()).unwrap();
+    assert_eq!(
+        state,
+        json!({
+            "step": 7, "tokens": 7 * 48, "skipped_in_a_row": 0, "updates": 7, "seed": 11, "config_hash": "c0ffee",
+            "data_fingerprint": "da7a", "observers": {}
+        })
+    );
+    let reloaded = fineline_model::load(&path, &device()).unwrap();
+    assert_eq!(reloaded.config().parameters(), config().parameters());
+    assert_eq!(weight_bits(&reloaded), weight_bits(trainer.model()));
+}
+
+#[test]
+fn what_observers_keep_comes_back() {
+    struct Counter(u64);
+    impl Observer for Counter {
+        fn on_step(&mut self, _: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+            self.0 += 1;
+            Ok(Control::Continue)
+        }
+
+        fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+            assert_eq!(view.step, self.0, "the step's observers come before its checkpoint");
+            Ok(Some(("counter".to_owned(), json!({ "steps": self.0 }))))
+        }
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (mut counter, mut ask) = (Counter(0), Ask(2, Control::Checkpoint));
+    let session = Session {
+        rows: &RandomRows,
+        observers: vec![&mut counter, &mut ask],
+        checkpointer: Some(checkpointer(temp.path(), every(5, 9), 0)),
+        stop: StopSignal::default(),
+    };
+    session.run(&mut trainer(recipe())).unwrap();
+    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 5, 7]);
+    assert_eq!(load(temp.path(), 5).state.observers["counter"], json!({ "steps": 5 }));
+}
+
+#[test]
+fn the_last_few_are_kept_and_announced() {
+    #[derive(Default)]
+    struct Announced(Vec<SavedCheckpoint>);
+    impl Observer for Announced {
+        fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
+            assert_eq!(
+                contents(&saved.path).values().map(|file| file.len() as u64).sum::<u64>(),
+                saved.bytes
+            );
+            self.0.push(saved.clone());
+            Ok(())
+        }
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let mut announced = Announced::default();
+    let retention = CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3) };
+    let session = Session {
+        rows: &RandomRows,
+        observers: vec![&mut announced],
+        checkpointer: Some(checkpointer(temp.path(), retention, 0)),
+        stop: StopSignal::default(),
+    };
+    session.run(&mut trainer(recipe())).unwrap();
+    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
+    assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(announced.0.iter().flat_map(|saved| saved.removed.clone()).collect::<Vec<_>>(), [1, 2, 4, 5]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 4] = [
+        ("model.safetensors", |path| {
+            let mut bytes = fs_err::read(path.join("model.safetensors")).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs_err::write(path.join("model.safetensors"), bytes).unwrap();
+        }),
+        ("optimizer.safetensors", |path| {
+            let bytes = fs_err::read(path.join("optimizer.safetensors")).unwrap();
+            fs_err::write(path.join("optimizer.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("manifest.json", |path| fs_err::remove_file(path.join("manifest.json")).unwrap()),
+        ("state.json", |path| fs_err::remove_file(path.join("state.json")).unwrap()),
+    ];
+    for (file, spoil) in spoils {
+        let temp = tempfile::tempdir().unwrap();
+        run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 0))).0.unwrap();
+        spoil(&temp.path().join("step-00000007"));
+        fs_err::create_dir(temp.path().join(".writing-step-00000009")).unwrap();
+        fs_err::write(temp.path().join(".writing-step-00000009/model.safetensors"), "half").unwrap();
+
+        let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+        assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000004"));
+        assert_eq!(found.damaged.len(), 1);
+        assert!(found.damaged[0].to_string().contains(file), "{}", found.damaged[0]);
+
+        let mut resumed = Trainer::resume(recipe(), load(temp.path(), 4)).unwrap();
+        run(&mut resumed, &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 4))).0.unwrap();
+        assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [4, 7]);
+        assert!(temp.path().join("abandoned-step-00000007").exists());
+        assert!(!temp.path().join(".writing-step-00000009").exists());
+        let mut unbroken = trainer(recipe());
+        run(&mut unbroken, &RandomRows, None).0.unwrap();
+        assert_eq!(weight_bits(resumed.model()), weight_bits(unbroken.model()));
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_refused_by_name() {
+    let temp = tempfile::tempdir().unwrap();
+    run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(9, 1), 0))).0.unwrap();
+    let path = temp.path().join("step-00000007");
+    let refusal = |change: fn(&mut LlamaConfig)| {
+        let mut other = config();
+        change(&mut other);
+        Checkpoint::load(&path, &other, &device()).map(|_| ()).unwrap_err().to_string()
+    };
+    let message = refusal(|config| config.hidden_size = 16);
+    assert!(message.contains("hidden_size") && message.contains('8') && message.contains("16"), "{message}");
+    let message = refusal(|config| config.rope_theta = 5e5);
+    assert!(message.contains("rope_theta"), "{message}");
+    let message = refusal(|config| config.num_key_value_heads = None);
+    assert!(message.contains("num_key_value_heads is 1"), "{message}");
+    // What has no part in computing the model may differ.
+    let wider = LlamaConfig { max_position_embeddings: 9, initializer_range: 1.0, ..config() };
+    Checkpoint::load(&path, &wider, &device()).unwrap();
+}
+
+#[test]
+fn an_error_in_the_background_ends_the_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("checkpoints");
+    let writer = checkpointer(&folder, every(2, 1), 0);
+    fs_err::remove_dir_all(&folder).unwrap();
+    let error = run(&mut trainer(recipe()), &RandomRows, Some(writer)).0.unwrap_err();
+    assert!(matches!(error, TrainError::CheckpointWrite { .. }), "{error}");
+    assert!(error.to_string().contains("step-00000002"), "{error}");
+}
+
+/// On a file system of 64 KiB that holds one checkpoint and not two.
+#[test]
+fn a_full_disk_leaves_what_there_was() {
+    let temp = tempfile::tempdir().unwrap();
+    let mount = |command: &str, arguments: &[&str]| {
+        std::process::Command::new(command)
+            .args(arguments)
+            .arg(temp.path())
+            .output()
+            .is_ok_and(|o| o.status.success())
+    };
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
+        eprintln!("skipped: a small tmpfs cannot be mounted here");
+        return;
+    }
+    let (outcome, reports) =
+        run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(3, 2), 0)));
+    let left = contents_of_folders(temp.path());
+    let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+    let latest = fs_err::read_to_string(temp.path().join("latest")).unwrap();
+    assert!(mount("umount", &[]));
+
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("step-00000006 (") && error.contains("the disk is full"), "{error}");
+    assert!(reports.len() >= 6);
+    assert_eq!(left, ["latest", "step-00000003"]);
+    assert_eq!(latest, "step-00000003\n");
+    assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000003"));
+}
+
+fn contents_of_folders(folder: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

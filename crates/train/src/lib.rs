@@ -1,0 +1,45 @@
+//! Training: from a model and a source of rows to checkpoints.
+//!
+//! - [`Trainer`] is a model in training; [`Trainer::step`] is one optimizer step: loss over a global batch, gradients added up
+//!   over micro-batches, clipping, AdamW, and a skip if anything is not finite.
+//! - [`Session`] is the loop around it: rows of the next step fetched ahead, [`Observer`]s called, checkpoints taken, until
+//!   the last step or a [`StopSignal`].
+//! - [`Checkpointer`], [`CheckpointFolder`] and [`Checkpoint`] write, find and load checkpoints, which are whole or not there.
+//! - [`Recipe`] is what decides a step: the sections `[optim]`, `[schedule]`, `[train]` and `[guard]`.
+//!
+//! Going on from a checkpoint gives the same bits as never having stopped.
+//!
+//! This crate knows nothing of what looks at a step (logs, probes, validation: all are observers), of text, of the run
+//! directory around `checkpoints/`, or of where its configuration comes from.
+
+mod batch;
+mod checkpoint;
+mod config;
+mod error;
+mod observer;
+mod optim;
+mod parameters;
+mod prefetch;
+mod schedule;
+mod session;
+mod stop;
+#[cfg(test)]
+mod testing;
+mod token_count;
+mod trainer;
+
+pub use batch::document_spans;
+pub use checkpoint::{
+    Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found, RunIdentity,
+    SavedCheckpoint, verify,
+};
+pub use config::{GuardConfig, LossReduction, TrainConfig};
+pub use error::{ObserverError, TrainError};
+pub use observer::{Control, Observer, View};
+pub use optim::{Decay, OptimConfig, OptimKind};
+pub use prefetch::RowSource;
+pub use schedule::{Schedule, ScheduleConfig, ScheduleKind};
+pub use session::{Outcome, Session, StepReport, StopReason};
+pub use stop::StopSignal;
+pub use token_count::{TokenCount, TokenCountError};
+pub use trainer::{Progress, Recipe, SkipReason, StepOutcome, Trainer};

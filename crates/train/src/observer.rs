@@ -1,0 +1,69 @@
+use fineline_model::Llama;
+use serde_json::Value;
+
+use crate::{ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal};
+
+/// Anything that looks at training: logs, probes, validation, progress, a user's own code.
+///
+/// The trainer calls its observers in the order in which they were given, always between steps. They see the live
+/// weights and cannot change them; what they ask for is a [`Control`]. An error of theirs ends the training.
+pub trait Observer {
+    /// Before the first step of this process. `view.step` is 0 in a fresh run, and the step of the checkpoint in a
+    /// resumed one.
+    fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
+        let _ = view;
+        Ok(Control::Continue)
+    }
+
+    /// After each step, skipped ones too, and before a checkpoint of it.
+    fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+        let _ = (report, view);
+        Ok(Control::Continue)
+    }
+
+    /// A checkpoint of this moment is about to be taken. What must never be behind it, such as a log, is to be made
+    /// durable now. What is returned is stored in it under the name, and handed out when it is loaded.
+    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+        let _ = view;
+        Ok(None)
+    }
+
+    /// A checkpoint stands whole under its name. It is of the step in `saved`, some steps ago.
+    fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
+        let _ = saved;
+        Ok(())
+    }
+
+    /// After the last step and its checkpoint. Not called if training ends with an error.
+    fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
+        let _ = (outcome, view);
+        Ok(())
+    }
+}
+
+/// What an observer sees.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Steps done so far, skipped ones too.
+    pub step: u64,
+    /// Tokens consumed so far.
+    pub tokens: u64,
+    /// Length of the whole run in steps.
+    pub total_steps: u64,
+    /// The live weights. [`Module::valid`](burn::module::Module::valid) gives them without autodiff and without a copy.
+    pub model: &'a Llama,
+    /// Whether somebody waits for the end: an observer at something long may want to look at it now and then.
+    pub stop: &'a StopSignal,
+}
+
+/// What an observer asks of the trainer. Of several requests the last in this order counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Control {
+    /// Nothing.
+    #[default]
+    Continue,
+    /// A checkpoint of this step.
+    Checkpoint,
+    /// The end of the training, with a checkpoint of this step.
+    Stop,
+}

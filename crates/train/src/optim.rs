@@ -1,0 +1,334 @@
+//! `AdamW` with decoupled weight decay, and clipping by the global norm.
+//!
+//! All vectors here are flat (`[n]`), in float32, and keyed by the Hugging Face name of their parameter.
+
+use burn::tensor::{Gradients, Tensor};
+use fineline_model::Llama;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use crate::parameters::{ByName, take_gradients, update_parameters};
+
+/// The `[optim]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimConfig {
+    /// `"adamw"`: Adam with decoupled weight decay, as `torch.optim.AdamW`.
+    pub kind: OptimKind,
+    /// The peak learning rate, from which `[schedule]` takes its course.
+    pub lr: f64,
+    /// Decay rates of the running means of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment, after its bias is corrected.
+    pub eps: f64,
+    /// Share of a parameter, times the learning rate, that each update takes away.
+    pub weight_decay: f64,
+    /// What `weight_decay` acts on: `"all"` parameters, or `"matrices"` only: the projections, the embedding and
+    /// the head, but no norms.
+    pub decay: Decay,
+    /// Gradients whose global norm is above this are scaled down to it. 0 turns clipping off.
+    pub clip_norm: f64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            kind: OptimKind::Adamw,
+            lr: 3e-4,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            decay: Decay::All,
+            clip_norm: 1.0,
+        }
+    }
+}
+
+/// The update rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimKind {
+    /// Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
+    Adamw,
+}
+
+/// Which parameters weight decay acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// All of them, norms and embeddings too: what Amber and `OpenLLaMA` were trained with.
+    All,
+    /// Those with two dimensions (nanoGPT's rule): not the norms.
+    Matrices,
+}
+
+impl OptimConfig {
+    /// Checks ranges.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let check = |key, value: f64, good: bool, expected: &str| {
+            if good {
+                Ok(())
+            } else {
+                Err(TrainError::config(key, format!("must be {expected}, got {value}")))
+            }
+        };
+        check("optim.lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "above 0")?;
+        for beta in self.betas {
+            check("optim.betas", beta, (0.0..1.0).contains(&beta), "from 0 to below 1")?;
+        }
+        check("optim.eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "above 0")?;
+        check(
+            "optim.weight_decay",
+            self.weight_decay,
+            self.weight_decay >= 0.0 && self.weight_decay * self.lr < 1.0,
+            "at least 0, and below 1 when multiplied by optim.lr",
+        )?;
+        check("optim.clip_norm", self.clip_norm, self.clip_norm >= 0.0, "at least 0")
+    }
+}
+
+/// The gradient of one step, added up over its micro-batches.
+#[derive(Default)]
+pub(crate) struct GradientSum(ByName<Tensor<1>>);
+
+impl GradientSum {
+    /// Adds the gradients of one backward pass.
+    pub(crate) fn add(&mut self, model: &Llama, gradients: Gradients) {
+        for (name, gradient) in take_gradients(model, gradients) {
+            let sum = match self.0.remove(&name) {
+                Some(sum) => sum + gradient,
+                None => gradient,
+            };
+            self.0.insert(name, sum);
+        }
+    }
+
+    /// The norm of all gradients as one vector, `[1]`, not yet read from the device.
+    ///
+    /// `None` if there are none.
+    pub(crate) fn norm(&self) -> Option<Tensor<1>> {
+        let squares: Vec<Tensor<1>> = self.0.values().cloned().map(square_sum).collect();
+        (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt())
+    }
+}
+
+#[cfg(test)]
+impl GradientSum {
+    /// Makes every value of the first gradient `value`.
+    pub(crate) fn poison(&mut self, value: f64) {
+        if let Some(gradient) = self.0.values_mut().next() {
+            *gradient = gradient.zeros_like().add_scalar(value);
+        }
+    }
+}
+
+/// The sum of squares of a vector, `[1]`, in an order that does not depend on its length or on threads.
+fn square_sum(values_n: Tensor<1>) -> Tensor<1> {
+    /// Burn's CPU backend splits a sum of more than 4M elements over threads as they are free, and so rounds
+    /// differently from run to run. Below that, and in an order that we choose, it does not.
+    const PIECE: usize = 1 << 20;
+    let pieces = values_n.split(PIECE, 0).into_iter().map(|piece| piece.square().sum()).collect();
+    Tensor::cat(pieces, 0).sum()
+}
+
+/// The factor that brings gradients of norm `grad_norm` down to `clip_norm`, as `torch.nn.utils.clip_grad_norm_`.
+fn clip_factor(clip_norm: f64, grad_norm: f64) -> f64 {
+    match clip_norm {
+        0.0 => 1.0,
+        _ => (clip_norm / (grad_norm + 1e-6)).min(1.0),
+    }
+}
+
+/// The running means that Adam keeps of one parameter: `[n]` each.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    /// Of the gradient.
+    pub(crate) exp_avg: Tensor<1>,
+    /// Of its square.
+    pub(crate) exp_avg_sq: Tensor<1>,
+}
+
+/// `torch.optim.AdamW`, with clipping in front of it.
+///
+/// Cloning is cheap: the tensors are shared until one side changes them. That is what a checkpoint's snapshot is.
+#[derive(Clone, Debug)]
+pub(crate) struct AdamW {
+    config: OptimConfig,
+    /// Updates made so far. Skipped steps are none.
+    pub(crate) updates: u64,
+    /// Empty until the first update.
+    pub(crate) moments: ByName<Moments>,
+}
+
+impl AdamW {
+    pub(crate) fn new(config: OptimConfig) -> Self {
+        Self { config, updates: 0, moments: ByName::new() }
+    }
+
+    /// One update at learning rate `lr`. `grad_norm` is the norm of `gradients` before clipping.
+    pub(crate) fn update(&mut self, model: Llama, gradients: GradientSum, grad_norm: f64, lr: f64) -> Llama {
+        self.updates += 1;
+        let rule = Rule::new(&self.config, self.updates, grad_norm, lr);
+        let mut gradients = gradients.0;
+        update_parameters(model, |name, dimensions, parameter| {
+            let Some(gradient) = gradients.remove(name) else { return parameter };
+            let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
+                exp_avg: gradient.zeros_like(),
+                exp_avg_sq: gradient.zeros_like(),
+            });
+            let weight_decay = match self.config.decay {
+                Decay::Matrices if dimensions < 2 => 0.0,
+                Decay::All | Decay::Matrices => self.config.weight_decay,
+            };
+            let (parameter, moments) = rule.apply(parameter, gradient, moments, weight_decay);
+            self.moments.insert(name.to_owned(), moments);
+            parameter
+        })
+    }
+}
+
+/// The numbers of one update, the same for all parameters.
+struct Rule {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    /// `1 - beta^t` of both moments.
+    bias_corrections: [f64; 2],
+    clip_factor: f64,
+}
+
+impl Rule {
+    fn new(config: &OptimConfig, updates: u64, grad_norm: f64, lr: f64) -> Self {
+        let exponent = i32::try_from(updates).unwrap_or(i32::MAX);
+        Self {
+            lr,
+            betas: config.betas,
+            eps: config.eps,
+            bias_corrections: config.betas.map(|beta| 1.0 - beta.powi(exponent)),
+            clip_factor: clip_factor(config.clip_norm, grad_norm),
+        }
+    }
+
+    /// The new values of one parameter and of its moments.
+    fn apply(
+        &self,
+        parameter: Tensor<1>,
+        gradient: Tensor<1>,
+        moments: Moments,
+        weight_decay: f64,
+    ) -> (Tensor<1>, Moments) {
+        let [beta1, beta2] = self.betas;
+        let [correction1, correction2] = self.bias_corrections;
+        let gradient = match self.clip_factor {
+            1.0 => gradient,
+            factor => gradient.mul_scalar(factor),
+        };
+        let exp_avg = moments.exp_avg.mul_scalar(beta1) + gradient.clone().mul_scalar(1.0 - beta1);
+        let exp_avg_sq = moments.exp_avg_sq.mul_scalar(beta2) + gradient.square().mul_scalar(1.0 - beta2);
+        let denominator = exp_avg_sq.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(self.eps);
+        let step = exp_avg.clone().div(denominator).mul_scalar(self.lr / correction1);
+        let parameter = parameter.mul_scalar(1.0 - self.lr * weight_decay) - step;
+        (parameter, Moments { exp_avg, exp_avg_sq })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn vector(values: &[f32]) -> Tensor<1> {
+        Tensor::from_data(values, &Device::flex())
+    }
+
+    fn values(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    /// Three updates of `torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)` in double precision.
+    #[test]
+    fn adamw_as_torch() {
+        let config = OptimConfig { lr: 0.1, ..OptimConfig::default() };
+        let mut parameter = vector(&[1.0, -2.0, 0.5]);
+        let mut moments = Moments { exp_avg: vector(&[0.0; 3]), exp_avg_sq: vector(&[0.0; 3]) };
+        for (updates, gradient) in [(1, [0.3, -0.1, 0.0]), (2, [0.1, 0.2, 0.0]), (3, [-0.4, 0.3, 1e-4])] {
+            let rule = Rule::new(&config, updates, 0.0, config.lr);
+            (parameter, moments) = rule.apply(parameter, vector(&gradient), moments, config.weight_decay);
+        }
+        let expected = reference(&[1.0, -2.0, 0.5], &[[0.3, -0.1, 0.0], [0.1, 0.2, 0.0], [-0.4, 0.3, 1e-4]]);
+        for (actual, expected) in values(parameter).into_iter().zip(expected) {
+            assert!((f64::from(actual) - expected).abs() < 1e-6, "{actual} is not {expected}");
+        }
+    }
+
+    /// The algorithm as `torch`'s documentation states it, one number at a time.
+    fn reference(start: &[f64; 3], gradients: &[[f64; 3]; 3]) -> Vec<f64> {
+        (0..3)
+            .map(|i| {
+                let (mut theta, mut m, mut v) = (start[i], 0.0, 0.0);
+                for (t, g) in (1..).zip(gradients.iter().map(|gradient| gradient[i])) {
+                    theta -= 0.1 * 0.1 * theta;
+                    m = 0.9 * m + 0.1 * g;
+                    v = 0.95 * v + 0.05 * g * g;
+                    let (m_hat, v_hat) = (m / (1.0 - 0.9_f64.powi(t)), v / (1.0 - 0.95_f64.powi(t)));
+                    theta -= 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
+                }
+                theta
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_update_moves_by_the_learning_rate() {
+        let config = OptimConfig { weight_decay: 0.0, lr: 0.01, ..OptimConfig::default() };
+        let moments = Moments { exp_avg: vector(&[0.0; 2]), exp_avg_sq: vector(&[0.0; 2]) };
+        let rule = Rule::new(&config, 1, 0.0, config.lr);
+        let (parameter, _) = rule.apply(vector(&[1.0, 1.0]), vector(&[3.0, -0.02]), moments, 0.0);
+        for (actual, expected) in values(parameter).into_iter().zip([0.99, 1.01]) {
+            assert!((actual - expected).abs() < 1e-6, "{actual} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn clipping_brings_the_norm_down_and_never_up() {
+        assert_eq!(clip_factor(1.0, 0.5), 1.0);
+        assert!((clip_factor(1.0, 4.0) - 0.25).abs() < 1e-6);
+        assert_eq!(clip_factor(0.0, 1e9), 1.0);
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_gradients_as_one_vector() {
+        assert!(GradientSum::default().norm().is_none());
+        let sum =
+            GradientSum([("b".to_owned(), vector(&[3.0])), ("a".to_owned(), vector(&[0.0, 4.0]))].into());
+        assert_eq!(values(sum.norm().unwrap()), [5.0]);
+    }
+
+    #[test]
+    fn a_sum_of_many_squares_has_the_same_bits_every_time() {
+        let many: Vec<f32> = (0..5_000_001).map(|i| ((i * 7919) % 1013) as f32 * 1e-3).collect();
+        let many = vector(&many);
+        let first = values(square_sum(many.clone()));
+        assert!((0..4).all(|_| values(square_sum(many.clone())) == first));
+    }
+
+    #[test]
+    fn ranges_are_checked_by_key() {
+        let good = OptimConfig::default();
+        good.validate().unwrap();
+        for (config, key) in [
+            (OptimConfig { lr: 0.0, ..good.clone() }, "optim.lr"),
+            (OptimConfig { lr: f64::NAN, ..good.clone() }, "optim.lr"),
+            (OptimConfig { betas: [0.9, 1.0], ..good.clone() }, "optim.betas"),
+            (OptimConfig { eps: -1.0, ..good.clone() }, "optim.eps"),
+            (OptimConfig { weight_decay: -0.1, ..good.clone() }, "optim.weight_decay"),
+            (OptimConfig { clip_norm: f64::NAN, ..good }, "optim.clip_norm"),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+}

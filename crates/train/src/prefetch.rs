@@ -1,0 +1,97 @@
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use fineline_data::{Dataset, Row};
+
+/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`.
+pub trait RowSource: Sync {
+    /// The row at `index`: a function of it alone.
+    fn row(&self, index: u64) -> Row;
+}
+
+impl RowSource for Dataset {
+    fn row(&self, index: u64) -> Row {
+        Self::row(self, index)
+    }
+}
+
+/// The rows of step after step, those of the next one made on a thread of its own while the present one computes.
+pub(crate) struct Prefetch<'scope> {
+    batches: Receiver<Vec<Row>>,
+    thread: Option<ScopedJoinHandle<'scope, ()>>,
+}
+
+impl<'scope> Prefetch<'scope> {
+    /// Starts with the first of `steps` (counted from 1). The thread ends after the last, or when this is dropped.
+    pub(crate) fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        source: &'env dyn RowSource,
+        global_batch: usize,
+        steps: RangeInclusive<u64>,
+    ) -> Self {
+        let (sender, batches) = sync_channel(1);
+        let global_batch = global_batch as u64;
+        let thread = scope.spawn(move || {
+            for step in steps {
+                let indices = (step - 1) * global_batch..step * global_batch;
+                if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { batches, thread: Some(thread) }
+    }
+}
+
+impl Iterator for Prefetch<'_> {
+    type Item = Vec<Row>;
+
+    fn next(&mut self) -> Option<Vec<Row>> {
+        let batch = self.batches.recv().ok();
+        if batch.is_none() {
+            // A panic of the source is a bug there, and is shown as what it is.
+            if let Some(Err(panic)) = self.thread.take().map(ScopedJoinHandle::join) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Indices;
+
+    impl RowSource for Indices {
+        fn row(&self, index: u64) -> Row {
+            Row { tokens: vec![index as u32], target_mask: vec![], documents: vec![] }
+        }
+    }
+
+    #[test]
+    fn steps_come_in_order_and_end() {
+        std::thread::scope(|scope| {
+            let batches = Prefetch::start(scope, &Indices, 2, 3..=5);
+            let first_tokens: Vec<Vec<u32>> =
+                batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
+            assert_eq!(first_tokens, [[4, 5], [6, 7], [8, 9]]);
+        });
+    }
+
+    #[test]
+    fn no_steps_are_no_batches() {
+        let (next, last) = (6, 5);
+        std::thread::scope(|scope| assert_eq!(Prefetch::start(scope, &Indices, 2, next..=last).count(), 0));
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_owner() {
+        std::thread::scope(|scope| {
+            let mut batches = Prefetch::start(scope, &Indices, 1, 1..=u64::MAX);
+            batches.next();
+        });
+    }
+}

@@ -1,0 +1,232 @@
+use std::f64::consts::PI;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// The `[schedule]` section: how the learning rate moves from `optim.lr` to its floor.
+///
+/// Every kind is the same three phases: a linear warm-up until `warmup_steps`, the peak, and a decay from `decay_start`
+/// to `decay_end`. Kinds differ in the shape of the decay and in where it usually starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// `"cosine"`, `"linear"`, `"wsd"` (warm-up, stable, decay: linear over the last tenth) or `"constant"`.
+    pub kind: ScheduleKind,
+    /// Steps over which the learning rate rises from 0 to `optim.lr`. The first update has a learning rate of 0, as in
+    /// Hugging Face's, EasyLM's and Amber's trainers.
+    pub warmup_steps: u64,
+    /// The floor: the learning rate at `decay_end` and after it.
+    pub min_lr: f64,
+    /// The step at which the decay starts. Absent: `warmup_steps` (cosine, linear), or a tenth before `decay_end` (wsd).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_start: Option<u64>,
+    /// The step at which `min_lr` is reached, counted from the start of training with the warm-up (EasyLM's
+    /// `decay_steps`). Absent: the length of the run. Give it to run a first part of a longer schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_end: Option<u64>,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { kind: ScheduleKind::Cosine, warmup_steps: 0, min_lr: 0.0, decay_start: None, decay_end: None }
+    }
+}
+
+/// The shape of the decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Half a cosine wave (Loshchilov and Hutter, 2017).
+    Cosine,
+    /// A straight line.
+    Linear,
+    /// Warm-up, stable, decay (Hu et al., 2024): a straight line at the very end.
+    Wsd,
+    /// No decay at all.
+    Constant,
+}
+
+/// A resolved schedule: the learning rate of every step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    kind: ScheduleKind,
+    peak: f64,
+    floor: f64,
+    warmup_steps: u64,
+    decay_start: u64,
+    decay_end: u64,
+}
+
+impl Schedule {
+    /// The schedule of a run of `total_steps` whose peak learning rate is `peak` (`optim.lr`).
+    pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Result<Self, TrainError> {
+        let &ScheduleConfig { kind, warmup_steps, min_lr: floor, .. } = config;
+        if !(0.0..=peak).contains(&floor) {
+            let reason = format!("must be from 0 to optim.lr ({peak}), got {floor}");
+            return Err(TrainError::config("schedule.min_lr", reason));
+        }
+        if kind == ScheduleKind::Constant {
+            return Ok(Self {
+                kind,
+                peak,
+                floor: peak,
+                warmup_steps,
+                decay_start: u64::MAX,
+                decay_end: u64::MAX,
+            });
+        }
+        let decay_end = config.decay_end.unwrap_or(total_steps);
+        let decay_start = config.decay_start.unwrap_or(match kind {
+            ScheduleKind::Wsd => decay_end - decay_end / 10,
+            _ => warmup_steps,
+        });
+        if warmup_steps > decay_start {
+            let reason = format!("({warmup_steps}) must not be after schedule.decay_start ({decay_start})");
+            return Err(TrainError::config("schedule.warmup_steps", reason));
+        }
+        if decay_start > decay_end {
+            let reason = format!(
+                "({decay_start}; schedule.warmup_steps if absent) must not be after schedule.decay_end ({decay_end}; \
+                 the length of the run if absent)"
+            );
+            return Err(TrainError::config("schedule.decay_start", reason));
+        }
+        Ok(Self { kind, peak, floor, warmup_steps, decay_start, decay_end })
+    }
+
+    /// The learning rate of update `step`, counted from 0: the first update of a run has `lr(0)`, which is 0 if there
+    /// is a warm-up, and the last of `n` updates has `lr(n - 1)`.
+    ///
+    /// The same numbers as `torch.optim.lr_scheduler.LambdaLR` gives when it is stepped after every update.
+    #[must_use]
+    pub fn lr(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return self.peak * step as f64 / self.warmup_steps as f64;
+        }
+        if step < self.decay_start {
+            return self.peak;
+        }
+        if step >= self.decay_end {
+            return self.floor;
+        }
+        let progress = (step - self.decay_start) as f64 / (self.decay_end - self.decay_start) as f64;
+        let above_floor = match self.kind {
+            ScheduleKind::Cosine => 0.5 * (1.0 + (PI * progress).cos()),
+            ScheduleKind::Linear | ScheduleKind::Wsd => 1.0 - progress,
+            ScheduleKind::Constant => 1.0,
+        };
+        self.floor + above_floor * (self.peak - self.floor)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
+mod tests {
+    use super::*;
+
+    fn config(kind: ScheduleKind, warmup_steps: u64, min_lr: f64) -> ScheduleConfig {
+        ScheduleConfig { kind, warmup_steps, min_lr, ..ScheduleConfig::default() }
+    }
+
+    fn assert_close(actual: f64, expected: f64, relative: f64) {
+        assert!((actual - expected).abs() <= relative * expected.abs(), "{actual} is not {expected}");
+    }
+
+    /// Amber's learning rate at the last update of a chunk of 762 steps, from its published schedule.
+    #[test]
+    fn amber() {
+        let schedule = Schedule::new(&config(ScheduleKind::Cosine, 2000, 3e-5), 3e-4, 274_320).unwrap();
+        for (chunk, lr) in [
+            (0, 1.1415e-4),
+            (1, 2.2845e-4),
+            (2, 2.99999e-4),
+            (50, 2.8798e-4),
+            (100, 2.5259e-4),
+            (200, 1.4175e-4),
+            (300, 4.7755e-5),
+            (355, 3.0084e-5),
+            (359, 3.0000e-5),
+        ] {
+            assert_close(schedule.lr(762 * (chunk + 1) - 1), lr, 4e-5);
+        }
+        assert_eq!(schedule.lr(0), 0.0);
+        assert_eq!(schedule.lr(2000), 3e-4);
+        assert_eq!(schedule.lr(274_320), 3e-5);
+        assert_eq!(schedule.lr(u64::MAX), 3e-5);
+    }
+
+    /// Every kind, as `torch.optim.lr_scheduler.LambdaLR` gives it to each update.
+    #[test]
+    fn as_torch() {
+        #[derive(Deserialize)]
+        struct Case {
+            lr: f64,
+            schedule: Reference,
+            lrs: Vec<f64>,
+        }
+        #[derive(Deserialize)]
+        struct Reference {
+            kind: ScheduleKind,
+            warmup_steps: u64,
+            min_lr: f64,
+            decay_start: Option<u64>,
+            /// The end of the decay, by the name that EasyLM and optax have for it.
+            decay_steps: u64,
+        }
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../../tests/fixtures/schedule.json")).unwrap();
+        assert!(cases.len() >= 5);
+        for Case { lr, schedule, lrs } in cases {
+            let Reference { kind, warmup_steps, min_lr, decay_start, decay_steps } = schedule;
+            let config =
+                ScheduleConfig { kind, warmup_steps, min_lr, decay_start, decay_end: Some(decay_steps) };
+            let schedule = Schedule::new(&config, lr, 1).unwrap();
+            for (step, expected) in (0..).zip(lrs) {
+                assert!((schedule.lr(step) - expected).abs() <= 1e-12 * expected, "{kind:?}, step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn wsd_is_flat_until_its_last_tenth() {
+        let schedule = Schedule::new(&config(ScheduleKind::Wsd, 10, 0.1), 1.0, 100).unwrap();
+        assert_eq!(schedule.lr(5), 0.5);
+        assert!((10..=90).all(|step| schedule.lr(step) == 1.0));
+        assert_close(schedule.lr(95), 0.55, 1e-12);
+        assert_eq!(schedule.lr(100), 0.1);
+
+        let earlier = ScheduleConfig { decay_start: Some(50), ..config(ScheduleKind::Wsd, 10, 0.1) };
+        assert_close(Schedule::new(&earlier, 1.0, 100).unwrap().lr(75), 0.55, 1e-12);
+    }
+
+    #[test]
+    fn constant_never_decays() {
+        let schedule = Schedule::new(&config(ScheduleKind::Constant, 4, 0.0), 1.0, 8).unwrap();
+        assert_eq!(schedule.lr(3), 0.75);
+        assert!([4, 8, 1_000_000, u64::MAX].map(|step| schedule.lr(step)).iter().all(|&lr| lr == 1.0));
+    }
+
+    #[test]
+    fn a_longer_schedule_can_be_run_in_part() {
+        let part = ScheduleConfig { decay_end: Some(100), ..config(ScheduleKind::Cosine, 10, 0.0) };
+        let whole = config(ScheduleKind::Cosine, 10, 0.0);
+        assert_eq!(Schedule::new(&part, 1.0, 20).unwrap(), Schedule::new(&whole, 1.0, 100).unwrap());
+    }
+
+    #[test]
+    fn no_warm_up_starts_at_the_peak() {
+        let schedule = Schedule::new(&config(ScheduleKind::Cosine, 0, 0.0), 1.0, 1).unwrap();
+        assert_eq!((schedule.lr(0), schedule.lr(1)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key() {
+        let error = |config: &ScheduleConfig| Schedule::new(config, 1e-3, 100).unwrap_err().to_string();
+        assert!(error(&config(ScheduleKind::Cosine, 101, 0.0)).starts_with("schedule.decay_start"));
+        assert!(error(&config(ScheduleKind::Wsd, 95, 0.0)).starts_with("schedule.warmup_steps"));
+        assert!(error(&config(ScheduleKind::Cosine, 1, 1e-2)).contains("schedule.min_lr"));
+        assert!(error(&config(ScheduleKind::Cosine, 1, f64::NAN)).contains("schedule.min_lr"));
+    }
+}

@@ -1,0 +1,344 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::prefetch::Prefetch;
+use crate::{
+    Checkpointer, Control, Observer, ObserverError, RowSource, SavedCheckpoint, SkipReason, StopSignal,
+    TrainError, Trainer, View,
+};
+
+/// What is known of one step once it is done: a line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Tokens consumed so far, with those of this step.
+    pub tokens: u64,
+    /// The loss of the global batch before the update, nats per token.
+    pub loss: f32,
+    /// The learning rate of the update.
+    pub lr: f64,
+    /// The norm of all gradients before clipping.
+    pub grad_norm: f32,
+    /// Seconds from asking for the rows to the end of the update; observers and checkpoints are not in it.
+    pub step_s: f64,
+    /// Seconds of these spent waiting for the rows.
+    pub data_wait_s: f64,
+    /// Tokens of the step over `step_s`.
+    pub tokens_per_s: f64,
+    /// Why there was no update, if there was none.
+    pub skipped: Option<SkipReason>,
+    /// Steps skipped since the last one that was not, this one included.
+    pub skipped_in_a_row: u32,
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop, and did so after a checkpoint.
+    Stopped(StopReason),
+}
+
+/// Who asked for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The [`StopSignal`], with the number of its request.
+    Signal(usize),
+    /// An observer, through [`Control::Stop`].
+    Observer,
+}
+
+/// The loop around [`Trainer::step`]: rows in, observers and checkpoints between steps, until the last step or a
+/// request to stop.
+pub struct Session<'a> {
+    /// The rows to train on.
+    pub rows: &'a dyn RowSource,
+    /// Who looks on, in the order in which they are called.
+    pub observers: Vec<&'a mut dyn Observer>,
+    /// Writes checkpoints. Without one there are none, not at the end either.
+    pub checkpointer: Option<Checkpointer>,
+    /// Looked at between steps.
+    pub stop: StopSignal,
+}
+
+impl Session<'_> {
+    /// Trains from where the trainer stands. Before this returns well, a checkpoint of the last step is whole on disk.
+    ///
+    /// # Errors
+    /// The first of any part. A checkpoint being written is still finished.
+    pub fn run(mut self, trainer: &mut Trainer) -> Result<Outcome, TrainError> {
+        let rows = self.rows;
+        std::thread::scope(|scope| {
+            let steps = trainer.progress().step + 1..=trainer.total_steps();
+            let mut batches = Prefetch::start(scope, rows, trainer.recipe().train.global_batch, steps);
+            self.run_steps(trainer, &mut batches)
+        })
+    }
+
+    fn run_steps(
+        &mut self,
+        trainer: &mut Trainer,
+        batches: &mut Prefetch<'_>,
+    ) -> Result<Outcome, TrainError> {
+        let mut control = self.ask(trainer, |observer, view| observer.on_start(view))?;
+        loop {
+            let outcome = self.outcome(trainer, control);
+            if outcome.is_some() || control == Control::Checkpoint || self.checkpoint_is_due(trainer) {
+                self.save(trainer)?;
+            }
+            if let Some(outcome) = outcome {
+                return self.end(trainer, outcome);
+            }
+            let report = timed_step(trainer, batches)?;
+            control = self.ask(trainer, |observer, view| observer.on_step(&report, view))?;
+            check_guard(trainer, &report)?;
+            self.announce(Checkpointer::poll)?;
+        }
+    }
+
+    /// Puts one question to all observers. The strongest request counts.
+    fn ask(
+        &mut self,
+        trainer: &Trainer,
+        mut question: impl FnMut(&mut dyn Observer, &View<'_>) -> Result<Control, ObserverError>,
+    ) -> Result<Control, TrainError> {
+        let view = view(trainer, &self.stop);
+        let mut strongest = Control::Continue;
+        for observer in &mut self.observers {
+            strongest = strongest.max(question(&mut **observer, &view)?);
+        }
+        Ok(strongest)
+    }
+
+    fn outcome(&self, trainer: &Trainer, control: Control) -> Option<Outcome> {
+        if trainer.progress().step >= trainer.total_steps() {
+            Some(Outcome::Finished)
+        } else if let Some(signal) = self.stop.requested() {
+            Some(Outcome::Stopped(StopReason::Signal(signal)))
+        } else {
+            (control == Control::Stop).then_some(Outcome::Stopped(StopReason::Observer))
+        }
+    }
+
+    fn checkpoint_is_due(&self, trainer: &Trainer) -> bool {
+        self.checkpointer.as_ref().is_some_and(|checkpointer| checkpointer.is_due(trainer.progress().step))
+    }
+
+    /// Takes a snapshot, unless there is one of this step, and lets it be written in the background.
+    fn save(&mut self, trainer: &Trainer) -> Result<(), TrainError> {
+        let step = trainer.progress().step;
+        if self.checkpointer.as_ref().is_none_or(|checkpointer| checkpointer.has(step)) {
+            return Ok(());
+        }
+        self.announce(Checkpointer::wait)?;
+        let mut notes = BTreeMap::new();
+        let view = view(trainer, &self.stop);
+        for observer in &mut self.observers {
+            notes.extend(observer.before_checkpoint(&view)?);
+        }
+        match &mut self.checkpointer {
+            Some(checkpointer) => checkpointer.save(trainer, notes),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells observers of a checkpoint that `finished` says has come to its end, and gives its error back if it failed.
+    fn announce(
+        &mut self,
+        finished: impl FnOnce(&mut Checkpointer) -> Result<Option<SavedCheckpoint>, TrainError>,
+    ) -> Result<(), TrainError> {
+        let Some(checkpointer) = &mut self.checkpointer else { return Ok(()) };
+        let Some(saved) = finished(checkpointer)? else { return Ok(()) };
+        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(&saved))?;
+        Ok(())
+    }
+
+    fn end(&mut self, trainer: &Trainer, outcome: Outcome) -> Result<Outcome, TrainError> {
+        self.announce(Checkpointer::wait)?;
+        let view = view(trainer, &self.stop);
+        self.observers.iter_mut().try_for_each(|observer| observer.on_end(outcome, &view))?;
+        Ok(outcome)
+    }
+}
+
+/// The one place where a step meets the clock.
+fn timed_step(trainer: &mut Trainer, batches: &mut Prefetch<'_>) -> Result<StepReport, TrainError> {
+    let start = Instant::now();
+    let rows = batches.next().expect("there are rows for every step up to the last");
+    let data_wait_s = start.elapsed().as_secs_f64();
+    let outcome = trainer.step(&rows)?;
+    let step_s = start.elapsed().as_secs_f64();
+    let progress = trainer.progress();
+    let tokens = trainer.recipe().train.tokens_per_step(trainer.recipe().seq_len);
+    Ok(StepReport {
+        step: progress.step,
+        tokens: progress.tokens,
+        loss: outcome.loss,
+        lr: outcome.lr,
+        grad_norm: outcome.grad_norm,
+        step_s,
+        data_wait_s,
+        tokens_per_s: tokens as f64 / step_s,
+        skipped: outcome.skipped,
+        skipped_in_a_row: trainer.progress().skipped_in_a_row,
+    })
+}
+
+fn check_guard(trainer: &Trainer, report: &StepReport) -> Result<(), TrainError> {
+    let count = trainer.progress().skipped_in_a_row;
+    match report.skipped {
+        Some(reason) if count >= trainer.recipe().guard.max_skips => {
+            Err(TrainError::TooManySkips { count, step: report.step, reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
+    let progress = trainer.progress();
+    View {
+        step: progress.step,
+        tokens: progress.tokens,
+        total_steps: trainer.total_steps(),
+        model: trainer.model(),
+        stop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Masked, RandomRows, Reports, numbers, recipe, run, trainer};
+    use crate::{GuardConfig, Recipe};
+
+    /// Writes down what it is told, and asks for the control it was made with after one of the steps.
+    #[derive(Default)]
+    struct Diary {
+        lines: Vec<String>,
+        request: Option<(u64, Control)>,
+        signal: Option<u64>,
+    }
+
+    impl Observer for Diary {
+        fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
+            self.lines.push(format!("start at {} of {}", view.step, view.total_steps));
+            Ok(self
+                .request
+                .filter(|&(step, _)| step == view.step)
+                .map_or(Control::Continue, |(_, control)| control))
+        }
+
+        fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+            assert_eq!((report.step, report.tokens), (view.step, view.tokens));
+            self.lines.push(format!("step {}", report.step));
+            if self.signal == Some(report.step) {
+                view.stop.request(15);
+            }
+            Ok(self
+                .request
+                .filter(|&(step, _)| step == view.step)
+                .map_or(Control::Continue, |(_, control)| control))
+        }
+
+        fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
+            self.lines.push(format!("{outcome:?} at {}", view.step));
+            Ok(())
+        }
+    }
+
+    fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> Outcome {
+        let stop = StopSignal::default();
+        Session { rows: &RandomRows, observers: vec![diary], checkpointer: None, stop }.run(trainer).unwrap()
+    }
+
+    #[test]
+    fn a_run_goes_to_its_last_step_and_no_further() {
+        let mut trainer = trainer(recipe());
+        let mut diary = Diary::default();
+        assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Finished);
+        assert_eq!(diary.lines.first().unwrap(), "start at 0 of 7");
+        assert_eq!(diary.lines.last().unwrap(), "Finished at 7");
+        assert_eq!(diary.lines.len(), 9);
+
+        let mut again = Diary::default();
+        assert_eq!(run_with(&mut trainer, &mut again), Outcome::Finished);
+        assert_eq!(again.lines, ["start at 7 of 7", "Finished at 7"]);
+    }
+
+    #[test]
+    fn a_signal_ends_it_after_the_step() {
+        let mut trainer = trainer(recipe());
+        let mut diary = Diary { signal: Some(3), ..Diary::default() };
+        assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Stopped(StopReason::Signal(15)));
+        assert_eq!(trainer.progress().step, 3);
+        // The same trainer goes on where it stood.
+        assert_eq!(run_with(&mut trainer, &mut Diary::default()), Outcome::Finished);
+        assert_eq!(trainer.progress().tokens, 7 * 48);
+    }
+
+    #[test]
+    fn an_observer_can_end_it_at_once_or_later() {
+        for step in [0, 4] {
+            let mut trainer = trainer(recipe());
+            let mut diary = Diary { request: Some((step, Control::Stop)), ..Diary::default() };
+            assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Stopped(StopReason::Observer));
+            assert_eq!(trainer.progress().step, step);
+        }
+    }
+
+    #[test]
+    fn an_observers_error_ends_it() {
+        struct Full;
+        impl Observer for Full {
+            fn on_step(&mut self, _: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+                Err("no room for the log".into())
+            }
+        }
+        let (mut full, mut later) = (Full, Reports::default());
+        let observers: Vec<&mut dyn Observer> = vec![&mut full, &mut later];
+        let session =
+            Session { rows: &RandomRows, observers, checkpointer: None, stop: StopSignal::default() };
+        let error = session.run(&mut trainer(recipe())).unwrap_err();
+        assert_eq!(error.to_string(), "no room for the log");
+        assert!(later.0.is_empty());
+    }
+
+    #[test]
+    fn skips_are_survived_until_there_are_too_many_in_a_row() {
+        let guarded = |max_skips| Recipe { guard: GuardConfig { max_skips }, ..recipe() };
+        let (outcome, reports) = run(&mut trainer(guarded(3)), &Masked(3..=4), None);
+        assert_eq!(outcome.unwrap(), Outcome::Finished);
+        let skipped: Vec<u64> =
+            reports.iter().filter(|report| report.skipped.is_some()).map(|r| r.step).collect();
+        assert_eq!(skipped, [3, 4]);
+
+        let (outcome, reports) = run(&mut trainer(guarded(2)), &Masked(3..=4), None);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with("stopped after 2 skipped steps in a row"), "{error}");
+        assert_eq!(reports.len(), 4, "the last skip is reported before the run ends");
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_stop_the_run() {
+        let broken =
+            fineline_model::LlamaConfig { initializer_range: f64::INFINITY, ..crate::testing::config() };
+        let mut trainer = Trainer::new(
+            Recipe { guard: GuardConfig { max_skips: 2 }, ..recipe() },
+            broken.init(1, &crate::testing::device()),
+        )
+        .unwrap();
+        let (outcome, reports) = run(&mut trainer, &RandomRows, None);
+        assert!(matches!(outcome, Err(TrainError::TooManySkips { count: 2, step: 2, .. })));
+        assert!(reports.iter().all(|report| report.skipped == Some(SkipReason::NonFiniteLoss)));
+    }
+
+    #[test]
+    fn observers_do_not_change_what_is_learned() {
+        let (_, with) = run(&mut trainer(recipe()), &RandomRows, None);
+        let (_, again) = run(&mut trainer(recipe()), &RandomRows, None);
+        assert_eq!(numbers(&with), numbers(&again));
+        assert!(with.iter().all(|report| report.step_s >= report.data_wait_s && report.tokens_per_s > 0.0));
+    }
+}

@@ -1,0 +1,355 @@
+use std::fmt;
+
+use burn::tensor::Tensor;
+use fineline_data::Row;
+use fineline_kernels::cross_entropy;
+use fineline_model::{Llama, Positions};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{MicroBatch, find_misfit, loss_weights};
+use crate::optim::{AdamW, GradientSum};
+use crate::{Checkpoint, GuardConfig, OptimConfig, Schedule, ScheduleConfig, TrainConfig, TrainError};
+
+/// Everything that decides what a step does to the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The update rule.
+    pub optim: OptimConfig,
+    /// The learning rate of each step.
+    pub schedule: ScheduleConfig,
+    /// Length, batch and loss.
+    pub train: TrainConfig,
+    /// When to give up.
+    pub guard: GuardConfig,
+    /// `data.seq_len`: tokens of a row that the model reads.
+    pub seq_len: usize,
+    /// `data.document_mask`: whether a token attends only to its own document.
+    pub document_mask: bool,
+}
+
+impl Recipe {
+    /// Checks ranges and how the sections fit together, and resolves the schedule.
+    pub fn validate(&self) -> Result<Schedule, TrainError> {
+        self.optim.validate()?;
+        self.guard.validate()?;
+        Schedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)
+    }
+}
+
+/// How far a run has come: with the weights and the moments, all that the next step depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done, skipped ones too.
+    pub step: u64,
+    /// Tokens consumed, those of skipped steps too.
+    pub tokens: u64,
+    /// Steps skipped since the last one that was not.
+    pub skipped_in_a_row: u32,
+}
+
+/// What one step found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOutcome {
+    /// The loss of the global batch before the update, nats per token.
+    pub loss: f32,
+    /// The norm of all gradients before clipping.
+    pub grad_norm: f32,
+    /// The learning rate of the update.
+    pub lr: f64,
+    /// Why there was no update, if there was none.
+    pub skipped: Option<SkipReason>,
+}
+
+/// Why a step left weights and moments as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The loss was infinite or not a number.
+    NonFiniteLoss,
+    /// The norm of the gradients was.
+    NonFiniteGradient,
+    /// Every target of the batch was masked. The loss is reported as 0.
+    NoTargets,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NonFiniteLoss => "the loss was not finite",
+            Self::NonFiniteGradient => "the norm of the gradients was not finite",
+            Self::NoTargets => "every target of the batch was masked",
+        })
+    }
+}
+
+/// A model in training: weights, optimizer state and how far it has come.
+///
+/// [`step`](Self::step) is one optimizer step and nothing else; the loop around it is [`Session`](crate::Session).
+pub struct Trainer {
+    recipe: Recipe,
+    schedule: Schedule,
+    total_steps: u64,
+    /// Only ever absent within [`Self::update`].
+    model: Option<Llama>,
+    pub(crate) optimizer: AdamW,
+    progress: Progress,
+}
+
+impl Trainer {
+    /// Training from step 0. The model must be on a device with autodiff.
+    pub fn new(recipe: Recipe, model: Llama) -> Result<Self, TrainError> {
+        let schedule = recipe.validate()?;
+        let total_steps = recipe.train.total_steps(recipe.seq_len)?;
+        let optimizer = AdamW::new(recipe.optim.clone());
+        Ok(Self {
+            recipe,
+            schedule,
+            total_steps,
+            model: Some(model),
+            optimizer,
+            progress: Progress::default(),
+        })
+    }
+
+    /// Training from where a checkpoint was taken, to the same bits as if it had never stopped.
+    pub fn resume(recipe: Recipe, checkpoint: Checkpoint) -> Result<Self, TrainError> {
+        let mut trainer = Self::new(recipe, checkpoint.model)?;
+        trainer.optimizer.moments = checkpoint.moments;
+        trainer.optimizer.updates = checkpoint.state.updates;
+        trainer.progress = checkpoint.state.progress;
+        Ok(trainer)
+    }
+
+    /// The live weights.
+    ///
+    /// # Panics
+    /// Never: they are only away while an update of this trainer runs.
+    #[must_use]
+    pub fn model(&self) -> &Llama {
+        self.model.as_ref().expect("the model is only away within an update")
+    }
+
+    /// How far the run has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Length of the whole run in steps.
+    #[must_use]
+    pub fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// One optimizer step over the rows of a global batch.
+    ///
+    /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches are
+    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if either is not
+    /// finite, weights and moments stay as they are.
+    ///
+    /// # Errors
+    /// Only for rows that do not fit the model. Then nothing has changed.
+    pub fn step(&mut self, rows: &[Row]) -> Result<StepOutcome, TrainError> {
+        let step = self.progress.step + 1;
+        if let Some((row, reason)) = find_misfit(rows, self.recipe.seq_len, self.model().config().vocab_size)
+        {
+            return Err(TrainError::Row { step, row, reason });
+        }
+        let lr = self.schedule.lr(self.progress.step);
+        let outcome = match loss_weights(rows, self.recipe.train.loss) {
+            Some(weights) => self.learn(rows, &weights, lr),
+            None => StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) },
+        };
+        self.progress = Progress {
+            step,
+            tokens: self.progress.tokens + (rows.len() * self.recipe.seq_len) as u64,
+            skipped_in_a_row: match outcome.skipped {
+                Some(_) => self.progress.skipped_in_a_row + 1,
+                None => 0,
+            },
+        };
+        Ok(outcome)
+    }
+
+    fn learn(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
+        let (loss, gradients) = self.loss_and_gradients(rows, weights);
+        self.conclude(loss, gradients, lr)
+    }
+
+    /// Reads what the device found, and updates or skips.
+    fn conclude(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
+        let [loss, grad_norm] = read_together(loss, gradients.norm());
+        let skipped = if !loss.is_finite() {
+            Some(SkipReason::NonFiniteLoss)
+        } else if !grad_norm.is_finite() {
+            Some(SkipReason::NonFiniteGradient)
+        } else {
+            self.update(gradients, grad_norm, lr);
+            None
+        };
+        StepOutcome { loss, grad_norm, lr, skipped }
+    }
+
+    /// The loss of the whole batch, `[1]`, and its gradients, all still on the device.
+    fn loss_and_gradients(&self, rows: &[Row], weights: &[f32]) -> (Tensor<1>, GradientSum) {
+        let model = self.model();
+        let micro_batch = self.recipe.train.micro_batch;
+        let mut gradients = GradientSum::default();
+        let mut losses = Vec::new();
+        for (rows, weights) in rows.chunks(micro_batch).zip(weights.chunks(micro_batch * self.recipe.seq_len))
+        {
+            let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
+            let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.visibility);
+            let hidden_nh = hidden_bth.flatten(0, 1);
+            let loss = cross_entropy(hidden_nh, model.lm_head(), batch.targets_n, batch.weights_n);
+            gradients.add(model, loss.backward());
+            losses.push(loss.inner());
+        }
+        (Tensor::cat(losses, 0).sum(), gradients)
+    }
+
+    fn update(&mut self, gradients: GradientSum, grad_norm: f32, lr: f64) {
+        let model = self.model.take().expect("the model is only away within an update");
+        self.model = Some(self.optimizer.update(model, gradients, f64::from(grad_norm), lr));
+    }
+
+    /// The weights without autodiff, sharing memory with the live ones until those change.
+    pub(crate) fn snapshot(&self) -> (Llama, AdamW) {
+        (self.model().valid(), self.optimizer.clone())
+    }
+}
+
+/// Loss and gradient norm in one transfer. No gradients have a norm of 0.
+fn read_together(loss: Tensor<1>, grad_norm: Option<Tensor<1>>) -> [f32; 2] {
+    let grad_norm = grad_norm.unwrap_or_else(|| loss.zeros_like());
+    let both: Vec<f32> = Tensor::cat(vec![loss, grad_norm], 0).into_data().iter::<f32>().collect();
+    [both[0], both[1]]
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
+mod tests {
+    use super::*;
+    use crate::LossReduction;
+    use crate::testing::{moment_bits, recipe, rows_of_step, trainer, weight_bits};
+
+    fn with_micro_batch(micro_batch: usize, loss: LossReduction) -> Recipe {
+        Recipe { train: TrainConfig { micro_batch, loss, ..recipe().train }, ..recipe() }
+    }
+
+    #[test]
+    fn accumulation_equals_the_big_batch() {
+        for loss in [LossReduction::TokenMean, LossReduction::SequenceMean] {
+            let [whole, halves, rows] = [8, 4, 1].map(|micro_batch| {
+                let mut trainer = trainer(with_micro_batch(micro_batch, loss));
+                (1..=5).map(|step| trainer.step(&rows_of_step(step)).unwrap()).collect::<Vec<_>>()
+            });
+            for parts in [halves, rows] {
+                for (whole, part) in whole.iter().zip(parts) {
+                    assert!((whole.loss - part.loss).abs() < 1e-5 * whole.loss, "{whole:?}, {part:?}");
+                    assert!(
+                        (whole.grad_norm - part.grad_norm).abs() < 1e-4 * whole.grad_norm,
+                        "{whole:?}, {part:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reductions_differ_where_masks_are_uneven() {
+        let loss = |loss| trainer(with_micro_batch(4, loss)).step(&rows_of_step(1)).unwrap().loss;
+        assert!((loss(LossReduction::TokenMean) - loss(LossReduction::SequenceMean)).abs() > 1e-3);
+    }
+
+    #[test]
+    fn a_step_at_learning_rate_zero_moves_no_weight_but_fills_moments() {
+        let mut trainer = trainer(recipe());
+        let before = weight_bits(trainer.model());
+        let outcome = trainer.step(&rows_of_step(1)).unwrap();
+        assert_eq!((outcome.lr, outcome.skipped), (0.0, None));
+        assert_eq!(weight_bits(trainer.model()), before);
+        assert_eq!(moment_bits(&trainer).len(), before.len());
+        assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 0 });
+    }
+
+    /// A trainer after three steps, and the loss and gradients of a fourth.
+    fn before_update() -> (Trainer, Tensor<1>, GradientSum) {
+        let mut trainer = trainer(recipe());
+        for step in 1..=3 {
+            trainer.step(&rows_of_step(step)).unwrap();
+        }
+        let rows = rows_of_step(4);
+        let weights = loss_weights(&rows, LossReduction::TokenMean).unwrap();
+        let (loss, gradients) = trainer.loss_and_gradients(&rows, &weights);
+        (trainer, loss, gradients)
+    }
+
+    #[test]
+    fn what_is_not_finite_never_reaches_the_weights() {
+        for (poison, reason) in [
+            (f64::NAN, SkipReason::NonFiniteLoss),
+            (f64::INFINITY, SkipReason::NonFiniteLoss),
+            (f64::NAN, SkipReason::NonFiniteGradient),
+            (f64::NEG_INFINITY, SkipReason::NonFiniteGradient),
+        ] {
+            let (mut trainer, mut loss, mut gradients) = before_update();
+            let before = (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates);
+            match reason {
+                SkipReason::NonFiniteLoss => loss = loss.mul_scalar(0.0).add_scalar(poison),
+                _ => gradients.poison(poison),
+            }
+            assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, Some(reason));
+            assert_eq!(
+                (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates),
+                before
+            );
+        }
+        let (mut trainer, loss, gradients) = before_update();
+        let before = weight_bits(trainer.model());
+        assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, None);
+        assert_ne!(weight_bits(trainer.model()), before);
+    }
+
+    #[test]
+    fn a_batch_with_nothing_to_learn_is_skipped() {
+        let mut trainer = trainer(recipe());
+        let mut rows = rows_of_step(1);
+        for row in &mut rows {
+            row.target_mask.fill(false);
+        }
+        let before = weight_bits(trainer.model());
+        let outcome = trainer.step(&rows).unwrap();
+        assert_eq!((outcome.loss, outcome.skipped), (0.0, Some(SkipReason::NoTargets)));
+        assert_eq!(weight_bits(trainer.model()), before);
+        assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
+        trainer.step(&rows_of_step(2)).unwrap();
+        assert_eq!(trainer.progress().skipped_in_a_row, 0);
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_change_nothing() {
+        let mut trainer = trainer(recipe());
+        let mut rows = rows_of_step(1);
+        rows[3].tokens[2] = 17;
+        let error = trainer.step(&rows).unwrap_err().to_string();
+        assert!(error.starts_with("row 3 of the batch of step 1: token id 17"), "{error}");
+        assert_eq!(trainer.progress(), Progress::default());
+    }
+
+    #[test]
+    fn a_tied_head_is_trained_once() {
+        let config = fineline_model::LlamaConfig { tie_word_embeddings: true, ..crate::testing::config() };
+        let mut trainer = Trainer::new(recipe(), config.init(1, &crate::testing::device())).unwrap();
+        let losses: Vec<f32> = (0..7).map(|_| trainer.step(&rows_of_step(1)).unwrap().loss).collect();
+        assert!(losses[6] < losses[0] - 0.1, "{losses:?}");
+        assert_eq!(moment_bits(&trainer).len(), config.parameters().len());
+    }
+}

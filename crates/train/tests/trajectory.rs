@@ -1,0 +1,193 @@
+//! Fifty steps from the same weights and rows as a torch script: the same losses, gradient norms and final weights.
+//!
+//! The cases are in `tests/fixtures/trajectory`, made by `scripts/fixtures/trajectory.py`, whose opening comment
+//! describes their files.
+
+#![allow(clippy::unwrap_used, reason = "all of it is a test")]
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fineline_data::Row;
+use fineline_model::named_parameters;
+use fineline_train::{
+    Control, GuardConfig, LossReduction, Observer, ObserverError, OptimConfig, Outcome, Recipe, RowSource,
+    ScheduleConfig, ScheduleKind, Session, StepReport, StopSignal, TrainConfig, Trainer, View,
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+/// `recipe.json`.
+#[derive(Deserialize)]
+struct Reference {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+    decay: fineline_train::Decay,
+    clip_norm: f64,
+    schedule: ReferenceSchedule,
+    loss: LossReduction,
+    steps: u64,
+    global_batch: usize,
+    micro_batch: usize,
+    bos_id: u32,
+}
+
+#[derive(Deserialize)]
+struct ReferenceSchedule {
+    kind: ScheduleKind,
+    warmup_steps: u64,
+    min_lr: f64,
+    decay_start: Option<u64>,
+    /// The end of the decay, by the name that EasyLM and optax have for it.
+    decay_steps: u64,
+}
+
+/// `rows.safetensors`: what is fed, and what came out.
+struct Rows {
+    tokens: Vec<u32>,
+    row_len: usize,
+    bos_id: u32,
+    losses: Vec<f64>,
+    grad_norms: Vec<f64>,
+    lrs: Vec<f64>,
+}
+
+impl Rows {
+    fn read(path: &Path, bos_id: u32) -> Self {
+        let bytes = fs_err::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tokens = file.tensor("tokens").unwrap();
+        let floats = |name| eight_bytes(file.tensor(name).unwrap().data()).map(f64::from_le_bytes).collect();
+        Self {
+            row_len: tokens.shape()[1],
+            tokens: eight_bytes(tokens.data())
+                .map(|bytes| u32::try_from(i64::from_le_bytes(bytes)).unwrap())
+                .collect(),
+            bos_id,
+            losses: floats("losses"),
+            grad_norms: floats("grad_norms"),
+            lrs: floats("lrs"),
+        }
+    }
+}
+
+fn eight_bytes(data: &[u8]) -> impl Iterator<Item = [u8; 8]> {
+    data.as_chunks::<8>().0.iter().copied()
+}
+
+impl RowSource for Rows {
+    fn row(&self, index: u64) -> Row {
+        let tokens = self.tokens.chunks(self.row_len).nth(index as usize).unwrap().to_vec();
+        Row {
+            target_mask: tokens[1..].iter().map(|&target| target != self.bos_id).collect(),
+            documents: vec![0; self.row_len - 1],
+            tokens,
+        }
+    }
+}
+
+fn recipe(reference: &Reference, rows: &Rows) -> Recipe {
+    let schedule = &reference.schedule;
+    Recipe {
+        optim: OptimConfig {
+            lr: reference.lr,
+            betas: reference.betas,
+            eps: reference.eps,
+            weight_decay: reference.weight_decay,
+            decay: reference.decay,
+            clip_norm: reference.clip_norm,
+            ..OptimConfig::default()
+        },
+        schedule: ScheduleConfig {
+            kind: schedule.kind,
+            warmup_steps: schedule.warmup_steps,
+            min_lr: schedule.min_lr,
+            decay_start: schedule.decay_start,
+            decay_end: Some(schedule.decay_steps),
+        },
+        train: TrainConfig {
+            steps: Some(reference.steps),
+            global_batch: reference.global_batch,
+            micro_batch: reference.micro_batch,
+            loss: reference.loss,
+            ..TrainConfig::default()
+        },
+        guard: GuardConfig::default(),
+        seq_len: rows.row_len - 1,
+        document_mask: false,
+    }
+}
+
+/// Compares each step as it happens.
+struct Compare<'a> {
+    case: &'a str,
+    expected: &'a Rows,
+}
+
+impl Observer for Compare<'_> {
+    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+        let at = report.step as usize - 1;
+        for (what, actual, expected, tolerance) in [
+            ("loss", f64::from(report.loss), self.expected.losses[at], 1e-4),
+            ("gradient norm", f64::from(report.grad_norm), self.expected.grad_norms[at], 1e-3),
+            ("learning rate", report.lr, self.expected.lrs[at], 1e-12),
+        ] {
+            let error = (actual - expected).abs();
+            assert!(
+                error <= tolerance * expected.abs(),
+                "{}, step {}: {what} {actual} instead of {expected}",
+                self.case,
+                report.step
+            );
+        }
+        Ok(Control::Continue)
+    }
+}
+
+/// The norm of the difference over the norm.
+fn relative_distance(actual: &[f32], expected: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let pairs = actual.iter().zip(expected);
+    let difference = norm(&mut pairs.map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    difference / norm(&mut expected.iter().map(|&value| f64::from(value))).max(1e-12)
+}
+
+fn follow(folder: &Path) {
+    let case = folder.file_name().unwrap().to_string_lossy();
+    let reference: Reference =
+        serde_json::from_slice(&fs_err::read(folder.join("recipe.json")).unwrap()).unwrap();
+    let rows = Rows::read(&folder.join("rows.safetensors"), reference.bos_id);
+    assert_eq!(rows.losses.len() as u64, reference.steps);
+
+    let model = fineline_model::load(folder, &Device::flex().autodiff()).unwrap();
+    let mut trainer = Trainer::new(recipe(&reference, &rows), model).unwrap();
+    let mut compare = Compare { case: &case, expected: &rows };
+    let observers: Vec<&mut dyn Observer> = vec![&mut compare];
+    let session = Session { rows: &rows, observers, checkpointer: None, stop: StopSignal::default() };
+    assert_eq!(session.run(&mut trainer).unwrap(), Outcome::Finished);
+
+    let bytes = fs_err::read(folder.join("final.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&bytes).unwrap();
+    for (name, actual) in named_parameters(trainer.model()) {
+        let actual: Vec<f32> = actual.iter::<f32>().collect();
+        let expected = expected.tensor(&name).unwrap();
+        let expected: Vec<f32> =
+            expected.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let distance = relative_distance(&actual, &expected);
+        assert!(distance <= 1e-3, "{case}: final {name} is off by {distance:e}");
+    }
+}
+
+#[test]
+fn steps_are_those_of_torch() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/trajectory"));
+    let mut cases: Vec<PathBuf> =
+        fs_err::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "no fixtures in {}", folder.display());
+    for case in cases {
+        follow(&case);
+    }
+}

@@ -1,0 +1,167 @@
+//! Bad input gets a clear error with the right exit code, and loses nothing.
+
+use crate::support::{Workplace, files_below};
+
+/// What a user reads on standard error.
+fn message(place: &Workplace, arguments: &[&str], code: i32) -> String {
+    let error = place.run(arguments).fails_with(code).stderr();
+    error.replace(place.path("").to_str().unwrap(), "DIR/")
+}
+
+fn with(place: &Workplace, overrides: &[&str], code: i32) -> String {
+    let mut arguments = vec!["train", "tiny.toml"];
+    arguments.extend(overrides.iter().flat_map(|value| ["--set", value]));
+    message(place, &arguments, code)
+}
+
+#[test]
+fn a_wrong_configuration_is_told_by_line_and_key() {
+    let place = Workplace::new();
+    place.write("typo.toml", "extends = [\"tiny.toml\"]\n[optim]\nlearning_rte = 1\n[modle]\nx = 1\n");
+    place.write("syntax.toml", "[run\nname = 1\n");
+    place.write("type.toml", "extends = [\"tiny.toml\"]\n[train]\nsteps = \"many\"\n");
+    place.write("cycle.toml", "extends = [\"cycle.toml\"]\n");
+    let errors = ["typo.toml", "syntax.toml", "type.toml", "cycle.toml", "absent.toml"]
+        .map(|file| message(&place, &["config", "show", file], if file == "absent.toml" { 2 } else { 2 }));
+    insta::assert_snapshot!(errors.join(""), @"");
+}
+
+#[test]
+fn values_out_of_range_are_refused_before_any_work() {
+    let place = Workplace::new();
+    let errors = [
+        "model.num_attention_heads=5",
+        "model.num_key_value_heads=3",
+        "train.micro_batch=3",
+        "data.seq_len=4096",
+        "run.device=tpu",
+        "schedule.kind=cosin",
+        "model.vocab_size=300",
+        "data.validation_share=1.5",
+        "probes[0].suite=tinywrold",
+        "probes[0].items=0",
+        "optim.lr=-1",
+        "data.mix[1].weight=2",
+    ]
+    .map(|value| with(&place, &[value], 2));
+    insta::assert_snapshot!(errors.join(""), @"");
+    assert!(!place.path("run/metrics.jsonl").exists());
+}
+
+#[test]
+fn bad_text_is_told_by_file_and_line() {
+    let place = Workplace::new();
+    place.write("text/empty.txt", "");
+    place.write("json/a.jsonl", "{\"text\": \"fine\"}\n{\"txt\": \"not\"}\n");
+    place.write("broken/a.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n");
+    std::fs::create_dir(place.path("none")).unwrap();
+    std::fs::create_dir(place.path("latin")).unwrap();
+    std::fs::write(place.path("latin/a.txt"), b"caf\xe9").unwrap();
+    let errors = ["missing", "none", "text", "json", "broken", "latin"]
+        .map(|path| with(&place, &[&format!("data.mix[0].path={path}")], 1));
+    insta::assert_snapshot!(errors.join(""), @"");
+}
+
+#[test]
+fn a_torn_shard_is_refused() {
+    let place = Workplace::new();
+    place.train(&["train.steps=1"]);
+    let tokenizer = place.path("run/checkpoints/step-00000001/tokenizer.json");
+    place.write("t.txt", &"some words to cut in two. ".repeat(400));
+    let prepare = ["data", "prepare", "t.txt", "--output", "shard", "--tokenizer", tokenizer.to_str().unwrap()];
+    place.run(&prepare).success();
+    let bin = place.path("shard.bin");
+    let bytes = std::fs::read(&bin).unwrap();
+    std::fs::write(&bin, &bytes[..bytes.len() / 2]).unwrap();
+    let tokenizer = format!("tokenizer.path={}", tokenizer.display());
+    let error = with(&place, &["run.dir=other", "data.mix[0].path=shard", &tokenizer], 1);
+    assert!(error.contains("shard.bin") && error.contains(&(bytes.len() / 2).to_string()), "{error}");
+}
+
+#[test]
+fn a_changed_configuration_is_refused_unless_allowed() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4"]);
+    let before = files_below(&place.path("run"));
+    let error = with(&place, &["train.steps=4", "optim.lr=0.5", "log.every_steps=2"], 2);
+    insta::assert_snapshot!(error, @"");
+    assert_eq!(files_below(&place.path("run")), before, "a refused start changes nothing");
+    let allowed =
+        ["train", "tiny.toml", "--set", "train.steps=4", "--set", "optim.lr=0.5", "--allow-change", "optim.lr"];
+    place.run(&allowed).success();
+    let events = place.log("run/events.jsonl");
+    assert!(events.iter().any(|event| event["event"] == "config_changed" && event["key"] == "optim.lr"), "{events:?}");
+}
+
+#[test]
+fn a_second_trainer_is_kept_out() {
+    let place = Workplace::new();
+    let arguments = ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
+    let mut first = place.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !place.path("run/metrics.jsonl").exists() {
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let error = with(&place, &[], 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(error.contains("another process trains in this folder"), "{error}");
+}
+
+#[test]
+fn a_run_that_exists_is_not_begun_again() {
+    let place = Workplace::new();
+    place.train(&["train.steps=2"]);
+    let before = files_below(&place.path("run"));
+    let error = message(&place, &["train", "tiny.toml", "--set", "train.steps=2", "--resume", "never"], 2);
+    assert!(error.contains("there is a run in this folder"), "{error}");
+    assert_eq!(files_below(&place.path("run")), before);
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_is_refused() {
+    let place = Workplace::new();
+    place.train(&["train.steps=2"]);
+    let error = message(
+        &place,
+        &["train", "tiny.toml", "--set", "run.dir=other", "--set", "model.hidden_size=64", "--resume", "run/checkpoints/step-00000002"],
+        1,
+    );
+    assert!(error.contains("hidden_size"), "{error}");
+}
+
+/// A file system of a few hundred kilobytes: the run says what it could not write, and the last checkpoint stays whole.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_loses_nothing() {
+    let place = Workplace::new();
+    std::fs::create_dir(place.path("small")).unwrap();
+    let small = place.path("small");
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs", small.to_str().unwrap()])
+        .output()
+        .unwrap();
+    if !mount.status.success() {
+        eprintln!("skipped: mounting a small file system takes root");
+        return;
+    }
+    let finished = place.run(&["train", "tiny.toml", "--set", "run.dir=small/run", "--set", "log.tensorboard=false"]);
+    let error = finished.stderr();
+    let steps: Vec<_> = std::fs::read_dir(small.join("run/checkpoints"))
+        .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+        .unwrap_or_default();
+    std::process::Command::new("umount").arg(&small).status().unwrap();
+    finished.fails_with(1);
+    assert!(error.contains("full") || error.contains("No space"), "{error}");
+    assert!(error.contains("small/run"), "the message names the path: {error}");
+    assert!(steps.iter().all(|name| !name.starts_with(".writing")), "{steps:?}");
+}
+
+#[test]
+fn a_read_only_run_directory_is_named() {
+    let place = Workplace::new();
+    place.write("file", "");
+    let error = with(&place, &["run.dir=file/run"], 1);
+    assert!(error.contains("file/run"), "{error}");
+}

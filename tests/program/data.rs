@@ -1,0 +1,77 @@
+//! Data: prepared, shown, counted, trained on.
+
+use crate::support::{Workplace, material};
+
+#[test]
+fn show_prints_the_rows_that_a_step_used() {
+    let place = Workplace::new();
+    let one = place.run(&["data", "show", "tiny.toml", "--step", "3", "--row", "1"]).success().stdout();
+    let all = place.run(&["data", "show", "tiny.toml", "--step", "3"]).success().stdout();
+    assert!(all.contains(&one), "a row is the same alone and among others");
+    assert!(one.starts_with("step 3 row 1: world epoch 0 row "), "{one}");
+    assert!(one.contains("ids  [") && one.contains("text \""), "{one}");
+    assert_eq!(all.matches("step 3 row ").count(), 4);
+}
+
+#[test]
+fn stats_count_what_there_is() {
+    let place = Workplace::new();
+    let stats = place.run(&["data", "stats", "tiny.toml", "--json"]).success().json();
+    assert_eq!(stats["rows"], 12 * 4);
+    assert_eq!(stats["sources"][0]["documents"], 400);
+    assert!(stats["sources"][0]["validation_tokens"].as_u64().unwrap() > 0);
+    let text = place.run(&["data", "stats", "tiny.toml"]).success().stdout();
+    assert!(text.contains("world"), "{text}");
+}
+
+#[test]
+fn own_text_is_trained_on_from_text_and_from_shards() {
+    let place = Workplace::new();
+    let line = |i: usize| format!("{{\"body\": \"Line {i} tells of rivers, 河流, and of the number {}.\"}}\n", i * 7);
+    place.write("mine/a.jsonl", &(0..300).map(line).collect::<String>());
+    place.write("mine/deep/b.jsonl", &(300..500).map(line).collect::<String>());
+    place.write("notes.txt", &"A note about the sea. ".repeat(300));
+    let mix = "data.mix=[{name=\"mine\", path=\"mine\", field=\"body\", weight=3.0}, {name=\"notes\", path=\"notes.txt\"}]";
+    place.train(&["run.dir=text", mix, "probes=[]"]);
+    let validated: Vec<String> = place
+        .log("text/probes.jsonl")
+        .iter()
+        .map(|record| record["task"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(validated.contains(&"validation/mine".into()) && validated.contains(&"validation/notes".into()));
+
+    let tokenizer = "text/checkpoints/step-00000012/tokenizer.json";
+    let prepare = ["data", "prepare", "mine", "--field", "body", "--output", "shards/mine", "--tokenizer", tokenizer];
+    let made = place.run(&prepare).success().stdout();
+    assert!(made.contains("500 documents"), "{made}");
+    let from_shards = mix.replace("path=\"mine\"", "path=\"shards/mine\"");
+    place.train(&["run.dir=shards-run", &from_shards, "probes=[]", &format!("tokenizer.path={tokenizer}")]);
+    assert_eq!(place.log("text/metrics.jsonl"), place.log("shards-run/metrics.jsonl"));
+}
+
+#[test]
+fn the_real_corpora_train() {
+    let Some(corpora) = material("corpora") else { return };
+    let place = Workplace::new();
+    let shakespeare = corpora.join("tinyshakespeare.txt");
+    let novel = corpora.join("wagahaiwa_nekodearu.ja.txt");
+    let arxiv = corpora.join("arxiv_sample.jsonl");
+    let docs = corpora.join("python-docs-rst.txt.gz");
+    let sources: Vec<String> = [("play", shakespeare), ("novel", novel), ("papers", arxiv), ("docs", docs)]
+        .iter()
+        .map(|(name, path)| format!("{{name=\"{name}\", path=\"{}\"}}", path.display()))
+        .collect();
+    place.train(&[&format!("data.mix=[{}]", sources.join(", ")), "probes=[]"]);
+    let losses = place.log("run/metrics.jsonl");
+    assert!(losses.last().unwrap()["loss"].as_f64() < losses[0]["loss"].as_f64());
+}
+
+#[test]
+fn a_tokenizer_is_trained_and_inspected() {
+    let place = Workplace::new();
+    place.write("t.txt", &"the cat sat on the mat. ".repeat(50));
+    place.run(&["tokenizer", "train", "t.txt", "--vocab-size", "280", "--output", "tok/tokenizer.json"]).success();
+    let shown = place.run(&["tokenizer", "inspect", "tok", "--text", "the cat"]).success().stdout();
+    assert!(shown.contains("BOS          <s>"), "{shown}");
+    assert!(shown.contains("the"), "{shown}");
+}

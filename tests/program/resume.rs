@@ -1,0 +1,121 @@
+//! A run may be stopped or killed at any moment, and goes on as if nothing had happened.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Workplace, files_below};
+
+const LAST: &str = "checkpoints/step-00000012";
+
+#[test]
+fn verify_resume_proves_it_on_this_machine() {
+    let place = Workplace::new();
+    let proof = place.run(&["verify", "resume", "tiny.toml", "--steps", "7", "--stop-at", "3"]).success();
+    assert!(proof.stdout().contains("equals the unbroken one"), "{}", proof.stdout());
+    assert!(!place.path("run").exists(), "nothing is left in the configured folder");
+}
+
+/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing.
+#[test]
+fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
+    let place = Workplace::new();
+    let steps = "train.steps=40";
+    place.train(&["run.dir=unbroken", steps, "checkpoint.keep_last=2"]);
+
+    let start = ["train", "tiny.toml", "--set", "run.dir=killed", "--set", steps, "--set", "checkpoint.keep_last=2"];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut kills = 0;
+    while kills < 20 {
+        let mut child = place.command(&start).stdout(std::process::Stdio::null()).spawn().unwrap();
+        // xorshift: the moments differ from kill to kill, and are the same in every run of the test.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let end = Instant::now() + Duration::from_millis(30 + seed % 700);
+        while Instant::now() < end && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        } else if place.path("killed/checkpoints/step-00000040").exists() {
+            // It came to its end in spite of all: begin again, so that there are twenty kills.
+            std::fs::remove_dir_all(place.path("killed")).unwrap();
+        }
+        child.wait().unwrap();
+    }
+    place.run(&start).success();
+
+    assert_eq!(place.log("killed/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
+    assert_eq!(place.log("killed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
+    let last = "checkpoints/step-00000040";
+    assert_eq!(files_below(&place.path(&format!("killed/{last}"))), files_below(&place.path(&format!("unbroken/{last}"))));
+    assert_eq!(files_below(&place.path("killed/items")), files_below(&place.path("unbroken/items")));
+}
+
+#[test]
+fn a_signal_ends_the_run_with_a_checkpoint() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let place = Workplace::new();
+        let steps = ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
+        let mut child = place.command(&steps).stderr(std::process::Stdio::null()).spawn().unwrap();
+        wait_for(|| place.path("run/metrics.jsonl").exists() && place.log("run/metrics.jsonl").len() > 3);
+        let kill = std::process::Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+
+        let steps: Vec<u64> = place.log("run/metrics.jsonl").iter().map(|line| line["step"].as_u64().unwrap()).collect();
+        let last = *steps.last().unwrap();
+        assert!(place.path(&format!("run/checkpoints/step-{last:08}/manifest.json")).exists());
+        let events = place.log("run/events.jsonl");
+        assert!(events.iter().any(|event| event["event"] == "stopped"), "{events:?}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let place = Workplace::new();
+    place.train(&[]);
+    let before = place.log("run/metrics.jsonl");
+    let weights = place.path(&format!("run/{LAST}/model.safetensors"));
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+
+    let again = place.train(&[]);
+    assert!(again.stderr().contains("step-00000012"), "{}", again.stderr());
+    assert_eq!(place.log("run/metrics.jsonl"), before);
+    let events = place.log("run/events.jsonl");
+    let resumed: Vec<&Value> = events.iter().filter(|event| event["event"] == "resumed").collect();
+    assert_eq!(resumed[0]["step"], 8);
+}
+
+#[test]
+fn a_finished_run_stays_as_it_is() {
+    let place = Workplace::new();
+    place.train(&[]);
+    let checkpoints = files_below(&place.path("run/checkpoints"));
+    let probes = place.log("run/probes.jsonl");
+    place.train(&[]);
+    assert_eq!(files_below(&place.path("run/checkpoints")), checkpoints);
+    assert_eq!(place.log("run/probes.jsonl"), probes);
+}
+
+#[test]
+fn a_run_can_be_taken_back_to_an_earlier_checkpoint() {
+    let place = Workplace::new();
+    place.train(&[]);
+    let before = place.log("run/metrics.jsonl");
+    place.run(&["train", "tiny.toml", "--resume", "run/checkpoints/step-00000004"]).success();
+    assert_eq!(place.log("run/metrics.jsonl"), before);
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "waited a minute in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

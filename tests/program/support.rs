@@ -1,0 +1,186 @@
+//! A tiny run in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A configuration that trains in about a second, with everything switched on.
+const TINY: &str = r#"
+[run]
+name = "tiny"
+dir = "run"
+seed = 7
+threads = 1
+
+[model]
+vocab_size = 320
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+max_position_embeddings = 256
+
+[tinyworld]
+seed = 3
+documents = 400
+
+[tokenizer]
+train_vocab_size = 320
+
+[data]
+seq_len = 32
+validation_share = 0.05
+cache = "cache"
+
+[[data.mix]]
+name = "world"
+path = "tinyworld"
+
+[optim]
+lr = 1e-2
+
+[schedule]
+kind = "cosine"
+warmup_steps = 2
+min_lr = 1e-3
+
+[train]
+steps = 12
+global_batch = 4
+micro_batch = 2
+
+[checkpoint]
+every_steps = 4
+keep_last = 10
+
+[validation]
+every_steps = 6
+rows = 4
+
+[[probes]]
+suite = "tinyworld"
+every_steps = 6
+items = 4
+"#;
+
+/// A folder with a configuration `tiny.toml`, in which commands are run.
+pub(crate) struct Workplace {
+    folder: tempfile::TempDir,
+}
+
+impl Workplace {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    pub(crate) fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The program with these arguments, about to run here.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fineline"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_remove("FINELINE_LOG").env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        Finished(self.command(arguments).output().unwrap())
+    }
+
+    /// Trains `tiny.toml` with these overrides; it must succeed.
+    pub(crate) fn train(&self, overrides: &[&str]) -> Finished {
+        let mut arguments = vec!["train", "tiny.toml"];
+        arguments.extend(overrides.iter().flat_map(|value| ["--set", value]));
+        self.run(&arguments).success()
+    }
+
+    /// The lines of a log, without what depends on the machine's speed.
+    pub(crate) fn log(&self, relative: &str) -> Vec<Value> {
+        read_log(&self.path(relative))
+    }
+}
+
+/// The lines of a log, without what depends on the machine's speed.
+pub(crate) fn read_log(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            for timing in ["step_s", "data_wait_s", "tokens_per_s", "seconds", "time"] {
+                record.as_object_mut().unwrap().remove(timing);
+            }
+            record
+        })
+        .collect()
+}
+
+/// A command that ended.
+pub(crate) struct Finished(Output);
+
+impl Finished {
+    #[track_caller]
+    pub(crate) fn success(self) -> Self {
+        assert!(self.0.status.success(), "{}\n{}\n{}", self.0.status, self.stdout(), self.stderr());
+        self
+    }
+
+    /// Checks the exit code, and that a user saw no panic.
+    #[track_caller]
+    pub(crate) fn fails_with(self, code: i32) -> Self {
+        assert_eq!(self.0.status.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
+        assert!(!self.stderr().contains("panicked"), "{}", self.stderr());
+        self
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout()).unwrap_or_else(|error| panic!("{error}: {}", self.stdout()))
+    }
+}
+
+/// All files below a folder with their bytes, by relative path.
+pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A file under the shared materials, or none, which the test says.
+pub(crate) fn material(relative: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/materials").join(relative);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is absent", path.display());
+    None
+}
