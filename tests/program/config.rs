@@ -27,7 +27,10 @@ fn what_show_prints_resolves_to_itself() {
 #[test]
 fn diff_shows_both_values() {
     let place = Workplace::new();
-    place.write("other.toml", "extends = [\"tiny.toml\"]\n[train]\nsteps = 99\n[checkpoint]\nkeep_every = 10\n");
+    place.write(
+        "other.toml",
+        "extends = [\"tiny.toml\"]\n[train]\nsteps = 99\n[checkpoint]\nkeep_every = 10\n",
+    );
     let diff = place.run(&["config", "diff", "tiny.toml", "other.toml"]).success().stdout();
     insta::assert_snapshot!(diff, @r"
     + checkpoint.keep_every = 10
@@ -58,7 +61,7 @@ fn a_preset_lies_beneath_what_the_section_says() {
 fn shipped_configurations_are_good() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut seen = 0;
-    for entry in std::fs::read_dir(root.join("configs")).unwrap() {
+    for entry in fs_err::read_dir(root.join("configs")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             Workplace::new().run(&["config", "show", path.to_str().unwrap()]).success();

@@ -27,7 +27,9 @@ fn stats_count_what_there_is() {
 #[test]
 fn own_text_is_trained_on_from_text_and_from_shards() {
     let place = Workplace::new();
-    let line = |i: usize| format!("{{\"body\": \"Line {i} tells of rivers, 河流, and of the number {}.\"}}\n", i * 7);
+    let line = |i: usize| {
+        format!("{{\"body\": \"Line {i} tells of rivers, 河流, and of the number {}.\"}}\n", i * 7)
+    };
     place.write("mine/a.jsonl", &(0..300).map(line).collect::<String>());
     place.write("mine/deep/b.jsonl", &(300..500).map(line).collect::<String>());
     place.write("notes.txt", &"A note about the sea. ".repeat(300));
@@ -41,7 +43,8 @@ fn own_text_is_trained_on_from_text_and_from_shards() {
     assert!(validated.contains(&"validation/mine".into()) && validated.contains(&"validation/notes".into()));
 
     let tokenizer = "text/checkpoints/step-00000012/tokenizer.json";
-    let prepare = ["data", "prepare", "mine", "--field", "body", "--output", "shards/mine", "--tokenizer", tokenizer];
+    let prepare =
+        ["data", "prepare", "mine", "--field", "body", "--output", "shards/mine", "--tokenizer", tokenizer];
     let made = place.run(&prepare).success().stdout();
     assert!(made.contains("500 documents"), "{made}");
     let from_shards = mix.replace("path=\"mine\"", "path=\"shards/mine\"");
@@ -70,7 +73,9 @@ fn the_real_corpora_train() {
 fn a_tokenizer_is_trained_and_inspected() {
     let place = Workplace::new();
     place.write("t.txt", &"the cat sat on the mat. ".repeat(50));
-    place.run(&["tokenizer", "train", "t.txt", "--vocab-size", "280", "--output", "tok/tokenizer.json"]).success();
+    place
+        .run(&["tokenizer", "train", "t.txt", "--vocab-size", "280", "--output", "tok/tokenizer.json"])
+        .success();
     let shown = place.run(&["tokenizer", "inspect", "tok", "--text", "the cat"]).success().stdout();
     assert!(shown.contains("BOS          <s>"), "{shown}");
     assert!(shown.contains("the"), "{shown}");

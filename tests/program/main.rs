@@ -1,4 +1,9 @@
 //! Whole-program tests: they drive the `fineline` binary as its users do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 mod bad_input;
 mod config;

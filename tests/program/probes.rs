@@ -10,7 +10,8 @@ fn a_run_with_probes_has_the_losses_of_one_without() {
     place.train(&["run.dir=with"]);
     place.train(&["run.dir=without", "validation.every_steps=0", "probes=[]"]);
     assert_eq!(place.log("with/metrics.jsonl"), place.log("without/metrics.jsonl"));
-    let weights = |run: &str| std::fs::read(place.path(&format!("{run}/checkpoints/step-00000012/model.safetensors")));
+    let weights =
+        |run: &str| fs_err::read(place.path(&format!("{run}/checkpoints/step-00000012/model.safetensors")));
     assert_eq!(weights("with").unwrap(), weights("without").unwrap());
     assert!(!place.log("with/probes.jsonl").is_empty());
     assert!(place.log("without/probes.jsonl").is_empty());
@@ -50,7 +51,8 @@ fn offline_scores_are_those_of_the_loop_to_the_bit() {
         }
     }
     assert!(place.path("scores/items.parquet").is_file());
-    let results: Value = serde_json::from_slice(&std::fs::read(place.path("scores/results.json")).unwrap()).unwrap();
+    let results: Value =
+        serde_json::from_slice(&fs_err::read(place.path("scores/results.json")).unwrap()).unwrap();
     let task = offline[0]["task"].as_str().unwrap();
     assert!(results["results"][task].get("acc,none").is_some(), "{results}");
 }
@@ -60,7 +62,19 @@ fn every_record_has_what_the_documentation_says() {
     let place = Workplace::new();
     place.train(&[]);
     for record in place.log("run/probes.jsonl") {
-        for key in ["step", "tokens", "task", "domain", "n", "shots", "chance", "metrics", "delta", "phase", "provenance"] {
+        for key in [
+            "step",
+            "tokens",
+            "task",
+            "domain",
+            "n",
+            "shots",
+            "chance",
+            "metrics",
+            "delta",
+            "phase",
+            "provenance",
+        ] {
             assert!(record.get(key).is_some(), "{key} in {record}");
         }
         for estimate in record["metrics"].as_object().unwrap().values() {
@@ -78,7 +92,8 @@ fn single_tasks_and_fewer_items_can_be_asked() {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
     let checkpoint = "run/checkpoints/step-00000012";
-    let all = place.run(&["probe", checkpoint, "--suite", "tinyworld", "--limit", "2", "--json"]).success().json();
+    let all =
+        place.run(&["probe", checkpoint, "--suite", "tinyworld", "--limit", "2", "--json"]).success().json();
     let names: Vec<&String> = all["results"].as_object().unwrap().keys().collect();
     assert!(names.len() >= 10, "{names:?}");
     let one = place

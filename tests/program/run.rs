@@ -9,7 +9,9 @@ fn a_run_leaves_what_the_documentation_says() {
     let place = Workplace::new();
     let finished = place.train(&[]);
     assert!(finished.stdout().contains("95 % interval"), "the probe table is printed: {}", finished.stdout());
-    for file in ["config.toml", "run.json", "metrics.jsonl", "probes.jsonl", "events.jsonl", "checkpoints/latest"] {
+    for file in
+        ["config.toml", "run.json", "metrics.jsonl", "probes.jsonl", "events.jsonl", "checkpoints/latest"]
+    {
         assert!(place.path(&format!("run/{file}")).is_file(), "{file}");
     }
     let metrics = place.log("run/metrics.jsonl");
@@ -18,9 +20,10 @@ fn a_run_leaves_what_the_documentation_says() {
     assert_eq!(metrics[11]["tokens"], 12 * 4 * 32);
     assert_eq!(metrics[0]["mfu"], Value::Null, "no peak was stated");
     assert!(metrics[11]["loss"].as_f64().unwrap() < metrics[0]["loss"].as_f64().unwrap());
-    assert_eq!(std::fs::read_to_string(place.path("run/checkpoints/latest")).unwrap().trim(), "step-00000012");
-    assert_eq!(std::fs::read_dir(place.path("run/tensorboard")).unwrap().count(), 1);
-    let events: Vec<Value> = place.log("run/events.jsonl").iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(fs_err::read_to_string(place.path("run/checkpoints/latest")).unwrap().trim(), "step-00000012");
+    assert_eq!(fs_err::read_dir(place.path("run/tensorboard")).unwrap().count(), 1);
+    let events: Vec<Value> =
+        place.log("run/events.jsonl").iter().map(|event| event["event"].clone()).collect();
     assert_eq!(events.first().unwrap(), "started");
     assert_eq!(events.last().unwrap(), "finished");
 }
@@ -47,7 +50,7 @@ fn another_seed_is_another_run() {
 fn retention_keeps_the_last_and_the_multiples() {
     let place = Workplace::new();
     place.train(&["checkpoint.every_steps=2", "checkpoint.keep_last=1", "checkpoint.keep_every=6"]);
-    let mut kept: Vec<String> = std::fs::read_dir(place.path("run/checkpoints"))
+    let mut kept: Vec<String> = fs_err::read_dir(place.path("run/checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -59,7 +62,8 @@ fn retention_keeps_the_last_and_the_multiples() {
 fn a_trained_model_continues_a_text() {
     let place = Workplace::new();
     place.train(&[]);
-    let arguments = ["generate", "run/checkpoints/step-00000012", "--prompt", "The", "--max-new-tokens", "5", "--json"];
+    let arguments =
+        ["generate", "run/checkpoints/step-00000012", "--prompt", "The", "--max-new-tokens", "5", "--json"];
     let greedy = |extra: &[&str]| place.run(&[&arguments[..], extra].concat()).success().json();
     let first = greedy(&["--greedy"]);
     assert!(first["ids"].as_array().unwrap().len() <= 5 && first["text"].is_string(), "{first}");

@@ -73,7 +73,7 @@ pub(crate) struct Workplace {
 impl Workplace {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+        fs_err::write(folder.path().join("tiny.toml"), TINY).unwrap();
         Self { folder }
     }
 
@@ -83,8 +83,8 @@ impl Workplace {
 
     pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
     }
 
     /// The program with these arguments, about to run here.
@@ -114,7 +114,7 @@ impl Workplace {
 
 /// The lines of a log, without what depends on the machine's speed.
 pub(crate) fn read_log(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = fs_err::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines()
         .map(|line| {
             let mut record: Value = serde_json::from_str(line).unwrap();
@@ -162,12 +162,12 @@ pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
+        for entry in fs_err::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                files.push((path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap()));
+                files.push((path.strip_prefix(folder).unwrap().to_owned(), fs_err::read(&path).unwrap()));
             }
         }
     }

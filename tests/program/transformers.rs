@@ -16,7 +16,8 @@ fn transformers_loads_a_checkpoint_and_continues_as_we_do() {
     let place = Workplace::new();
     place.train(&["train.steps=30", "probes=[]"]);
     let checkpoint = "run/checkpoints/step-00000030";
-    let arguments = ["generate", checkpoint, "--prompt", "The", "--greedy", "--max-new-tokens", "12", "--json"];
+    let arguments =
+        ["generate", checkpoint, "--prompt", "The", "--greedy", "--max-new-tokens", "12", "--json"];
     let ours = place.run(&arguments).success().json();
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check/transformers_load.py");

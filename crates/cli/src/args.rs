@@ -11,14 +11,14 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Form of diagnostics on standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    /// Form of diagnostics on standard error: `text` or `json`. The variable `FINELINE_LOG` selects them (`info`, `fineline_data=debug`).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people. The variable FINELINE_LOG selects what is shown (`debug`, `fineline_data=trace`).
+    /// For people.
     Text,
     /// One JSON object a line.
     Json,
@@ -114,7 +114,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Devices that share the work by data parallelism.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) devices: u64,
     /// Memory of one device, in GiB: says whether the run fits.
     #[arg(long)]
@@ -136,7 +136,7 @@ pub(crate) enum DataCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// The step, counted from 1.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         step: u64,
         /// Print only this row (counted from 0).
         #[arg(long)]
@@ -160,7 +160,7 @@ pub(crate) enum TokenizerCommand {
     Inspect {
         /// The tokenizer file.
         tokenizer: PathBuf,
-        /// The text.
+        /// The text; without it, standard input.
         #[arg(long)]
         text: Option<String>,
     },
@@ -182,16 +182,16 @@ pub(crate) enum WeightsCommand {
 pub(crate) struct ProbeArgs {
     /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA.
     pub(crate) checkpoint: PathBuf,
-    /// The suite: `tinyworld`, or a suite file.
+    /// The suite: `tinyworld`, the name of one in configs/probes, or a suite file.
     #[arg(long)]
     pub(crate) suite: String,
     /// Only these tasks, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) tasks: Vec<String>,
     /// At most this many items per task.
-    #[arg(long)]
-    pub(crate) limit: Option<usize>,
-    /// Where to compute: `cpu`, `cuda:N`, `wgpu`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Where to compute.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Write results.json, probes.jsonl and items.parquet into this folder.
@@ -238,10 +238,10 @@ pub(crate) enum VerifyCommand {
     Resume {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Steps of both runs.
+        /// Steps that are compared, from the first on.
         #[arg(long, default_value_t = 20)]
         steps: u64,
-        /// The step after which the second run stops and is started again.
+        /// The step after which the second run stops and is started again; without it, half of the steps.
         #[arg(long)]
         stop_at: Option<u64>,
     },

@@ -10,7 +10,7 @@ use fineline_run::probe::ProbeRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::commands::grouped;
-use crate::table::{above_chance, probe_table};
+use crate::table::{above_chance, probe_round};
 
 /// Without a terminal, a line about progress comes this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -73,13 +73,14 @@ impl Console {
         self.bar.finish_and_clear();
     }
 
-    fn announce(&mut self, message: String) {
+    /// What is being done, until something else is.
+    pub(crate) fn announce(&self, message: String) {
         self.bar.set_message(message);
         self.bar.tick();
     }
 
     /// A line that stays.
-    fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
@@ -102,31 +103,18 @@ impl Console {
         if self.tables == Tables::Hidden {
             return;
         }
-        let title = format!("\nstep {} · {} tokens", first.step, grouped(first.tokens));
-        let table = probe_table(records);
+        let title = format!("step {} · {} tokens", first.step, grouped(first.tokens));
+        let round = probe_round(records);
         self.bar.suspend(|| {
             // A reader that went away must not end the training.
-            let _ = writeln!(std::io::stdout(), "{title}\n{table}");
+            let _ = writeln!(std::io::stdout(), "\n{title}\n{round}");
         });
     }
 
     fn event(&self, record: &EventRecord) {
-        let step = record.step;
-        let line = match &record.event {
-            Event::Resumed { checkpoint } => format!("going on from {}", checkpoint.display()),
-            Event::ConfigChanged { key, before, after } => format!("changed: {key}: {before} -> {after}"),
-            Event::DamagedCheckpoint { path, reason } => format!("warning: passed over {}: {reason}", path.display()),
-            Event::Skipped { reason, in_a_row } => {
-                format!("warning: step {step} left out: {reason} ({in_a_row} in a row)")
-            }
-            Event::PhaseChanged { task, before, after } => format!("step {step}: {task}: {before} -> {after}"),
-            Event::ProbesFailed { suite, reason } => format!("warning: step {step}: probes of {suite} failed: {reason}"),
-            Event::ProbesSkipped { suite, spent_share } => {
-                format!("step {step}: probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
-            }
-            _ => return,
-        };
-        self.note(&line);
+        if !matches!(record.event, Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. }) {
+            self.note(&format!("step {}: {}", record.step, record.event));
+        }
     }
 }
 

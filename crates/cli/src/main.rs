@@ -25,7 +25,21 @@ use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand};
+use args::{
+    Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand,
+};
+
+/// Arguments that clap can't tell are wrong.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
 
 /// How a command ended, where it didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +58,7 @@ fn main() -> ExitCode {
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", chain(&error));
             ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
         }
     }
@@ -65,7 +79,9 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Tokenizer(TokenizerCommand::Inspect { tokenizer, text }) => {
             commands::tokenizer::inspect(&tokenizer, text.as_deref())
         }
-        Command::Weights(WeightsCommand::Inspect { checkpoint, json }) => commands::weights::inspect(&checkpoint, json),
+        Command::Weights(WeightsCommand::Inspect { checkpoint, json }) => {
+            commands::weights::inspect(&checkpoint, json)
+        }
         Command::Probe(args) => commands::probe::probe(&args),
         Command::Generate(args) => commands::generate::generate(&args),
         Command::Verify(VerifyCommand::Resume { config, steps, stop_at }) => {
@@ -78,13 +94,32 @@ fn dispatch(command: Command) -> Result<Ended> {
     .map(|()| Ended::Done)
 }
 
+/// An error with its causes, each once: some messages have their cause in them.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// Whether it was the arguments or the configuration that were wrong, rather than the world.
 fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
+            || cause.is::<UsageError>()
             || matches!(
                 cause.downcast_ref::<RunError>(),
-                Some(RunError::Config(_) | RunError::ConfigChanged { .. } | RunError::Exists { .. } | RunError::UnknownDevice { .. })
+                Some(
+                    RunError::Config(_)
+                        | RunError::ConfigChanged { .. }
+                        | RunError::Exists { .. }
+                        | RunError::UnknownDevice { .. }
+                        | RunError::IdleAllowance { .. }
+                )
             )
     })
 }

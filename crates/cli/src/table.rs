@@ -3,11 +3,34 @@
 use comfy_table::{CellAlignment, Table, presets};
 use fineline_run::probe::{Estimate, Kind, ProbeRecord, is_above};
 
-const COLUMNS: [&str; 10] = ["", "task", "domain", "n", "score", "95 % interval", "chance", "change", "bits/byte", "phase"];
+const COLUMNS: [&str; 10] =
+    ["", "task", "domain", "n", "score", "95 % interval", "chance", "change", "bits/byte", "phase"];
 const NUMERIC: [usize; 6] = [3, 4, 5, 6, 7, 8];
 
-/// Formats a round of probes, one line a task. A `+` marks a score whose interval is clear above chance.
-pub(crate) fn probe_table(records: &[ProbeRecord]) -> String {
+/// A round of probes for people: a table of the tasks, and a sentence for each source of validation text.
+pub(crate) fn probe_round(records: &[ProbeRecord]) -> String {
+    let (validation, tasks): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.is_validation());
+    let mut lines: Vec<String> = validation.into_iter().map(validation_line).collect();
+    if !tasks.is_empty() {
+        lines.push(probe_table(&tasks));
+    }
+    lines.join("\n")
+}
+
+fn validation_line(record: &ProbeRecord) -> String {
+    let bits = headline(record);
+    let perplexity = record.metrics.get("token_perplexity").and_then(|perplexity| perplexity.value);
+    format!(
+        "  {}: {} bits/byte ({}), token perplexity {}",
+        record.task,
+        number(bits.value),
+        interval(&bits),
+        perplexity.map_or_else(dash, |value| format!("{value:.2}"))
+    )
+}
+
+/// One line a task. A `+` marks a score whose interval is clear above chance.
+fn probe_table(records: &[&ProbeRecord]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(COLUMNS);
     for index in NUMERIC {
@@ -18,6 +41,7 @@ pub(crate) fn probe_table(records: &[ProbeRecord]) -> String {
     for record in records {
         let score = headline(record);
         let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
+        let change = record.delta.as_ref().and_then(|delta| delta.difference.value);
         table.add_row([
             mark.to_owned(),
             record.task.clone(),
@@ -26,10 +50,13 @@ pub(crate) fn probe_table(records: &[ProbeRecord]) -> String {
             number(score.value),
             interval(&score),
             number(record.chance),
-            record.delta.as_ref().and_then(|delta| delta.difference.value).map_or_else(dash, |change| format!("{change:+.3}")),
+            change.map_or_else(dash, |change| format!("{change:+.3}")),
             number(record.metrics.get("bits_per_byte").and_then(|bits| bits.value)),
             record.phase.map_or_else(dash, |phase| phase.to_string()),
         ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     table.trim_fmt()
 }

@@ -1,5 +1,6 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err::File;
 
@@ -13,13 +14,16 @@ pub(crate) struct AtomicFile {
     path: PathBuf,
 }
 
+/// Makes the names of files that are open at once in this process differ.
+static CREATED: AtomicU64 = AtomicU64::new(0);
+
 impl AtomicFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
+        name.push(format!(".{}-{}.tmp", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed)));
         let temporary = path.with_file_name(name);
         let file = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
         Ok(Self { file: Some(file), temporary, path: path.to_owned() })

@@ -31,6 +31,8 @@ pub struct Dataset {
 #[derive(Debug)]
 struct Source {
     name: String,
+    /// What the order of its rows is keyed by, with seed and epoch.
+    order: String,
     tokens: Arc<Tokens>,
     training: Packer,
     validation_tokens: u64,
@@ -125,7 +127,7 @@ impl Dataset {
         let source = &self.sources[source];
         let rows = source.training.rows();
         let epoch = nth / rows;
-        let order = Permutation::new(self.seed, &format!("data/rows/{}", source.name), epoch, rows);
+        let order = Permutation::new(self.seed, &source.order, epoch, rows);
         Place { source, epoch, row: order.get(nth % rows) }
     }
 
@@ -197,7 +199,8 @@ fn open_source(
     });
     let made = prefixes.iter().map(|prefix| ShardInfo::read(prefix)).collect::<Result<_>>()?;
     let name = source.name.clone();
-    Ok((Source { name, tokens, training, validation_tokens, made }, validation))
+    let order = format!("data/rows/{name}");
+    Ok((Source { name, order, tokens, training, validation_tokens, made }, validation))
 }
 
 #[cfg(test)]

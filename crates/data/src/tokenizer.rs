@@ -2,6 +2,7 @@
 
 mod byte_lengths;
 mod cuts;
+mod memo;
 mod special;
 mod spelling;
 mod train;
@@ -17,6 +18,7 @@ use tokenizers::Tokenizer as Inner;
 use crate::{DataConfig, DataError, Result, TextSource, TokenizerConfig};
 use byte_lengths::ByteLengths;
 use cuts::Cuts;
+use memo::Memo;
 use special::{SpecialIds, find_special_ids};
 
 /// A `tokenizer.json` with its BOS and EOS, and which of them documents carry. Cheap to clone.
@@ -36,6 +38,7 @@ struct Shared {
     marks: Marks,
     byte_lengths: ByteLengths,
     cuts: Option<Cuts>,
+    memo: Arc<Memo>,
 }
 
 /// What documents are put between.
@@ -81,6 +84,7 @@ impl Tokenizer {
             marks: Marks { bos: special.bos, eos: special.eos },
             byte_lengths,
             cuts,
+            memo: Arc::default(),
         })))
     }
 
@@ -152,21 +156,28 @@ impl Tokenizer {
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let Some(cuts) = &self.0.cuts else {
-            ids.extend_from_slice(self.encode_part(text)?.get_ids());
+            ids.extend(self.encode_part(text)?);
             return Ok(());
         };
-        let parts = cuts.parts(text);
         let encode = |(number, part): (usize, &&str)| {
-            Ok(self.encode_part(part)?.get_ids()[cuts.prefix_of(number)..].to_vec())
+            let Some(words) = cuts.words(part) else {
+                return Ok(self.encode_part(part)?.split_off(cuts.prefix_of(number)));
+            };
+            let mut ids = Vec::with_capacity(part.len() / 3);
+            for word in words {
+                self.0.memo.encode(word, &mut ids, |word| self.encode_part(word))?;
+            }
+            Ok(ids)
         };
+        let parts = cuts.parts(text);
         let encoded: Vec<Vec<u32>> = parts.par_iter().enumerate().map(encode).collect::<Result<_>>()?;
         ids.extend(encoded.into_iter().flatten());
         Ok(())
     }
 
-    fn encode_part(&self, text: &str) -> Result<tokenizers::Encoding> {
+    fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
         let failed = |error: tokenizers::Error| DataError::Tokenize { message: error.to_string() };
-        self.0.inner.encode_fast(text, false).map_err(failed)
+        Ok(self.0.inner.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
     }
 
     /// The text of ids, without special tokens. Ids that are not in the vocabulary give nothing; bytes that are no UTF-8 give

@@ -19,7 +19,12 @@ use crate::{
 /// # Panics
 /// If `kv_heads` does not divide `heads`, there are fewer keys than queries, or spans are not one per query.
 #[must_use]
-pub fn attention(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, visibility: &Visibility) -> Tensor<4> {
+pub fn attention(
+    q_bthd: Tensor<4>,
+    k_bskd: Tensor<4>,
+    v_bskd: Tensor<4>,
+    visibility: &Visibility,
+) -> Tensor<4> {
     let [b, t, h, _] = q_bthd.dims();
     let [_, s, k, _] = k_bskd.dims();
     assert!(h.is_multiple_of(k), "{k} key-value heads cannot serve {h} query heads");
@@ -41,7 +46,12 @@ fn portable(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, visibility:
     let hidden = visibility.hidden(t, s, &q_bthd.device());
 
     // The heads of a group are stacked along time, so that one product serves them all.
-    let q = (q_bthd * (d as f64).powf(-0.5)).reshape([b, t, k, g, d]).permute([0, 2, 3, 1, 4]).reshape([b, k, g * t, d]);
+    let q = (q_bthd * (d as f64).powf(-0.5)).reshape([b, t, k, g, d]).permute([0, 2, 3, 1, 4]).reshape([
+        b,
+        k,
+        g * t,
+        d,
+    ]);
     let scores = q.matmul(k_bskd.permute([0, 2, 3, 1])).reshape([b, h, t, s]);
     let probabilities = softmax(scores.mask_fill(hidden.expand([b, h, t, s]), f32::NEG_INFINITY), 3);
     let out = probabilities.reshape([b, k, g * t, s]).matmul(v_bskd.swap_dims(1, 2));
@@ -75,7 +85,8 @@ mod tests {
                     Visibility::Spans(spans) => spans[row * t + query].sees(at, i),
                 })
                 .collect();
-            let dot = |i: usize| q.iter().zip(key(i, &k)).map(|(a, b)| a * b).sum::<f64>() / (d as f64).sqrt();
+            let dot =
+                |i: usize| q.iter().zip(key(i, &k)).map(|(a, b)| a * b).sum::<f64>() / (d as f64).sqrt();
             let weights: Vec<f64> = seen.iter().map(|&i| dot(i).exp()).collect();
             let total: f64 = weights.iter().sum();
             for (&i, weight) in seen.iter().zip(weights) {
@@ -120,9 +131,10 @@ mod tests {
     fn gradients_match_finite_differences() {
         for visibility in [Visibility::Causal, spans(2, 5)] {
             check_gradients(
-                [random([2, 5, 12], 1), random([2, 5, 6], 2), random([2, 5, 6], 3)],
+                &[random([2, 5, 12], 1), random([2, 5, 6], 2), random([2, 5, 6], 3)],
                 move |[q, k, v]| {
-                    let (q, k, v) = (q.reshape([2, 5, 4, 3]), k.reshape([2, 5, 2, 3]), v.reshape([2, 5, 2, 3]));
+                    let (q, k, v) =
+                        (q.reshape([2, 5, 4, 3]), k.reshape([2, 5, 2, 3]), v.reshape([2, 5, 2, 3]));
                     attention(q, k, v, &visibility).reshape([2, 5, 12])
                 },
             );
@@ -131,14 +143,16 @@ mod tests {
 
     #[test]
     fn both_bodies_agree() {
-        for [b, t, s, h, kv, d] in [[1, 1, 1, 1, 1, 2], [2, 70, 70, 4, 2, 10], [1, 65, 65, 3, 3, 100], [2, 3, 131, 4, 1, 8]] {
+        for [b, t, s, h, kv, d] in
+            [[1, 1, 1, 1, 1, 2], [2, 70, 70, 4, 2, 10], [1, 65, 65, 3, 3, 100], [2, 3, 131, 4, 1, 8]]
+        {
             for visibility in [Visibility::Causal, spans(b, t)] {
                 let flat = [b, t, h * d];
                 let heads = |[q, k, v]: [Tensor<3>; 3]| {
                     (q.reshape([b, t, h, d]), k.reshape([b, s, kv, d]), v.reshape([b, s, kv, d]))
                 };
                 check_bodies(
-                    [random(flat, 1), random([b, s, kv * d], 2), random([b, s, kv * d], 3)],
+                    &[random(flat, 1), random([b, s, kv * d], 2), random([b, s, kv * d], 3)],
                     |inputs| {
                         let (q, k, v) = heads(inputs);
                         attention(q, k, v, &visibility).reshape(flat)

@@ -29,6 +29,13 @@ pub fn cross_entropy(
     portable(hidden_nd, lm_head_vd, targets_n, weights_n)
 }
 
+/// Number of tokens whose logits the CPU holds at a time: a million logits, which stay in the caches of most machines, but at
+/// least 256 tokens, so that a pass over the head and its gradient is worth it.
+#[must_use]
+pub fn logits_chunk(vocab: usize) -> usize {
+    ((1 << 20) / vocab).max(256)
+}
+
 fn portable(
     hidden_nd: Tensor<2>,
     lm_head_vd: Tensor<2>,
@@ -61,7 +68,7 @@ mod tests {
     fn gradients_match_finite_differences() {
         let targets = Tensor::<1, Int>::from_data([0, 6, 3, 3], &device());
         let weights = Tensor::<1>::from_data([0.5, 0.0, 0.25, 2.0], &device());
-        check_gradients([random([1, 4, 5], 1), random([1, 7, 5], 2)], move |[hidden, head]| {
+        check_gradients(&[random([1, 4, 5], 1), random([1, 7, 5], 2)], move |[hidden, head]| {
             cross_entropy(hidden.reshape([4, 5]), head.reshape([7, 5]), targets.clone(), weights.clone())
                 .reshape([1, 1, 1])
         });
@@ -70,18 +77,23 @@ mod tests {
     #[test]
     fn both_bodies_agree() {
         for [n, d, vocab] in [[1, 1, 1], [5, 3, 7], [40, 16, 60_000], [300, 8, 4096]] {
-            let targets: Vec<i64> = (0..n).map(|i| (i * 31 % vocab) as i64).collect();
+            let targets: Vec<u32> = (0..n).map(|i| (i * 31 % vocab) as u32).collect();
             let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [n]), &device());
             let weights: Vec<f32> = (0..n).map(|i| (i % 3) as f32 / 8.0).collect();
             let weights = Tensor::<1>::from_data(TensorData::new(weights, [n]), &device());
             let run = |f: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Tensor<1>) -> Tensor<1>| {
                 let (targets, weights) = (targets.clone(), weights.clone());
                 move |[hidden, head]: [Tensor<3>; 2]| {
-                    let loss = f(hidden.reshape([n, d]), head.reshape([vocab, d]), targets.clone(), weights.clone());
+                    let loss =
+                        f(hidden.reshape([n, d]), head.reshape([vocab, d]), targets.clone(), weights.clone());
                     loss.reshape([1, 1, 1])
                 }
             };
-            check_bodies([random([1, n, d], 1), random([1, vocab, d], 2)], run(cross_entropy), run(portable));
+            check_bodies(
+                &[random([1, n, d], 1), random([1, vocab, d], 2)],
+                run(cross_entropy),
+                run(portable),
+            );
         }
     }
 
@@ -104,7 +116,8 @@ mod tests {
     fn a_nan_is_not_hidden() {
         let hidden = Tensor::<2>::from_data([[1.0], [f32::NAN]], &device());
         let head = Tensor::<2>::from_data([[0.0], [1.0], [2.0]], &device());
-        let loss = cross_entropy(hidden, head, Tensor::from_data([0, 1], &device()), Tensor::ones([2], &device()));
+        let loss =
+            cross_entropy(hidden, head, Tensor::from_data([0, 1], &device()), Tensor::ones([2], &device()));
         assert!(loss.into_scalar::<f32>().is_nan());
     }
 }

@@ -28,7 +28,7 @@ mod visibility;
 mod testing;
 
 pub use attention::attention;
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, logits_chunk};
 pub use embedding::embedding;
 pub use linear::linear;
 pub use rms_norm::rms_norm;

@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
-        check_gradients([random([2, 3, 5], 1), random([1, 7, 5], 2)], |[x, weight]| {
+        check_gradients(&[random([2, 3, 5], 1), random([1, 7, 5], 2)], |[x, weight]| {
             linear(x, weight.reshape([7, 5]))
         });
     }
@@ -43,7 +43,7 @@ mod tests {
     fn both_bodies_agree() {
         for [n, i, o] in [[1, 1, 1], [7, 13, 5], [130, 100, 67], [512, 128, 96]] {
             check_bodies(
-                [random([1, n, i], 1), random([1, o, i], 2)],
+                &[random([1, n, i], 1), random([1, o, i], 2)],
                 |[x, w]| linear(x, w.reshape([o, i])),
                 |[x, w]| portable(x, w.reshape([o, i])),
             );

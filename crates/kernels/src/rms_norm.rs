@@ -8,7 +8,11 @@ use crate::cpu::{self, CpuKernels};
 #[must_use]
 pub fn rms_norm(x_btd: Tensor<3>, weight_d: Tensor<1>, eps: f64) -> Tensor<3> {
     if cpu::takes(&x_btd) {
-        return Tensor::from_dispatch(Dispatch::rms_norm(x_btd.into_dispatch(), weight_d.into_dispatch(), eps));
+        return Tensor::from_dispatch(Dispatch::rms_norm(
+            x_btd.into_dispatch(),
+            weight_d.into_dispatch(),
+            eps,
+        ));
     }
     portable(x_btd, weight_d, eps)
 }
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
-        check_gradients([random([2, 3, 5], 1), random([1, 1, 5], 2)], |[x, weight]| {
+        check_gradients(&[random([2, 3, 5], 1), random([1, 1, 5], 2)], |[x, weight]| {
             rms_norm(x, weight.reshape([5]), 1e-5)
         });
     }
@@ -51,7 +55,7 @@ mod tests {
     fn both_bodies_agree() {
         for [b, t, d] in [[1, 1, 1], [2, 3, 5], [3, 67, 100], [1, 200, 33]] {
             check_bodies(
-                [random([b, t, d], 1), random([1, 1, d], 2)],
+                &[random([b, t, d], 1), random([1, 1, d], 2)],
                 |[x, w]| rms_norm(x, w.reshape([d]), 1e-6),
                 |[x, w]| portable(x, w.reshape([d]), 1e-6),
             );

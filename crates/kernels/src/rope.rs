@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn scores_depend_on_the_distance_only() {
-        let [q, k] = [1, 2].map(|seed| Tensor::<3>::from_data(random([1, 1, 10], seed), &device()).reshape([1, 1, 1, 10]));
+        let [q, k] = [1, 2]
+            .map(|seed| Tensor::<3>::from_data(random([1, 1, 10], seed), &device()).reshape([1, 1, 1, 10]));
         let score = |at_q, at_k| {
             let q = rope(q.clone(), &rotary(&[at_q], 1, 10));
             let k = rope(k.clone(), &rotary(&[at_k], 1, 10));
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn gradients_match_finite_differences() {
         let rotary = rotary(&[0, 1, 2], 3, 6);
-        check_gradients([random([2, 3, 12], 1)], move |[x]| {
+        check_gradients(&[random([2, 3, 12], 1)], move |[x]| {
             rope(x.reshape([2, 3, 2, 6]), &rotary).reshape([2, 3, 12])
         });
     }
@@ -123,7 +124,7 @@ mod tests {
                 let rotary = rotary(&positions, t, d);
                 let flat = [b, t, h * d];
                 check_bodies(
-                    [random(flat, 1)],
+                    &[random(flat, 1)],
                     |[x]| rope(x.reshape([b, t, h, d]), &rotary).reshape(flat),
                     |[x]| portable(x.reshape([b, t, h, d]), &rotary).reshape(flat),
                 );

@@ -34,13 +34,17 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
-        check_gradients([random([2, 3, 5], 1), random([2, 3, 5], 2)], |[gate, up]| swiglu(gate, up));
+        check_gradients(&[random([2, 3, 5], 1), random([2, 3, 5], 2)], |[gate, up]| swiglu(gate, up));
     }
 
     #[test]
     fn both_bodies_agree() {
         for shape in [[1, 1, 1], [2, 3, 5], [3, 70, 344]] {
-            check_bodies([random(shape, 1), random(shape, 2)], |[g, u]| swiglu(g, u), |[g, u]| portable(g, u));
+            check_bodies(
+                &[random(shape, 1), random(shape, 2)],
+                |[g, u]| swiglu(g, u),
+                |[g, u]| portable(g, u),
+            );
         }
     }
 }

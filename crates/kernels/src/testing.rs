@@ -28,12 +28,15 @@ pub(crate) fn assert_close<const D: usize>(actual: &Tensor<D>, expected: &Tensor
 ///
 /// The projection makes each output count differently. The difference is computed from float32 outputs, summed in
 /// float64; hence a step of 1e-2 and a tolerance of 2e-3 of the largest gradient.
-pub(crate) fn check_gradients<const N: usize>(inputs: [TensorData; N], f: impl Fn([Tensor<3>; N]) -> Tensor<3>) {
+pub(crate) fn check_gradients<const N: usize>(
+    inputs: &[TensorData; N],
+    f: impl Fn([Tensor<3>; N]) -> Tensor<3>,
+) {
     let step = 1e-2_f32;
     let tensors = |inputs: &[TensorData; N], device: &Device| {
         std::array::from_fn(|i| Tensor::<3>::from_data(inputs[i].clone(), device))
     };
-    let shape = f(tensors(&inputs, &device())).dims();
+    let shape = f(tensors(inputs, &device())).dims();
     let projection: Vec<f64> = random(shape, 99).iter::<f64>().collect();
     let objective = |inputs: &[TensorData; N]| -> f64 {
         let out = f(tensors(inputs, &device())).into_data();
@@ -41,7 +44,7 @@ pub(crate) fn check_gradients<const N: usize>(inputs: [TensorData; N], f: impl F
     };
 
     let autodiff = device().autodiff();
-    let tracked = tensors(&inputs, &autodiff).map(Tensor::require_grad);
+    let tracked = tensors(inputs, &autodiff).map(Tensor::require_grad);
     let out = f(tracked.clone());
     let gradients = (out * Tensor::from_data(random(shape, 99), &autodiff)).sum().backward();
 
@@ -68,7 +71,7 @@ pub(crate) fn check_gradients<const N: usize>(inputs: [TensorData; N], f: impl F
 
 /// Asserts that two bodies of an operation give the same result and the same gradients, up to rounding.
 pub(crate) fn check_bodies<const N: usize>(
-    inputs: [TensorData; N],
+    inputs: &[TensorData; N],
     fast: impl Fn([Tensor<3>; N]) -> Tensor<3>,
     portable: impl Fn([Tensor<3>; N]) -> Tensor<3>,
 ) {

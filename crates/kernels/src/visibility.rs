@@ -31,7 +31,8 @@ impl Span {
     #[must_use]
     pub fn sees(&self, query: usize, key: usize) -> bool {
         let own_start = (self.own_start as usize).min(query);
-        key <= query && (key >= own_start || (self.prefix.start as usize..self.prefix.end as usize).contains(&key))
+        key <= query
+            && (key >= own_start || (self.prefix.start as usize..self.prefix.end as usize).contains(&key))
     }
 }
 

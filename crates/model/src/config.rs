@@ -116,12 +116,14 @@ impl LlamaConfig {
             return Err(ConfigError::invalid("num_attention_heads", message));
         }
         if !heads.is_multiple_of(self.kv_heads()) {
-            let message = format!("{} key-value heads do not divide num_attention_heads {heads}", self.kv_heads());
+            let message =
+                format!("{} key-value heads do not divide num_attention_heads {heads}", self.kv_heads());
             return Err(ConfigError::invalid("num_key_value_heads", message));
         }
         let head_size = self.head_size();
         if head_size == 0 || !head_size.is_multiple_of(2) {
-            let message = format!("heads of width {head_size}: rotary position embedding needs an even width");
+            let message =
+                format!("heads of width {head_size}: rotary position embedding needs an even width");
             return Err(ConfigError::invalid("head_dim", message));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What a model takes, computed from its configuration alone.
 
+use fineline_kernels::logits_chunk;
+
 use crate::config::LlamaConfig;
 
 impl LlamaConfig {
@@ -23,11 +25,38 @@ impl LlamaConfig {
     /// appendix B), so that MFU can be compared with published figures.
     #[must_use]
     pub fn flops_per_token(&self, time: usize) -> u64 {
-        let products: u64 =
-            self.parameters().iter().skip(1).filter(|spec| spec.is_matrix()).map(|spec| spec.len() as u64).sum();
+        let products: u64 = self
+            .parameters()
+            .iter()
+            .skip(1)
+            .filter(|spec| spec.is_matrix())
+            .map(|spec| spec.len() as u64)
+            .sum();
         let tied_head = if self.tie_word_embeddings { self.vocab_size * self.hidden_size } else { 0 } as u64;
         let attention = self.num_hidden_layers * self.num_attention_heads * self.head_size() * time;
         6 * (products + tied_head) + 12 * attention as u64
+    }
+
+    /// Bytes that the activations of a training step take at most, for a micro-batch of `batch` sequences of `time` tokens.
+    ///
+    /// What the CPU kernels save for the backward pass, per token and layer: the residual stream before each norm and its
+    /// normed form, queries, keys, values and the mixed values, one log-sum a head, and gate, up and their product; besides
+    /// these, the last norm's and what one layer's backward pass works with. Logits are counted by
+    /// [`logits_bytes`](Self::logits_bytes). Steps of models of 1M to 58M parameters were within 10 % of the sum of all parts.
+    #[must_use]
+    pub fn activation_bytes(&self, batch: usize, time: usize) -> u64 {
+        let heads = self.num_attention_heads;
+        let norms = 4 * self.hidden_size;
+        let attention = 2 * (heads + self.kv_heads()) * self.head_size() + heads;
+        let feed_forward = 3 * self.intermediate_size;
+        let saved = self.num_hidden_layers * (norms + attention + feed_forward) + 2 * self.hidden_size;
+        4 * (batch * time * (saved + feed_forward)) as u64
+    }
+
+    /// Bytes of the logits that are held at a time, for a micro-batch of `batch` sequences of `time` tokens.
+    #[must_use]
+    pub fn logits_bytes(&self, batch: usize, time: usize) -> u64 {
+        4 * (logits_chunk(self.vocab_size).min(batch * time) * self.vocab_size) as u64
     }
 }
 
@@ -55,6 +84,15 @@ mod tests {
         let config = LlamaConfig::preset("llama-7b").unwrap();
         let matrices = 6_738_415_616 - 32_000 * 4096 - 65 * 4096;
         assert_eq!(config.flops_per_token(2048), 6 * matrices + 12 * 32 * 4096 * 2048);
+    }
+
+    #[test]
+    fn activations_grow_with_tokens_and_logits_stop_growing() {
+        let config = LlamaConfig::default();
+        let per_layer = 4 * 128 + 4 * 128 + 4 + 3 * 344;
+        assert_eq!(config.activation_bytes(16, 128), 4 * 2048 * (4 * per_layer + 2 * 128 + 3 * 344));
+        assert_eq!(config.logits_bytes(1, 100), 4 * 100 * 1024);
+        assert_eq!(config.logits_bytes(16, 1024), 4 << 20);
     }
 
     #[test]

@@ -67,7 +67,9 @@ pub enum Finish {
 #[non_exhaustive]
 pub enum GenerateError {
     /// There is nothing to continue.
-    #[error("the prompt has no tokens; a model continues at least one, such as the beginning-of-sequence token")]
+    #[error(
+        "the prompt has no tokens; a model continues at least one, such as the beginning-of-sequence token"
+    )]
     EmptyPrompt,
     /// The prompt is longer than the model's context.
     #[error("the prompt has {length} tokens, the model's context (max_position_embeddings) {context}")]
@@ -78,7 +80,9 @@ pub enum GenerateError {
         context: usize,
     },
     /// The prompt was made for another vocabulary.
-    #[error("the prompt has token {token}, the model's vocabulary {vocab_size} tokens: is this the model's tokenizer?")]
+    #[error(
+        "the prompt has token {token}, the model's vocabulary {vocab_size} tokens: is this the model's tokenizer?"
+    )]
     TokenOutsideVocabulary {
         /// The token.
         token: u32,
@@ -160,7 +164,11 @@ impl Sampling {
         let Self::Random { temperature, top_k, top_p, .. } = *self else { return Ok(()) };
         let refuse = |key, value, expected| Err(GenerateError::Sampling { key, value, expected });
         if !(temperature > 0.0 && temperature.is_finite()) {
-            return refuse("temperature", temperature, "a number above 0 (greedy decoding has its own option)");
+            return refuse(
+                "temperature",
+                temperature,
+                "a number above 0 (greedy decoding has its own option)",
+            );
         }
         if top_k == Some(0) {
             return refuse("top_k", 0.0, "at least 1");
@@ -180,8 +188,10 @@ impl Sampling {
         order.sort_unstable_by(by_logit);
         order.truncate(top_k.unwrap_or(usize::MAX));
         let largest = f64::from(logits[order[0] as usize]);
-        let mut weights: Vec<f64> =
-            order.iter().map(|&token| ((f64::from(logits[token as usize]) - largest) / temperature).exp()).collect();
+        let mut weights: Vec<f64> = order
+            .iter()
+            .map(|&token| ((f64::from(logits[token as usize]) - largest) / temperature).exp())
+            .collect();
         if let Some(p) = top_p {
             let total: f64 = weights.iter().sum();
             let mut cumulative = 0.0;

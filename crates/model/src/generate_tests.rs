@@ -107,7 +107,8 @@ fn ties_and_infinities_are_ordered() {
 /// The text in the documentation of the model, as `llama2.c` generates it.
 #[test]
 fn stories260k_tells_its_story() {
-    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/models/stories260K/hf"));
+    let dir =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/models/stories260K/hf"));
     if !dir.exists() {
         eprintln!("skipped: {} is absent", dir.display());
         return;

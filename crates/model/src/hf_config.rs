@@ -116,11 +116,16 @@ impl StoredConfig {
                 return refuse(key, "true".to_owned(), "false");
             }
         }
-        for (key, rope) in [("rope_scaling", &self.rope_scaling), ("rope_parameters", &self.rope_parameters)] {
+        for (key, rope) in [("rope_scaling", &self.rope_scaling), ("rope_parameters", &self.rope_parameters)]
+        {
             let Some(rope) = rope else { continue };
             let kind = rope.get("rope_type").or_else(|| rope.get("type"));
             if kind.is_none_or(|kind| kind != "default") {
-                return refuse(key, Value::Object(rope.clone()).to_string(), "plain RoPE (null, or rope_type \"default\")");
+                return refuse(
+                    key,
+                    Value::Object(rope.clone()).to_string(),
+                    "plain RoPE (null, or rope_type \"default\")",
+                );
             }
         }
         Ok(())
@@ -136,7 +141,10 @@ impl StoredConfig {
             num_attention_heads: self.num_attention_heads,
             num_key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
-            max_position_embeddings: self.max_position_embeddings.or(self.max_sequence_length).unwrap_or(2048),
+            max_position_embeddings: self
+                .max_position_embeddings
+                .or(self.max_sequence_length)
+                .unwrap_or(2048),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
             rope_theta: self.rope_theta.or(nested_theta).unwrap_or(10_000.0),
             tie_word_embeddings: self.tie_word_embeddings,
@@ -167,8 +175,14 @@ mod tests {
     #[test]
     fn old_files_leave_fields_out() {
         let config = read(|stored| {
-            let absent =
-                ["num_key_value_heads", "rope_theta", "head_dim", "rope_scaling", "max_position_embeddings", "hidden_act"];
+            let absent = [
+                "num_key_value_heads",
+                "rope_theta",
+                "head_dim",
+                "rope_scaling",
+                "max_position_embeddings",
+                "hidden_act",
+            ];
             for key in absent {
                 stored.remove(key);
             }
@@ -209,7 +223,8 @@ mod tests {
     fn errors_carry_path_and_place() {
         let error = read(|stored| drop(stored.remove("hidden_size"))).unwrap_err().to_string();
         assert!(error.contains("config.json") && error.contains("hidden_size"), "{error}");
-        let error = read(|stored| drop(stored.insert("num_attention_heads".to_owned(), json!(7)))).unwrap_err();
+        let error =
+            read(|stored| drop(stored.insert("num_attention_heads".to_owned(), json!(7)))).unwrap_err();
         assert!(error.to_string().contains("config.json: num_key_value_heads"), "{error}");
         let error = read_config(Path::new("/nonexistent")).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/config.json"), "{error}");

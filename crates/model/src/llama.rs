@@ -34,6 +34,7 @@ struct Layer {
 }
 
 #[derive(Module, Debug)]
+#[allow(clippy::struct_field_names, reason = "the names of the parameters")]
 struct SelfAttention {
     q_proj: Projection,
     k_proj: Projection,
@@ -42,6 +43,7 @@ struct SelfAttention {
 }
 
 #[derive(Module, Debug)]
+#[allow(clippy::struct_field_names, reason = "the names of the parameters")]
 struct FeedForward {
     gate_proj: Projection,
     up_proj: Projection,
@@ -129,7 +131,12 @@ impl Llama {
     /// # Panics
     /// If a token is outside the vocabulary, or positions or spans are not one per token.
     #[must_use]
-    pub fn hidden(&self, tokens_bt: Tensor<2, Int>, positions: &Positions, visibility: &Visibility) -> Tensor<3> {
+    pub fn hidden(
+        &self,
+        tokens_bt: Tensor<2, Int>,
+        positions: &Positions,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
         self.run(tokens_bt, positions, visibility, None)
     }
 

@@ -57,10 +57,13 @@ impl LlamaConfig {
             ("input_layernorm", vec![hidden]),
             ("post_attention_layernorm", vec![hidden]),
         ];
-        let spec = |name: String, shape: &[usize]| ParameterSpec { name: name + ".weight", shape: shape.to_vec() };
+        let spec =
+            |name: String, shape: &[usize]| ParameterSpec { name: name + ".weight", shape: shape.to_vec() };
         let mut specs = vec![spec("model.embed_tokens".to_owned(), &[self.vocab_size, hidden])];
         for layer in 0..self.num_hidden_layers {
-            specs.extend(per_layer.iter().map(|(name, shape)| spec(format!("model.layers.{layer}.{name}"), shape)));
+            specs.extend(
+                per_layer.iter().map(|(name, shape)| spec(format!("model.layers.{layer}.{name}"), shape)),
+            );
         }
         specs.push(spec("model.norm".to_owned(), &[hidden]));
         if !self.tie_word_embeddings {
@@ -190,8 +193,13 @@ mod tests {
         let shallow = LlamaConfig { num_hidden_layers: 1, ..config(true) };
         assert_eq!(value(&config(false), 5, name), value(&shallow, 5, name));
         assert_ne!(value(&config(false), 5, name), value(&config(false), 6, name));
-        assert_ne!(value(&config(false), 5, name), value(&config(false), 5, "model.layers.1.mlp.up_proj.weight"));
-        assert!(value(&config(false), 5, "model.norm.weight").iter().all(|&x| x.to_bits() == 1.0_f32.to_bits()));
+        assert_ne!(
+            value(&config(false), 5, name),
+            value(&config(false), 5, "model.layers.1.mlp.up_proj.weight")
+        );
+        assert!(
+            value(&config(false), 5, "model.norm.weight").iter().all(|&x| x.to_bits() == 1.0_f32.to_bits())
+        );
     }
 
     #[test]
@@ -210,7 +218,12 @@ mod tests {
             let model = map_parameters(model, &mut double);
             assert!(double.0.iter().eq(before.iter().map(|(name, _)| name)));
             for ((_, before), (_, after)) in before.iter().zip(named_parameters(&model)) {
-                assert!(before.iter::<f32>().zip(after.iter::<f32>()).all(|(b, a)| (2.0 * b).to_bits() == a.to_bits()));
+                assert!(
+                    before
+                        .iter::<f32>()
+                        .zip(after.iter::<f32>())
+                        .all(|(b, a)| (2.0 * b).to_bits() == a.to_bits())
+                );
             }
             assert_eq!(model.lm_head().is_require_grad(), device.is_autodiff());
         }

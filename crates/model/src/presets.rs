@@ -21,7 +21,11 @@ impl LlamaConfig {
     /// LLaMA is arXiv 2302.13971, table 2; OpenLLaMA is EasyLM's `llama_model.py`; Amber is the model card of `LLM360/Amber`.
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let config = match name {
-            "tiny-260k" => Self { num_key_value_heads: Some(4), tie_word_embeddings: true, ..sized(512, [64, 172, 5, 8]) },
+            "tiny-260k" => Self {
+                num_key_value_heads: Some(4),
+                tie_word_embeddings: true,
+                ..sized(512, [64, 172, 5, 8])
+            },
             "tiny-1m" => sized(1024, [128, 344, 4, 4]),
             "tiny-7m" => sized(4096, [256, 688, 6, 8]),
             "tiny-58m" => sized(32_000, [512, 1376, 8, 8]),

@@ -140,15 +140,18 @@ pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llam
     let specs = config.parameters();
     let absent: Vec<&ParameterSpec> = specs.iter().filter(|spec| !stored.contains_key(&spec.name)).collect();
     if let Some(first) = absent.first() {
-        return Err(WeightsError::Missing { dir: dir.to_owned(), first: first.name.clone(), count: absent.len() });
+        return Err(WeightsError::Missing {
+            dir: dir.to_owned(),
+            first: first.name.clone(),
+            count: absent.len(),
+        });
     }
-    if stored.len() > specs.len() {
-        let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let extra = stored.iter().find(|(name, _)| !known.contains(name.as_str()));
-        let (name, (path, _)) = extra.expect("there are more tensors than parameters");
+    let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    if let Some((name, (path, _))) = stored.iter().find(|(name, _)| !known.contains(name.as_str())) {
         return Err(WeightsError::Unexpected { path: path.clone(), name: name.clone() });
     }
-    let values: Result<Vec<TensorData>, WeightsError> = specs.par_iter().map(|spec| read(spec, &stored)).collect();
+    let values: Result<Vec<TensorData>, WeightsError> =
+        specs.par_iter().map(|spec| read(spec, &stored)).collect();
     Ok(Llama::from_parameters(config, values?, device))
 }
 
@@ -219,8 +222,8 @@ fn shard_paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     }
 
     let text = fs_err::read_to_string(index)?;
-    let Index { weight_map } =
-        serde_json::from_str(&text).map_err(|source| WeightsError::Index { path: index.to_owned(), source })?;
+    let Index { weight_map } = serde_json::from_str(&text)
+        .map_err(|source| WeightsError::Index { path: index.to_owned(), source })?;
     let files: BTreeSet<String> = weight_map.into_values().collect();
     let beside_index = |file: String| {
         let mut parts = Path::new(&file).components();
@@ -264,7 +267,8 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, TensorData)]) -> Resul
         };
         Ok((name, Writable { dtype, data }))
     };
-    let views: Vec<_> = tensors.iter().map(|(name, data)| writable((name, data))).collect::<Result<_, _>>()?;
+    let views: Vec<_> =
+        tensors.iter().map(|(name, data)| writable((name, data))).collect::<Result<_, _>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(views, Some(metadata), path)
         .map_err(|source| WeightsError::Format { path: path.to_owned(), source })

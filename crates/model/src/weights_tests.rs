@@ -23,13 +23,16 @@ fn tensors_of(config: &LlamaConfig) -> Tensors {
 /// A checkpoint directory with these files, and what loading it gives.
 fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tensors, WeightsError> {
     let dir = tempfile::tempdir().unwrap();
-    fs_err::write(dir.path().join("config.json"), config.to_hf(SpecialTokens::default()).to_string()).unwrap();
+    fs_err::write(dir.path().join("config.json"), config.to_hf(SpecialTokens::default()).to_string())
+        .unwrap();
     for (file, tensors) in files {
         write_safetensors(&dir.path().join(file), tensors).unwrap();
     }
     if files.len() > 1 {
-        let weight_map: serde_json::Map<_, _> =
-            files.iter().flat_map(|(file, ts)| ts.iter().map(move |(name, _)| (name.clone(), json!(file)))).collect();
+        let weight_map: serde_json::Map<_, _> = files
+            .iter()
+            .flat_map(|(file, ts)| ts.iter().map(move |(name, _)| (name.clone(), json!(file))))
+            .collect();
         let index = json!({"metadata": {"total_size": 1}, "weight_map": weight_map});
         fs_err::write(dir.path().join(INDEX_FILE), index.to_string()).unwrap();
     }
@@ -93,7 +96,10 @@ fn missing_extra_and_misshapen_tensors_are_named() {
 
     let wider = LlamaConfig { intermediate_size: 16, ..config() };
     let error = load_single(&config(), tensors_of(&wider)).unwrap_err();
-    assert!(error.to_string().contains("mlp.gate_proj.weight` has shape [16, 8], the model's has [12, 8]"), "{error}");
+    assert!(
+        error.to_string().contains("mlp.gate_proj.weight` has shape [16, 8], the model's has [12, 8]"),
+        "{error}"
+    );
 
     let mut tensors = tensors_of(&config());
     tensors[0].1 = tensors[0].1.clone().convert_dtype(DType::I64);
@@ -111,6 +117,18 @@ fn a_truncated_file_is_refused() {
         fs_err::write(&path, &whole[..length]).unwrap();
         let error = load_as(&config(), dir.path(), &Device::flex()).unwrap_err();
         assert!(error.to_string().contains(SINGLE_FILE), "{length}: {error}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic(mut bytes: Vec<u8>, header in 0_u64..40) {
+        let dir = tempfile::tempdir().unwrap();
+        for prefix in [header, u64::MAX - header] {
+            bytes.splice(..bytes.len().min(8), prefix.to_le_bytes());
+            fs_err::write(dir.path().join(SINGLE_FILE), &bytes).unwrap();
+            proptest::prop_assert!(inspect(dir.path()).is_err() || bytes.len() <= 40);
+        }
     }
 }
 

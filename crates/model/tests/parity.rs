@@ -24,8 +24,11 @@ const GRADIENT_TOLERANCE: f64 = 1e-3;
 #[test]
 fn equals_transformers() {
     let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/model"));
-    let mut cases: Vec<PathBuf> =
-        fs_err::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<PathBuf> = fs_err::read_dir(fixtures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     cases.sort();
     assert!(!cases.is_empty(), "no fixtures in {}", fixtures.display());
     for case in cases {
@@ -40,38 +43,44 @@ struct Case {
 
 impl Case {
     fn read(dir: &Path) -> Self {
-        Self { bytes: fs_err::read(dir.join("case.safetensors")).unwrap() }
+        Self { bytes: fs_err::read(dir.join("case.safetensors")).expect("case.safetensors can be read") }
     }
 
     fn tensors(&self) -> SafeTensors<'_> {
-        SafeTensors::deserialize(&self.bytes).unwrap()
+        SafeTensors::deserialize(&self.bytes).expect("case.safetensors is whole")
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
-        bytemuck::pod_collect_to_vec(self.tensors().tensor(name).unwrap().data())
+        bytemuck::pod_collect_to_vec(self.tensors().tensor(name).expect(name).data())
     }
 
-    fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        Some(bytemuck::pod_collect_to_vec(self.tensors().tensor(name).ok()?.data()))
+    fn ints(&self, name: &str) -> Option<Vec<u32>> {
+        let values: Vec<i64> = bytemuck::pod_collect_to_vec(self.tensors().tensor(name).ok()?.data());
+        Some(values.into_iter().map(|value| value as u32).collect())
     }
 
     fn check(&self, model: &Llama) {
-        let shape = self.tensors().tensor("input_ids").unwrap().shape().to_vec();
+        let shape = self.tensors().tensor("input_ids").expect("input_ids").shape().to_vec();
         let [batch, time] = shape[..] else { panic!("input_ids has shape {shape:?}") };
-        let ids = self.ints("input_ids").unwrap();
-        let lengths = self.ints("attention_lengths").unwrap_or_else(|| vec![time as i64; batch]);
-        let is_real = |row: usize, at: usize| (at as i64) < lengths[row];
+        let ids = self.ints("input_ids").expect("input_ids");
+        let lengths = self.ints("attention_lengths").unwrap_or_else(|| vec![time as u32; batch]);
+        let is_real = |row: usize, at: usize| (at as u32) < lengths[row];
 
         let device = model.device();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids.clone(), [batch, time]), &device);
         let hidden = model.hidden(tokens, &Positions::Sequential, &Visibility::Causal);
 
-        let logits: Vec<f32> = model.valid().logits(hidden.clone().without_autodiff()).into_data().iter().collect();
+        let logits: Vec<f32> =
+            model.valid().logits(hidden.clone().without_autodiff()).into_data().iter().collect();
         let vocab = model.config().vocab_size;
         for (i, (actual, expected)) in logits.iter().zip(self.floats("logits")).enumerate() {
             let (row, at) = (i / vocab / time, i / vocab % time);
             let close = (actual - expected).abs() <= LOGITS_TOLERANCE;
-            assert!(close || !is_real(row, at), "logit {} at {row}, {at}: {actual}, expected {expected}", i % vocab);
+            assert!(
+                close || !is_real(row, at),
+                "logit {} at {row}, {at}: {actual}, expected {expected}",
+                i % vocab
+            );
         }
 
         let mut targets = Vec::new();
@@ -110,7 +119,8 @@ impl ParameterMap for CheckGradients<'_> {
     fn map<const D: usize>(&mut self, name: &str, _id: ParamId, value: Tensor<D>) -> Tensor<D> {
         let actual = value.grad(self.gradients).expect("every parameter has a gradient").into_data();
         let expected = self.case.floats(&format!("grad.{name}"));
-        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let norm =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let difference = norm(&mut actual.iter::<f32>().zip(&expected).map(|(a, e)| a - e));
         let relative = difference / norm(&mut expected.iter().copied());
         assert!(relative <= GRADIENT_TOLERANCE, "gradient of {name} differs by {relative:.1e} of its norm");

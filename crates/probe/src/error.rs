@@ -1,7 +1,5 @@
 use std::path::PathBuf;
 
-use fineline_data::DataError;
-
 /// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`] and [`Self::Io`] is found
 /// when a suite is loaded, before a run's first step.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +78,6 @@ pub enum ProbeError {
         /// What is wrong with it.
         message: String,
     },
-    /// The tokenizer cannot encode a text.
-    #[error(transparent)]
-    Tokenizer(#[from] DataError),
     /// An item store could not be read or written.
     #[error("item store {}: {message}", path.display())]
     Store {

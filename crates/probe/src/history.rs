@@ -46,6 +46,17 @@ pub struct ProbeRecord {
     pub provenance: Provenance,
 }
 
+impl ProbeRecord {
+    /// Beginning of the names of tasks that are the validation split of a source.
+    pub const VALIDATION: &str = "validation/";
+
+    /// Whether this is a measurement of a validation split rather than a task of a suite.
+    #[must_use]
+    pub fn is_validation(&self) -> bool {
+        self.task.starts_with(Self::VALIDATION)
+    }
+}
+
 /// A change of a task's headline metric (`acc`, or `bits_per_byte` of perplexity tasks) over the items asked in both rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delta {

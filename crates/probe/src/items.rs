@@ -64,11 +64,10 @@ const SCHEMA: &str = "
         OPTIONAL BOOLEAN correct;
     }";
 
-/// Writes `rows` to `path`, whole or not at all: beside it first, then synced and renamed.
+/// Writes `rows` to `path`, whole or not at all: beside it first, then synced and renamed. Folders are made as needed.
 pub fn write_items(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -77,7 +76,8 @@ pub fn write_items(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
         // The first error is the one to tell.
         let _ = fs::remove_file(&temporary);
     }
-    written
+    written?;
+    Ok(fs::File::open(folder)?.sync_all()?)
 }
 
 fn write_file(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {

@@ -3,7 +3,7 @@
 //! A [`Task`] is a set of questions: multiple choice, cloze, or text to predict. A [`Suite`] is a set of tasks, read from the
 //! [`Catalog`], tokenized once, and packed into batches in which a context shared by choices is computed once. [`Suite::run`]
 //! puts a model through it and yields a [`TaskResult`] per task: every metric with its error bars, and one [`ItemRow`] for each
-//! choice of each item, from which all metrics can be computed again ([`metrics`]). [`History`] sets each result against
+//! choice of each item, from which all metrics can be computed again ([`metrics()`]). [`History`] sets each result against
 //! those before it and makes the lines of `probes.jsonl` ([`ProbeRecord`]); [`results_json`] writes lm-evaluation-harness's layout.
 //!
 //! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the

@@ -15,7 +15,8 @@
 //! | `token_perplexity`, `byte_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, `B`, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
 //!
-//! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of DataDecide.
+//! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of the
+//! `DataDecide` paper.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
 use std::collections::BTreeMap;
@@ -272,7 +273,7 @@ mod tests {
         ];
         assert_value(&rows, "acc", 0.5);
         assert_value(&rows, "perplexity", 3.0_f64.exp());
-        assert_value(&rows, "bits_per_byte", (0.5 + 5.0 / 6.0) / 2.0 / LN_2);
+        assert_value(&rows, "bits_per_byte", f64::midpoint(0.5, 5.0 / 6.0) / LN_2);
     }
 
     #[test]

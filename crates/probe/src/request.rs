@@ -3,7 +3,6 @@
 
 use fineline_data::Tokenizer;
 
-use crate::ProbeError;
 use crate::task::{Item, Kind};
 
 /// What lm-evaluation-harness puts between a context and what continues it.
@@ -48,9 +47,12 @@ pub(crate) struct ItemRequests {
     pub(crate) truncated: bool,
 }
 
+/// The tokens of a text without special ones, or why there are none.
+type Encode<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
+
 /// How text becomes tokens.
 pub(crate) struct Encoder<'a> {
-    encode: Box<dyn Fn(&str) -> Result<Vec<u32>, ProbeError> + Sync + 'a>,
+    encode: Box<Encode<'a>>,
     /// Put before every text.
     bos: Option<u32>,
     /// Stands in for an empty context.
@@ -63,7 +65,7 @@ impl<'a> Encoder<'a> {
     /// Texts begin with BOS if the tokenizer's documents do.
     pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize) -> Self {
         Self {
-            encode: Box::new(|text| Ok(tokenizer.encode(text)?)),
+            encode: Box::new(|text| tokenizer.encode(text).map_err(|error| error.to_string())),
             bos: tokenizer.marks().bos,
             prefix: tokenizer.bos_id().or(tokenizer.eos_id()),
             max_len,
@@ -72,10 +74,8 @@ impl<'a> Encoder<'a> {
 
     /// The requests of `item`, the `index`th of a task; otherwise what is wrong with it.
     pub(crate) fn requests(&self, index: usize, item: &Item, kind: Kind) -> Result<ItemRequests, String> {
-        let message = |error: ProbeError| error.to_string();
         if kind == Kind::Perplexity {
-            let tokens = (self.encode)(&item.choices[0]).map_err(message)?;
-            return self.rolling(index, &tokens);
+            return self.rolling(index, &(self.encode)(&item.choices[0])?);
         }
         let mut grouped = ItemRequests { requests: Vec::new(), truncated: false };
         for (choice, text) in item.choices.iter().enumerate() {
@@ -103,15 +103,13 @@ impl<'a> Encoder<'a> {
 
     /// Puts a continuation into the last request if that has the same context and room, else into a new one.
     fn add(&self, requests: &mut Vec<Request>, item: usize, context: &[u32], continuation: Continuation) {
-        match requests.last_mut() {
-            Some(last)
-                if last.context.len() == context.len()
-                    && last.input_len() + continuation.input_len() <= self.max_len =>
-            {
-                last.continuations.push(continuation);
-            }
-            _ => {
-                requests.push(Request { item, context: context.to_vec(), continuations: vec![continuation] })
+        let has_room = |last: &Request| {
+            last.context.len() == context.len() && last.input_len() + continuation.input_len() <= self.max_len
+        };
+        match requests.last_mut().filter(|last| has_room(last)) {
+            Some(last) => last.continuations.push(continuation),
+            None => {
+                requests.push(Request { item, context: context.to_vec(), continuations: vec![continuation] });
             }
         }
     }
@@ -120,7 +118,7 @@ impl<'a> Encoder<'a> {
     /// is beyond the tokens of the context alone is the continuation.
     fn pair(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
         if context.is_empty() {
-            let mut tokens = (self.encode)(continuation).map_err(|error| error.to_string())?;
+            let mut tokens = (self.encode)(continuation)?;
             let prefix = self.prefix()?;
             if tokens.first() == Some(&prefix) {
                 tokens.remove(0);
@@ -138,8 +136,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn text(&self, text: &str) -> Result<Vec<u32>, String> {
-        let tokens = (self.encode)(text).map_err(|error| error.to_string())?;
-        Ok(self.bos.into_iter().chain(tokens).collect())
+        Ok(self.bos.into_iter().chain((self.encode)(text)?).collect())
     }
 
     fn prefix(&self) -> Result<u32, String> {
@@ -279,10 +276,7 @@ pub(crate) mod tests {
         assert_eq!(shapes(7), [(3, 3)]);
         assert_eq!(requests(7).requests[0].input_len(), 7);
         assert_eq!(shapes(6), [(3, 2), (3, 1)]);
-        assert_eq!(
-            shapes(5),
-            [(3, 1), (3, 1)].map(|_| (3, 1)).into_iter().chain([(3, 1)]).collect::<Vec<_>>()
-        );
+        assert_eq!(shapes(5), [(3, 1); 3]);
         assert!(!requests(5).truncated);
         assert!(requests(7).requests.iter().all(|request| request.item == 7));
     }

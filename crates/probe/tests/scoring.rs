@@ -98,7 +98,7 @@ fn naive(model: &Llama, tokens: &[u32], skip: usize) -> (f64, bool) {
     for (row, &target) in logits.chunks(vocab).zip(&tokens[1..]).skip(skip - 1) {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         logprob += row[target as usize] - max - row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
-        greedy &= row.iter().position(|&x| x == max) == Some(target as usize);
+        greedy &= row[target as usize] >= max;
     }
     (logprob, greedy)
 }

@@ -1,6 +1,6 @@
 //! The task files in `configs/probes`, against the data they are for and a real model. Skipped where that is absent.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says what it skips")]
 
 use std::path::{Path, PathBuf};
 

@@ -90,7 +90,7 @@ pub fn bench(
         }
     }
     seconds.sort_by(f64::total_cmp);
-    let step_s = (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0;
+    let step_s = f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
     let tokens_per_s = config.train.tokens_per_step(config.data.seq_len) as f64 / step_s;
     Ok(Measurement {
         tokens_per_s,

@@ -59,10 +59,16 @@ impl RunDirectory {
         self.root.join("events.jsonl")
     }
 
+    /// The folder of item files.
+    #[must_use]
+    pub fn items_folder(&self) -> PathBuf {
+        self.root.join("items")
+    }
+
     /// The scores of every probe item at `step`.
     #[must_use]
     pub fn items(&self, step: u64) -> PathBuf {
-        self.root.join("items").join(format!("step-{step:08}.parquet"))
+        self.items_folder().join(format!("step-{step:08}.parquet"))
     }
 
     /// TensorBoard's event files.
@@ -75,12 +81,6 @@ impl RunDirectory {
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
-    }
-
-    /// The tokenizer that was trained for this run, where its configuration names none.
-    #[must_use]
-    pub fn tokenizer(&self) -> PathBuf {
-        self.root.join("tokenizer.json")
     }
 
     /// Makes the folder and keeps every other trainer out of it until the lock is dropped.
@@ -146,7 +146,22 @@ impl RunDirectory {
             return Ok(None);
         }
         let text = fs::read_to_string(&path)?;
-        toml::from_str(&text).map(Some).map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+        toml::from_str(&text)
+            .map(Some)
+            .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+    }
+
+    /// Writes `run.json` and `config.toml`.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn write_identity(&self, identity: &RunIdentity, config: &RunConfig) -> Result<(), RunError> {
+        let path = self.identity();
+        let mut json = serde_json::to_vec_pretty(identity)
+            .map_err(|source| RunError::Json { path: path.clone(), source })?;
+        json.push(b'\n');
+        write_atomically(&path, &json)?;
+        Ok(write_atomically(&self.config(), config.to_toml().as_bytes())?)
     }
 
     /// The identity that the run in this folder has; none in a fresh folder.
@@ -170,13 +185,25 @@ impl RunDirectory {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
 
-    let with_path = |error: io::Error| io::Error::new(error.kind(), format!("can't write {}: {error}", path.display()));
+    let with_path =
+        |error: io::Error| io::Error::new(error.kind(), format!("can't write {}: {error}", path.display()));
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(with_path)?;
+    let mut file = readable_temporary_file(folder).map_err(with_path)?;
     file.write_all(bytes).map_err(with_path)?;
     file.as_file().sync_all().map_err(with_path)?;
     file.persist(path).map_err(|error| with_path(error.error))?;
     fs::File::open(folder)?.sync_all()
+}
+
+/// A temporary file that others may read once it has its name, as far as the user's mask allows.
+fn readable_temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

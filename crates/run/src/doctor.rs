@@ -47,7 +47,10 @@ pub fn diagnose() -> Diagnosis {
     Diagnosis {
         version: env!("CARGO_PKG_VERSION"),
         devices: device::BUILT_IN
-            .map(|name| DeviceDiagnosis { name, problem: device::check(name).err().map(|error| error.to_string()) })
+            .map(|name| DeviceDiagnosis {
+                name,
+                problem: device::check(name).err().map(|error| error.to_string()),
+            })
             .to_vec(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: cpu_features(),

@@ -46,7 +46,7 @@ pub enum RunError {
         dir: PathBuf,
     },
     /// The configuration isn't the one that the run was started with.
-    #[error("{}: this run was started with another configuration:\n{}\nAllow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)", dir.display(), list(differences))]
+    #[error("{}: this run was last started with another configuration:\n{}\nAllow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)", dir.display(), list(differences))]
     ConfigChanged {
         /// The run's folder.
         dir: PathBuf,
@@ -54,23 +54,37 @@ pub enum RunError {
         differences: Vec<Difference>,
     },
     /// There are checkpoints, but none that can be trusted.
-    #[error("{}: none of the checkpoints in it is whole; move them away to begin at step 0 again. The newest: {source}", dir.display())]
+    #[error("{}: none of the checkpoints in it is whole; move them away to begin at step 0 again", dir.display())]
     NothingWhole {
         /// The folder.
         dir: PathBuf,
         /// What is wrong with the newest.
         source: Box<fineline_train::TrainError>,
     },
-    /// The data aren't what the run was started with.
-    #[error("{}: the {what} changed since this run was started; restore it, or allow the change with `--allow-change data`", dir.display())]
+    /// The data or the tokenizer aren't those of the run's last start.
+    #[error("{}: changed since this run was last started: {}; restore what it was, or allow the change with {}", dir.display(), changed.join(" and "), changed.iter().map(|key| format!("`--allow-change {key}`")).collect::<Vec<_>>().join(" "))]
     DataChanged {
         /// The run's folder.
         dir: PathBuf,
-        /// What changed.
-        what: &'static str,
+        /// `tokenizer`, `data`, or both.
+        changed: Vec<&'static str>,
+    },
+    /// Leave was given to change something that doesn't change.
+    #[error("--allow-change {key}: nothing of that name differs from the run's last start")]
+    IdleAllowance {
+        /// The key.
+        key: String,
+    },
+    /// There is no checkpoint where one was asked for.
+    #[error("{}: no checkpoint{}", path.display(), beside_hint(beside))]
+    NoCheckpoint {
+        /// The path.
+        path: PathBuf,
+        /// Steps whose checkpoints lie in the same folder.
+        beside: Vec<u64>,
     },
     /// A file of the run isn't the JSON that it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -78,7 +92,7 @@ pub enum RunError {
         source: serde_json::Error,
     },
     /// A line of a log isn't the JSON that it should be.
-    #[error("{}:{line}: {source}", path.display())]
+    #[error("{}:{line}", path.display())]
     JsonLine {
         /// The file.
         path: PathBuf,
@@ -88,7 +102,7 @@ pub enum RunError {
         source: serde_json::Error,
     },
     /// The stored configuration can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     StoredConfig {
         /// The file.
         path: PathBuf,
@@ -96,7 +110,7 @@ pub enum RunError {
         source: Box<toml::de::Error>,
     },
     /// An event file can't be written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     TensorBoard {
         /// The file.
         path: PathBuf,
@@ -132,8 +146,18 @@ pub enum RunError {
 
 fn list(differences: &[Difference]) -> String {
     let lines = differences.iter().map(|difference| {
-        let show = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string);
+        let show = |value: &Option<serde_json::Value>| {
+            value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
+        };
         format!("  {}: {} -> {}", difference.key, show(&difference.left), show(&difference.right))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn beside_hint(steps: &[u64]) -> String {
+    if steps.is_empty() {
+        return ": expected a model folder, or the folder of a run".to_owned();
+    }
+    let names: Vec<String> = steps.iter().map(|step| format!("step-{step:08}")).collect();
+    format!("; beside it are {}", names.join(", "))
 }

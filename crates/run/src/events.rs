@@ -76,13 +76,6 @@ pub enum Event {
         /// The phase from here on.
         after: String,
     },
-    /// A probe round failed; training goes on.
-    ProbesFailed {
-        /// The suite.
-        suite: String,
-        /// What went wrong.
-        reason: String,
-    },
     /// The run was stopped, after a checkpoint.
     Stopped {
         /// The number of the signal that asked for it, if one did.
@@ -97,5 +90,31 @@ impl Event {
     #[must_use]
     pub fn at(self, step: u64) -> EventRecord {
         EventRecord { step, time: jiff::Timestamp::now(), event: self }
+    }
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::Resumed { checkpoint } => write!(f, "going on from {}", checkpoint.display()),
+            Self::ConfigChanged { key, before, after } => write!(f, "changed: {key}: {before} -> {after}"),
+            Self::Checkpoint { path, bytes, .. } => {
+                write!(f, "checkpoint {} ({bytes} bytes)", path.display())
+            }
+            Self::DamagedCheckpoint { path, reason } => {
+                write!(f, "warning: passed over {}: {reason}", path.display())
+            }
+            Self::Skipped { reason, in_a_row } => {
+                write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
+            }
+            Self::ProbesSkipped { suite, spent_share } => {
+                write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
+            }
+            Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
+            Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),
+            Self::Stopped { signal: None } => f.write_str("stopped"),
+            Self::Finished => f.write_str("finished: all steps are done"),
+        }
     }
 }

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn numbers_read_back_as_they_were() {
         let (_folder, path) = log("");
-        let numbers = [0.1_f64, 1e-300, 5e-324, 2.2250738585072014e-308, 123_456_789.123_456_78];
+        let numbers = [0.1_f64, 1e-300, 5e-324, 2.225_073_858_507_201_4e-308, 123_456_789.123_456_78];
         JsonLines::resume(&path, 0).unwrap().append(&json!({"step": 0, "numbers": numbers})).unwrap();
         let lines: Vec<Value> = read_lines(&path).unwrap();
         assert_eq!(lines[0]["numbers"], json!(numbers));

@@ -10,6 +10,8 @@
 //! of the crates below.
 
 pub mod bench;
+mod changes;
+pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod directory;
@@ -25,6 +27,7 @@ pub mod offline;
 pub mod plan;
 pub mod prepare;
 mod progress;
+mod start;
 mod tensorboard;
 mod validation;
 pub mod verify;

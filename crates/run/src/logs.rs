@@ -3,13 +3,13 @@
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 
+use crate::RunError;
 use crate::config::LogConfig;
 use crate::directory::RunDirectory;
 use crate::events::{Event, EventRecord};
 use crate::jsonl::JsonLines;
 use crate::metrics::MetricsRecord;
 use crate::tensorboard::TensorBoard;
-use crate::RunError;
 
 /// Where a run writes what it sees.
 pub(crate) struct Logs {
@@ -21,6 +21,19 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
+    /// Opens empty logs for a run that begins. What a start that never came to a checkpoint has left is dropped.
+    pub(crate) fn begin(directory: &RunDirectory, config: &LogConfig) -> Result<Self, RunError> {
+        for log in [directory.metrics(), directory.probes(), directory.events()] {
+            fs::write(log, "")?;
+        }
+        for leftovers in [directory.items_folder(), directory.tensorboard()] {
+            if leftovers.exists() {
+                fs::remove_dir_all(leftovers)?;
+            }
+        }
+        Self::resume(directory, 0, config)
+    }
+
     /// Opens the logs to go on after `step`; what they say of later steps is dropped.
     pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
         drop_later_items(directory, step)?;
@@ -90,13 +103,15 @@ impl Logs {
 
 /// Removes the item files of steps that are about to be run again.
 fn drop_later_items(directory: &RunDirectory, step: u64) -> Result<(), RunError> {
-    let path = directory.items(0);
-    let Some(folder) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(folder)?;
+    let folder = directory.items_folder();
+    fs::create_dir_all(&folder)?;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let later = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|at| at > step);
+        let later = name
+            .strip_prefix("step-")
+            .and_then(|digits| digits.parse::<u64>().ok())
+            .is_some_and(|at| at > step);
         if later {
             fs::remove_file(&path)?;
         }

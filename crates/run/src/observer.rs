@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use fineline_dynamics::Phase;
-use fineline_probe::{History, Interrupted, ItemRow, ProbeRecord, Suite, TaskResult, read_items, write_items};
-use fineline_train::{Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View};
+use fineline_probe::{
+    History, Interrupted, ItemRow, ProbeRecord, Suite, TaskResult, read_items, write_items,
+};
+use fineline_train::{
+    Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
+};
 use serde_json::Value;
 
 use crate::bench::mfu;
@@ -131,7 +135,8 @@ impl<'a> RunObserver<'a> {
     /// Whether the budget of a suite has room for another round. The first and the last round are always made.
     fn can_afford(&mut self, place: usize, view: &View<'_>) -> Result<bool, RunError> {
         let (spent, elapsed) = (self.spent_s[place], self.started.elapsed().as_secs_f64());
-        if view.step == 0 || view.step == view.total_steps || self.config.probes[place].allows(spent, elapsed) {
+        if view.step == 0 || view.step == view.total_steps || self.config.probes[place].allows(spent, elapsed)
+        {
             return Ok(true);
         }
         let suite = self.suites[place].name().to_owned();
@@ -181,7 +186,8 @@ impl Observer for RunObserver<'_> {
     }
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
-        let event = Event::Checkpoint { path: saved.path.clone(), seconds: saved.write_s, bytes: saved.bytes };
+        let event =
+            Event::Checkpoint { path: saved.path.clone(), seconds: saved.write_s, bytes: saved.bytes };
         Ok(self.event(saved.step, event)?)
     }
 

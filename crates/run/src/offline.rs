@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::Device;
 use fineline_data::Tokenizer;
-use fineline_model::{Llama, load};
+use fineline_model::load;
 use fineline_probe::{
     History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
 };
@@ -13,9 +12,10 @@ use fineline_train::CheckpointState;
 use fs_err as fs;
 use serde_json::Value;
 
+use crate::checkpoint::{CONFIG_COPY, find_checkpoint};
 use crate::config::RunConfig;
 use crate::directory::write_atomically;
-use crate::lifecycle::{CONFIG_COPY, use_threads};
+use crate::lifecycle::use_threads;
 use crate::prepare::{SuiteSetting, load_suite};
 use crate::{Progress, RunError, device};
 
@@ -53,21 +53,22 @@ impl OfflineProbe {
     pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
         let start = Instant::now();
         let date = jiff::Timestamp::now();
-        let config = stored_config(&self.checkpoint)?;
+        let checkpoint = find_checkpoint(&self.checkpoint)?;
+        let config = stored_config(&checkpoint)?;
         if let Some(config) = &config {
             use_threads(config)?;
         }
-        let tokenizer = open_tokenizer(&self.checkpoint, config.as_ref())?;
-        let model = self.load_model(&device::open(&self.device)?)?;
+        let tokenizer = open_tokenizer(&checkpoint, config.as_ref())?;
+        let model = load(&checkpoint, &device::open(&self.device)?)?;
         let probes = self.probe_config(config.as_ref());
         let world = config.map(|config| config.tinyworld).unwrap_or_default();
         let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: model.config() };
         let suite = load_suite(&setting, &probes)?;
-        let (step, tokens) = position(&self.checkpoint)?;
+        let (step, tokens) = position(&checkpoint)?;
         progress(Progress::Probing { suite: suite.name(), step });
         let results = suite.run(&model, &|| false)?;
         let header = ResultsHeader {
-            model: self.checkpoint.display().to_string(),
+            model: checkpoint.display().to_string(),
             device: self.device.clone(),
             limit: self.limit,
             date: Some(date.as_millisecond() as f64 / 1e3),
@@ -78,10 +79,6 @@ impl OfflineProbe {
             records: records(&results, step, tokens),
             items: results.into_iter().flat_map(|result| result.items).collect(),
         })
-    }
-
-    fn load_model(&self, device: &Device) -> Result<Llama, RunError> {
-        Ok(load(&self.checkpoint, device)?)
     }
 
     /// The `[[probes]]` table of the checkpoint's run for this suite, or a plain one.
@@ -106,7 +103,8 @@ impl OfflineResults {
     pub fn write(&self, folder: &Path) -> Result<(), RunError> {
         fs::create_dir_all(folder)?;
         let json = |path: &Path, value: &Value| {
-            serde_json::to_vec_pretty(value).map_err(|source| RunError::Json { path: path.to_owned(), source })
+            serde_json::to_vec_pretty(value)
+                .map_err(|source| RunError::Json { path: path.to_owned(), source })
         };
         let path = folder.join("results.json");
         write_atomically(&path, &json(&path, &self.results)?)?;
@@ -124,7 +122,9 @@ impl OfflineResults {
 
 fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     let mut history = History::new();
-    results.iter().map(|result| history.record(step, tokens, result)).collect()
+    // A phase takes a history, and there is none.
+    let without_phase = |record| ProbeRecord { phase: None, ..record };
+    results.iter().map(|result| without_phase(history.record(step, tokens, result))).collect()
 }
 
 /// The configuration of the run that a checkpoint is of; none in a folder that others made.
@@ -134,7 +134,9 @@ fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
         return Ok(None);
     }
     let text = fs::read_to_string(&path)?;
-    toml::from_str(&text).map(Some).map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+    toml::from_str(&text)
+        .map(Some)
+        .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.
@@ -160,6 +162,7 @@ fn position(checkpoint: &Path) -> Result<(u64, u64), RunError> {
         return Ok((0, 0));
     }
     let text = fs::read_to_string(&path)?;
-    let state: CheckpointState = serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
+    let state: CheckpointState =
+        serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
     Ok((state.progress.step, state.progress.tokens))
 }

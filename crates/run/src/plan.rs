@@ -1,6 +1,5 @@
 //! What a run would take, before anything is spent.
 
-use fineline_model::LlamaConfig;
 use fineline_train::TrainError;
 use serde::Serialize;
 
@@ -64,7 +63,7 @@ pub struct Memory {
 }
 
 /// The program before it has a model: code, threads, tokenizer, pages of token shards.
-const PROGRAM_BYTES: u64 = 48 << 20;
+const PROGRAM_BYTES: u64 = 28 << 20;
 
 /// Plans the configured run on these machines.
 ///
@@ -99,8 +98,8 @@ fn memory(config: &RunConfig) -> Memory {
     let (batch, time) = (config.train.micro_batch, config.data.seq_len);
     let parameters = config.model.parameter_bytes();
     let (gradients, optimizer) = (parameters, 2 * parameters);
-    let activations = activation_bytes(&config.model, batch, time);
-    let logits = logit_bytes(&config.model, batch, time);
+    let activations = config.model.activation_bytes(batch, time);
+    let logits = config.model.logits_bytes(batch, time);
     let total = parameters + gradients + optimizer + activations + logits + PROGRAM_BYTES;
     Memory { parameters, gradients, optimizer, activations, logits, program: PROGRAM_BYTES, total }
 }
@@ -112,17 +111,8 @@ fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
     let mut written: Vec<u64> = written.collect();
     written.dedup();
     let old = written.len().saturating_sub(checkpoint.keep_last);
-    let for_good = written[..old].iter().filter(|step| checkpoint.keep_every.is_some_and(|every| step.is_multiple_of(every)));
+    let for_good = written[..old]
+        .iter()
+        .filter(|step| checkpoint.keep_every.is_some_and(|every| step.is_multiple_of(every)));
     (written.len() - old + for_good.count()) as u64
-}
-
-/// What the backward pass keeps of a forward pass, at its height.
-fn activation_bytes(model: &LlamaConfig, batch: usize, time: usize) -> u64 {
-    let per_token = 16 * model.hidden_size + 6 * model.intermediate_size + 4 * model.num_attention_heads * time;
-    (4 * batch * time * model.num_hidden_layers * per_token) as u64
-}
-
-/// Logits of a micro-batch and what the loss keeps of them.
-fn logit_bytes(model: &LlamaConfig, batch: usize, time: usize) -> u64 {
-    (4 * 4 * batch * time * model.vocab_size) as u64
 }

@@ -1,5 +1,6 @@
 //! From a configuration to what a run reads: text, tokenizer, rows, probes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{DataConfig, Dataset, Tokenizer};
@@ -34,17 +35,31 @@ pub struct Prepared {
 /// can't be asked.
 pub fn prepare(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Prepared, RunError> {
     let config = &resolved.config;
+    check_suites(resolved)?;
     let data = with_generated_text(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
     check_vocabulary(resolved, &tokenizer)?;
-    progress(Progress::Preparing("training text"));
-    let dataset = Dataset::open(&data, &tokenizer, config.run.seed, &mut |_| {})?;
+    let dataset = open_rows(config, &data, &tokenizer, progress)?;
     check_tokens(resolved, &dataset)?;
     progress(Progress::Preparing("probes"));
     let setting = SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model };
-    let suites = config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
+    let suites =
+        config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
+    refuse_shared_tasks(resolved, &suites)?;
     Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Refuses a task that two suites have: the log knows a task by its name.
+fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunError> {
+    let mut names = BTreeSet::new();
+    for (place, suite) in suites.iter().enumerate() {
+        if let Some(task) = suite.tasks().find(|task| !names.insert(&task.name)) {
+            let message = format!("asks `{}`, which an earlier [[probes]] asks too", task.name);
+            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Checks everything that a run would need before its first step, without starting it.
@@ -55,15 +70,33 @@ pub fn check(resolved: &Resolved) -> Result<(), RunError> {
     prepare(resolved, &mut |_| {}).map(drop)
 }
 
+fn open_rows(
+    config: &RunConfig,
+    data: &DataConfig,
+    tokenizer: &Tokenizer,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Dataset, RunError> {
+    progress(Progress::Preparing("training text"));
+    let mut tokenizing = |at: &fineline_data::Progress<'_>| {
+        let percent = 100 * at.bytes / at.total_bytes.max(1);
+        progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
+    };
+    Ok(Dataset::open(data, tokenizer, config.run.seed, &mut tokenizing)?)
+}
+
 /// The tokenizer and the rows alone.
 ///
 /// # Errors
 /// As of [`prepare`].
-pub fn open_dataset(resolved: &Resolved) -> Result<(Tokenizer, Dataset), RunError> {
+pub fn open_dataset(
+    resolved: &Resolved,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(Tokenizer, Dataset), RunError> {
     let config = &resolved.config;
-    let data = with_generated_text(config, &mut |_| {})?;
+    let data = with_generated_text(config, progress)?;
+    progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
-    let dataset = Dataset::open(&data, &tokenizer, config.run.seed, &mut |_| {})?;
+    let dataset = open_rows(config, &data, &tokenizer, progress)?;
     Ok((tokenizer, dataset))
 }
 
@@ -77,13 +110,31 @@ pub(crate) struct SuiteSetting<'a> {
 /// Folder of suite and task files, relative to the working directory.
 const SUITES: &str = "configs/probes";
 
-/// The suite that a `[[probes]]` table asks for, in the loop or out of it.
-pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
-    let catalog = Catalog {
-        world: setting.world.clone(),
+/// Where the suites of a `[[probes]]` table are found.
+fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
+    Catalog {
+        world: world.clone(),
         folders: vec![PathBuf::from(SUITES)],
         data: probes.data.iter().cloned().collect(),
-    };
+    }
+}
+
+/// Refuses the name of a suite that doesn't exist before anything takes time.
+fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
+    let config = &resolved.config;
+    for (place, probes) in config.probes.iter().enumerate() {
+        if let Err(error) = catalog(&config.tinyworld, probes).check(&probes.suite) {
+            return Err(resolved
+                .invalid(&format!("probes[{place}].suite"), format!("can't be: {error}"))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// The suite that a `[[probes]]` table asks for, in the loop or out of it.
+pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+    let catalog = catalog(setting.world, probes);
     let options = SuiteOptions {
         tokenizer: setting.tokenizer,
         max_len: setting.model.max_position_embeddings,
@@ -103,7 +154,7 @@ fn with_generated_text(
         progress(Progress::Preparing("generated world"));
         let corpus = generate_corpus(config, &data.cache)?;
         source.path = corpus.to_string_lossy().into_owned();
-        source.field = "text".to_owned();
+        "text".clone_into(&mut source.field);
     }
     Ok(data)
 }
@@ -140,7 +191,10 @@ fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), Ru
     if ids <= rows {
         return Ok(());
     }
-    let message = format!("({rows}) must not be smaller than the vocabulary of {} ({ids} ids)", tokenizer.path().display());
+    let message = format!(
+        "({rows}) must not be smaller than the vocabulary of {} ({ids} ids)",
+        tokenizer.path().display()
+    );
     Err(resolved.invalid("model.vocab_size", message).into())
 }
 

@@ -28,7 +28,10 @@ impl TensorBoard {
         let mut writer =
             EventWriter::from_writer(file, EventWriterConfig { auto_flush: false }).map_err(failed)?;
         let mut start = EventMeta::with_step(to_event_step(step + 1)).build_empty();
-        start.what = Some(What::SessionLog(SessionLog { status: SessionStatus::Start.into(), ..SessionLog::default() }));
+        start.what = Some(What::SessionLog(SessionLog {
+            status: SessionStatus::Start.into(),
+            ..SessionLog::default()
+        }));
         writer.write_event(start).map_err(failed)?;
         Ok(Self { path, writer })
     }

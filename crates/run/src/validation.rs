@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{Row, ValidationSource};
 use fineline_kernels::{Visibility, token_logprobs};
 use fineline_model::{Llama, Positions};
-use fineline_probe::{Interrupted, ItemRow, Kind, Provenance, TaskResult, metrics};
+use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
 use fineline_train::document_spans;
 
 use crate::config::RunConfig;
@@ -38,7 +38,11 @@ impl<'a> Validation<'a> {
     }
 
     /// Puts the model through the first rows of each source.
-    pub(crate) fn run(&self, model: &Llama, interrupted: &dyn Fn() -> bool) -> Result<Vec<TaskResult>, Interrupted> {
+    pub(crate) fn run(
+        &self,
+        model: &Llama,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Vec<TaskResult>, Interrupted> {
         self.sources.iter().map(|source| self.measure(source, model, interrupted)).collect()
     }
 
@@ -49,7 +53,7 @@ impl<'a> Validation<'a> {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<TaskResult, Interrupted> {
         let start = Instant::now();
-        let task: Arc<str> = format!("validation/{}", source.name()).into();
+        let task: Arc<str> = format!("{}{}", ProbeRecord::VALIDATION, source.name()).into();
         let numbers: Vec<u64> = (0..source.rows().min(self.config.validation.rows as u64)).collect();
         let mut items = Vec::with_capacity(numbers.len());
         for numbers in numbers.chunks(self.config.train.micro_batch) {
@@ -57,7 +61,7 @@ impl<'a> Validation<'a> {
                 return Err(Interrupted);
             }
             let rows: Vec<_> = numbers.iter().map(|&number| source.row(number)).collect();
-            let scores = self.score(rows.iter().map(|row| &row.row).collect(), model);
+            let scores = self.score(&rows.iter().map(|row| &row.row).collect::<Vec<_>>(), model);
             for ((&number, row), (nats, n_tokens)) in numbers.iter().zip(&rows).zip(scores) {
                 items.push(ItemRow {
                     task: Arc::clone(&task),
@@ -99,14 +103,14 @@ impl<'a> Validation<'a> {
     }
 
     /// Nats and targets of each row. The head is applied only where a target counts.
-    fn score(&self, rows: Vec<&Row>, model: &Llama) -> Vec<(f64, u32)> {
+    fn score(&self, rows: &[&Row], model: &Llama) -> Vec<(f64, u32)> {
         let (device, time) = (model.device(), self.config.data.seq_len);
         let mut tokens = Vec::with_capacity(rows.len() * time);
         let (mut places, mut targets) = (Vec::new(), Vec::new());
         for (number, row) in rows.iter().enumerate() {
             tokens.extend(row.tokens[..time].iter().map(|id| id.cast_signed()));
             for (at, _) in row.target_mask.iter().enumerate().filter(|(_, counts)| **counts) {
-                places.push((number * time + at) as i32);
+                places.push(((number * time + at) as u32).cast_signed());
                 targets.push(row.tokens[at + 1].cast_signed());
             }
         }

@@ -1,12 +1,12 @@
 //! Proof that a resumed run equals an unbroken one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fs_err as fs;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::{Resolved, RunConfig};
+use crate::config::Resolved;
 use crate::directory::RunDirectory;
 use crate::jsonl::read_lines;
 use crate::lifecycle::{TrainOptions, train};
@@ -32,8 +32,8 @@ pub struct ResumeProof {
     pub item_files: usize,
 }
 
-/// Runs the configuration for `steps` steps unbroken, then once more with a stop after `stop_after`, in a folder that is removed
-/// again, and compares all that the two leave behind.
+/// Runs the first `steps` steps of the configuration unbroken, then once more with a stop after `stop_after`, in a folder that is
+/// removed again, and compares all that the two leave behind.
 ///
 /// # Errors
 /// [`RunError::NotEqual`] with the first difference, or whatever fails in the runs themselves.
@@ -44,26 +44,30 @@ pub fn resume(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<ResumeProof, RunError> {
     let folder = tempfile::tempdir()?;
-    let at = |name: &str| shortened(resolved, folder.path().join(name), steps);
+    let at = |name: &str| {
+        let mut elsewhere = resolved.clone();
+        elsewhere.config.run.dir = folder.path().join(name);
+        elsewhere
+    };
     let (unbroken, resumed) = (at("unbroken"), at("resumed"));
-    train(&unbroken, &TrainOptions::default(), progress)?;
-    let stop = TrainOptions { stop_after: Some(stop_after), ..TrainOptions::default() };
-    train(&resumed, &stop, progress)?;
-    train(&resumed, &TrainOptions::default(), progress)?;
-    compare(&RunDirectory::new(&unbroken.config.run.dir), &RunDirectory::new(&resumed.config.run.dir), steps, stop_after)
+    let until = |step| TrainOptions { stop_after: Some(step), ..TrainOptions::default() };
+    train(&unbroken, &until(steps), progress)?;
+    train(&resumed, &until(stop_after), progress)?;
+    train(&resumed, &until(steps), progress)?;
+    compare(
+        &RunDirectory::new(&unbroken.config.run.dir),
+        &RunDirectory::new(&resumed.config.run.dir),
+        steps,
+        stop_after,
+    )
 }
 
-/// The configuration with another folder and length.
-fn shortened(resolved: &Resolved, dir: PathBuf, steps: u64) -> Resolved {
-    let mut shortened = resolved.clone();
-    let RunConfig { run, train, .. } = &mut shortened.config;
-    run.dir = dir;
-    train.steps = Some(steps);
-    train.tokens = None;
-    shortened
-}
-
-fn compare(left: &RunDirectory, right: &RunDirectory, steps: u64, stopped_after: u64) -> Result<ResumeProof, RunError> {
+fn compare(
+    left: &RunDirectory,
+    right: &RunDirectory,
+    steps: u64,
+    stopped_after: u64,
+) -> Result<ResumeProof, RunError> {
     let last = format!("step-{steps:08}");
     let (checkpoint_files, checkpoint_bytes) =
         compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
@@ -107,7 +111,10 @@ fn compare_lines<T: PartialEq>(left: &[T], right: &[T], name: &str) -> Result<us
 fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
     let (names, others) = (file_names(left)?, file_names(right)?);
     if names != others {
-        return Err(RunError::NotEqual(format!("{} holds {names:?} unbroken and {others:?} resumed", left.display())));
+        return Err(RunError::NotEqual(format!(
+            "{} holds {names:?} unbroken and {others:?} resumed",
+            left.display()
+        )));
     }
     let mut bytes = 0;
     for name in &names {

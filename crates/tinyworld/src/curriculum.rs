@@ -9,7 +9,7 @@ use crate::draw::{Draw, Side};
 use crate::task::{Item, Kind, Task};
 use crate::world::World;
 
-/// A kind of document and its share of all documents, in percent.
+/// A kind of document and its share of all documents, relative to the other shares.
 struct Writer {
     share: usize,
     write: fn(&World, &mut Draw) -> String,
@@ -40,14 +40,13 @@ const WRITERS: [Writer; 16] = [
 
 /// A training document of a random kind.
 pub(crate) fn document(world: &World, draw: &mut Draw) -> String {
-    let mut ticket = draw.below(100);
-    for writer in &WRITERS {
-        if ticket < writer.share {
-            return (writer.write)(world, draw);
-        }
-        ticket -= writer.share;
-    }
-    unreachable!("the shares add up to 100, which a test holds")
+    let mut ticket = draw.below(WRITERS.iter().map(|writer| writer.share).sum());
+    let drawn = WRITERS.iter().find(|writer| {
+        let rest = ticket.checked_sub(writer.share);
+        ticket = rest.unwrap_or(ticket);
+        rest.is_none()
+    });
+    (drawn.expect("the ticket is below the sum of the shares").write)(world, draw)
 }
 
 /// How many items may be drawn for each that is kept: some worlds hold few that differ.
@@ -109,7 +108,7 @@ const BLUEPRINTS: [Blueprint; 18] = [
             "residence",
             4,
             knowledge::residence,
-            "In which town somebody lives, in words that no text uses.",
+            "In which town somebody lives, in sentences that no text has.",
         )
     },
     Blueprint {
@@ -119,7 +118,7 @@ const BLUEPRINTS: [Blueprint; 18] = [
             "occupation",
             4,
             knowledge::occupation,
-            "What somebody's work is, in words that no text uses.",
+            "What somebody's work is, in sentences that no text has.",
         )
     },
     choice(
@@ -205,15 +204,5 @@ impl Blueprint {
             }
         }
         items
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_add_up_to_a_hundred() {
-        assert_eq!(WRITERS.iter().map(|writer| writer.share).sum::<usize>(), 100);
     }
 }

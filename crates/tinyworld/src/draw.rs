@@ -15,7 +15,7 @@ const PROBE_SHARE: u64 = 8;
 
 /// Random choices of one writer, which also knows for whom it writes.
 ///
-/// The same code writes passages for training and for items. What keeps them apart is a *key* (the two operands of a sum,
+/// The same code writes passages for training and for items. What keeps them apart is a *key* (the operands of a sum with what is counted,
 /// the people of a story): a hash of the key gives it to one side for good, and [`Draw::on_side`] draws
 /// until it holds material of its own side.
 pub(crate) struct Draw {

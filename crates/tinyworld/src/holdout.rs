@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::task;
 
-/// Two texts that share this many words in a row share more than the language. The length is GPT-3's (Brown et al. 2020,
-/// appendix C), which also takes items that are shorter as a whole.
-pub const WINDOW: usize = 13;
+/// Two texts that share this many words in a row share more than sentence patterns: a window of this length reaches over two or three
+/// sentences and so holds several drawn names, things and places. (GPT-3's authors took 13 words for text
+/// from the web; here, where sentences follow patterns, the fixed words between two drawn ones can alone be as many.)
+pub const WINDOW: usize = 20;
 
 /// The word sequences of a set of items, to recognise them in other text.
 ///
@@ -83,10 +84,10 @@ mod tests {
 
     #[test]
     fn a_long_item_is_found_by_any_window() {
-        let numbers: Vec<String> = (0..20).map(|n| n.to_string()).collect();
-        let holdout = holdout(&numbers[..19].join(" "), &numbers[19]);
-        assert!(holdout.find(&numbers[5..18].join(" ")).is_some());
-        assert_eq!(holdout.find(&numbers[5..17].join(" ")), None);
+        let numbers: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+        let holdout = holdout(&numbers[..29].join(" "), &numbers[29]);
+        assert!(holdout.find(&numbers[5..25].join(" ")).is_some());
+        assert_eq!(holdout.find(&numbers[5..24].join(" ")), None);
     }
 
     #[test]

@@ -14,13 +14,13 @@ use crate::task::Task;
 pub struct WorldConfig {
     /// Which world: its people, where they live, what they do, and every text and question about them.
     pub seed: u64,
-    /// How many documents of training text there are. One has about 110 words.
+    /// How many documents of training text there are. One has about 75 words.
     pub documents: u64,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        Self { seed: 1, documents: 16_000 }
+        Self { seed: 1, documents: 20_000 }
     }
 }
 

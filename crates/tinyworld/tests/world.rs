@@ -112,3 +112,16 @@ fn documents_read_as_english() {
     assert!((60..=120).contains(&length), "documents have {length} words on average");
     assert!(words.len() > 700, "{} different words", words.len());
 }
+
+#[test]
+fn the_page_about_the_world_lists_every_task() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/concepts/tinyworld.md");
+    let page = fs_err::read_to_string(page).unwrap();
+    for task in world(WorldConfig::default().seed).tasks() {
+        let row = format!("| {} | {} |", task.items.len(), task.description);
+        let found = page.lines().any(|line| {
+            line.starts_with(&format!("| {} | `{}` |", task.domain, task.name)) && line.ends_with(&row)
+        });
+        assert!(found, "docs/concepts/tinyworld.md has no row for {} that ends in {row}", task.name);
+    }
+}

@@ -28,8 +28,19 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         "step         {:.4} s (median of {}; {:.4} to {:.4})",
         measured.step_s, measured.steps, measured.min_step_s, measured.max_step_s
     )?;
-    writeln!(text, "peak memory  {}", measured.peak_rss_mib.map_or_else(unknown, |mib| format!("{mib:.0} MiB")))?;
-    writeln!(text, "mfu          {}", measured.mfu.map_or_else(|| "unknown (log.peak_tflops isn't set)".to_owned(), |mfu| format!("{:.1} %", 100.0 * mfu)))?;
+    writeln!(
+        text,
+        "peak memory  {}",
+        measured.peak_rss_mib.map_or_else(unknown, |mib| format!("{mib:.0} MiB"))
+    )?;
+    writeln!(
+        text,
+        "mfu          {}",
+        measured.mfu.map_or_else(
+            || "unknown (log.peak_tflops isn't set)".to_owned(),
+            |mfu| format!("{:.1} %", 100.0 * mfu)
+        )
+    )?;
     if let Some(probes) = measured.probes {
         writeln!(text, "probes       {:.1} s, {:.0} choices/s", probes.seconds, probes.requests_per_s)?;
     }

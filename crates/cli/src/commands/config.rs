@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -17,7 +18,9 @@ pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {
     }
     let origins: BTreeMap<String, String> =
         resolved.origins().into_iter().map(|(key, (_, origin))| (key, origin.to_string())).collect();
-    print_json(&json!({ "hash": resolved.config.hash(), "config": resolved.config.to_values(), "origins": origins }))
+    print_json(
+        &json!({ "hash": resolved.config.hash(), "config": resolved.config.to_values(), "origins": origins }),
+    )
 }
 
 /// `fineline config check`
@@ -34,7 +37,7 @@ pub(crate) fn diff(left: &Path, right: &Path) -> Result<()> {
     for difference in &differences {
         for (sign, value) in [('-', &difference.left), ('+', &difference.right)] {
             if let Some(value) = value {
-                text.push_str(&format!("{sign} {} = {value}\n", difference.key));
+                writeln!(text, "{sign} {} = {value}", difference.key)?;
             }
         }
     }

@@ -15,7 +15,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
     let mut text = String::new();
     let unknown = || "unknown".to_owned();
     writeln!(text, "fineline {}", found.version)?;
-    writeln!(text, "host      {} ({})", found.host.unwrap_or_else(unknown), found.os.unwrap_or_else(unknown))?;
+    writeln!(
+        text,
+        "host      {} ({})",
+        found.host.unwrap_or_else(unknown),
+        found.os.unwrap_or_else(unknown)
+    )?;
     writeln!(text, "cores     {} ({})", found.cores, found.cpu_features.join(", "))?;
     let (free, all) = (grouped(found.memory_available_mib), grouped(found.memory_mib));
     writeln!(text, "memory    {free} MiB free of {all}")?;

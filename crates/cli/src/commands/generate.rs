@@ -3,6 +3,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use fineline_model::{Finish, GenerateConfig, Sampling, generate as generate_tokens, load};
+use fineline_run::checkpoint::find_checkpoint;
 use fineline_run::device;
 use fineline_run::offline::open_checkpoint_tokenizer;
 use serde_json::json;
@@ -12,26 +13,34 @@ use crate::args::GenerateArgs;
 
 /// `fineline generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
-    let tokenizer = open_checkpoint_tokenizer(&args.checkpoint)?;
-    let model = load(&args.checkpoint, &device::open("cpu")?)?;
+    let checkpoint = find_checkpoint(&args.checkpoint)?;
+    let tokenizer = open_checkpoint_tokenizer(&checkpoint)?;
+    let model = load(&checkpoint, &device::open("cpu")?)?;
     let mut prompt: Vec<u32> = tokenizer.marks().bos.into_iter().collect();
     prompt.extend(tokenizer.encode(&args.prompt)?);
     let sampling = if args.greedy {
         Sampling::Greedy
     } else {
-        Sampling::Random { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed }
+        Sampling::Random {
+            temperature: args.temperature,
+            top_k: args.top_k,
+            top_p: args.top_p,
+            seed: args.seed,
+        }
     };
-    let config =
-        GenerateConfig { max_new_tokens: args.max_new_tokens, sampling, stop: tokenizer.eos_id().into_iter().collect() };
+    let config = GenerateConfig {
+        max_new_tokens: args.max_new_tokens,
+        sampling,
+        stop: tokenizer.eos_id().into_iter().collect(),
+    };
     let mut out = std::io::stdout().lock();
     let mut tokens = prompt.clone();
     let mut shown = tokenizer.decode(&tokens)?.len();
-    if !args.json {
-        write!(out, "{}", args.prompt)?;
-    }
+    let mut prompt_to_show = if args.json { "" } else { &args.prompt };
     let mut failure = None;
     // Text is shown as it comes; what ends within a character waits for the rest of it.
     let mut show = |token: u32| -> Result<()> {
+        write!(out, "{}", std::mem::take(&mut prompt_to_show))?;
         tokens.push(token);
         let text = tokenizer.decode(&tokens)?;
         if let Some(new) = text.get(shown..).filter(|new| !args.json && !new.ends_with('\u{fffd}')) {
@@ -54,9 +63,18 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     if args.json {
         drop(out);
         let text = tokenizer.decode(&generation.tokens)?;
-        return print_json(&json!({ "prompt_ids": prompt, "ids": generation.tokens, "text": text, "finish": finish(generation.finish) }));
+        return print_json(
+            &json!({ "prompt_ids": prompt, "ids": generation.tokens, "text": text, "finish": finish(generation.finish) }),
+        );
     }
-    Ok(writeln!(out)?)
+    writeln!(out)?;
+    if generation.finish == Finish::ContextFull {
+        eprintln!(
+            "the model's context is full: it reads {} tokens at most",
+            model.config().max_position_embeddings
+        );
+    }
+    Ok(())
 }
 
 fn finish(finish: Finish) -> &'static str {

@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use fineline_run::plan::{Machines, plan as make_plan};
 
 use super::{grouped, load, print, print_json};
@@ -8,7 +8,6 @@ use crate::args::PlanArgs;
 
 /// `fineline plan`
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    ensure!(args.devices > 0, "--devices must be at least 1");
     let resolved = load(&args.config)?;
     let machines = Machines { devices: args.devices, memory_gib: args.memory, tflops: args.tflops };
     let plan = make_plan(&resolved.config, &machines)?;
@@ -17,8 +16,18 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     }
     let mut page = String::new();
     writeln!(page, "parameters    {}", grouped(plan.parameters))?;
-    writeln!(page, "steps         {} of {} tokens", grouped(plan.steps), grouped(plan.tokens_per_step))?;
-    writeln!(page, "tokens        {} ({:.1} per parameter)", grouped(plan.tokens), plan.tokens_per_parameter)?;
+    writeln!(
+        page,
+        "steps         {}, of {} tokens each",
+        grouped(plan.steps),
+        grouped(plan.tokens_per_step)
+    )?;
+    writeln!(
+        page,
+        "tokens        {} ({:.1} per parameter)",
+        grouped(plan.tokens),
+        plan.tokens_per_parameter
+    )?;
     writeln!(page, "operations    {:.3e} FLOP", plan.flops)?;
     writeln!(page, "\nmemory of a device, MiB")?;
     let memory = plan.memory;
@@ -35,7 +44,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
         writeln!(page, "  {name:<12} {:>12.1}", mib(bytes))?;
     }
     if let Some(fits) = plan.fits {
-        writeln!(page, "  {}", if fits { "fits" } else { "does not fit: lower train.micro_batch or data.seq_len" })?;
+        writeln!(
+            page,
+            "  {}",
+            if fits { "fits" } else { "does not fit: lower train.micro_batch or data.seq_len" }
+        )?;
     }
     writeln!(page)?;
     match plan.days {

@@ -4,7 +4,7 @@ use fineline_run::offline::OfflineProbe;
 use super::{print, print_json};
 use crate::args::ProbeArgs;
 use crate::console::Console;
-use crate::table::probe_table;
+use crate::table::probe_round;
 
 /// `fineline probe`
 pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
@@ -12,7 +12,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         checkpoint: args.checkpoint.clone(),
         suite: args.suite.clone(),
         tasks: args.tasks.clone(),
-        limit: args.limit,
+        limit: args.limit.map(|limit| limit as usize),
         device: args.device.clone(),
     };
     let mut console = Console::new();
@@ -25,5 +25,5 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
     if args.json {
         return print_json(&results.results);
     }
-    print(&format!("{}\n", probe_table(&results.records)))
+    print(&format!("{}\n", probe_round(&results.records)))
 }

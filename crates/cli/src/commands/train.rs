@@ -28,16 +28,46 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         stop_on(signal, &options).context("can't listen for signals")?;
     }
     let mut console = Console::new();
-    let ended = run_train(&resolved, &options, &mut |progress| console.show(progress));
+    let mut told = false;
+    let ended = run_train(&resolved, &options, &mut |progress| {
+        if !told && options.stop.requested().is_some() {
+            console.note("stopping after this step, with a checkpoint; the same signal again ends at once");
+            told = true;
+        }
+        console.show(progress);
+    });
     console.finish();
-    let command = format!("fineline train {}", args.config.config.display());
     Ok(match ended? {
         RunEnded::Finished => Ended::Done,
-        RunEnded::Stopped { signal } => {
-            eprintln!("stopped after a checkpoint; to go on: {command}");
+        RunEnded::Stopped { step, signal } => {
+            match step {
+                Some(step) => eprintln!("stopped after step {step}; to go on: {}", command(args)),
+                None => eprintln!("stopped before the first step; to begin: {}", command(args)),
+            }
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
+}
+
+/// The command that goes on with the run.
+fn command(args: &TrainArgs) -> String {
+    let mut command = format!("fineline train {}", quoted(&args.config.config.display().to_string()));
+    for (flag, values) in [("--set", &args.config.overrides), ("--allow-change", &args.allow_changes)] {
+        for value in values {
+            command.push_str(&[" ", flag, " ", &quoted(value)].concat());
+        }
+    }
+    command
+}
+
+/// The argument as a shell reads it back.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./=:,+@%".contains(c);
+    if argument.chars().all(is_plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
+    }
 }
 
 /// The first signal asks the run to stop well; a second one ends the process at once, which leaves the last checkpoint whole.

@@ -3,17 +3,21 @@ use std::path::Path;
 
 use anyhow::Result;
 use fineline_model::{inspect as inspect_weights, read_config};
+use fineline_run::checkpoint::find_checkpoint;
 use serde_json::json;
 
 use super::{grouped, print, print_json};
 
 /// `fineline weights inspect`
 pub(crate) fn inspect(checkpoint: &Path, as_json: bool) -> Result<()> {
+    let checkpoint = &find_checkpoint(checkpoint)?;
     let config = read_config(checkpoint)?;
     let found = inspect_weights(checkpoint)?;
     let expected = config.parameter_count();
     if as_json {
-        return print_json(&json!({ "config": config, "parameters": found.parameters, "expected_parameters": expected, "bytes": found.bytes, "tensors": found.tensors }));
+        return print_json(
+            &json!({ "config": config, "parameters": found.parameters, "expected_parameters": expected, "bytes": found.bytes, "tensors": found.tensors }),
+        );
     }
     let mut text = String::new();
     let width = found.tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);

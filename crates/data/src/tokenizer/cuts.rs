@@ -6,14 +6,17 @@ use super::spelling::Spelling;
 
 /// Where a text may be cut so that the tokens of its parts are the tokens of the whole.
 ///
-/// A tokenizer takes memory and, without a pre-tokenizer (SentencePiece), time that grow faster than its text, and it uses one thread.
-/// Parts of a few thousand bytes avoid all three. A cut is made before a line feed, where no token of the vocabulary has it
-/// beside the character before: so none could have crossed the cut. That a tokenizer treats a line feed alike at the beginning
-/// of a text and inside it, and how many tokens it puts before each text, is found by trying.
+/// A tokenizer takes memory and, without a pre-tokenizer (SentencePiece), time that grow faster than its text; it uses one thread;
+/// and it does the same words again and again. Parts of a few thousand bytes, and words, avoid all of that. A cut is made
+/// before a line feed or a space, where no token of the vocabulary has it beside the character before: so none could have
+/// crossed the cut. That a tokenizer treats both alike at the beginning of a text and inside it, and how many tokens it puts
+/// before each text, is found by trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cuts {
     /// Characters that some token has before a line feed; `BEYOND_ASCII` stands for all those.
-    joined: BTreeSet<char>,
+    before_line_feed: BTreeSet<char>,
+    /// The same for a space, if text may be cut there.
+    before_space: Option<BTreeSet<char>>,
     /// Tokens put before each text (the `▁` of SentencePiece), to be left out of later parts.
     prefix: usize,
 }
@@ -23,7 +26,7 @@ const PART_BYTES: usize = 8 << 10;
 
 const BEYOND_ASCII: char = '\u{80}';
 
-/// Pairs of lines that are tokenized together and apart.
+/// Texts that are tokenized together and apart.
 const TRIALS: [(&str, &str); 4] =
     [("the quick fox", "Jumps over"), ("naïve 中文", "日本語 text"), ("x", "  y"), ("in 1999", "\n42 is it")];
 
@@ -34,28 +37,20 @@ impl Cuts {
         if spelling == Spelling::Decoded {
             return Ok(None);
         }
-        let joined: BTreeSet<_> =
-            inner.get_vocab(true).keys().flat_map(|token| joined_by(token, spelling)).collect();
-        for prefix in [0, 1] {
-            if prefix > 0 && joined.contains(&' ') {
-                break;
-            }
-            let cuts = Self { joined: joined.clone(), prefix };
-            let mut same = TRIALS.iter().map(|(a, b)| cuts.hold(inner, a, b));
-            if same.try_fold(true, |all, same| Ok::<_, tokenizers::Error>(all && same?))? {
-                return Ok(Some(cuts));
-            }
+        let vocab = inner.get_vocab(true);
+        let before = |mark| vocab.keys().flat_map(|token| joined_by(token, mark, spelling)).collect();
+        let before_line_feed: BTreeSet<char> = before('\n');
+        let Some(prefix) = prefix_at(inner, '\n')? else { return Ok(None) };
+        if prefix > 0 && before_line_feed.contains(&' ') {
+            return Ok(None);
         }
-        Ok(None)
+        let words = prefix == 0 && spelling == Spelling::ByteLevel && prefix_at(inner, ' ')? == Some(0);
+        Ok(Some(Self { before_line_feed, before_space: words.then(|| before(' ')), prefix }))
     }
 
-    /// Whether two lines give the same tokens together and apart.
-    fn hold(&self, inner: &Inner, first: &str, second: &str) -> tokenizers::Result<bool> {
-        let whole = inner.encode_fast(format!("{first}\n{second}"), false)?;
-        let (first, second) =
-            (inner.encode_fast(first, false)?, inner.encode_fast(format!("\n{second}"), false)?);
-        let second = second.get_ids().get(self.prefix..).unwrap_or_default();
-        Ok(whole.get_ids() == [first.get_ids(), second].concat())
+    /// For text that a byte-level tokenizer is trained on: it splits before a line feed behind visible text.
+    pub(super) fn for_training() -> Self {
+        Self { before_line_feed: [' ', '\t', '\r', '\n'].into(), before_space: None, prefix: 0 }
     }
 
     /// The parts of a text, in order; a short text is one part.
@@ -76,18 +71,54 @@ impl Cuts {
         if part == 0 { 0 } else { self.prefix }
     }
 
+    /// The words of a text, each with the space or line feed before it, or `None` if it cannot be cut into words.
+    pub(super) fn words<'t>(&self, text: &'t str) -> Option<impl Iterator<Item = &'t str>> {
+        let before_space = self.before_space.as_ref()?;
+        let mut rest = text;
+        let next = move || {
+            let end = rest.bytes().enumerate().skip(1).find_map(|(at, byte)| {
+                let joined = match byte {
+                    b' ' => before_space,
+                    b'\n' => &self.before_line_feed,
+                    _ => return None,
+                };
+                may_cut(&rest[..at], joined).then_some(at)
+            });
+            let (word, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = behind;
+            (!word.is_empty()).then_some(word)
+        };
+        Some(std::iter::from_fn(next))
+    }
+
     fn first_cut(&self, text: &str) -> Option<usize> {
         let mut line_feeds = text.bytes().enumerate().skip(PART_BYTES).filter(|(_, byte)| *byte == b'\n');
-        line_feeds.find_map(|(at, _)| {
-            let before = text[..at].chars().next_back()?;
-            let before = if before.is_ascii() { before } else { BEYOND_ASCII };
-            (!self.joined.contains(&before)).then_some(at)
-        })
+        line_feeds.find_map(|(at, _)| may_cut(&text[..at], &self.before_line_feed).then_some(at))
     }
 }
 
-/// The characters that a token has before line feeds.
-fn joined_by(token: &str, spelling: Spelling) -> impl Iterator<Item = char> + '_ {
+/// How many tokens are put before a text, if texts that are joined by `mark` have the same tokens together and apart.
+fn prefix_at(inner: &Inner, mark: char) -> tokenizers::Result<Option<usize>> {
+    let mut prefixes = vec![0, 1];
+    for (first, second) in TRIALS {
+        let whole = inner.encode_fast(format!("{first}{mark}{second}"), false)?;
+        let (first, second) =
+            (inner.encode_fast(first, false)?, inner.encode_fast(format!("{mark}{second}"), false)?);
+        prefixes.retain(|&prefix| {
+            let second = second.get_ids().get(prefix..).unwrap_or_default();
+            whole.get_ids() == [first.get_ids(), second].concat()
+        });
+    }
+    Ok(prefixes.first().copied())
+}
+
+fn may_cut(before: &str, joined: &BTreeSet<char>) -> bool {
+    let last = before.chars().next_back().map(|c| if c.is_ascii() { c } else { BEYOND_ASCII });
+    last.is_some_and(|last| !joined.contains(&last))
+}
+
+/// The characters that a token has before `mark`.
+fn joined_by(token: &str, mark: char, spelling: Spelling) -> impl Iterator<Item = char> + '_ {
     let plain = move |c: char| match (spelling, c) {
         (Spelling::ByteLevel, 'Ċ') => '\n',
         (Spelling::ByteLevel, 'č') => '\r',
@@ -97,7 +128,7 @@ fn joined_by(token: &str, spelling: Spelling) -> impl Iterator<Item = char> + '_
         _ => BEYOND_ASCII,
     };
     let pairs = token.chars().map(plain).zip(token.chars().skip(1).map(plain));
-    pairs.filter_map(|(before, c)| (c == '\n').then_some(before))
+    pairs.filter_map(move |(before, c)| (c == mark).then_some(before))
 }
 
 #[cfg(test)]
@@ -108,18 +139,23 @@ mod tests {
 
     #[test]
     fn tokens_with_line_feeds_are_seen_however_they_are_spelled() {
-        let joined = |token, spelling| joined_by(token, spelling).collect::<String>();
+        let joined = |token, spelling| joined_by(token, '\n', spelling).collect::<String>();
         assert_eq!(joined(".čĊ", Spelling::ByteLevel), "\r");
         assert_eq!(joined("ĊĊĠĊa", Spelling::ByteLevel), "\n ");
         assert_eq!(joined("âĊ", Spelling::ByteLevel), BEYOND_ASCII.to_string());
         assert_eq!(joined("aĊ", Spelling::Pieces), "");
         assert_eq!(joined("。\n▁\n", Spelling::Pieces), format!("{BEYOND_ASCII} "));
         assert_eq!(joined("\nx", Spelling::Pieces), "");
+        assert_eq!(joined_by("ĠaĠĠ", ' ', Spelling::ByteLevel).collect::<String>(), "a ");
     }
 
     #[test]
     fn cuts_stand_before_line_feeds_that_are_not_joined() {
-        let cuts = |joined: &str| Cuts { joined: joined.chars().collect(), prefix: 0 };
+        let cuts = |joined: &str| Cuts {
+            before_line_feed: joined.chars().collect(),
+            before_space: Some([' ', '\n'].into()),
+            prefix: 0,
+        };
         let line = "x".repeat(PART_BYTES);
         let text = format!("{line}.\n{line}。\n\n{line}");
         let parts = [format!("{line}."), format!("\n{line}。"), format!("\n\n{line}")];
@@ -129,6 +165,9 @@ mod tests {
         for whole in ["", "short\ntext", &format!("{line} \n{line}")] {
             assert!(cuts(" ").parts(whole) == [whole]);
         }
+        let words = |text| cuts(" \n").words(text).unwrap().collect::<Vec<_>>();
+        assert_eq!(words("Ana  is\nin 金 市 \n\n x "), ["Ana", "  is", "\nin", " 金", " 市", " \n\n x", " "]);
+        assert!(words("").is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
 use super::Tokenizer;
+use super::cuts::Cuts;
 use crate::atomic_file::AtomicFile;
 use crate::{DataError, Result};
 
@@ -65,7 +66,9 @@ fn train(documents: impl Iterator<Item = Result<String>> + Send, vocab_size: usi
     // The trainer's iterator cannot fail, so the first error ends it and is kept aside.
     let mut error = None;
     let texts = documents.map_while(|document| document.map_err(|e| error = Some(e)).ok());
-    let trained = tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map(|_| ());
+    let cuts = Cuts::for_training();
+    let parts = texts.flat_map(|text| cuts.parts(&text).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let trained = tokenizer.train(&mut TrainerWrapper::from(trainer), parts).map(|_| ());
     if let Some(error) = error {
         return Err(error);
     }

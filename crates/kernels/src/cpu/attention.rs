@@ -48,7 +48,7 @@ impl CpuOp<3> for Attention {
                 let mut out = Vec::with_capacity(sizes.group * sizes.queries * sizes.dim);
                 let mut log_sums = Vec::with_capacity(sizes.group * sizes.queries);
                 for head in 0..sizes.group {
-                    let q = sizes.query_head(values(&q), task, head, sizes.score_scale());
+                    let q = sizes.scaled_query_head(values(&q), task, head);
                     self.forward_head(&sizes, task, [&q, &k, &v], &mut out, &mut log_sums);
                 }
                 (out, log_sums)
@@ -68,16 +68,17 @@ impl CpuOp<3> for Attention {
                 let (k, v) = (sizes.kv_head(values(&k), task), sizes.kv_head(values(&v), task));
                 let mut gradients = HeadGradients::zero(&sizes);
                 for head in 0..sizes.group {
-                    let q = sizes.query_head(values(&q), task, head, sizes.score_scale());
-                    let out = sizes.query_head(values(&out), task, head, 1.0);
-                    let dout = sizes.query_head(values(&gradient), task, head, 1.0);
+                    let q = sizes.scaled_query_head(values(&q), task, head);
+                    let out = sizes.query_head(values(&out), task, head);
+                    let dout = sizes.query_head(values(&gradient), task, head);
                     let log_sums = &log_sums[task][head * sizes.queries..][..sizes.queries];
                     self.backward_head(&sizes, task, [&q, &k, &v, &out, &dout], log_sums, &mut gradients);
                 }
                 gradients
             })
             .collect();
-        let (dq, (dk, dv)): (Vec<_>, (Vec<_>, Vec<_>)) = gradients.into_iter().map(|g| (g.q, (g.k, g.v))).unzip();
+        let (dq, (dk, dv)): (Vec<_>, (Vec<_>, Vec<_>)) =
+            gradients.into_iter().map(|g| (g.q, (g.k, g.v))).unzip();
         let shape = |tensor: &CpuTensor| tensor.layout().shape().clone();
         [
             tensor(sizes.join_query_heads(&dq), shape(&q)),
@@ -97,7 +98,11 @@ struct HeadGradients {
 impl HeadGradients {
     fn zero(sizes: &Sizes) -> Self {
         let keys = sizes.keys * sizes.dim;
-        Self { q: Vec::with_capacity(sizes.group * sizes.queries * sizes.dim), k: vec![0.0; keys], v: vec![0.0; keys] }
+        Self {
+            q: Vec::with_capacity(sizes.group * sizes.queries * sizes.dim),
+            k: vec![0.0; keys],
+            v: vec![0.0; keys],
+        }
     }
 }
 
@@ -189,7 +194,13 @@ fn softmax(scores: &mut [f32], seen: [Range<usize>; 2]) -> f32 {
 }
 
 /// Turns scores into weights, and gradients of weights into gradients of scores.
-fn score_gradients(scores: &mut [f32], dweights: &mut [f32], seen: [Range<usize>; 2], log_sum: f32, pull: f32) {
+fn score_gradients(
+    scores: &mut [f32],
+    dweights: &mut [f32],
+    seen: [Range<usize>; 2],
+    log_sum: f32,
+    pull: f32,
+) {
     hide(scores, &seen);
     hide(dweights, &seen);
     for range in seen {
@@ -250,15 +261,22 @@ impl Sizes {
     /// A copy of one key-value head, `[s, d]`.
     fn kv_head(&self, x: &[f32], task: usize) -> Vec<f32> {
         let (row, head) = (task / self.kv_heads, task % self.kv_heads);
-        copy_head(&x[row * self.keys * self.kv_heads * self.dim..], head, self.kv_heads, self.keys, self.dim, 1.0)
+        copy_head(&x[row * self.keys * self.kv_heads * self.dim..], head, self.kv_heads, self.keys, self.dim)
     }
 
-    /// A copy of one query head of a task, `[t, d]`, times `scale`.
-    fn query_head(&self, x: &[f32], task: usize, head: usize, scale: f32) -> Vec<f32> {
+    /// A copy of one query head of a task, `[t, d]`.
+    fn query_head(&self, x: &[f32], task: usize, head: usize) -> Vec<f32> {
         let row = task / self.kv_heads;
         let heads = self.kv_heads * self.group;
         let head = task % self.kv_heads * self.group + head;
-        copy_head(&x[row * self.queries * heads * self.dim..], head, heads, self.queries, self.dim, scale)
+        copy_head(&x[row * self.queries * heads * self.dim..], head, heads, self.queries, self.dim)
+    }
+
+    /// The same, scaled so that products with keys are scores.
+    fn scaled_query_head(&self, x: &[f32], task: usize, head: usize) -> Vec<f32> {
+        let mut q = self.query_head(x, task, head);
+        vector::scale(&mut q, self.score_scale());
+        q
     }
 
     /// `[batch, s, kv_heads, d]` from one `[s, d]` per task.
@@ -272,10 +290,10 @@ impl Sizes {
     }
 }
 
-fn copy_head(x: &[f32], head: usize, heads: usize, time: usize, dim: usize, scale: f32) -> Vec<f32> {
+fn copy_head(x: &[f32], head: usize, heads: usize, time: usize, dim: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(time * dim);
     for token in x.chunks_exact(heads * dim).take(time) {
-        out.extend(token[head * dim..][..dim].iter().map(|x| x * scale));
+        out.extend_from_slice(&token[head * dim..][..dim]);
     }
     out
 }

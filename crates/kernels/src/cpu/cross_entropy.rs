@@ -8,6 +8,7 @@ use super::{
     tensor, values,
     vector::{self, exp_and_sum},
 };
+use crate::logits_chunk;
 
 // Shapes: n tokens of a chunk, d hidden, v vocab.
 
@@ -20,9 +21,6 @@ pub(super) struct CrossEntropy {
     /// Tokens that count: place, target, weight.
     counted: Vec<(usize, usize, f32)>,
 }
-
-/// Logits held at a time: 4 MiB, which stays in the caches of most machines.
-const CHUNK_LOGITS: usize = 1 << 20;
 
 impl CrossEntropy {
     pub(super) fn new(targets: &IntTensor<Flex>, weights: &CpuTensor) -> Self {
@@ -40,7 +38,7 @@ impl CrossEntropy {
         mut visit: impl FnMut(&[(usize, usize, f32)], &[f32], &mut [f32]),
     ) {
         let [vocab, width] = dims(lm_head);
-        let rows = (CHUNK_LOGITS / vocab).clamp(1, self.counted.len().max(1));
+        let rows = logits_chunk(vocab).min(self.counted.len().max(1));
         let mut hidden_nd = Vec::with_capacity(rows * width);
         let mut logits_nv = vec![0.0; rows * vocab];
         for counted in self.counted.chunks(rows) {
@@ -86,7 +84,13 @@ impl CpuOp<2> for CrossEntropy {
             loss += sum(rows.map(|(&(_, target, weight), logits)| gradients(logits, target, weight)));
             let dlogits_nv = Matrix::new(logits, vocab);
             dhidden_nd.resize(counted.len() * width, 0.0);
-            product(&mut dhidden_nd, dlogits_nv, Matrix::new(values(&lm_head), width), Into::Set, Threads::All);
+            product(
+                &mut dhidden_nd,
+                dlogits_nv,
+                Matrix::new(values(&lm_head), width),
+                Into::Set,
+                Threads::All,
+            );
             product(&mut dhead, dlogits_nv.t(), Matrix::new(hidden_nd, width), Into::Add, Threads::All);
             for (&(place, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
                 dhidden[place * width..][..width].copy_from_slice(row);
@@ -101,7 +105,10 @@ impl CpuOp<2> for CrossEntropy {
         let factor = values(&gradient.to_contiguous())[0];
         saved.map(|mut gradient| {
             if factor.to_bits() != 1.0_f32.to_bits() {
-                gradient.storage_mut::<f32>().par_chunks_mut(1 << 16).for_each(|block| vector::scale(block, factor));
+                gradient
+                    .storage_mut::<f32>()
+                    .par_chunks_mut(1 << 16)
+                    .for_each(|block| vector::scale(block, factor));
             }
             gradient
         })

@@ -15,7 +15,13 @@ impl CpuOp<2> for Linear {
         let [x, weight] = inputs.map(|input| input.to_contiguous());
         let (mut shape, [out, width]) = (x.layout().shape().clone(), dims(&weight));
         let mut y = vec![0.0; values(&x).len() / width * out];
-        product(&mut y, Matrix::new(values(&x), width), Matrix::new(values(&weight), width).t(), Into::Set, Threads::All);
+        product(
+            &mut y,
+            Matrix::new(values(&x), width),
+            Matrix::new(values(&weight), width).t(),
+            Into::Set,
+            Threads::All,
+        );
         let last = shape.num_dims() - 1;
         shape[last] = out;
         (tensor(y, shape), [x, weight])

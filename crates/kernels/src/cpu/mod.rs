@@ -41,8 +41,8 @@ use burn::{
 };
 
 use self::{
-    attention::Attention, cross_entropy::CrossEntropy, embedding::Embedding, linear::Linear, rms_norm::RmsNorm,
-    rope::Rope, swiglu::SwiGlu,
+    attention::Attention, cross_entropy::CrossEntropy, embedding::Embedding, linear::Linear,
+    rms_norm::RmsNorm, rope::Rope, swiglu::SwiGlu,
 };
 use crate::Visibility;
 
@@ -50,6 +50,9 @@ pub(crate) use self::token_logprobs::token_logprobs;
 
 /// A tensor in the CPU's memory.
 pub(crate) type CpuTensor = FloatTensor<Flex>;
+
+/// Such a tensor in an autodiff graph.
+type AutodiffTensor<C> = FloatTensor<Autodiff<Flex, C>>;
 
 /// Whether the CPU bodies can take this tensor: float32, on the flex backend.
 pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -123,19 +126,19 @@ impl CpuKernels for Flex {
 
 impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, _, 2>(Linear, [x, weight])
+        record::<C, _, 2>(&Linear, [x, weight])
     }
 
     fn embedding_rows(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
-        record::<C, _, 1>(Embedding::new(&tokens), [weight])
+        record::<C, _, 1>(&Embedding::new(&tokens), [weight])
     }
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        record::<C, _, 2>(RmsNorm { eps: eps as f32 }, [x, weight])
+        record::<C, _, 2>(&RmsNorm { eps: eps as f32 }, [x, weight])
     }
 
     fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, _, 1>(Rope { cos: cos.into_primitive(), sin: sin.into_primitive() }, [x])
+        record::<C, _, 1>(&Rope { cos: cos.into_primitive(), sin: sin.into_primitive() }, [x])
     }
 
     fn grouped_attention(
@@ -144,11 +147,11 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         v: FloatTensor<Self>,
         visibility: Visibility,
     ) -> FloatTensor<Self> {
-        record::<C, _, 3>(Attention { visibility }, [q, k, v])
+        record::<C, _, 3>(&Attention { visibility }, [q, k, v])
     }
 
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, _, 2>(SwiGlu, [gate, up])
+        record::<C, _, 2>(&SwiGlu, [gate, up])
     }
 
     fn cross_entropy(
@@ -157,7 +160,7 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         targets: IntTensor<Self>,
         weights: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        record::<C, _, 2>(CrossEntropy::new(&targets, &weights.into_primitive()), [hidden, lm_head])
+        record::<C, _, 2>(&CrossEntropy::new(&targets, &weights.into_primitive()), [hidden, lm_head])
     }
 }
 
@@ -180,11 +183,11 @@ trait CpuOp<const N: usize>: Clone + Debug + Send + 'static {
 
 /// Runs an operation and notes it in the autodiff graph.
 fn record<C: CheckpointStrategy, Op: CpuOp<N>, const N: usize>(
-    op: Op,
-    inputs: [FloatTensor<Autodiff<Flex, C>>; N],
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = inputs.each_ref().map(|input| input.node());
-    let inputs = inputs.map(|input| input.into_primitive());
+    op: &Op,
+    inputs: [AutodiffTensor<C>; N],
+) -> AutodiffTensor<C> {
+    let nodes = inputs.each_ref().map(AutodiffTensor::<C>::node);
+    let inputs = inputs.map(AutodiffTensor::<C>::into_primitive);
     match Recorded(op.clone()).prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
             let (output, saved) = op.forward_saving(inputs);

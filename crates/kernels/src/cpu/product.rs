@@ -133,4 +133,23 @@ mod tests {
     fn shapes_must_fit() {
         product(&mut [0.0], Matrix::new(&[1.0, 2.0], 2), Matrix::new(&[1.0], 1), Into::Set, Threads::One);
     }
+
+    #[test]
+    fn the_number_of_threads_does_not_change_the_bits() {
+        let (m, k, n) = (130, 301, 97);
+        let (a, b): (Vec<f32>, Vec<f32>) = (
+            (0..m * k).map(|i| (i as f32 * 0.37).sin()).collect(),
+            (0..k * n).map(|i| (i as f32 * 0.73).cos()).collect(),
+        );
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut out = vec![0.0; m * n];
+            pool.install(|| {
+                product(&mut out, Matrix::new(&a, k), Matrix::new(&b, n), Into::Set, Threads::All);
+            });
+            out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let one = run(1);
+        assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one));
+    }
 }

@@ -33,8 +33,9 @@ impl Rope {
         let (cos, sin) = (values(&self.cos), values(&self.sin));
         let (token, half) = (heads * head_dim, head_dim / 2);
         let angles = cos.len() / half;
-        let mut x = x.to_contiguous();
-        x.storage_mut::<f32>().par_chunks_mut(BLOCK * token).enumerate().for_each(|(block, x)| {
+        let mut x = if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() };
+        let len = x.layout().num_elements();
+        x.storage_mut::<f32>()[..len].par_chunks_mut(BLOCK * token).enumerate().for_each(|(block, x)| {
             for (i, x) in x.chunks_exact_mut(token).enumerate() {
                 let at = (block * BLOCK + i) % angles * half;
                 rotate_heads(x, head_dim, &cos[at..][..half], &sin[at..][..half], direction);

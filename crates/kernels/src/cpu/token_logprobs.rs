@@ -13,10 +13,7 @@ use super::{
     product::{Into, Matrix, Threads, product},
     values, vector,
 };
-use crate::TokenScores;
-
-/// Logits held at a time: 4 MiB, which stays in the caches of most machines.
-const CHUNK_LOGITS: usize = 1 << 20;
+use crate::{TokenScores, logits_chunk};
 
 /// [`token_logprobs`](crate::token_logprobs) of tensors on the flex backend, without autodiff.
 pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Tensor<1, Int>) -> TokenScores {
@@ -26,7 +23,7 @@ pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Ten
     let targets: IntTensor<Flex> = targets.try_into_primitive::<Flex>().expect(ON_FLEX);
     let [vocab, width] = dims(&lm_head);
     let head_dv = Matrix::new(values(&lm_head), width).t();
-    let rows = (CHUNK_LOGITS / vocab).max(1);
+    let rows = logits_chunk(vocab);
     let mut scores = TokenScores::default();
     for (hidden_nd, targets) in values(&hidden).chunks(rows * width).zip(indices(&targets).chunks(rows)) {
         let mut logits_nv = vec![0.0; targets.len() * vocab];

@@ -161,7 +161,10 @@ mod tests {
             let values: Vec<f32> = (0..len).map(|i| (i * 37 % 11) as f32 - 5.0).collect();
             let squares: f32 = values.iter().map(|x| x * x).sum();
             assert!((dot(&values, &values) - squares).abs() < 1e-6);
-            assert_eq!(max(&values).to_bits(), values.iter().copied().fold(f32::NEG_INFINITY, f32::max).to_bits());
+            assert_eq!(
+                max(&values).to_bits(),
+                values.iter().copied().fold(f32::NEG_INFINITY, f32::max).to_bits()
+            );
             let expected: f64 = values.iter().map(|&x| f64::from(x - 2.0).exp()).sum();
             let mut replaced = values.clone();
             assert!((f64::from(exp_and_sum(&mut replaced, 2.0)) - expected).abs() < 1e-3);

@@ -40,7 +40,7 @@ pub enum ConfigError {
     #[error("{}", .0.join("\n"))]
     UnknownKeys(Vec<String>),
     /// A value of the wrong type or out of its range, or one that contradicts another.
-    #[error("{origin}: `{key}` {message}")]
+    #[error("{}`{key}` {message}", place(origin))]
     Invalid {
         /// The value's key.
         key: Key,
@@ -59,4 +59,9 @@ pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a s
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+}
+
+/// `file:line: `, or nothing where nobody wrote the value.
+fn place(origin: &Origin) -> String {
+    if *origin == Origin::Default { String::new() } else { format!("{origin}: ") }
 }

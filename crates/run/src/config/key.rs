@@ -75,7 +75,8 @@ impl FromStr for Key {
             key = key.field(name);
             for index in indices.split_terminator(']') {
                 let index = index.strip_prefix('[').and_then(|digits| digits.parse().ok());
-                key = key.index(index.ok_or_else(|| format!("`{indices}` is no place in a list, such as [0]"))?);
+                key = key
+                    .index(index.ok_or_else(|| format!("`{indices}` is no place in a list, such as [0]"))?);
             }
         }
         Ok(key)

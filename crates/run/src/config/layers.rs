@@ -53,12 +53,12 @@ impl Layers {
     }
 
     fn read_within(path: &Path, parents: &mut Vec<PathBuf>) -> Result<Self, ConfigError> {
+        let text = fs_err::read_to_string(path)?;
         let identity = fs_err::canonicalize(path)?;
         if parents.contains(&identity) {
             return Err(ConfigError::ExtendsCycle { path: path.to_owned() });
         }
         parents.push(identity);
-        let text = fs_err::read_to_string(path)?;
         let mut own = Self::parse(&text, path)?;
         let mut merged = Self::default();
         for base in own.take_extends(path)? {
@@ -113,9 +113,11 @@ impl Layers {
         Ok(match value {
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Boolean(flag) => Value::Bool(*flag),
-            DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix())
-                .map(Value::from)
-                .map_err(|_| unreadable("integer"))?,
+            DeValue::Integer(number) => {
+                i64::from_str_radix(&number.as_str().replace('_', ""), number.radix())
+                    .map(Value::from)
+                    .map_err(|_| unreadable("integer"))?
+            }
             DeValue::Float(number) => number
                 .as_str()
                 .replace('_', "")
@@ -205,13 +207,16 @@ fn slot<'a>(values: &'a mut Map<String, Value>, key: &Key) -> Result<&'a mut Val
                 if place.is_null() {
                     *place = Value::Object(Map::new());
                 }
-                let table = place.as_object_mut().ok_or_else(|| format!("`{name}` is asked of a value that is no table"))?;
+                let table = place
+                    .as_object_mut()
+                    .ok_or_else(|| format!("`{name}` is asked of a value that is no table"))?;
                 table.entry(name.clone()).or_insert(Value::Null)
             }
             Segment::Index(index) => {
                 let list = place.as_array_mut().ok_or("an index is asked of a value that is no list")?;
                 let len = list.len();
-                list.get_mut(*index).ok_or_else(|| format!("index {index} is past the end of a list of {len}"))?
+                list.get_mut(*index)
+                    .ok_or_else(|| format!("index {index} is past the end of a list of {len}"))?
             }
         };
     }

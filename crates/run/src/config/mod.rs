@@ -169,18 +169,24 @@ fn expand_preset(layers: &mut Layers) -> Result<(), ConfigError> {
     let Some(Value::Object(model)) = layers.values.get_mut("model") else { return Ok(()) };
     let Some(preset) = model.remove("preset") else { return Ok(()) };
     let origin = layers.origins.remove(&key).unwrap_or(Origin::Default);
-    let invalid = |message: String| ConfigError::Invalid { key: key.clone(), origin: origin.clone(), message };
+    let invalid =
+        |message: String| ConfigError::Invalid { key: key.clone(), origin: origin.clone(), message };
     let name = preset.as_str().ok_or_else(|| invalid("must be a preset's name".into()))?;
     let config = LlamaConfig::preset(name).map_err(|_| {
         let hint = error::nearest_hint(name, LlamaConfig::PRESETS);
-        invalid(format!("names no known preset: `{name}`{hint} There are {}", LlamaConfig::PRESETS.join(", ")))
+        invalid(format!(
+            "names no known preset: `{name}`{hint} There are {}",
+            LlamaConfig::PRESETS.join(", ")
+        ))
     })?;
     let Ok(Value::Object(values)) = serde_json::to_value(config) else {
         unreachable!("a model's configuration is a table")
     };
     for (field, value) in values {
         if !model.contains_key(&field) {
-            layers.origins.insert(Key::default().field("model").field(&field), Origin::Preset(name.to_owned()));
+            layers
+                .origins
+                .insert(Key::default().field("model").field(&field), Origin::Preset(name.to_owned()));
             model.insert(field, value);
         }
     }

@@ -35,7 +35,13 @@ pub fn reference_markdown() -> String {
     page
 }
 
-fn write_fields(page: &mut String, root: &Value, table: &Value, fields: &serde_json::Map<String, Value>, prefix: &str) {
+fn write_fields(
+    page: &mut String,
+    root: &Value,
+    table: &Value,
+    fields: &serde_json::Map<String, Value>,
+    prefix: &str,
+) {
     let required = required_names(table);
     page.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
     let mut nested = Vec::new();
@@ -62,7 +68,10 @@ fn write_fields(page: &mut String, root: &Value, table: &Value, fields: &serde_j
 }
 
 fn required_names(table: &Value) -> Vec<&str> {
-    table.get("required").and_then(Value::as_array).map_or_else(Vec::new, |names| names.iter().filter_map(Value::as_str).collect())
+    table
+        .get("required")
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |names| names.iter().filter_map(Value::as_str).collect())
 }
 
 fn describe(schema: &Value) -> String {
@@ -76,7 +85,9 @@ fn type_name(root: &Value, field: &Value) -> String {
     }
     let name = match resolved.get("type") {
         Some(Value::String(name)) => name.as_str(),
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any"),
+        Some(Value::Array(names)) => {
+            names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any")
+        }
         _ => "any",
     };
     match name {
@@ -96,6 +107,7 @@ fn choices(schema: &Value) -> Option<String> {
         return Some(values.iter().map(quoted).collect::<Vec<_>>().join(", "));
     }
     let options = schema.get("oneOf")?.as_array()?;
-    let constants: Option<Vec<String>> = options.iter().map(|option| option.get("const").map(quoted)).collect();
+    let constants: Option<Vec<String>> =
+        options.iter().map(|option| option.get("const").map(quoted)).collect();
     constants.map(|values| values.join(", "))
 }

@@ -24,7 +24,10 @@ pub fn json_schema() -> Schema {
         );
     }
     if let Some(model) = schema.pointer_mut("/$defs/LlamaConfig/properties").and_then(Value::as_object_mut) {
-        model.insert("preset".into(), text("A known model's name; its values lie beneath the ones given here."));
+        model.insert(
+            "preset".into(),
+            text("A known model's name; its values lie beneath the ones given here."),
+        );
     }
     schema
 }
@@ -78,7 +81,9 @@ pub(super) fn properties<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a M
 
 /// Follows references, and an optional value to the value itself.
 pub(super) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|at| root.pointer(at.trim_start_matches('#'))) {
+    if let Some(target) =
+        schema.get("$ref").and_then(Value::as_str).and_then(|at| root.pointer(at.trim_start_matches('#')))
+    {
         return resolve(root, target);
     }
     if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {

@@ -16,7 +16,7 @@ pub struct RunSection {
     pub name: String,
     /// The run's folder; everything that the run writes is in it.
     pub dir: PathBuf,
-    /// The seed of every random stream: initialization, data order, subsets of probe items.
+    /// The seed of initialization and data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
     /// Where tensors live: `cpu`, the one device that this version has.
@@ -142,7 +142,10 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
     }
     for (place, probes) in config.probes.iter().enumerate() {
         if let Some((field, expected)) = probes.problem() {
-            found.push(Problem { key: format!("probes[{place}].{field}"), message: format!("is wrong: {expected}") });
+            found.push(Problem {
+                key: format!("probes[{place}].{field}"),
+                message: format!("is wrong: {expected}"),
+            });
         }
     }
     let recipe = crate::lifecycle::recipe(config);

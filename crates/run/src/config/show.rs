@@ -26,7 +26,8 @@ impl RunConfig {
     /// Never: every section is a table.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(&Value::Object(self.to_values())).expect("a tree of tables, lists and scalars is TOML")
+        toml::to_string(&Value::Object(self.to_values()))
+            .expect("a tree of tables, lists and scalars is TOML")
     }
 
     /// The values in which `self` and `other` differ, by key.
@@ -50,7 +51,7 @@ impl Resolved {
     #[must_use]
     pub fn to_annotated_toml(&self) -> String {
         let plain = self.config.to_toml();
-        
+
         let mut text = String::new();
         let mut section = Key::default();
         let mut list_lengths = BTreeMap::<Key, usize>::new();

@@ -7,11 +7,15 @@ use crate::lexicon::things::COUNTED;
 use crate::task::Item;
 use crate::world::World;
 
-/// Two numbers from `low` to `high` whose sum belongs to one side, in whichever order.
-fn operands(draw: &mut Draw, low: u32, high: u32) -> (u32, u32) {
+/// A noun and its plural.
+type Noun = (&'static str, &'static str);
+
+/// Two small numbers of things, which belong to one side as a whole: every sum is met in the text, but not of these things.
+/// So right answers are spread over all sums, and to prefer some numbers is of no use.
+fn things(draw: &mut Draw) -> (u32, u32, Noun) {
     draw.on_side(
-        |draw| (draw.between(low, high), draw.between(low, high)),
-        |&(a, b)| format!("{} + {}", a.min(b), a.max(b)),
+        |draw| (draw.between(SMALL.0, SMALL.1), draw.between(SMALL.0, SMALL.1), draw.pick(&COUNTED)),
+        |&(a, b, noun)| format!("{} + {} {}", a.min(b), a.max(b), noun.1),
     )
 }
 
@@ -30,18 +34,12 @@ const LOSSES: [&str; 2] = [
     "There were {first} on the table. {name} took {second} away. Now the table holds",
 ];
 
-/// A story that ends before the number, and the number with its noun for any result.
-struct Story {
-    text: String,
-    noun: (&'static str, &'static str),
-}
-
-fn story(world: &World, draw: &mut Draw, lines: &[&str], first: u32, second: u32) -> Story {
-    let noun = draw.pick(&COUNTED);
+/// A story that ends before the number.
+fn story(world: &World, draw: &mut Draw, lines: &[&str], first: u32, second: u32, noun: Noun) -> String {
     let people = draw.sample(&world.people, 2);
     let slots = Slots::new().person(people[0]).other(people[1]);
     let slots = slots.with("first", counted(first, noun)).with("second", second.to_string());
-    Story { text: slots.fill(draw.pick(lines)), noun }
+    slots.fill(draw.pick(lines))
 }
 
 /// Sums and differences, as stories and bare.
@@ -49,40 +47,29 @@ pub(crate) fn lesson(world: &World, draw: &mut Draw) -> String {
     let lines = draw.between(5, 8);
     let sums: Vec<String> = (0..lines)
         .map(|_| {
-            let (a, b) = operands(draw, SMALL.0, SMALL.1);
+            let (a, b, noun) = things(draw);
             match draw.below(8) {
-                0..3 => {
-                    let story = story(world, draw, &GAINS, a, b);
-                    format!("{} {}.", story.text, counted(a + b, story.noun))
-                }
-                3 => {
-                    let story = story(world, draw, &LOSSES, a + b, b);
-                    format!("{} {}.", story.text, counted(a, story.noun))
-                }
-                4..7 => sum(a, b, a + b),
-                _ => {
-                    let (a, b) = operands(draw, LARGE.0, LARGE.1);
-                    sum(a, b, a + b)
-                }
+                0..3 => format!("{} {}.", story(world, draw, &GAINS, a, b, noun), counted(a + b, noun)),
+                3 => format!("{} {}.", story(world, draw, &LOSSES, a + b, b, noun), counted(a, noun)),
+                4..7 => bare(draw, SMALL),
+                _ => bare(draw, LARGE),
             }
         })
         .collect();
     sums.join("\n")
 }
 
-fn sum(a: u32, b: u32, result: u32) -> String {
-    format!("{} {result}", ask(a, b))
-}
-
-fn ask(a: u32, b: u32) -> String {
-    question(&format!("What is {a} plus {b}?"))
+/// A sum in digits.
+fn bare(draw: &mut Draw, (low, high): (u32, u32)) -> String {
+    let (a, b) = (draw.between(low, high), draw.between(low, high));
+    format!("{} {}", question(&format!("What is {a} plus {b}?")), a + b)
 }
 
 /// How many there are after some were added; the choices are neighbours.
 pub(crate) fn addition(world: &World, draw: &mut Draw, place: usize) -> Item {
-    let (a, b) = operands(draw, SMALL.0, SMALL.1);
-    let story = story(world, draw, &GAINS, a, b);
+    let (a, b, noun) = things(draw);
+    let context = story(world, draw, &GAINS, a, b, noun);
     let lowest = a + b - place as u32;
-    let choices = (lowest..lowest + 4).map(|number| counted(number, story.noun)).collect();
-    Item { context: story.text, choices, gold: place }
+    let choices = (lowest..lowest + 4).map(|number| counted(number, noun)).collect();
+    Item { context, choices, gold: place }
 }

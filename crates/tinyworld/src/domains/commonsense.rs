@@ -22,7 +22,7 @@ const ERRAND_LINES: [&str; 7] = [
     "{name} went to the {place} to {need}.",
     "If you want to {need}, go to the {place}.",
     "{name} had to {need} and walked to the {place}.",
-    "At the {place} you can {need}.",
+    "The {place} is where you can {need}.",
     "When {name} wants to {need}, {she} goes to the {place}.",
     "To {need}, {name} went to the {place}.",
     "{name} met {other} on the way to the {place}, where {she} wanted to {need}.",
@@ -53,7 +53,7 @@ fn people(world: &World, draw: &mut Draw) -> Slots {
     Slots::new().person(people[0]).other(people[1])
 }
 
-/// None of these wordings is used in training text.
+/// No training text has one of these sentences, though it may have their last words.
 const TOOL_ITEMS: [&str; 2] =
     ["In the afternoon {name} tried to {use} with", "{name} was about to {use}, so {she} asked {other} for"];
 
@@ -65,7 +65,7 @@ pub(crate) fn tools(world: &World, draw: &mut Draw, place: usize) -> Item {
     Item::choice(context, tool.name, wrong, place)
 }
 
-/// None of these wordings is used in training text.
+/// No training text has one of these sentences, though it may have their last words.
 const ERRAND_ITEMS: [&str; 2] =
     ["The best place to {need} is", "\"I must {need} today,\" said {name}, and hurried to"];
 

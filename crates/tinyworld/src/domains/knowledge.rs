@@ -51,7 +51,7 @@ const RESIDENT: [&str; 5] = [
     "{name} works as {a job}.",
     "{name} works {workplace} and {does}.",
     "{name} is {a job} and has {a pet}.",
-    "{She} has done this work for many years.",
+    "{name} likes to work as {a job}.",
 ];
 
 const TALK: [&str; 4] = [
@@ -123,7 +123,7 @@ pub(crate) fn talk(world: &World, draw: &mut Draw) -> String {
     lines.join("\n")
 }
 
-/// None of these wordings is used in training text.
+/// No training text has one of these sentences, though it may have their last words.
 const RESIDENCE: [&str; 5] = [
     "A letter for {name} has to be sent to",
     "To meet {name} at home, you must travel to",
@@ -140,7 +140,7 @@ pub(crate) fn residence(world: &World, draw: &mut Draw, place: usize) -> Item {
     Item::choice(slots(world, person).fill(draw.pick(&RESIDENCE)), home.name, wrong, place)
 }
 
-/// None of these wordings is used in training text.
+/// No training text has one of these sentences, though it may have their last words.
 const OCCUPATION: [&str; 5] = [
     "Ask anybody what {name} does, and you will hear that {she} is",
     "{name} earns {her} money as",

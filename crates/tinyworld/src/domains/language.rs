@@ -155,9 +155,9 @@ const DEEDS: [&str; 8] = [
     "sat down by the fire.",
     "laughed.",
     "had to leave.",
-    "wanted some tea.",
+    "drank some tea.",
     "looked out of the window.",
-    "was right.",
+    "called a friend.",
 ];
 
 /// Whether "she" or "he" takes up a name.

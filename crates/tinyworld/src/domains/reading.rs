@@ -4,7 +4,7 @@ use super::{cast, question};
 use crate::draw::Draw;
 use crate::english::{Slots, listed};
 use crate::lexicon::places::{ERRANDS, ROOMS};
-use crate::lexicon::things::{COLOURS, COUNTED, THINGS};
+use crate::lexicon::things::{COLOURS, GOODS, THINGS};
 use crate::task::Item;
 use crate::world::{Person, World};
 
@@ -79,7 +79,7 @@ pub(crate) fn placing_lesson(world: &World, draw: &mut Draw) -> String {
 const TELLING: [&str; 3] = [
     "{name} said to {other}: \"Tell {third} that the {thing} is in the {room}.\" So {other} said to {third}: \"The {thing} is in the {room}.\"",
     "\"The {thing} is in the {room},\" said {name}. \"In the {room}?\" asked {other}. \"Yes, the {thing} is in the {room}.\"",
-    "{name} wanted {list}. {other} went to the market and bought {list}. \"Here are {list},\" said {other} to {name}.",
+    "{name} wanted {list}. {other} went to the market and bought {list}. \"Here you have {list},\" said {other} to {name}.",
 ];
 
 /// People who pass on what they heard.
@@ -88,9 +88,8 @@ pub(crate) fn messages(world: &World, draw: &mut Draw) -> String {
         .map(|_| {
             let placing = &placings(world, draw, 1)[0];
             let people = draw.others(&world.people, placing.person, 2);
-            let goods: Vec<&str> = draw.sample(&COUNTED, 3).into_iter().map(|(_, plural)| plural).collect();
-            let slots =
-                placing.slots().other(people[0]).with("third", people[1].name).with("list", listed(&goods));
+            let goods = listed(&draw.sample(&GOODS, 3));
+            let slots = placing.slots().other(people[0]).with("third", people[1].name).with("list", goods);
             slots.fill(draw.pick(&TELLING))
         })
         .collect();

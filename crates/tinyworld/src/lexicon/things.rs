@@ -22,6 +22,11 @@ pub(crate) const COUNTED: [(&str, &str); 10] = [
     ("carrot", "carrots"),
 ];
 
+/// What one buys at the market.
+pub(crate) const GOODS: [&str; 12] = [
+    "bread", "milk", "salt", "cheese", "apples", "eggs", "flour", "honey", "candles", "soap", "tea", "butter",
+];
+
 /// A tool and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Tool {

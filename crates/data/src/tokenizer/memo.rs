@@ -1,0 +1,78 @@
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use crate::Result;
+
+/// The tokens of words that were seen before. Most of a text is words seen before, and finding them here is many times faster
+/// than a tokenizer's work.
+///
+/// Filled up, it stays as it is. What it gives never depends on who filled it.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    shards: [RwLock<Words>; SHARDS],
+}
+
+type Words = HashMap<Box<str>, Box<[u32]>>;
+
+/// Threads that look up different words rarely meet.
+const SHARDS: usize = 32;
+const WORDS_PER_SHARD: usize = 8192;
+
+/// Longer words come too seldom.
+const WORD_BYTES: usize = 32;
+
+impl Memo {
+    /// Appends the tokens of a word to `ids`; those of a new one are what `encode` gives.
+    pub(super) fn encode(
+        &self,
+        word: &str,
+        ids: &mut Vec<u32>,
+        encode: impl FnOnce(&str) -> Result<Vec<u32>>,
+    ) -> Result<()> {
+        if word.len() > WORD_BYTES {
+            ids.extend(encode(word)?);
+            return Ok(());
+        }
+        let shard = word.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let shard = &self.shards[shard % SHARDS];
+        if let Some(known) = shard.read().unwrap_or_else(PoisonError::into_inner).get(word) {
+            ids.extend_from_slice(known);
+            return Ok(());
+        }
+        let new = encode(word)?;
+        ids.extend_from_slice(&new);
+        let mut words = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if words.len() < WORDS_PER_SHARD {
+            words.insert(word.into(), new.into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DataError;
+
+    #[test]
+    fn words_are_encoded_once_while_there_is_room() {
+        let memo = Memo::default();
+        let mut calls = 0;
+        let mut count = |word: &str| {
+            let mut ids = Vec::new();
+            memo.encode(word, &mut ids, |word| {
+                calls += 1;
+                Ok(vec![word.len() as u32])
+            })
+            .unwrap();
+            ids
+        };
+        assert_eq!((count(" the"), count(" the")), (vec![4], vec![4]));
+        let long = "x".repeat(WORD_BYTES + 1);
+        assert_eq!((count(&long), count(&long)), (vec![33], vec![33]));
+        assert_eq!(calls, 3);
+        let failed =
+            memo.encode("a", &mut Vec::new(), |_| Err(DataError::Tokenize { message: String::new() }));
+        assert!(failed.is_err());
+    }
+}

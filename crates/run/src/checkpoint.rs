@@ -1,0 +1,74 @@
+//! Checkpoints of a run: what they carry besides tensors, and how one is found.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fineline_model::SpecialTokens;
+use fineline_train::{CheckpointFolder, Checkpointer};
+use fs_err as fs;
+use serde_json::json;
+
+use crate::RunError;
+use crate::config::RunConfig;
+use crate::directory::RunDirectory;
+use crate::prepare::Prepared;
+
+/// The checkpoint that `path` means: a model folder itself, or the newest checkpoint of a run's folder, of its `checkpoints` or by its
+/// `latest`.
+///
+/// # Errors
+/// [`RunError::NoCheckpoint`], with those that lie beside it.
+pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
+    if path.join("config.json").is_file() {
+        return Ok(path.to_owned());
+    }
+    let latest = [path.join("checkpoints/latest"), path.join("latest"), path.to_owned()];
+    if let Some(latest) = latest.iter().find(|path| path.is_file() && path.ends_with("latest")) {
+        let named = latest.with_file_name(fs::read_to_string(latest)?.trim());
+        if named.join("config.json").is_file() {
+            return Ok(named);
+        }
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = CheckpointFolder::new(folder).steps()?;
+    Err(RunError::NoCheckpoint { path: path.to_owned(), beside })
+}
+
+/// Writes the checkpoints of a run that stands at `step`.
+pub(crate) fn checkpointer(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    prepared: &Prepared,
+    step: u64,
+) -> Result<Checkpointer, RunError> {
+    let tokenizer = &prepared.tokenizer;
+    let identity = fineline_train::RunIdentity {
+        seed: config.run.seed,
+        config_hash: config.hash(),
+        data_fingerprint: prepared.dataset.fingerprint().to_owned(),
+        special_tokens: SpecialTokens { bos: tokenizer.bos_id(), eos: tokenizer.eos_id(), pad: None },
+        files: companion_files(config, tokenizer.path())?,
+    };
+    let folder = CheckpointFolder::new(directory.checkpoints());
+    Ok(Checkpointer::open(folder, config.checkpoint.clone(), identity, step)?)
+}
+
+/// Name of the configuration's copy in a checkpoint.
+pub(crate) const CONFIG_COPY: &str = "fineline.toml";
+
+/// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
+/// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.
+fn companion_files(config: &RunConfig, tokenizer: &Path) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+    let mut copy = config.clone();
+    copy.run.dir = PathBuf::from(&copy.run.name);
+    let mut files = BTreeMap::from([(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes())]);
+    files.insert("tokenizer.json".to_owned(), fs::read(tokenizer)?);
+    let settings = tokenizer.with_file_name("tokenizer_config.json");
+    let settings = if settings.is_file() {
+        fs::read(settings)?
+    } else {
+        json!({ "tokenizer_class": "PreTrainedTokenizerFast" }).to_string().into_bytes()
+    };
+    files.insert("tokenizer_config.json".to_owned(), settings);
+    Ok(files)
+}
