@@ -1,6 +1,6 @@
 //! Bad input gets a clear error with the right exit code, and loses nothing.
 
-use crate::support::{Workplace, files_below};
+use crate::support::{Workplace, files_below, skip};
 
 /// What a user reads on standard error.
 fn message(place: &Workplace, arguments: &[&str], code: i32) -> String {
@@ -198,7 +198,7 @@ fn a_full_disk_loses_nothing() {
         .output()
         .unwrap();
     if !mount.status.success() {
-        eprintln!("skipped: mounting a small file system takes root");
+        skip("mounting a small file system takes root");
         return;
     }
     let finished =
@@ -212,6 +212,65 @@ fn a_full_disk_loses_nothing() {
     assert!(error.contains("full") || error.contains("No space"), "{error}");
     assert!(error.contains("small/run"), "the message names the path: {error}");
     assert!(steps.iter().all(|name| !name.starts_with(".writing")), "{steps:?}");
+}
+
+#[test]
+fn a_folder_that_is_no_runs_is_left_alone() {
+    let place = Workplace::new();
+    place.write("run/items/mine.txt", "my own notes");
+    let error = with(&place, &[], 2);
+    assert!(error.contains("a run would write over"), "{error}");
+    assert_eq!(fs_err::read_to_string(place.path("run/items/mine.txt")).unwrap(), "my own notes");
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_gone_is_not_begun_again() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4"]);
+    fs_err::remove_dir_all(place.path("run/checkpoints")).unwrap();
+    let before = files_below(&place.path("run"));
+    let error = with(&place, &["train.steps=4"], 1);
+    assert!(error.contains("checkpoints are gone"), "{error}");
+    assert_eq!(place.log("run/metrics.jsonl").len(), 4);
+    assert_eq!(files_below(&place.path("run")), before);
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_not_put_into_this_one() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4", "run.dir=mine"]);
+    place.train(&["train.steps=4", "run.dir=other", "run.seed=8"]);
+    let before = files_below(&place.path("mine"));
+    let arguments =
+        ["train", "tiny.toml", "--set", "run.dir=mine", "--set", "train.steps=4", "--resume", "other"];
+    let error = message(&place, &arguments, 2);
+    assert!(error.contains("isn't of the run in run.dir"), "{error}");
+    assert_eq!(files_below(&place.path("mine")), before);
+}
+
+#[test]
+fn preparing_shards_leaves_the_text_alone() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4"]);
+    place.write("web.json", "{\"text\": \"some text\"}\n");
+    let tokenizer = "run/checkpoints/step-00000004";
+    place.run(&["data", "prepare", "web.json", "--output", "web", "--tokenizer", tokenizer]).success();
+    assert_eq!(fs_err::read_to_string(place.path("web.json")).unwrap(), "{\"text\": \"some text\"}\n");
+}
+
+#[test]
+fn a_tokenizer_with_more_ids_than_the_model_is_refused() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4"]);
+    let checkpoint = place.path("run/checkpoints/step-00000004");
+    fs_err::create_dir(place.path("small")).unwrap();
+    for file in ["tokenizer.json", "model.safetensors"] {
+        fs_err::copy(checkpoint.join(file), place.path("small").join(file)).unwrap();
+    }
+    let config = fs_err::read_to_string(checkpoint.join("config.json")).unwrap();
+    place.write("small/config.json", &config.replace("\"vocab_size\": 320", "\"vocab_size\": 300"));
+    let error = message(&place, &["probe", "small", "--suite", "tinyworld"], 1);
+    assert!(error.contains("vocab_size") || error.contains("300"), "{error}");
 }
 
 #[test]

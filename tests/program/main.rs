@@ -8,6 +8,7 @@
 mod bad_input;
 mod config;
 mod data;
+mod fine_line;
 mod memory;
 mod probes;
 mod resume;

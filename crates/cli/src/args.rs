@@ -57,6 +57,14 @@ pub(crate) enum Command {
     Watch(WatchArgs),
 }
 
+/// A number above 0 that stands for an amount of something in this world.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number < 1e9 => Ok(number),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
 /// A configuration and changes to it.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -117,11 +125,11 @@ pub(crate) struct PlanArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) devices: u64,
     /// Memory of one device, in GiB: says whether the run fits.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub(crate) memory: Option<f64>,
-    /// What one device sustains, in TFLOP/s: says how long the run takes.
-    #[arg(long)]
-    pub(crate) tflops: Option<f64>,
+    /// What one device computes, in TFLOP/s: says how long the run takes at that speed. No device sustains its peak.
+    #[arg(long, value_parser = positive)]
+    pub(crate) peak_tflops: Option<f64>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -136,7 +144,7 @@ pub(crate) enum DataCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// The step, counted from 1.
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
         step: u64,
         /// Print only this row (counted from 0).
         #[arg(long)]
@@ -252,7 +260,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Steps to time, after two that are not counted.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
     pub(crate) steps: u64,
     /// Also time one round of the configured probes.
     #[arg(long)]
@@ -277,7 +285,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) once: bool,
     /// Seconds between two looks.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) interval: f64,
 }
 

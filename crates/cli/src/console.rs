@@ -91,7 +91,10 @@ impl Console {
         self.bar.set_message(format!("loss {loss}  {speed} tokens/s  {}", self.latest_probes));
         if !self.is_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            eprintln!("step {}  loss {loss}  {speed} tokens/s  {}", record.step, self.latest_probes);
+            crate::say(&format!(
+                "step {}  loss {loss}  {speed} tokens/s  {}",
+                record.step, self.latest_probes
+            ));
         }
     }
 

@@ -9,14 +9,13 @@
 //! | 1 | failed |
 //! | 2 | bad usage or bad configuration |
 //! | 128 + signal | stopped by a signal after a good checkpoint |
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is where words go out")]
 
 mod args;
 mod commands;
 mod console;
 mod table;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -58,7 +57,7 @@ fn main() -> ExitCode {
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            say(&format!("error: {}", chain(&error)));
             ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
         }
     }
@@ -94,6 +93,11 @@ fn dispatch(command: Command) -> Result<Ended> {
     .map(|()| Ended::Done)
 }
 
+/// Writes a line to standard error. That nobody reads it any more is no reason to fail.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// An error with its causes, each once: some messages have their cause in them.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -118,7 +122,9 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
                         | RunError::ConfigChanged { .. }
                         | RunError::Exists { .. }
                         | RunError::UnknownDevice { .. }
-                        | RunError::IdleAllowance { .. }
+                        | RunError::UnknownAllowance { .. }
+                        | RunError::ForeignFiles { .. }
+                        | RunError::OtherRunsCheckpoint { .. }
                 )
             )
     })

@@ -29,7 +29,7 @@ pub struct Progress<'a> {
     pub tokens: u64,
 }
 
-/// Tokenizes a source of text into the shard `PREFIX.bin`, `PREFIX.idx` and `PREFIX.json`, replacing what is there.
+/// Tokenizes a source of text into the shard `PREFIX.bin`, `PREFIX.idx` and `PREFIX.fineline.json`, replacing what is there.
 ///
 /// Documents are tokenized in parallel and written in their order, so the bytes depend on the text and the tokenizer only. The
 /// shard appears when it is whole. Memory is bounded by the longest documents.

@@ -14,7 +14,7 @@
 //! | 8 n | its place in `.bin` in bytes, i64 |
 //! | 8 d | first sequence of each document, i64; the last entry is n |
 //!
-//! fineline writes one sequence per document, and beside the two a `PREFIX.json` ([`ShardInfo`]) that others ignore.
+//! fineline writes one sequence per document, and beside the two a `PREFIX.fineline.json` ([`ShardInfo`]) that others ignore.
 
 mod index;
 mod info;

@@ -27,7 +27,7 @@ impl Rotary {
         assert!(positions.len().is_multiple_of(time), "{} positions are not rows of {time}", positions.len());
         let half = head_dim / 2;
         let frequencies: Vec<f32> =
-            (0..half).map(|i| 1.0 / theta.powf(2.0 * i as f64 / head_dim as f64) as f32).collect();
+            (0..half).map(|i| 1.0 / theta.powf(f64::from(2.0 * i as f32 / head_dim as f32)) as f32).collect();
         let mut cos = Vec::with_capacity(positions.len() * half);
         let mut sin = Vec::with_capacity(positions.len() * half);
         for &position in positions {

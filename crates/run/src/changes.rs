@@ -7,21 +7,6 @@ use crate::config::{Difference, Key, RunConfig};
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
 
-/// Keys whose change can't move a number of the run, or moves only what comes later: when something is looked at or saved.
-fn is_harmless(key: &str) -> bool {
-    const HARMLESS: [&str; 8] = [
-        "run.name",
-        "run.dir",
-        "checkpoint.",
-        "log.",
-        "guard.",
-        "data.cache",
-        "validation.every_steps",
-        "probes",
-    ];
-    HARMLESS.iter().any(|prefix| key.starts_with(prefix))
-}
-
 /// Whether `key` is one of the `allowed` keys, or lies in a section that is.
 fn is_allowed(key: &str, allowed: &[String]) -> bool {
     let Ok(key) = key.parse::<Key>() else { return false };
@@ -35,11 +20,13 @@ pub(crate) fn changes_since_start(
     allowed: &[String],
 ) -> Result<Vec<Event>, RunError> {
     let Some(stored) = directory.stored_config()? else { return Ok(Vec::new()) };
+    refuse_unknown_allowances(config, &stored, allowed)?;
     let differences = stored.differences(config);
-    refuse_idle_allowances(&differences, allowed)?;
     let refused: Vec<Difference> = differences
         .iter()
-        .filter(|difference| !is_harmless(&difference.key) && !is_allowed(&difference.key, allowed))
+        .filter(|difference| {
+            !RunConfig::is_harmless(&difference.key) && !is_allowed(&difference.key, allowed)
+        })
         .cloned()
         .collect();
     if !refused.is_empty() && has_checkpoints(directory)? {
@@ -62,14 +49,19 @@ fn has_checkpoints(directory: &RunDirectory) -> Result<bool, RunError> {
 const DATA: &str = "data";
 const TOKENIZER: &str = "tokenizer";
 
-/// Refuses leave to change what doesn't change: it is a slip of the pen, or a run that isn't the one meant.
-fn refuse_idle_allowances(differences: &[Difference], allowed: &[String]) -> Result<(), RunError> {
-    let is_of_use = |key: &&String| {
+/// Refuses leave for a key that no configuration has: a slip of the pen.
+fn refuse_unknown_allowances(
+    config: &RunConfig,
+    stored: &RunConfig,
+    allowed: &[String],
+) -> Result<(), RunError> {
+    let keys: Vec<String> = [config, stored].into_iter().flat_map(RunConfig::keys).collect();
+    let is_known = |key: &&String| {
         [DATA, TOKENIZER].contains(&key.as_str())
-            || differences.iter().any(|difference| is_allowed(&difference.key, std::slice::from_ref(*key)))
+            || keys.iter().any(|known| is_allowed(known, std::slice::from_ref(*key)))
     };
-    match allowed.iter().find(|key| !is_of_use(key)) {
-        Some(key) => Err(RunError::IdleAllowance { key: key.clone() }),
+    match allowed.iter().find(|key| !is_known(key)) {
+        Some(key) => Err(RunError::UnknownAllowance { key: key.clone() }),
         None => Ok(()),
     }
 }

@@ -83,6 +83,28 @@ impl RunDirectory {
         self.root.join("checkpoints")
     }
 
+    /// Refuses a folder that is no run's, but holds what a run would write over.
+    ///
+    /// # Errors
+    /// [`RunError::ForeignFiles`].
+    pub fn refuse_foreign_files(&self) -> Result<(), RunError> {
+        if self.config().is_file() {
+            return Ok(());
+        }
+        let own = [
+            self.identity(),
+            self.metrics(),
+            self.probes(),
+            self.events(),
+            self.items_folder(),
+            self.tensorboard(),
+            self.checkpoints(),
+        ];
+        let Some(found) = own.into_iter().find(|path| path.exists()) else { return Ok(()) };
+        let name = found.strip_prefix(&self.root).unwrap_or(&found).display().to_string();
+        Err(RunError::ForeignFiles { dir: self.root.clone(), name })
+    }
+
     /// Makes the folder and keeps every other trainer out of it until the lock is dropped.
     ///
     /// # Errors
@@ -160,8 +182,9 @@ impl RunDirectory {
         let mut json = serde_json::to_vec_pretty(identity)
             .map_err(|source| RunError::Json { path: path.clone(), source })?;
         json.push(b'\n');
-        write_atomically(&path, &json)?;
-        Ok(write_atomically(&self.config(), config.to_toml().as_bytes())?)
+        // First: it is what makes the folder that of a run.
+        write_atomically(&self.config(), config.to_toml().as_bytes())?;
+        Ok(write_atomically(&path, &json)?)
     }
 
     /// The identity that the run in this folder has; none in a fresh folder.

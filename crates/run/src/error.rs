@@ -69,11 +69,41 @@ pub enum RunError {
         /// `tokenizer`, `data`, or both.
         changed: Vec<&'static str>,
     },
-    /// Leave was given to change something that doesn't change.
-    #[error("--allow-change {key}: nothing of that name differs from the run's last start")]
-    IdleAllowance {
+    /// Leave was given to change something that doesn't exist.
+    #[error("--allow-change {key}: no value of the configuration has this key")]
+    UnknownAllowance {
         /// The key.
         key: String,
+    },
+    /// A checkpoint of another run was to be put into this one.
+    #[error("{}: this checkpoint isn't of the run in run.dir, which has checkpoints of its own; give the branch a folder of its own (run.dir)", path.display())]
+    OtherRunsCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// The run had checkpoints, and has none any more.
+    #[error("{}: this run's checkpoints are gone; put one back, or move the folder away to begin at step 0 again", dir.display())]
+    CheckpointsGone {
+        /// The run's folder.
+        dir: PathBuf,
+    },
+    /// The folder has files of a run's names, but no run.
+    #[error("{}: this isn't the folder of a run, but it has a `{name}`, which a run would write over; give the run another folder (run.dir)", dir.display())]
+    ForeignFiles {
+        /// The folder.
+        dir: PathBuf,
+        /// The file or folder.
+        name: String,
+    },
+    /// A tokenizer has more ids than the model knows.
+    #[error("{}: the tokenizer has {ids} ids, but the model knows only {rows}", path.display())]
+    LargerVocabulary {
+        /// The model's folder.
+        path: PathBuf,
+        /// Ids of the tokenizer.
+        ids: usize,
+        /// Rows of the model's embedding.
+        rows: usize,
     },
     /// There is no checkpoint where one was asked for.
     #[error("{}: no checkpoint{}", path.display(), beside_hint(beside))]

@@ -34,9 +34,17 @@ impl JsonLines {
 
     /// Appends one line.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
-        let mut line = serde_json::to_vec(record).map_err(|source| self.broken(source))?;
-        line.push(b'\n');
-        Ok(self.file.write_all(&line)?)
+        self.append_all(std::slice::from_ref(record))
+    }
+
+    /// Appends a line each, in one write: a kill should leave all of them or none.
+    pub fn append_all(&mut self, records: &[impl Serialize]) -> Result<(), RunError> {
+        let mut lines = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut lines, record).map_err(|source| self.broken(source))?;
+            lines.push(b'\n');
+        }
+        Ok(self.file.write_all(&lines)?)
     }
 
     /// Waits until what was appended is on disk.

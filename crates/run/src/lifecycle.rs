@@ -70,6 +70,7 @@ pub fn train(
     let device = device::open(&config.run.device.0)?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
+    directory.refuse_foreign_files()?;
     let changes = changes_since_start(config, &directory, &options.allow_changes)?;
     let prepared = prepare(resolved, progress)?;
     if let Some(signal) = options.stop.requested() {
@@ -77,18 +78,18 @@ pub fn train(
     }
     let start = Start::find(config, &directory, &options.resume, &device)?;
     let identity = identify(config, &directory, &prepared)?;
-    if start.checkpoint.is_some() {
+    if start.is_resumed() {
         refuse_changed_data(&identity, &directory, &options.allow_changes)?;
     }
     directory.write_identity(&identity, config)?;
-    let mut trainer = start.trainer(config, &device)?;
+    let open_logs = if start.is_resumed() { Logs::resume } else { Logs::begin };
+    let (mut trainer, events) = start.into_trainer(config, &device)?;
     let step = trainer.progress().step;
 
-    let mut logs = match start.checkpoint {
-        Some(_) => Logs::resume(&directory, step, &config.log),
-        None => Logs::begin(&directory, &config.log),
-    }?;
-    for event in changes.into_iter().chain(start.events) {
+    // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
+    let checkpointer = checkpointer(config, &directory, &prepared, step)?;
+    let mut logs = open_logs(&directory, step, &config.log)?;
+    for event in changes.into_iter().chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -102,7 +103,7 @@ pub fn train(
     let session = Session {
         rows: &prepared.dataset,
         observers: vec![&mut observer, &mut limit],
-        checkpointer: Some(checkpointer(config, &directory, &prepared, step)?),
+        checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
     };
     let outcome = session.run(&mut trainer)?;

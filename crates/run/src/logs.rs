@@ -22,16 +22,14 @@ pub(crate) struct Logs {
 
 impl Logs {
     /// Opens empty logs for a run that begins. What a start that never came to a checkpoint has left is dropped.
-    pub(crate) fn begin(directory: &RunDirectory, config: &LogConfig) -> Result<Self, RunError> {
+    pub(crate) fn begin(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
         for log in [directory.metrics(), directory.probes(), directory.events()] {
             fs::write(log, "")?;
         }
-        for leftovers in [directory.items_folder(), directory.tensorboard()] {
-            if leftovers.exists() {
-                fs::remove_dir_all(leftovers)?;
-            }
+        if directory.items(step).exists() {
+            fs::remove_file(directory.items(step))?;
         }
-        Self::resume(directory, 0, config)
+        Self::resume(directory, step, config)
     }
 
     /// Opens the logs to go on after `step`; what they say of later steps is dropped.
@@ -73,8 +71,8 @@ impl Logs {
 
     /// Logs a round of probes or of validation.
     pub(crate) fn probes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
+        self.probes.append_all(records)?;
         for record in records {
-            self.probes.append(record)?;
             let Some(board) = &mut self.tensorboard else { continue };
             for (metric, estimate) in &record.metrics {
                 if let Some(value) = estimate.value {
@@ -92,12 +90,17 @@ impl Logs {
         Ok(record)
     }
 
+    /// Hands TensorBoard what was recorded so far.
+    pub(crate) fn show(&mut self) -> Result<(), RunError> {
+        self.tensorboard.as_mut().map_or(Ok(()), TensorBoard::flush)
+    }
+
     /// Waits until everything logged so far is on disk.
     pub(crate) fn sync(&mut self) -> Result<(), RunError> {
         self.metrics.sync()?;
         self.probes.sync()?;
         self.events.sync()?;
-        self.tensorboard.as_mut().map_or(Ok(()), TensorBoard::flush)
+        self.show()
     }
 }
 

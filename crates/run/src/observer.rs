@@ -1,6 +1,7 @@
 //! What a run looks at between its steps: logs, validation, probes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use fineline_dynamics::Phase;
@@ -51,7 +52,7 @@ impl<'a> RunObserver<'a> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
-        let items_at = |step| Ok::<_, RunError>(read_items(&directory.items(step))?);
+        let items_at = |step| items_if_there(&directory.items(step));
         Ok(Self {
             config,
             directory,
@@ -87,6 +88,7 @@ impl<'a> RunObserver<'a> {
         let records: Vec<ProbeRecord> =
             results.iter().map(|result| self.history.record(view.step, view.tokens, result)).collect();
         self.logs.probes(&records)?;
+        self.logs.show()?;
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         self.log_phase_changes(&records)
@@ -162,6 +164,15 @@ impl<'a> RunObserver<'a> {
         (self.progress)(Progress::Step(&record));
         Ok(())
     }
+}
+
+/// The items of an earlier round; none if somebody made room by removing their file: then one change can't be told.
+fn items_if_there(path: &Path) -> Result<Vec<ItemRow>, RunError> {
+    if path.exists() {
+        return Ok(read_items(path)?);
+    }
+    tracing::warn!("{} is gone: the next round can't tell changes since it", path.display());
+    Ok(Vec::new())
 }
 
 impl Observer for RunObserver<'_> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fineline_data::Tokenizer;
-use fineline_model::load;
+use fineline_model::{LlamaConfig, load};
 use fineline_probe::{
     History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
 };
@@ -54,12 +54,16 @@ impl OfflineProbe {
         let start = Instant::now();
         let date = jiff::Timestamp::now();
         let checkpoint = find_checkpoint(&self.checkpoint)?;
+        if checkpoint.join("manifest.json").is_file() {
+            fineline_train::verify(&checkpoint)?;
+        }
         let config = stored_config(&checkpoint)?;
         if let Some(config) = &config {
             use_threads(config)?;
         }
         let tokenizer = open_tokenizer(&checkpoint, config.as_ref())?;
         let model = load(&checkpoint, &device::open(&self.device)?)?;
+        refuse_larger_vocabulary(&tokenizer, model.config(), &checkpoint)?;
         let probes = self.probe_config(config.as_ref());
         let world = config.map(|config| config.tinyworld).unwrap_or_default();
         let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: model.config() };
@@ -118,6 +122,19 @@ impl OfflineResults {
         write_atomically(&path, &lines)?;
         Ok(write_items(&folder.join("items.parquet"), &self.items)?)
     }
+}
+
+/// Refuses a tokenizer with ids that the model has no embedding for.
+fn refuse_larger_vocabulary(
+    tokenizer: &Tokenizer,
+    model: &LlamaConfig,
+    checkpoint: &Path,
+) -> Result<(), RunError> {
+    let (ids, rows) = (tokenizer.vocab_size(), model.vocab_size);
+    if ids <= rows {
+        return Ok(());
+    }
+    Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
 }
 
 fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {

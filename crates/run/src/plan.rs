@@ -12,7 +12,7 @@ pub struct Machines {
     pub devices: u64,
     /// Memory of one device in GiB, if known.
     pub memory_gib: Option<f64>,
-    /// What one device sustains in TFLOP/s, if known.
+    /// What one device computes in TFLOP/s, if known.
     pub tflops: Option<f64>,
 }
 
@@ -56,6 +56,8 @@ pub struct Memory {
     pub activations: u64,
     /// Logits of a micro-batch, as far as they exist at a time, and what the loss keeps of them.
     pub logits: u64,
+    /// What a checkpoint being written holds on to while training replaces it: weights and moments.
+    pub snapshot: u64,
     /// The program, its threads and buffers.
     pub program: u64,
     /// All of it.
@@ -68,7 +70,7 @@ const PROGRAM_BYTES: u64 = 28 << 20;
 /// Plans the configured run on these machines.
 ///
 /// # Errors
-/// A global batch that the devices can't share.
+/// A length that can't be.
 pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError> {
     let seq_len = config.data.seq_len;
     let steps = config.train.total_steps(seq_len)?;
@@ -100,19 +102,39 @@ fn memory(config: &RunConfig) -> Memory {
     let (gradients, optimizer) = (parameters, 2 * parameters);
     let activations = config.model.activation_bytes(batch, time);
     let logits = config.model.logits_bytes(batch, time);
-    let total = parameters + gradients + optimizer + activations + logits + PROGRAM_BYTES;
-    Memory { parameters, gradients, optimizer, activations, logits, program: PROGRAM_BYTES, total }
+    let snapshot = parameters + optimizer;
+    let total = parameters + gradients + optimizer + activations + logits + snapshot + PROGRAM_BYTES;
+    Memory { parameters, gradients, optimizer, activations, logits, snapshot, program: PROGRAM_BYTES, total }
 }
 
 /// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.
 fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
     let checkpoint = &config.checkpoint;
-    let written = (1..=steps / checkpoint.every_steps).map(|k| k * checkpoint.every_steps).chain([steps]);
-    let mut written: Vec<u64> = written.collect();
-    written.dedup();
-    let old = written.len().saturating_sub(checkpoint.keep_last);
-    let for_good = written[..old]
-        .iter()
-        .filter(|step| checkpoint.keep_every.is_some_and(|every| step.is_multiple_of(every)));
-    (written.len() - old + for_good.count()) as u64
+    let every = checkpoint.every_steps;
+    let written = steps / every + u64::from(!steps.is_multiple_of(every));
+    let last = written.min(checkpoint.keep_last as u64);
+    // The last `last` ones come after this regular one.
+    let oldest_kept = (written - last) * every;
+    let for_good = checkpoint.keep_every.map_or(0, |keep| oldest_kept / least_common_multiple(keep, every));
+    last + for_good
+}
+
+fn least_common_multiple(a: u64, b: u64) -> u64 {
+    let (mut divisor, mut rest) = (a, b);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    a / divisor.max(1) * b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiples_are_least() {
+        for (a, b, multiple) in [(4, 6, 12), (1000, 10_000, 10_000), (7, 1, 7), (3, 3, 3)] {
+            assert_eq!(least_common_multiple(a, b), multiple);
+        }
+    }
 }

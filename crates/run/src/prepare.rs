@@ -1,6 +1,7 @@
 //! From a configuration to what a run reads: text, tokenizer, rows, probes.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{DataConfig, Dataset, Tokenizer};
@@ -36,6 +37,7 @@ pub struct Prepared {
 pub fn prepare(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Prepared, RunError> {
     let config = &resolved.config;
     check_suites(resolved)?;
+    let _lock = lock_cache(&config.data.cache)?;
     let data = with_generated_text(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
@@ -93,6 +95,7 @@ pub fn open_dataset(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Tokenizer, Dataset), RunError> {
     let config = &resolved.config;
+    let _lock = lock_cache(&config.data.cache)?;
     let data = with_generated_text(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
@@ -159,8 +162,19 @@ fn with_generated_text(
     Ok(data)
 }
 
-/// Documents that a corpus is known by.
-const SAMPLED_DOCUMENTS: u64 = 64;
+/// Makes runs that start at once fill the cache one after another: the second finds what the first has made.
+fn lock_cache(cache: &Path) -> Result<fs::File, RunError> {
+    fs::create_dir_all(cache)?;
+    let path = cache.join(".lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    let failed =
+        |source: io::Error| io::Error::new(source.kind(), format!("can't lock {}: {source}", path.display()));
+    file.file().lock().map_err(failed)?;
+    Ok(file)
+}
+
+/// Documents that a corpus is known by: enough that each kind of document is among them many times.
+const SAMPLED_DOCUMENTS: u64 = 1000;
 
 /// Writes the world's text into the cache, unless it is there. The name holds a fingerprint of the first documents, so that a
 /// generator that writes otherwise makes another file.
@@ -176,7 +190,6 @@ fn generate_corpus(config: &RunConfig, cache: &Path) -> Result<PathBuf, RunError
     if path.exists() {
         return Ok(path);
     }
-    fs::create_dir_all(cache)?;
     let mut text = String::new();
     for index in 0..documents {
         text.push_str(&json!({ "text": world.document(index) }).to_string());

@@ -8,6 +8,7 @@ use fineline_data::{Row, ValidationSource};
 use fineline_kernels::{Visibility, token_logprobs};
 use fineline_model::{Llama, Positions};
 use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
+use fineline_random::Permutation;
 use fineline_train::document_spans;
 
 use crate::config::RunConfig;
@@ -37,7 +38,7 @@ impl<'a> Validation<'a> {
         every > 0 && (step.is_multiple_of(every) || step == last_step)
     }
 
-    /// Puts the model through the first rows of each source.
+    /// Puts the model through rows of each source.
     pub(crate) fn run(
         &self,
         model: &Llama,
@@ -54,7 +55,7 @@ impl<'a> Validation<'a> {
     ) -> Result<TaskResult, Interrupted> {
         let start = Instant::now();
         let task: Arc<str> = format!("{}{}", ProbeRecord::VALIDATION, source.name()).into();
-        let numbers: Vec<u64> = (0..source.rows().min(self.config.validation.rows as u64)).collect();
+        let numbers = self.numbers(source);
         let mut items = Vec::with_capacity(numbers.len());
         for numbers in numbers.chunks(self.config.train.micro_batch) {
             if interrupted() {
@@ -100,6 +101,15 @@ impl<'a> Validation<'a> {
                 scorer: "validation/1".to_owned(),
             },
         })
+    }
+
+    /// The rows that are asked: the same ones in every run, and those of a smaller number among those of a larger.
+    fn numbers(&self, source: &ValidationSource) -> Vec<u64> {
+        let order = Permutation::new(0, "validation/rows", 0, source.rows());
+        let count = source.rows().min(self.config.validation.rows as u64);
+        let mut numbers: Vec<u64> = (0..count).map(|place| order.get(place)).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Nats and targets of each row. The head is applied only where a target counts.

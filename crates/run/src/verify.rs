@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::Resolved;
 use crate::directory::RunDirectory;
+use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::lifecycle::{TrainOptions, train};
 use crate::metrics::MetricsRecord;
@@ -47,6 +48,8 @@ pub fn resume(
     let at = |name: &str| {
         let mut elsewhere = resolved.clone();
         elsewhere.config.run.dir = folder.path().join(name);
+        // A budget makes rounds depend on the clock.
+        elsewhere.config.probes.iter_mut().for_each(|probes| probes.budget = None);
         elsewhere
     };
     let (unbroken, resumed) = (at("unbroken"), at("resumed"));
@@ -54,12 +57,19 @@ pub fn resume(
     train(&unbroken, &until(steps), progress)?;
     train(&resumed, &until(stop_after), progress)?;
     train(&resumed, &until(steps), progress)?;
-    compare(
-        &RunDirectory::new(&unbroken.config.run.dir),
-        &RunDirectory::new(&resumed.config.run.dir),
-        steps,
-        stop_after,
-    )
+    let (unbroken, resumed) = [unbroken, resumed].map(|run| RunDirectory::new(run.config.run.dir)).into();
+    require_resumption(&resumed, stop_after)?;
+    compare(&unbroken, &resumed, steps, stop_after)
+}
+
+/// Two runs from the start would be equal too: the second must have gone on from a checkpoint.
+fn require_resumption(run: &RunDirectory, step: u64) -> Result<(), RunError> {
+    let events: Vec<EventRecord> = read_lines(&run.events())?;
+    let resumed = |record: &EventRecord| record.step == step && matches!(record.event, Event::Resumed { .. });
+    if events.iter().any(resumed) {
+        return Ok(());
+    }
+    Err(RunError::NotEqual(format!("it didn't go on from step {step}")))
 }
 
 fn compare(
@@ -71,7 +81,7 @@ fn compare(
     let last = format!("step-{steps:08}");
     let (checkpoint_files, checkpoint_bytes) =
         compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
-    let (item_files, _) = compare_folders(&left.root().join("items"), &right.root().join("items"))?;
+    let (item_files, _) = compare_folders(&left.items_folder(), &right.items_folder())?;
     Ok(ResumeProof {
         steps,
         stopped_after,

@@ -113,10 +113,11 @@ impl Session<'_> {
     }
 
     fn outcome(&self, trainer: &Trainer, control: Control) -> Option<Outcome> {
-        if trainer.progress().step >= trainer.total_steps() {
-            Some(Outcome::Finished)
-        } else if let Some(signal) = self.stop.requested() {
+        // A signal comes first, also after the last step: an observer may have left something undone because of it.
+        if let Some(signal) = self.stop.requested() {
             Some(Outcome::Stopped(StopReason::Signal(signal)))
+        } else if trainer.progress().step >= trainer.total_steps() {
+            Some(Outcome::Finished)
         } else {
             (control == Control::Stop).then_some(Outcome::Stopped(StopReason::Observer))
         }

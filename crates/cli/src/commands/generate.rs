@@ -69,10 +69,10 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     }
     writeln!(out)?;
     if generation.finish == Finish::ContextFull {
-        eprintln!(
+        crate::say(&format!(
             "the model's context is full: it reads {} tokens at most",
             model.config().max_position_embeddings
-        );
+        ));
     }
     Ok(())
 }

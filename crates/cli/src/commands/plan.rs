@@ -9,7 +9,7 @@ use crate::args::PlanArgs;
 /// `fineline plan`
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     let resolved = load(&args.config)?;
-    let machines = Machines { devices: args.devices, memory_gib: args.memory, tflops: args.tflops };
+    let machines = Machines { devices: args.devices, memory_gib: args.memory, tflops: args.peak_tflops };
     let plan = make_plan(&resolved.config, &machines)?;
     if args.json {
         return print_json(&plan);
@@ -37,6 +37,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
         ("optimizer", memory.optimizer),
         ("activations", memory.activations),
         ("logits", memory.logits),
+        ("snapshot", memory.snapshot),
         ("program", memory.program),
         ("total", memory.total),
     ];
@@ -52,8 +53,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     }
     writeln!(page)?;
     match plan.days {
-        Some(days) => writeln!(page, "time          {days:.2} days without probes")?,
-        None => writeln!(page, "time          unknown: state --tflops, or measure with `fineline bench`")?,
+        Some(days) => writeln!(page, "time          {days:.2} days at that speed, without probes")?,
+        None => {
+            writeln!(page, "time          unknown: state --peak-tflops, or measure with `fineline bench`")?
+        }
     }
     writeln!(page, "checkpoint    {:.1} MiB", mib(plan.checkpoint_bytes))?;
     writeln!(page, "checkpoints   {:.1} MiB at the end", mib(plan.checkpoints_bytes))?;

@@ -8,9 +8,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::load;
-use crate::Ended;
 use crate::args::TrainArgs;
 use crate::console::Console;
+use crate::{Ended, say};
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
@@ -41,21 +41,25 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         RunEnded::Finished => Ended::Done,
         RunEnded::Stopped { step, signal } => {
             match step {
-                Some(step) => eprintln!("stopped after step {step}; to go on: {}", command(args)),
-                None => eprintln!("stopped before the first step; to begin: {}", command(args)),
+                Some(step) => say(&format!("stopped after step {step}; to go on: {}", command(args, None))),
+                None => {
+                    say(&format!(
+                        "stopped before the first step; to begin: {}",
+                        command(args, Some(&args.resume))
+                    ));
+                }
             }
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
 }
 
-/// The command that goes on with the run.
-fn command(args: &TrainArgs) -> String {
+/// The command that goes on with the run. Changes that were allowed are the run's own by now.
+fn command(args: &TrainArgs, resume: Option<&str>) -> String {
     let mut command = format!("fineline train {}", quoted(&args.config.config.display().to_string()));
-    for (flag, values) in [("--set", &args.config.overrides), ("--allow-change", &args.allow_changes)] {
-        for value in values {
-            command.push_str(&[" ", flag, " ", &quoted(value)].concat());
-        }
+    let overrides = args.config.overrides.iter().map(|value| ("--set", value.as_str()));
+    for (flag, value) in overrides.chain(resume.map(|resume| ("--resume", resume))) {
+        command.push_str(&[" ", flag, " ", &quoted(value)].concat());
     }
     command
 }

@@ -11,7 +11,6 @@ use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
 
 use super::{grouped, print};
-use crate::UsageError;
 use crate::args::WatchArgs;
 use crate::table::probe_round;
 
@@ -24,9 +23,6 @@ const LATEST_EVENTS: usize = 4;
 /// `fineline watch`
 pub(crate) fn watch(args: &WatchArgs) -> Result<()> {
     ensure!(RunDirectory::new(&args.run).config().is_file(), "{}: no run in this folder", args.run.display());
-    if !(args.interval.is_finite() && args.interval > 0.0) {
-        return Err(UsageError("--interval must be a positive number of seconds".into()).into());
-    }
     loop {
         let state = describe(&args.run)?;
         if args.once || !std::io::stdout().is_terminal() {

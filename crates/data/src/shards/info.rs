@@ -63,5 +63,5 @@ impl ShardInfo {
 }
 
 pub(crate) fn info_path(prefix: &Path) -> PathBuf {
-    with_suffix(prefix, ".json")
+    with_suffix(prefix, ".fineline.json")
 }

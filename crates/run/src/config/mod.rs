@@ -129,16 +129,45 @@ impl Resolved {
 }
 
 impl RunConfig {
-    /// The BLAKE3 hash of everything that decides the run's numbers: all but where it is written and what it logs.
+    /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
+    #[must_use]
+    pub fn is_harmless(key: &str) -> bool {
+        const HARMLESS: [&str; 9] = [
+            "run.name",
+            "run.dir",
+            "checkpoint",
+            "log",
+            "guard",
+            "data.cache",
+            "validation.every_steps",
+            "validation.rows",
+            "probes",
+        ];
+        let Ok(key) = key.parse::<Key>() else { return false };
+        HARMLESS
+            .iter()
+            .filter_map(|harmless| harmless.parse().ok())
+            .any(|harmless| key.starts_with(&harmless))
+    }
+
+    /// The BLAKE3 hash of everything that decides the run's losses and weights: all values but the
+    /// [harmless](Self::is_harmless) ones.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut values = self.to_values();
-        values.remove("log");
-        if let Some(Value::Object(run)) = values.get_mut("run") {
-            run.remove("dir");
-            run.remove("name");
+        let mut hasher = blake3::Hasher::new();
+        for (key, value) in show::leaves(&self.to_values()) {
+            let key = key.to_string();
+            if !Self::is_harmless(&key) {
+                hasher.update(format!("{key} = {value}\n").as_bytes());
+            }
         }
-        blake3::hash(Value::Object(values).to_string().as_bytes()).to_hex().to_string()
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The keys of all values that are set.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        show::leaves(&self.to_values()).keys().map(ToString::to_string).collect()
     }
 
     /// The configuration as a tree of values, without those that are unset.

@@ -59,7 +59,7 @@ pub enum Precision {
 pub struct ValidationConfig {
     /// Steps between two measurements; there is one at the start and one at the end besides. 0: none at all.
     pub every_steps: u64,
-    /// Rows per source at most: the same ones each time.
+    /// Rows per source at most: the same ones, drawn from all of the split, each time.
     pub rows: usize,
 }
 
@@ -111,6 +111,20 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     require(!config.run.dir.as_os_str().is_empty(), "run.dir", "must be a folder".into());
     require(config.run.threads != Some(0), "run.threads", "must be at least 1".into());
     require(config.log.every_steps > 0, "log.every_steps", "must be at least 1".into());
+    require(
+        config.validation.every_steps == 0 || config.validation.rows > 0,
+        "validation.rows",
+        "must be at least 1; `every_steps = 0` turns validation off".into(),
+    );
+    let vocab_size = config.tokenizer.train_vocab_size;
+    require(
+        config.tokenizer.path.is_some() || (259..=config.model.vocab_size).contains(&vocab_size),
+        "tokenizer.train_vocab_size",
+        format!(
+            "({vocab_size}) must be at least 259 and not above model.vocab_size ({})",
+            config.model.vocab_size
+        ),
+    );
     require(
         config.log.peak_tflops.is_none_or(|peak| peak.is_finite() && peak > 0.0),
         "log.peak_tflops",

@@ -82,7 +82,7 @@ impl Resolved {
     }
 }
 
-fn leaves(values: &Map<String, Value>) -> BTreeMap<Key, Value> {
+pub(super) fn leaves(values: &Map<String, Value>) -> BTreeMap<Key, Value> {
     let mut found = BTreeMap::new();
     collect(values, &Key::default(), &mut found);
     found

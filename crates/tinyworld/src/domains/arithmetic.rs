@@ -1,4 +1,4 @@
-//! Sums: small ones told as stories, larger ones bare.
+//! Sums: small ones told as stories and in digits, larger ones in digits.
 
 use super::question;
 use crate::draw::Draw;
@@ -11,15 +11,18 @@ use crate::world::World;
 type Noun = (&'static str, &'static str);
 
 /// Two small numbers of things, which belong to one side as a whole: every sum is met in the text, but not of these things.
-/// So right answers are spread over all sums, and to prefer some numbers is of no use.
 fn things(draw: &mut Draw) -> (u32, u32, Noun) {
     draw.on_side(
         |draw| (draw.between(SMALL.0, SMALL.1), draw.between(SMALL.0, SMALL.1), draw.pick(&COUNTED)),
-        |&(a, b, noun)| format!("{} + {} {}", a.min(b), a.max(b), noun.1),
+        things_key,
     )
 }
 
-/// The least operand is 2, so that three wrong answers fit below every sum.
+fn things_key(&(a, b, noun): &(u32, u32, Noun)) -> String {
+    format!("{} + {} {}", a.min(b), a.max(b), noun.1)
+}
+
+/// Operands of sums that are told as stories.
 const SMALL: (u32, u32) = (2, 15);
 const LARGE: (u32, u32) = (13, 78);
 
@@ -65,9 +68,20 @@ fn bare(draw: &mut Draw, (low, high): (u32, u32)) -> String {
     format!("{} {}", question(&format!("What is {a} plus {b}?")), a + b)
 }
 
-/// How many there are after some were added; the choices are neighbours.
+/// The least sum that is asked, and how many blocks of four neighbours there are from it on.
+const SUMS: (u32, usize) = (4, 6);
+
+/// How many there are after some were added. The choices are a block of four neighbours, the same ones whichever of them is right, so
+/// that to prefer some numbers is of no use.
 pub(crate) fn addition(world: &World, draw: &mut Draw, place: usize) -> Item {
-    let (a, b, noun) = things(draw);
+    let (a, b, noun) = draw.on_side(
+        |draw| {
+            let sum = SUMS.0 + 4 * draw.below(SUMS.1) as u32 + place as u32;
+            let a = draw.between(SMALL.0.max(sum.saturating_sub(SMALL.1)), SMALL.1.min(sum - SMALL.0));
+            (a, sum - a, draw.pick(&COUNTED))
+        },
+        things_key,
+    );
     let context = story(world, draw, &GAINS, a, b, noun);
     let lowest = a + b - place as u32;
     let choices = (lowest..lowest + 4).map(|number| counted(number, noun)).collect();

@@ -15,20 +15,33 @@ const OPENING: [&str; 6] = [
     "In {town} everybody knows {name}, the {job}.",
 ];
 
-const HOME: [&str; 5] = [
+const HOME: [&str; 12] = [
     "{Her} house has a small garden.",
     "The home of {name} stands near the river {river}.",
     "{She} has lived there for a long time.",
     "Everybody in the town likes {him}.",
-    "{name} never wants to leave the town.",
+    "{name} was born in {town}.",
+    "{name} has many friends in {town}.",
+    "{name} never wants to leave {town}.",
+    "Letters reach {name} in {town}.",
+    "After work {name} walks through the streets of {town}.",
+    "Visitors find the house of {name} in {town}.",
+    "On holidays {name} stays at home in {town}.",
+    "The sister of {name} also lives in {town}.",
 ];
 
-const WORK: [&str; 5] = [
+const WORK: [&str; 11] = [
     "Every day {she} {does}.",
     "{She} works {workplace}, where {she} {does}.",
     "{She} has done this work for many years.",
     "{name} {does} and does it well.",
     "On most days {she} {does}.",
+    "{name} is known as {a job}.",
+    "Since last year {name} has been {a job}.",
+    "The town is glad to have {name} as {a job}.",
+    "{name} is proud to be {a job}.",
+    "Even as a child {name} wanted to be {a job}.",
+    "The brother of {name} is also {a job}.",
 ];
 
 const PET: [&str; 4] = [

@@ -151,12 +151,13 @@ fn way(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
     let [a, b, c] = [0, 1, 2].map(|i| places[i].place);
     let slots = Slots::new().person(person).with("a", a).with("b", b).with("c", c);
     let (question_text, right) = draw.pick(&[
+        // No question names a place: it would be one that can't be the answer.
         ("Where was {name} first?", a),
-        ("Where was {name} just before the {b}?", a),
-        ("Where was {name} just after the {a}?", b),
-        ("Where was {name} just before the {c}?", b),
-        ("Where was {name} just after the {b}?", c),
+        ("Where did {name} begin?", a),
+        ("Where was {name} second?", b),
+        ("Where was {name} in between?", b),
         ("Where was {name} last?", c),
+        ("Where did {name} end?", c),
     ]);
     let text = format!("{}\n{}", slots.fill(draw.pick(&ORDERS)), question(&slots.fill(question_text)));
     let wrong = [a, b, c].into_iter().filter(|&place| place != right).map(|place| format!("at the {place}"));

@@ -132,8 +132,7 @@ fn publish(
         let _ = fs_err::remove_dir_all(&writing);
         TrainError::CheckpointWrite { path: folder.checkpoint(step), needed: snapshot.bytes_needed(), source }
     })?;
-    let removed: Vec<u64> = config.outdated(&folder.steps()?).collect();
-    removed.iter().try_for_each(|&step| folder.remove(step))?;
+    let removed = config.outdated(&folder.steps()?).filter(|&step| remove(folder, step)).collect();
     Ok(SavedCheckpoint {
         step,
         path: folder.checkpoint(step),
@@ -143,7 +142,19 @@ fn publish(
     })
 }
 
+/// Removes an outdated checkpoint. That it can't is no reason to stop: the new one is whole.
+fn remove(folder: &CheckpointFolder, step: u64) -> bool {
+    let removed = folder.remove(step);
+    if let Err(error) = &removed {
+        tracing::warn!("can't remove the checkpoint of step {step}: {error}");
+    }
+    removed.is_ok()
+}
+
 fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Path) -> std::io::Result<u64> {
+    if writing.exists() {
+        fs_err::remove_dir_all(writing)?;
+    }
     fs_err::create_dir(writing)?;
     let bytes = snapshot.write(writing)?;
     folder.publish(snapshot.state.progress.step)?;

@@ -69,13 +69,17 @@ impl CheckpointFolder {
     /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
     pub(crate) fn prepare(&self, step: u64) -> Result<(), TrainError> {
         fs_err::create_dir_all(&self.0)?;
+        if let Some(run) = self.0.parent().filter(|run| !run.as_os_str().is_empty()) {
+            durable::sync(run)?;
+        }
         for entry in self.entries()? {
             if entry.starts_with(WRITING) || entry.starts_with(REMOVING) {
                 fs_err::remove_dir_all(self.0.join(entry))?;
             }
         }
         let steps = self.steps()?;
-        for &beyond in steps.iter().filter(|&&beyond| beyond > step) {
+        // The newest first: what a kill in between leaves must not be newer than what it has taken away.
+        for &beyond in steps.iter().rev().filter(|&&beyond| beyond > step) {
             self.abandon(beyond)?;
         }
         match steps.iter().rfind(|&&kept| kept <= step) {
