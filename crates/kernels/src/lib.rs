@@ -9,7 +9,7 @@
 //! CPU with its own backward pass (the `cpu` module), which takes over where tensors are in the CPU's memory.
 //!
 //! Norms, softmax, logits and losses are computed in float32. Sums are made in a fixed order, so that the same call
-//! gives the same bits, whatever the number of threads.
+//! gives the same bits.
 //!
 //! This crate knows nothing of parameters, layers or models: those are in `fineline-model`.
 

@@ -16,7 +16,8 @@ const CHUNK_LOGITS: usize = 1 << 22;
 
 /// Scores `targets` under `softmax(hidden · headᵀ)`, keeping no graph and never more than a chunk of rows of logits.
 ///
-/// `hidden` is `[N, hidden]`, `lm_head` `[vocab, hidden]`, `targets` `[N]`. A row's score does not depend on the others.
+/// `hidden` is `[N, hidden]`, `lm_head` `[vocab, hidden]`, `targets` `[N]`. A row's score depends on the others by
+/// rounding only.
 #[must_use]
 pub fn token_logprobs(hidden_nd: Tensor<2>, lm_head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> TokenScores {
     let (hidden_nd, lm_head_vd) = (hidden_nd.without_autodiff(), lm_head_vd.without_autodiff());
@@ -89,11 +90,14 @@ mod tests {
 
     #[test]
     fn both_bodies_agree() {
-        let hidden = Tensor::<3>::from_data(random([1, 50, 5], 1), &device()).reshape([50, 5]);
-        let head = Tensor::<3>::from_data(random([1, 60_000, 5], 2), &device()).reshape([60_000, 5]);
+        // More rows than a chunk, which holds 256 of these.
+        let (rows, vocab) = (600, 4096);
+        let hidden = Tensor::<3>::from_data(random([1, rows, 5], 1), &device()).reshape([rows, 5]);
+        let head = Tensor::<3>::from_data(random([1, vocab, 5], 2), &device()).reshape([vocab, 5]);
         let targets = hidden.clone().matmul(head.clone().transpose()).argmax(1).squeeze_dim::<1>(1);
         let fast = token_logprobs(hidden.clone(), head.clone(), targets.clone());
         let expected = portable(&hidden, head, &targets);
+        assert_eq!([fast.greedy.len(), fast.logprob.len()], [rows; 2]);
         assert!(fast.greedy.iter().all(|&greedy| greedy));
         assert!(fast.logprob.iter().zip(&expected.logprob).all(|(a, b)| (a - b).abs() < 1e-5));
     }

@@ -54,7 +54,7 @@ pub enum RunError {
         differences: Vec<Difference>,
     },
     /// There are checkpoints, but none that can be trusted.
-    #[error("{}: none of the checkpoints in it is whole; move them away to begin at step 0 again", dir.display())]
+    #[error("{}: none of the checkpoints in it is whole; put one back, or move the run's folder away to begin at step 0 again", dir.display())]
     NothingWhole {
         /// The folder.
         dir: PathBuf,

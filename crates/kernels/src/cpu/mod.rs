@@ -5,7 +5,7 @@
 //! bodies beside the public functions say what each must compute, and the tests hold them to it.
 //!
 //! Threads share work in blocks whose size depends on the shapes only, and partial sums are added in the order of the
-//! blocks: results do not depend on the number of threads.
+//! blocks, so that the number of threads has no part in them. (Matrix products are the library's: tested, but not promised.)
 
 #![allow(
     clippy::inline_always,
