@@ -189,5 +189,5 @@ pub(crate) fn material(relative: &str) -> Option<PathBuf> {
 pub(crate) fn skip(reason: &str) {
     use std::io::Write;
 
-    writeln!(std::io::stderr(), "skipped: {reason}").unwrap();
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }
