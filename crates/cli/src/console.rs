@@ -10,6 +10,7 @@ use fineline_run::probe::ProbeRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::commands::grouped;
+use crate::say;
 use crate::table::{above_chance, probe_round};
 
 /// Without a terminal, a line about progress comes this often.
@@ -81,7 +82,7 @@ impl Console {
 
     /// A line that stays.
     pub(crate) fn note(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say(line));
     }
 
     fn step(&mut self, record: &MetricsRecord) {
@@ -91,7 +92,7 @@ impl Console {
         self.bar.set_message(format!("loss {loss}  {speed} tokens/s  {}", self.latest_probes));
         if !self.is_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            crate::say(&format!(
+            say(&format!(
                 "step {}  loss {loss}  {speed} tokens/s  {}",
                 record.step, self.latest_probes
             ));

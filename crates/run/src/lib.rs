@@ -1,7 +1,7 @@
 //! A run put together: its configuration, its folder, its logs, and what is called when.
 //!
 //! [`config::Resolved`] is a configuration with the origin of each value; [`prepare`] makes ready what it reads;
-//! [`lifecycle::train`] runs it to its end, or goes on with it, in a [`RunDirectory`]. [`plan`], [`bench`], [`verify`],
+//! [`lifecycle::train`] runs it to its end, or goes on with it, in a [`RunDirectory`]. [`plan`], [`mod@bench`], [`verify`],
 //! [`doctor`] and [`offline`] answer questions about a run without being one.
 //!
 //! What a caller sees while something takes long are [`Progress`] values; this crate prints nothing.

@@ -53,9 +53,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     }
     writeln!(page)?;
     match plan.days {
-        Some(days) => writeln!(page, "time          {days:.2} days at that speed, without probes")?,
+        Some(days) => {
+            writeln!(page, "time          {days:.2} days at that speed, without probes")?;
+        }
         None => {
-            writeln!(page, "time          unknown: state --peak-tflops, or measure with `fineline bench`")?
+            writeln!(page, "time          unknown: state --peak-tflops, or measure with `fineline bench`")?;
         }
     }
     writeln!(page, "checkpoint    {:.1} MiB", mib(plan.checkpoint_bytes))?;
