@@ -92,10 +92,7 @@ impl Console {
         self.bar.set_message(format!("loss {loss}  {speed} tokens/s  {}", self.latest_probes));
         if !self.is_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            say(&format!(
-                "step {}  loss {loss}  {speed} tokens/s  {}",
-                record.step, self.latest_probes
-            ));
+            say(&format!("step {}  loss {loss}  {speed} tokens/s  {}", record.step, self.latest_probes));
         }
     }
 

@@ -60,12 +60,13 @@ pub struct Memory {
     pub snapshot: u64,
     /// The program, its threads and buffers.
     pub program: u64,
-    /// All of it.
+    /// At the height of a backward pass, or while an update replaces what a snapshot holds, whichever is more. Where writing a
+    /// checkpoint outlasts a step, the snapshot comes on top of the former.
     pub total: u64,
 }
 
 /// The program before it has a model: code, threads, tokenizer, pages of token shards.
-const PROGRAM_BYTES: u64 = 28 << 20;
+const PROGRAM_BYTES: u64 = 24 << 20;
 
 /// Plans the configured run on these machines.
 ///
@@ -103,7 +104,8 @@ fn memory(config: &RunConfig) -> Memory {
     let activations = config.model.activation_bytes(batch, time);
     let logits = config.model.logits_bytes(batch, time);
     let snapshot = parameters + optimizer;
-    let total = parameters + gradients + optimizer + activations + logits + snapshot + PROGRAM_BYTES;
+    // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
+    let total = parameters + gradients + optimizer + (activations + logits).max(snapshot) + PROGRAM_BYTES;
     Memory { parameters, gradients, optimizer, activations, logits, snapshot, program: PROGRAM_BYTES, total }
 }
 
