@@ -178,7 +178,7 @@ fn shards_of_another_tokenizer_are_refused_and_foreign_ones_read() {
     let other = crate::train_bpe(documents, 260, &folder.path().join("other.json")).unwrap();
     let error = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("made with another tokenizer"), "{error}");
-    fs_err::remove_file(crate::text::with_suffix(&prefix, ".json")).unwrap();
+    fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
     let foreign = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap();
     assert_eq!((foreign.max_token_id(), foreign.sources()[0].text_bytes), (dataset.max_token_id(), None));
     assert_eq!(foreign.row(3), dataset.row(3));
