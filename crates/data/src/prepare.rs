@@ -139,8 +139,8 @@ impl Job<'_> {
                 return Ok(text_bytes);
             }
             let encode = |document: &String| self.tokenizer.encode_document(document);
-            let encoded: Vec<Vec<u32>> = batch.par_iter().map(encode).collect::<Result<_>>()?;
-            encoded.iter().try_for_each(|document| writer.push(document))?;
+            let encoded: Vec<_> = batch.par_iter().map(encode).collect();
+            encoded.into_iter().try_for_each(|document| writer.push(&document?))?;
             text_bytes += batch.iter().map(|document| document.len() as u64).sum::<u64>();
             progress(&Progress {
                 source: self.name,

@@ -170,9 +170,11 @@ impl Tokenizer {
             Ok(ids)
         };
         let parts = cuts.parts(text);
-        let encoded: Vec<Vec<u32>> = parts.par_iter().enumerate().map(encode).collect::<Result<_>>()?;
-        ids.extend(encoded.into_iter().flatten());
-        Ok(())
+        let encoded: Vec<_> = parts.par_iter().enumerate().map(encode).collect();
+        encoded.into_iter().try_for_each(|part: Result<Vec<u32>>| {
+            ids.extend(part?);
+            Ok(())
+        })
     }
 
     fn encode_part(&self, text: &str) -> Result<Vec<u32>> {

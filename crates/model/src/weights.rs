@@ -150,9 +150,10 @@ pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llam
     if let Some((name, (path, _))) = stored.iter().find(|(name, _)| !known.contains(name.as_str())) {
         return Err(WeightsError::Unexpected { path: path.clone(), name: name.clone() });
     }
-    let values: Result<Vec<TensorData>, WeightsError> =
-        specs.par_iter().map(|spec| read(spec, &stored)).collect();
-    Ok(Llama::from_parameters(config, values?, device))
+    let read: Vec<_> = specs.par_iter().map(|spec| read(spec, &stored)).collect();
+    // Of several errors, the first in the order of the parameters: `rayon` would give any.
+    let values = read.into_iter().collect::<Result<Vec<TensorData>, _>>()?;
+    Ok(Llama::from_parameters(config, values, device))
 }
 
 /// Buffers that old versions of `transformers` stored, and the copy of a tied head.

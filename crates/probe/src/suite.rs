@@ -168,7 +168,9 @@ impl PackedTask {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
             encoder.requests(place, &task.items[index], task.kind).map_err(refused)
         };
-        let of_items: Vec<_> = selected.par_iter().enumerate().map(of_item).collect::<Result<_, _>>()?;
+        let of_items: Vec<_> = selected.par_iter().enumerate().map(of_item).collect();
+        // Of several errors, the first item's: `rayon` would give any.
+        let of_items = of_items.into_iter().collect::<Result<Vec<_>, _>>()?;
         let truncated = of_items.iter().filter(|item| item.truncated).count();
         if truncated > 0 {
             tracing::warn!(
