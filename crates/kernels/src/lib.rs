@@ -1,7 +1,7 @@
 //! The tensor operations a LLaMA is made of.
 //!
 //! Each operation is one function over [`burn::tensor::Tensor`] and one module: [`linear`], [`embedding`], [`rms_norm`],
-//! [`rope`], [`attention`], [`swiglu`], [`cross_entropy`], [`token_logprobs`]. Activations keep time before heads
+//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], and for gradients [`add_to`], [`square_sum`], [`adamw`]. Activations keep time before heads
 //! (`[batch, time, heads, head_dim]`), and weights the layout that checkpoints store (`[out, in]`), so nothing is
 //! transposed between them.
 //!
@@ -13,13 +13,17 @@
 //!
 //! This crate knows nothing of parameters, layers or models: those are in `fineline-model`.
 
+mod adamw;
+mod add;
 mod attention;
 mod cpu;
 mod cross_entropy;
 mod embedding;
+mod feed_forward;
 mod linear;
 mod rms_norm;
 mod rope;
+mod self_attention;
 mod swiglu;
 mod token_logprobs;
 mod visibility;
@@ -27,12 +31,16 @@ mod visibility;
 #[cfg(test)]
 mod testing;
 
+pub use adamw::{AdamW, adamw, add_to, square_sum};
+pub use add::add;
 pub use attention::attention;
 pub use cross_entropy::{cross_entropy, logits_chunk};
 pub use embedding::embedding;
+pub use feed_forward::{FeedForwardWeights, feed_forward};
 pub use linear::linear;
 pub use rms_norm::rms_norm;
 pub use rope::{Rotary, rope};
+pub use self_attention::{SelfAttentionWeights, self_attention};
 pub use swiglu::swiglu;
 pub use token_logprobs::{TokenScores, token_logprobs};
 pub use visibility::{Span, Visibility};

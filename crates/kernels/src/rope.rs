@@ -41,6 +41,17 @@ impl Rotary {
         let tensor = |values| Tensor::from_data(TensorData::new(values, shape), device);
         Self { cos: tensor(cos), sin: tensor(sin) }
     }
+
+    /// The width of the heads that it rotates.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        2 * self.cos.dims()[3]
+    }
+
+    /// Cosines and sines.
+    pub(crate) fn tables(&self) -> (Tensor<4>, Tensor<4>) {
+        (self.cos.clone(), self.sin.clone())
+    }
 }
 
 /// Rotary position embedding (Su et al., 2021) of `[batch, time, heads, head_dim]`, in Hugging Face's half-split convention:
@@ -48,8 +59,12 @@ impl Rotary {
 #[must_use]
 pub fn rope(x_bthd: Tensor<4>, rotary: &Rotary) -> Tensor<4> {
     if cpu::takes(&x_bthd) {
-        let (cos, sin) = (rotary.cos.clone().into_dispatch(), rotary.sin.clone().into_dispatch());
-        return Tensor::from_dispatch(Dispatch::rope(x_bthd.into_dispatch(), cos, sin));
+        let (cos, sin) = rotary.tables();
+        return Tensor::from_dispatch(Dispatch::rope(
+            x_bthd.into_dispatch(),
+            cos.into_dispatch(),
+            sin.into_dispatch(),
+        ));
     }
     portable(x_bthd, rotary)
 }
@@ -58,7 +73,7 @@ fn portable(x_bthd: Tensor<4>, rotary: &Rotary) -> Tensor<4> {
     let half = x_bthd.dims()[3] / 2;
     let first = x_bthd.clone().narrow(3, 0, half);
     let second = x_bthd.narrow(3, half, half);
-    let (cos, sin) = (rotary.cos.clone(), rotary.sin.clone());
+    let (cos, sin) = rotary.tables();
     let rotated_first = first.clone() * cos.clone() - second.clone() * sin.clone();
     let rotated_second = second * cos + first * sin;
     Tensor::cat(vec![rotated_first, rotated_second], 3)

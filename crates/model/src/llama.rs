@@ -2,7 +2,10 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData},
 };
-use fineline_kernels::{Rotary, Visibility, attention, embedding, linear, rms_norm, rope, swiglu};
+use fineline_kernels::{
+    FeedForwardWeights, Rotary, SelfAttentionWeights, Visibility, add, attention, embedding, feed_forward,
+    linear, rms_norm, rope, self_attention,
+};
 
 use crate::{cache::KvCache, config::LlamaConfig};
 
@@ -196,14 +199,42 @@ impl Llama {
 
 impl Layer {
     fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut Pass<'_>) -> Tensor<3> {
-        let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
-        let x_btd = x_btd + self.self_attn.forward(normed, index, pass);
-        let normed = self.post_attention_layernorm.forward(x_btd.clone(), pass.config);
-        x_btd + self.mlp.forward(normed)
+        let eps = pass.config.rms_norm_eps;
+        let x_btd = if pass.cache.is_some() {
+            let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
+            add(x_btd, self.self_attn.forward(normed, index, pass))
+        } else {
+            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, eps)
+        };
+        feed_forward(x_btd, self.feed_forward_weights(), eps)
+    }
+}
+
+impl Layer {
+    fn self_attention_weights(&self) -> SelfAttentionWeights {
+        let SelfAttention { q_proj, k_proj, v_proj, o_proj } = &self.self_attn;
+        SelfAttentionWeights {
+            norm: self.input_layernorm.weight.val(),
+            q: q_proj.weight.val(),
+            k: k_proj.weight.val(),
+            v: v_proj.weight.val(),
+            out: o_proj.weight.val(),
+        }
+    }
+
+    fn feed_forward_weights(&self) -> FeedForwardWeights {
+        let FeedForward { gate_proj, up_proj, down_proj } = &self.mlp;
+        FeedForwardWeights {
+            norm: self.post_attention_layernorm.weight.val(),
+            gate: gate_proj.weight.val(),
+            up: up_proj.weight.val(),
+            down: down_proj.weight.val(),
+        }
     }
 }
 
 impl SelfAttention {
+    /// With a cache: queries of the new tokens, keys and values of all.
     fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut Pass<'_>) -> Tensor<3> {
         let [b, t, _] = x_btd.dims();
         let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
@@ -218,14 +249,6 @@ impl SelfAttention {
         };
         let mixed = attention(queries, keys, values, pass.visibility);
         self.o_proj.forward(mixed.reshape([b, t, h * e]))
-    }
-}
-
-impl FeedForward {
-    fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
-        let gate_btf = self.gate_proj.forward(x_btd.clone());
-        let up_btf = self.up_proj.forward(x_btd);
-        self.down_proj.forward(swiglu(gate_btf, up_btf))
     }
 }
 

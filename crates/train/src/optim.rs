@@ -3,6 +3,7 @@
 //! All vectors here are flat (`[n]`), in float32, and keyed by the Hugging Face name of their parameter.
 
 use burn::tensor::{Gradients, Tensor};
+use fineline_kernels::{self as kernels, adamw, add_to, square_sum};
 use fineline_model::Llama;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ impl GradientSum {
     pub(crate) fn add(&mut self, model: &Llama, gradients: Gradients) {
         for (name, gradient) in take_gradients(model, gradients) {
             let sum = match self.0.remove(&name) {
-                Some(sum) => sum + gradient,
+                Some(sum) => add_to(sum, gradient),
                 None => gradient,
             };
             self.0.insert(name, sum);
@@ -121,15 +122,6 @@ impl GradientSum {
             *gradient = gradient.zeros_like().add_scalar(value);
         }
     }
-}
-
-/// The sum of squares of a vector, `[1]`, in an order that does not depend on its length or on threads.
-fn square_sum(values_n: Tensor<1>) -> Tensor<1> {
-    /// Burn's CPU backend splits a sum of more than 4M elements over threads as they are free, and so rounds
-    /// differently from run to run. Below that, and in an order that we choose, it does not.
-    const PIECE: usize = 1 << 20;
-    let pieces = values_n.split(PIECE, 0).into_iter().map(|piece| piece.square().sum()).collect();
-    Tensor::cat(pieces, 0).sum()
 }
 
 /// The factor that brings gradients of norm `grad_norm` down to `clip_norm`, as `torch.nn.utils.clip_grad_norm_`.
@@ -169,7 +161,7 @@ impl AdamW {
     /// One update at learning rate `lr`. `grad_norm` is the norm of `gradients` before clipping.
     pub(crate) fn update(&mut self, model: Llama, gradients: GradientSum, grad_norm: f64, lr: f64) -> Llama {
         self.updates += 1;
-        let rule = Rule::new(&self.config, self.updates, grad_norm, lr);
+        let update = self.rule(grad_norm, lr);
         let mut gradients = gradients.0;
         update_parameters(model, |name, dimensions, parameter| {
             let Some(gradient) = gradients.remove(name) else { return parameter };
@@ -181,55 +173,26 @@ impl AdamW {
                 Decay::Matrices if dimensions < 2 => 0.0,
                 Decay::All | Decay::Matrices => self.config.weight_decay,
             };
-            let (parameter, moments) = rule.apply(parameter, gradient, moments, weight_decay);
-            self.moments.insert(name.to_owned(), moments);
+            let update = kernels::AdamW { weight_decay, ..update };
+            let moments = [moments.exp_avg, moments.exp_avg_sq];
+            let (parameter, [exp_avg, exp_avg_sq]) = adamw(parameter, gradient, moments, &update);
+            self.moments.insert(name.to_owned(), Moments { exp_avg, exp_avg_sq });
             parameter
         })
     }
-}
 
-/// The numbers of one update, the same for all parameters.
-struct Rule {
-    lr: f64,
-    betas: [f64; 2],
-    eps: f64,
-    /// `1 - beta^t` of both moments.
-    bias_corrections: [f64; 2],
-    clip_factor: f64,
-}
-
-impl Rule {
-    fn new(config: &OptimConfig, updates: u64, grad_norm: f64, lr: f64) -> Self {
-        let exponent = i32::try_from(updates).unwrap_or(i32::MAX);
-        Self {
+    /// The numbers of the update that `updates` counts last, for parameters that decay.
+    fn rule(&self, grad_norm: f64, lr: f64) -> kernels::AdamW {
+        let OptimConfig { betas, eps, weight_decay, clip_norm, .. } = self.config;
+        let exponent = i32::try_from(self.updates).unwrap_or(i32::MAX);
+        kernels::AdamW {
             lr,
-            betas: config.betas,
-            eps: config.eps,
-            bias_corrections: config.betas.map(|beta| 1.0 - beta.powi(exponent)),
-            clip_factor: clip_factor(config.clip_norm, grad_norm),
+            betas,
+            eps,
+            weight_decay,
+            bias_corrections: betas.map(|beta| 1.0 - beta.powi(exponent)),
+            gradient_scale: clip_factor(clip_norm, grad_norm),
         }
-    }
-
-    /// The new values of one parameter and of its moments.
-    fn apply(
-        &self,
-        parameter: Tensor<1>,
-        gradient: Tensor<1>,
-        moments: Moments,
-        weight_decay: f64,
-    ) -> (Tensor<1>, Moments) {
-        let [beta1, beta2] = self.betas;
-        let [correction1, correction2] = self.bias_corrections;
-        let gradient = match self.clip_factor {
-            1.0 => gradient,
-            factor => gradient.mul_scalar(factor),
-        };
-        let exp_avg = moments.exp_avg.mul_scalar(beta1) + gradient.clone().mul_scalar(1.0 - beta1);
-        let exp_avg_sq = moments.exp_avg_sq.mul_scalar(beta2) + gradient.square().mul_scalar(1.0 - beta2);
-        let denominator = exp_avg_sq.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(self.eps);
-        let step = exp_avg.clone().div(denominator).mul_scalar(self.lr / correction1);
-        let parameter = parameter.mul_scalar(1.0 - self.lr * weight_decay) - step;
-        (parameter, Moments { exp_avg, exp_avg_sq })
     }
 }
 
@@ -253,10 +216,10 @@ mod tests {
     fn adamw_as_torch() {
         let config = OptimConfig { lr: 0.1, ..OptimConfig::default() };
         let mut parameter = vector(&[1.0, -2.0, 0.5]);
-        let mut moments = Moments { exp_avg: vector(&[0.0; 3]), exp_avg_sq: vector(&[0.0; 3]) };
+        let mut moments = [vector(&[0.0; 3]), vector(&[0.0; 3])];
         for (updates, gradient) in [(1, [0.3, -0.1, 0.0]), (2, [0.1, 0.2, 0.0]), (3, [-0.4, 0.3, 1e-4])] {
-            let rule = Rule::new(&config, updates, 0.0, config.lr);
-            (parameter, moments) = rule.apply(parameter, vector(&gradient), moments, config.weight_decay);
+            let update = AdamW { updates, ..AdamW::new(config.clone()) }.rule(0.0, config.lr);
+            (parameter, moments) = adamw(parameter, vector(&gradient), moments, &update);
         }
         let expected = reference(&[1.0, -2.0, 0.5], &[[0.3, -0.1, 0.0], [0.1, 0.2, 0.0], [-0.4, 0.3, 1e-4]]);
         for (actual, expected) in values(parameter).into_iter().zip(expected) {
@@ -284,9 +247,9 @@ mod tests {
     #[test]
     fn the_first_update_moves_by_the_learning_rate() {
         let config = OptimConfig { weight_decay: 0.0, lr: 0.01, ..OptimConfig::default() };
-        let moments = Moments { exp_avg: vector(&[0.0; 2]), exp_avg_sq: vector(&[0.0; 2]) };
-        let rule = Rule::new(&config, 1, 0.0, config.lr);
-        let (parameter, _) = rule.apply(vector(&[1.0, 1.0]), vector(&[3.0, -0.02]), moments, 0.0);
+        let update = AdamW { updates: 1, ..AdamW::new(config.clone()) }.rule(0.0, config.lr);
+        let moments = [vector(&[0.0; 2]), vector(&[0.0; 2])];
+        let (parameter, _) = adamw(vector(&[1.0, 1.0]), vector(&[3.0, -0.02]), moments, &update);
         for (actual, expected) in values(parameter).into_iter().zip([0.99, 1.01]) {
             assert!((actual - expected).abs() < 1e-6, "{actual} is not {expected}");
         }
@@ -305,14 +268,6 @@ mod tests {
         let sum =
             GradientSum([("b".to_owned(), vector(&[3.0])), ("a".to_owned(), vector(&[0.0, 4.0]))].into());
         assert_eq!(values(sum.norm().unwrap()), [5.0]);
-    }
-
-    #[test]
-    fn a_sum_of_many_squares_has_the_same_bits_every_time() {
-        let many: Vec<f32> = (0..5_000_001).map(|i| ((i * 7919) % 1013) as f32 * 1e-3).collect();
-        let many = vector(&many);
-        let first = values(square_sum(many.clone()));
-        assert!((0..4).all(|_| values(square_sum(many.clone())) == first));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use rayon::prelude::*;
 
 use super::{
     CpuOp, CpuTensor,
+    buffer::Buffer,
     linear::dims,
-    product::{Into, Matrix, Threads, product},
-    tensor, values,
+    product::{Into, Matrix, MatrixMut, Threads, product},
+    values,
     vector::{self, exp},
 };
 use crate::{Span, Visibility};
@@ -15,7 +16,8 @@ use crate::{Span, Visibility};
 // Shapes: t queries, s keys, d head_dim.
 
 /// [`attention`](crate::attention), one task per row and key-value head, a tile of queries at a time (Dao et al., 2022): the
-/// matrix of all scores is never there. The backward pass computes the weights again from the saved log-sums.
+/// matrix of all scores is never there. The backward pass computes the weights again from the saved log-sums. Heads are read and
+/// written where they lie between the others.
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
     pub(super) visibility: Visibility,
@@ -27,143 +29,139 @@ const TILE: usize = 64;
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
-    q: CpuTensor,
-    k: CpuTensor,
-    v: CpuTensor,
+    qkv: [CpuTensor; 3],
     out: CpuTensor,
-    /// `ln Σ exp(score)` of every query, `[batch * kv_heads][group, t]`.
-    log_sums: Vec<Vec<f32>>,
+    log_sums: Vec<f32>,
 }
 
 impl CpuOp<3> for Attention {
     type Saved = Saved;
 
     fn forward_saving(&self, inputs: [CpuTensor; 3]) -> (CpuTensor, Saved) {
-        let [q, k, v] = inputs.map(|input| input.to_contiguous());
-        let sizes = Sizes::of(&q, &k);
-        let (heads, log_sums): (Vec<_>, Vec<_>) = sizes
-            .tasks()
-            .map(|task| {
-                let (k, v) = (sizes.kv_head(values(&k), task), sizes.kv_head(values(&v), task));
-                let mut out = Vec::with_capacity(sizes.group * sizes.queries * sizes.dim);
-                let mut log_sums = Vec::with_capacity(sizes.group * sizes.queries);
-                for head in 0..sizes.group {
-                    let q = sizes.scaled_query_head(values(&q), task, head);
-                    self.forward_head(&sizes, task, [&q, &k, &v], &mut out, &mut log_sums);
-                }
-                (out, log_sums)
-            })
-            .unzip();
-        let out = tensor(sizes.join_query_heads(&heads), q.layout().shape().clone());
-        (out.clone(), Saved { q, k, v, out, log_sums })
+        let qkv = inputs.map(|input| input.to_contiguous());
+        let (out, log_sums) = self.mix(&Sizes::of(&qkv), qkv.each_ref().map(values));
+        let out = out.into_tensor(qkv[0].layout().shape().clone());
+        (out.clone(), Saved { qkv, out, log_sums })
     }
 
-    fn backward(&self, saved: Saved, gradient: CpuTensor) -> [CpuTensor; 3] {
-        let Saved { q, k, v, out, log_sums } = saved;
+    fn backward(&self, Saved { qkv, out, log_sums }: Saved, gradient: CpuTensor) -> [CpuTensor; 3] {
         let gradient = gradient.to_contiguous();
-        let sizes = Sizes::of(&q, &k);
-        let gradients: Vec<HeadGradients> = sizes
-            .tasks()
-            .map(|task| {
-                let (k, v) = (sizes.kv_head(values(&k), task), sizes.kv_head(values(&v), task));
-                let mut gradients = HeadGradients::zero(&sizes);
-                for head in 0..sizes.group {
-                    let q = sizes.scaled_query_head(values(&q), task, head);
-                    let out = sizes.query_head(values(&out), task, head);
-                    let dout = sizes.query_head(values(&gradient), task, head);
-                    let log_sums = &log_sums[task][head * sizes.queries..][..sizes.queries];
-                    self.backward_head(&sizes, task, [&q, &k, &v, &out, &dout], log_sums, &mut gradients);
-                }
-                gradients
-            })
-            .collect();
-        let (dq, (dk, dv)): (Vec<_>, (Vec<_>, Vec<_>)) =
-            gradients.into_iter().map(|g| (g.q, (g.k, g.v))).unzip();
-        let shape = |tensor: &CpuTensor| tensor.layout().shape().clone();
-        [
-            tensor(sizes.join_query_heads(&dq), shape(&q)),
-            tensor(sizes.join_kv_heads(&dk), shape(&k)),
-            tensor(sizes.join_kv_heads(&dv), shape(&v)),
-        ]
+        let mixed = Mixed { qkv: qkv.each_ref().map(values), out: values(&out), log_sums: &log_sums };
+        let gradients = self.gradients(&Sizes::of(&qkv), &mixed, values(&gradient));
+        let mut shapes = qkv.iter().map(|tensor| tensor.layout().shape().clone());
+        gradients.map(|gradient| gradient.into_tensor(shapes.next().expect("one for each")))
     }
 }
 
-/// Gradients of one key-value head and of the query heads that read it: `[group, t, d]`, `[s, d]`, `[s, d]`.
-struct HeadGradients {
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+/// What went into a forward pass, and what came out of it.
+pub(super) struct Mixed<'a> {
+    pub(super) qkv: [&'a [f32]; 3],
+    pub(super) out: &'a [f32],
+    pub(super) log_sums: &'a [f32],
 }
 
-impl HeadGradients {
-    fn zero(sizes: &Sizes) -> Self {
-        let keys = sizes.keys * sizes.dim;
-        Self {
-            q: Vec::with_capacity(sizes.group * sizes.queries * sizes.dim),
-            k: vec![0.0; keys],
-            v: vec![0.0; keys],
-        }
-    }
+/// What the gradients of one query head are made of, `[t, d]` or `[s, d]` each.
+struct Backward<'a> {
+    q: Matrix<'a>,
+    k: Matrix<'a>,
+    v: Matrix<'a>,
+    out: Matrix<'a>,
+    dout: Matrix<'a>,
+    log_sums: &'a [f32],
 }
 
 impl Attention {
-    /// Appends the result of one query head, `[t, d]`, and the log-sum of each query. `q` is scaled.
+    /// The mixed values, and `ln Σ exp(score)` of every query, `[batch, heads, t]`.
+    pub(super) fn mix(&self, sizes: &Sizes, [q, k, v]: [&[f32]; 3]) -> (Buffer, Vec<f32>) {
+        let mut out = Buffer::new(q.len());
+        let mut log_sums = vec![0.0; sizes.batch * sizes.heads() * sizes.queries];
+        let results = sizes.query_heads(&mut out).zip(log_sums.chunks_exact_mut(sizes.group * sizes.queries));
+        let tasks: Vec<_> = sizes.tasks().zip(results).collect();
+        tasks.into_par_iter().for_each(|(task, (out, log_sums))| {
+            let (k, v) = (sizes.kv_head(k, task), sizes.kv_head(v, task));
+            let heads = out.into_iter().zip(log_sums.chunks_exact_mut(sizes.queries));
+            for (head, (out, log_sums)) in heads.enumerate() {
+                self.forward_head(sizes, task, [sizes.query_head(q, task, head), k, v], out, log_sums);
+            }
+        });
+        (out, log_sums)
+    }
+
+    /// The gradients of queries, keys and values.
+    pub(super) fn gradients(&self, sizes: &Sizes, mixed: &Mixed<'_>, dout: &[f32]) -> [Buffer; 3] {
+        let Mixed { qkv: [q, k, v], out, log_sums } = *mixed;
+        let [mut dq, mut dk, mut dv] = [q, k, v].map(|values| Buffer::new(values.len()));
+        let results = sizes.query_heads(&mut dq).zip(sizes.kv_heads(&mut dk)).zip(sizes.kv_heads(&mut dv));
+        let tasks: Vec<_> =
+            sizes.tasks().zip(results).zip(log_sums.chunks_exact(sizes.group * sizes.queries)).collect();
+        tasks.into_par_iter().for_each(|((task, ((dq, mut dk), mut dv)), log_sums)| {
+            let (k, v) = (sizes.kv_head(k, task), sizes.kv_head(v, task));
+            let heads = dq.into_iter().zip(log_sums.chunks_exact(sizes.queries));
+            for (head, (dq, log_sums)) in heads.enumerate() {
+                let [q, out, dout] = [q, out, dout].map(|values| sizes.query_head(values, task, head));
+                let into = if head == 0 { Into::Set } else { Into::Add };
+                let inputs = Backward { q, k, v, out, dout, log_sums };
+                self.backward_head(sizes, task, &inputs, dq, [&mut dk, &mut dv], into);
+            }
+        });
+        [dq, dk, dv]
+    }
+
+    /// Writes the result of one query head, and the log-sum of each query.
     fn forward_head(
         &self,
         sizes: &Sizes,
         task: usize,
-        [q, k, v]: [&[f32]; 3],
-        out: &mut Vec<f32>,
-        log_sums: &mut Vec<f32>,
+        [q, k, v]: [Matrix<'_>; 3],
+        mut out: MatrixMut<'_>,
+        log_sums: &mut [f32],
     ) {
-        let d = sizes.dim;
+        let mut scratch = Buffer::new(sizes.scores());
         for tile in sizes.tiles() {
             let keys = sizes.keys_before(tile.end);
-            let mut weights = vec![0.0; tile.len() * keys];
-            let q = Matrix::new(&q[tile.start * d..tile.end * d], d);
-            product(&mut weights, q, Matrix::new(&k[..keys * d], d).t(), Into::Set, Threads::One);
+            let weights = &mut scratch[..tile.len() * keys];
+            let q = q.rows(tile.clone()).scaled(sizes.score_scale());
+            product(MatrixMut::new(weights, keys), q, k.first_rows(keys).t(), Into::Set, Threads::One);
             for (query, weights) in tile.clone().zip(weights.chunks_exact_mut(keys)) {
-                log_sums.push(softmax(weights, self.seen(sizes, task, query)));
+                log_sums[query] = softmax(weights, self.seen(sizes, task, query));
             }
-            let start = out.len();
-            out.resize(start + tile.len() * d, 0.0);
-            let weights = Matrix::new(&weights, keys);
-            product(&mut out[start..], weights, Matrix::new(&v[..keys * d], d), Into::Set, Threads::One);
+            let weights = Matrix::new(weights, keys);
+            product(out.rows(tile), weights, v.first_rows(keys), Into::Set, Threads::One);
         }
     }
 
-    /// Adds one query head's part to the gradients of keys and values, and appends the gradient of its queries.
+    /// Writes the gradient of one query head, and writes or adds its part to those of keys and values.
+    ///
+    /// The last tile comes first, since it sees all keys: the other ones add to what it has written.
     fn backward_head(
         &self,
         sizes: &Sizes,
         task: usize,
-        [q, k, v, out, dout]: [&[f32]; 5],
-        log_sums: &[f32],
-        gradients: &mut HeadGradients,
+        inputs: &Backward<'_>,
+        mut dq: MatrixMut<'_>,
+        [dk, dv]: [&mut MatrixMut<'_>; 2],
+        mut into: Into,
     ) {
-        let d = sizes.dim;
-        for tile in sizes.tiles() {
+        let Backward { q, k, v, out, dout, log_sums } = inputs;
+        let mut scratch = [Buffer::new(sizes.scores()), Buffer::new(sizes.scores())];
+        for tile in sizes.tiles().rev() {
             let keys = sizes.keys_before(tile.end);
-            let rows = tile.start * d..tile.end * d;
-            let (q_tile, dout_tile) = (Matrix::new(&q[rows.clone()], d), Matrix::new(&dout[rows.clone()], d));
-            let (k, v) = (Matrix::new(&k[..keys * d], d), Matrix::new(&v[..keys * d], d));
-            let mut weights = vec![0.0; tile.len() * keys];
-            product(&mut weights, q_tile, k.t(), Into::Set, Threads::One);
-            let mut dscores = vec![0.0; tile.len() * keys];
-            product(&mut dscores, dout_tile, v.t(), Into::Set, Threads::One);
-            for (i, query) in tile.clone().enumerate() {
-                let row = i * keys..(i + 1) * keys;
-                let pull = vector::dot(&out[query * d..][..d], &dout[query * d..][..d]);
-                let seen = self.seen(sizes, task, query);
-                score_gradients(&mut weights[row.clone()], &mut dscores[row], seen, log_sums[query], pull);
+            let (k, v) = (k.first_rows(keys), v.first_rows(keys));
+            let q_tile = q.rows(tile.clone()).scaled(sizes.score_scale());
+            let dout_tile = dout.rows(tile.clone());
+            let [weights, dscores] = scratch.each_mut().map(|scratch| &mut scratch[..tile.len() * keys]);
+            product(MatrixMut::new(weights, keys), q_tile, k.t(), Into::Set, Threads::One);
+            product(MatrixMut::new(dscores, keys), dout_tile, v.t(), Into::Set, Threads::One);
+            let rows = weights.chunks_exact_mut(keys).zip(dscores.chunks_exact_mut(keys));
+            for (query, (weights, dscores)) in tile.clone().zip(rows) {
+                let pull = vector::dot(out.row(query), dout.row(query));
+                score_gradients(weights, dscores, self.seen(sizes, task, query), log_sums[query], pull);
             }
-            let (weights, dscores) = (Matrix::new(&weights, keys), Matrix::new(&dscores, keys));
-            product(&mut gradients.v[..keys * d], weights.t(), dout_tile, Into::Add, Threads::One);
-            product(&mut gradients.k[..keys * d], dscores.t(), q_tile, Into::Add, Threads::One);
-            let start = gradients.q.len();
-            gradients.q.resize(start + rows.len(), 0.0);
-            product(&mut gradients.q[start..], dscores, k, Into::Set, Threads::One);
-            vector::scale(&mut gradients.q[start..], sizes.score_scale());
+            let (weights, dscores) = (Matrix::new(weights, keys), Matrix::new(dscores, keys));
+            product(dv.rows(0..keys), weights.t(), dout_tile, into, Threads::One);
+            product(dk.rows(0..keys), dscores.t(), q_tile, into, Threads::One);
+            product(dq.rows(tile), dscores.scaled(sizes.score_scale()), k, Into::Set, Threads::One);
+            into = Into::Add;
         }
     }
 
@@ -224,33 +222,43 @@ fn hide(row: &mut [f32], [prefix, own]: &[Range<usize>; 2]) {
 }
 
 /// The sizes of one call, and where heads lie in `[batch, time, heads, head_dim]`.
-struct Sizes {
-    batch: usize,
-    queries: usize,
-    keys: usize,
-    kv_heads: usize,
+pub(super) struct Sizes {
+    pub(super) batch: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) kv_heads: usize,
     /// Query heads per key-value head.
-    group: usize,
-    dim: usize,
+    pub(super) group: usize,
+    pub(super) dim: usize,
 }
 
 impl Sizes {
-    fn of(q: &CpuTensor, k: &CpuTensor) -> Self {
+    fn of([q, k, _]: &[CpuTensor; 3]) -> Self {
         let ([batch, queries, heads, dim], [_, keys, kv_heads, _]) = (dims(q), dims(k));
         Self { batch, queries, keys, kv_heads, group: heads / kv_heads, dim }
+    }
+
+    pub(super) fn heads(&self) -> usize {
+        self.kv_heads * self.group
     }
 
     fn score_scale(&self) -> f32 {
         (self.dim as f64).powf(-0.5) as f32
     }
 
-    fn tasks(&self) -> impl IndexedParallelIterator<Item = usize> + use<> {
-        (0..self.batch * self.kv_heads).into_par_iter()
+    /// One per row and key-value head.
+    fn tasks(&self) -> Range<usize> {
+        0..self.batch * self.kv_heads
     }
 
-    fn tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    fn tiles(&self) -> impl DoubleEndedIterator<Item = Range<usize>> + use<> {
         let queries = self.queries;
         (0..queries).step_by(TILE).map(move |start| start..queries.min(start + TILE))
+    }
+
+    /// Scores of the largest tile.
+    fn scores(&self) -> usize {
+        self.queries.min(TILE) * self.keys
     }
 
     /// How many keys the queries before `end` see at most.
@@ -258,54 +266,36 @@ impl Sizes {
         self.keys - self.queries + end
     }
 
-    /// A copy of one key-value head, `[s, d]`.
-    fn kv_head(&self, x: &[f32], task: usize) -> Vec<f32> {
+    /// One key-value head, `[s, d]`.
+    fn kv_head<'a>(&self, x: &'a [f32], task: usize) -> Matrix<'a> {
         let (row, head) = (task / self.kv_heads, task % self.kv_heads);
-        copy_head(&x[row * self.keys * self.kv_heads * self.dim..], head, self.kv_heads, self.keys, self.dim)
+        head_of(&x[row * self.keys * self.kv_heads * self.dim..], head, self.kv_heads, self.keys, self.dim)
     }
 
-    /// A copy of one query head of a task, `[t, d]`.
-    fn query_head(&self, x: &[f32], task: usize, head: usize) -> Vec<f32> {
+    /// One query head of a task, `[t, d]`.
+    fn query_head<'a>(&self, x: &'a [f32], task: usize, head: usize) -> Matrix<'a> {
         let row = task / self.kv_heads;
-        let heads = self.kv_heads * self.group;
         let head = task % self.kv_heads * self.group + head;
-        copy_head(&x[row * self.queries * heads * self.dim..], head, heads, self.queries, self.dim)
+        let x = &x[row * self.queries * self.heads() * self.dim..];
+        head_of(x, head, self.heads(), self.queries, self.dim)
     }
 
-    /// The same, scaled so that products with keys are scores.
-    fn scaled_query_head(&self, x: &[f32], task: usize, head: usize) -> Vec<f32> {
-        let mut q = self.query_head(x, task, head);
-        vector::scale(&mut q, self.score_scale());
-        q
+    /// The key-value head of each task, to write to.
+    fn kv_heads<'a>(&self, x: &'a mut [f32]) -> impl Iterator<Item = MatrixMut<'a>> + use<'a> {
+        let (keys, dim) = (self.keys, self.dim);
+        let rows = MatrixMut::new(x, self.kv_heads * dim).split_rows(keys);
+        rows.flat_map(move |row| row.split_columns(dim))
     }
 
-    /// `[batch, s, kv_heads, d]` from one `[s, d]` per task.
-    fn join_kv_heads(&self, heads: &[Vec<f32>]) -> Vec<f32> {
-        join_heads(heads, self.kv_heads, 1, self.keys, self.dim)
-    }
-
-    /// `[batch, t, heads, d]` from one `[group, t, d]` per task.
-    fn join_query_heads(&self, heads: &[Vec<f32>]) -> Vec<f32> {
-        join_heads(heads, self.kv_heads, self.group, self.queries, self.dim)
+    /// The query heads of each task, to write to.
+    fn query_heads<'a>(&self, x: &'a mut [f32]) -> impl Iterator<Item = Vec<MatrixMut<'a>>> + use<'a> {
+        let (queries, dim, group) = (self.queries, self.dim, self.group);
+        let rows = MatrixMut::new(x, self.heads() * dim).split_rows(queries);
+        let groups = rows.flat_map(move |row| row.split_columns(group * dim));
+        groups.map(move |group| group.split_columns(dim).collect())
     }
 }
 
-fn copy_head(x: &[f32], head: usize, heads: usize, time: usize, dim: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(time * dim);
-    for token in x.chunks_exact(heads * dim).take(time) {
-        out.extend_from_slice(&token[head * dim..][..dim]);
-    }
-    out
-}
-
-fn join_heads(parts: &[Vec<f32>], kv_heads: usize, group: usize, time: usize, dim: usize) -> Vec<f32> {
-    let mut out = vec![0.0; parts.len() * group * time * dim];
-    out.par_chunks_mut(kv_heads * group * dim).enumerate().for_each(|(token, out)| {
-        let (row, at) = (token / time, token % time);
-        for (head, out) in out.chunks_exact_mut(dim).enumerate() {
-            let part = &parts[row * kv_heads + head / group];
-            out.copy_from_slice(&part[(head % group * time + at) * dim..][..dim]);
-        }
-    });
-    out
+fn head_of(x: &[f32], head: usize, heads: usize, time: usize, dim: usize) -> Matrix<'_> {
+    Matrix::strided(&x[head * dim..], time, dim, heads * dim)
 }

@@ -2,9 +2,11 @@ use burn::{backend::Flex, backend::tensor::IntTensor};
 use rayon::prelude::*;
 
 use super::{
-    CpuOp, CpuTensor, indices,
+    CpuOp, CpuTensor,
+    buffer::Buffer,
+    indices,
     linear::dims,
-    product::{Into, Matrix, Threads, product},
+    product::{Into, Matrix, MatrixMut, Threads, product},
     tensor, values,
     vector::{self, exp_and_sum},
 };
@@ -39,17 +41,18 @@ impl CrossEntropy {
     ) {
         let [vocab, width] = dims(lm_head);
         let rows = logits_chunk(vocab).min(self.counted.len().max(1));
-        let mut hidden_nd = Vec::with_capacity(rows * width);
-        let mut logits_nv = vec![0.0; rows * vocab];
+        let mut hidden_nd = Buffer::new(rows * width);
+        let mut logits_nv = Buffer::new(rows * vocab);
         for counted in self.counted.chunks(rows) {
-            hidden_nd.clear();
-            for &(place, _, _) in counted {
-                hidden_nd.extend_from_slice(&values(hidden)[place * width..][..width]);
+            let hidden_nd = &mut hidden_nd[..counted.len() * width];
+            for (&(place, _, _), row) in counted.iter().zip(hidden_nd.chunks_exact_mut(width)) {
+                row.copy_from_slice(&values(hidden)[place * width..][..width]);
             }
             let logits_nv = &mut logits_nv[..counted.len() * vocab];
             let head_dv = Matrix::new(values(lm_head), width).t();
-            product(logits_nv, Matrix::new(&hidden_nd, width), head_dv, Into::Set, Threads::All);
-            visit(counted, &hidden_nd, logits_nv);
+            let hidden = Matrix::new(hidden_nd, width);
+            product(MatrixMut::new(logits_nv, vocab), hidden, head_dv, Into::Set, Threads::All);
+            visit(counted, hidden_nd, logits_nv);
         }
     }
 }
@@ -76,28 +79,28 @@ impl CpuOp<2> for CrossEntropy {
         let [hidden, lm_head] = inputs.map(|input| input.to_contiguous());
         let [vocab, width] = dims(&lm_head);
         let mut loss = 0.0;
-        let mut dhidden = vec![0.0; values(&hidden).len()];
-        let mut dhead = vec![0.0; vocab * width];
-        let mut dhidden_nd = Vec::new();
+        let mut dhidden = Buffer::zeros(values(&hidden).len());
+        let mut dhead = Buffer::new(vocab * width);
+        let mut into = Into::Set;
         self.for_each_chunk(&hidden, &lm_head, |counted, hidden_nd, logits| {
             let rows = counted.par_iter().zip(logits.par_chunks_mut(vocab));
             loss += sum(rows.map(|(&(_, target, weight), logits)| gradients(logits, target, weight)));
             let dlogits_nv = Matrix::new(logits, vocab);
-            dhidden_nd.resize(counted.len() * width, 0.0);
-            product(
-                &mut dhidden_nd,
-                dlogits_nv,
-                Matrix::new(values(&lm_head), width),
-                Into::Set,
-                Threads::All,
-            );
-            product(&mut dhead, dlogits_nv.t(), Matrix::new(hidden_nd, width), Into::Add, Threads::All);
+            let mut dhidden_nd = Buffer::new(counted.len() * width);
+            let head_vd = Matrix::new(values(&lm_head), width);
+            product(MatrixMut::new(&mut dhidden_nd, width), dlogits_nv, head_vd, Into::Set, Threads::All);
+            let hidden_nd = Matrix::new(hidden_nd, width);
+            product(MatrixMut::new(&mut dhead, width), dlogits_nv.t(), hidden_nd, into, Threads::All);
+            into = Into::Add;
             for (&(place, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
                 dhidden[place * width..][..width].copy_from_slice(row);
             }
         });
+        if into == Into::Set {
+            dhead.fill(0.0);
+        }
         let [dhidden, dhead] = [(dhidden, &hidden), (dhead, &lm_head)]
-            .map(|(gradient, like)| tensor(gradient, like.layout().shape().clone()));
+            .map(|(gradient, like)| gradient.into_tensor(like.layout().shape().clone()));
         (tensor(vec![loss as f32], [1]), [dhidden, dhead])
     }
 

@@ -1,7 +1,7 @@
 use burn::{backend::Flex, backend::tensor::IntTensor, tensor::Shape};
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, indices, linear::dims, tensor, values, vector};
+use super::{CpuOp, CpuTensor, buffer::Buffer, indices, linear::dims, values, vector};
 
 /// [`embedding`](crate::embedding).
 #[derive(Clone, Debug)]
@@ -26,19 +26,20 @@ impl CpuOp<1> for Embedding {
     fn forward_saving(&self, [weight]: [CpuTensor; 1]) -> (CpuTensor, Shape) {
         let weight = weight.to_contiguous();
         let [_, width] = dims(&weight);
-        let mut out = Vec::with_capacity(self.tokens.len() * width);
-        for &token in &self.tokens {
-            out.extend_from_slice(&values(&weight)[token * width..][..width]);
+        let mut out = Buffer::new(self.tokens.len() * width);
+        for (&token, row) in self.tokens.iter().zip(out.chunks_exact_mut(width)) {
+            row.copy_from_slice(&values(&weight)[token * width..][..width]);
         }
-        (tensor(out, [self.shape[0], self.shape[1], width]), weight.layout().shape().clone())
+        (out.into_tensor([self.shape[0], self.shape[1], width]), weight.layout().shape().clone())
     }
 
     /// Each task owns a range of the vocabulary and passes over the tokens in order.
     fn backward(&self, shape: Shape, gradient: CpuTensor) -> [CpuTensor; 1] {
         let gradient = gradient.to_contiguous();
         let [vocab, width] = shape.dims();
-        let mut dw = vec![0.0; vocab * width];
+        let mut dw = Buffer::new(vocab * width);
         dw.par_chunks_mut(VOCABULARY_BLOCK * width).enumerate().for_each(|(block, dw)| {
+            dw.fill(0.0);
             let first = block * VOCABULARY_BLOCK;
             let rows = first..first + dw.len() / width;
             for (&token, dy) in self.tokens.iter().zip(values(&gradient).chunks_exact(width)) {
@@ -47,6 +48,6 @@ impl CpuOp<1> for Embedding {
                 }
             }
         });
-        [tensor(dw, shape)]
+        [dw.into_tensor(shape)]
     }
 }

@@ -1,7 +1,8 @@
 use super::{
     CpuOp, CpuTensor,
-    product::{Into, Matrix, Threads, product},
-    tensor, values,
+    buffer::Buffer,
+    product::{Into, Matrix, MatrixMut, Threads, product},
+    values,
 };
 
 /// [`linear`](crate::linear): `y = x Wᵀ`, so `dx = dy W` and `dW = dyᵀ x`. No matrix is transposed in memory.
@@ -13,30 +14,50 @@ impl CpuOp<2> for Linear {
 
     fn forward_saving(&self, inputs: [CpuTensor; 2]) -> (CpuTensor, Self::Saved) {
         let [x, weight] = inputs.map(|input| input.to_contiguous());
-        let (mut shape, [out, width]) = (x.layout().shape().clone(), dims(&weight));
-        let mut y = vec![0.0; values(&x).len() / width * out];
-        product(
-            &mut y,
-            Matrix::new(values(&x), width),
-            Matrix::new(values(&weight), width).t(),
-            Into::Set,
-            Threads::All,
-        );
+        let (mut shape, [out, _]) = (x.layout().shape().clone(), dims(&weight));
         let last = shape.num_dims() - 1;
         shape[last] = out;
-        (tensor(y, shape), [x, weight])
+        (project(values(&x), &weight).into_tensor(shape), [x, weight])
     }
 
     fn backward(&self, [x, weight]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
         let gradient = gradient.to_contiguous();
-        let [out, width] = dims(&weight);
-        let dy = Matrix::new(values(&gradient), out);
-        let mut dx = vec![0.0; values(&x).len()];
-        product(&mut dx, dy, Matrix::new(values(&weight), width), Into::Set, Threads::All);
-        let mut dw = vec![0.0; out * width];
-        product(&mut dw, dy.t(), Matrix::new(values(&x), width), Into::Set, Threads::All);
-        [tensor(dx, x.layout().shape().clone()), tensor(dw, weight.layout().shape().clone())]
+        let mut dx = Buffer::new(values(&x).len());
+        input_gradient(&mut dx, Into::Set, values(&gradient), &weight);
+        let dw = weight_gradient(values(&gradient), values(&x), &weight);
+        [dx.into_tensor(x.layout().shape().clone()), dw]
     }
+}
+
+/// `x Wᵀ`.
+pub(super) fn project(x: &[f32], weight: &CpuTensor) -> Buffer {
+    let [out, width] = dims(weight);
+    let mut y = Buffer::new(x.len() / width * out);
+    project_into(&mut y, Into::Set, x, weight);
+    y
+}
+
+/// Writes or adds `x Wᵀ` to `y`.
+pub(super) fn project_into(y: &mut [f32], into: Into, x: &[f32], weight: &CpuTensor) {
+    let [out, width] = dims(weight);
+    let weight_io = Matrix::new(values(weight), width).t();
+    product(MatrixMut::new(y, out), Matrix::new(x, width), weight_io, into, Threads::All);
+}
+
+/// Writes or adds `dy W` to `dx`.
+pub(super) fn input_gradient(dx: &mut [f32], into: Into, dy: &[f32], weight: &CpuTensor) {
+    let [out, width] = dims(weight);
+    let weight_oi = Matrix::new(values(weight), width);
+    product(MatrixMut::new(dx, width), Matrix::new(dy, out), weight_oi, into, Threads::All);
+}
+
+/// `dyᵀ x`, in the shape of the weight.
+pub(super) fn weight_gradient(dy: &[f32], x: &[f32], weight: &CpuTensor) -> CpuTensor {
+    let [out, width] = dims(weight);
+    let mut dw = Buffer::new(out * width);
+    let dy_on = Matrix::new(dy, out).t();
+    product(MatrixMut::new(&mut dw, width), dy_on, Matrix::new(x, width), Into::Set, Threads::All);
+    dw.into_tensor([out, width])
 }
 
 /// The dimensions of a tensor of known rank.

@@ -13,13 +13,18 @@
     reason = "plain loops become vector code by being inlined into the functions that `with_simd` makes per instruction set"
 )]
 
+mod adamw;
+mod add;
 mod attention;
+mod buffer;
 mod cross_entropy;
 mod embedding;
+mod feed_forward;
 mod linear;
 mod product;
 mod rms_norm;
 mod rope;
+mod self_attention;
 mod swiglu;
 mod token_logprobs;
 mod vector;
@@ -41,12 +46,16 @@ use burn::{
 };
 
 use self::{
-    attention::Attention, cross_entropy::CrossEntropy, embedding::Embedding, linear::Linear,
-    rms_norm::RmsNorm, rope::Rope, swiglu::SwiGlu,
+    add::Add, attention::Attention, cross_entropy::CrossEntropy, embedding::Embedding,
+    feed_forward::FeedForward, linear::Linear, rms_norm::RmsNorm, rope::Rope, self_attention::SelfAttention,
+    swiglu::SwiGlu,
 };
 use crate::Visibility;
 
-pub(crate) use self::token_logprobs::token_logprobs;
+pub(crate) use self::{
+    adamw::{adamw, add_to, square_sum},
+    token_logprobs::token_logprobs,
+};
 
 /// A tensor in the CPU's memory.
 pub(crate) type CpuTensor = FloatTensor<Flex>;
@@ -80,6 +89,31 @@ pub(crate) trait CpuKernels: Backend {
     ) -> FloatTensor<Self>;
     /// See [`swiglu`](crate::swiglu).
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// See [`self_attention`](crate::self_attention): queries, keys, values and output have `[out, in]` weights.
+    #[allow(clippy::too_many_arguments, reason = "tensors reach a backend one by one")]
+    fn self_attention(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        visibility: Visibility,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+    /// See [`feed_forward`](crate::feed_forward).
+    fn feed_forward(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+    /// See [`add`](crate::add).
+    fn add_tensors(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
     /// See [`cross_entropy`](crate::cross_entropy).
     fn cross_entropy(
         hidden: FloatTensor<Self>,
@@ -112,6 +146,36 @@ impl CpuKernels for Flex {
 
     fn swiglu(gate: CpuTensor, up: CpuTensor) -> CpuTensor {
         SwiGlu.forward([gate, up])
+    }
+
+    fn self_attention(
+        x: CpuTensor,
+        norm: CpuTensor,
+        q: CpuTensor,
+        k: CpuTensor,
+        v: CpuTensor,
+        out: CpuTensor,
+        cos: CpuTensor,
+        sin: CpuTensor,
+        visibility: Visibility,
+        eps: f64,
+    ) -> CpuTensor {
+        SelfAttention::new(cos, sin, visibility, eps).forward([x, norm, q, k, v, out])
+    }
+
+    fn feed_forward(
+        x: CpuTensor,
+        norm: CpuTensor,
+        gate: CpuTensor,
+        up: CpuTensor,
+        down: CpuTensor,
+        eps: f64,
+    ) -> CpuTensor {
+        FeedForward { norm: RmsNorm { eps: eps as f32 } }.forward([x, norm, gate, up, down])
+    }
+
+    fn add_tensors(x: CpuTensor, y: CpuTensor) -> CpuTensor {
+        Add.forward([x, y])
     }
 
     fn cross_entropy(
@@ -152,6 +216,38 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
 
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         record::<C, _, 2>(&SwiGlu, [gate, up])
+    }
+
+    fn self_attention(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        visibility: Visibility,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let op = SelfAttention::new(cos.into_primitive(), sin.into_primitive(), visibility, eps);
+        record::<C, _, 6>(&op, [x, norm, q, k, v, out])
+    }
+
+    fn feed_forward(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let op = FeedForward { norm: RmsNorm { eps: eps as f32 } };
+        record::<C, _, 5>(&op, [x, norm, gate, up, down])
+    }
+
+    fn add_tensors(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        record::<C, _, 2>(&Add, [x, y])
     }
 
     fn cross_entropy(

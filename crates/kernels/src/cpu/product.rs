@@ -1,8 +1,11 @@
 //! Matrix products on slices, by the `gemm` crate.
 
-use gemm::Parallelism;
+use std::{marker::PhantomData, ops::Range};
 
-/// A matrix in a slice, perhaps transposed.
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// A matrix within a slice: rows that may lie apart, perhaps transposed, perhaps scaled.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -10,12 +13,22 @@ pub(super) struct Matrix<'a> {
     columns: usize,
     row_stride: usize,
     column_stride: usize,
+    scale: f32,
 }
 
 impl<'a> Matrix<'a> {
     /// The rows of `columns` values each that `values` holds.
     pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
-        Self { values, rows: values.len() / columns, columns, row_stride: columns, column_stride: 1 }
+        Self::strided(values, values.len() / columns, columns, columns)
+    }
+
+    /// `rows` rows of `columns` values, of which each begins `row_stride` values after the one before it.
+    ///
+    /// # Panics
+    /// If `values` ends before the last of them.
+    pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(reaches(values.len(), rows, columns, row_stride), "{rows} rows lie within the slice");
+        Self { values, rows, columns, row_stride, column_stride: 1, scale: 1.0 }
     }
 
     /// The transpose. Nothing is moved.
@@ -28,12 +41,95 @@ impl<'a> Matrix<'a> {
             ..self
         }
     }
+
+    /// The matrix times a number, which its next product is multiplied with.
+    pub(super) fn scaled(self, factor: f32) -> Self {
+        Self { scale: self.scale * factor, ..self }
+    }
+
+    /// The first `rows` rows.
+    pub(super) fn first_rows(self, rows: usize) -> Self {
+        assert!(rows <= self.rows, "{rows} of {} rows", self.rows);
+        Self { rows, ..self }
+    }
+
+    /// The rows of a range.
+    pub(super) fn rows(self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
+        let start = if range.is_empty() { 0 } else { range.start * self.row_stride };
+        Self { values: &self.values[start..], rows: range.len(), ..self }
+    }
+
+    /// One row. Not for a transpose.
+    pub(super) fn row(self, row: usize) -> &'a [f32] {
+        assert_eq!(self.column_stride, 1, "a row lies together");
+        &self.values[row * self.row_stride..][..self.columns]
+    }
+}
+
+/// A matrix to write to: rows that may lie apart. Others may hold the values between them.
+pub(super) struct MatrixMut<'a> {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    values: PhantomData<&'a mut [f32]>,
+}
+
+#[allow(unsafe_code, reason = "parts of a matrix are handed to threads")]
+// SAFETY: a `MatrixMut` is an exclusive borrow of its elements, as `&mut [f32]` is, which is `Send`.
+unsafe impl Send for MatrixMut<'_> {}
+
+impl<'a> MatrixMut<'a> {
+    /// The rows of `columns` values each that `values` holds.
+    pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
+        let rows = values.len() / columns;
+        Self { start: values.as_mut_ptr(), rows, columns, row_stride: columns, values: PhantomData }
+    }
+
+    /// Blocks of `rows` rows each, from the top; the last may have fewer.
+    pub(super) fn split_rows(self, rows: usize) -> impl Iterator<Item = Self> {
+        self.blocks_of_rows(rows).map(|(_, block)| block)
+    }
+
+    /// Blocks of `columns` columns each, from the left; the last may have fewer.
+    pub(super) fn split_columns(self, columns: usize) -> impl Iterator<Item = Self> {
+        self.blocks_of_columns(columns).map(|(_, block)| block)
+    }
+
+    fn blocks_of_rows(self, rows: usize) -> impl Iterator<Item = (Range<usize>, Self)> {
+        blocks(self.rows, rows).map(move |rows| {
+            // In bounds: the block's first row is one of the matrix.
+            let start = self.start.wrapping_add(rows.start * self.row_stride);
+            (rows.clone(), Self { start, rows: rows.len(), ..self })
+        })
+    }
+
+    fn blocks_of_columns(self, columns: usize) -> impl Iterator<Item = (Range<usize>, Self)> {
+        blocks(self.columns, columns).map(move |columns| {
+            // In bounds: the block's first column is one of the matrix.
+            let start = self.start.wrapping_add(columns.start);
+            (columns.clone(), Self { start, columns: columns.len(), ..self })
+        })
+    }
+
+    /// The rows of a range, for as long as they are borrowed.
+    pub(super) fn rows(&mut self, range: Range<usize>) -> MatrixMut<'_> {
+        assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
+        MatrixMut {
+            start: self.start.wrapping_add(range.start * self.row_stride),
+            rows: range.len(),
+            columns: self.columns,
+            row_stride: self.row_stride,
+            values: PhantomData,
+        }
+    }
 }
 
 /// What becomes of the values that were there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Into {
-    /// They are replaced.
+    /// They are replaced, whatever they were.
     Set,
     /// The product is added to them.
     Add,
@@ -51,33 +147,66 @@ pub(super) enum Threads {
 /// Multiply-adds below which a product is not shared among threads.
 const PARALLEL_WORK: usize = 1 << 20;
 
-/// `out = a · b`, or `out += a · b`; `out` is row-major.
+/// `out = a · b`, or `out += a · b`.
+///
+/// Each value is made by one thread, from the factors in order: its bits don't depend on the number of threads.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(super) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, into: Into, threads: Threads) {
+pub(super) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into, threads: Threads) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions");
-    assert_eq!(out.len(), m * n, "size of the result");
-    assert!(a.values.len() >= m * k && b.values.len() >= k * n, "sizes of the factors");
+    assert_eq!((out.rows, out.columns), (m, n), "shape of the result");
+    let threads = match threads {
+        Threads::All if m * k * n >= PARALLEL_WORK => rayon::current_num_threads(),
+        _ => 1,
+    };
+    if threads == 1 {
+        return block_product(out, a, b, into);
+    }
+    let (row_blocks, column_blocks) = grid(m, n, threads);
+    let blocks: Vec<_> = out
+        .blocks_of_rows(m.div_ceil(row_blocks).next_multiple_of(BLOCK))
+        .flat_map(|(rows, out)| {
+            let blocks = out.blocks_of_columns(n.div_ceil(column_blocks).next_multiple_of(BLOCK));
+            blocks.map(move |(columns, out)| (rows.clone(), columns, out))
+        })
+        .collect();
+    blocks.into_par_iter().for_each(|(rows, columns, out)| {
+        block_product(out, a.rows(rows), b.t().rows(columns).t(), into);
+    });
+}
+
+/// Blocks begin at multiples of this: the width of the widest vectors.
+const BLOCK: usize = 16;
+
+/// Into how many blocks of rows and of columns a result of `m` by `n` is cut, one for each thread.
+///
+/// Each block of rows packs all of the right factor for itself, and each block of columns all of the left. The library is
+/// slower at the former's work, as measured over the shapes of small models: hence the weights.
+fn grid(m: usize, n: usize, threads: usize) -> (usize, usize) {
+    let divisors = (1..=threads).filter(|rows| threads.is_multiple_of(*rows));
+    let cuts = divisors.map(|rows| (rows, threads / rows));
+    cuts.min_by_key(|&(rows, columns)| rows * n + 3 * columns * m).expect("one divides every number")
+}
+
+/// A product on the calling thread.
+fn block_product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
     if m * n == 0 {
         return;
     }
-    let parallelism = match threads {
-        Threads::All if m * k * n >= PARALLEL_WORK => Parallelism::Rayon(0),
-        _ => Parallelism::None,
-    };
     #[allow(unsafe_code, reason = "the library takes raw pointers")]
-    // SAFETY: `Matrix` is dense, row-major or its transpose, so all of its elements lie within its first rows * columns
-    // values, and `out` is dense with m * n of them, as asserted above. `out` is borrowed exclusively: it overlaps neither factor.
+    // SAFETY: a `Matrix` reaches no further than its slice (asserted when it was made; transposes and parts reach as far or less).
+    // So does a `MatrixMut`, whose elements are borrowed exclusively: they overlap neither factor.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.start,
             1,
-            n.cast_signed(),
+            out.row_stride.cast_signed(),
             into == Into::Add,
             a.values.as_ptr(),
             a.column_stride.cast_signed(),
@@ -86,13 +215,23 @@ pub(super) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, into: Into,
             b.column_stride.cast_signed(),
             b.row_stride.cast_signed(),
             1.0,
-            1.0,
+            a.scale * b.scale,
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
+}
+
+/// `0..len` in pieces of `size`, of which the last may be smaller.
+fn blocks(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(size).map(move |start| start..len.min(start + size))
+}
+
+/// Whether a slice of `len` values holds all rows of such a matrix.
+fn reaches(len: usize, rows: usize, columns: usize, row_stride: usize) -> bool {
+    rows == 0 || columns <= row_stride && (rows - 1) * row_stride + columns <= len
 }
 
 #[cfg(test)]
@@ -105,6 +244,10 @@ mod tests {
 
     fn at(x: Matrix<'_>, row: usize, column: usize) -> f32 {
         x.values[row * x.row_stride + column * x.column_stride]
+    }
+
+    fn set(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
+        product(MatrixMut::new(out, b.columns), a, b, Into::Set, threads);
     }
 
     #[test]
@@ -120,36 +263,77 @@ mod tests {
             for (a, b) in layouts {
                 let exact = |i: usize| (0..k).map(|j| at(a, i / n, j) * at(b, j, i % n)).sum::<f32>();
                 let mut out = vec![f32::NAN; m * n];
-                product(&mut out, a, b, Into::Set, Threads::All);
+                set(&mut out, a, b, Threads::All);
                 assert!(out.iter().enumerate().all(|(i, &x)| x.to_bits() == exact(i).to_bits()));
-                product(&mut out, a, b, Into::Add, Threads::One);
-                assert!(out.iter().enumerate().all(|(i, &x)| x.to_bits() == (2.0 * exact(i)).to_bits()));
+                product(MatrixMut::new(&mut out, n), a.scaled(2.0), b, Into::Add, Threads::One);
+                assert!(out.iter().enumerate().all(|(i, &x)| x.to_bits() == (3.0 * exact(i)).to_bits()));
             }
+        }
+    }
+
+    #[test]
+    fn rows_may_lie_apart() {
+        // Two heads of three columns side by side, in two sequences of four tokens: head 1 of each squared.
+        let x = counting(8 * 6);
+        let mut out = vec![f32::NAN; 8 * 4 * 2];
+        let sequences = MatrixMut::new(&mut out, 8).split_rows(4);
+        for (sequence, out) in sequences.enumerate() {
+            let head = Matrix::strided(&x[sequence * 24 + 3..], 4, 3, 6);
+            let right = out.split_columns(4).nth(1).unwrap();
+            product(right, head, head.t(), Into::Set, Threads::One);
+        }
+        for (place, value) in out.into_iter().enumerate() {
+            let (token, column) = (place / 8, place % 8);
+            let element = |token: usize, i: usize| x[token * 6 + 3 + i];
+            let (row, other) = (token, token / 4 * 4 + column % 4);
+            let dot = (0..3).map(|i| element(row, i) * element(other, i)).sum::<f32>();
+            assert!(if column < 4 { value.is_nan() } else { value.to_bits() == dot.to_bits() });
         }
     }
 
     #[test]
     #[should_panic(expected = "inner dimensions")]
     fn shapes_must_fit() {
-        product(&mut [0.0], Matrix::new(&[1.0, 2.0], 2), Matrix::new(&[1.0], 1), Into::Set, Threads::One);
+        set(&mut [0.0], Matrix::new(&[1.0, 2.0], 2), Matrix::new(&[1.0], 1), Threads::One);
+    }
+
+    #[test]
+    #[should_panic(expected = "lie within the slice")]
+    fn no_row_lies_beyond_the_slice() {
+        let _ = Matrix::strided(&[0.0; 11], 3, 4, 4);
+    }
+
+    #[test]
+    fn results_are_cut_where_it_costs_least() {
+        assert_eq!(grid(2048, 128, 2), (2, 1));
+        assert_eq!(grid(256, 32_000, 2), (1, 2));
+        assert_eq!(grid(2048, 1376, 16), (16, 1));
+        assert_eq!(grid(128, 4096, 16), (2, 8));
+        assert_eq!(grid(7, 7, 7), (7, 1));
     }
 
     #[test]
     fn the_number_of_threads_does_not_change_the_bits() {
-        let (m, k, n) = (130, 301, 97);
-        let (a, b): (Vec<f32>, Vec<f32>) = (
-            (0..m * k).map(|i| (i as f32 * 0.37).sin()).collect(),
-            (0..k * n).map(|i| (i as f32 * 0.73).cos()).collect(),
-        );
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut out = vec![0.0; m * n];
-            pool.install(|| {
-                product(&mut out, Matrix::new(&a, k), Matrix::new(&b, n), Into::Set, Threads::All);
-            });
-            out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
-        };
-        let one = run(1);
-        assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one));
+        for (m, k, n) in [(130, 301, 97), (33, 1100, 530), (700, 40, 45)] {
+            let (a, b): (Vec<f32>, Vec<f32>) = (
+                (0..m * k).map(|i| (i as f32 * 0.37).sin()).collect(),
+                (0..k * n).map(|i| (i as f32 * 0.73).cos()).collect(),
+            );
+            let layouts = [
+                (Matrix::new(&a, k), Matrix::new(&b, n)),
+                (Matrix::new(&a, m).t(), Matrix::new(&b, n)),
+                (Matrix::new(&a, k), Matrix::new(&b, k).t()),
+            ];
+            for (a, b) in layouts {
+                let run = |threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut out = vec![0.0; m * n];
+                    pool.install(|| set(&mut out, a, b, Threads::All));
+                    out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let one = run(1);
+                assert!([2, 3, 5, 8].into_iter().all(|threads| run(threads) == one));
+            }
+        }
     }
 }

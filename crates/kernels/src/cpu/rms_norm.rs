@@ -2,8 +2,11 @@ use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
 use super::{
-    CpuOp, CpuTensor, tensor, values,
-    vector::{self, sum_pairs},
+    CpuOp, CpuTensor,
+    buffer::Buffer,
+    product::Into,
+    values,
+    vector::{self, sum_pairs, sum_triples},
 };
 
 /// [`rms_norm`](crate::rms_norm): `y = s x w` with `s = (mean(x²) + eps)^-½`, so that
@@ -21,33 +24,48 @@ impl CpuOp<2> for RmsNorm {
 
     fn forward_saving(&self, inputs: [CpuTensor; 2]) -> (CpuTensor, Self::Saved) {
         let [x, weight] = inputs.map(|input| input.to_contiguous());
-        let block = BLOCK * values(&weight).len();
-        let mut y = vec![0.0; values(&x).len()];
-        y.par_chunks_mut(block)
-            .zip(values(&x).par_chunks(block))
-            .for_each(|(y, x)| normalize(y, x, values(&weight), self.eps));
-        (tensor(y, x.layout().shape().clone()), [x, weight])
+        let y = self.normalized(values(&x), values(&weight));
+        (y.into_tensor(x.layout().shape().clone()), [x, weight])
     }
 
     fn backward(&self, [x, weight]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
         let gradient = gradient.to_contiguous();
-        let width = values(&weight).len();
+        let mut dx = Buffer::new(values(&x).len());
+        let dw = self.gradients(&mut dx, Into::Set, values(&x), values(&weight), values(&gradient));
+        [dx.into_tensor(x.layout().shape().clone()), dw.into_tensor(weight.layout().shape().clone())]
+    }
+}
+
+impl RmsNorm {
+    /// The norm of each row of `x`.
+    pub(super) fn normalized(&self, x: &[f32], weight: &[f32]) -> Buffer {
+        let block = BLOCK * weight.len();
+        let mut y = Buffer::new(x.len());
+        y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| normalize(y, x, weight, self.eps));
+        y
+    }
+
+    /// Writes the gradient of `x` to `dx`, or adds it, and returns that of the weight.
+    pub(super) fn gradients(
+        &self,
+        dx: &mut [f32],
+        into: Into,
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+    ) -> Buffer {
+        let width = weight.len();
         let block = BLOCK * width;
-        let mut dx = vec![0.0; values(&x).len()];
-        let partial_dw: Vec<Vec<f32>> = dx
-            .par_chunks_mut(block)
-            .zip(values(&x).par_chunks(block).zip(values(&gradient).par_chunks(block)))
-            .map(|(dx, (x, dy))| {
-                let mut dw = vec![0.0; width];
-                gradients(dx, &mut dw, x, values(&weight), dy, self.eps);
-                dw
-            })
-            .collect();
-        let mut dw = vec![0.0; width];
-        for partial in partial_dw {
-            vector::add(&mut dw, &partial);
+        let mut partial_dw = Buffer::zeros(x.len().div_ceil(block) * width);
+        let tasks = dx.par_chunks_mut(block).zip(partial_dw.par_chunks_exact_mut(width));
+        tasks.zip(x.par_chunks(block).zip(dy.par_chunks(block))).for_each(|((dx, dw), (x, dy))| {
+            gradients(dx, into, dw, x, weight, dy, self.eps);
+        });
+        let mut dw = Buffer::zeros(width);
+        for partial in partial_dw.chunks_exact(width) {
+            vector::add(&mut dw, partial);
         }
-        [tensor(dx, x.layout().shape().clone()), tensor(dw, weight.layout().shape().clone())]
+        dw
     }
 }
 
@@ -68,16 +86,26 @@ fn normalize<S: Simd>(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
 }
 
 #[with_simd]
-fn gradients<S: Simd>(dx: &mut [f32], dw: &mut [f32], x: &[f32], weight: &[f32], dy: &[f32], eps: f32) {
+fn gradients<S: Simd>(
+    dx: &mut [f32],
+    into: Into,
+    dw: &mut [f32],
+    x: &[f32],
+    weight: &[f32],
+    dy: &[f32],
+    eps: f32,
+) {
     let width = weight.len();
     for ((dx, x), dy) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
         let scale = inverse_rms(x, eps);
-        for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
-            *dx = dy * weight;
+        let pull = sum_triples(dy, weight, x) / width as f32 * scale * scale;
+        let inputs = x.iter().zip(dy).zip(weight);
+        let gradient = |((x, dy), weight): ((&f32, &f32), &f32)| scale * (dy * weight - x * pull);
+        match into {
+            Into::Set => dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx = gradient(inputs)),
+            Into::Add => dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx += gradient(inputs)),
         }
-        let pull = sum_pairs(dx, x, |a, b| a * b) / width as f32 * scale * scale;
-        for (((dx, x), dy), dw) in dx.iter_mut().zip(x).zip(dy).zip(&mut *dw) {
-            *dx = scale * (*dx - x * pull);
+        for ((dw, x), dy) in dw.iter_mut().zip(x).zip(dy) {
             *dw += dy * (x * scale);
         }
     }

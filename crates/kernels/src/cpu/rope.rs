@@ -11,6 +11,13 @@ pub(super) struct Rope {
     pub(super) sin: CpuTensor,
 }
 
+/// Which way to rotate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Direction {
+    Forward,
+    Back,
+}
+
 /// Tokens one task takes.
 const BLOCK: usize = 64;
 
@@ -18,39 +25,48 @@ impl CpuOp<1> for Rope {
     type Saved = ();
 
     fn forward_saving(&self, [x]: [CpuTensor; 1]) -> (CpuTensor, ()) {
-        (self.rotate(x, 1.0), ())
+        (self.rotated(x, Direction::Forward), ())
     }
 
     fn backward(&self, (): (), gradient: CpuTensor) -> [CpuTensor; 1] {
-        [self.rotate(gradient, -1.0)]
+        [self.rotated(gradient, Direction::Back)]
     }
 }
 
 impl Rope {
-    /// Rotates in place where nobody else holds the tensor; `direction` is 1 or -1.
-    fn rotate(&self, x: CpuTensor, direction: f32) -> CpuTensor {
-        let [_, _, heads, head_dim] = dims(&x);
-        let (cos, sin) = (values(&self.cos), values(&self.sin));
-        let (token, half) = (heads * head_dim, head_dim / 2);
-        let angles = cos.len() / half;
+    /// Rotates in place where nobody else holds the tensor.
+    fn rotated(&self, x: CpuTensor, direction: Direction) -> CpuTensor {
+        let [_, _, heads, _] = dims(&x);
         let mut x = if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() };
         let len = x.layout().num_elements();
-        x.storage_mut::<f32>()[..len].par_chunks_mut(BLOCK * token).enumerate().for_each(|(block, x)| {
+        self.rotate(&mut x.storage_mut()[..len], heads, direction);
+        x
+    }
+
+    /// Rotates each head of `[tokens, heads, head_dim]`.
+    pub(super) fn rotate(&self, x: &mut [f32], heads: usize, direction: Direction) {
+        let [_, _, _, half] = dims(&self.cos);
+        let (cos, sin) = (values(&self.cos), values(&self.sin));
+        let (token, angles) = (heads * 2 * half, cos.len() / half);
+        let sign = match direction {
+            Direction::Forward => 1.0,
+            Direction::Back => -1.0,
+        };
+        x.par_chunks_mut(BLOCK * token).enumerate().for_each(|(block, x)| {
             for (i, x) in x.chunks_exact_mut(token).enumerate() {
                 let at = (block * BLOCK + i) % angles * half;
-                rotate_heads(x, head_dim, &cos[at..][..half], &sin[at..][..half], direction);
+                rotate_heads(x, &cos[at..][..half], &sin[at..][..half], sign);
             }
         });
-        x
     }
 }
 
 #[with_simd]
-fn rotate_heads<S: Simd>(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32], direction: f32) {
-    for head in x.chunks_exact_mut(head_dim) {
-        let (first, second) = head.split_at_mut(head_dim / 2);
+fn rotate_heads<S: Simd>(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    for head in x.chunks_exact_mut(2 * cos.len()) {
+        let (first, second) = head.split_at_mut(cos.len());
         for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
-            let sin = sin * direction;
+            let sin = sin * sign;
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
         }
     }

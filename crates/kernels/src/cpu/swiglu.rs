@@ -1,7 +1,7 @@
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, tensor, values, vector::sigmoid};
+use super::{CpuOp, CpuTensor, buffer::Buffer, values, vector::sigmoid};
 
 /// [`swiglu`](crate::swiglu): `y = g σ(g) u`, so `du = dy g σ(g)` and `dg = dy u σ(g) (1 + g (1 - σ(g)))`.
 #[derive(Clone, Debug)]
@@ -15,41 +15,45 @@ impl CpuOp<2> for SwiGlu {
 
     fn forward_saving(&self, inputs: [CpuTensor; 2]) -> (CpuTensor, Self::Saved) {
         let [gate, up] = inputs.map(|input| input.to_contiguous());
-        let mut y = vec![0.0; values(&gate).len()];
-        y.par_chunks_mut(BLOCK)
-            .zip(values(&gate).par_chunks(BLOCK).zip(values(&up).par_chunks(BLOCK)))
-            .for_each(|(y, (gate, up))| gated(y, gate, up));
-        (tensor(y, gate.layout().shape().clone()), [gate, up])
+        let y = gated(values(&gate), values(&up));
+        (y.into_tensor(gate.layout().shape().clone()), [gate, up])
     }
 
-    fn backward(&self, [gate, up]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
-        let gradient = gradient.to_contiguous();
-        let mut dgate = vec![0.0; values(&gate).len()];
-        let mut dup = vec![0.0; values(&gate).len()];
-        let results = dgate.par_chunks_mut(BLOCK).zip(dup.par_chunks_mut(BLOCK));
-        let inputs = values(&gate).par_chunks(BLOCK).zip(values(&up).par_chunks(BLOCK));
-        results
-            .zip(inputs)
-            .zip(values(&gradient).par_chunks(BLOCK))
-            .for_each(|(((dgate, dup), (gate, up)), dy)| gradients(dgate, dup, gate, up, dy));
-        let shape = gate.layout().shape();
-        [tensor(dgate, shape.clone()), tensor(dup, shape.clone())]
+    fn backward(&self, [mut gate, mut up]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
+        let mut gradient = gradient.to_contiguous();
+        gradients(gate.storage_mut(), up.storage_mut(), gradient.storage_mut());
+        [gate, up]
     }
 }
 
+/// `g σ(g) u`.
+pub(super) fn gated(gate: &[f32], up: &[f32]) -> Buffer {
+    let mut y = Buffer::new(gate.len());
+    y.par_chunks_mut(BLOCK)
+        .zip(gate.par_chunks(BLOCK).zip(up.par_chunks(BLOCK)))
+        .for_each(|(y, (gate, up))| gate_block(y, gate, up));
+    y
+}
+
+/// Replaces gate and up by their gradients, and the gradient of the result by the result.
+pub(super) fn gradients(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
+    let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK));
+    blocks.zip(dy.par_chunks_mut(BLOCK)).for_each(|((gate, up), dy)| gradients_of_block(gate, up, dy));
+}
+
 #[with_simd]
-fn gated<S: Simd>(y: &mut [f32], gate: &[f32], up: &[f32]) {
+fn gate_block<S: Simd>(y: &mut [f32], gate: &[f32], up: &[f32]) {
     for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
         *y = gate * sigmoid(*gate) * up;
     }
 }
 
 #[with_simd]
-fn gradients<S: Simd>(dgate: &mut [f32], dup: &mut [f32], gate: &[f32], up: &[f32], dy: &[f32]) {
-    let results = dgate.iter_mut().zip(dup);
-    for (((dgate, dup), (gate, up)), dy) in results.zip(gate.iter().zip(up)).zip(dy) {
+fn gradients_of_block<S: Simd>(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
+    for ((gate, up), dy) in gate.iter_mut().zip(up).zip(dy) {
         let sigmoid = sigmoid(*gate);
-        *dup = dy * gate * sigmoid;
-        *dgate = dy * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+        let swish = *gate * sigmoid;
+        let dgate = *dy * *up * sigmoid * (1.0 + *gate * (1.0 - sigmoid));
+        (*gate, *up, *dy) = (dgate, *dy * swish, swish * *up);
     }
 }

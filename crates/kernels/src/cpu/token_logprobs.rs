@@ -8,9 +8,10 @@ use burn::{
 use rayon::prelude::*;
 
 use super::{
+    buffer::Buffer,
     indices,
     linear::dims,
-    product::{Into, Matrix, Threads, product},
+    product::{Into, Matrix, MatrixMut, Threads, product},
     values, vector,
 };
 use crate::{TokenScores, logits_chunk};
@@ -26,8 +27,9 @@ pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Ten
     let rows = logits_chunk(vocab);
     let mut scores = TokenScores::default();
     for (hidden_nd, targets) in values(&hidden).chunks(rows * width).zip(indices(&targets).chunks(rows)) {
-        let mut logits_nv = vec![0.0; targets.len() * vocab];
-        product(&mut logits_nv, Matrix::new(hidden_nd, width), head_dv, Into::Set, Threads::All);
+        let mut logits_nv = Buffer::new(targets.len() * vocab);
+        let hidden_nd = Matrix::new(hidden_nd, width);
+        product(MatrixMut::new(&mut logits_nv, vocab), hidden_nd, head_dv, Into::Set, Threads::All);
         let scored = logits_nv.par_chunks(vocab).zip(targets).map(|(logits, &target)| score(logits, target));
         let (logprob, greedy): (Vec<f32>, Vec<bool>) = scored.unzip();
         scores.logprob.extend(logprob);

@@ -32,7 +32,9 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 5.000_000_120_1e-1;
     let e_r = p * r * r + r + 1.0;
     let scaled = f32::from_bits(e_r.to_bits().wrapping_add(shifted.to_bits() << 23));
-    if below { 0.0 } else { scaled }
+    let e_x = if below { 0.0 } else { scaled };
+    // What `wrapping_add` makes of a NaN depends on its payload.
+    if x.is_nan() { x } else { e_x }
 }
 
 /// `1 / (1 + e^-x)`.
@@ -67,6 +69,24 @@ pub(super) fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f3
     }
     for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[i] += f(*a, *b);
+    }
+    total(lanes)
+}
+
+/// `Σ aᵢ bᵢ cᵢ` in a fixed order.
+#[inline(always)]
+pub(super) fn sum_triples(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    let (c_blocks, c_rest) = c.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for (a, (b, c)) in a_blocks.iter().zip(b_blocks.iter().zip(c_blocks)) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i] * c[i];
+        }
+    }
+    for (lane, (a, (b, c))) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest.iter().zip(c_rest))) {
+        *lane += a * b * c;
     }
     total(lanes)
 }
@@ -122,6 +142,14 @@ pub(super) fn scale<S: Simd>(values: &mut [f32], factor: f32) {
     }
 }
 
+/// Writes `a + b` to `out`.
+#[with_simd]
+pub(super) fn sum<S: Simd>(out: &mut [f32], a: &[f32], b: &[f32]) {
+    for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+        *out = a + b;
+    }
+}
+
 /// Adds `other` to `values`.
 #[with_simd]
 pub(super) fn add<S: Simd>(values: &mut [f32], other: &[f32]) {
@@ -152,7 +180,10 @@ mod tests {
         assert_eq!(exp(0.0).to_bits(), 1.0_f32.to_bits());
         assert_eq!(exp(f32::NEG_INFINITY).to_bits(), 0.0_f32.to_bits());
         assert!(exp(f32::INFINITY) > 1e38);
-        assert!(exp(f32::NAN).is_nan());
+        for payload in [1, 0x1ff, 0x200, 0x40_0000, 0x7f_ffff] {
+            assert!(exp(f32::from_bits(0x7f80_0000 | payload)).is_nan());
+            assert!(exp(f32::from_bits(0xff80_0000 | payload)).is_nan());
+        }
     }
 
     #[test]
@@ -161,6 +192,8 @@ mod tests {
             let values: Vec<f32> = (0..len).map(|i| (i * 37 % 11) as f32 - 5.0).collect();
             let squares: f32 = values.iter().map(|x| x * x).sum();
             assert!((dot(&values, &values) - squares).abs() < 1e-6);
+            let cubes: f32 = values.iter().map(|x| x * x * x).sum();
+            assert!((sum_triples(&values, &values, &values) - cubes).abs() < 1e-6);
             assert_eq!(
                 max(&values).to_bits(),
                 values.iter().copied().fold(f32::NEG_INFINITY, f32::max).to_bits()

@@ -1,0 +1,191 @@
+use burn::tensor::Tensor;
+
+use crate::cpu;
+
+/// The numbers of one `AdamW` update (Loshchilov and Hutter, 2019), the same for all values of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// The learning rate.
+    pub lr: f64,
+    /// Decay rates of the running means of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment, after its bias is corrected.
+    pub eps: f64,
+    /// Share of the parameter, times the learning rate, that the update takes away.
+    pub weight_decay: f64,
+    /// `1 - beta^t` of both moments after `t` updates.
+    pub bias_corrections: [f64; 2],
+    /// What gradients are multiplied with before all else: the factor of clipping.
+    pub gradient_scale: f64,
+}
+
+/// The same numbers as one value's update takes them, rounded once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors {
+    pub(crate) gradient: f32,
+    pub(crate) keep: [f32; 2],
+    pub(crate) join: [f32; 2],
+    pub(crate) root_correction: f32,
+    pub(crate) eps: f32,
+    pub(crate) step: f32,
+    pub(crate) decay: f32,
+}
+
+impl AdamW {
+    pub(crate) fn factors(&self) -> Factors {
+        Factors {
+            gradient: self.gradient_scale as f32,
+            keep: self.betas.map(|beta| beta as f32),
+            join: self.betas.map(|beta| (1.0 - beta) as f32),
+            root_correction: self.bias_corrections[1].sqrt() as f32,
+            eps: self.eps as f32,
+            step: (self.lr / self.bias_corrections[0]) as f32,
+            decay: (1.0 - self.lr * self.weight_decay) as f32,
+        }
+    }
+}
+
+/// A parameter after one update, and its running means of the gradient and of its square; `[n]` each, without autodiff.
+///
+/// Clipping is part of it (`gradient_scale`), so that every value is read and written once. Tensors that nobody else holds are
+/// written in place.
+///
+/// # Panics
+/// If lengths differ.
+#[must_use]
+pub fn adamw(
+    parameter_n: Tensor<1>,
+    gradient_n: Tensor<1>,
+    moments_n: [Tensor<1>; 2],
+    update: &AdamW,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let len = parameter_n.dims();
+    assert!(
+        moments_n.iter().chain([&gradient_n]).all(|tensor| tensor.dims() == len),
+        "one value for each of {len:?}"
+    );
+    if cpu::takes(&parameter_n) {
+        return cpu::adamw(parameter_n, gradient_n, moments_n, &update.factors());
+    }
+    portable(parameter_n, gradient_n, moments_n, &update.factors())
+}
+
+fn portable(
+    parameter_n: Tensor<1>,
+    gradient_n: Tensor<1>,
+    [exp_avg_n, exp_avg_sq_n]: [Tensor<1>; 2],
+    factors: &Factors,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let gradient_n = gradient_n.mul_scalar(factors.gradient);
+    let exp_avg_n = exp_avg_n.mul_scalar(factors.keep[0]) + gradient_n.clone().mul_scalar(factors.join[0]);
+    let exp_avg_sq_n =
+        exp_avg_sq_n.mul_scalar(factors.keep[1]) + gradient_n.square().mul_scalar(factors.join[1]);
+    let denominator_n =
+        exp_avg_sq_n.clone().sqrt().div_scalar(factors.root_correction).add_scalar(factors.eps);
+    let step_n = exp_avg_n.clone().div(denominator_n).mul_scalar(factors.step);
+    (parameter_n.mul_scalar(factors.decay) - step_n, [exp_avg_n, exp_avg_sq_n])
+}
+
+/// `sum + gradient`, `[n]` each, without autodiff; in place where nobody else holds `sum`.
+///
+/// # Panics
+/// If lengths differ.
+#[must_use]
+pub fn add_to(sum_n: Tensor<1>, gradient_n: Tensor<1>) -> Tensor<1> {
+    assert_eq!(sum_n.dims(), gradient_n.dims(), "lengths of the summands");
+    if cpu::takes(&sum_n) {
+        return cpu::add_to(sum_n, gradient_n);
+    }
+    sum_n + gradient_n
+}
+
+/// The sum of the squares of `[n]` values without autodiff, `[1]`. Its order depends on `n` only.
+#[must_use]
+pub fn square_sum(values_n: Tensor<1>) -> Tensor<1> {
+    if cpu::takes(&values_n) {
+        return cpu::square_sum(values_n);
+    }
+    values_n.square().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, device, random};
+
+    fn vector(len: usize, seed: u64) -> Tensor<1> {
+        Tensor::<3>::from_data(random([1, 1, len], seed), &device()).reshape([len])
+    }
+
+    fn update() -> AdamW {
+        AdamW {
+            lr: 0.1,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            bias_corrections: [0.1, 0.05],
+            gradient_scale: 0.25,
+        }
+    }
+
+    #[test]
+    fn both_bodies_agree() {
+        for len in [1, 15, 16, 1000, 70_001] {
+            let inputs = || {
+                let moments = [vector(len, 3), vector(len, 4).abs()];
+                (vector(len, 1), vector(len, 2), moments)
+            };
+            let ((p, g, m), (q, h, n)) = (inputs(), inputs());
+            let (fast, fast_moments) = adamw(p, g, m, &update());
+            let (expected, expected_moments) = portable(q, h, n, &update().factors());
+            assert_close(&fast, &expected, 1e-6);
+            for (fast, expected) in fast_moments.iter().zip(&expected_moments) {
+                assert_close(fast, expected, 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_hold_is_left_alone() {
+        let (parameter, moments) = (vector(9, 1), [vector(9, 2), vector(9, 3).abs()]);
+        let before = [&parameter, &moments[0], &moments[1]].map(Tensor::to_data);
+        let gradient = vector(9, 4);
+        let (updated, _) = adamw(parameter.clone(), gradient.clone(), moments.clone(), &update());
+        let _ = add_to(parameter.clone(), gradient);
+        assert_ne!(updated.into_data(), before[0]);
+        assert_eq!([&parameter, &moments[0], &moments[1]].map(Tensor::to_data), before);
+    }
+
+    #[test]
+    fn squares_of_any_number_of_values_are_added_up() {
+        for len in [1, 17, 65_536, 200_003] {
+            let values = vector(len, 1);
+            let exact: f64 = values.to_data().iter::<f64>().map(|x| x * x).sum();
+            let sum = f64::from(square_sum(values).into_scalar::<f32>());
+            assert!((sum - exact).abs() < 1e-6 * exact, "{sum} instead of {exact}");
+        }
+    }
+
+    #[test]
+    fn the_sum_of_squares_has_the_same_bits_on_any_number_of_threads() {
+        let values = vector(300_001, 1);
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let values = values.clone();
+            pool.install(move || square_sum(values).into_scalar::<f32>().to_bits())
+        };
+        assert_eq!([on(2), on(3), on(7)], [on(1); 3]);
+    }
+
+    #[test]
+    fn a_nan_reaches_the_sum_of_squares() {
+        let values = Tensor::<1>::from_data([1.0, f32::NAN, 2.0], &device());
+        assert!(square_sum(values).into_scalar::<f32>().is_nan());
+    }
+
+    #[test]
+    fn sums_are_added_to() {
+        let sum = add_to(vector(40_000, 1), vector(40_000, 2));
+        assert_close(&sum, &(vector(40_000, 1) + vector(40_000, 2)), 0.0);
+    }
+}

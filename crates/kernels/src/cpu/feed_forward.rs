@@ -1,0 +1,73 @@
+use super::{
+    CpuOp, CpuTensor,
+    buffer::Buffer,
+    linear::{dims, input_gradient, project, project_into, weight_gradient},
+    product::Into,
+    rms_norm::RmsNorm,
+    swiglu, values,
+};
+
+// Shapes: n tokens, d hidden, f intermediate.
+
+/// [`feed_forward`](crate::feed_forward) of `x`, the norm's weight, and the weights of gate, up and down.
+///
+/// As one operation it adds gradients up within the products that make them, overwrites what is no longer needed, and makes the
+/// gated values again instead of keeping them.
+#[derive(Clone, Debug)]
+pub(super) struct FeedForward {
+    pub(super) norm: RmsNorm,
+}
+
+/// What the backward pass needs.
+#[derive(Clone, Debug)]
+pub(super) struct Saved {
+    inputs: [CpuTensor; 5],
+    normed_nd: CpuTensor,
+    gate_nf: CpuTensor,
+    up_nf: CpuTensor,
+}
+
+impl CpuOp<5> for FeedForward {
+    type Saved = Saved;
+
+    fn forward_saving(&self, inputs: [CpuTensor; 5]) -> (CpuTensor, Saved) {
+        let inputs = inputs.map(|input| input.to_contiguous());
+        let [x, norm, gate, up, down] = &inputs;
+        let normed = self.norm.normalized(values(x), values(norm));
+        let (gate_nf, up_nf) = (project(&normed, gate), project(&normed, up));
+        let mut y = Buffer::copy_of(values(x));
+        project_into(&mut y, Into::Add, &swiglu::gated(&gate_nf, &up_nf), down);
+        let y = y.into_tensor(x.layout().shape().clone());
+        let [width, ffn] = dims(down);
+        let tokens = values(x).len() / width;
+        let saved = Saved {
+            normed_nd: normed.into_tensor([tokens, width]),
+            gate_nf: gate_nf.into_tensor([tokens, ffn]),
+            up_nf: up_nf.into_tensor([tokens, ffn]),
+            inputs,
+        };
+        (y, saved)
+    }
+
+    fn backward(&self, saved: Saved, gradient: CpuTensor) -> [CpuTensor; 5] {
+        let Saved { inputs: [x, norm, gate, up, down], normed_nd, mut gate_nf, mut up_nf } = saved;
+        let mut gradient = gradient.to_contiguous();
+        let mut dgated = Buffer::new(values(&gate_nf).len());
+        input_gradient(&mut dgated, Into::Set, values(&gradient), &down);
+        // From here on the names hold gradients, and `gated` what went into `down`.
+        swiglu::gradients(gate_nf.storage_mut(), up_nf.storage_mut(), &mut dgated);
+        let gated = dgated;
+        let ddown = weight_gradient(values(&gradient), &gated, &down);
+        drop(gated);
+        let mut dnormed = Buffer::new(values(&x).len());
+        input_gradient(&mut dnormed, Into::Set, values(&gate_nf), &gate);
+        input_gradient(&mut dnormed, Into::Add, values(&up_nf), &up);
+        let dgate = weight_gradient(values(&gate_nf), values(&normed_nd), &gate);
+        let dup = weight_gradient(values(&up_nf), values(&normed_nd), &up);
+        // The residual stream's gradient is the result's, and the norm's comes to it.
+        let dx = gradient.storage_mut();
+        let dnorm = self.norm.gradients(dx, Into::Add, values(&x), values(&norm), &dnormed);
+        let dnorm = dnorm.into_tensor(norm.layout().shape().clone());
+        [gradient, dnorm, dgate, dup, ddown]
+    }
+}
