@@ -30,10 +30,10 @@ pub fn cross_entropy(
 }
 
 /// Number of tokens whose logits the CPU holds at a time: a million logits, which stay in the caches of most machines, but at
-/// least 256 tokens, so that a pass over the head and its gradient is worth it.
+/// least 512 tokens, so that a pass over the head and its gradient is worth it.
 #[must_use]
 pub fn logits_chunk(vocab: usize) -> usize {
-    ((1 << 20) / vocab).max(256)
+    ((1 << 20) / vocab).max(512)
 }
 
 fn portable(

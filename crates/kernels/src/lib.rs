@@ -31,6 +31,12 @@ mod visibility;
 #[cfg(test)]
 mod testing;
 
+/// Runs `work`, which calls many operations, on a thread of the pool that they share their work among: each then begins at once,
+/// and not by handing over to a thread that must first be woken.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 pub use adamw::{AdamW, adamw, add_to, square_sum};
 pub use add::add;
 pub use attention::attention;

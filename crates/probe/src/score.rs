@@ -1,7 +1,7 @@
 //! Log-probabilities of continuations under a model.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fineline_kernels::{TokenScores, Visibility, token_logprobs};
+use fineline_kernels::{TokenScores, Visibility, in_pool, token_logprobs};
 use fineline_model::{Llama, Positions};
 
 use crate::pack::{Batch, Rows};
@@ -48,7 +48,7 @@ pub(crate) fn score(
             return Err(Interrupted);
         }
         let batch = Batch::build(rows, requests);
-        let tokens = score_batch(model, &batch, rows.len());
+        let tokens = in_pool(|| score_batch(model, &batch, rows.len()));
         for ((target, logprob), greedy) in batch.targets.iter().zip(tokens.logprob).zip(tokens.greedy) {
             let logprob = f64::from(logprob);
             // The argmax of logits with a NaN among them means nothing.

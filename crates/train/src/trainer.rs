@@ -2,7 +2,7 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 use fineline_data::Row;
-use fineline_kernels::cross_entropy;
+use fineline_kernels::{cross_entropy, in_pool};
 use fineline_model::{Llama, Positions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -164,7 +164,7 @@ impl Trainer {
         }
         let lr = self.schedule.lr(self.progress.step);
         let outcome = match loss_weights(rows, self.recipe.train.loss) {
-            Some(weights) => self.learn(rows, &weights, lr),
+            Some(weights) => in_pool(|| self.learn(rows, &weights, lr)),
             None => StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) },
         };
         self.progress = Progress {

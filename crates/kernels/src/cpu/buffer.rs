@@ -95,14 +95,16 @@ impl AllocationController for Buffer {
 
     #[allow(unsafe_code, reason = "the trait's signature")]
     unsafe fn memory_mut(&mut self, _policy: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut **self);
+        let values: &mut [f32] = self;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         #[allow(unsafe_code, reason = "the trait's signature")]
         // SAFETY: same layout; the caller promises to write nothing that is not initialized.
         Ok(unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) })
     }
 
     fn memory(&self, _policy: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-        let bytes: &[u8] = bytemuck::cast_slice(&**self);
+        let values: &[f32] = self;
+        let bytes: &[u8] = bytemuck::cast_slice(values);
         #[allow(unsafe_code, reason = "the trait's signature")]
         // SAFETY: same layout, and initialized bytes may be looked at as if they might not be.
         Ok(unsafe { &*(std::ptr::from_ref(bytes) as *const [MaybeUninit<u8>]) })

@@ -1,4 +1,5 @@
-//! Matrix products on slices, by the `gemm` crate.
+//! Matrix products on slices: by `private-gemm-x86`, the kernels of the linear algebra library faer, where the processor has
+//! AVX-512, and by the `gemm` crate elsewhere. Each is the faster one there (docs/performance.md).
 
 use std::{marker::PhantomData, ops::Range};
 
@@ -191,19 +192,77 @@ fn grid(m: usize, n: usize, threads: usize) -> (usize, usize) {
 }
 
 /// A product on the calling thread.
-fn block_product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+fn block_product(mut out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
-    if m * n == 0 {
+    if m * n == 0 || (k == 0 && into == Into::Add) {
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if m > 1 && k > 0 && has_avx512() {
+        return avx512_product(&mut out, a, b, into);
+    }
+    portable_product(&mut out, a, b, into);
+}
+
+/// What the library takes for granted on a processor with AVX-512: the set that all servers since 2017 have.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    use std::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx512_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+    use private_gemm_x86::{Accum, DType, DstKind, IType, InstrSet, gemm};
+
+    let accumulate = match into {
+        Into::Set => Accum::Replace,
+        Into::Add => Accum::Add,
+    };
+    let scale = a.scale * b.scale;
+    let (no_indices, no_diagonal) = (std::ptr::null(), std::ptr::null());
     #[allow(unsafe_code, reason = "the library takes raw pointers")]
     // SAFETY: a `Matrix` reaches no further than its slice (asserted when it was made; transposes and parts reach as far or less).
-    // So does a `MatrixMut`, whose elements are borrowed exclusively: they overlap neither factor.
+    // So does a `MatrixMut`, whose elements are borrowed exclusively: they overlap neither factor. The processor has AVX-512.
+    unsafe {
+        gemm(
+            DType::F32,
+            IType::U64,
+            InstrSet::Avx512,
+            a.rows,
+            b.columns,
+            a.columns,
+            out.start.cast(),
+            out.row_stride.cast_signed(),
+            1,
+            no_indices,
+            no_indices,
+            DstKind::Full,
+            accumulate,
+            a.values.as_ptr().cast(),
+            a.row_stride.cast_signed(),
+            a.column_stride.cast_signed(),
+            false,
+            no_diagonal,
+            0,
+            b.values.as_ptr().cast(),
+            b.row_stride.cast_signed(),
+            b.column_stride.cast_signed(),
+            false,
+            std::ptr::from_ref(&scale).cast(),
+            1,
+        );
+    }
+}
+
+fn portable_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+    #[allow(unsafe_code, reason = "the library takes raw pointers")]
+    // SAFETY: as for the other library; any processor will do.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
+            a.rows,
+            b.columns,
+            a.columns,
             out.start,
             1,
             out.row_stride.cast_signed(),
@@ -272,6 +331,32 @@ mod tests {
     }
 
     #[test]
+    fn both_libraries_agree() {
+        let (m, k, n) = (37, 700, 101);
+        let (a, b) = (counting(m * k), counting(k * n));
+        let mut results = [vec![0.0; m * n], vec![0.0; m * n]];
+        let [ours, mut portable] = results.each_mut().map(|out| MatrixMut::new(out, n));
+        block_product(ours, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
+        portable_product(&mut portable, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
+        assert!(results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+
+    #[test]
+    fn empty_products_are_zero() {
+        let mut out = [f32::NAN; 6];
+        set(&mut out, Matrix::strided(&[], 2, 0, 0), Matrix::strided(&[], 0, 3, 3), Threads::One);
+        assert!(out.iter().all(|x| x.to_bits() == 0));
+        product(
+            MatrixMut::new(&mut out, 3),
+            Matrix::strided(&[], 2, 0, 0),
+            Matrix::strided(&[], 0, 3, 3),
+            Into::Add,
+            Threads::One,
+        );
+        assert!(out.iter().all(|x| x.to_bits() == 0));
+    }
+
+    #[test]
     fn rows_may_lie_apart() {
         // Two heads of three columns side by side, in two sequences of four tokens: head 1 of each squared.
         let x = counting(8 * 6);
@@ -307,8 +392,8 @@ mod tests {
     fn results_are_cut_where_it_costs_least() {
         assert_eq!(grid(2048, 128, 2), (2, 1));
         assert_eq!(grid(256, 32_000, 2), (1, 2));
-        assert_eq!(grid(2048, 1376, 16), (16, 1));
-        assert_eq!(grid(128, 4096, 16), (2, 8));
+        assert_eq!(grid(2048, 1376, 16), (8, 2));
+        assert_eq!(grid(128, 4096, 16), (1, 16));
         assert_eq!(grid(7, 7, 7), (7, 1));
     }
 
