@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 /// Clones share their contents until one of them is extended: a context can be computed once and continued in several ways.
 #[derive(Clone, Debug, Default)]
 pub struct KvCache {
-    layers: Vec<(Tensor<4>, Tensor<4>)>,
+    layers: Vec<[Column; 2]>,
 }
 
 impl KvCache {
@@ -18,7 +18,7 @@ impl KvCache {
     /// Number of tokens seen by each row.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.layers.first().map_or(0, |(k, _)| k.dims()[1])
+        self.layers.first().map_or(0, |[keys, _]| keys.len)
     }
 
     /// Whether nothing has been seen.
@@ -30,11 +30,112 @@ impl KvCache {
     /// Appends `[batch, time, kv_heads, head_dim]` to a layer and returns all of its keys and values.
     pub(crate) fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         if layer == self.layers.len() {
-            self.layers.push((k, v));
-        } else {
-            let (past_k, past_v) = self.layers[layer].clone();
-            self.layers[layer] = (Tensor::cat(vec![past_k, k], 1), Tensor::cat(vec![past_v, v], 1));
+            self.layers.push(Default::default());
         }
-        self.layers[layer].clone()
+        let [keys, values] = &mut self.layers[layer];
+        (keys.append(k), values.append(v))
+    }
+}
+
+/// The keys or the values of a layer, `[batch, capacity, kv_heads, head_dim]`, of which the first `len` are there.
+///
+/// Capacity at least doubles when it grows, so that a text of `n` tokens costs `n` copies of a token and not `n²`.
+#[derive(Clone, Debug, Default)]
+struct Column {
+    len: usize,
+    /// Absent while there is nothing.
+    buffer: Option<Tensor<4>>,
+}
+
+impl Column {
+    /// Appends `[batch, time, kv_heads, head_dim]` and returns all there is.
+    fn append(&mut self, new: Tensor<4>) -> Tensor<4> {
+        let [batch, time, heads, dim] = new.dims();
+        let len = self.len + time;
+        // Taken out, so that a buffer that no clone shares is written in place.
+        let buffer = match self.buffer.take() {
+            Some(buffer) => with_room(buffer, self.len, len)
+                .slice_assign([0..batch, self.len..len, 0..heads, 0..dim], new),
+            None => new,
+        };
+        self.len = len;
+        self.buffer.insert(buffer).clone().narrow(1, 0, len)
+    }
+}
+
+/// A buffer with the same first `filled` tokens, and room for `needed`.
+fn with_room(buffer: Tensor<4>, filled: usize, needed: usize) -> Tensor<4> {
+    let [batch, capacity, heads, dim] = buffer.dims();
+    if needed <= capacity {
+        return buffer;
+    }
+    let shape = [batch, needed.max(2 * capacity), heads, dim];
+    let larger = Tensor::zeros(shape, (&buffer.device(), buffer.dtype()));
+    larger.slice_assign([0..batch, 0..filled, 0..heads, 0..dim], buffer.narrow(1, 0, filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    const BATCH: usize = 2;
+
+    /// Tokens `from..to` of a layer: each row and head has values of its own.
+    fn tokens(from: usize, to: usize) -> Tensor<4> {
+        let value = |row: usize, token: usize, at: usize| (row * 1000 + token * 10 + at) as f32;
+        let values: Vec<f32> = (0..BATCH)
+            .flat_map(|row| (from..to).flat_map(move |token| (0..6).map(move |at| value(row, token, at))))
+            .collect();
+        Tensor::from_data(TensorData::new(values, [BATCH, to - from, 2, 3]), &Device::flex())
+    }
+
+    fn negative(from: usize, to: usize) -> Tensor<4> {
+        tokens(from, to).neg()
+    }
+
+    #[test]
+    fn what_is_appended_piece_by_piece_is_all_there() {
+        let mut cache = KvCache::new();
+        assert!(cache.is_empty());
+        let mut seen = 0;
+        for time in [3, 1, 1, 1, 5, 1, 40, 1] {
+            for layer in 0..2 {
+                let (k, v) = cache.append(layer, tokens(seen, seen + time), negative(seen, seen + time));
+                assert_eq!(k.into_data(), tokens(0, seen + time).into_data());
+                assert_eq!(v.into_data(), negative(0, seen + time).into_data());
+            }
+            seen += time;
+            assert_eq!(cache.len(), seen);
+        }
+    }
+
+    #[test]
+    fn clones_go_on_by_themselves() {
+        let mut context = KvCache::new();
+        context.append(0, tokens(0, 4), negative(0, 4));
+        context.append(0, tokens(4, 5), negative(4, 5));
+        let mut other = context.clone();
+        let (first, _) = context.append(0, tokens(5, 6), negative(5, 6));
+        let (second, _) = other.append(0, negative(5, 6), tokens(5, 6));
+        let (later, _) = context.append(0, tokens(6, 7), negative(6, 7));
+        assert_eq!(first.into_data(), tokens(0, 6).into_data(), "what was handed out stays as it was");
+        let continued = Tensor::cat(vec![tokens(0, 5), negative(5, 6)], 1);
+        assert_eq!(second.into_data(), continued.into_data());
+        assert_eq!(later.into_data(), tokens(0, 7).into_data());
+        assert_eq!((context.len(), other.len()), (7, 6));
+    }
+
+    #[test]
+    fn growing_is_rare() {
+        let mut column = Column::default();
+        let mut capacities = Vec::new();
+        for at in 0..100 {
+            column.append(tokens(at, at + 1));
+            capacities.push(column.buffer.as_ref().map_or(0, |buffer| buffer.dims()[1]));
+        }
+        capacities.dedup();
+        assert_eq!(capacities, [1, 2, 4, 8, 16, 32, 64, 128]);
     }
 }

@@ -29,4 +29,4 @@ pub use hf_config::{SpecialTokens, read_config};
 pub use inspect::{Inspection, StoredTensor, inspect};
 pub use llama::{Llama, Positions};
 pub use parameters::{ParameterSpec, named_parameters};
-pub use weights::{WeightsError, load, write_safetensors};
+pub use weights::{TensorHeader, WeightsError, load, write_safetensors};

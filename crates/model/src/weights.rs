@@ -1,8 +1,8 @@
 //! Weights on disk: safetensors, in one file or in shards with an index, under the names of Hugging Face.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
+    io::{self, Write},
     path::{Component, Path, PathBuf},
 };
 
@@ -10,7 +10,10 @@ use burn::tensor::{DType, Device, TensorData};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
+use safetensors::{
+    Dtype, SafeTensorError, SafeTensors,
+    tensor::{Metadata, TensorInfo, TensorView},
+};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -35,7 +38,7 @@ pub enum WeightsError {
     Config(#[from] ConfigError),
     /// A file could not be read or written.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// The directory has neither a file of weights nor an index.
     #[error("{dir}: holds neither {SINGLE_FILE} nor {INDEX_FILE}")]
     NoWeights {
@@ -113,14 +116,6 @@ pub enum WeightsError {
         name: String,
         /// Its type there.
         dtype: String,
-    },
-    /// A tensor has a type that is not written.
-    #[error("`{name}` is {dtype:?}, which is not written to safetensors")]
-    UnwritableDtype {
-        /// The tensor.
-        name: String,
-        /// Its type.
-        dtype: DType,
     },
 }
 
@@ -251,51 +246,78 @@ pub(crate) fn tensors(shards: &[Shard]) -> Result<Stored<'_>, WeightsError> {
     Ok(stored)
 }
 
-/// Writes tensors to a safetensors file, with the metadata that `transformers` asks for.
+/// A tensor as the header of a safetensors file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorHeader {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The type of its elements: F32, F16, BF16 or I64.
+    pub dtype: DType,
+}
+
+impl TensorHeader {
+    fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+
+    fn stored_dtype(&self) -> io::Result<Dtype> {
+        match self.dtype {
+            DType::F32 => Ok(Dtype::F32),
+            DType::F16 => Ok(Dtype::F16),
+            DType::BF16 => Ok(Dtype::BF16),
+            DType::I64 => Ok(Dtype::I64),
+            dtype => {
+                Err(invalid(format!("`{}` is {dtype:?}, which is not written to safetensors", self.name)))
+            }
+        }
+    }
+}
+
+/// Writes a safetensors file, with the metadata that `transformers` asks for. Values are taken one at a time, in the order of
+/// the headers: of however many tensors, one is on the host.
 ///
-/// The file is complete only when this returns: making it appear whole under its final name is the caller's business.
-/// The same tensors always give the same bytes.
-pub fn write_safetensors(path: &Path, tensors: &[(String, TensorData)]) -> Result<(), WeightsError> {
-    let writable = |(name, data)| -> Result<(&str, Writable<'_>), WeightsError> {
-        let name: &String = name;
-        let data: &TensorData = data;
-        let dtype = match data.dtype() {
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            DType::I64 => Dtype::I64,
-            dtype => return Err(WeightsError::UnwritableDtype { name: name.clone(), dtype }),
-        };
-        Ok((name, Writable { dtype, data }))
+/// The same tensors always give the same bytes. That the file is on the disk and appears whole is the caller's business.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] for a type that is not written, and for values that are not what their header says.
+pub fn write_safetensors(
+    out: &mut impl Write,
+    headers: &[TensorHeader],
+    values: impl IntoIterator<Item = TensorData>,
+) -> io::Result<()> {
+    let mut json = serde_json::to_vec(&metadata(headers)?)?;
+    // Readers map the data; the format wants it to begin at a multiple of eight.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    out.write_all(&(json.len() as u64).to_le_bytes())?;
+    out.write_all(&json)?;
+    let mut values = values.into_iter();
+    for header in headers {
+        let fits =
+            |data: &TensorData| data.dtype() == header.dtype && data.as_bytes().len() == header.bytes();
+        let unfit = || invalid(format!("the values of `{}` are not what its header says", header.name));
+        out.write_all(values.next().filter(fits).ok_or_else(unfit)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn metadata(headers: &[TensorHeader]) -> io::Result<Metadata> {
+    let mut end = 0;
+    let info = |header: &TensorHeader| {
+        let start = end;
+        end += header.bytes();
+        let (dtype, shape) = (header.stored_dtype()?, header.shape.clone());
+        Ok((header.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
     };
-    let views: Vec<_> =
-        tensors.iter().map(|(name, data)| writable((name, data))).collect::<Result<_, _>>()?;
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path)
-        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })
+    let infos = headers.iter().map(info).collect::<io::Result<_>>()?;
+    // `transformers` refuses a file without the framework's name.
+    let framework = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    Metadata::new(Some(framework), infos).map_err(|error| invalid(error.to_string()))
 }
 
-struct Writable<'a> {
-    dtype: Dtype,
-    data: &'a TensorData,
-}
-
-impl View for Writable<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.data.shape().as_slice()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.data.as_bytes())
-    }
-
-    fn data_len(&self) -> usize {
-        self.data.as_bytes().len()
-    }
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 #[cfg(test)]

@@ -20,13 +20,27 @@ fn tensors_of(config: &LlamaConfig) -> Tensors {
     named_parameters(&config.init(1, &Device::flex()))
 }
 
+fn headers(tensors: &Tensors) -> Vec<TensorHeader> {
+    let header = |(name, data): &(String, TensorData)| TensorHeader {
+        name: name.clone(),
+        shape: data.shape().to_vec(),
+        dtype: data.dtype(),
+    };
+    tensors.iter().map(header).collect()
+}
+
+fn write(path: &Path, tensors: &Tensors) -> io::Result<()> {
+    let mut file = fs_err::File::create(path)?;
+    write_safetensors(&mut file, &headers(tensors), tensors.iter().map(|(_, data)| data.clone()))
+}
+
 /// A checkpoint directory with these files, and what loading it gives.
 fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tensors, WeightsError> {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("config.json"), config.to_hf(SpecialTokens::default()).to_string())
         .unwrap();
     for (file, tensors) in files {
-        write_safetensors(&dir.path().join(file), tensors).unwrap();
+        write(&dir.path().join(file), tensors).unwrap();
     }
     if files.len() > 1 {
         let weight_map: serde_json::Map<_, _> = files
@@ -111,7 +125,7 @@ fn missing_extra_and_misshapen_tensors_are_named() {
 fn a_truncated_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(SINGLE_FILE);
-    write_safetensors(&path, &tensors_of(&config())).unwrap();
+    write(&path, &tensors_of(&config())).unwrap();
     let whole = fs_err::read(&path).unwrap();
     for length in [0, 4, 100, whole.len() - 1] {
         fs_err::write(&path, &whole[..length]).unwrap();
@@ -158,7 +172,7 @@ fn writing_twice_gives_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = [0, 1].map(|_| {
         let path = dir.path().join(SINGLE_FILE);
-        write_safetensors(&path, &tensors_of(&config())).unwrap();
+        write(&path, &tensors_of(&config())).unwrap();
         fs_err::read(path).unwrap()
     });
     assert_eq!(bytes[0], bytes[1]);
@@ -167,4 +181,23 @@ fn writing_twice_gives_the_same_bytes() {
     assert_eq!(inspection.bytes, 4 * inspection.parameters);
     let names: Vec<_> = inspection.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!((names.len(), names[0]), (12, "lm_head.weight"));
+}
+
+#[test]
+fn what_does_not_fit_its_header_is_not_written() {
+    let tensors = tensors_of(&config());
+    let values = || tensors.iter().map(|(_, data)| data.clone());
+    let message = |headers: &[TensorHeader], values: Vec<TensorData>| {
+        let error = write_safetensors(&mut Vec::new(), headers, values).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        error.to_string()
+    };
+    let good = headers(&tensors);
+    let last = &good.last().unwrap().name;
+    assert!(message(&good, values().take(11).collect()).contains(last));
+    assert!(message(&good, values().skip(1).collect()).contains(&good[0].name));
+    let halves = values().map(|data| data.convert_dtype(DType::F16)).collect();
+    assert!(message(&good, halves).contains(&good[0].name));
+    let bools = TensorHeader { dtype: DType::U8, ..good[0].clone() };
+    assert!(message(&[bools], Vec::new()).contains("U8"));
 }

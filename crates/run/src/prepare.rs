@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{DataConfig, Dataset, Tokenizer};
+use fineline_files::{create_folder, remove_remains};
 use fineline_model::LlamaConfig;
 use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions};
 use fineline_tinyworld::{World, WorldConfig};
@@ -164,13 +165,26 @@ fn with_generated_text(
 
 /// Makes runs that start at once fill the cache one after another: the second finds what the first has made.
 fn lock_cache(cache: &Path) -> Result<fs::File, RunError> {
-    fs::create_dir_all(cache)?;
+    create_folder(cache)?;
     let path = cache.join(".lock");
     let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
     let failed =
         |source: io::Error| io::Error::new(source.kind(), format!("can't lock {}: {source}", path.display()));
     file.file().lock().map_err(failed)?;
+    remove_remains_of_cache(cache)?;
     Ok(file)
+}
+
+/// Removes what a killed run has left half written, beside the shards and in the folders of tokenizers.
+fn remove_remains_of_cache(cache: &Path) -> io::Result<()> {
+    remove_remains(cache)?;
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_remains(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Documents that a corpus is known by: enough that each kind of document is among them many times.
@@ -220,4 +234,27 @@ fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> 
     }
     let message = format!("({rows}) must be above the largest token id of the data ({id})");
     Err(resolved.invalid("model.vocab_size", message).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_cleared_of_what_a_killed_run_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        for name in ["web-0123.bin", "tokenizer-0123/tokenizer.json"] {
+            let path = cache.join(name);
+            fineline_files::create_folder_of(&path).unwrap();
+            write_atomically(&path, b"whole").unwrap();
+            // Nobody drops it: so does a kill.
+            std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());
+        }
+        let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 2]);
+        let _lock = lock_cache(&cache).unwrap();
+        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 1], "the lock has come");
+        assert!(cache.join("web-0123.bin").is_file());
+    }
 }

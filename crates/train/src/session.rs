@@ -67,14 +67,26 @@ impl Session<'_> {
     /// Trains from where the trainer stands. Before this returns well, a checkpoint of the last step is whole on disk.
     ///
     /// # Errors
-    /// The first of any part. A checkpoint being written is still finished.
+    /// The first of any part. A checkpoint being written is still finished, and observers are told of it.
     pub fn run(mut self, trainer: &mut Trainer) -> Result<Outcome, TrainError> {
         let rows = self.rows;
         std::thread::scope(|scope| {
             let steps = trainer.progress().step + 1..=trainer.total_steps();
             let mut batches = Prefetch::start(scope, rows, trainer.recipe().train.global_batch, steps);
-            self.run_steps(trainer, &mut batches)
+            let outcome = self.run_steps(trainer, &mut batches);
+            if outcome.is_err() {
+                self.finish_checkpoint();
+            }
+            outcome
         })
+    }
+
+    /// After an error: what is being written is still worth having, and worth being told of. The first error is the one to
+    /// give back.
+    fn finish_checkpoint(&mut self) {
+        if let Err(error) = self.announce(Checkpointer::wait) {
+            tracing::error!("after another error: {error}");
+        }
     }
 
     fn run_steps(
@@ -210,8 +222,12 @@ fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Int, Tensor};
+    use fineline_kernels::Visibility;
+    use fineline_model::Positions;
+
     use super::*;
-    use crate::testing::{Masked, RandomRows, Reports, numbers, recipe, run, trainer};
+    use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
     use crate::{GuardConfig, Recipe};
 
     /// Writes down what it is told, and asks for the control it was made with after one of the steps.
@@ -335,11 +351,43 @@ mod tests {
         assert!(reports.iter().all(|report| report.skipped == Some(SkipReason::NonFiniteLoss)));
     }
 
+    /// Computes with the live weights after each step, as a probe does.
+    struct Probe(Vec<u32>);
+
+    impl Observer for Probe {
+        fn on_step(&mut self, _: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+            let model = view.model.valid();
+            let tokens_bt = Tensor::<2, Int>::from_data([[1, 2, 3], [16, 0, 5]], &model.device());
+            let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &Visibility::Causal);
+            self.0.push(model.logits(hidden_btd).sum().into_scalar::<f32>().to_bits());
+            Ok(Control::Continue)
+        }
+    }
+
     #[test]
     fn observers_do_not_change_what_is_learned() {
-        let (_, with) = run(&mut trainer(recipe()), &RandomRows, None);
-        let (_, again) = run(&mut trainer(recipe()), &RandomRows, None);
-        assert_eq!(numbers(&with), numbers(&again));
-        assert!(with.iter().all(|report| report.step_s >= report.data_wait_s && report.tokens_per_s > 0.0));
+        fn trained(observers: Vec<&mut dyn Observer>) -> Trainer {
+            let mut trainer = trainer(recipe());
+            let stop = StopSignal::default();
+            Session { rows: &RandomRows, observers, checkpointer: None, stop }.run(&mut trainer).unwrap();
+            trainer
+        }
+        let mut probe = Probe(Vec::new());
+        let (watched, alone) = (trained(vec![&mut probe]), trained(Vec::new()));
+        assert_eq!(weight_bits(watched.model()), weight_bits(alone.model()));
+        assert_eq!(moment_bits(&watched), moment_bits(&alone));
+        // It did look, at other weights each time.
+        assert!(
+            probe.0.len() == 7 && probe.0[2..].windows(2).all(|pair| pair[0] != pair[1]),
+            "{:?}",
+            probe.0
+        );
+    }
+
+    #[test]
+    fn a_step_takes_at_least_as_long_as_its_rows() {
+        let (_, reports) = run(&mut trainer(recipe()), &RandomRows, None);
+        assert_eq!(reports.len(), 7);
+        assert!(reports.iter().all(|r| r.step_s >= r.data_wait_s && r.tokens_per_s > 0.0));
     }
 }

@@ -30,7 +30,7 @@ pub struct SavedCheckpoint {
     pub path: PathBuf,
     /// Size of all its files.
     pub bytes: u64,
-    /// Seconds that writing took, in the background.
+    /// Seconds that writing took in the background, from the snapshot until it had its name.
     pub write_s: f64,
     /// Steps of which the checkpoint was removed after it, by `keep_last` and `keep_every`.
     pub removed: Vec<u64>,
@@ -119,6 +119,8 @@ impl Drop for Checkpointer {
 }
 
 /// Writes a checkpoint under another name, gives it its own, and removes those that retention lets go.
+///
+/// With its name it is saved. Nothing that goes wrong after that may say otherwise.
 fn publish(
     snapshot: &Snapshot,
     folder: &CheckpointFolder,
@@ -132,23 +134,14 @@ fn publish(
         let _ = fs_err::remove_dir_all(&writing);
         TrainError::CheckpointWrite { path: folder.checkpoint(step), needed: snapshot.bytes_needed(), source }
     })?;
-    let removed = config.outdated(&folder.steps()?).filter(|&step| remove(folder, step)).collect();
-    Ok(SavedCheckpoint {
-        step,
-        path: folder.checkpoint(step),
-        bytes,
-        write_s: start.elapsed().as_secs_f64(),
-        removed,
-    })
-}
-
-/// Removes an outdated checkpoint. That it can't is no reason to stop: the new one is whole.
-fn remove(folder: &CheckpointFolder, step: u64) -> bool {
-    let removed = folder.remove(step);
-    if let Err(error) = &removed {
-        tracing::warn!("can't remove the checkpoint of step {step}: {error}");
+    let write_s = start.elapsed().as_secs_f64();
+    let named = folder.set_latest(step);
+    let removed = remove_outdated(folder, config);
+    // What was removed may have left the room that was lacking.
+    if let Err(error) = named.or_else(|_| folder.set_latest(step)) {
+        tracing::warn!("the checkpoint of step {step} is whole, but `latest` does not name it: {error}");
     }
-    removed.is_ok()
+    Ok(SavedCheckpoint { step, path: folder.checkpoint(step), bytes, write_s, removed })
 }
 
 fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Path) -> std::io::Result<u64> {
@@ -159,4 +152,21 @@ fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Pa
     let bytes = snapshot.write(writing)?;
     folder.publish(snapshot.state.progress.step)?;
     Ok(bytes)
+}
+
+/// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed
+/// is no reason to stop: the new one is whole.
+fn remove_outdated(folder: &CheckpointFolder, config: &CheckpointConfig) -> Vec<u64> {
+    let steps = folder.steps().unwrap_or_else(|error| {
+        tracing::warn!("can't look for outdated checkpoints: {error}");
+        Vec::new()
+    });
+    let remove = |&step: &u64| match folder.remove(step) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!("can't remove the checkpoint of step {step}: {error}");
+            false
+        }
+    };
+    config.outdated(&steps).filter(remove).collect()
 }

@@ -1,13 +1,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fineline_files::{WRITING, create_folder, remove_remains, rename, sync_folder, write_atomically};
+
 use crate::TrainError;
-use crate::checkpoint::{durable, verify};
+use crate::checkpoint::verify;
 
 /// Name of the file that holds the name of the newest checkpoint.
 const LATEST: &str = "latest";
-/// A checkpoint being written; after a crash, a part of one.
-const WRITING: &str = ".writing-";
 /// A checkpoint being removed.
 const REMOVING: &str = ".removing-";
 /// A checkpoint of steps that the run has gone back behind.
@@ -52,13 +52,17 @@ impl CheckpointFolder {
     }
 
     /// Looks for a checkpoint to resume from, newest first, and verifies the hashes of what it finds.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if a file cannot be read: its checkpoint may be whole, and an older one would undo its steps.
     pub fn newest_whole(&self) -> Result<Found, TrainError> {
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let path = self.checkpoint(step);
             match verify(&path) {
                 Ok(()) => return Ok(Found { newest_whole: Some(path), damaged }),
-                Err(error) => damaged.push(error),
+                Err(error @ TrainError::Damaged { .. }) => damaged.push(error),
+                Err(error) => return Err(error),
             }
         }
         Ok(Found { newest_whole: None, damaged })
@@ -68,14 +72,10 @@ impl CheckpointFolder {
     /// writes are removed, and checkpoints beyond `step` (damaged ones, or those of a future that the run has gone
     /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
     pub(crate) fn prepare(&self, step: u64) -> Result<(), TrainError> {
-        fs_err::create_dir_all(&self.0)?;
-        if let Some(run) = self.0.parent().filter(|run| !run.as_os_str().is_empty()) {
-            durable::sync(run)?;
-        }
-        for entry in self.entries()? {
-            if entry.starts_with(WRITING) || entry.starts_with(REMOVING) {
-                fs_err::remove_dir_all(self.0.join(entry))?;
-            }
+        create_folder(&self.0)?;
+        remove_remains(&self.0)?;
+        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVING)) {
+            fs_err::remove_dir_all(self.0.join(entry))?;
         }
         let steps = self.steps()?;
         // The newest first: what a kill in between leaves must not be newer than what it has taken away.
@@ -89,12 +89,17 @@ impl CheckpointFolder {
         Ok(())
     }
 
+    /// Sets a checkpoint aside. One that was set aside before stays: a second gets a number behind its name.
     fn abandon(&self, step: u64) -> io::Result<()> {
-        let abandoned = self.0.join(format!("{ABANDONED}{}", name(step)));
-        if abandoned.exists() {
-            fs_err::remove_dir_all(&abandoned)?;
+        let first = format!("{ABANDONED}{}", name(step));
+        let entries = self.entries()?;
+        let mut free = first.clone();
+        let mut number = 1;
+        while entries.contains(&free) {
+            number += 1;
+            free = format!("{first}-{number}");
         }
-        durable::rename(&self.checkpoint(step), &abandoned)
+        rename(&self.checkpoint(step), &self.0.join(free))
     }
 
     /// Where the checkpoint of a step is written before it gets its name.
@@ -102,22 +107,22 @@ impl CheckpointFolder {
         self.0.join(format!("{WRITING}{}", name(step)))
     }
 
-    /// Gives a checkpoint that is wholly on the disk its name, and makes it the latest.
+    /// Gives a checkpoint whose files are wholly on the disk its name. Once this has returned well, it stands.
     pub(crate) fn publish(&self, step: u64) -> io::Result<()> {
         let writing = self.writing(step);
-        durable::sync(&writing)?;
-        durable::rename(&writing, &self.checkpoint(step))?;
-        self.set_latest(step)
+        sync_folder(&writing)?;
+        rename(&writing, &self.checkpoint(step))
     }
 
-    fn set_latest(&self, step: u64) -> io::Result<()> {
-        durable::replace(&self.0.join(LATEST), format!("{}\n", name(step)).as_bytes())
+    /// Writes the name of this checkpoint into the file `latest`: for people and other tools, a run looks for itself.
+    pub(crate) fn set_latest(&self, step: u64) -> io::Result<()> {
+        write_atomically(&self.0.join(LATEST), format!("{}\n", name(step)).as_bytes())
     }
 
     /// Removes a checkpoint. It loses its name first, so that no half of it is ever found.
     pub(crate) fn remove(&self, step: u64) -> io::Result<()> {
         let removing = self.0.join(format!("{REMOVING}{}", name(step)));
-        durable::rename(&self.checkpoint(step), &removing)?;
+        rename(&self.checkpoint(step), &removing)?;
         fs_err::remove_dir_all(removing)
     }
 
@@ -180,6 +185,7 @@ mod tests {
     fn preparing_clears_remains_and_futures() {
         let entries = ["step-00000010", "step-00000020", ".writing-step-00000030", ".removing-step-00000005"];
         let (temp, folder) = folder_with(&entries);
+        fs_err::write(temp.path().join(".writing-latest.4711-0"), "step-000").unwrap();
         folder.prepare(10).unwrap();
         assert_eq!(folder.steps().unwrap(), [10]);
         assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000010\n");
@@ -197,8 +203,24 @@ mod tests {
         let (temp, folder) = folder_with(&[".writing-step-00000030"]);
         folder.publish(30).unwrap();
         assert_eq!(folder.steps().unwrap(), [30]);
+        folder.set_latest(30).unwrap();
         assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000030\n");
         folder.remove(30).unwrap();
         assert_eq!(folder.entries().unwrap(), ["latest"]);
+    }
+    #[test]
+    fn a_second_future_does_not_replace_the_first() {
+        let (temp, folder) = folder_with(&[]);
+        for future in ["first", "second", "third"] {
+            fs_err::create_dir_all(folder.checkpoint(20)).unwrap();
+            fs_err::write(folder.checkpoint(20).join("weights"), future).unwrap();
+            folder.prepare(10).unwrap();
+        }
+        let weights = |name: &str| fs_err::read_to_string(temp.path().join(name).join("weights")).unwrap();
+        assert_eq!(
+            ["abandoned-step-00000020", "abandoned-step-00000020-2", "abandoned-step-00000020-3"]
+                .map(weights),
+            ["first", "second", "third"]
+        );
     }
 }

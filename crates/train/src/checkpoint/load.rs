@@ -1,3 +1,4 @@
+use std::io;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -65,7 +66,12 @@ fn read_moments(
     device: &Device,
 ) -> Result<ByName<Moments>, TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: folder.to_owned(), reason };
-    let mut file = TensorFile::open(&folder.join(OPTIMIZER)).map_err(|error| damaged(error.to_string()))?;
+    let mut file = TensorFile::open(&folder.join(OPTIMIZER)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            damaged(error.to_string())
+        }
+        _ => error.into(),
+    })?;
     if file.len() == 0 && state.updates == 0 {
         return Ok(ByName::new());
     }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,9 @@ pub(crate) struct FileEntry {
 
 impl Manifest {
     /// Of the files of these names in `folder`.
-    pub(crate) fn of(folder: &Path, names: impl IntoIterator<Item = String>) -> std::io::Result<Self> {
+    pub(crate) fn of(folder: &Path, names: impl IntoIterator<Item = String>) -> io::Result<Self> {
         let entry = |name: String| Ok((name.clone(), FileEntry::of(&folder.join(name))?));
-        Ok(Self { files: names.into_iter().map(entry).collect::<std::io::Result<_>>()? })
+        Ok(Self { files: names.into_iter().map(entry).collect::<io::Result<_>>()? })
     }
 
     /// Bytes of all files.
@@ -36,7 +36,7 @@ impl Manifest {
 }
 
 impl FileEntry {
-    fn of(path: &Path) -> std::io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         let mut file = fs_err::File::open(path)?;
         let mut buffer = vec![0; 1 << 20];
@@ -53,33 +53,53 @@ impl FileEntry {
 /// Checks every file of the checkpoint in `folder` against its manifest, sizes first.
 ///
 /// # Errors
-/// [`TrainError::Damaged`] with the first file that is missing or differs.
+/// [`TrainError::Damaged`] with the first file that is missing or differs. [`TrainError::Io`] if a file could not be read for
+/// another reason, such as a right that is lacking: that says nothing of the checkpoint, which may be whole.
 pub fn verify(folder: &Path) -> Result<(), TrainError> {
-    find_damage(folder).map_or(Ok(()), |reason| Err(TrainError::Damaged { path: folder.to_owned(), reason }))
+    match find_damage(folder)? {
+        Some(reason) => Err(TrainError::Damaged { path: folder.to_owned(), reason }),
+        None => Ok(()),
+    }
 }
 
-fn find_damage(folder: &Path) -> Option<String> {
-    let manifest = match fs_err::read(folder.join(MANIFEST)) {
-        Ok(manifest) => manifest,
-        Err(error) => return Some(format!("{MANIFEST} cannot be read ({error})")),
+fn find_damage(folder: &Path) -> io::Result<Option<String>> {
+    let Some(bytes) = if_there(fs_err::read(folder.join(MANIFEST)))? else {
+        return Ok(Some(format!("{MANIFEST} is missing")));
     };
-    let manifest: Manifest = match serde_json::from_slice(&manifest) {
+    let manifest: Manifest = match serde_json::from_slice(&bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Some(format!("{MANIFEST} is no manifest ({error})")),
+        Err(error) => return Ok(Some(format!("{MANIFEST} is no manifest ({error})"))),
     };
-    let wrong_size =
-        manifest.files.iter().find_map(|(name, expected)| match fs_err::metadata(folder.join(name)) {
-            Ok(found) if found.len() == expected.bytes => None,
-            Ok(found) => Some(format!("{name} has {} bytes instead of {}", found.len(), expected.bytes)),
-            Err(error) => Some(format!("{name} cannot be read ({error})")),
-        });
-    wrong_size.or_else(|| {
-        manifest.files.iter().find_map(|(name, expected)| match FileEntry::of(&folder.join(name)) {
-            Ok(found) if found == *expected => None,
-            Ok(_) => Some(format!("the content of {name} has changed (its BLAKE3 hash differs)")),
-            Err(error) => Some(format!("{name} cannot be read ({error})")),
-        })
-    })
+    for difference in [size_differs, content_differs] {
+        for (name, expected) in &manifest.files {
+            let difference = difference(&folder.join(name), name, expected)?;
+            if difference.is_some() {
+                return Ok(difference);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn size_differs(path: &Path, name: &str, expected: &FileEntry) -> io::Result<Option<String>> {
+    let Some(found) = if_there(fs_err::metadata(path))? else {
+        return Ok(Some(format!("{name} is missing")));
+    };
+    let (found, expected) = (found.len(), expected.bytes);
+    Ok((found != expected).then(|| format!("{name} has {found} bytes instead of {expected}")))
+}
+
+fn content_differs(path: &Path, name: &str, expected: &FileEntry) -> io::Result<Option<String>> {
+    let Some(found) = if_there(FileEntry::of(path))? else { return Ok(Some(format!("{name} is missing"))) };
+    Ok((found != *expected).then(|| format!("the content of {name} has changed (its BLAKE3 hash differs)")))
+}
+
+/// What was read; `None` if there is no such file.
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -116,10 +136,24 @@ mod tests {
         let message = damage(&|folder| fs_err::write(folder.join("a"), "some").unwrap());
         assert!(message.contains("a has 4 bytes instead of 10"), "{message}");
         let message = damage(&|folder| fs_err::remove_file(folder.join("empty")).unwrap());
-        assert!(message.contains("empty cannot be read"), "{message}");
+        assert!(message.contains("empty is missing"), "{message}");
         let message = damage(&|folder| fs_err::remove_file(folder.join(MANIFEST)).unwrap());
-        assert!(message.contains("manifest.json cannot be read"), "{message}");
+        assert!(message.contains("manifest.json is missing"), "{message}");
         let message = damage(&|folder| fs_err::write(folder.join(MANIFEST), "{\"files\":").unwrap());
         assert!(message.contains("manifest.json is no manifest"), "{message}");
+    }
+    /// A link to itself is what cannot be read even by root.
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_is_no_damage() {
+        for file in ["a", MANIFEST] {
+            let folder = checkpoint();
+            let path = folder.path().join(file);
+            fs_err::remove_file(&path).unwrap();
+            fs_err::os::unix::fs::symlink(file, &path).unwrap();
+            let error = verify(folder.path()).unwrap_err();
+            assert!(matches!(error, TrainError::Io(_)), "{error}");
+            assert!(error.to_string().contains(file), "{error}");
+        }
     }
 }

@@ -10,7 +10,6 @@
 
 mod checkpointer;
 mod config;
-mod durable;
 mod folder;
 mod load;
 mod manifest;

@@ -3,12 +3,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use fineline_files::write_synced;
 use fineline_model::{Llama, ParameterSpec, SpecialTokens};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::CheckpointState;
-use crate::checkpoint::durable;
 use crate::checkpoint::manifest::{MANIFEST, Manifest};
 use crate::checkpoint::tensors::{self, Stored};
 use crate::optim::Moments;
@@ -69,14 +69,14 @@ impl Snapshot {
         files.insert("config.json".to_owned(), pretty(&config.to_hf(special))?);
         files.insert("generation_config.json".to_owned(), pretty(&generation)?);
         files.insert(STATE.to_owned(), pretty(&self.state)?);
-        files.iter().try_for_each(|(name, bytes)| durable::write(&folder.join(name), bytes))?;
+        files.iter().try_for_each(|(name, bytes)| write_synced(&folder.join(name), bytes))?;
         tensors::write(&folder.join(MODEL), &self.weights())?;
         tensors::write(&folder.join(OPTIMIZER), &self.moments())?;
 
         let names = files.into_keys().chain([MODEL.to_owned(), OPTIMIZER.to_owned()]);
         let manifest = Manifest::of(folder, names)?;
         let bytes = pretty(&manifest)?;
-        durable::write(&folder.join(MANIFEST), &bytes)?;
+        write_synced(&folder.join(MANIFEST), &bytes)?;
         Ok(manifest.bytes() + bytes.len() as u64)
     }
 

@@ -1,12 +1,12 @@
 //! Tensors in and out of a safetensors file one at a time: however many there are, one is on the host.
 
-use std::collections::HashMap;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use fineline_model::weights::{TensorHeader, write_safetensors};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::Metadata;
 
 /// A float32 tensor on its way to a file, flat.
 pub(crate) struct Stored {
@@ -17,30 +17,15 @@ pub(crate) struct Stored {
 
 /// Writes tensors in the given order and waits for the disk. The same tensors give the same bytes.
 pub(crate) fn write(path: &Path, tensors: &[Stored]) -> io::Result<()> {
-    let mut header = serde_json::to_vec(&metadata(tensors)?)?;
-    // Readers map the data; the format wants it to begin at a multiple of eight.
-    header.resize(header.len().next_multiple_of(8), b' ');
-
+    let header = |tensor: &Stored| TensorHeader {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: DType::F32,
+    };
+    let headers: Vec<TensorHeader> = tensors.iter().map(header).collect();
     let mut file = fs_err::File::create(path)?;
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    for tensor in tensors {
-        file.write_all(tensor.values.to_data().as_bytes())?;
-    }
+    write_safetensors(&mut file, &headers, tensors.iter().map(|tensor| tensor.values.to_data()))?;
     file.sync_all()
-}
-
-fn metadata(tensors: &[Stored]) -> io::Result<Metadata> {
-    let mut end = 0;
-    let infos = tensors.iter().map(|tensor| {
-        let start = end;
-        end += tensor.shape.iter().product::<usize>() * size_of::<f32>();
-        let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, end) };
-        (tensor.name.clone(), info)
-    });
-    // `transformers` refuses a file without the framework's name.
-    let framework = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    Metadata::new(Some(framework), infos.collect()).map_err(io::Error::other)
 }
 
 /// An open safetensors file of float32 tensors.

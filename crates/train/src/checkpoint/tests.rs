@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use fineline_model::LlamaConfig;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{
-    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, trainer, weight_bits,
+    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, skip, trainer,
+    weight_bits,
 };
 use crate::{
     Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason, StopSignal, TrainError,
@@ -155,20 +157,20 @@ fn what_observers_keep_comes_back() {
     assert_eq!(load(temp.path(), 5).state.observers["counter"], json!({ "steps": 5 }));
 }
 
+/// Remembers the checkpoints that it was told of.
+#[derive(Default)]
+struct Announced(Vec<SavedCheckpoint>);
+
+impl Observer for Announced {
+    fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
+        assert_eq!(contents(&saved.path).values().map(|file| file.len() as u64).sum::<u64>(), saved.bytes);
+        self.0.push(saved.clone());
+        Ok(())
+    }
+}
+
 #[test]
 fn the_last_few_are_kept_and_announced() {
-    #[derive(Default)]
-    struct Announced(Vec<SavedCheckpoint>);
-    impl Observer for Announced {
-        fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
-            assert_eq!(
-                contents(&saved.path).values().map(|file| file.len() as u64).sum::<u64>(),
-                saved.bytes
-            );
-            self.0.push(saved.clone());
-            Ok(())
-        }
-    }
     let temp = tempfile::tempdir().unwrap();
     let mut announced = Announced::default();
     let retention = CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3) };
@@ -244,6 +246,92 @@ fn a_checkpoint_of_another_model_is_refused_by_name() {
     Checkpoint::load(&path, &wider, &device()).unwrap();
 }
 
+/// A link to itself is what cannot be read even by root.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
+    let temp = tempfile::tempdir().unwrap();
+    run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 0))).0.unwrap();
+    let weights = temp.path().join("step-00000007/model.safetensors");
+    fs_err::rename(&weights, temp.path().join("elsewhere")).unwrap();
+    fs_err::os::unix::fs::symlink("model.safetensors", &weights).unwrap();
+    let error = CheckpointFolder::new(temp.path()).newest_whole().unwrap_err();
+    assert!(matches!(error, TrainError::Io(_)), "{error}");
+    assert!(error.to_string().contains("step-00000007/model.safetensors"), "{error}");
+
+    // With what was in the way gone, it is the one to go on from.
+    fs_err::rename(temp.path().join("elsewhere"), &weights).unwrap();
+    let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+    assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000007"));
+}
+
+/// A folder where the file `latest` should be is in the way of nothing else.
+#[test]
+fn a_checkpoint_is_saved_once_it_has_its_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let writer = checkpointer(temp.path(), every(3, 1), 0);
+    fs_err::create_dir_all(temp.path().join("latest/in the way")).unwrap();
+    let mut announced = Announced::default();
+    let session = Session {
+        rows: &RandomRows,
+        observers: vec![&mut announced],
+        checkpointer: Some(writer),
+        stop: StopSignal::default(),
+    };
+    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
+    assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 6, 7]);
+    assert_eq!(announced.0.iter().flat_map(|saved| saved.removed.clone()).collect::<Vec<_>>(), [3, 6]);
+    assert_eq!(contents_of_folders(temp.path()), ["latest", "step-00000007"]);
+    verify(&temp.path().join("step-00000007")).unwrap();
+}
+
+#[test]
+fn the_time_to_write_is_without_the_time_to_remove() {
+    let temp = tempfile::tempdir().unwrap();
+    let old = temp.path().join("step-00000001");
+    let fill = |folder: &Path| {
+        fs_err::create_dir(folder).unwrap();
+        (0..10_000).for_each(|file| fs_err::write(folder.join(file.to_string()), "").unwrap());
+    };
+    let reference = temp.path().join("reference");
+    fill(&reference);
+    let start = Instant::now();
+    fs_err::remove_dir_all(reference).unwrap();
+    let removal_s = start.elapsed().as_secs_f64();
+
+    let mut writer = checkpointer(temp.path(), every(9, 1), 0);
+    fill(&old);
+    let mut trainer = trainer(recipe());
+    run(&mut trainer, &RandomRows, None).0.unwrap();
+    let start = Instant::now();
+    writer.save(&trainer, BTreeMap::new()).unwrap();
+    let saved = writer.wait().unwrap().unwrap();
+    let all_s = start.elapsed().as_secs_f64();
+    assert_eq!(saved.removed, [1]);
+    assert!(saved.write_s < all_s - removal_s / 4.0, "{} of {all_s}, {removal_s}", saved.write_s);
+}
+
+#[test]
+fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
+    struct Full(u64);
+    impl Observer for Full {
+        fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+            if report.step > self.0 { Err("no room for the log".into()) } else { Ok(Control::Continue) }
+        }
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (mut full, mut announced) = (Full(4), Announced::default());
+    let session = Session {
+        rows: &RandomRows,
+        observers: vec![&mut full, &mut announced],
+        checkpointer: Some(checkpointer(temp.path(), every(4, 1), 0)),
+        stop: StopSignal::default(),
+    };
+    let error = session.run(&mut trainer(recipe())).unwrap_err();
+    assert_eq!(error.to_string(), "no room for the log");
+    assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [4]);
+}
+
 #[test]
 fn an_error_in_the_background_ends_the_run() {
     let temp = tempfile::tempdir().unwrap();
@@ -267,7 +355,7 @@ fn a_full_disk_leaves_what_there_was() {
             .is_ok_and(|o| o.status.success())
     };
     if !mount("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
-        eprintln!("skipped: a small tmpfs cannot be mounted here");
+        skip("a small tmpfs cannot be mounted here");
         return;
     }
     let (outcome, reports) =
