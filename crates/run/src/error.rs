@@ -33,6 +33,12 @@ pub enum RunError {
     /// Probes were stopped before their end.
     #[error(transparent)]
     Interrupted(#[from] fineline_probe::Interrupted),
+    /// A stop was asked for while nothing was done yet.
+    #[error("stopped by signal {signal} before training")]
+    Stopped {
+        /// Its number.
+        signal: usize,
+    },
     /// Another process trains in this folder.
     #[error("{}: another process trains in this folder; stop it, or give this run a folder of its own (run.dir)", dir.display())]
     Locked {

@@ -10,6 +10,7 @@
 //! of the crates below.
 
 pub mod bench;
+mod cache_lock;
 mod changes;
 pub mod checkpoint;
 pub mod config;

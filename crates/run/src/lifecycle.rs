@@ -72,7 +72,10 @@ pub fn train(
     let _lock = directory.lock()?;
     directory.refuse_foreign_files()?;
     let changes = changes_since_start(config, &directory, &options.allow_changes)?;
-    let prepared = prepare(resolved, progress)?;
+    let prepared = match prepare(resolved, &options.stop, progress) {
+        Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
+        prepared => prepared?,
+    };
     if let Some(signal) = options.stop.requested() {
         return Ok(Ended::Stopped { step: None, signal: Some(signal) });
     }
