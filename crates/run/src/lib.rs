@@ -17,6 +17,7 @@ pub mod config;
 pub mod device;
 pub mod directory;
 pub mod doctor;
+mod durable;
 mod error;
 pub mod events;
 pub mod jsonl;
@@ -40,5 +41,5 @@ pub use progress::Progress;
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
     pub use fineline_dynamics::{Estimate, is_above};
-    pub use fineline_probe::{Kind, ProbeRecord};
+    pub use fineline_probe::{Kind, ProbeError, ProbeRecord};
 }
