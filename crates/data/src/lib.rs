@@ -11,7 +11,6 @@
 //! This crate knows nothing of tensors, models, steps, ranks or devices, and draws no random number that is not addressed by
 //! `(seed, purpose, index)`.
 
-mod atomic_file;
 mod config;
 mod corpus;
 mod dataset;

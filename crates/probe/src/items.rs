@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use fineline_files::{AtomicFile, create_folder_of};
 use fs_err as fs;
 use parquet::basic::Compression;
 use parquet::column::reader::get_typed_column_reader;
@@ -64,31 +65,16 @@ const SCHEMA: &str = "
         OPTIONAL BOOLEAN correct;
     }";
 
-/// Writes `rows` to `path`, whole or not at all: beside it first, then synced and renamed. Folders are made as needed.
+/// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
 pub fn write_items(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = write_file(&temporary, rows).and_then(|()| Ok(fs::rename(&temporary, path)?));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    Ok(fs::File::open(folder)?.sync_all()?)
+    create_folder_of(path)?;
+    let mut file = AtomicFile::create(path)?;
+    write_parquet(&mut file, rows)
+        .map_err(|error| ProbeError::Store { path: path.to_owned(), message: error.to_string() })?;
+    Ok(file.commit()?)
 }
 
-fn write_file(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
-    let failed =
-        |error: ParquetError| ProbeError::Store { path: path.to_owned(), message: error.to_string() };
-    let mut file = fs::File::create(path)?;
-    write_parquet(&mut file, rows).map_err(failed)?;
-    Ok(file.sync_all()?)
-}
-
-fn write_parquet(file: &mut fs::File, rows: &[ItemRow]) -> Result<(), ParquetError> {
+fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetError> {
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;

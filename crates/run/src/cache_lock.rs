@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use fineline_files::{create_folder, remove_remains};
 use fineline_train::StopSignal;
 use fs_err as fs;
 
@@ -29,7 +30,7 @@ impl CacheLock {
         stop: &StopSignal,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
-        fs::create_dir_all(cache)?;
+        create_folder(cache)?;
         let path = cache.join(".lock");
         let mut file =
             fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -55,8 +56,21 @@ impl CacheLock {
         file.set_len(0)?;
         file.rewind()?;
         write!(file, "{}", std::process::id())?;
+        clear(cache)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Removes what a killed run has left half written, beside the shards and in the folders of tokenizers.
+fn clear(cache: &Path) -> io::Result<()> {
+    remove_remains(cache)?;
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_remains(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The process that has the lock, as far as it has written its number down.
@@ -69,6 +83,24 @@ fn holder(file: &mut fs::File) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cache_is_cleared_of_what_a_killed_run_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        for name in ["web-0123.bin", "tokenizer-0123/tokenizer.json"] {
+            let path = cache.join(name);
+            fineline_files::create_folder_of(&path).unwrap();
+            fineline_files::write_atomically(&path, b"whole").unwrap();
+            // Nobody drops it: so does a kill.
+            std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());
+        }
+        let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 2]);
+        let _lock = CacheLock::take(&cache, &StopSignal::default(), &mut |_| ()).unwrap();
+        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 1], "the lock has come");
+        assert!(cache.join("web-0123.bin").is_file());
+    }
 
     #[test]
     fn a_second_one_waits_says_for_whom_and_heeds_the_stop_signal() {

@@ -4,12 +4,14 @@ use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fineline_files::{create_folder, remove_remains};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::RunError;
 use crate::config::RunConfig;
-use crate::durable::create_folder;
+
+pub use fineline_files::write_atomically;
 
 /// The paths of a run, as docs/reference/run-directory.md lays them out.
 #[derive(Clone, Debug)]
@@ -112,7 +114,8 @@ impl RunDirectory {
         Err(RunError::ForeignFiles { dir: self.root.clone(), name })
     }
 
-    /// Makes the folder and keeps every other trainer out of it until the lock is dropped.
+    /// Makes the folder and keeps every other trainer out of it until the lock is dropped. What a killed one has left half
+    /// written is removed; `checkpoints` looks after itself.
     ///
     /// # Errors
     /// [`RunError::Locked`] where another process has the run.
@@ -121,7 +124,11 @@ impl RunDirectory {
         let path = self.root.join(".lock");
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         match file.file().try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
+            Ok(()) => {
+                remove_remains(&self.root)?;
+                remove_remains(&self.items_folder())?;
+                Ok(RunLock { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root.clone() }),
             Err(TryLockError::Error(source)) => Err(RunError::Io(io::Error::new(
                 source.kind(),
@@ -220,34 +227,6 @@ impl RunDirectory {
     }
 }
 
-/// Writes `bytes` to `path` so that a reader sees the old file or the new one, whole, also after a power cut.
-///
-/// # Errors
-/// What the file system says, with the path.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-
-    let with_path =
-        |error: io::Error| io::Error::new(error.kind(), format!("can't write {}: {error}", path.display()));
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = readable_temporary_file(folder).map_err(with_path)?;
-    file.write_all(bytes).map_err(with_path)?;
-    file.as_file().sync_all().map_err(with_path)?;
-    file.persist(path).map_err(|error| with_path(error.error))?;
-    fs::File::open(folder)?.sync_all()
-}
-
-/// A temporary file that others may read once it has its name, as far as the user's mask allows.
-fn readable_temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,18 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn atomic_writes_replace() {
+    fn a_new_trainer_clears_away_what_a_killed_one_left() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        write_atomically(&path, b"one").unwrap();
-        write_atomically(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let error = write_atomically(Path::new("/nowhere/at/all"), b"").unwrap_err();
-        assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+        let directory = RunDirectory::new(folder.path());
+        let written = [directory.config(), directory.items(1), directory.items(252)];
+        for path in &written {
+            fineline_files::create_folder_of(path).unwrap();
+            write_atomically(path, b"whole").unwrap();
+            // Nobody drops it: so does a kill.
+            std::mem::forget(fineline_files::AtomicFile::create(path).unwrap());
+        }
+        let files = || {
+            let folders = [directory.root().to_owned(), directory.items_folder()];
+            folders.map(|folder| fs::read_dir(folder).unwrap().count()).iter().sum::<usize>()
+        };
+        assert_eq!(files(), 1 + 2 * written.len());
+        let _lock = directory.lock().unwrap();
+        assert_eq!(files(), 2 + written.len(), "the lock, the folder of items, and what is whole");
+        assert!(written.iter().all(|path| path.is_file()));
     }
 }

@@ -17,7 +17,6 @@ pub mod config;
 pub mod device;
 pub mod directory;
 pub mod doctor;
-mod durable;
 mod error;
 pub mod events;
 pub mod jsonl;

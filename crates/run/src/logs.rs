@@ -1,12 +1,12 @@
 //! The logs of a run, opened to go on after a step.
 
+use fineline_files::{create_folder, sync_folder};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 
 use crate::RunError;
 use crate::config::LogConfig;
 use crate::directory::RunDirectory;
-use crate::durable::{create_folder, sync_folder};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::JsonLines;
 use crate::metrics::MetricsRecord;

@@ -3,13 +3,13 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use fineline_files::create_folder;
 use fs_err as fs;
 use tfrecord::protobuf::event::What;
 use tfrecord::protobuf::{SessionLog, session_log::SessionStatus};
 use tfrecord::{EventMeta, EventWriter, EventWriterConfig};
 
 use crate::RunError;
-use crate::durable::create_folder;
 
 /// Writes scalars for TensorBoard.
 pub(crate) struct TensorBoard {

@@ -1,9 +1,8 @@
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use fineline_files::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::AtomicFile;
 use crate::text::with_suffix;
 use crate::{DataError, Marks, Result, Tokenizer};
 
@@ -41,11 +40,9 @@ impl ShardInfo {
     }
 
     pub(crate) fn write(&self, prefix: &Path) -> Result<()> {
-        let mut file = AtomicFile::create(&info_path(prefix))?;
-        let json = serde_json::to_string_pretty(self).expect("a flat struct of numbers and strings");
-        file.write_all(json.as_bytes())?;
-        file.write_all(b"\n")?;
-        Ok(file.commit()?)
+        let mut json = serde_json::to_string_pretty(self).expect("a flat struct of numbers and strings");
+        json.push('\n');
+        Ok(write_atomically(&info_path(prefix), json.as_bytes())?)
     }
 
     /// Refuses a shard whose ids mean something else to the tokenizer in use, or whose documents carry other marks than its policy

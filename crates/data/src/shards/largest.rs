@@ -1,9 +1,9 @@
-use std::io::Write;
 use std::path::Path;
+
+use fineline_files::{create_folder, write_atomically};
 
 use super::Shard;
 use crate::Result;
-use crate::atomic_file::AtomicFile;
 
 /// The largest token id of a shard that others made. It is read whole for that, once: the answer is kept in the cache under the
 /// shard's fingerprint.
@@ -16,9 +16,7 @@ pub(crate) fn max_token_id(prefix: &Path, fingerprint: &blake3::Hash, cache: &Pa
         return Ok(id);
     }
     let id = Shard::open(prefix)?.max_token_id();
-    fs_err::create_dir_all(cache)?;
-    let mut file = AtomicFile::create(&known)?;
-    writeln!(file, "{id}")?;
-    file.commit()?;
+    create_folder(cache)?;
+    write_atomically(&known, format!("{id}\n").as_bytes())?;
     Ok(id)
 }

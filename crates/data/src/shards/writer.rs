@@ -1,8 +1,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use fineline_files::{AtomicFile, create_folder_of};
+
 use super::{MAGIC, TokenType, VERSION, bin_path, idx_path};
-use crate::atomic_file::AtomicFile;
 use crate::{DataError, Result};
 
 /// Writes a shard document by document. It appears when it is [finished](Self::finish), or not at all.
@@ -29,6 +30,7 @@ pub(crate) struct Written {
 
 impl ShardWriter {
     pub(crate) fn create(prefix: &Path, vocab_size: usize) -> Result<Self> {
+        create_folder_of(prefix)?;
         Ok(Self {
             prefix: prefix.to_owned(),
             bin: AtomicFile::create(&bin_path(prefix))?,

@@ -1,6 +1,6 @@
-use std::io::Write;
 use std::path::Path;
 
+use fineline_files::{create_folder_of, write_atomically};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -11,7 +11,6 @@ use tokenizers::{AddedToken, Tokenizer as Inner};
 
 use super::Tokenizer;
 use super::cuts::Cuts;
-use crate::atomic_file::AtomicFile;
 use crate::{DataError, Result};
 
 /// Changes when the same text would give another tokenizer.
@@ -42,13 +41,9 @@ pub fn train_bpe(
     }
     let trained = train(documents, vocab_size)?;
     let json = trained.to_string(false).map_err(failed)?;
-    for (path, text) in
-        [(save.with_file_name("tokenizer_config.json"), tokenizer_config()), (save.to_owned(), json)]
-    {
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.commit()?;
-    }
+    create_folder_of(save)?;
+    write_atomically(&save.with_file_name("tokenizer_config.json"), tokenizer_config().as_bytes())?;
+    write_atomically(save, json.as_bytes())?;
     Tokenizer::from_file(save)
 }
 
