@@ -1,9 +1,11 @@
 //! From a configuration to what a run reads: text, tokenizer, rows, probes.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{Corpus, DataConfig, Dataset, Tokenizer};
+use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
 use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions};
 use fineline_tinyworld::{World, WorldConfig};
@@ -12,7 +14,6 @@ use serde_json::json;
 
 use crate::cache_lock::CacheLock;
 use crate::config::{Resolved, RunConfig, choice_hint};
-use crate::directory::write_atomically;
 use crate::{Progress, RunError};
 
 /// The path by which a mix asks for the generated world's text.
@@ -198,12 +199,11 @@ fn generate_corpus(config: &RunConfig, cache: &Path) -> Result<PathBuf, RunError
     if path.exists() {
         return Ok(path);
     }
-    let mut text = String::new();
+    let mut file = AtomicFile::create(&path)?;
     for index in 0..documents {
-        text.push_str(&json!({ "text": world.document(index) }).to_string());
-        text.push('\n');
+        writeln!(file, "{}", json!({ "text": world.document(index) }))?;
     }
-    write_atomically(&path, text.as_bytes())?;
+    file.commit()?;
     Ok(path)
 }
 
