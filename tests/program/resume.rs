@@ -68,7 +68,8 @@ fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
     }
     place.run(&start).success();
     resumed += check_equal(&place, "killed", "unbroken", 100);
-    assert!(resumed >= KILLS as usize / 4, "only {resumed} starts went on from a checkpoint");
+    // After each of the kills that came behind a new checkpoint.
+    assert!(resumed >= KILLS as usize / 2, "only {resumed} starts went on from a checkpoint");
 }
 
 /// Moments that differ from kill to kill, and are the same in every run of the test (xorshift).

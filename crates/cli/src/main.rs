@@ -71,7 +71,8 @@ fn main() -> ExitCode {
 
 /// Says what is wrong with the arguments, or what was asked of them (`--help`).
 fn explain(error: &clap::Error) -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let asks_for_json = arguments.iter().any(|argument| argument == "--log-format=json")
         || arguments.windows(2).any(|pair| pair == ["--log-format", "json"]);
     if error.use_stderr() && asks_for_json {

@@ -18,9 +18,12 @@ pub(crate) fn start(format: LogFormat) {
         return;
     }
     let filter = EnvFilter::try_from_env("FINELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
     match format {
-        LogFormat::Text => builder.with_env_filter(filter).without_time().with_target(false).init(),
+        LogFormat::Text => {
+            let builder = builder.with_env_filter(filter).with_ansi(io::stderr().is_terminal());
+            builder.without_time().with_target(false).init();
+        }
         LogFormat::Json => {
             let own = format!("{TARGET}=info").parse().expect("a target and a level make a directive");
             builder.with_env_filter(filter.add_directive(own)).json().init();

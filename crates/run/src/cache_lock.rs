@@ -9,6 +9,7 @@ use fineline_files::{create_folder, remove_remains};
 use fineline_train::StopSignal;
 use fs_err as fs;
 
+use crate::prepare::heed;
 use crate::{Progress, RunError};
 
 /// Time between two looks at whether the cache is free, or a stop asked for.
@@ -48,9 +49,7 @@ impl CacheLock {
                 progress(Progress::Waiting { cache, process: holder(&mut file) });
                 told = true;
             }
-            if let Some(signal) = stop.requested() {
-                return Err(RunError::Stopped { signal });
-            }
+            heed(stop)?;
             std::thread::sleep(PATIENCE);
         }
         file.set_len(0)?;

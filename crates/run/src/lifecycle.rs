@@ -76,9 +76,6 @@ pub fn train(
         Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
         prepared => prepared?,
     };
-    if let Some(signal) = options.stop.requested() {
-        return Ok(Ended::Stopped { step: None, signal: Some(signal) });
-    }
     let stored = directory.stored_identity()?;
     let origin = stored.as_ref().and_then(|stored| stored.origin.as_ref());
     let start = Start::find(config, &directory, origin, &options.resume, &device)?;

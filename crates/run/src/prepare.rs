@@ -34,7 +34,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
-/// can't be asked. [`RunError::Stopped`], if `stop` comes while another process has the cache.
+/// can't be asked. [`RunError::Stopped`], if `stop` comes before the end.
 pub fn prepare(
     resolved: &Resolved,
     stop: &StopSignal,
@@ -47,14 +47,25 @@ pub fn prepare(
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
     check_vocabulary(resolved, &tokenizer)?;
+    heed(stop)?;
     let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     check_tokens(resolved, &dataset)?;
+    heed(stop)?;
     progress(Progress::Preparing("probes"));
     let setting = SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model };
     let suites =
         config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
     refuse_shared_tasks(resolved, &suites)?;
+    heed(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Ends what is being prepared, if that was asked for.
+pub(crate) fn heed(stop: &StopSignal) -> Result<(), RunError> {
+    match stop.requested() {
+        Some(signal) => Err(RunError::Stopped { signal }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a task that two suites have: the log knows a task by its name.

@@ -66,7 +66,8 @@ enum Again {
 
 /// The command for the next start, with the program as it was called.
 fn command(args: &TrainArgs, again: Again) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "fineline".to_owned());
+    let program = std::env::args_os().next().unwrap_or_else(|| "fineline".into());
+    let program = program.to_string_lossy();
     let mut flags: Vec<(&str, &str)> =
         args.config.overrides.iter().map(|value| ("--set", value.as_str())).collect();
     if again == Again::Same {
@@ -74,7 +75,7 @@ fn command(args: &TrainArgs, again: Again) -> String {
         flags.extend(args.allow_changes.iter().map(|key| ("--allow-change", key.as_str())));
     }
     let config = args.config.config.display().to_string();
-    let mut words = vec![program.as_str(), "train", &config];
+    let mut words = vec![&*program, "train", &config];
     words.extend(flags.iter().flat_map(|(flag, value)| [*flag, *value]));
     words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
