@@ -70,3 +70,14 @@ fn shipped_configurations_are_good() {
     }
     assert!(seen >= 2);
 }
+
+/// Nobody wants questions about a world that the corpus doesn't tell of.
+#[test]
+fn a_corpus_of_ones_own_is_not_asked_about_the_generated_world() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let config = root.join("configs/local-text.toml");
+    let shown =
+        Workplace::new().run(&["config", "show", config.to_str().unwrap(), "--json"]).success().json();
+    assert_eq!(shown["config"].get("probes"), None, "{}", shown["config"]);
+    assert_eq!(shown["config"]["validation"]["every_steps"], 200, "the rest is inherited");
+}

@@ -47,9 +47,12 @@ fn own_text_is_trained_on_from_text_and_from_shards() {
         ["data", "prepare", "mine", "--field", "body", "--output", "shards/mine", "--tokenizer", tokenizer];
     let made = place.run(&prepare).success().stdout();
     assert!(made.contains("500 documents"), "{made}");
-    let from_shards = mix.replace("path=\"mine\"", "path=\"shards/mine\"");
-    place.train(&["run.dir=shards-run", &from_shards, "probes=[]", &format!("tokenizer.path={tokenizer}")]);
-    assert_eq!(place.log("text/metrics.jsonl"), place.log("shards-run/metrics.jsonl"));
+    for (dir, path) in [("by-prefix", "shards/mine"), ("by-folder", "shards"), ("by-glob", "shards/m*")] {
+        let from_shards = mix.replace("path=\"mine\"", &format!("path=\"{path}\""));
+        let dir_of = format!("run.dir={dir}");
+        place.train(&[&dir_of, &from_shards, "probes=[]", &format!("tokenizer.path={tokenizer}")]);
+        assert_eq!(place.log("text/metrics.jsonl"), place.log(&format!("{dir}/metrics.jsonl")), "{path}");
+    }
 }
 
 #[test]

@@ -6,20 +6,21 @@ use crate::support::Workplace;
 
 /// Peak resident set of a training run in MiB, as the kernel counts it.
 fn peak_of_a_run(place: &Workplace, overrides: &[&str]) -> f64 {
-    let arguments = [&["train", "tiny.toml"], overrides].concat();
-    let mut child = place.command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut run = place.start(&[&["train", "tiny.toml"], overrides].concat());
     let mut peak = 0.0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs_err::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    while !run.has_ended() {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or(0.0);
         peak = f64::max(peak, kib / 1024.0);
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert!(child.wait().unwrap().success());
+    run.wait().success();
     peak
 }
 
+/// How high memory goes depends on whether a checkpoint is written before the next backward pass is at its height, which is the disk's
+/// affair: a run lies between the plan's two heights, each to within a fifth.
 #[test]
 #[cfg(target_os = "linux")]
 fn planned_memory_is_within_a_fifth_of_the_measured() {
@@ -44,12 +45,12 @@ fn planned_memory_is_within_a_fifth_of_the_measured() {
         // What is prepared once is there already, as in all but the first run.
         place.run(&[&["data", "stats", "tiny.toml"], &overrides[..]].concat()).success();
         let plan = place.run(&[&["plan", "tiny.toml", "--json"], &overrides[..]].concat()).success().json();
-        let planned = plan["memory"]["total"].as_f64().unwrap() / f64::from(1 << 20);
+        let [low, high] = ["total_on_fast_disk", "total"]
+            .map(|height| plan["memory"][height].as_f64().unwrap() / f64::from(1 << 20));
         let measured = peak_of_a_run(&place, &overrides);
-        let ratio = planned / measured;
         assert!(
-            (0.8..1.2).contains(&ratio),
-            "planned {planned:.0} MiB, measured {measured:.0} MiB: {ratio:.2}"
+            low <= high && low / measured < 1.2 && high / measured > 0.8,
+            "planned {low:.0} to {high:.0} MiB, measured {measured:.0} MiB"
         );
     }
 }

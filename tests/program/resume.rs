@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Workplace, files_below};
+use crate::support::{Workplace, files_below, wait_for};
 
 const LAST: &str = "checkpoints/step-00000012";
 
@@ -32,46 +32,84 @@ fn resume_is_exact_on_two_threads() {
     place.run(&arguments).success();
 }
 
-/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing.
+const KILLS: u32 = 20;
+
+/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing. Every other one comes only
+/// after the run has got further than the last one let it, so that not all of them hit the start.
 #[test]
 fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
     let place = Workplace::new();
-    let steps = "train.steps=40";
-    place.train(&["run.dir=unbroken", steps, "checkpoint.keep_last=2"]);
+    let settings = ["train.steps=100", "checkpoint.keep_last=2"];
+    place.train(&[&["run.dir=unbroken"], &settings[..]].concat());
+    let mut start = vec!["train", "tiny.toml", "--set", "run.dir=killed"];
+    start.extend(settings.iter().flat_map(|value| ["--set", value]));
 
-    let start =
-        ["train", "tiny.toml", "--set", "run.dir=killed", "--set", steps, "--set", "checkpoint.keep_last=2"];
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let (mut moments, mut resumed) = (Moments(0x2545_f491_4f6c_dd1d), 0);
     let mut kills = 0;
-    while kills < 20 {
-        let mut child = place.command(&start).stdout(std::process::Stdio::null()).spawn().unwrap();
-        // xorshift: the moments differ from kill to kill, and are the same in every run of the test.
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let end = Instant::now() + Duration::from_millis(30 + seed % 700);
-        while Instant::now() < end && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(5));
+    while kills < KILLS {
+        let before = newest_checkpoint(&place, "killed");
+        let mut run = place.start(&start);
+        if kills % 2 == 1 {
+            wait_for(|| run.has_ended() || newest_checkpoint(&place, "killed") > before);
         }
-        if child.try_wait().unwrap().is_none() {
-            child.kill().unwrap();
-            kills += 1;
-        } else if place.path("killed/checkpoints/step-00000040").exists() {
-            // It came to its end in spite of all: begin again, so that there are twenty kills.
+        let end = Instant::now() + moments.next();
+        while Instant::now() < end && !run.has_ended() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if run.has_ended() {
+            // It came to its end in spite of all: look at it, and begin again, so that there are twenty kills.
+            run.wait().success();
+            resumed += check_equal(&place, "killed", "unbroken", 100);
             fs_err::remove_dir_all(place.path("killed")).unwrap();
+        } else {
+            run.kill();
+            kills += 1;
         }
-        child.wait().unwrap();
     }
     place.run(&start).success();
+    resumed += check_equal(&place, "killed", "unbroken", 100);
+    // After each of the kills that came behind a new checkpoint.
+    assert!(resumed >= KILLS as usize / 2, "only {resumed} starts went on from a checkpoint");
+}
 
-    assert_eq!(place.log("killed/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
-    assert_eq!(place.log("killed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
-    let last = "checkpoints/step-00000040";
-    assert_eq!(
-        files_below(&place.path(&format!("killed/{last}"))),
-        files_below(&place.path(&format!("unbroken/{last}")))
-    );
-    assert_eq!(files_below(&place.path("killed/items")), files_below(&place.path("unbroken/items")));
+/// Moments that differ from kill to kill, and are the same in every run of the test (xorshift).
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(self.0 % 500)
+    }
+}
+
+/// The step of a run's newest checkpoint; none before the first.
+fn newest_checkpoint(place: &Workplace, run: &str) -> Option<u64> {
+    let entries = fs_err::read_dir(place.path(&format!("{run}/checkpoints"))).ok()?;
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).max()
+}
+
+/// Compares all that two runs have left but events and times, and counts how often the first one went on from a checkpoint.
+#[track_caller]
+fn check_equal(place: &Workplace, run: &str, other: &str, last: u64) -> usize {
+    for log in ["metrics", "probes"] {
+        let [left, right] = [run, other].map(|run| place.log(&format!("{run}/{log}.jsonl")));
+        assert_eq!(left, right, "{log} of {run} and {other}");
+    }
+    for folder in [format!("checkpoints/step-{last:08}"), "items".to_owned()] {
+        let [left, right] = [run, other].map(|run| files_below(&place.path(&format!("{run}/{folder}"))));
+        assert!(left == right, "{folder} of {run} and {other} differ");
+    }
+    events(place, run, "resumed").len()
+}
+
+/// The events of one kind.
+fn events(place: &Workplace, run: &str, kind: &str) -> Vec<Value> {
+    let mut events = place.log(&format!("{run}/events.jsonl"));
+    events.retain(|event| event["event"] == kind);
+    events
 }
 
 #[test]
@@ -80,21 +118,107 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
         let place = Workplace::new();
         let steps =
             ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
-        let mut child = place.command(&steps).stderr(std::process::Stdio::null()).spawn().unwrap();
-        wait_for(|| place.path("run/metrics.jsonl").exists() && place.log("run/metrics.jsonl").len() > 3);
-        let kill = std::process::Command::new("kill")
-            .args([&format!("-{signal}"), &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let mut run = place.start(&steps);
+        wait_for(|| logged_steps(&place) > 3);
+        run.signal(signal);
+        let finished = run.wait().fails_with(code);
+        assert!(
+            finished.stderr().contains("stopping after this step, with a checkpoint"),
+            "{}",
+            finished.stderr()
+        );
 
         let steps: Vec<u64> =
             place.log("run/metrics.jsonl").iter().map(|line| line["step"].as_u64().unwrap()).collect();
         let last = *steps.last().unwrap();
         assert!(place.path(&format!("run/checkpoints/step-{last:08}/manifest.json")).exists());
-        let events = place.log("run/events.jsonl");
-        assert!(events.iter().any(|event| event["event"] == "stopped"), "{events:?}");
+        assert_eq!(events(&place, "run", "stopped").len(), 1);
     }
+}
+
+/// Whole lines of `metrics.jsonl` so far; the last one may be in the making.
+fn logged_steps(place: &Workplace) -> usize {
+    let text = fs_err::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default();
+    text.matches('\n').count()
+}
+
+/// Another process fills the cache: the run says for whom it waits, ends when it is asked to, and promises nothing that isn't so.
+#[test]
+fn a_signal_before_training_ends_the_run_at_once() {
+    let place = Workplace::new();
+    place.train(&["train.steps=4"]);
+    let before = files_below(&place.path("run"));
+    let lock = fs_err::OpenOptions::new().write(true).open(place.path("cache/.lock")).unwrap();
+    lock.file().lock().unwrap();
+    let arguments = ["train", "tiny.toml", "--set", "train.steps=8", "--allow-change", "train.steps"];
+    // The run listens for signals by the time that it locks its own folder.
+    fs_err::remove_file(place.path("run/.lock")).unwrap();
+    let mut run = place.start(&arguments);
+    wait_for(|| place.path("run/.lock").exists());
+    run.signal("INT");
+    let said = run.wait().fails_with(130).stderr();
+    assert!(said.contains("waiting for process ") && said.contains("which fills cache"), "{said}");
+    assert!(said.contains("stopped before training") && !said.contains("checkpoint"), "{said}");
+    let command = "fineline train tiny.toml --set train.steps=8 --allow-change train.steps\n";
+    assert!(said.ends_with(command), "the same command, with the program as it was called: {said}");
+    assert!(said.contains(env!("CARGO_BIN_EXE_fineline")), "{said}");
+    assert!(files_below(&place.path("run")) == before, "the run is as it was");
+}
+
+/// A branch begins with a checkpoint of its own, and goes on by the command that began it or without `--resume`.
+#[test]
+fn a_branch_goes_on_from_its_own_checkpoints() {
+    let place = Workplace::new();
+    place.train(&["run.dir=trunk", "train.steps=8"]);
+    let settings = ["run.dir=branch", "optim.lr=0.005", "checkpoint.every_steps=100"];
+    let mut plain = vec!["train", "tiny.toml"];
+    plain.extend(settings.iter().flat_map(|value| ["--set", value]));
+    let branch = [&plain[..], &["--resume", "trunk/checkpoints/step-00000004"]].concat();
+    place.run(&branch).success();
+    assert!(place.path("branch/checkpoints/step-00000004/manifest.json").is_file());
+    assert_eq!(events(&place, "branch", "resumed").len(), 1);
+    let steps: Vec<u64> =
+        place.log("branch/metrics.jsonl").iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (5..=12).collect::<Vec<_>>());
+    let finished = place.log("branch/metrics.jsonl");
+
+    // The step-4 checkpoint alone, as after a kill; then not even that; and the trunk's is gone.
+    let back_to_4 = || fs_err::remove_dir_all(place.path("branch/checkpoints/step-00000012")).unwrap();
+    for command in [&branch, &plain] {
+        back_to_4();
+        place.run(command).success();
+        assert_eq!(place.log("branch/metrics.jsonl"), finished);
+        assert_eq!(events(&place, "branch", "resumed").last().unwrap()["step"], 4);
+    }
+    fs_err::remove_dir_all(place.path("trunk")).unwrap();
+    back_to_4();
+    place.run(&branch).success();
+    assert_eq!(place.log("branch/metrics.jsonl"), finished);
+}
+
+/// A kill between the branch's first line in `run.json` and its first checkpoint.
+#[test]
+fn a_branch_without_a_checkpoint_of_its_own_begins_where_it_branched_off() {
+    let place = Workplace::new();
+    place.train(&["run.dir=trunk", "train.steps=8"]);
+    let plain = ["train", "tiny.toml"];
+    let branch = [&plain[..], &["--resume", "trunk/checkpoints/step-00000004"]].concat();
+    place.run(&branch).success();
+    let finished = place.log("run/metrics.jsonl");
+    let as_killed = || {
+        fs_err::remove_dir_all(place.path("run/checkpoints")).unwrap();
+        fs_err::write(place.path("run/events.jsonl"), "").unwrap();
+    };
+    for command in [&branch[..], &plain] {
+        as_killed();
+        place.run(command).success();
+        assert_eq!(place.log("run/metrics.jsonl"), finished, "{command:?}");
+        assert_eq!(events(&place, "run", "resumed")[0]["step"], 4);
+    }
+    as_killed();
+    fs_err::remove_dir_all(place.path("trunk")).unwrap();
+    let error = place.run(&plain).fails_with(1).stderr();
+    assert!(error.contains("trunk/checkpoints/step-00000004: this run branched off from here"), "{error}");
 }
 
 #[test]
@@ -121,15 +245,11 @@ fn a_damaged_checkpoint_is_passed_over() {
 fn a_run_begun_anew_keeps_nothing_of_the_old_beginning() {
     let place = Workplace::new();
     place.train(&["run.dir=fresh", "run.seed=8"]);
-    let first = ["train", "tiny.toml", "--set", "checkpoint.every_steps=1000"];
-    let mut child = place.command(&first).stdout(std::process::Stdio::null()).spawn().unwrap();
-    wait_for(|| place.path("run/metrics.jsonl").exists() && !place.log("run/metrics.jsonl").is_empty());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    if place.path("run/checkpoints/step-00000012").exists() {
-        // It was quicker than we were: then there is no beginning without an end to look at.
-        return;
-    }
+    let first =
+        ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
+    let run = place.start(&first);
+    wait_for(|| logged_steps(&place) > 0);
+    run.kill();
     place.train(&["run.seed=8"]);
     assert_eq!(place.log("run/probes.jsonl"), place.log("fresh/probes.jsonl"));
     assert_eq!(place.log("run/metrics.jsonl"), place.log("fresh/metrics.jsonl"));
@@ -168,12 +288,4 @@ fn a_run_can_be_taken_back_to_an_earlier_checkpoint() {
         .fails_with(1)
         .stderr();
     assert!(error.contains("damaged"), "{error}");
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_mins(1);
-    while !condition() {
-        assert!(Instant::now() < end, "waited a minute in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -92,3 +92,73 @@ fn bench_and_doctor_report_as_json() {
     assert_eq!(found["devices"][0]["name"], "cpu");
     assert_eq!(found["devices"][0]["problem"], Value::Null);
 }
+
+/// Whoever asks for JSON on standard error gets nothing else there: events, notes, diagnostics, and why it failed.
+#[test]
+fn every_line_of_a_json_log_is_an_object() {
+    let place = Workplace::new();
+    let said = |arguments: &[&str], code: i32| -> Vec<Value> {
+        let finished = place.run(&[&["--log-format", "json"], arguments].concat()).fails_with(code);
+        let lines: Vec<Value> = finished
+            .stderr()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect();
+        assert!(lines.iter().all(|line| line["level"].is_string() && line["fields"]["message"].is_string()));
+        lines
+    };
+    let messages =
+        |lines: &[Value]| lines.iter().map(|line| line["fields"]["message"].to_string()).collect::<String>();
+    let trained = said(&["train", "tiny.toml"], 0);
+    assert!(
+        messages(&trained).contains("training ") && messages(&trained).contains("finished"),
+        "{trained:?}"
+    );
+    assert!(trained.iter().any(|line| line["fields"]["step"] == 4), "{trained:?}");
+    // A damaged checkpoint and a cache that is damaged too are warned of.
+    fs_err::write(place.path("run/checkpoints/step-00000012/model.safetensors"), "x").unwrap();
+    assert!(messages(&said(&["train", "tiny.toml"], 0)).contains("passed over"));
+    let cases: [(&[&str], &str); 4] = [
+        (&["train", "absent.toml"], "absent.toml"),
+        (&["train", "tiny.toml", "--set", "optim.lr=-1"], "optim.lr"),
+        (&["train", "tiny.toml", "--resume", "never"], "there is a run in this folder"),
+        (&["generate", "run", "--prompt", "a", "--top-k", "0"], "--top-k"),
+    ];
+    for (arguments, expected) in cases {
+        let lines = said(arguments, 2);
+        assert!(lines.len() == 1 && lines[0]["level"] == "ERROR", "{lines:?}");
+        assert!(messages(&lines).contains(expected), "{lines:?}");
+    }
+}
+
+/// Two tables of one suite, with tasks and items of their own: what is asked of a checkpoint is what both asked.
+#[test]
+fn offline_probes_ask_what_all_tables_of_the_suite_ask() {
+    let place = Workplace::new();
+    let probes = "probes=[{suite=\"tinyworld\", tasks=[\"word_order\"], items=5}, \
+                  {suite=\"tinyworld\", tasks=[\"sizes\", \"residence\"], items=7}]";
+    place.train(&[probes]);
+    let in_loop: Vec<Value> = place
+        .log("run/probes.jsonl")
+        .into_iter()
+        .filter(|record| record["step"] == 12 && record["task"] != "validation/world")
+        .collect();
+    let offline = |extra: &[&str]| {
+        let arguments = ["probe", "run", "--suite", "tinyworld", "--out", "scores"];
+        place.run(&[&arguments[..], extra].concat()).success();
+        place.log("scores/probes.jsonl")
+    };
+    let key = |records: &[Value]| -> Vec<Value> {
+        records
+            .iter()
+            .map(|record| serde_json::json!([record["task"], record["n"], record["metrics"]]))
+            .collect()
+    };
+    assert_eq!(key(&in_loop).len(), 3);
+    assert_eq!(key(&offline(&[])), key(&in_loop));
+    assert_eq!(
+        key(&offline(&["--tasks", "residence,word_order"])),
+        [key(&in_loop)[0].clone(), key(&in_loop)[2].clone()]
+    );
+    assert_eq!(offline(&["--limit", "3"]).iter().map(|record| record["n"].as_u64().unwrap()).sum::<u64>(), 9);
+}

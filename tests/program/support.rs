@@ -1,7 +1,8 @@
 //! A tiny run in a folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -99,6 +100,12 @@ impl Workplace {
         Finished(self.command(arguments).output().unwrap())
     }
 
+    /// Starts the program and lets it run.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        Running(Some(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
     /// Trains `tiny.toml` with these overrides; it must succeed.
     pub(crate) fn train(&self, overrides: &[&str]) -> Finished {
         let mut arguments = vec!["train", "tiny.toml"];
@@ -124,6 +131,97 @@ pub(crate) fn read_log(path: &Path) -> Vec<Value> {
             record
         })
         .collect()
+}
+
+/// A command that runs. Dropped, as when a test fails, it is killed.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is only taken by what consumes this")
+    }
+
+    pub(crate) fn id(&mut self) -> u32 {
+        self.child().id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child().try_wait().unwrap().is_some()
+    }
+
+    /// Sends a signal by its name, such as `INT`. `kill` is built into every shell; as a program it may be absent.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let command = format!("kill -{name} {}", self.id());
+        let status: ExitStatus = Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+    }
+
+    /// Waits until it ends by itself, for two minutes at most.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Finished {
+        let end = Instant::now() + Duration::from_mins(2);
+        while !self.has_ended() {
+            assert!(Instant::now() < end, "the program doesn't come to its end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Finished(self.0.take().expect("nobody else takes it").wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until `condition` holds, for a minute at most.
+#[track_caller]
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_mins(1);
+    while !condition() {
+        assert!(Instant::now() < end, "waited a minute in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A file system in memory, taken away again at the end, also of a test that fails.
+#[cfg(target_os = "linux")]
+pub(crate) struct Mounted(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Mounted {
+    /// Mounts one at `folder`; none, which the test says, where that can't be done.
+    pub(crate) fn new(folder: PathBuf, options: &str) -> Option<Self> {
+        fs_err::create_dir_all(&folder).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&folder).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        skip("a file system in memory takes `mount` and the right to mount");
+        None
+    }
+
+    pub(crate) fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
+        assert!(status.success(), "{options}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 /// A command that ended.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fineline_data::LEAST_VOCABULARY;
 
 /// Pretrain LLaMA-style language models, and follow what they can do while they train.
 #[derive(Debug, Parser)]
@@ -65,6 +66,25 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
+/// A probability mass to draw from.
+fn mass(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number: &f64| number > 0.0 && number <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+}
+
+/// The size of a byte-level vocabulary.
+fn vocabulary(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|&size| size >= LEAST_VOCABULARY);
+    size.ok_or_else(|| format!("expected at least {LEAST_VOCABULARY}: the 256 bytes and 3 special tokens"))
+}
+
 /// A configuration and changes to it.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -79,7 +99,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's path.
+    /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's
+    /// path: go back to it, or, if it is another run's, branch off from it.
     #[arg(long, value_name = "auto|never|PATH", default_value = "auto")]
     pub(crate) resume: String,
     /// Let this key differ from what the run was started with; may be given more than once.
@@ -224,13 +245,13 @@ pub(crate) struct GenerateArgs {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
     pub(crate) greedy: bool,
     /// Flattens (above 1) or sharpens (below 1) the distribution drawn from.
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.8, value_parser = positive)]
     pub(crate) temperature: f64,
     /// Draw from this many likeliest tokens only.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one)]
     pub(crate) top_k: Option<usize>,
     /// Draw from the likeliest tokens that together have this probability.
-    #[arg(long)]
+    #[arg(long, value_parser = mass)]
     pub(crate) top_p: Option<f64>,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
@@ -315,7 +336,7 @@ pub(crate) struct TokenizerTrainArgs {
     /// Text: a file, a folder or a glob.
     pub(crate) input: String,
     /// Tokens in the vocabulary, special tokens included.
-    #[arg(long)]
+    #[arg(long, value_parser = vocabulary)]
     pub(crate) vocab_size: usize,
     /// Where the tokenizer goes (`tokenizer.json`).
     #[arg(long)]

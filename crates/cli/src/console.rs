@@ -10,7 +10,7 @@ use fineline_run::probe::ProbeRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::commands::grouped;
-use crate::say;
+use crate::messages::{TARGET, is_json, say};
 use crate::table::{above_chance, probe_round};
 
 /// Without a terminal, a line about progress comes this often.
@@ -43,9 +43,10 @@ impl Console {
     }
 
     fn with_tables(tables: Tables) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let is_terminal = !is_json() && std::io::stderr().is_terminal();
+        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(spinner());
-        let is_terminal = std::io::stderr().is_terminal();
         Self { bar, is_terminal, last_line: Instant::now(), latest_probes: String::new(), tables }
     }
 
@@ -53,6 +54,10 @@ impl Console {
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Preparing(what) => self.announce(format!("preparing: {what}")),
+            Progress::Waiting { cache, process } => {
+                let whom = process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
+                self.note(&format!("waiting for {whom}, which fills {}", cache.display()));
+            }
             Progress::Training { step, total_steps, parameters, directory } => {
                 self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
                 self.bar.reset();
@@ -92,7 +97,12 @@ impl Console {
         self.bar.set_message(format!("loss {loss}  {speed} tokens/s  {}", self.latest_probes));
         if !self.is_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            say(&format!("step {}  loss {loss}  {speed} tokens/s  {}", record.step, self.latest_probes));
+            let MetricsRecord { step, tokens_per_s, .. } = *record;
+            if is_json() {
+                tracing::info!(target: TARGET, step, loss = record.loss, tokens_per_s, "step {step}");
+            } else {
+                say(&format!("step {step}  loss {loss}  {speed} tokens/s  {}", self.latest_probes));
+            }
         }
     }
 
@@ -113,7 +123,9 @@ impl Console {
     }
 
     fn event(&self, record: &EventRecord) {
-        if !matches!(record.event, Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. }) {
+        if is_json() {
+            tracing::info!(target: TARGET, step = record.step, "{}", record.event);
+        } else if !matches!(record.event, Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. }) {
             self.note(&format!("step {}: {}", record.step, record.event));
         }
     }

@@ -13,20 +13,23 @@
 mod args;
 mod commands;
 mod console;
+mod messages;
 mod table;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use fineline_data::DataError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
-use tracing_subscriber::EnvFilter;
+use fineline_run::probe::ProbeError;
 
 use args::{
     Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand,
 };
+pub(crate) use messages::say;
 
 /// Arguments that clap can't tell are wrong.
 #[derive(Debug)]
@@ -50,17 +53,36 @@ pub(crate) enum Ended {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_diagnostics(cli.log_format);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    messages::start(cli.log_format);
     match dispatch(cli.command) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {}", chain(&error)));
+            messages::say_error(&chain(&error));
             ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// Says what is wrong with the arguments, or what was asked of them (`--help`).
+fn explain(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let asks_for_json = arguments.iter().any(|argument| argument == "--log-format=json")
+        || arguments.windows(2).any(|pair| pair == ["--log-format", "json"]);
+    if error.use_stderr() && asks_for_json {
+        messages::start(LogFormat::Json);
+        messages::say_error(error.to_string().trim().trim_start_matches("error: "));
+    } else {
+        // A reader that went away is no failure of ours.
+        let _ = error.print();
+    }
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
 fn dispatch(command: Command) -> Result<Ended> {
@@ -93,11 +115,6 @@ fn dispatch(command: Command) -> Result<Ended> {
     .map(|()| Ended::Done)
 }
 
-/// Writes a line to standard error. That nobody reads it any more is no reason to fail.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
 /// An error with its causes, each once: some messages have their cause in them.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -115,19 +132,25 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<UsageError>()
-            || matches!(
-                cause.downcast_ref::<RunError>(),
-                Some(
-                    RunError::Config(_)
-                        | RunError::ConfigChanged { .. }
-                        | RunError::Exists { .. }
-                        | RunError::UnknownDevice { .. }
-                        | RunError::UnknownAllowance { .. }
-                        | RunError::ForeignFiles { .. }
-                        | RunError::OtherRunsCheckpoint { .. }
-                )
-            )
+            || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
+            || cause.downcast_ref::<RunError>().is_some_and(is_usage)
     })
+}
+
+fn is_usage(error: &RunError) -> bool {
+    match error {
+        RunError::Data(error) => error.is_configuration(),
+        RunError::Config(_)
+        | RunError::ConfigChanged { .. }
+        | RunError::RowsRecounted { .. }
+        | RunError::Exists { .. }
+        | RunError::UnknownDevice { .. }
+        | RunError::UnknownAllowance { .. }
+        | RunError::ForeignFiles { .. }
+        | RunError::OtherRunsCheckpoint { .. }
+        | RunError::Probe(ProbeError::UnknownSuite { .. } | ProbeError::UnknownTask { .. }) => true,
+        _ => false,
+    }
 }
 
 /// Whether the reader of standard output went away, as `head` does: no failure of ours.
@@ -135,16 +158,4 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
-}
-
-fn start_diagnostics(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("FINELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => builder.without_time().with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fineline_random::Permutation;
@@ -6,11 +6,11 @@ use fineline_random::Permutation;
 use crate::mixture::Mixture;
 use crate::packing::{Packer, Rest, RowMarks};
 use crate::prepare::{Progress, shards_of};
-use crate::shards::{self, ShardInfo};
+use crate::shards::{self, ShardInfo, max_token_id};
 use crate::split::split;
 use crate::tokens::Tokens;
 use crate::validation::ValidationSource;
-use crate::{DataConfig, DataError, Result, Row, RowOrigin, SourceConfig, Tokenizer};
+use crate::{Corpus, DataConfig, DataError, Result, Row, RowOrigin, Tokenizer};
 
 /// Changes when the same configuration and text would give other rows.
 const VERSION: &[u8] = b"fineline rows 1";
@@ -25,6 +25,7 @@ pub struct Dataset {
     mixture: Mixture,
     validation: Vec<ValidationSource>,
     seed: u64,
+    cache: PathBuf,
     fingerprint: String,
 }
 
@@ -36,8 +37,30 @@ struct Source {
     tokens: Arc<Tokens>,
     training: Packer,
     validation_tokens: u64,
-    /// What is known of shards that fineline made.
-    made: Option<Vec<ShardInfo>>,
+    shards: Vec<KnownShard>,
+}
+
+/// What is known of a shard before its tokens are read.
+#[derive(Debug)]
+struct KnownShard {
+    prefix: PathBuf,
+    fingerprint: blake3::Hash,
+    /// Absent for shards that others made.
+    info: Option<ShardInfo>,
+}
+
+impl KnownShard {
+    fn of(prefix: &Path) -> Result<Self> {
+        let (fingerprint, info) = (shards::fingerprint(prefix)?, ShardInfo::read(prefix)?);
+        Ok(Self { prefix: prefix.to_owned(), fingerprint, info })
+    }
+
+    fn max_token_id(&self, cache: &Path) -> Result<u32> {
+        match &self.info {
+            Some(info) => Ok(info.max_token_id),
+            None => max_token_id(&self.prefix, &self.fingerprint, cache),
+        }
+    }
 }
 
 /// Counts of one source.
@@ -67,17 +90,17 @@ struct Place<'a> {
 }
 
 impl Dataset {
-    /// Opens all sources. Text is tokenized into `config.cache` first, once; `progress` hears of it.
+    /// Opens all sources. Text is tokenized into `data.cache` first, once; `progress` hears of it.
     ///
-    /// The rows depend on the text, the tokenizer, `config` without its cache and document mask, and `seed`; the validation
+    /// The rows depend on the text, the tokenizer, `[data]` without its cache and document mask, and `seed`; the validation
     /// split does not depend on the seed.
     pub fn open(
-        config: &DataConfig,
+        corpus: &Corpus,
         tokenizer: &Tokenizer,
         seed: u64,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
-        config.validate()?;
+        let config = corpus.config();
         let mut hasher = blake3::Hasher::new();
         let marks = tokenizer.marks();
         let setting = (
@@ -90,21 +113,25 @@ impl Dataset {
         );
         hasher.update(VERSION).update(format!("{setting:?}").as_bytes());
         let (mut sources, mut validation) = (Vec::new(), Vec::new());
-        for source in &config.mix {
+        for (source, found) in corpus.sources() {
             let in_source = |error: DataError| error.in_source(&source.name);
-            let prefixes = shards_of(source, tokenizer, &config.cache, progress).map_err(in_source)?;
-            hasher
-                .update(format!("{:?}", (&source.name, source.weight.to_bits(), prefixes.len())).as_bytes());
-            for prefix in &prefixes {
-                hasher.update(shards::fingerprint(prefix).map_err(in_source)?.as_bytes());
+            let prefixes =
+                shards_of((source, found), tokenizer, &config.cache, progress).map_err(in_source)?;
+            let shards = prefixes.iter().map(|prefix| KnownShard::of(prefix)).collect::<Result<Vec<_>>>();
+            let shards = shards.map_err(in_source)?;
+            hasher.update(format!("{:?}", (&source.name, source.weight.to_bits(), shards.len())).as_bytes());
+            for shard in &shards {
+                hasher.update(shard.fingerprint.as_bytes());
             }
-            let (source, held_out) = open_source(config, source, &prefixes, tokenizer).map_err(in_source)?;
+            let (source, held_out) =
+                open_source(config, &source.name, shards, tokenizer).map_err(in_source)?;
             sources.push(source);
             validation.extend(held_out);
         }
         let weights: Vec<f64> = config.mix.iter().map(|source| source.weight).collect();
         let fingerprint = hasher.finalize().to_hex().to_string();
-        Ok(Self { sources, mixture: Mixture::new(&weights), validation, seed, fingerprint })
+        let (mixture, cache) = (Mixture::new(&weights), config.cache.clone());
+        Ok(Self { sources, mixture, validation, seed, cache, fingerprint })
     }
 
     /// The row of a number: a pure function of the data set and `index`, in O(log n).
@@ -151,7 +178,7 @@ impl Dataset {
             share: self.mixture.share(i),
             documents: source.tokens.documents(),
             tokens: source.tokens.len(),
-            text_bytes: source.made.as_ref().map(|infos| infos.iter().map(|info| info.text_bytes).sum()),
+            text_bytes: source.shards.iter().map(|shard| Some(shard.info.as_ref()?.text_bytes)).sum(),
             validation_tokens: source.validation_tokens,
             rows: source.training.rows(),
         };
@@ -167,24 +194,27 @@ impl Dataset {
         self.sources.iter().enumerate().map(epochs).collect()
     }
 
-    /// The largest token id. Shards that others made are read whole for it; an id that fits no vocabulary is `u32::MAX`.
-    #[must_use]
-    pub fn max_token_id(&self) -> u32 {
-        let largest = |source: &Source| match &source.made {
-            Some(infos) => infos.iter().map(|info| info.max_token_id).max().unwrap_or(0),
-            None => source.tokens.max_token_id(),
-        };
-        self.sources.iter().map(largest).max().unwrap_or(0)
+    /// The largest token id; an id that fits no vocabulary is `u32::MAX`. A shard that others made is read whole for it, once: the
+    /// answer is kept in `data.cache`.
+    pub fn max_token_id(&self) -> Result<u32> {
+        let mut largest = 0;
+        for source in &self.sources {
+            for shard in &source.shards {
+                let id = shard.max_token_id(&self.cache).map_err(|error| error.in_source(&source.name))?;
+                largest = largest.max(id);
+            }
+        }
+        Ok(largest)
     }
 }
 
 fn open_source(
     config: &DataConfig,
-    source: &SourceConfig,
-    prefixes: &[PathBuf],
+    name: &str,
+    shards: Vec<KnownShard>,
     tokenizer: &Tokenizer,
 ) -> Result<(Source, Option<ValidationSource>)> {
-    let tokens = Arc::new(Tokens::open(prefixes)?);
+    let tokens = Arc::new(Tokens::open(shards.iter().map(|shard| shard.prefix.as_path()))?);
     let split = split(&tokens, config.validation_share);
     let marks = RowMarks { bos: tokenizer.bos_id(), padding: tokenizer.eos_id().unwrap_or(0) };
     let (training_tokens, validation_tokens) = (split.training.len(), split.validation.len());
@@ -195,12 +225,11 @@ fn open_source(
     }
     let validation = (validation_tokens > 0).then(|| {
         let packer = pack(split.validation, Rest::Padded);
-        ValidationSource::new(&source.name, Arc::clone(&tokens), packer, tokenizer.clone())
+        ValidationSource::new(name, Arc::clone(&tokens), packer, tokenizer.clone())
     });
-    let made = prefixes.iter().map(|prefix| ShardInfo::read(prefix)).collect::<Result<_>>()?;
-    let name = source.name.clone();
     let order = format!("data/rows/{name}");
-    Ok((Source { name, order, tokens, training, validation_tokens, made }, validation))
+    let name = name.to_owned();
+    Ok((Source { name, order, tokens, training, validation_tokens, shards }, validation))
 }
 
 #[cfg(test)]

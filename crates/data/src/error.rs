@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::Marks;
+
 /// What can be wrong with text, tokenizers, shards or their configuration. Each message says where, what was expected, and
 /// what to do.
 #[derive(Debug, thiserror::Error)]
@@ -199,12 +201,25 @@ pub enum DataError {
          delete the file if both give the same ids"
     )]
     OtherTokenizer {
-        /// The shard's `.json`.
+        /// The shard's `.fineline.json`.
         path: PathBuf,
         /// Fingerprint of the tokenizer of the shard.
         made_with: String,
         /// Fingerprint of the tokenizer in use.
         in_use: String,
+    },
+    /// Shards whose documents carry other marks than the run puts around its documents.
+    #[error(
+        "`{path}` was made with {made_with} around each document, but this run has {in_use}: {}, or prepare the text again",
+        marks_hint(*made_with, *in_use)
+    )]
+    OtherMarks {
+        /// The shard's `.fineline.json`.
+        path: PathBuf,
+        /// The marks in the shard.
+        made_with: Marks,
+        /// The marks of the run.
+        in_use: Marks,
     },
     /// Too little text for a single row.
     #[error(
@@ -223,10 +238,37 @@ impl DataError {
     pub(crate) fn in_source(self, name: &str) -> Self {
         Self::Source { name: name.to_owned(), error: Box::new(self) }
     }
+
+    /// Whether the configuration is wrong, rather than what it leads to: the message names the key.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Source { error, .. } => error.is_configuration(),
+            Self::Config { .. }
+            | Self::NoMark { .. }
+            | Self::NoTokenizer { .. }
+            | Self::OtherMarks { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = DataError> = std::result::Result<T, E>;
+
+/// The keys that make a run's marks those of a shard.
+fn marks_hint(made_with: Marks, in_use: Marks) -> String {
+    let pairs = [
+        ("add_bos", "bos_token", made_with.bos, in_use.bos),
+        ("add_eos", "eos_token", made_with.eos, in_use.eos),
+    ];
+    let differing = pairs.into_iter().filter(|(_, _, made_with, in_use)| made_with != in_use);
+    let hints = differing.map(|(key, token, made_with, in_use)| match (made_with, in_use) {
+        (Some(id), Some(_)) => format!("name the token with id {id} as {token} in tokenizer_config.json"),
+        (made_with, _) => format!("set tokenizer.{key} to {}", made_with.is_some()),
+    });
+    hints.collect::<Vec<_>>().join(" and ")
+}
 
 fn at_line(line: Option<u64>) -> String {
     line.map(|line| format!(" (line {line})")).unwrap_or_default()

@@ -4,7 +4,7 @@
 //! depends on nothing else. So a run resumes at any step, on any number of ranks, and the rows of step `k` can be shown long
 //! after.
 //!
-//! The way there: a [`TextSource`] reads documents out of files; a [`Tokenizer`] makes ids of them; [`prepare`] writes those as
+//! The way there: a [`Corpus`] is what the configuration leads to on disk; a [`TextSource`] reads documents out of files; a [`Tokenizer`] makes ids of them; [`prepare`] writes those as
 //! token shards in Megatron's format, which are memory-mapped; a mixture says which source a row comes from; packing says
 //! which tokens stand in it; and a share of each source is kept out of training as [`ValidationSource`].
 //!
@@ -12,9 +12,11 @@
 //! `(seed, purpose, index)`.
 
 mod config;
+mod corpus;
 mod dataset;
 mod error;
 mod mixture;
+mod nearest;
 mod packing;
 mod prepare;
 mod row;
@@ -28,11 +30,13 @@ mod tokens;
 mod validation;
 
 pub use config::{DataConfig, Packing, SourceConfig, TokenizerConfig};
+pub use corpus::Corpus;
 pub use dataset::{Dataset, SourceStats};
 pub use error::{DataError, Result};
+pub use nearest::nearest;
 pub use prepare::{Progress, prepare};
 pub use row::{DocumentPart, Row, RowOrigin};
 pub use shards::ShardInfo;
 pub use text::{TextDocuments, TextSource};
-pub use tokenizer::{Marks, Tokenizer, train_bpe};
+pub use tokenizer::{LEAST_VOCABULARY, Marks, Tokenizer, train_bpe};
 pub use validation::{ValidationRow, ValidationSource};

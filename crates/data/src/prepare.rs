@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::corpus::Found;
 use crate::shards::{Shard, ShardWriter, info_path};
-use crate::text::{Located, TextDocuments, locate};
+use crate::text::TextDocuments;
 use crate::{DataError, Result, ShardInfo, SourceConfig, TextSource, Tokenizer};
 
 /// Changes when the same text and tokenizer would give other shards.
@@ -43,32 +44,30 @@ pub fn prepare(
     let already = || DataError::AlreadyShards { path: source.path.clone() };
     let text = TextSource::open(source).and_then(|text| text.ok_or_else(already)).map_err(in_source)?;
     let job = Job { name: &source.name, text: &text, tokenizer, prefix };
-    text.fingerprint().and_then(|text| job.run(text, progress)).map_err(in_source)
+    job.run(progress).map_err(in_source)
 }
 
 /// The prefixes of a source's shards; text is tokenized into the cache first, unless it is there already.
 pub(crate) fn shards_of(
-    source: &SourceConfig,
+    (source, found): (&SourceConfig, &Found),
     tokenizer: &Tokenizer,
     cache: &Path,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<PathBuf>> {
-    match locate(&source.path)? {
-        Located::Shards(prefixes) => {
-            for prefix in &prefixes {
+    match found {
+        Found::Shards(prefixes) => {
+            for prefix in prefixes {
                 if let Some(info) = ShardInfo::read(prefix)? {
-                    info.check_tokenizer(prefix, tokenizer)?;
+                    info.check(prefix, tokenizer)?;
                 }
             }
-            Ok(prefixes)
+            Ok(prefixes.clone())
         }
-        Located::Text(files) => {
-            let text = TextSource::new(source, files);
-            let fingerprint = text.fingerprint()?;
-            let prefix = cache.join(cache_name(&source.name, &fingerprint, tokenizer));
+        Found::Text(text) => {
+            let prefix = cache.join(cache_name(&source.name, text.fingerprint()?, tokenizer));
             if !is_whole(&prefix) {
-                let job = Job { name: &source.name, text: &text, tokenizer, prefix: &prefix };
-                job.run(fingerprint, progress)?;
+                let job = Job { name: &source.name, text, tokenizer, prefix: &prefix };
+                job.run(progress)?;
             }
             Ok(vec![prefix])
         }
@@ -104,7 +103,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, fingerprint: String, progress: &mut dyn FnMut(&Progress)) -> Result<ShardInfo> {
+    fn run(&self, progress: &mut dyn FnMut(&Progress)) -> Result<ShardInfo> {
+        let text = self.text.fingerprint()?.to_owned();
         let mut writer = ShardWriter::create(self.prefix, self.tokenizer.vocab_size())?;
         let text_bytes = self.write_documents(&mut writer, progress)?;
         // Until the new information is written, the shard does not count as whole.
@@ -122,7 +122,7 @@ impl Job<'_> {
             bos: marks.bos,
             eos: marks.eos,
             tokenizer: self.tokenizer.fingerprint().to_owned(),
-            text: fingerprint,
+            text,
         };
         info.write(self.prefix)?;
         Ok(info)
@@ -202,7 +202,9 @@ mod tests {
         fs_err::write(&path, "some text").unwrap();
         let made = |tokenizer: &Tokenizer| {
             let mut steps = 0;
-            let prefixes = shards_of(&source("a/b", &path), tokenizer, &cache, &mut |_| steps += 1).unwrap();
+            let source = source("a/b", &path);
+            let found = Found::of(&source).unwrap();
+            let prefixes = shards_of((&source, &found), tokenizer, &cache, &mut |_| steps += 1).unwrap();
             (steps, prefixes)
         };
         let (first, prefixes) = made(&tokenizer);

@@ -18,11 +18,13 @@
 
 mod index;
 mod info;
+mod largest;
 mod shard;
 mod writer;
 
 pub use info::ShardInfo;
 pub(crate) use info::info_path;
+pub(crate) use largest::max_token_id;
 pub(crate) use shard::{Shard, fingerprint};
 pub(crate) use writer::ShardWriter;
 

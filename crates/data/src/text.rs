@@ -7,9 +7,10 @@ mod read;
 pub(crate) use locate::{Located, TextFile, locate, with_suffix};
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crate::corpus::Found;
 use crate::{DataError, Result, SourceConfig};
 use documents::Documents;
 
@@ -19,19 +20,21 @@ pub struct TextSource {
     path: String,
     field: String,
     files: Vec<TextFile>,
+    fingerprint: OnceLock<String>,
 }
 
 impl TextSource {
     /// The text that `config` names, or `None` if that is token shards.
     pub fn open(config: &SourceConfig) -> Result<Option<Self>> {
-        match locate(&config.path)? {
-            Located::Text(files) => Ok(Some(Self::new(config, files))),
-            Located::Shards(_) => Ok(None),
+        match Found::of(config)? {
+            Found::Text(text) => Ok(Some(text)),
+            Found::Shards(_) => Ok(None),
         }
     }
 
     pub(crate) fn new(config: &SourceConfig, files: Vec<TextFile>) -> Self {
-        Self { path: config.path.clone(), field: config.field.clone(), files }
+        let (path, field) = (config.path.clone(), config.field.clone());
+        Self { path, field, files, fingerprint: OnceLock::new() }
     }
 
     /// Bytes of all files as they are on disk.
@@ -41,8 +44,16 @@ impl TextSource {
 
     /// BLAKE3 of all that decides the documents: the contents and kinds of the files in order, and the field.
     ///
-    /// Not their paths: a corpus that is moved stays the same.
-    pub fn fingerprint(&self) -> Result<String> {
+    /// Not their paths: a corpus that is moved stays the same. The files are read once, however often this is asked.
+    pub fn fingerprint(&self) -> Result<&str> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known);
+        }
+        let computed = self.hash()?;
+        Ok(self.fingerprint.get_or_init(|| computed))
+    }
+
+    fn hash(&self) -> Result<String> {
         let mut all = blake3::Hasher::new();
         all.update(self.field.as_bytes()).update(&[0]);
         for file in &self.files {

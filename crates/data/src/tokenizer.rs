@@ -7,15 +7,16 @@ mod special;
 mod spelling;
 mod train;
 
-pub use train::train_bpe;
+pub use train::{LEAST_VOCABULARY, train_bpe};
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use tokenizers::Tokenizer as Inner;
 
-use crate::{DataConfig, DataError, Result, TextSource, TokenizerConfig};
+use crate::{Corpus, DataError, Result, TokenizerConfig};
 use byte_lengths::ByteLengths;
 use cuts::Cuts;
 use memo::Memo;
@@ -48,6 +49,13 @@ pub struct Marks {
     pub bos: Option<u32>,
     /// Id at the end of each document.
     pub eos: Option<u32>,
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = |id: Option<u32>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        write!(f, "BOS {} and EOS {}", mark(self.bos), mark(self.eos))
+    }
 }
 
 impl Tokenizer {
@@ -88,13 +96,13 @@ impl Tokenizer {
         })))
     }
 
-    /// The tokenizer of a run: the configured file, or a byte-level BPE trained on the text of `data.mix`.
+    /// The tokenizer of a run: the configured file, or a byte-level BPE trained on the text of its `corpus`.
     ///
     /// A trained one is kept in `data.cache` under the fingerprint of the text and found there the next time.
-    pub fn open(config: &TokenizerConfig, data: &DataConfig) -> Result<Self> {
+    pub fn open(config: &TokenizerConfig, corpus: &Corpus) -> Result<Self> {
         let tokenizer = match &config.path {
             Some(path) => Self::from_file(path)?,
-            None => Self::trained(config.train_vocab_size, data)?,
+            None => Self::trained(config.train_vocab_size, corpus)?,
         };
         tokenizer.with_policy(config)
     }
@@ -111,19 +119,15 @@ impl Tokenizer {
         Ok(Self(Arc::new(Shared { marks: Marks { bos, eos }, ..Shared::clone(&self.0) })))
     }
 
-    fn trained(vocab_size: usize, data: &DataConfig) -> Result<Self> {
-        let mut texts = Vec::new();
+    fn trained(vocab_size: usize, corpus: &Corpus) -> Result<Self> {
+        let texts = corpus.texts()?;
         let mut key = blake3::Hasher::new();
         key.update(train::VERSION).update(&(vocab_size as u64).to_le_bytes());
-        for source in &data.mix {
-            let text = TextSource::open(source)
-                .and_then(|text| text.ok_or_else(|| DataError::NoTokenizer { name: source.name.clone() }))
-                .map_err(|error| error.in_source(&source.name))?;
-            key.update(text.fingerprint()?.as_bytes());
-            texts.push((&source.name, text));
+        for (name, text) in &texts {
+            key.update(text.fingerprint().map_err(|error| error.in_source(name))?.as_bytes());
         }
         let key = key.finalize().to_hex();
-        let path = data.cache.join(format!("tokenizer-{}", &key[..16])).join("tokenizer.json");
+        let path = corpus.config().cache.join(format!("tokenizer-{}", &key[..16])).join("tokenizer.json");
         if path.is_file() {
             return Self::from_file(&path);
         }
@@ -147,11 +151,6 @@ impl Tokenizer {
         self.encode_into(text, &mut ids)?;
         ids.extend(eos);
         Ok(ids)
-    }
-
-    /// [`encode`](Self::encode) for several texts in parallel; the results are in the order of the texts.
-    pub fn encode_batch<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>> {
-        texts.par_iter().map(|text| self.encode(text.as_ref())).collect()
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {

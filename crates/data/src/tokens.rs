@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::Result;
 use crate::shards::Shard;
@@ -22,8 +22,8 @@ pub(crate) struct Document {
 }
 
 impl Tokens {
-    pub(crate) fn open(prefixes: &[PathBuf]) -> Result<Self> {
-        let shards: Vec<Shard> = prefixes.iter().map(|prefix| Shard::open(prefix)).collect::<Result<_>>()?;
+    pub(crate) fn open<'a>(prefixes: impl Iterator<Item = &'a Path>) -> Result<Self> {
+        let shards: Vec<Shard> = prefixes.map(Shard::open).collect::<Result<_>>()?;
         let (mut token_starts, mut document_starts) = (vec![0], vec![0]);
         for (i, shard) in shards.iter().enumerate() {
             token_starts.push(token_starts[i] + shard.tokens());
@@ -38,10 +38,6 @@ impl Tokens {
 
     pub(crate) fn documents(&self) -> u64 {
         self.document_starts[self.shards.len()]
-    }
-
-    pub(crate) fn max_token_id(&self) -> u32 {
-        self.shards.iter().map(Shard::max_token_id).max().unwrap_or(0)
     }
 
     /// Appends the tokens of a range to `out`.
@@ -88,6 +84,8 @@ fn last_at_or_before(starts: &[u64], value: u64) -> usize {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::path::PathBuf;
+
     use crate::shards::ShardWriter;
 
     /// Shards of the given documents, one inner list a shard, in a folder that lives as long as the tokens are used.
@@ -102,7 +100,7 @@ pub(crate) mod tests {
             }
             writer.finish().unwrap();
         }
-        let tokens = Tokens::open(&prefixes).unwrap();
+        let tokens = Tokens::open(prefixes.iter().map(PathBuf::as_path)).unwrap();
         (folder, tokens)
     }
 
@@ -110,7 +108,7 @@ pub(crate) mod tests {
     fn shards_lie_end_to_end_and_empty_documents_hold_no_token() {
         let shards = [vec![vec![1, 2], vec![], vec![3]], vec![vec![], vec![4, 5, 6], vec![]]];
         let (_folder, tokens) = tokens(&shards);
-        assert_eq!((tokens.len(), tokens.documents(), tokens.max_token_id()), (6, 6, 6));
+        assert_eq!((tokens.len(), tokens.documents()), (6, 6));
         let mut out = Vec::new();
         tokens.copy(1..5, &mut out);
         assert_eq!(out, [2, 3, 4, 5]);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fineline_train::Trainer;
+use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
 
 use crate::config::Resolved;
@@ -74,7 +74,7 @@ pub fn bench(
 ) -> Result<Measurement, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    let prepared = prepare(resolved, progress)?;
+    let prepared = prepare(resolved, &StopSignal::default(), progress)?;
     let device = device::open(&config.run.device.0)?.autodiff();
     let mut trainer = Trainer::new(recipe(config), config.model.init(config.run.seed, &device))?;
     let global_batch = config.train.global_batch as u64;

@@ -1,6 +1,9 @@
 //! What may differ between a run's starts.
 
+use std::path::Path;
+
 use fineline_train::CheckpointFolder;
+use serde_json::Value;
 
 use crate::RunError;
 use crate::config::{Difference, Key, RunConfig};
@@ -22,6 +25,9 @@ pub(crate) fn changes_since_start(
     let Some(stored) = directory.stored_config()? else { return Ok(Vec::new()) };
     refuse_unknown_allowances(config, &stored, allowed)?;
     let differences = stored.differences(config);
+    if has_checkpoints(directory)? {
+        refuse_recounted_rows(&differences, &directory.checkpoints())?;
+    }
     let refused: Vec<Difference> = differences
         .iter()
         .filter(|difference| {
@@ -38,6 +44,19 @@ pub(crate) fn changes_since_start(
         after: difference.right.unwrap_or_default(),
     };
     Ok(differences.into_iter().map(event).collect())
+}
+
+/// The keys by which the rows of a run are counted: step `k` trains on rows `(k - 1) * global_batch` and on, of `seq_len` tokens each.
+const ROW_KEYS: [&str; 2] = ["train.global_batch", "data.seq_len"];
+
+/// Refuses `differences` from what a checkpoint was made with by which rows would be left out or come twice.
+pub(crate) fn refuse_recounted_rows(differences: &[Difference], checkpoint: &Path) -> Result<(), RunError> {
+    let recounting = |difference: &&Difference| ROW_KEYS.contains(&difference.key.as_str());
+    let differences: Vec<Difference> = differences.iter().filter(recounting).cloned().collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::RowsRecounted { checkpoint: checkpoint.to_owned(), differences })
 }
 
 /// Whether there is anything to lose: a run that never came to its first checkpoint may be started anew in any way.
@@ -66,22 +85,27 @@ fn refuse_unknown_allowances(
     }
 }
 
-/// Refuses to go on with other data or another tokenizer than those of the run's last start, unless that is `allowed`.
-pub(crate) fn refuse_changed_data(
+/// What data and tokenizer differ in from those of the run's last start, as events; refused unless that is `allowed`.
+pub(crate) fn data_changes(
+    stored: &RunIdentity,
     identity: &RunIdentity,
     directory: &RunDirectory,
     allowed: &[String],
-) -> Result<(), RunError> {
-    let Some(stored) = directory.stored_identity()? else { return Ok(()) };
-    let changed: Vec<&'static str> = [
-        (TOKENIZER, stored.tokenizer_fingerprint != identity.tokenizer_fingerprint),
-        (DATA, stored.data_fingerprint != identity.data_fingerprint),
-    ]
-    .into_iter()
-    .filter_map(|(what, differs)| (differs && !allowed.iter().any(|key| key == what)).then_some(what))
-    .collect();
-    if changed.is_empty() {
-        return Ok(());
+) -> Result<Vec<Event>, RunError> {
+    let fingerprints = [
+        (TOKENIZER, &stored.tokenizer_fingerprint, &identity.tokenizer_fingerprint),
+        (DATA, &stored.data_fingerprint, &identity.data_fingerprint),
+    ];
+    let changed = || fingerprints.into_iter().filter(|(_, before, after)| before != after);
+    let refused: Vec<&'static str> =
+        changed().map(|(key, ..)| key).filter(|key| !allowed.iter().any(|allowed| allowed == key)).collect();
+    if !refused.is_empty() {
+        return Err(RunError::DataChanged { dir: directory.root().to_owned(), changed: refused });
     }
-    Err(RunError::DataChanged { dir: directory.root().to_owned(), changed })
+    let event = |(key, before, after): (&str, &String, &String)| Event::ConfigChanged {
+        key: key.to_owned(),
+        before: Value::from(before.as_str()),
+        after: Value::from(after.as_str()),
+    };
+    Ok(changed().map(event).collect())
 }

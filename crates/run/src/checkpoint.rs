@@ -54,7 +54,19 @@ pub(crate) fn checkpointer(
 }
 
 /// Name of the configuration's copy in a checkpoint.
-pub(crate) const CONFIG_COPY: &str = "fineline.toml";
+const CONFIG_COPY: &str = "fineline.toml";
+
+/// The configuration of the run that a checkpoint is of; none in a folder that others made.
+pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
+    let path = checkpoint.join(CONFIG_COPY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path)?;
+    toml::from_str(&text)
+        .map(Some)
+        .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+}
 
 /// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
 /// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.

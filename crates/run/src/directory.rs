@@ -86,16 +86,22 @@ impl RunDirectory {
         self.root.join("checkpoints")
     }
 
+    /// Whether there is a run in the folder: nothing but a run has a `run.json`, and it has it from its beginning.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        self.identity().is_file()
+    }
+
     /// Refuses a folder that is no run's, but holds what a run would write over.
     ///
     /// # Errors
-    /// [`RunError::ForeignFiles`].
+    /// [`RunError::ForeignFiles`], or a `run.json` that isn't a run's.
     pub fn refuse_foreign_files(&self) -> Result<(), RunError> {
-        if self.config().is_file() {
-            return Ok(());
+        if self.is_run() {
+            return self.stored_identity().map(drop);
         }
         let own = [
-            self.identity(),
+            self.config(),
             self.metrics(),
             self.probes(),
             self.events(),
@@ -163,6 +169,18 @@ pub struct RunIdentity {
     pub created: jiff::Timestamp,
     /// When it was last started.
     pub started: jiff::Timestamp,
+    /// What a run that branched off from another run's checkpoint began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where a run branched off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The checkpoint.
+    pub checkpoint: PathBuf,
+    /// What the user gave for it: the checkpoint itself, or the folder of its run.
+    pub given: PathBuf,
 }
 
 impl RunDirectory {
@@ -191,8 +209,8 @@ impl RunDirectory {
             .map_err(|source| RunError::Json { path: path.clone(), source })?;
         json.push(b'\n');
         // First: it is what makes the folder that of a run.
-        write_atomically(&self.config(), config.to_toml().as_bytes())?;
-        Ok(write_atomically(&path, &json)?)
+        write_atomically(&path, &json)?;
+        Ok(write_atomically(&self.config(), config.to_toml().as_bytes())?)
     }
 
     /// The identity that the run in this folder has; none in a fresh folder.

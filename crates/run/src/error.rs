@@ -33,6 +33,12 @@ pub enum RunError {
     /// Probes were stopped before their end.
     #[error(transparent)]
     Interrupted(#[from] fineline_probe::Interrupted),
+    /// A stop was asked for while nothing was done yet.
+    #[error("stopped by signal {signal} before training")]
+    Stopped {
+        /// Its number.
+        signal: usize,
+    },
     /// Another process trains in this folder.
     #[error("{}: another process trains in this folder; stop it, or give this run a folder of its own (run.dir)", dir.display())]
     Locked {
@@ -51,6 +57,14 @@ pub enum RunError {
         /// The run's folder.
         dir: PathBuf,
         /// What differs, and may not without leave.
+        differences: Vec<Difference>,
+    },
+    /// What the rows of a run are counted by differs from what its checkpoint was made with.
+    #[error("{}: what is saved here was made with other values:\n{}\nThe rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)", checkpoint.display(), list(differences))]
+    RowsRecounted {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What differs.
         differences: Vec<Difference>,
     },
     /// There are checkpoints, but none that can be trusted.
@@ -76,7 +90,7 @@ pub enum RunError {
         key: String,
     },
     /// A checkpoint of another run was to be put into this one.
-    #[error("{}: this checkpoint isn't of the run in run.dir, which has checkpoints of its own; give the branch a folder of its own (run.dir)", path.display())]
+    #[error("{}: this checkpoint isn't of the run in run.dir, which has checkpoints of its own and didn't branch off there; give the branch a folder of its own (run.dir)", path.display())]
     OtherRunsCheckpoint {
         /// The checkpoint.
         path: PathBuf,
@@ -87,8 +101,16 @@ pub enum RunError {
         /// The run's folder.
         dir: PathBuf,
     },
+    /// The checkpoint that a run branched off from is gone, and it has none of its own yet.
+    #[error("{}: this run branched off from here, and the checkpoint is gone before the run had one of its own; put it back, or move the folder {} away to begin at step 0", origin.display(), dir.display())]
+    OriginGone {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The checkpoint.
+        origin: PathBuf,
+    },
     /// The folder has files of a run's names, but no run.
-    #[error("{}: this isn't the folder of a run, but it has a `{name}`, which a run would write over; give the run another folder (run.dir)", dir.display())]
+    #[error("{}: this isn't the folder of a run (it has no run.json), but it has a `{name}`, which a run would write over; give the run another folder (run.dir)", dir.display())]
     ForeignFiles {
         /// The folder.
         dir: PathBuf,

@@ -1,6 +1,7 @@
 //! Logs of one JSON object a line.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -39,22 +40,24 @@ impl JsonLines {
 
     /// Appends a line each, in one write: a kill should leave all of them or none.
     pub fn append_all(&mut self, records: &[impl Serialize]) -> Result<(), RunError> {
-        let mut lines = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut lines, record).map_err(|source| self.broken(source))?;
-            lines.push(b'\n');
-        }
-        Ok(self.file.write_all(&lines)?)
+        Ok(self.file.write_all(&to_lines(records, &self.path)?)?)
     }
 
     /// Waits until what was appended is on disk.
     pub fn sync(&self) -> Result<(), RunError> {
         Ok(self.file.sync_data()?)
     }
+}
 
-    fn broken(&self, source: serde_json::Error) -> RunError {
-        RunError::Json { path: self.path.clone(), source }
+/// A line each; `path` is where they are to go.
+pub(crate) fn to_lines(records: &[impl Serialize], path: &Path) -> Result<Vec<u8>, RunError> {
+    let mut lines = Vec::new();
+    for record in records {
+        let broken = |source| RunError::Json { path: path.to_owned(), source };
+        serde_json::to_writer(&mut lines, record).map_err(broken)?;
+        lines.push(b'\n');
     }
+    Ok(lines)
 }
 
 /// Drops the lines of steps after `step`, and whatever follows the last whole line.
@@ -75,22 +78,82 @@ fn keep_until(path: &Path, step: u64) -> Result<(), RunError> {
 
 /// Reads all whole lines of the log at `path`; a missing file has none, a torn last line is passed over.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
-    if !path.exists() {
-        return Ok(Vec::new());
+    Ok(Follower::new(path).read()?.records)
+}
+
+/// Reads a log while it grows: each look takes in what was appended since the last one.
+#[derive(Debug)]
+pub struct Follower<T> {
+    path: PathBuf,
+    /// Bytes of the lines read so far.
+    end: u64,
+    /// How many they are.
+    lines: usize,
+    /// The last of them: if it stands there no more, the log was written anew, as on a resume.
+    last_line: Vec<u8>,
+    records: PhantomData<T>,
+}
+
+/// What a look at a log found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News<T> {
+    /// Whether these lines follow those of the earlier looks.
+    pub kind: NewsKind,
+    /// The lines.
+    pub records: Vec<T>,
+}
+
+/// What the lines of a [`News`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewsKind {
+    /// Those after the ones that are known.
+    Appended,
+    /// All: what was known is no longer true.
+    Rewritten,
+}
+
+impl<T: DeserializeOwned> Follower<T> {
+    /// Follows the log at `path`, which need not exist yet, from its beginning.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let (path, last_line) = (path.into(), Vec::new());
+        Self { path, end: 0, lines: 0, last_line, records: PhantomData }
     }
-    let mut reader = BufReader::new(fs::File::open(path)?);
-    let mut records = Vec::new();
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
-        let record = serde_json::from_str(&line).map_err(|source| RunError::JsonLine {
-            path: path.to_owned(),
-            line: records.len() + 1,
-            source,
-        })?;
-        records.push(record);
-        line.clear();
+
+    /// The whole lines since the last look; a torn last line is left for the next one.
+    pub fn read(&mut self) -> Result<News<T>, RunError> {
+        let mut kind = NewsKind::Appended;
+        let mut records = Vec::new();
+        if !self.path.exists() {
+            return Ok(News { kind, records });
+        }
+        let mut reader = BufReader::new(fs::File::open(&self.path)?);
+        if !self.stands(&mut reader)? {
+            kind = NewsKind::Rewritten;
+            (self.end, self.lines) = (0, 0);
+            self.last_line.clear();
+        }
+        reader.seek(SeekFrom::Start(self.end))?;
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            let broken =
+                |source| RunError::JsonLine { path: self.path.clone(), line: self.lines + 1, source };
+            records.push(serde_json::from_slice(&line).map_err(broken)?);
+            self.end += line.len() as u64;
+            self.lines += 1;
+            std::mem::swap(&mut self.last_line, &mut line);
+            line.clear();
+        }
+        Ok(News { kind, records })
     }
-    Ok(records)
+
+    /// Whether the last line that was read is still where it was.
+    fn stands(&self, reader: &mut BufReader<fs::File>) -> Result<bool, RunError> {
+        let length = self.last_line.len() as u64;
+        reader.seek(SeekFrom::Start(self.end - length))?;
+        let mut line = Vec::new();
+        reader.take(length).read_to_end(&mut line)?;
+        Ok(line == self.last_line)
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +189,28 @@ mod tests {
         let (_folder, path) = log("{\"step\":1}\nnonsense\n");
         let error = read_lines::<Value>(&path).unwrap_err().to_string();
         assert!(error.contains("log.jsonl:2"), "{error}");
+    }
+
+    #[test]
+    fn a_growing_log_is_read_once() {
+        let (folder, path) = log("{\"step\":1}\n{\"st");
+        let mut follower = Follower::<Value>::new(&path);
+        let mut look = || {
+            let news = follower.read().unwrap();
+            let steps: Vec<u64> = news.records.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+            (news.kind, steps)
+        };
+        assert_eq!(look(), (NewsKind::Appended, vec![1]));
+        assert_eq!(look(), (NewsKind::Appended, vec![]));
+        fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n").unwrap();
+        assert_eq!(look(), (NewsKind::Appended, vec![2, 3]));
+        // A resume from step 1 that has come further than the run before it.
+        write_atomically(&path, b"{\"step\":1}\n{\"step\":20}\n{\"step\":30}\n{\"step\":4}\n").unwrap();
+        assert_eq!(look(), (NewsKind::Rewritten, vec![1, 20, 30, 4]));
+        fs::write(&path, "").unwrap();
+        assert_eq!(look(), (NewsKind::Rewritten, vec![]));
+        drop(folder);
+        assert_eq!(look(), (NewsKind::Appended, vec![]));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! of the crates below.
 
 pub mod bench;
+mod cache_lock;
 mod changes;
 pub mod checkpoint;
 pub mod config;
@@ -39,5 +40,5 @@ pub use progress::Progress;
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
     pub use fineline_dynamics::{Estimate, is_above};
-    pub use fineline_probe::{Kind, ProbeRecord};
+    pub use fineline_probe::{Kind, ProbeError, ProbeRecord};
 }

@@ -6,10 +6,10 @@ use fineline_train::{
     Control, Observer, ObserverError, Outcome, Recipe, Session, StepReport, StopReason, StopSignal, View,
 };
 
-use crate::changes::{changes_since_start, refuse_changed_data};
+use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
-use crate::directory::{RunDirectory, RunIdentity};
+use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
@@ -48,7 +48,7 @@ pub enum Ended {
     Finished,
     /// It was asked to stop.
     Stopped {
-        /// The step whose checkpoint it can go on from; none if it hadn't begun.
+        /// The step whose checkpoint it can go on from; none if training hadn't begun or gone on yet.
         step: Option<u64>,
         /// The signal that asked, if one did.
         signal: Option<usize>,
@@ -71,18 +71,22 @@ pub fn train(
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
     directory.refuse_foreign_files()?;
-    let changes = changes_since_start(config, &directory, &options.allow_changes)?;
-    let prepared = prepare(resolved, progress)?;
-    if let Some(signal) = options.stop.requested() {
-        return Ok(Ended::Stopped { step: None, signal: Some(signal) });
-    }
-    let start = Start::find(config, &directory, &options.resume, &device)?;
-    let identity = identify(config, &directory, &prepared)?;
-    if start.is_resumed() {
-        refuse_changed_data(&identity, &directory, &options.allow_changes)?;
+    let mut changes = changes_since_start(config, &directory, &options.allow_changes)?;
+    let prepared = match prepare(resolved, &options.stop, progress) {
+        Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
+        prepared => prepared?,
+    };
+    let stored = directory.stored_identity()?;
+    let origin = stored.as_ref().and_then(|stored| stored.origin.as_ref());
+    let start = Start::find(config, &directory, origin, &options.resume, &device)?;
+    refuse_shorter_run(resolved, start.step())?;
+    let identity = identify(config, &prepared, &start, stored.as_ref());
+    if let Some(stored) = stored.as_ref().filter(|_| start.goes_on()) {
+        changes.extend(data_changes(stored, &identity, &directory, &options.allow_changes)?);
     }
     directory.write_identity(&identity, config)?;
-    let open_logs = if start.is_resumed() { Logs::resume } else { Logs::begin };
+    let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
+    let mut branch_point = BranchPoint(start.origin().cloned());
     let (mut trainer, events) = start.into_trainer(config, &device)?;
     let step = trainer.progress().step;
 
@@ -102,7 +106,7 @@ pub fn train(
     let mut limit = StopAfter(options.stop_after);
     let session = Session {
         rows: &prepared.dataset,
-        observers: vec![&mut observer, &mut limit],
+        observers: vec![&mut observer, &mut limit, &mut branch_point],
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
     };
@@ -137,14 +141,30 @@ pub(crate) fn use_threads(config: &RunConfig) -> Result<(), RunError> {
     }
 }
 
+/// Refuses a run that would end before the step at which it stands: what it has made since then belongs to a longer one.
+fn refuse_shorter_run(resolved: &Resolved, step: u64) -> Result<(), RunError> {
+    let config = &resolved.config;
+    let total = config.train.total_steps(config.data.seq_len)?;
+    if step <= total {
+        return Ok(());
+    }
+    let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
+    let message = format!(
+        "makes a run of {total} steps, but this one has done {step} already: make it longer, or go back with `--resume CHECKPOINT`"
+    );
+    Err(resolved.invalid(key, message).into())
+}
+
 /// What the run is, as of now.
 fn identify(
     config: &RunConfig,
-    directory: &RunDirectory,
     prepared: &Prepared,
-) -> Result<RunIdentity, RunError> {
+    start: &Start,
+    stored: Option<&RunIdentity>,
+) -> RunIdentity {
     let now = jiff::Timestamp::now();
-    Ok(RunIdentity {
+    let stored_origin = stored.filter(|_| start.goes_on()).and_then(|stored| stored.origin.as_ref());
+    RunIdentity {
         name: config.run.name.clone(),
         config_hash: config.hash(),
         data_fingerprint: prepared.dataset.fingerprint().to_owned(),
@@ -154,9 +174,10 @@ fn identify(
         host: sysinfo::System::host_name(),
         device: config.run.device.0.clone(),
         threads: rayon::current_num_threads(),
-        created: directory.stored_identity()?.map_or(now, |stored| stored.created),
+        created: stored.map_or(now, |stored| stored.created),
         started: now,
-    })
+        origin: start.origin().or(stored_origin).cloned(),
+    }
 }
 
 /// Ends training after a step before the last.
@@ -165,5 +186,14 @@ struct StopAfter(Option<u64>);
 impl Observer for StopAfter {
     fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
         Ok(if self.0 == Some(report.step) { Control::Stop } else { Control::Continue })
+    }
+}
+
+/// Has a branch begin with a checkpoint of its own: the one that it comes from is another run's to remove.
+struct BranchPoint(Option<Origin>);
+
+impl Observer for BranchPoint {
+    fn on_start(&mut self, _view: &View<'_>) -> Result<Control, ObserverError> {
+        Ok(if self.0.is_some() { Control::Checkpoint } else { Control::Continue })
     }
 }

@@ -1,5 +1,6 @@
 //! The logs of a run, opened to go on after a step.
 
+use fineline_files::{create_folder, sync_folder};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 
@@ -26,16 +27,18 @@ impl Logs {
         for log in [directory.metrics(), directory.probes(), directory.events()] {
             fs::write(log, "")?;
         }
-        if directory.items(step).exists() {
-            fs::remove_file(directory.items(step))?;
-        }
-        Self::resume(directory, step, config)
+        drop_items(directory, |_| true)?;
+        Self::open(directory, step, config)
     }
 
     /// Opens the logs to go on after `step`; what they say of later steps is dropped.
     pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
-        drop_later_items(directory, step)?;
-        Ok(Self {
+        drop_items(directory, |at| at > step)?;
+        Self::open(directory, step, config)
+    }
+
+    fn open(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
+        let logs = Self {
             metrics: JsonLines::resume(&directory.metrics(), step)?,
             probes: JsonLines::resume(&directory.probes(), step)?,
             events: JsonLines::resume(&directory.events(), step)?,
@@ -44,7 +47,10 @@ impl Logs {
                 .then(|| TensorBoard::resume(&directory.tensorboard(), step))
                 .transpose()?,
             every_steps: config.every_steps,
-        })
+        };
+        // A checkpoint that survives a power cut must not find its logs without names.
+        sync_folder(directory.root())?;
+        Ok(logs)
     }
 
     /// Logs a step, if its turn has come.
@@ -105,17 +111,14 @@ impl Logs {
 }
 
 /// Removes the item files of steps that are about to be run again.
-fn drop_later_items(directory: &RunDirectory, step: u64) -> Result<(), RunError> {
+fn drop_items(directory: &RunDirectory, is_dropped: impl Fn(u64) -> bool) -> Result<(), RunError> {
     let folder = directory.items_folder();
-    fs::create_dir_all(&folder)?;
+    create_folder(&folder)?;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let later = name
-            .strip_prefix("step-")
-            .and_then(|digits| digits.parse::<u64>().ok())
-            .is_some_and(|at| at > step);
-        if later {
+        let step = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok());
+        if step.is_some_and(&is_dropped) {
             fs::remove_file(&path)?;
         }
     }

@@ -109,9 +109,12 @@ impl<'a> RunObserver<'a> {
     /// The results of what is due; none if a request to stop came in between. An interrupted round leaves no trace: it is made up for
     /// when the run goes on.
     fn results(&mut self, view: &View<'_>) -> Result<Option<Vec<TaskResult>>, RunError> {
-        let model = view.model.valid();
         let interrupted = || view.stop.requested().is_some();
         let mut results = Vec::new();
+        if !self.is_anything_due(view) {
+            return Ok(Some(results));
+        }
+        let model = view.model.valid();
         if self.validation.is_due(view.step, view.total_steps) {
             match self.validation.run(&model, &interrupted) {
                 Ok(measured) => results.extend(measured),
@@ -132,6 +135,12 @@ impl<'a> RunObserver<'a> {
             self.spent_s[place] += start.elapsed().as_secs_f64();
         }
         Ok(Some(results))
+    }
+
+    fn is_anything_due(&self, view: &View<'_>) -> bool {
+        let (step, last) = (view.step, view.total_steps);
+        self.validation.is_due(step, last)
+            || self.config.probes.iter().any(|probes| probes.is_due(step, last))
     }
 
     /// Whether the budget of a suite has room for another round. The first and the last round are always made.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fineline_data::Tokenizer;
-use fineline_model::{LlamaConfig, load};
+use fineline_model::{LlamaConfig, load, read_config};
 use fineline_probe::{
     History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
 };
@@ -12,9 +12,10 @@ use fineline_train::CheckpointState;
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::checkpoint::{CONFIG_COPY, find_checkpoint};
+use crate::checkpoint::{find_checkpoint, stored_config};
 use crate::config::RunConfig;
 use crate::directory::write_atomically;
+use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
 use crate::prepare::{SuiteSetting, load_suite};
 use crate::{Progress, RunError, device};
@@ -61,16 +62,21 @@ impl OfflineProbe {
         if let Some(config) = &config {
             use_threads(config)?;
         }
+        let device = device::open(&self.device)?;
         let tokenizer = open_tokenizer(&checkpoint, config.as_ref())?;
-        let model = load(&checkpoint, &device::open(&self.device)?)?;
-        refuse_larger_vocabulary(&tokenizer, model.config(), &checkpoint)?;
-        let probes = self.probe_config(config.as_ref());
+        let model_config = read_config(&checkpoint)?;
+        refuse_larger_vocabulary(&tokenizer, &model_config, &checkpoint)?;
+        let tables = self.tables(config.as_ref());
         let world = config.map(|config| config.tinyworld).unwrap_or_default();
-        let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: model.config() };
-        let suite = load_suite(&setting, &probes)?;
+        let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: &model_config };
+        let suites = tables.iter().map(|table| load_suite(&setting, table)).collect::<Result<Vec<_>, _>>()?;
+        let model = load(&checkpoint, &device)?;
         let (step, tokens) = position(&checkpoint)?;
-        progress(Progress::Probing { suite: suite.name(), step });
-        let results = suite.run(&model, &|| false)?;
+        let mut results = Vec::new();
+        for suite in &suites {
+            progress(Progress::Probing { suite: suite.name(), step });
+            results.extend(suite.run(&model, &|| false)?);
+        }
         let header = ResultsHeader {
             model: checkpoint.display().to_string(),
             device: self.device.clone(),
@@ -85,17 +91,21 @@ impl OfflineProbe {
         })
     }
 
-    /// The `[[probes]]` table of the checkpoint's run for this suite, or a plain one.
-    fn probe_config(&self, config: Option<&RunConfig>) -> ProbeConfig {
-        let own = config.and_then(|config| config.probes.iter().find(|probes| probes.suite == self.suite));
-        let mut probes = own.cloned().unwrap_or_else(|| ProbeConfig::all(&self.suite));
+    /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.
+    fn tables(&self, config: Option<&RunConfig>) -> Vec<ProbeConfig> {
+        let tables = config.map(|config| config.probes.as_slice()).unwrap_or_default();
+        let mut tables: Vec<ProbeConfig> =
+            tables.iter().filter(|table| table.suite == self.suite).cloned().collect();
+        if tables.is_empty() {
+            tables.push(ProbeConfig::all(&self.suite));
+        }
         if !self.tasks.is_empty() {
-            probes.tasks.clone_from(&self.tasks);
+            tables = with_tasks(tables, &self.tasks);
         }
-        if self.limit.is_some() {
-            probes.items = self.limit;
+        for table in &mut tables {
+            table.items = self.limit.or(table.items);
         }
-        probes
+        tables
     }
 }
 
@@ -113,15 +123,23 @@ impl OfflineResults {
         let path = folder.join("results.json");
         write_atomically(&path, &json(&path, &self.results)?)?;
         let path = folder.join("probes.jsonl");
-        let mut lines = Vec::new();
-        for record in &self.records {
-            serde_json::to_writer(&mut lines, record)
-                .map_err(|source| RunError::Json { path: path.clone(), source })?;
-            lines.push(b'\n');
-        }
-        write_atomically(&path, &lines)?;
+        write_atomically(&path, &to_lines(&self.records, &path)?)?;
         Ok(write_items(&folder.join("items.parquet"), &self.items)?)
     }
+}
+
+/// The tables that ask these tasks, and nothing else; what no table asks, the first one does.
+fn with_tasks(mut tables: Vec<ProbeConfig>, wanted: &[String]) -> Vec<ProbeConfig> {
+    let mut tasks_of = vec![Vec::new(); tables.len()];
+    for task in wanted {
+        let asks = |table: &ProbeConfig| table.tasks.is_empty() || table.tasks.contains(task);
+        tasks_of[tables.iter().position(asks).unwrap_or(0)].push(task.clone());
+    }
+    for (table, tasks) in tables.iter_mut().zip(tasks_of) {
+        table.tasks = tasks;
+    }
+    tables.retain(|table| !table.tasks.is_empty());
+    tables
 }
 
 /// Refuses a tokenizer with ids that the model has no embedding for.
@@ -142,18 +160,6 @@ fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     // A phase takes a history, and there is none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
     results.iter().map(|result| without_phase(history.record(step, tokens, result))).collect()
-}
-
-/// The configuration of the run that a checkpoint is of; none in a folder that others made.
-fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
-    let path = checkpoint.join(CONFIG_COPY);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path)?;
-    toml::from_str(&text)
-        .map(Some)
-        .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.

@@ -33,7 +33,7 @@ pub struct Plan {
     pub flops: f64,
     /// Memory of one device at the height of a step.
     pub memory: Memory,
-    /// Whether that fits into the stated memory.
+    /// Whether that fits into the stated memory, however slow the disk.
     pub fits: Option<bool>,
     /// Days at the stated speed, without probes.
     pub days: Option<f64>,
@@ -60,9 +60,12 @@ pub struct Memory {
     pub snapshot: u64,
     /// The program, its threads and buffers.
     pub program: u64,
-    /// At the height of a backward pass, or while an update replaces what a snapshot holds, whichever is more. Where writing a
-    /// checkpoint outlasts a step, the snapshot comes on top of the former.
+    /// The height of a backward pass while a checkpoint is still being written, as where the disk takes longer than a step: all of
+    /// the above.
     pub total: u64,
+    /// The height where the disk is so fast that a checkpoint is written within a step: that of a backward pass, or of an update that
+    /// replaces what a snapshot holds, whichever is more.
+    pub total_on_fast_disk: u64,
 }
 
 /// The program before it has a model: code, threads, tokenizer, pages of token shards.
@@ -104,9 +107,22 @@ fn memory(config: &RunConfig) -> Memory {
     let activations = config.model.activation_bytes(batch, time);
     let logits = config.model.logits_bytes(batch, time);
     let snapshot = parameters + optimizer;
+    let program = PROGRAM_BYTES;
+    let always = parameters + gradients + optimizer + program;
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
-    let total = parameters + gradients + optimizer + (activations + logits).max(snapshot) + PROGRAM_BYTES;
-    Memory { parameters, gradients, optimizer, activations, logits, snapshot, program: PROGRAM_BYTES, total }
+    let total_on_fast_disk = always + (activations + logits).max(snapshot);
+    let total = always + activations + logits + snapshot;
+    Memory {
+        parameters,
+        gradients,
+        optimizer,
+        activations,
+        logits,
+        snapshot,
+        program,
+        total,
+        total_on_fast_disk,
+    }
 }
 
 /// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.

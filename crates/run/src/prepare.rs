@@ -1,19 +1,19 @@
 //! From a configuration to what a run reads: text, tokenizer, rows, probes.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fineline_data::{DataConfig, Dataset, Tokenizer};
-use fineline_files::{create_folder, remove_remains};
+use fineline_data::{Corpus, DataConfig, Dataset, Tokenizer};
+use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
 use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions};
 use fineline_tinyworld::{World, WorldConfig};
-use fs_err as fs;
+use fineline_train::StopSignal;
 use serde_json::json;
 
-use crate::config::{Resolved, RunConfig};
-use crate::directory::write_atomically;
+use crate::cache_lock::CacheLock;
+use crate::config::{Resolved, RunConfig, choice_hint};
 use crate::{Progress, RunError};
 
 /// The path by which a mix asks for the generated world's text.
@@ -34,23 +34,38 @@ pub struct Prepared {
 ///
 /// # Errors
 /// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
-/// can't be asked.
-pub fn prepare(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Prepared, RunError> {
+/// can't be asked. [`RunError::Stopped`], if `stop` comes before the end.
+pub fn prepare(
+    resolved: &Resolved,
+    stop: &StopSignal,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Prepared, RunError> {
     let config = &resolved.config;
     check_suites(resolved)?;
-    let _lock = lock_cache(&config.data.cache)?;
-    let data = with_generated_text(config, progress)?;
+    let _lock = CacheLock::take(&config.data.cache, stop, progress)?;
+    let corpus = find_corpus(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
-    let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
+    let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
     check_vocabulary(resolved, &tokenizer)?;
-    let dataset = open_rows(config, &data, &tokenizer, progress)?;
+    heed(stop)?;
+    let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     check_tokens(resolved, &dataset)?;
+    heed(stop)?;
     progress(Progress::Preparing("probes"));
     let setting = SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model };
     let suites =
         config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
     refuse_shared_tasks(resolved, &suites)?;
+    heed(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Ends what is being prepared, if that was asked for.
+pub(crate) fn heed(stop: &StopSignal) -> Result<(), RunError> {
+    match stop.requested() {
+        Some(signal) => Err(RunError::Stopped { signal }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a task that two suites have: the log knows a task by its name.
@@ -69,13 +84,13 @@ fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunE
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(resolved: &Resolved) -> Result<(), RunError> {
-    prepare(resolved, &mut |_| {}).map(drop)
+pub fn check(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), RunError> {
+    prepare(resolved, &StopSignal::default(), progress).map(drop)
 }
 
 fn open_rows(
     config: &RunConfig,
-    data: &DataConfig,
+    corpus: &Corpus,
     tokenizer: &Tokenizer,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Dataset, RunError> {
@@ -84,7 +99,7 @@ fn open_rows(
         let percent = 100 * at.bytes / at.total_bytes.max(1);
         progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
     };
-    Ok(Dataset::open(data, tokenizer, config.run.seed, &mut tokenizing)?)
+    Ok(Dataset::open(corpus, tokenizer, config.run.seed, &mut tokenizing)?)
 }
 
 /// The tokenizer and the rows alone.
@@ -96,11 +111,11 @@ pub fn open_dataset(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Tokenizer, Dataset), RunError> {
     let config = &resolved.config;
-    let _lock = lock_cache(&config.data.cache)?;
-    let data = with_generated_text(config, progress)?;
+    let _lock = CacheLock::take(&config.data.cache, &StopSignal::default(), progress)?;
+    let corpus = find_corpus(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
-    let tokenizer = Tokenizer::open(&config.tokenizer, &data)?;
-    let dataset = open_rows(config, &data, &tokenizer, progress)?;
+    let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
+    let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     Ok((tokenizer, dataset))
 }
 
@@ -123,17 +138,35 @@ fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
     }
 }
 
-/// Refuses the name of a suite that doesn't exist before anything takes time.
+/// Refuses the name of a suite or task that doesn't exist before anything takes time.
 fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
     let config = &resolved.config;
     for (place, probes) in config.probes.iter().enumerate() {
-        if let Err(error) = catalog(&config.tinyworld, probes).check(&probes.suite) {
+        let catalog = catalog(&config.tinyworld, probes);
+        if let Err(error) = catalog.check(&probes.suite) {
             return Err(resolved
                 .invalid(&format!("probes[{place}].suite"), format!("can't be: {error}"))
                 .into());
         }
+        if let Some(message) = unknown_task(&catalog, probes)? {
+            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+        }
     }
     Ok(())
+}
+
+/// What is wrong with the first of the tasks that a `[[probes]]` table names and its suite hasn't.
+fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String>, RunError> {
+    if probes.tasks.is_empty() {
+        return Ok(None);
+    }
+    let tasks = catalog.tasks(&probes.suite)?;
+    let known: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let unknown = probes.tasks.iter().find(|name| !known.contains(&name.as_str()));
+    Ok(unknown.map(|name| {
+        let (suite, hint) = (&probes.suite, choice_hint(name, &known));
+        format!("names no task of suite `{suite}`: `{name}`{hint}")
+    }))
 }
 
 /// The suite that a `[[probes]]` table asks for, in the loop or out of it.
@@ -148,43 +181,16 @@ pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Re
     Ok(Suite::load(&catalog, &probes.suite, options)?)
 }
 
-/// The data section with every `path = "tinyworld"` replaced by the generated corpus.
-fn with_generated_text(
-    config: &RunConfig,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<DataConfig, RunError> {
-    let mut data = config.data.clone();
+/// The files of all sources, with every `path = "tinyworld"` replaced by the generated corpus.
+fn find_corpus(config: &RunConfig, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Corpus, RunError> {
+    let mut data: DataConfig = config.data.clone();
     for source in data.mix.iter_mut().filter(|source| source.path == TINYWORLD) {
         progress(Progress::Preparing("generated world"));
         let corpus = generate_corpus(config, &data.cache)?;
         source.path = corpus.to_string_lossy().into_owned();
         "text".clone_into(&mut source.field);
     }
-    Ok(data)
-}
-
-/// Makes runs that start at once fill the cache one after another: the second finds what the first has made.
-fn lock_cache(cache: &Path) -> Result<fs::File, RunError> {
-    create_folder(cache)?;
-    let path = cache.join(".lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-    let failed =
-        |source: io::Error| io::Error::new(source.kind(), format!("can't lock {}: {source}", path.display()));
-    file.file().lock().map_err(failed)?;
-    remove_remains_of_cache(cache)?;
-    Ok(file)
-}
-
-/// Removes what a killed run has left half written, beside the shards and in the folders of tokenizers.
-fn remove_remains_of_cache(cache: &Path) -> io::Result<()> {
-    remove_remains(cache)?;
-    for entry in fs::read_dir(cache)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_remains(&entry.path())?;
-        }
-    }
-    Ok(())
+    Ok(Corpus::find(&data)?)
 }
 
 /// Documents that a corpus is known by: enough that each kind of document is among them many times.
@@ -204,12 +210,11 @@ fn generate_corpus(config: &RunConfig, cache: &Path) -> Result<PathBuf, RunError
     if path.exists() {
         return Ok(path);
     }
-    let mut text = String::new();
+    let mut file = AtomicFile::create(&path)?;
     for index in 0..documents {
-        text.push_str(&json!({ "text": world.document(index) }).to_string());
-        text.push('\n');
+        writeln!(file, "{}", json!({ "text": world.document(index) }))?;
     }
-    write_atomically(&path, text.as_bytes())?;
+    file.commit()?;
     Ok(path)
 }
 
@@ -228,33 +233,10 @@ fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), Ru
 /// Refuses shards that hold ids which the model has no embedding for.
 fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> {
     let rows = resolved.config.model.vocab_size;
-    let id = dataset.max_token_id();
+    let id = dataset.max_token_id()?;
     if (id as usize) < rows {
         return Ok(());
     }
     let message = format!("({rows}) must be above the largest token id of the data ({id})");
     Err(resolved.invalid("model.vocab_size", message).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_is_cleared_of_what_a_killed_run_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
-        for name in ["web-0123.bin", "tokenizer-0123/tokenizer.json"] {
-            let path = cache.join(name);
-            fineline_files::create_folder_of(&path).unwrap();
-            write_atomically(&path, b"whole").unwrap();
-            // Nobody drops it: so does a kill.
-            std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());
-        }
-        let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
-        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 2]);
-        let _lock = lock_cache(&cache).unwrap();
-        assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 1], "the lock has come");
-        assert!(cache.join("web-0123.bin").is_file());
-    }
 }

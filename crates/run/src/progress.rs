@@ -11,6 +11,13 @@ use crate::metrics::MetricsRecord;
 pub enum Progress<'a> {
     /// Something is being made ready.
     Preparing(&'a str),
+    /// Another process fills the data cache: preparing goes on when it is done.
+    Waiting {
+        /// The cache's folder.
+        cache: &'a Path,
+        /// The number of the other process, if it has written it down.
+        process: Option<u32>,
+    },
     /// Training begins, or goes on, after `step` of `total_steps`.
     Training {
         /// Steps done.

@@ -1,69 +1,89 @@
 //! Where training begins.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use fineline_train::{Checkpoint, CheckpointFolder, TrainError, Trainer};
 use fs_err as fs;
 
 use crate::RunError;
-use crate::checkpoint::find_checkpoint;
+use crate::changes::refuse_recounted_rows;
+use crate::checkpoint::{find_checkpoint, stored_config};
 use crate::config::RunConfig;
-use crate::directory::RunDirectory;
+use crate::directory::{Origin, RunDirectory};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::lifecycle::{Resume, recipe};
 
 /// Where training begins, and what is to be said of it.
 pub(crate) struct Start {
+    point: Point,
     checkpoint: Option<Checkpoint>,
     events: Vec<Event>,
 }
 
+/// What there is to go on from.
+enum Point {
+    /// Nothing: step 0.
+    Beginning,
+    /// Another run's checkpoint: the run has none of its own yet.
+    Branch(Origin),
+    /// A checkpoint of the run itself.
+    Own(PathBuf),
+}
+
+impl Point {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Beginning => None,
+            Self::Branch(origin) => Some(&origin.checkpoint),
+            Self::Own(path) => Some(path),
+        }
+    }
+}
+
 impl Start {
-    /// Loads what `resume` asks for, verified; nothing for a run that begins.
+    /// Loads what `resume` asks for, verified; nothing for a run that begins. `origin` is where the run in the folder branched off.
     pub(crate) fn find(
         config: &RunConfig,
         directory: &RunDirectory,
+        origin: Option<&Origin>,
         resume: &Resume,
         device: &Device,
     ) -> Result<Self, RunError> {
-        let folder = CheckpointFolder::new(directory.checkpoints());
-        let (path, mut events) = match resume {
-            Resume::From(path) => {
-                let path = find_checkpoint(path)?;
-                refuse_other_runs_checkpoint(&path, &folder)?;
-                fineline_train::verify(&path)?;
-                (Some(path), Vec::new())
-            }
-            Resume::Never if directory.config().exists() => {
+        let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
+        let (point, mut events) = match resume {
+            Resume::From(path) => run.at(path)?,
+            Resume::Auto => run.newest()?,
+            Resume::Never if directory.is_run() => {
                 return Err(RunError::Exists { dir: directory.root().to_owned() });
             }
-            Resume::Never => (None, Vec::new()),
-            Resume::Auto => {
-                let mut found = folder.newest_whole()?;
-                if found.newest_whole.is_none() && !found.damaged.is_empty() {
-                    let newest = Box::new(found.damaged.swap_remove(0));
-                    return Err(RunError::NothingWhole { dir: folder.path().to_owned(), source: newest });
-                }
-                if found.newest_whole.is_none() && had_checkpoints(directory)? {
-                    return Err(RunError::CheckpointsGone { dir: directory.root().to_owned() });
-                }
-                (found.newest_whole, found.damaged.iter().map(damage_event).collect())
-            }
+            Resume::Never => (Point::Beginning, Vec::new()),
         };
-        let checkpoint =
-            path.as_deref().map(|path| Checkpoint::load(path, &config.model, device)).transpose()?;
-        events.push(match path {
-            Some(checkpoint) => Event::Resumed { checkpoint },
+        let checkpoint = point.path().map(|path| load(path, config, device)).transpose()?;
+        events.push(match point.path() {
+            Some(path) => Event::Resumed { checkpoint: path.to_owned() },
             None => Event::Started,
         });
-        Ok(Self { checkpoint, events })
+        Ok(Self { point, checkpoint, events })
     }
 
-    /// Whether there is something to go on with.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.checkpoint.is_some()
+    /// Whether it is the run itself that goes on: then there is something to keep.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.point, Point::Own(_))
+    }
+
+    /// Where the run branches off with this start.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        match &self.point {
+            Point::Branch(origin) => Some(origin),
+            _ => None,
+        }
+    }
+
+    /// Steps done.
+    pub(crate) fn step(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.progress.step)
     }
 
     /// The trainer at that point, and what is to be logged. Nothing of the checkpoint is kept besides: its tensors would stay in
@@ -81,26 +101,95 @@ impl Start {
     }
 }
 
-/// Whether the log tells of a checkpoint: then a folder without any has lost them.
-fn had_checkpoints(directory: &RunDirectory) -> Result<bool, RunError> {
-    let events: Vec<EventRecord> = read_lines(&directory.events())?;
-    Ok(events.iter().any(|record| matches!(record.event, Event::Checkpoint { .. })))
+/// What the folder of a run tells of where it stands.
+struct Run<'a> {
+    directory: &'a RunDirectory,
+    folder: CheckpointFolder,
+    origin: Option<&'a Origin>,
 }
 
-/// Refuses to replace what a run has by another run's state.
-fn refuse_other_runs_checkpoint(path: &Path, own: &CheckpointFolder) -> Result<(), RunError> {
-    let is_own =
-        || Ok::<_, RunError>(fs::canonicalize(path)?.parent() == Some(&fs::canonicalize(own.path())?));
-    if own.steps()?.is_empty() || is_own()? {
-        return Ok(());
+impl Run<'_> {
+    /// The newest whole checkpoint; without any, where the run branched off, or its beginning.
+    fn newest(&self) -> Result<(Point, Vec<Event>), RunError> {
+        let mut found = self.folder.newest_whole()?;
+        if let Some(path) = found.newest_whole {
+            return Ok((Point::Own(path), found.damaged.iter().map(damage_event).collect()));
+        }
+        if !found.damaged.is_empty() {
+            let newest = Box::new(found.damaged.swap_remove(0));
+            return Err(RunError::NothingWhole { dir: self.folder.path().to_owned(), source: newest });
+        }
+        self.refuse_lost_checkpoints()?;
+        let Some(origin) = self.origin else { return Ok((Point::Beginning, Vec::new())) };
+        if !origin.checkpoint.is_dir() {
+            let (dir, origin) = (self.directory.root().to_owned(), origin.checkpoint.clone());
+            return Err(RunError::OriginGone { dir, origin });
+        }
+        fineline_train::verify(&origin.checkpoint)?;
+        Ok((Point::Branch(origin.clone()), Vec::new()))
     }
-    Err(RunError::OtherRunsCheckpoint { path: path.to_owned() })
+
+    /// The checkpoint that `path` means, which may be another run's where this one has none. A branch is given the path that it
+    /// began with each time it is started, and goes on from its own checkpoints.
+    fn at(&self, path: &Path) -> Result<(Point, Vec<Event>), RunError> {
+        let has_own = !self.folder.steps()?.is_empty();
+        if has_own && self.branched_off_at(path) {
+            return self.newest();
+        }
+        let checkpoint = find_checkpoint(path)?;
+        let point = if has_own {
+            self.refuse_other_runs(&checkpoint)?;
+            Point::Own(checkpoint)
+        } else {
+            self.refuse_lost_checkpoints()?;
+            Point::Branch(Origin {
+                checkpoint: fs::canonicalize(checkpoint)?,
+                given: std::path::absolute(path)?,
+            })
+        };
+        point.path().map_or(Ok(()), fineline_train::verify)?;
+        Ok((point, Vec::new()))
+    }
+
+    /// Whether `path` leads to where the run branched off, or did then: `latest` may have moved on, and the checkpoint be gone.
+    fn branched_off_at(&self, path: &Path) -> bool {
+        let Some(origin) = self.origin else { return false };
+        let checkpoint = || find_checkpoint(path).ok().and_then(|found| fs::canonicalize(found).ok());
+        std::path::absolute(path).is_ok_and(|path| path == origin.given)
+            || checkpoint().is_some_and(|found| found == origin.checkpoint)
+    }
+
+    /// Refuses to replace what a run has by another run's state.
+    fn refuse_other_runs(&self, checkpoint: &Path) -> Result<(), RunError> {
+        let own = fs::canonicalize(self.folder.path())?;
+        if fs::canonicalize(checkpoint)?.parent() == Some(&own) {
+            return Ok(());
+        }
+        Err(RunError::OtherRunsCheckpoint { path: checkpoint.to_owned() })
+    }
+
+    /// Refuses to begin anew where the log tells of a checkpoint: a folder without any has lost them.
+    fn refuse_lost_checkpoints(&self) -> Result<(), RunError> {
+        let events: Vec<EventRecord> = read_lines(&self.directory.events())?;
+        if events.iter().any(|record| matches!(record.event, Event::Checkpoint { .. })) {
+            return Err(RunError::CheckpointsGone { dir: self.directory.root().to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Loads a checkpoint whose rows this configuration counts as the checkpoint's own did.
+fn load(path: &Path, config: &RunConfig, device: &Device) -> Result<Checkpoint, RunError> {
+    if let Some(made_with) = stored_config(path)? {
+        refuse_recounted_rows(&made_with.differences(config), path)?;
+    }
+    Ok(Checkpoint::load(path, &config.model, device)?)
 }
 
 fn damage_event(damage: &TrainError) -> Event {
     let (path, reason) = match damage {
         TrainError::Damaged { path, reason } => (path.clone(), reason.clone()),
-        other => (std::path::PathBuf::new(), other.to_string()),
+        other => (PathBuf::new(), other.to_string()),
     };
     Event::DamagedCheckpoint { path, reason }
 }

@@ -3,6 +3,7 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use fineline_files::create_folder;
 use fs_err as fs;
 use tfrecord::protobuf::event::What;
 use tfrecord::protobuf::{SessionLog, session_log::SessionStatus};
@@ -20,7 +21,7 @@ impl TensorBoard {
     /// A new event file in `folder` for the steps after `step`. Its first event tells TensorBoard to forget what an earlier file
     /// says of later steps.
     pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, RunError> {
-        fs::create_dir_all(folder)?;
+        create_folder(folder)?;
         let started = jiff::Timestamp::now().as_microsecond();
         let path = folder.join(format!("events.out.tfevents.{started}.fineline"));
         let file = BufWriter::new(fs::File::create(&path)?);

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{load, print, print_json};
 use crate::args::ConfigArgs;
+use crate::console::Console;
 
 /// `fineline config show`
 pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {
@@ -26,7 +27,10 @@ pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {
 /// `fineline config check`
 pub(crate) fn check(args: &ConfigArgs) -> Result<()> {
     let resolved = load(args)?;
-    prepare::check(&resolved)?;
+    let mut console = Console::new();
+    let checked = prepare::check(&resolved, &mut |progress| console.show(progress));
+    console.finish();
+    checked?;
     print(&format!("{}: good; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))
 }
 

@@ -1,7 +1,9 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use fineline_data::{Dataset, SourceConfig, Tokenizer, TokenizerConfig, prepare as prepare_shards};
+use fineline_data::{
+    DataError, Dataset, SourceConfig, Tokenizer, TokenizerConfig, prepare as prepare_shards,
+};
 use fineline_run::config::Resolved;
 use fineline_run::prepare::open_dataset;
 use serde_json::json;
@@ -15,7 +17,7 @@ use crate::console::Console;
 pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
     let policy =
         TokenizerConfig { add_bos: !args.no_bos, add_eos: !args.no_eos, ..TokenizerConfig::default() };
-    let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy)?;
+    let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy).map_err(by_flag)?;
     let source = SourceConfig {
         name: args.input.clone(),
         path: args.input.clone(),
@@ -35,6 +37,15 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
         grouped(info.tokens),
         grouped(info.text_bytes)
     ))
+}
+
+/// The flag at fault, where it is one.
+fn by_flag(error: DataError) -> anyhow::Error {
+    let DataError::NoMark { key, token, path } = &error else { return error.into() };
+    let flag = key.replace("add_", "--no-");
+    let path = path.display();
+    UsageError(format!("{path} has no {token} token: give {flag}, or name one in tokenizer_config.json"))
+        .into()
 }
 
 /// Opens the rows of a run, showing what takes time.

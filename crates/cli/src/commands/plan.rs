@@ -40,6 +40,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
         ("snapshot", memory.snapshot),
         ("program", memory.program),
         ("total", memory.total),
+        ("on fast disk", memory.total_on_fast_disk),
     ];
     for (name, bytes) in parts {
         writeln!(page, "  {name:<12} {:>12.1}", mib(bytes))?;
@@ -48,7 +49,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
         writeln!(
             page,
             "  {}",
-            if fits { "fits" } else { "does not fit: lower train.micro_batch or data.seq_len" }
+            if fits {
+                "fits, however slow the disk"
+            } else {
+                "does not fit: lower train.micro_batch or data.seq_len"
+            }
         )?;
     }
     writeln!(page)?;

@@ -1,7 +1,10 @@
 use anyhow::Result;
+use fineline_run::RunError;
 use fineline_run::offline::OfflineProbe;
+use fineline_run::probe::ProbeError;
 
 use super::{print, print_json};
+use crate::UsageError;
 use crate::args::ProbeArgs;
 use crate::console::Console;
 use crate::table::probe_round;
@@ -18,7 +21,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
     let mut console = Console::new();
     let results = request.run(&mut |progress| console.show(progress));
     console.finish();
-    let results = results?;
+    let results = results.map_err(by_flag)?;
     if let Some(folder) = &args.out {
         results.write(folder)?;
     }
@@ -26,4 +29,14 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         return print_json(&results.results);
     }
     print(&format!("{}\n", probe_round(&results.records)))
+}
+
+/// The flag at fault, where it is one.
+fn by_flag(error: RunError) -> anyhow::Error {
+    let flag = match &error {
+        RunError::Probe(ProbeError::UnknownSuite { .. }) => "--suite",
+        RunError::Probe(ProbeError::UnknownTask { .. }) => "--tasks",
+        _ => return error.into(),
+    };
+    UsageError(format!("{flag}: {error}")).into()
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use fineline_run::Progress;
 use fineline_run::lifecycle::{Ended as RunEnded, Resume, TrainOptions, train as run_train};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -28,10 +29,12 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         stop_on(signal, &options).context("can't listen for signals")?;
     }
     let mut console = Console::new();
-    let mut told = false;
+    let (mut told, mut is_training) = (false, false);
     let ended = run_train(&resolved, &options, &mut |progress| {
+        is_training |= matches!(progress, Progress::Training { .. });
         if !told && options.stop.requested().is_some() {
-            console.note("stopping after this step, with a checkpoint; the same signal again ends at once");
+            let how = if is_training { "after this step, with a checkpoint" } else { "before training" };
+            console.note(&format!("stopping {how}; the same signal again ends at once"));
             told = true;
         }
         console.show(progress);
@@ -40,28 +43,41 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
     Ok(match ended? {
         RunEnded::Finished => Ended::Done,
         RunEnded::Stopped { step, signal } => {
-            match step {
-                Some(step) => say(&format!("stopped after step {step}; to go on: {}", command(args, None))),
-                None => {
-                    say(&format!(
-                        "stopped before the first step; to begin: {}",
-                        command(args, Some(&args.resume))
-                    ));
-                }
-            }
+            say(&match step {
+                Some(step) => format!("stopped after step {step}; to go on: {}", command(args, Again::GoOn)),
+                None => format!(
+                    "stopped before training: the run is as it was; to start it: {}",
+                    command(args, Again::Same)
+                ),
+            });
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
 }
 
-/// The command that goes on with the run. Changes that were allowed are the run's own by now.
-fn command(args: &TrainArgs, resume: Option<&str>) -> String {
-    let mut command = format!("fineline train {}", quoted(&args.config.config.display().to_string()));
-    let overrides = args.config.overrides.iter().map(|value| ("--set", value.as_str()));
-    for (flag, value) in overrides.chain(resume.map(|resume| ("--resume", resume))) {
-        command.push_str(&[" ", flag, " ", &quoted(value)].concat());
+/// What the next start is to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// The same as this one, which hasn't come to it.
+    Same,
+    /// Go on from the newest checkpoint. Changes that were allowed are the run's own by now.
+    GoOn,
+}
+
+/// The command for the next start, with the program as it was called.
+fn command(args: &TrainArgs, again: Again) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "fineline".into());
+    let program = program.to_string_lossy();
+    let mut flags: Vec<(&str, &str)> =
+        args.config.overrides.iter().map(|value| ("--set", value.as_str())).collect();
+    if again == Again::Same {
+        flags.extend((args.resume != "auto").then_some(("--resume", args.resume.as_str())));
+        flags.extend(args.allow_changes.iter().map(|key| ("--allow-change", key.as_str())));
     }
-    command
+    let config = args.config.config.display().to_string();
+    let mut words = vec![&*program, "train", &config];
+    words.extend(flags.iter().flat_map(|(flag, value)| [*flag, *value]));
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The argument as a shell reads it back.

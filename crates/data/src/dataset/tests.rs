@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{material, source, tiny_tokenizer};
-use crate::{Packing, TokenizerConfig};
+use crate::{Packing, SourceConfig, TokenizerConfig};
 
 /// A mixture of two texts, `many` short documents with `weights[0]` and one long document with `weights[1]`.
 fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: f64) -> DataConfig {
@@ -27,7 +27,11 @@ fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: 
 }
 
 fn open(config: &DataConfig, seed: u64, folder: &Path) -> Dataset {
-    Dataset::open(config, &tiny_tokenizer(folder), seed, &mut |_| ()).unwrap()
+    open_with(config, &tiny_tokenizer(folder), seed).unwrap()
+}
+
+fn open_with(config: &DataConfig, tokenizer: &Tokenizer, seed: u64) -> Result<Dataset> {
+    Dataset::open(&Corpus::find(config)?, tokenizer, seed, &mut |_| ())
 }
 
 fn dataset(packing: Packing, validation_share: f64) -> (tempfile::TempDir, Dataset) {
@@ -153,10 +157,20 @@ fn too_little_text_is_said() {
     fs_err::write(folder.path().join("a.txt"), "short").unwrap();
     let mix = vec![source("notes", &folder.path().join("a.txt"))];
     let config = DataConfig { mix, cache: folder.path().join("cache"), ..Default::default() };
-    let error = Dataset::open(&config, &tiny_tokenizer(folder.path()), 0, &mut |_| ()).unwrap_err();
+    let error = open_with(&config, &tiny_tokenizer(folder.path()), 0).unwrap_err();
     insta::assert_snapshot!(error, @r"
     data source `notes`: 5 tokens of training text are less than one row of 1025: add text, or lower `data.seq_len`
     ");
+}
+
+fn shards_config(prefix: &Path) -> DataConfig {
+    DataConfig {
+        seq_len: 8,
+        validation_share: 0.0,
+        mix: vec![source("a", prefix)],
+        cache: prefix.with_file_name("cache"),
+        ..Default::default()
+    }
 }
 
 #[test]
@@ -166,36 +180,106 @@ fn shards_of_another_tokenizer_are_refused_and_foreign_ones_read() {
     fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
     let prefix = folder.path().join("shard");
     crate::prepare(&source("a", &folder.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ()).unwrap();
-    let config = DataConfig {
-        seq_len: 8,
-        validation_share: 0.0,
-        mix: vec![source("a", &prefix)],
-        ..Default::default()
-    };
-    let dataset = Dataset::open(&config, &tokenizer, 0, &mut |_| ()).unwrap();
+    let config = shards_config(&prefix);
+    let dataset = open_with(&config, &tokenizer, 0).unwrap();
     assert_eq!(dataset.sources()[0].text_bytes, Some(26));
     let documents = [Ok("ab ab ab".to_owned())].into_iter();
     let other = crate::train_bpe(documents, 260, &folder.path().join("other.json")).unwrap();
-    let error = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap_err().to_string();
+    let error = open_with(&config, &other, 0).unwrap_err().to_string();
     assert!(error.contains("made with another tokenizer"), "{error}");
     fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
-    let foreign = Dataset::open(&config, &other, 0, &mut |_| ()).unwrap();
-    assert_eq!((foreign.max_token_id(), foreign.sources()[0].text_bytes), (dataset.max_token_id(), None));
+    let foreign = open_with(&config, &other, 0).unwrap();
+    let largest = foreign.max_token_id().unwrap();
+    assert_eq!((largest, foreign.sources()[0].text_bytes), (dataset.max_token_id().unwrap(), None));
     assert_eq!(foreign.row(3), dataset.row(3));
+}
+
+#[test]
+fn a_folder_of_prepared_shards_is_a_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(folder.path());
+    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
+    let text = source("a", &folder.path().join("a.txt"));
+    let shards = folder.path().join("shards");
+    for name in ["s1", "s2.v1"] {
+        crate::prepare(&text, &tokenizer, &shards.join(name), &mut |_| ()).unwrap();
+    }
+    for spec in [shards.clone(), shards.join("*"), shards.join("s*")] {
+        let config = shards_config(&spec);
+        let config = DataConfig { cache: folder.path().join("cache"), ..config };
+        let stats = open_with(&config, &tokenizer, 0).unwrap().sources();
+        assert_eq!((stats[0].documents, stats[0].text_bytes), (2, Some(52)), "{}", spec.display());
+    }
+}
+
+#[test]
+fn shards_with_other_marks_are_refused_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_marks = tiny_tokenizer(folder.path());
+    let policy = |add_bos, add_eos| {
+        let policy = TokenizerConfig { add_bos, add_eos, ..TokenizerConfig::default() };
+        with_marks.with_policy(&policy).unwrap()
+    };
+    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = folder.path().join("shard");
+    let text: SourceConfig = source("a", &folder.path().join("a.txt"));
+    crate::prepare(&text, &policy(true, false), &prefix, &mut |_| ()).unwrap();
+    let config = shards_config(&prefix);
+    open_with(&config, &policy(true, false), 0).unwrap();
+    let errors = [(true, true), (false, true)].map(|(bos, eos)| {
+        let error = open_with(&config, &policy(bos, eos), 0).unwrap_err();
+        assert!(error.is_configuration());
+        error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
+    });
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    data source `a`: `DIR/shard.fineline.json` was made with BOS 1 and EOS none around each document, but this run has BOS 1 and EOS 2: set tokenizer.add_eos to false, or prepare the text again
+    data source `a`: `DIR/shard.fineline.json` was made with BOS 1 and EOS none around each document, but this run has BOS none and EOS 2: set tokenizer.add_bos to true and set tokenizer.add_eos to false, or prepare the text again
+    ");
+}
+
+#[test]
+fn a_foreign_shard_is_read_whole_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(folder.path());
+    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = folder.path().join("shard");
+    crate::prepare(&source("a", &folder.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ()).unwrap();
+    fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
+    let config = shards_config(&prefix);
+    let largest = open_with(&config, &tokenizer, 0).unwrap().max_token_id().unwrap();
+    let kept: Vec<_> = fs_err::read_dir(&config.cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(fs_err::read_to_string(&kept[0]).unwrap(), format!("{largest}\n"));
+    // What the cache says is believed, so the shard isn't looked at again; what isn't a number is no answer.
+    for (content, expected) in [("77\n", 77), ("x", largest)] {
+        fs_err::write(&kept[0], content).unwrap();
+        assert_eq!(open_with(&config, &tokenizer, 0).unwrap().max_token_id().unwrap(), expected);
+    }
+}
+
+#[test]
+fn text_is_hashed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    fs_err::write(&path, "some text").unwrap();
+    let text = crate::TextSource::open(&source("a", &path)).unwrap().unwrap();
+    let first = text.fingerprint().unwrap().to_owned();
+    fs_err::write(&path, "some other text").unwrap();
+    assert_eq!(text.fingerprint().unwrap(), first, "the files aren't read again");
 }
 
 #[test]
 fn a_run_without_a_tokenizer_trains_one_and_finds_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let data = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let corpus = Corpus::find(&data).unwrap();
     let config = TokenizerConfig { train_vocab_size: 300, ..TokenizerConfig::default() };
-    let first = Tokenizer::open(&config, &data).unwrap();
+    let first = Tokenizer::open(&config, &corpus).unwrap();
     let stamp = fs_err::metadata(first.path()).unwrap().modified().unwrap();
-    let again = Tokenizer::open(&config, &data).unwrap();
+    let again = Tokenizer::open(&config, &corpus).unwrap();
     assert_eq!((first.path(), first.fingerprint()), (again.path(), again.fingerprint()));
     assert_eq!(fs_err::metadata(again.path()).unwrap().modified().unwrap(), stamp);
     let larger = TokenizerConfig { train_vocab_size: 310, ..config };
-    assert_ne!(Tokenizer::open(&larger, &data).unwrap().path(), first.path());
+    assert_ne!(Tokenizer::open(&larger, &corpus).unwrap().path(), first.path());
 }
 
 #[test]
@@ -210,7 +294,7 @@ fn real_corpora_make_a_mixture() {
     }
     let config = DataConfig { seq_len: 256, cache: folder.path().join("cache"), mix, ..Default::default() };
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
-    let dataset = Dataset::open(&config, &tokenizer, 1, &mut |_| ()).unwrap();
+    let dataset = open_with(&config, &tokenizer, 1).unwrap();
     let text = tokenizer.decode(&dataset.row(0).tokens).unwrap();
     assert!(!text.is_empty());
     for (stats, held_out) in dataset.sources().iter().zip(dataset.validation()) {

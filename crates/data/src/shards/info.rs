@@ -4,9 +4,9 @@ use fineline_files::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::text::with_suffix;
-use crate::{DataError, Result, Tokenizer};
+use crate::{DataError, Marks, Result, Tokenizer};
 
-/// What a shard was made of: `PREFIX.json`, written last, so that a shard that has one is whole.
+/// What a shard was made of: `PREFIX.fineline.json`, written last, so that a shard that has one is whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardInfo {
     /// Documents.
@@ -45,17 +45,17 @@ impl ShardInfo {
         Ok(write_atomically(&info_path(prefix), json.as_bytes())?)
     }
 
-    /// Refuses a shard whose ids mean something else to the tokenizer in use.
-    pub(crate) fn check_tokenizer(&self, prefix: &Path, tokenizer: &Tokenizer) -> Result<()> {
-        if self.tokenizer == tokenizer.fingerprint() {
-            return Ok(());
+    /// Refuses a shard whose ids mean something else to the tokenizer in use, or whose documents carry other marks than its policy
+    /// puts around them.
+    pub(crate) fn check(&self, prefix: &Path, tokenizer: &Tokenizer) -> Result<()> {
+        let path = info_path(prefix);
+        if self.tokenizer != tokenizer.fingerprint() {
+            let short = |fingerprint: &str| fingerprint.chars().take(16).collect();
+            let (made_with, in_use) = (short(&self.tokenizer), short(tokenizer.fingerprint()));
+            return Err(DataError::OtherTokenizer { path, made_with, in_use });
         }
-        let short = |fingerprint: &str| fingerprint.chars().take(16).collect();
-        Err(DataError::OtherTokenizer {
-            path: info_path(prefix),
-            made_with: short(&self.tokenizer),
-            in_use: short(tokenizer.fingerprint()),
-        })
+        let (made_with, in_use) = (Marks { bos: self.bos, eos: self.eos }, tokenizer.marks());
+        if made_with == in_use { Ok(()) } else { Err(DataError::OtherMarks { path, made_with, in_use }) }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::locate::{Compression, Layout, TextFile};
 use super::read;
-use crate::{DataError, Result};
+use crate::{DataError, Result, nearest};
 
 /// A plain file longer than this is cut into several documents, so that memory stays bounded and its parts can be tokenized
 /// in parallel.
@@ -160,10 +160,9 @@ fn describe_fields(record: &Map<String, Value>, wanted: &str) -> (String, String
         return ("no fields".to_owned(), String::new());
     }
     let found = record.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-    let nearest = record.keys().map(|key| (strsim::damerau_levenshtein(key, wanted), key)).min();
-    let hint = match nearest {
-        Some((distance, key)) if distance <= 2.max(wanted.len() / 3) => format!("; did you mean `{key}`?"),
-        _ => "; set `field` of the source to the one that holds the text".to_owned(),
+    let hint = match nearest(wanted, record.keys().map(String::as_str)) {
+        Some(key) => format!("; did you mean `{key}`?"),
+        None => "; set `field` of the source to the one that holds the text".to_owned(),
     };
     (found, hint)
 }

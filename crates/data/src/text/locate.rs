@@ -1,6 +1,8 @@
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::shards::info_path;
 use crate::{DataError, Result};
 
 /// What a source's path leads to.
@@ -127,12 +129,12 @@ fn expand(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<Located> {
-    let texts: Vec<TextFile> = paths.iter().filter_map(|path| TextFile::of(path)).collect();
     let is_index = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "idx");
     let shards: Vec<PathBuf> = paths.iter().filter(is_index).map(|path| path.with_extension("")).collect();
     // What `data prepare` writes beside a shard looks like text, but says what the shard is.
+    let infos: BTreeSet<PathBuf> = shards.iter().map(|prefix| info_path(prefix)).collect();
     let texts: Vec<TextFile> =
-        texts.into_iter().filter(|text| !shards.contains(&text.path.with_extension(""))).collect();
+        paths.iter().filter(|path| !infos.contains(*path)).filter_map(|path| TextFile::of(path)).collect();
     match (texts.is_empty(), shards.is_empty()) {
         (false, true) => Ok(Located::Text(texts)),
         (true, false) => Ok(Located::Shards(shards)),
@@ -206,15 +208,18 @@ mod tests {
             "t/read.me",
             "s/b.idx",
             "s/b.bin",
-            "s/b.json",
+            "s/b.fineline.json",
             "s/a.v1.idx",
             "s/a.v1.bin",
+            "s/a.v1.fineline.json",
         ]);
         let find = |spec| found(folder.path(), spec).unwrap();
         assert_eq!(find("t"), ["t/deep/a.TXT.zst", "t/part-2.jsonl.gz", "t/part-10.txt"]);
         assert_eq!(find("t/*.txt"), ["t/part-10.txt"]);
         assert_eq!(find("t/part-10.txt"), ["t/part-10.txt"]);
         assert_eq!(find("s"), ["s/a.v1", "s/b"]);
+        assert_eq!(find("s/*"), ["s/a.v1", "s/b"]);
+        assert_eq!(find("s/b*"), ["s/b"]);
         for spec in ["s/a.v1", "s/a.v1.bin", "s/a.v1.idx"] {
             assert_eq!(find(spec), ["s/a.v1"]);
         }

@@ -19,6 +19,9 @@ pub(super) const VERSION: &[u8] = b"byte-level bpe 1";
 /// Special tokens with the ids they have in LLaMA's own vocabulary.
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 
+/// The smallest vocabulary that [`train_bpe`] makes: the 256 bytes and the special tokens.
+pub const LEAST_VOCABULARY: usize = 256 + SPECIAL.len();
+
 /// Trains a byte-level BPE on documents and saves it as `save` (a `tokenizer.json`), with a `tokenizer_config.json` beside it.
 ///
 /// The text is split as GPT-2 does, and numbers into digits as LLaMA does. The same documents give the same bytes, whatever
@@ -29,8 +32,7 @@ pub fn train_bpe(
     vocab_size: usize,
     save: &Path,
 ) -> Result<Tokenizer> {
-    let least = ByteLevel::alphabet().len() + SPECIAL.len();
-    if vocab_size < least {
+    if vocab_size < LEAST_VOCABULARY {
         return Err(DataError::Config {
             key: "tokenizer.train_vocab_size".to_owned(),
             value: vocab_size.to_string(),

@@ -1,9 +1,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use fineline_data::nearest;
 use thiserror::Error;
 
-use super::{Key, Origin};
+use super::Key;
 
 /// What is wrong with a configuration.
 #[derive(Debug, Error)]
@@ -39,29 +40,41 @@ pub enum ConfigError {
     /// Keys that nothing reads, one message each.
     #[error("{}", .0.join("\n"))]
     UnknownKeys(Vec<String>),
+    /// A section or a value that must be given, and isn't.
+    #[error("{place}: {} is missing", name(key))]
+    Missing {
+        /// Its key.
+        key: Key,
+        /// Where it would stand: its section, or the file.
+        place: String,
+    },
     /// A value of the wrong type or out of its range, or one that contradicts another.
-    #[error("{}`{key}` {message}", place(origin))]
+    #[error("{place}: `{key}` {message}")]
     Invalid {
         /// The value's key.
         key: Key,
-        /// Where the value was written.
-        origin: Origin,
+        /// Where the value was written, or, where nobody wrote it, its section or the file.
+        place: String,
         /// What is wrong, and what was expected, as it goes on after the key.
         message: String,
     },
 }
 
-/// `; did you mean X?` for the name most like `name`, or nothing where none is.
-pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+/// A section's or a value's name, as a message has it.
+fn name(key: &Key) -> String {
+    if key.parent() == Some(Key::default()) { format!("section `[{key}]`") } else { format!("`{key}`") }
 }
 
-/// `file:line: `, or nothing where nobody wrote the value.
-fn place(origin: &Origin) -> String {
-    if *origin == Origin::Default { String::new() } else { format!("{origin}: ") }
+/// `; did you mean X?` for the name most like `name`, or nothing where none is.
+pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
+}
+
+/// `; did you mean X? There are X, Y, Z`.
+pub(crate) fn choice_hint(name: &str, known: &[&str]) -> String {
+    let all = known.join(", ");
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("; did you mean `{meant}`? There are {all}"),
+        None => format!("; there are {all}"),
+    }
 }

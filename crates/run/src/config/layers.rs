@@ -42,8 +42,18 @@ impl fmt::Display for Origin {
 /// A tree of configuration values, merged from layers, that remembers the origin of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layers {
+    /// The uppermost file.
+    pub(super) file: PathBuf,
     pub(super) values: Map<String, Value>,
     pub(super) origins: BTreeMap<Key, Origin>,
+}
+
+/// Where to look for the value at `key`: where it was written, or what it holds, or else its section, or the file.
+pub(super) fn place(file: &Path, origins: &BTreeMap<Key, Origin>, key: &Key) -> String {
+    let within = || origins.iter().find(|(other, _)| other.starts_with(key)).map(|(_, origin)| origin);
+    let around = || std::iter::successors(key.parent(), Key::parent).find_map(|above| origins.get(&above));
+    let written = origins.get(key).or_else(within).or_else(around);
+    written.map_or_else(|| file.display().to_string(), ToString::to_string)
 }
 
 impl Layers {
@@ -60,7 +70,7 @@ impl Layers {
         }
         parents.push(identity);
         let mut own = Self::parse(&text, path)?;
-        let mut merged = Self::default();
+        let mut merged = Self { file: path.to_owned(), ..Self::default() };
         for base in own.take_extends(path)? {
             let base = path.parent().unwrap_or(Path::new("")).join(base);
             merged.overlay(Self::read_within(&base, parents)?);
@@ -68,6 +78,11 @@ impl Layers {
         merged.overlay(own);
         parents.pop();
         Ok(merged)
+    }
+
+    /// Where to look for the value at `key`.
+    pub(super) fn place(&self, key: &Key) -> String {
+        place(&self.file, &self.origins, key)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
@@ -107,7 +122,7 @@ impl Layers {
     ) -> Result<Value, ConfigError> {
         let unreadable = |kind: &str| ConfigError::Invalid {
             key: at.clone(),
-            origin: self.origins.get(at).cloned().unwrap_or(Origin::Default),
+            place: self.place(at),
             message: format!("is a {kind} that can't be represented"),
         };
         Ok(match value {
@@ -143,11 +158,11 @@ impl Layers {
     fn take_extends(&mut self, path: &Path) -> Result<Vec<String>, ConfigError> {
         let key = Key::default().field("extends");
         let Some(value) = self.values.remove("extends") else { return Ok(Vec::new()) };
-        let origin = self.origins.remove(&key).unwrap_or(Origin::Default);
+        let place = self.place(&key);
         self.origins.retain(|at, _| !at.starts_with(&key));
         serde_json::from_value(value).map_err(|_| ConfigError::Invalid {
             key,
-            origin,
+            place,
             message: format!("must be a list of files, relative to {}", path.display()),
         })
     }
@@ -168,13 +183,13 @@ impl Layers {
         let (key, value) = assignment.split_once('=').ok_or_else(|| bad("expected KEY=VALUE"))?;
         let key: Key = key.trim().parse().map_err(|message: String| bad(&message))?;
         let mut layer = Self::default();
+        layer.origins.insert(key.clone(), Origin::Override);
         let value = match DeValue::parse(value.trim()) {
             Ok(parsed) => layer.convert(parsed.get_ref(), &key, &|_| Origin::Override)?,
             Err(_) => Value::String(value.trim().to_owned()),
         };
         self.origins.retain(|at, _| !at.starts_with(&key));
         self.origins.extend(layer.origins);
-        self.origins.insert(key.clone(), Origin::Override);
         *slot(&mut self.values, &key).map_err(|message| bad(&message))? = value;
         Ok(())
     }

@@ -13,7 +13,7 @@ mod sections;
 mod show;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fineline_data::{DataConfig, TokenizerConfig};
 use fineline_model::LlamaConfig;
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use error::ConfigError;
+pub(crate) use error::choice_hint;
 pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
@@ -80,6 +81,7 @@ pub struct RunConfig {
 pub struct Resolved {
     /// The configuration.
     pub config: RunConfig,
+    file: PathBuf,
     origins: BTreeMap<Key, Origin>,
 }
 
@@ -101,7 +103,7 @@ impl Resolved {
         expand_preset(&mut layers)?;
         schema::refuse_unknown_keys(&layers)?;
         let config = deserialize(&layers)?;
-        let resolved = Self { config, origins: layers.origins };
+        let resolved = Self { config, file: layers.file, origins: layers.origins };
         resolved.validate()?;
         Ok(resolved)
     }
@@ -112,11 +114,20 @@ impl Resolved {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// The error that `message` is about the value at `key`.
+    /// The error that `message` is about the value at `key`. Other keys in the message that were given by `--set` are told: nobody
+    /// finds them in the file.
     #[must_use]
     pub fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
         let key: Key = key.parse().unwrap_or_default();
-        ConfigError::Invalid { origin: self.origin(&key), key, message: message.into() }
+        let mut message = message.into();
+        let overridden = self.origins.iter().filter(|(_, origin)| **origin == Origin::Override);
+        let others = overridden.map(|(other, _)| other.to_string());
+        let told: Vec<String> = others.filter(|other| message.contains(other)).collect();
+        let place = layers::place(&self.file, &self.origins, &key);
+        if !told.is_empty() && place != Origin::Override.to_string() {
+            message = format!("{message}; --set gives {}", told.join(" and "));
+        }
+        ConfigError::Invalid { place, key, message }
     }
 
     /// Checks ranges and what sections ask of one another.
@@ -195,18 +206,15 @@ fn drop_nulls(values: &mut Map<String, Value>) {
 /// Puts the values of `model.preset` beneath those that the model's section states itself.
 fn expand_preset(layers: &mut Layers) -> Result<(), ConfigError> {
     let key = Key::default().field("model").field("preset");
+    let place = layers.place(&key);
     let Some(Value::Object(model)) = layers.values.get_mut("model") else { return Ok(()) };
     let Some(preset) = model.remove("preset") else { return Ok(()) };
-    let origin = layers.origins.remove(&key).unwrap_or(Origin::Default);
-    let invalid =
-        |message: String| ConfigError::Invalid { key: key.clone(), origin: origin.clone(), message };
+    layers.origins.remove(&key);
+    let invalid = |message: String| ConfigError::Invalid { key: key.clone(), place: place.clone(), message };
     let name = preset.as_str().ok_or_else(|| invalid("must be a preset's name".into()))?;
     let config = LlamaConfig::preset(name).map_err(|_| {
-        let hint = error::nearest_hint(name, LlamaConfig::PRESETS);
-        invalid(format!(
-            "names no known preset: `{name}`{hint} There are {}",
-            LlamaConfig::PRESETS.join(", ")
-        ))
+        let hint = choice_hint(name, &LlamaConfig::PRESETS);
+        invalid(format!("names no known preset: `{name}`{hint}"))
     })?;
     let Ok(Value::Object(values)) = serde_json::to_value(config) else {
         unreachable!("a model's configuration is a table")
@@ -226,15 +234,12 @@ fn deserialize(layers: &Layers) -> Result<RunConfig, ConfigError> {
     let values = Value::Object(layers.values.clone());
     serde_path_to_error::deserialize(values).map_err(|error| {
         let key: Key = error.path().to_string().parse().unwrap_or_default();
-        let mut at = Some(key.clone());
-        // A missing value has no line of its own: its section's must do.
-        let origin = std::iter::from_fn(|| {
-            let here = at.take()?;
-            at = here.parent();
-            Some(here)
-        })
-        .find_map(|key| layers.origins.get(&key).cloned())
-        .unwrap_or(Origin::Default);
-        ConfigError::Invalid { key, origin, message: format!("can't be read: {}", error.into_inner()) }
+        let message = error.into_inner().to_string();
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        if let Some(field) = missing {
+            let key = key.field(field);
+            return ConfigError::Missing { place: layers.place(&key), key };
+        }
+        ConfigError::Invalid { place: layers.place(&key), key, message: format!("can't be read: {message}") }
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::nearest_hint;
 use super::layers::Layers;
-use super::{ConfigError, Key, Origin, RunConfig};
+use super::{ConfigError, Key, RunConfig};
 
 /// The JSON schema of a configuration file, for editors and checkers.
 #[must_use]
@@ -38,10 +38,10 @@ pub(super) fn refuse_unknown_keys(layers: &Layers) -> Result<(), ConfigError> {
     let root = schema.as_value();
     let mut messages = Vec::new();
     let mut report = |key: &Key, known: &[&str]| {
-        let origin = layers.origins.get(key).unwrap_or(&Origin::Default);
+        let place = layers.place(key);
         let name = key.to_string();
         let last = name.rsplit('.').next().unwrap_or_default();
-        messages.push(format!("{origin}: unknown key `{name}`{}", nearest_hint(last, known.iter().copied())));
+        messages.push(format!("{place}: unknown key `{name}`{}", nearest_hint(last, known.iter().copied())));
     };
     visit(root, root, &layers.values, &Key::default(), &mut report);
     if messages.is_empty() { Ok(()) } else { Err(ConfigError::UnknownKeys(messages)) }

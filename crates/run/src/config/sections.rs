@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fineline_data::LEAST_VOCABULARY;
+use fineline_train::ScheduleKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,7 @@ pub(super) struct Problem {
 /// Everything that is out of range or contradicts something else.
 pub(super) fn problems(config: &RunConfig) -> Vec<Problem> {
     let mut found = own_problems(config);
+    found.extend(long_warmup(config));
     found.extend(section_problems(config));
     found
 }
@@ -118,10 +121,10 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     );
     let vocab_size = config.tokenizer.train_vocab_size;
     require(
-        config.tokenizer.path.is_some() || (259..=config.model.vocab_size).contains(&vocab_size),
+        config.tokenizer.path.is_some() || (LEAST_VOCABULARY..=config.model.vocab_size).contains(&vocab_size),
         "tokenizer.train_vocab_size",
         format!(
-            "({vocab_size}) must be at least 259 and not above model.vocab_size ({})",
+            "({vocab_size}) must be at least {LEAST_VOCABULARY} and not above model.vocab_size ({})",
             config.model.vocab_size
         ),
     );
@@ -143,6 +146,27 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         format!("({seq_len}) must not exceed model.max_position_embeddings ({positions})"),
     );
     found
+}
+
+/// A warm-up that the decay comes before, where nobody said when that starts: then it is the warm-up that is too long.
+fn long_warmup(config: &RunConfig) -> Option<Problem> {
+    let schedule = &config.schedule;
+    if schedule.decay_start.is_some() || schedule.kind == ScheduleKind::Constant {
+        return None;
+    }
+    let length = config.train.total_steps(config.data.seq_len).ok()?;
+    let end = schedule.decay_end.unwrap_or(length);
+    let latest = if schedule.kind == ScheduleKind::Wsd { end - end / 10 } else { end };
+    let end = match (schedule.decay_end, config.train.tokens) {
+        (Some(_), _) => "schedule.decay_end",
+        (None, Some(_)) => "the end of the run (train.tokens)",
+        (None, None) => "the end of the run (train.steps)",
+    };
+    let before = if schedule.kind == ScheduleKind::Wsd { "a tenth before " } else { "" };
+    (schedule.warmup_steps > latest).then(|| Problem {
+        key: "schedule.warmup_steps".to_owned(),
+        message: format!("({}) must not be above {latest}, {before}{end}", schedule.warmup_steps),
+    })
 }
 
 /// What each section finds wrong with itself.

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+
+use crate::text::{Located, locate};
+use crate::{DataConfig, DataError, Result, SourceConfig, TextSource};
+
+/// What `[data]` leads to on disk. The files of text are hashed once, however many ask for their fingerprint.
+#[derive(Debug)]
+pub struct Corpus {
+    config: DataConfig,
+    found: Vec<Found>,
+}
+
+/// What a source's path leads to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Text(TextSource),
+    /// Prefixes.
+    Shards(Vec<PathBuf>),
+}
+
+impl Found {
+    pub(crate) fn of(source: &SourceConfig) -> Result<Self> {
+        Ok(match locate(&source.path)? {
+            Located::Text(files) => Self::Text(TextSource::new(source, files)),
+            Located::Shards(prefixes) => Self::Shards(prefixes),
+        })
+    }
+}
+
+impl Corpus {
+    /// Finds the files of all sources.
+    pub fn find(config: &DataConfig) -> Result<Self> {
+        config.validate()?;
+        let find = |source: &SourceConfig| Found::of(source).map_err(|error| error.in_source(&source.name));
+        Ok(Self { config: config.clone(), found: config.mix.iter().map(find).collect::<Result<_>>()? })
+    }
+
+    /// What led there.
+    #[must_use]
+    pub fn config(&self) -> &DataConfig {
+        &self.config
+    }
+
+    /// The sources, in the order of the configuration.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&SourceConfig, &Found)> {
+        self.config.mix.iter().zip(&self.found)
+    }
+
+    /// The text of every source, with the source's name.
+    ///
+    /// # Errors
+    /// [`DataError::NoTokenizer`], if one is token shards: the tokenizer is what wants text.
+    pub(crate) fn texts(&self) -> Result<Vec<(&str, &TextSource)>> {
+        let mut texts = Vec::new();
+        for (source, found) in self.sources() {
+            match found {
+                Found::Text(text) => texts.push((source.name.as_str(), text)),
+                Found::Shards(_) => {
+                    let name = source.name.clone();
+                    return Err(DataError::NoTokenizer { name }.in_source(&source.name));
+                }
+            }
+        }
+        Ok(texts)
+    }
+}
