@@ -68,6 +68,7 @@ impl<'a> Validation<'a> {
                     task: Arc::clone(&task),
                     kind: Kind::Perplexity,
                     item: number as u32,
+                    cluster: None,
                     choice: 0,
                     gold: 0,
                     logprob: -nats,
