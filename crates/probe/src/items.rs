@@ -33,6 +33,8 @@ pub struct ItemRow {
     pub gold: u32,
     /// Sum of the tokens' log-probabilities, in nats. NaN where the model's were.
     pub logprob: f64,
+    /// The part of it that belongs to tokens with bytes, where others (EOS) are scored too.
+    pub byte_logprob: Option<f64>,
     /// Tokens scored.
     pub n_tokens: u32,
     /// Characters (Unicode scalar values) of the choice, without the space before it.
@@ -58,6 +60,7 @@ const SCHEMA: &str = "
         REQUIRED INT32 choice (UINT_32);
         REQUIRED INT32 gold (UINT_32);
         REQUIRED DOUBLE logprob;
+        OPTIONAL DOUBLE byte_logprob;
         REQUIRED INT32 n_tokens (UINT_32);
         REQUIRED INT32 n_chars (UINT_32);
         REQUIRED INT32 n_bytes (UINT_32);
@@ -104,6 +107,7 @@ fn write_parquet(file: &mut fs::File, rows: &[ItemRow]) -> Result<(), ParquetErr
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.choice.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.gold.cast_signed()))?;
     write::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
+    write::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
@@ -161,6 +165,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
     let tasks = texts(group, "task")?;
     let kinds = texts(group, "kind")?;
     let logprob = read::<DoubleType>(group, "logprob")?;
+    let byte_logprob = read::<DoubleType>(group, "byte_logprob")?;
     let greedy = read::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
     let correct = read::<BoolType>(group, "correct")?;
@@ -180,6 +185,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             choice: choice[i],
             gold: gold[i],
             logprob: logprob[i].ok_or_else(missing("logprob"))?,
+            byte_logprob: byte_logprob[i],
             n_tokens: n_tokens[i],
             n_chars: n_chars[i],
             n_bytes: n_bytes[i],
@@ -239,6 +245,7 @@ pub(crate) mod tests {
             choice,
             gold,
             logprob,
+            byte_logprob: None,
             n_tokens: 2,
             n_chars: 3,
             n_bytes: 4,
@@ -256,7 +263,12 @@ pub(crate) mod tests {
         let mut rows = vec![
             ItemRow { cluster: Some(u32::MAX), ..row(Kind::MultipleChoice, 0, 0, 1, -0.1) },
             row(Kind::MultipleChoice, 0, 1, 1, f64::MIN_POSITIVE / 3.0),
-            ItemRow { n_words: Some(7), greedy: true, ..row(Kind::Perplexity, 3, 0, 0, -1e300) },
+            ItemRow {
+                n_words: Some(7),
+                greedy: true,
+                byte_logprob: Some(-0.5),
+                ..row(Kind::Perplexity, 3, 0, 0, -1e300)
+            },
             ItemRow {
                 text: Some("四十二".into()),
                 correct: Some(true),

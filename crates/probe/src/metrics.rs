@@ -11,8 +11,9 @@
 //! | `prob` | multiple choice | `softmax(ℓ)_g` | mean |
 //! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
 //! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
-//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2` | ratio of sums |
-//! | `token_perplexity`, `byte_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, `B`, words | exp of the ratio of sums |
+//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
+//! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
+//! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
 //!
 //! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of the
@@ -75,14 +76,14 @@ fn metrics_of(row: &ItemRow) -> &'static [Metric] {
         BITS_OF_GOLD,
     ];
     const PERPLEXITY: &[Metric] = &[
-        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_gold(item), bits_of_bytes(item)))),
+        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_bytes(item), bits_of_bytes(item)))),
         perplexity(
             "token_perplexity",
             Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_tokens))),
         ),
         perplexity(
             "byte_perplexity",
-            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_bytes))),
+            Measure::Ratio(|item| (nats_of_bytes(item), f64::from(gold(item).n_bytes))),
         ),
     ];
     const PERPLEXITY_WITH_WORDS: &[Metric] = &[
@@ -203,6 +204,12 @@ fn nats_of_gold(item: &[ItemRow]) -> f64 {
     -gold(item).logprob
 }
 
+/// Without tokens that stand for no byte of the text.
+fn nats_of_bytes(item: &[ItemRow]) -> f64 {
+    let gold = gold(item);
+    -gold.byte_logprob.unwrap_or(gold.logprob)
+}
+
 /// Bytes of the right choice in units that turn nats into bits per byte.
 fn bits_of_bytes(item: &[ItemRow]) -> f64 {
     f64::from(gold(item).n_bytes) * LN_2
@@ -301,6 +308,22 @@ mod tests {
         assert_value(&rows, "token_perplexity", 15.0_f64.exp());
         let wordless = [ItemRow { n_words: None, ..rows[0].clone() }];
         assert!(!metrics(&wordless).contains_key("word_perplexity"), "what is not defined is not there");
+    }
+
+    #[test]
+    fn tokens_without_bytes_count_for_no_byte() {
+        let row = ItemRow {
+            byte_logprob: Some(-8.0),
+            n_bytes: 8,
+            n_tokens: 5,
+            n_words: Some(2),
+            ..row(Kind::Perplexity, 0, 0, 0, -10.0)
+        };
+        let rows = [row];
+        assert_value(&rows, "bits_per_byte", 1.0 / LN_2);
+        assert_value(&rows, "byte_perplexity", 1.0_f64.exp());
+        assert_value(&rows, "token_perplexity", 2.0_f64.exp());
+        assert_value(&rows, "word_perplexity", 5.0_f64.exp());
     }
 
     /// Twelve people, each asked about five times; whoever is known is known each time.

@@ -262,6 +262,7 @@ impl PackedTask {
             choice: choice as u32,
             gold: item.gold as u32,
             logprob: score.logprob,
+            byte_logprob: None,
             n_tokens: score.n_tokens,
             n_chars: text.chars().count() as u32,
             n_bytes: text.len() as u32,
