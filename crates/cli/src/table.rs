@@ -1,7 +1,7 @@
 //! The probe table: what a round of probes says, for people.
 
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::probe::{Estimate, Kind, ProbeRecord, is_above};
+use fineline_run::probe::{Difference, Estimate, ProbeRecord, benjamini_hochberg, headline, is_above};
 
 const COLUMNS: [&str; 10] =
     ["", "task", "domain", "n", "score", "95 % interval", "chance", "change", "bits/byte", "phase"];
@@ -29,7 +29,10 @@ fn validation_line(record: &ProbeRecord) -> String {
     )
 }
 
-/// One line a task. A `+` marks a score whose interval is clear above chance.
+/// The share of changes marked in a table that may be marked by luck.
+const FALSE_DISCOVERIES: f64 = 0.05;
+
+/// One line a task. A `+` marks a score whose interval is clear above chance, a `*` a change that is more than luck among so many tasks.
 fn probe_table(records: &[&ProbeRecord]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(COLUMNS);
@@ -38,10 +41,9 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for record in records {
+    for (record, change) in records.iter().zip(changes(records)) {
         let score = headline(record);
         let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
-        let change = record.delta.as_ref().and_then(|delta| delta.difference.value);
         table.add_row([
             mark.to_owned(),
             record.task.clone(),
@@ -50,7 +52,7 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
             number(score.value),
             interval(&score),
             number(record.chance),
-            change.map_or_else(dash, |change| format!("{change:+.3}")),
+            change,
             number(record.metrics.get("bits_per_byte").and_then(|bits| bits.value)),
             record.phase.map_or_else(dash, |phase| phase.to_string()),
         ]);
@@ -61,16 +63,23 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
     table.trim_fmt()
 }
 
+/// The change of each task since its last round.
+fn changes(records: &[&ProbeRecord]) -> Vec<String> {
+    let differences = records.iter().map(|record| Some(record.delta.as_ref()?.difference));
+    let p_values: Vec<Option<f64>> = differences.clone().map(|difference| difference?.p).collect();
+    let change = |(difference, p): (Option<Difference>, Option<f64>)| {
+        let mark = if p.is_some_and(|p| p < FALSE_DISCOVERIES) { "*" } else { "" };
+        difference
+            .and_then(|difference| difference.value)
+            .map_or_else(dash, |value| format!("{mark}{value:+.3}"))
+    };
+    differences.zip(benjamini_hochberg(&p_values)).map(change).collect()
+}
+
 /// How many of the tasks that can be guessed at are clear above chance, and how many such tasks there are.
 pub(crate) fn above_chance(records: &[ProbeRecord]) -> Option<(usize, usize)> {
     let verdicts: Vec<bool> = records.iter().filter_map(is_above_chance).collect();
     (!verdicts.is_empty()).then(|| (verdicts.iter().filter(|above| **above).count(), verdicts.len()))
-}
-
-/// The score that a task is known by: its accuracy, or bits per byte where there is no answer to be right.
-fn headline(record: &ProbeRecord) -> Estimate {
-    let metric = if record.kind == Kind::Perplexity { "bits_per_byte" } else { "acc" };
-    record.metrics.get(metric).copied().unwrap_or_default()
 }
 
 fn is_above_chance(record: &ProbeRecord) -> Option<bool> {

@@ -18,9 +18,9 @@ pub struct ValidationSource {
 pub struct ValidationRow {
     /// The tokens. Over all rows of a source, each token that has one before it is a target once.
     pub row: Row,
-    /// Bytes of text that the row's targets stand for, special tokens having none: bits per byte are
-    /// `nats / (ln 2 * target_bytes)`, both summed over rows.
-    pub target_bytes: u64,
+    /// Bytes of text that the target of each input stands for: none where it doesn't count (`row.target_mask`), and none of a special
+    /// token. Bits per byte are `nats / (ln 2 * bytes)`, both summed over the targets of all rows that have bytes.
+    pub target_bytes: Vec<u32>,
 }
 
 impl ValidationSource {
@@ -53,17 +53,21 @@ impl ValidationSource {
         ValidationRow { row, target_bytes }
     }
 
-    fn target_bytes(&self, row: &Row, parts: &[DocumentPart]) -> u64 {
-        let counted = row.tokens[1..].iter().zip(&row.target_mask).filter(|(_, counts)| **counts);
-        let bytes: usize = counted.map(|(&id, _)| self.tokenizer.byte_len(id)).sum();
-        let begun = parts.iter().filter(|part| self.predicts_begin(row, part)).count();
-        (bytes - begun * self.tokenizer.prefix_bytes()) as u64
+    fn target_bytes(&self, row: &Row, parts: &[DocumentPart]) -> Vec<u32> {
+        let targets = row.tokens[1..].iter().zip(&row.target_mask);
+        let bytes = |(&id, &counts)| if counts { self.tokenizer.byte_len(id) as u32 } else { 0 };
+        let mut bytes: Vec<u32> = targets.map(bytes).collect();
+        for begin in parts.iter().filter_map(|part| self.target_that_begins(row, part)) {
+            bytes[begin] = bytes[begin].saturating_sub(self.tokenizer.prefix_bytes() as u32);
+        }
+        bytes
     }
 
-    /// Whether the first token of a document's text is a target of the row; to it the tokenizer added its prefix.
-    fn predicts_begin(&self, row: &Row, part: &DocumentPart) -> bool {
+    /// The place of the target that is the first token of a document's text, to which the tokenizer added its prefix.
+    fn target_that_begins(&self, row: &Row, part: &DocumentPart) -> Option<usize> {
         let begins_with_bos = Some(row.tokens[part.at.start]) == self.tokenizer.bos_id();
         let first = part.at.start + usize::from(begins_with_bos);
-        part.tokens.start == 0 && first > 0 && first < part.at.end && row.target_mask[first - 1]
+        let has_text = part.tokens.start == 0 && first < part.at.end;
+        has_text.then(|| first.checked_sub(1)).flatten()
     }
 }

@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clusters::Clusters;
 use crate::distribution::{sign_test, t_two_sided};
 use crate::estimate::{Estimate, mean, ratio};
 
@@ -9,7 +10,7 @@ use crate::estimate::{Estimate, mean, ratio};
 pub struct Difference {
     /// Mean change per item.
     pub value: Option<f64>,
-    /// Standard error of the mean change: sd/√n of the items' changes.
+    /// Standard error of the mean change: that of the mean of the items' changes.
     pub stderr: Option<f64>,
     /// Two-sided p-value of "no change".
     pub p: Option<f64>,
@@ -19,11 +20,11 @@ impl Difference {
     /// Nothing is known: no items, or a score among them that is not a finite number.
     pub const UNKNOWN: Self = Self { value: None, stderr: None, p: None };
 
-    /// A mean change of `items` items under the t-test.
-    fn t_test(change: Estimate, items: usize) -> Self {
+    /// A mean change under the t-test with `freedom` degrees of freedom.
+    fn t_test(change: Estimate, freedom: usize) -> Self {
         let p = change.value.zip(change.stderr).and_then(|(value, stderr)| {
             if stderr > 0.0 {
-                Some(t_two_sided(value / stderr, (items - 1) as f64))
+                Some(t_two_sided(value / stderr, freedom as f64))
             } else {
                 (value == 0.0).then_some(1.0)
             }
@@ -32,40 +33,61 @@ impl Difference {
     }
 }
 
-/// The change of real-valued scores from `(first, second)` pairs, with the paired t-test.
+/// The change of real-valued scores from `(first, second)` pairs, one for each item of `clusters`, with the paired t-test.
 ///
 /// Where no item changed, p is 1; where all changed by one and the same amount the t statistic is undefined, and p unknown.
 #[must_use]
-pub fn paired_mean(pairs: &[(f64, f64)]) -> Difference {
+pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> Difference {
     let changes: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
-    Difference::t_test(mean(&changes), changes.len())
+    Difference::t_test(mean(&changes, clusters), clusters.freedom())
 }
 
 /// The change of a ratio of sums (see [`ratio`]) from `(first numerator, second numerator, denominator)` of each document, the
 /// denominator being the same in both measurements; tested as in [`paired_mean`].
 #[must_use]
-pub fn paired_ratio(documents: &[(f64, f64, f64)]) -> Difference {
+pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Difference {
     let changes: Vec<(f64, f64)> =
         documents.iter().map(|(first, second, size)| (second - first, *size)).collect();
-    Difference::t_test(ratio(&changes), changes.len())
+    Difference::t_test(ratio(&changes, clusters), clusters.freedom())
 }
 
-/// The change of a proportion from `(first, second)` outcomes, with `McNemar`'s exact test: of the items whose outcome changed,
-/// as many should have turned to yes as to no (`McNemar` 1947; the sign test on the discordant pairs).
+/// The change of a proportion from `(first, second)` outcomes, one for each item of `clusters`, with `McNemar`'s exact test: of the items
+/// whose outcome changed, as many should have turned to yes as to no (`McNemar` 1947; the sign test on the discordant pairs).
+///
+/// Clustered items don't change one by one. Their p-value is that of [`paired_mean`], but never below `McNemar`'s: of few changed
+/// items the t-test is too sure.
 #[must_use]
-pub fn paired_binary(pairs: &[(bool, bool)]) -> Difference {
+pub fn paired_binary(pairs: &[(bool, bool)], clusters: &Clusters) -> Difference {
     let changes: Vec<f64> =
         pairs.iter().map(|&(first, second)| f64::from(i8::from(second) - i8::from(first))).collect();
+    let change = Difference::t_test(mean(&changes, clusters), clusters.freedom());
+    let exact = mcnemar(pairs);
+    let p =
+        if clusters.are_singletons() { exact } else { change.p.zip(exact).map(|(t, exact)| t.max(exact)) };
+    Difference { p, ..change }
+}
+
+fn mcnemar(pairs: &[(bool, bool)]) -> Option<f64> {
     let gained = pairs.iter().filter(|pair| matches!(pair, (false, true))).count() as u64;
     let lost = pairs.iter().filter(|pair| matches!(pair, (true, false))).count() as u64;
-    let change = mean(&changes);
-    let p = (!pairs.is_empty()).then(|| sign_test(gained, gained + lost));
-    Difference { value: change.value, stderr: change.stderr, p }
+    (!pairs.is_empty()).then(|| sign_test(gained, gained + lost))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn paired_mean(pairs: &[(f64, f64)]) -> Difference {
+        super::paired_mean(pairs, &Clusters::singletons(pairs.len()))
+    }
+
+    fn paired_ratio(documents: &[(f64, f64, f64)]) -> Difference {
+        super::paired_ratio(documents, &Clusters::singletons(documents.len()))
+    }
+
+    fn paired_binary(pairs: &[(bool, bool)]) -> Difference {
+        super::paired_binary(pairs, &Clusters::singletons(pairs.len()))
+    }
 
     #[test]
     fn nothing_is_known_of_no_items_or_of_nan() {
@@ -114,5 +136,47 @@ mod tests {
         assert!((p - 0.031_25).abs() < 1e-15);
         pairs.extend([(true, true); 100]);
         assert_eq!(paired_binary(&pairs).p, Some(p));
+    }
+
+    #[test]
+    fn labels_that_nobody_shares_change_nothing() {
+        let own = Clusters::of([Some("c"), Some("a"), None]);
+        let (means, ratios) = ([(1.0, 1.5), (2.0, 2.25), (3.0, 4.0)], [(1.0, 2.0, 3.0); 3]);
+        let outcomes = [(false, true), (false, true), (true, true)];
+        assert_eq!(super::paired_mean(&means, &own), paired_mean(&means));
+        assert_eq!(super::paired_ratio(&ratios, &own), paired_ratio(&ratios));
+        assert_eq!(super::paired_binary(&outcomes, &own), paired_binary(&outcomes));
+    }
+
+    /// Two facts learned and one lost, each asked about four times, among ten: no more evidence than three answers.
+    #[test]
+    fn items_that_turn_together_are_one_change() {
+        let of_fact = |fact: usize| match fact {
+            0 | 1 => (false, true),
+            2 => (true, false),
+            _ => (true, true),
+        };
+        let pairs: Vec<(bool, bool)> = (0..40).map(|item| of_fact(item / 4)).collect();
+        let by_fact = Clusters::of((0..40).map(|item| Some(item / 4)));
+        let (clustered, plain) = (super::paired_binary(&pairs, &by_fact), paired_binary(&pairs));
+        assert_eq!(clustered.value, plain.value);
+        assert!(clustered.stderr > plain.stderr && clustered.p > Some(0.5), "{clustered:?} {plain:?}");
+    }
+
+    #[test]
+    fn few_changed_items_are_no_surer_for_being_clustered() {
+        let mut pairs = vec![(false, true); 3];
+        pairs.extend([(true, true); 37]);
+        let pairwise = Clusters::of((0..40).map(|item| Some(item % 20)));
+        let clustered = super::paired_binary(&pairs, &pairwise);
+        assert_eq!(clustered.p, paired_binary(&pairs).p);
+    }
+
+    #[test]
+    fn a_single_cluster_shows_no_error() {
+        let single = Clusters::of([Some(0), Some(0)]);
+        let value_alone = |value| Difference { value: Some(value), ..Difference::UNKNOWN };
+        assert_eq!(super::paired_mean(&[(0.0, 1.0), (0.0, 2.0)], &single), value_alone(1.5));
+        assert_eq!(super::paired_binary(&[(false, true), (true, true)], &single), value_alone(0.5));
     }
 }

@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clusters::Clusters;
 use crate::distribution::{ALPHA, normal_quantile, t_critical};
 
 /// A measured quantity with its standard error and 95 % interval. A part that cannot be known is `None` (JSON `null`).
@@ -10,7 +9,7 @@ use crate::distribution::{ALPHA, normal_quantile, t_critical};
 pub struct Estimate {
     /// The point estimate.
     pub value: Option<f64>,
-    /// Standard error over the sampling of items.
+    /// Standard error over the sampling of items, or of clusters of items.
     pub stderr: Option<f64>,
     /// Lower end of the 95 % interval.
     pub lo: Option<f64>,
@@ -65,74 +64,75 @@ pub fn is_above(estimate: &Estimate, level: f64) -> Option<bool> {
     estimate.lo.map(|lo| lo > level)
 }
 
-/// The mean of real-valued scores: standard error sd/√n (n−1 in the sd, as in lm-evaluation-harness), Student's t interval.
+/// The mean of real-valued scores, one for each item of `clusters`: cluster-robust standard error (Miller 2024, "Adding Error Bars to
+/// Evals", equation 4, with a small-sample factor), Student's t interval. Of independent items that is sd/√n (n−1 in the sd, as in
+/// lm-evaluation-harness).
 #[must_use]
-pub fn mean(scores: &[f64]) -> Estimate {
-    let n = scores.len();
+pub fn mean(scores: &[f64], clusters: &Clusters) -> Estimate {
     let Some(mean) = finite_mean(scores) else { return Estimate::UNKNOWN };
-    let squares: f64 = scores.iter().map(|x| (x - mean).powi(2)).sum();
-    let variance = (n > 1).then(|| squares / (n - 1) as f64 / n as f64);
-    Estimate::with_t_interval(mean, variance, n.saturating_sub(1))
+    let variance = clusters.variance_of_sum(scores.iter().map(|x| x - mean));
+    let n = scores.len() as f64;
+    Estimate::with_t_interval(mean, variance.map(|variance| variance / n.powi(2)), clusters.freedom())
 }
 
-/// A proportion of yes/no outcomes: standard error sd/√n as for [`mean`], and the Wilson score interval, which stays inside
-/// 0..1 and does not shrink to a point at 0 or 1 (Wilson 1927; Brown, Cai and `DasGupta` 2001, equation 4).
+/// A proportion of yes/no outcomes, one for each item of `clusters`: standard error as for [`mean`], and the Wilson score interval, which
+/// stays inside 0..1 and does not shrink to a point at 0 or 1 (Wilson 1927; Brown, Cai and `DasGupta` 2001, equation 4). Clustered items
+/// count for as many as they are worth.
 #[must_use]
-pub fn proportion(outcomes: &[bool]) -> Estimate {
+pub fn proportion(outcomes: &[bool], clusters: &Clusters) -> Estimate {
     if outcomes.is_empty() {
         return Estimate::UNKNOWN;
     }
-    let yes = outcomes.iter().filter(|&&yes| yes).count();
     let n = outcomes.len() as f64;
-    let p = yes as f64 / n;
+    let p = outcomes.iter().filter(|&&yes| yes).count() as f64 / n;
+    let residuals = outcomes.iter().map(|&yes| f64::from(u8::from(yes)) - p);
+    let variance = clusters.variance_of_sum(residuals).map(|variance| variance / n.powi(2));
+    let interval = effective_items(p, variance, clusters).map(|n| wilson(p, n));
+    Estimate {
+        value: Some(p),
+        stderr: variance.map(f64::sqrt),
+        lo: interval.map(|(lo, _)| lo),
+        hi: interval.map(|(_, hi)| hi),
+    }
+}
+
+/// How many independent items would tell as much about a proportion `p` as those of `clusters` do: fewer by the design effect, the ratio of
+/// the clustered `variance` to that of independent items, and fewer because the spread among few clusters is itself unsure
+/// (Korn and Graubard 1998). Never more than there are. `None` of several items in a single cluster.
+fn effective_items(p: f64, variance: Option<f64>, clusters: &Clusters) -> Option<f64> {
+    let n = clusters.items() as f64;
+    if clusters.are_singletons() {
+        return Some(n);
+    }
+    let design_effect = variance? * (n - 1.0) / (p * (1.0 - p));
+    let certainty = (t_critical(n - 1.0) / t_critical(clusters.freedom() as f64)).powi(2);
+    // Where all outcomes are the same, nothing is known of the effect: 0/0, and `min` passes over a NaN.
+    Some((certainty * n / design_effect).min(n))
+}
+
+/// The Wilson score interval of a proportion `p` of `n` independent items.
+fn wilson(p: f64, n: f64) -> (f64, f64) {
     let z = normal_quantile(1.0 - ALPHA / 2.0);
     let scale = 1.0 + z * z / n;
     let centre = (p + z * z / (2.0 * n)) / scale;
     let margin = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    Estimate {
-        value: Some(p),
-        stderr: (n > 1.0).then(|| (p * (1.0 - p) / (n - 1.0)).sqrt()),
-        lo: Some(if yes == 0 { 0.0 } else { centre - margin }),
-        hi: Some(if yes == outcomes.len() { 1.0 } else { centre + margin }),
-    }
+    // At 0 and 1 rounding must not move the end away from `p`.
+    (if p <= 0.0 { 0.0 } else { centre - margin }, if p >= 1.0 { 1.0 } else { centre + margin })
 }
 
-/// The mean of `(cluster, score)` where items of one cluster (a passage, a subject) are not independent.
-///
-/// Liang and Zeger's cluster-robust standard error with the small-sample factor G/(G−1); with one item in each cluster it is
-/// that of [`mean`] (Miller 2024, "Adding Error Bars to Evals", equation 4, without the factor). Student's t interval with G−1 degrees of freedom.
+/// Σ numerator / Σ denominator over documents, the items of `clusters`, such as nats per byte: the linearized standard error of a ratio
+/// of sums (Cochran, "Sampling Techniques", equation 6.13), equal to that of [`mean`] where every denominator is 1.
 #[must_use]
-pub fn clustered_mean<C: Ord>(scores: &[(C, f64)]) -> Estimate {
-    let values: Vec<f64> = scores.iter().map(|(_, score)| *score).collect();
-    let Some(mean) = finite_mean(&values) else { return Estimate::UNKNOWN };
-    let mut residuals = BTreeMap::<&C, f64>::new();
-    for (cluster, score) in scores {
-        *residuals.entry(cluster).or_default() += score - mean;
-    }
-    let groups = residuals.len();
-    let variance = (groups > 1).then(|| {
-        let squares: f64 = residuals.values().map(|sum| sum * sum).sum();
-        squares * groups as f64 / (groups - 1) as f64 / (values.len() as f64).powi(2)
-    });
-    Estimate::with_t_interval(mean, variance, groups.saturating_sub(1))
-}
-
-/// Σ numerator / Σ denominator over documents, such as nats per byte: the linearized standard error of a ratio of sums
-/// (Cochran, "Sampling Techniques", equation 6.13), equal to that of [`mean`] where every denominator is 1.
-#[must_use]
-pub fn ratio(documents: &[(f64, f64)]) -> Estimate {
-    let n = documents.len() as f64;
+pub fn ratio(documents: &[(f64, f64)], clusters: &Clusters) -> Estimate {
     let numerator: f64 = documents.iter().map(|(x, _)| x).sum();
     let denominator: f64 = documents.iter().map(|(_, y)| y).sum();
     let ratio = numerator / denominator;
     if !ratio.is_finite() {
         return Estimate::UNKNOWN;
     }
-    let variance = (n > 1.0).then(|| {
-        let squares: f64 = documents.iter().map(|(x, y)| (x - ratio * y).powi(2)).sum();
-        squares * n / (n - 1.0) / denominator.powi(2)
-    });
-    Estimate::with_t_interval(ratio, variance, documents.len().saturating_sub(1))
+    let variance = clusters.variance_of_sum(documents.iter().map(|(x, y)| x - ratio * y));
+    let variance = variance.map(|variance| variance / denominator.powi(2));
+    Estimate::with_t_interval(ratio, variance, clusters.freedom())
 }
 
 /// The mean, if there is any score and all are finite.
@@ -146,14 +146,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn mean(scores: &[f64]) -> Estimate {
+        super::mean(scores, &Clusters::singletons(scores.len()))
+    }
+
+    fn proportion(outcomes: &[bool]) -> Estimate {
+        super::proportion(outcomes, &Clusters::singletons(outcomes.len()))
+    }
+
+    fn ratio(documents: &[(f64, f64)]) -> Estimate {
+        super::ratio(documents, &Clusters::singletons(documents.len()))
+    }
+
+    fn clusters(labels: &[usize]) -> Clusters {
+        Clusters::of(labels.iter().copied().map(Some))
+    }
+
     #[test]
     fn nothing_is_known_of_no_items_or_of_nan() {
         assert_eq!(mean(&[]), Estimate::UNKNOWN);
         assert_eq!(mean(&[1.0, f64::NAN]), Estimate::UNKNOWN);
         assert_eq!(mean(&[1.0, f64::NEG_INFINITY]), Estimate::UNKNOWN);
         assert_eq!(proportion(&[]), Estimate::UNKNOWN);
-        assert_eq!(clustered_mean::<u32>(&[]), Estimate::UNKNOWN);
-        assert_eq!(clustered_mean(&[(0, f64::NAN), (1, 0.0)]), Estimate::UNKNOWN);
+        assert_eq!(super::mean(&[f64::NAN, 0.0, 0.0], &clusters(&[0, 0, 1])), Estimate::UNKNOWN);
         assert_eq!(ratio(&[]), Estimate::UNKNOWN);
         assert_eq!(ratio(&[(1.0, 0.0)]), Estimate::UNKNOWN);
         assert_eq!(Estimate::UNKNOWN.exp().scaled(2.0), Estimate::UNKNOWN);
@@ -162,27 +177,58 @@ mod tests {
     #[test]
     fn one_item_has_a_value_and_no_error() {
         assert_eq!(mean(&[3.0]), Estimate { value: Some(3.0), ..Estimate::UNKNOWN });
-        assert_eq!(
-            clustered_mean(&[("a", 3.0), ("a", 5.0)]),
-            Estimate { value: Some(4.0), ..Estimate::UNKNOWN }
-        );
         let one = proportion(&[true]);
         assert_eq!((one.value, one.stderr, one.hi), (Some(1.0), None, Some(1.0)));
         assert!(one.lo.is_some_and(|lo| (0.2..0.21).contains(&lo)), "{one:?}");
     }
 
     #[test]
+    fn a_single_cluster_has_a_value_and_no_error() {
+        let single = clusters(&[7, 7, 7]);
+        let value_alone = |value| Estimate { value: Some(value), ..Estimate::UNKNOWN };
+        assert_eq!(super::mean(&[3.0, 5.0, 4.0], &single), value_alone(4.0));
+        assert_eq!(super::proportion(&[true, true, true], &single), value_alone(1.0));
+        assert_eq!(super::ratio(&[(1.0, 1.0), (3.0, 1.0), (0.0, 2.0)], &single), value_alone(1.0));
+    }
+
+    #[test]
     fn equal_scores_have_no_spread() {
-        assert_eq!(
-            mean(&[2.0; 5]),
-            Estimate { value: Some(2.0), stderr: Some(0.0), lo: Some(2.0), hi: Some(2.0) }
-        );
+        let without_spread = Estimate { value: Some(2.0), stderr: Some(0.0), lo: Some(2.0), hi: Some(2.0) };
+        assert_eq!(mean(&[2.0; 4]), without_spread);
+        assert_eq!(super::mean(&[2.0; 4], &clusters(&[0, 0, 1, 1])), without_spread);
         let none = proportion(&[false; 50]);
         assert_eq!((none.value, none.stderr, none.lo), (Some(0.0), Some(0.0), Some(0.0)));
         assert!(
             none.hi.is_some_and(|hi| hi > 0.05),
             "a run of failures is no proof of impossibility: {none:?}"
         );
+    }
+
+    #[test]
+    fn equal_outcomes_say_nothing_of_clusters() {
+        let labels: Vec<usize> = (0..50).map(|item| item / 5).collect();
+        for outcome in [false, true] {
+            assert_eq!(super::proportion(&[outcome; 50], &clusters(&labels)), proportion(&[outcome; 50]));
+        }
+    }
+
+    /// Four of ten people known, each asked about five times: the interval is that of about ten answers, not of fifty.
+    #[test]
+    fn repetitions_are_no_evidence() {
+        let labels: Vec<usize> = (0..50).map(|item| item / 5).collect();
+        let outcomes: Vec<bool> = labels.iter().map(|person| person % 5 < 2).collect();
+        let asked_once: Vec<bool> = (0..10).map(|person| person % 5 < 2).collect();
+        let (repeated, once) = (super::proportion(&outcomes, &clusters(&labels)), proportion(&asked_once));
+        assert!((repeated.stderr.unwrap() - once.stderr.unwrap()).abs() < 1e-12);
+        assert!(repeated.hi.unwrap() - repeated.lo.unwrap() > 0.9 * (once.hi.unwrap() - once.lo.unwrap()));
+    }
+
+    #[test]
+    fn clusters_more_alike_than_by_chance_do_not_narrow_a_proportion() {
+        let outcomes = [true, false, true, false, true, false];
+        let balanced = super::proportion(&outcomes, &clusters(&[0, 0, 1, 1, 2, 2]));
+        let plain = proportion(&outcomes);
+        assert_eq!((balanced.stderr, balanced.lo, balanced.hi), (Some(0.0), plain.lo, plain.hi));
     }
 
     #[test]
@@ -206,10 +252,22 @@ mod tests {
         assert!(flipped.lo < flipped.value && flipped.value < flipped.hi && flipped.stderr > Some(0.0));
     }
 
+    /// Scores with the cluster of each.
+    fn clustered<T: std::fmt::Debug>(
+        score: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = (Vec<T>, Clusters)> {
+        let scores = prop::collection::vec((score, 0_usize..12), 2..80);
+        scores.prop_map(|scores| {
+            let (scores, labels): (Vec<T>, Vec<usize>) = scores.into_iter().unzip();
+            (scores, clusters(&labels))
+        })
+    }
+
     proptest! {
         #[test]
-        fn intervals_contain_the_value(scores in prop::collection::vec(-1e3..1e3_f64, 2..40)) {
-            for estimate in [mean(&scores), mean(&scores).exp(), mean(&scores).scaled(-0.5)] {
+        fn intervals_contain_the_value((scores, clusters) in clustered(-1e3..1e3_f64)) {
+            let clustered = super::mean(&scores, &clusters);
+            for estimate in [mean(&scores), mean(&scores).exp(), mean(&scores).scaled(-0.5), clustered] {
                 if let (Some(lo), Some(value), Some(hi)) = (estimate.lo, estimate.value, estimate.hi) {
                     prop_assert!(lo <= value && value <= hi, "{estimate:?}");
                 }
@@ -217,21 +275,40 @@ mod tests {
         }
 
         #[test]
-        fn wilson_stays_inside_the_unit_interval(outcomes in prop::collection::vec(any::<bool>(), 1..200)) {
-            let estimate = proportion(&outcomes);
-            prop_assert!(Some(0.0) <= estimate.lo && estimate.lo <= estimate.value);
-            prop_assert!(estimate.value <= estimate.hi && estimate.hi <= Some(1.0));
+        fn wilson_stays_inside_the_unit_interval((outcomes, clusters) in clustered(any::<bool>())) {
+            for estimate in [proportion(&outcomes), super::proportion(&outcomes, &clusters)] {
+                let (Some(lo), Some(hi)) = (estimate.lo, estimate.hi) else { continue };
+                prop_assert!(0.0 <= lo && Some(lo) <= estimate.value, "{estimate:?}");
+                prop_assert!(estimate.value <= Some(hi) && hi <= 1.0, "{estimate:?}");
+            }
         }
 
         #[test]
-        fn singleton_clusters_and_unit_denominators_change_nothing(scores in prop::collection::vec(-9.0..9.0_f64, 2..40)) {
-            let plain = mean(&scores);
-            let clustered = clustered_mean(&scores.iter().copied().enumerate().collect::<Vec<_>>());
-            let of_ones = ratio(&scores.iter().map(|&x| (x, 1.0)).collect::<Vec<_>>());
-            for other in [clustered, of_ones] {
-                let gap = |a: Option<f64>, b: Option<f64>| (a.unwrap() - b.unwrap()).abs();
-                prop_assert!(gap(plain.value, other.value) < 1e-12 && gap(plain.stderr, other.stderr) < 1e-12);
-                prop_assert!(gap(plain.lo, other.lo) < 1e-11);
+        fn clusters_never_narrow_a_proportion((outcomes, clusters) in clustered(any::<bool>())) {
+            let (plain, clustered) = (proportion(&outcomes), super::proportion(&outcomes, &clusters));
+            if let (Some(lo), Some(hi)) = (clustered.lo, clustered.hi) {
+                let (least, most) = (plain.lo.unwrap() + 1e-12, plain.hi.unwrap() - 1e-12);
+                prop_assert!(lo <= least && most <= hi, "{clustered:?} within {plain:?}");
+            }
+        }
+
+        #[test]
+        fn labels_that_nobody_shares_change_nothing(scores in prop::collection::vec(-9.0..9.0_f64, 1..40)) {
+            let own = Clusters::of((0..scores.len()).rev().map(Some));
+            let outcomes: Vec<bool> = scores.iter().map(|&score| score > 0.0).collect();
+            let documents: Vec<(f64, f64)> = scores.iter().map(|&score| (score, score.abs() + 1.0)).collect();
+            prop_assert_eq!(super::mean(&scores, &own), mean(&scores));
+            prop_assert_eq!(super::proportion(&outcomes, &own), proportion(&outcomes));
+            prop_assert_eq!(super::ratio(&documents, &own), ratio(&documents));
+        }
+
+        #[test]
+        fn with_unit_denominators_a_ratio_is_a_mean((scores, clusters) in clustered(-9.0..9.0_f64)) {
+            let documents: Vec<(f64, f64)> = scores.iter().map(|&x| (x, 1.0)).collect();
+            let (of_ones, mean) = (super::ratio(&documents, &clusters), super::mean(&scores, &clusters));
+            for (a, b) in [(of_ones.value, mean.value), (of_ones.stderr, mean.stderr), (of_ones.lo, mean.lo)] {
+                prop_assert_eq!(a.is_some(), b.is_some());
+                prop_assert!(a.zip(b).is_none_or(|(a, b)| (a - b).abs() < 1e-11), "{of_ones:?} {mean:?}");
             }
         }
     }

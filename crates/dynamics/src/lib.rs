@@ -1,9 +1,9 @@
 //! What the numbers of a run mean: estimates with error bars, differences with p-values, phases of a curve.
 //!
-//! A probe yields a score for each item. This crate turns such scores into an [`Estimate`] ([`mean`],
-//! [`proportion`], [`clustered_mean`], [`ratio`]), compares two probes of the same items as a [`Difference`]
-//! ([`paired_mean`], [`paired_ratio`], [`paired_binary`]), keeps many comparisons honest ([`benjamini_hochberg`]), says what a task could
-//! have seen at all ([`minimum_detectable_effect`]), and labels where a task stands on its curve ([`phases`]).
+//! A probe yields a score for each item. This crate turns such scores into an [`Estimate`] ([`mean`], [`proportion`], [`ratio`]), compares two
+//! probes of the same items as a [`Difference`] ([`paired_mean`], [`paired_ratio`], [`paired_binary`]), keeps many comparisons honest
+//! ([`benjamini_hochberg`]), and labels where a task stands on its curve ([`phases`]). Items that are not independent of each other are
+//! counted for what they are worth: every estimate is told its [`Clusters`].
 //!
 //! Every function is total: what cannot be known (no items, one item, a NaN among the scores) is `None`, never a number
 //! that looks like one. Standard errors here are of *item sampling*; the spread between checkpoints and between
@@ -11,15 +11,15 @@
 //!
 //! Deliberately unknown here: tensors, tasks, files, and where the scores came from.
 
+mod clusters;
 mod difference;
 mod distribution;
 mod estimate;
 mod multiple;
 mod phase;
-mod power;
 
+pub use clusters::Clusters;
 pub use difference::{Difference, paired_binary, paired_mean, paired_ratio};
-pub use estimate::{Estimate, clustered_mean, is_above, mean, proportion, ratio};
+pub use estimate::{Estimate, is_above, mean, proportion, ratio};
 pub use multiple::benjamini_hochberg;
 pub use phase::{Observation, Phase, PhaseRules, phases};
-pub use power::minimum_detectable_effect;

@@ -3,23 +3,33 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use fineline_dynamics::{
-    Difference, Estimate, benjamini_hochberg, clustered_mean, mean, minimum_detectable_effect, paired_binary,
-    paired_mean, proportion, ratio,
+    Clusters, Difference, Estimate, benjamini_hochberg, mean, paired_binary, paired_mean, paired_ratio,
+    proportion, ratio,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 #[derive(Deserialize)]
 struct Case<I> {
+    /// The cluster of each item; empty where a case is of independent items.
+    #[serde(default)]
+    clusters: Vec<u32>,
     #[serde(flatten)]
     input: I,
     #[serde(flatten)]
     expected: serde_json::Map<String, serde_json::Value>,
 }
 
-fn cases<I: DeserializeOwned>(section: &str) -> Vec<Case<I>> {
+impl<I> Case<I> {
+    fn clusters(&self, items: usize) -> Clusters {
+        Clusters::of((0..items).map(|item| self.clusters.get(item)))
+    }
+}
+
+fn cases<I: DeserializeOwned>(sections: &[&str]) -> Vec<Case<I>> {
     let fixtures: serde_json::Value = serde_json::from_str(include_str!("fixtures/reference.json")).unwrap();
-    serde_json::from_value(fixtures[section].clone()).unwrap()
+    let section = |name: &&str| -> Vec<Case<I>> { serde_json::from_value(fixtures[name].clone()).unwrap() };
+    sections.iter().flat_map(section).collect()
 }
 
 #[track_caller]
@@ -51,8 +61,9 @@ struct Scores {
 
 #[test]
 fn means() {
-    for case in cases::<Scores>("mean") {
-        assert_estimate(mean(&case.input.scores), &case);
+    for case in cases::<Scores>(&["mean", "clustered"]) {
+        let scores = &case.input.scores;
+        assert_estimate(mean(scores, &case.clusters(scores.len())), &case);
     }
 }
 
@@ -64,24 +75,22 @@ struct Count {
 
 #[test]
 fn proportions() {
-    for case in cases::<Count>("proportion") {
+    for case in cases::<Count>(&["proportion"]) {
         let outcomes: Vec<bool> = (0..case.input.n).map(|i| i < case.input.yes).collect();
-        assert_estimate(proportion(&outcomes), &case);
+        assert_estimate(proportion(&outcomes, &Clusters::singletons(outcomes.len())), &case);
     }
 }
 
 #[derive(Deserialize)]
-struct Clustered {
-    clusters: Vec<u32>,
-    scores: Vec<f64>,
+struct Outcomes {
+    outcomes: Vec<bool>,
 }
 
 #[test]
-fn clustered_means() {
-    for case in cases::<Clustered>("clustered") {
-        let Clustered { clusters, scores } = &case.input;
-        let scores: Vec<(u32, f64)> = clusters.iter().copied().zip(scores.iter().copied()).collect();
-        assert_estimate(clustered_mean(&scores), &case);
+fn clustered_proportions() {
+    for case in cases::<Outcomes>(&["clustered_proportion"]) {
+        let outcomes = &case.input.outcomes;
+        assert_estimate(proportion(outcomes, &case.clusters(outcomes.len())), &case);
     }
 }
 
@@ -93,11 +102,11 @@ struct Ratio {
 
 #[test]
 fn ratios() {
-    for case in cases::<Ratio>("ratio") {
+    for case in cases::<Ratio>(&["ratio", "clustered_ratio"]) {
         let Ratio { numerators, denominators } = &case.input;
         let documents: Vec<(f64, f64)> =
             numerators.iter().copied().zip(denominators.iter().copied()).collect();
-        assert_estimate(ratio(&documents), &case);
+        assert_estimate(ratio(&documents, &case.clusters(documents.len())), &case);
     }
 }
 
@@ -109,10 +118,14 @@ struct Paired {
 
 #[test]
 fn paired_means() {
-    for case in cases::<Paired>("paired") {
+    for case in cases::<Paired>(&["paired", "clustered_paired"]) {
         let Paired { first, second } = &case.input;
         let pairs: Vec<(f64, f64)> = first.iter().copied().zip(second.iter().copied()).collect();
-        assert_difference(paired_mean(&pairs), &case);
+        let clusters = case.clusters(pairs.len());
+        assert_difference(paired_mean(&pairs, &clusters), &case);
+        let of_ones: Vec<(f64, f64, f64)> =
+            pairs.iter().map(|&(first, second)| (first, second, 1.0)).collect();
+        assert_difference(paired_ratio(&of_ones, &clusters), &case);
     }
 }
 
@@ -126,7 +139,7 @@ struct Discordant {
 
 #[test]
 fn exact_mcnemar() {
-    for case in cases::<Discordant>("mcnemar") {
+    for case in cases::<Discordant>(&["mcnemar"]) {
         let Discordant { both, lost, gained, neither } = case.input;
         let pairs = [
             vec![(true, true); both],
@@ -135,7 +148,22 @@ fn exact_mcnemar() {
             vec![(false, false); neither],
         ]
         .concat();
-        assert_difference(paired_binary(&pairs), &case);
+        assert_difference(paired_binary(&pairs, &Clusters::singletons(pairs.len())), &case);
+    }
+}
+
+#[derive(Deserialize)]
+struct PairedOutcomes {
+    first: Vec<bool>,
+    second: Vec<bool>,
+}
+
+#[test]
+fn clustered_changes_of_outcomes() {
+    for case in cases::<PairedOutcomes>(&["clustered_binary"]) {
+        let PairedOutcomes { first, second } = &case.input;
+        let pairs: Vec<(bool, bool)> = first.iter().copied().zip(second.iter().copied()).collect();
+        assert_difference(paired_binary(&pairs, &case.clusters(pairs.len())), &case);
     }
 }
 
@@ -146,29 +174,12 @@ struct PValues {
 
 #[test]
 fn false_discovery_rates() {
-    for case in cases::<PValues>("benjamini_hochberg") {
+    for case in cases::<PValues>(&["benjamini_hochberg"]) {
         let p: Vec<Option<f64>> = case.input.p.iter().copied().map(Some).collect();
         let expected = case.expected["adjusted"].as_array().unwrap();
         assert_eq!(expected.len(), p.len());
         for (adjusted, expected) in benjamini_hochberg(&p).into_iter().zip(expected) {
             assert_close(adjusted, expected);
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Design {
-    sd: f64,
-    items: usize,
-    power: f64,
-}
-
-#[test]
-fn detectable_effects() {
-    for case in cases::<Design>("power") {
-        let Design { sd, items, power } = case.input;
-        let effect = minimum_detectable_effect(sd, items, power).unwrap();
-        let expected = case.expected["effect"].as_f64().unwrap();
-        assert!((effect / expected - 1.0).abs() < 1e-4, "{effect} is not {expected}");
     }
 }

@@ -64,7 +64,7 @@ pub struct Delta {
     pub metric: String,
     /// Items in both rounds.
     pub n: usize,
-    /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies, else a paired t-test).
+    /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies of unclustered items, else a paired t-test).
     #[serde(flatten)]
     pub difference: Difference,
 }

@@ -26,12 +26,16 @@ pub struct ItemRow {
     pub kind: Kind,
     /// The item's index in the task's whole data: the same in every subset.
     pub item: u32,
+    /// Items of the task with the same number share a passage, a subject or a fact: errors count them together. The same in every subset.
+    pub cluster: Option<u32>,
     /// The choice, from 0.
     pub choice: u32,
     /// The right choice of the item.
     pub gold: u32,
     /// Sum of the tokens' log-probabilities, in nats. NaN where the model's were.
     pub logprob: f64,
+    /// The part of it that belongs to tokens with bytes, where others (EOS) are scored too.
+    pub byte_logprob: Option<f64>,
     /// Tokens scored.
     pub n_tokens: u32,
     /// Characters (Unicode scalar values) of the choice, without the space before it.
@@ -53,9 +57,11 @@ const SCHEMA: &str = "
         REQUIRED BYTE_ARRAY task (STRING);
         REQUIRED BYTE_ARRAY kind (STRING);
         REQUIRED INT32 item (UINT_32);
+        OPTIONAL INT32 cluster (UINT_32);
         REQUIRED INT32 choice (UINT_32);
         REQUIRED INT32 gold (UINT_32);
         REQUIRED DOUBLE logprob;
+        OPTIONAL DOUBLE byte_logprob;
         REQUIRED INT32 n_tokens (UINT_32);
         REQUIRED INT32 n_chars (UINT_32);
         REQUIRED INT32 n_bytes (UINT_32);
@@ -83,9 +89,11 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
     write::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(&row.task)))?;
     write::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(row.kind.name())))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.item.cast_signed()))?;
+    write::<Int32Type, _>(&mut group, rows, |row| row.cluster.map(u32::cast_signed))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.choice.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.gold.cast_signed()))?;
     write::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
+    write::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
@@ -129,20 +137,21 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemRow>, ProbeError> {
 }
 
 fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> {
-    let integers = |name| Ok::<_, ParquetError>(read::<Int32Type>(group, name)?.into_iter());
-    let missing = |name| move || ParquetError::General(format!("column `{name}` has a null"));
-    let required = |name| {
-        let values = integers(name)?;
-        values
-            .map(|value| value.map(i32::cast_unsigned).ok_or_else(missing(name)))
-            .collect::<Result<Vec<u32>, _>>()
+    let integers = |name| {
+        let values = read::<Int32Type>(group, name)?.into_iter();
+        Ok::<_, ParquetError>(values.map(|value| value.map(i32::cast_unsigned)))
     };
+    let missing = |name| move || ParquetError::General(format!("column `{name}` has a null"));
+    let required =
+        |name| integers(name)?.map(|value| value.ok_or_else(missing(name))).collect::<Result<Vec<u32>, _>>();
     let (item, choice, gold) = (required("item")?, required("choice")?, required("gold")?);
     let (n_tokens, n_chars, n_bytes) = (required("n_tokens")?, required("n_chars")?, required("n_bytes")?);
-    let n_words: Vec<Option<u32>> = integers("n_words")?.map(|words| words.map(i32::cast_unsigned)).collect();
+    let cluster: Vec<Option<u32>> = integers("cluster")?.collect();
+    let n_words: Vec<Option<u32>> = integers("n_words")?.collect();
     let tasks = texts(group, "task")?;
     let kinds = texts(group, "kind")?;
     let logprob = read::<DoubleType>(group, "logprob")?;
+    let byte_logprob = read::<DoubleType>(group, "byte_logprob")?;
     let greedy = read::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
     let correct = read::<BoolType>(group, "correct")?;
@@ -158,9 +167,11 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             task,
             kind: kind.ok_or_else(|| ParquetError::General(format!("unknown kind {:?}", kinds[i])))?,
             item: item[i],
+            cluster: cluster[i],
             choice: choice[i],
             gold: gold[i],
             logprob: logprob[i].ok_or_else(missing("logprob"))?,
+            byte_logprob: byte_logprob[i],
             n_tokens: n_tokens[i],
             n_chars: n_chars[i],
             n_bytes: n_bytes[i],
@@ -216,9 +227,11 @@ pub(crate) mod tests {
             task: "test".into(),
             kind,
             item,
+            cluster: None,
             choice,
             gold,
             logprob,
+            byte_logprob: None,
             n_tokens: 2,
             n_chars: 3,
             n_bytes: 4,
@@ -234,9 +247,14 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("items/step-00000001.parquet");
         let mut rows = vec![
-            row(Kind::MultipleChoice, 0, 0, 1, -0.1),
+            ItemRow { cluster: Some(u32::MAX), ..row(Kind::MultipleChoice, 0, 0, 1, -0.1) },
             row(Kind::MultipleChoice, 0, 1, 1, f64::MIN_POSITIVE / 3.0),
-            ItemRow { n_words: Some(7), greedy: true, ..row(Kind::Perplexity, 3, 0, 0, -1e300) },
+            ItemRow {
+                n_words: Some(7),
+                greedy: true,
+                byte_logprob: Some(-0.5),
+                ..row(Kind::Perplexity, 3, 0, 0, -1e300)
+            },
             ItemRow {
                 text: Some("四十二".into()),
                 correct: Some(true),

@@ -11,19 +11,22 @@
 //! | `prob` | multiple choice | `softmax(ℓ)_g` | mean |
 //! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
 //! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
-//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2` | ratio of sums |
-//! | `token_perplexity`, `byte_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, `B`, words | exp of the ratio of sums |
+//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
+//! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
+//! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
 //!
 //! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of the
 //! `DataDecide` paper.
+//! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use fineline_dynamics::{
-    Difference, Estimate, Observation, mean, paired_binary, paired_mean, paired_ratio, proportion, ratio,
+    Clusters, Difference, Estimate, Observation, mean, paired_binary, paired_mean, paired_ratio, proportion,
+    ratio,
 };
 
 use crate::items::ItemRow;
@@ -73,14 +76,14 @@ fn metrics_of(row: &ItemRow) -> &'static [Metric] {
         BITS_OF_GOLD,
     ];
     const PERPLEXITY: &[Metric] = &[
-        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_gold(item), bits_of_bytes(item)))),
+        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_bytes(item), bits_of_bytes(item)))),
         perplexity(
             "token_perplexity",
             Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_tokens))),
         ),
         perplexity(
             "byte_perplexity",
-            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_bytes))),
+            Measure::Ratio(|item| (nats_of_bytes(item), f64::from(gold(item).n_bytes))),
         ),
     ];
     const PERPLEXITY_WITH_WORDS: &[Metric] = &[
@@ -118,14 +121,20 @@ pub(crate) fn higher_is_better(metric: &str) -> bool {
 pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
     let items: Vec<&[ItemRow]> = items(rows).collect();
-    let estimate =
-        |metric: &Metric| (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items)));
+    let clusters = clusters(items.iter().copied());
+    let estimate = |metric: &Metric| {
+        (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
+    };
     metrics_of(first).iter().map(estimate).collect()
 }
 
 /// The rows of each item.
 pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
     rows.chunk_by(|a, b| a.item == b.item)
+}
+
+fn clusters<'a>(items: impl Iterator<Item = &'a [ItemRow]>) -> Clusters {
+    Clusters::of(items.map(|item| item[0].cluster))
 }
 
 /// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
@@ -150,34 +159,37 @@ pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Diff
 }
 
 impl Measure {
-    fn estimate(self, items: &[&[ItemRow]]) -> Estimate {
+    fn estimate(self, items: &[&[ItemRow]], clusters: &Clusters) -> Estimate {
         match self {
             Self::Outcome(outcome) => {
                 let outcomes: Option<Vec<bool>> = items.iter().map(|item| outcome(item)).collect();
-                outcomes.map_or(Estimate::UNKNOWN, |outcomes| proportion(&outcomes))
+                outcomes.map_or(Estimate::UNKNOWN, |outcomes| proportion(&outcomes, clusters))
             }
-            Self::Score(score) => mean(&items.iter().map(|item| score(item)).collect::<Vec<_>>()),
-            Self::Ratio(parts) => ratio(&items.iter().map(|item| parts(item)).collect::<Vec<_>>()),
+            Self::Score(score) => mean(&items.iter().map(|item| score(item)).collect::<Vec<_>>(), clusters),
+            Self::Ratio(parts) => ratio(&items.iter().map(|item| parts(item)).collect::<Vec<_>>(), clusters),
         }
     }
 
     fn change(self, pairs: &[(&[ItemRow], &[ItemRow])]) -> Difference {
+        let clusters = clusters(pairs.iter().map(|(_, after)| *after));
         let pairs = pairs.iter();
         match self {
             Self::Outcome(outcome) => {
                 let outcomes: Option<Vec<(bool, bool)>> =
                     pairs.map(|(before, after)| outcome(before).zip(outcome(after))).collect();
-                outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes))
+                outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes, &clusters))
             }
             Self::Score(score) => {
-                paired_mean(&pairs.map(|(before, after)| (score(before), score(after))).collect::<Vec<_>>())
+                let scores: Vec<(f64, f64)> =
+                    pairs.map(|(before, after)| (score(before), score(after))).collect();
+                paired_mean(&scores, &clusters)
             }
             Self::Ratio(parts) => {
                 let parts = |(before, after): &(&[ItemRow], &[ItemRow])| {
                     let (after, size) = parts(after);
                     (parts(before).0, after, size)
                 };
-                paired_ratio(&pairs.map(parts).collect::<Vec<_>>())
+                paired_ratio(&pairs.map(parts).collect::<Vec<_>>(), &clusters)
             }
         }
     }
@@ -190,6 +202,12 @@ fn gold(item: &[ItemRow]) -> &ItemRow {
 
 fn nats_of_gold(item: &[ItemRow]) -> f64 {
     -gold(item).logprob
+}
+
+/// Without tokens that stand for no byte of the text.
+fn nats_of_bytes(item: &[ItemRow]) -> f64 {
+    let gold = gold(item);
+    -gold.byte_logprob.unwrap_or(gold.logprob)
 }
 
 /// Bytes of the right choice in units that turn nats into bits per byte.
@@ -255,7 +273,7 @@ mod tests {
         assert_value(&rows, "prob_per_char", 1.0 / (1.0 + 1.0 / e));
         assert_value(&rows, "bits_per_byte", 0.5 / LN_2);
         let acc = metrics(&rows)["acc"];
-        assert_eq!(acc, proportion(&[true, false]));
+        assert_eq!(acc, proportion(&[true, false], &Clusters::singletons(2)));
     }
 
     #[test]
@@ -290,6 +308,51 @@ mod tests {
         assert_value(&rows, "token_perplexity", 15.0_f64.exp());
         let wordless = [ItemRow { n_words: None, ..rows[0].clone() }];
         assert!(!metrics(&wordless).contains_key("word_perplexity"), "what is not defined is not there");
+    }
+
+    #[test]
+    fn tokens_without_bytes_count_for_no_byte() {
+        let row = ItemRow {
+            byte_logprob: Some(-8.0),
+            n_bytes: 8,
+            n_tokens: 5,
+            n_words: Some(2),
+            ..row(Kind::Perplexity, 0, 0, 0, -10.0)
+        };
+        let rows = [row];
+        assert_value(&rows, "bits_per_byte", 1.0 / LN_2);
+        assert_value(&rows, "byte_perplexity", 1.0_f64.exp());
+        assert_value(&rows, "token_perplexity", 2.0_f64.exp());
+        assert_value(&rows, "word_perplexity", 5.0_f64.exp());
+    }
+
+    /// Twelve people, each asked about five times; whoever is known is known each time.
+    fn about_people(known: u32) -> Vec<ItemRow> {
+        let item = |item: u32| {
+            let right = f64::from(u8::from(item / 5 < known));
+            let mut rows = choices(item, 0, &[(-1.0, 3), (-2.0 + 2.0 * (1.0 - right), 3)]);
+            rows.iter_mut().for_each(|row| row.cluster = Some(item / 5));
+            rows
+        };
+        (0..60).flat_map(item).collect()
+    }
+
+    #[test]
+    fn items_of_a_cluster_are_counted_together() {
+        let clustered = about_people(4);
+        let alone: Vec<ItemRow> =
+            clustered.iter().map(|row| ItemRow { cluster: None, ..row.clone() }).collect();
+        let (clustered, alone) = (metrics(&clustered), metrics(&alone));
+        for name in ["acc", "acc_norm", "prob", "prob_per_char"] {
+            let (clustered, alone) = (clustered[name], alone[name]);
+            assert_eq!(clustered.value, alone.value, "{name}");
+            let ratio = clustered.stderr.unwrap() / alone.stderr.unwrap();
+            assert!((2.2..2.4).contains(&ratio), "{name}: as of a fifth of the items, not {ratio}");
+            assert!(clustered.lo < alone.lo && clustered.hi > alone.hi, "{name}");
+        }
+        let [before, after] = [about_people(4), about_people(6)];
+        let change = headline_change(&items(&before).zip(items(&after)).collect::<Vec<_>>()).unwrap();
+        assert!(change.p.is_some_and(|p| p > 0.1), "two people learned are no sure change: {change:?}");
     }
 
     #[test]

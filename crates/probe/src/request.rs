@@ -213,6 +213,7 @@ pub(crate) mod tests {
             context: context.into(),
             choices: choices.iter().map(|&choice| choice.into()).collect(),
             gold: 0,
+            cluster: None,
         }
     }
 

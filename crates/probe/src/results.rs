@@ -22,7 +22,7 @@ pub struct ResultsHeader {
 /// The results in the layout of lm-evaluation-harness 0.4's `results_*.json`, for tools that read it.
 ///
 /// Standard errors are those of the item store ([`metrics`](crate::metrics())): where the harness would bootstrap (perplexities), by the
-/// delta method. What is unknown is `"N/A"`, as there.
+/// delta method; where items are clustered, which it doesn't see, cluster-robust. What is unknown is `"N/A"`, as there.
 #[must_use]
 pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
     let by_task = |value: &dyn Fn(&TaskResult) -> Value| -> Value {

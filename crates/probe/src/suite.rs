@@ -47,6 +47,8 @@ struct PackedTask {
     name: Arc<str>,
     /// Indices of the items that are asked, rising.
     selected: Vec<usize>,
+    /// The cluster of every item of the task.
+    clusters: Vec<Option<u32>>,
     requests: Vec<Request>,
     batches: Vec<Rows>,
     truncated: usize,
@@ -185,6 +187,7 @@ impl PackedTask {
         Ok(Self {
             name: task.name.as_str().into(),
             selected,
+            clusters: task.cluster_numbers(),
             batches: pack(&requests),
             requests,
             truncated,
@@ -255,9 +258,11 @@ impl PackedTask {
             task: Arc::clone(&self.name),
             kind: self.task.kind,
             item: index as u32,
+            cluster: self.clusters[index],
             choice: choice as u32,
             gold: item.gold as u32,
             logprob: score.logprob,
+            byte_logprob: None,
             n_tokens: score.n_tokens,
             n_chars: text.chars().count() as u32,
             n_bytes: text.len() as u32,

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ProbeError;
@@ -76,6 +78,9 @@ pub struct Item {
     pub choices: Vec<String>,
     /// Which of the choices is right, from 0.
     pub gold: usize,
+    /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
+    /// if it shares nothing.
+    pub cluster: Option<String>,
 }
 
 impl Task {
@@ -92,6 +97,16 @@ impl Task {
         Ok(())
     }
 
+    /// The number of each item's cluster: clusters are counted from 0 in the order in which they first occur.
+    pub(crate) fn cluster_numbers(&self) -> Vec<Option<u32>> {
+        let mut numbers = BTreeMap::new();
+        let mut number = |cluster| {
+            let next = numbers.len() as u32;
+            *numbers.entry(cluster).or_insert(next)
+        };
+        self.items.iter().map(|item| item.cluster.as_ref().map(&mut number)).collect()
+    }
+
     /// BLAKE3 over kind and items, in their order.
     pub(crate) fn data_hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -104,6 +119,7 @@ impl Task {
             part(&item.context);
             part(&format!("{} {}", item.choices.len(), item.gold));
             item.choices.iter().for_each(|choice| part(choice));
+            item.cluster.iter().for_each(|cluster| part(cluster));
         }
         hasher.finalize().to_hex().to_string()
     }
@@ -155,6 +171,7 @@ impl From<&fineline_tinyworld::Task> for Task {
                     context: item.context.clone(),
                     choices: item.choices.clone(),
                     gold: item.gold,
+                    cluster: item.cluster.clone(),
                 })
                 .collect(),
         }
@@ -171,6 +188,7 @@ pub(crate) mod tests {
             context: context.to_owned(),
             choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
             gold,
+            cluster: None,
         };
         Task {
             name: "test".into(),
@@ -219,6 +237,18 @@ pub(crate) mod tests {
         ] {
             assert_ne!(original, changed);
         }
+        let mut clustered = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        clustered.items[0].cluster = Some("d".into());
+        assert_ne!(original, clustered.data_hash());
+    }
+
+    #[test]
+    fn clusters_are_numbered_as_they_occur() {
+        let mut task = task(Kind::Cloze, &[("a", &["b"][..], 0); 5]);
+        for (item, cluster) in task.items.iter_mut().zip([Some("z"), None, Some("a"), Some("z"), None]) {
+            item.cluster = cluster.map(str::to_owned);
+        }
+        assert_eq!(task.cluster_numbers(), [Some(0), None, Some(1), Some(0), None]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ struct TaskFile {
     choices: Choices,
     gold: Option<String>,
     labels: Option<String>,
+    cluster: Option<String>,
     id: Option<String>,
 }
 
@@ -136,7 +137,7 @@ impl<'a> Mapping<'a> {
     }
 
     fn id(&self, record: &Value) -> Result<Option<String>, String> {
-        self.file.id.as_ref().map(|path| scalar(field(record, path)?, path)).transpose()
+        optional(record, self.file.id.as_ref())
     }
 
     fn item(&self, record: &Value) -> Result<Item, String> {
@@ -150,7 +151,8 @@ impl<'a> Mapping<'a> {
             Some(path) => self.gold(record, path)?,
             None => 0,
         };
-        Ok(Item { context: self.context.render(record)?, choices, gold })
+        let cluster = optional(record, self.file.cluster.as_ref())?;
+        Ok(Item { context: self.context.render(record)?, choices, gold, cluster })
     }
 
     /// The index of the right choice: a number (also as text), false and true for 0 and 1, or one of the `labels`.
@@ -173,6 +175,11 @@ impl<'a> Mapping<'a> {
     }
 }
 
+/// The text of a field that a task need not name.
+fn optional(record: &Value, path: Option<&String>) -> Result<Option<String>, String> {
+    path.map(|path| scalar(field(record, path)?, path)).transpose()
+}
+
 /// A list of texts.
 fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
     let Value::Array(list) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
@@ -192,6 +199,7 @@ mod tests {
         choices = "options.text"
         gold = "key"
         labels = "options.label"
+        cluster = "q"
         id = "id"
     "#;
 
@@ -212,6 +220,7 @@ mod tests {
             context: "Question: wer?\nAnswer:".into(),
             choices: vec!["ich".into(), "你".into()],
             gold: 1,
+            cluster: Some("wer?".into()),
         };
         assert_eq!(task.items[0], first);
         assert_eq!((task.items[1].choices.len(), task.items[1].gold), (4, 0));
@@ -263,6 +272,11 @@ mod tests {
             CHOICE,
             &record.replace("\"key\"", "\"other\""),
             "line 1 (item 0): there is no field `key`",
+        );
+        assert_refused(
+            &CHOICE.replace("cluster = \"q\"", "cluster = \"passage\""),
+            record,
+            "line 1 (item 0): there is no field `passage`",
         );
         assert_refused(
             CHOICE,

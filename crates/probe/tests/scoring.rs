@@ -52,7 +52,8 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
 }
 
 fn item(context: &str, choices: &[&str], gold: usize) -> Item {
-    Item { context: context.into(), choices: choices.iter().map(|&choice| choice.into()).collect(), gold }
+    let choices = choices.iter().map(|&choice| choice.into()).collect();
+    Item { context: context.into(), choices, gold, cluster: None }
 }
 
 /// Awkward items: no context, spaces at its end, Chinese, equal choices, choices of all lengths, contexts that have to be cut.
@@ -72,6 +73,15 @@ fn choice_items() -> Vec<Item> {
         ),
         item("a", &["b", "c", "d", "e"], 2),
     ]
+}
+
+/// The same items, each about one of three things in turn; the first is about nothing that another is about.
+fn clustered_items() -> Vec<Item> {
+    let mut items = choice_items();
+    for (number, item) in items.iter_mut().enumerate().skip(1) {
+        item.cluster = Some(format!("thing {}", number % 3));
+    }
+    items
 }
 
 fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
@@ -191,9 +201,9 @@ fn the_same_suite_gives_the_same_bits() {
 fn a_subset_keeps_the_items_numbers_and_scores() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let all = run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items()));
+    let all = run(&tokenizer, &model, task(Kind::MultipleChoice, clustered_items()));
     let few = SuiteOptions { items: Some(3), ..options(&tokenizer) };
-    let few = Suite::new("test", vec![task(Kind::MultipleChoice, choice_items())], few).unwrap();
+    let few = Suite::new("test", vec![task(Kind::MultipleChoice, clustered_items())], few).unwrap();
     let few = few.run(&model, &|| false).unwrap().remove(0);
     assert_eq!((few.n, few.total), (3, 8));
     assert_eq!(few.provenance, all.provenance);
@@ -201,6 +211,21 @@ fn a_subset_keeps_the_items_numbers_and_scores() {
         let same =
             all.items.iter().find(|other| (other.item, other.choice) == (row.item, row.choice)).unwrap();
         assert_close(row.logprob, same.logprob);
+        assert_eq!(row.cluster, same.cluster);
+    }
+}
+
+#[test]
+fn errors_count_the_items_of_a_cluster_together() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let [alone, clustered] = [choice_items(), clustered_items()]
+        .map(|items| run(&tokenizer, &model, task(Kind::MultipleChoice, items)));
+    assert_ne!(clustered.provenance, alone.provenance);
+    for (name, clustered) in &clustered.metrics {
+        let alone = alone.metrics[name];
+        assert_eq!(clustered.value, alone.value, "{name}");
+        assert_ne!(clustered.stderr, alone.stderr, "{name}");
     }
 }
 
@@ -209,7 +234,7 @@ fn metrics_come_from_the_item_store_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let tasks = vec![
-        task(Kind::MultipleChoice, choice_items()),
+        task(Kind::MultipleChoice, clustered_items()),
         task(Kind::Cloze, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
         task(Kind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
     ];

@@ -39,6 +39,6 @@ pub use progress::Progress;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
-    pub use fineline_dynamics::{Estimate, is_above};
-    pub use fineline_probe::{Kind, ProbeError, ProbeRecord};
+    pub use fineline_dynamics::{Difference, Estimate, benjamini_hochberg, is_above};
+    pub use fineline_probe::{Kind, ProbeError, ProbeRecord, headline};
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fineline_data::{Row, ValidationSource};
+use fineline_data::{ValidationRow, ValidationSource};
 use fineline_kernels::{Visibility, token_logprobs};
 use fineline_model::{Llama, Positions};
 use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
@@ -62,24 +62,9 @@ impl<'a> Validation<'a> {
                 return Err(Interrupted);
             }
             let rows: Vec<_> = numbers.iter().map(|&number| source.row(number)).collect();
-            let scores = self.score(&rows.iter().map(|row| &row.row).collect::<Vec<_>>(), model);
-            for ((&number, row), (nats, n_tokens)) in numbers.iter().zip(&rows).zip(scores) {
-                items.push(ItemRow {
-                    task: Arc::clone(&task),
-                    kind: Kind::Perplexity,
-                    item: number as u32,
-                    choice: 0,
-                    gold: 0,
-                    logprob: -nats,
-                    n_tokens,
-                    n_chars: 0,
-                    n_bytes: row.target_bytes as u32,
-                    n_words: None,
-                    greedy: false,
-                    text: None,
-                    correct: None,
-                });
-            }
+            let mut logprobs = self.score(&rows, model).into_iter();
+            let of_row = |(&number, row)| item(&task, number, row, &mut logprobs);
+            items.extend(numbers.iter().zip(&rows).map(of_row));
         }
         Ok(TaskResult {
             task: task.to_string(),
@@ -98,7 +83,7 @@ impl<'a> Validation<'a> {
                 data: self.data_fingerprint.to_owned(),
                 template: "rows of data.validation_share".to_owned(),
                 tokenizer: self.tokenizer_fingerprint.to_owned(),
-                scorer: "validation/1".to_owned(),
+                scorer: "validation/2".to_owned(),
             },
         })
     }
@@ -112,12 +97,12 @@ impl<'a> Validation<'a> {
         numbers
     }
 
-    /// Nats and targets of each row. The head is applied only where a target counts.
-    fn score(&self, rows: &[&Row], model: &Llama) -> Vec<(f64, u32)> {
+    /// Log-probabilities of the targets that count, one row after another. The head is applied only there.
+    fn score(&self, rows: &[ValidationRow], model: &Llama) -> Vec<f32> {
         let (device, time) = (model.device(), self.config.data.seq_len);
         let mut tokens = Vec::with_capacity(rows.len() * time);
         let (mut places, mut targets) = (Vec::new(), Vec::new());
-        for (number, row) in rows.iter().enumerate() {
+        for (number, ValidationRow { row, .. }) in rows.iter().enumerate() {
             tokens.extend(row.tokens[..time].iter().map(|id| id.cast_signed()));
             for (at, _) in row.target_mask.iter().enumerate().filter(|(_, counts)| **counts) {
                 places.push(((number * time + at) as u32).cast_signed());
@@ -125,7 +110,7 @@ impl<'a> Validation<'a> {
             }
         }
         let visibility = if self.config.data.document_mask {
-            Visibility::Spans(rows.iter().flat_map(|row| document_spans(row)).collect())
+            Visibility::Spans(rows.iter().flat_map(|row| document_spans(&row.row)).collect())
         } else {
             Visibility::Causal
         };
@@ -136,13 +121,73 @@ impl<'a> Validation<'a> {
         let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
         let hidden_nd = hidden_btd.reshape([rows.len() * time, width]).select(0, places_n);
         let targets_n = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
-        let mut logprobs = token_logprobs(hidden_nd, model.lm_head(), targets_n).logprob.into_iter();
-        rows.iter()
-            .map(|row| {
-                let count = row.target_mask.iter().filter(|counts| **counts).count();
-                let nats = logprobs.by_ref().take(count).map(|logprob| -f64::from(logprob)).sum();
-                (nats, count as u32)
-            })
-            .collect()
+        token_logprobs(hidden_nd, model.lm_head(), targets_n).logprob
+    }
+}
+
+/// A row as an item: the sums over its targets, whose log-probabilities are the next ones. Special tokens are targets, but no bytes.
+fn item(
+    task: &Arc<str>,
+    number: u64,
+    row: &ValidationRow,
+    logprobs: &mut impl Iterator<Item = f32>,
+) -> ItemRow {
+    let (mut logprob, mut byte_logprob, mut n_tokens) = (0.0, 0.0, 0);
+    let targets = row.row.target_mask.iter().zip(&row.target_bytes).filter(|(counts, _)| **counts);
+    for ((_, &bytes), target) in targets.zip(logprobs) {
+        logprob += f64::from(target);
+        byte_logprob += if bytes > 0 { f64::from(target) } else { 0.0 };
+        n_tokens += 1;
+    }
+    ItemRow {
+        task: Arc::clone(task),
+        kind: Kind::Perplexity,
+        item: number as u32,
+        cluster: None,
+        choice: 0,
+        gold: 0,
+        logprob,
+        byte_logprob: Some(byte_logprob),
+        n_tokens,
+        n_chars: 0,
+        n_bytes: row.target_bytes.iter().sum(),
+        n_words: None,
+        greedy: false,
+        text: None,
+        correct: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use fineline_data::Row;
+
+    /// Targets: 3 bytes, an EOS, a BOS that doesn't count, 1 byte, padding.
+    fn row() -> ValidationRow {
+        let row = Row { target_mask: vec![true, true, false, true, false], ..Row::default() };
+        ValidationRow { row, target_bytes: vec![3, 0, 0, 1, 0] }
+    }
+
+    #[test]
+    fn special_tokens_are_tokens_and_no_bytes() {
+        let task: Arc<str> = "validation/test".into();
+        let mut logprobs = [-0.5_f32, -4.0, -1.5, -1.0, -8.0, -1.0].into_iter();
+        let items = [0, 1].map(|number| item(&task, number, &row(), &mut logprobs));
+        assert_eq!(logprobs.next(), None, "each row takes as many as it has targets");
+        let value = |metric: &str| metrics(&items)[metric].value.unwrap();
+        assert!((value("bits_per_byte") - 4.0 / 8.0 / 2.0_f64.ln()).abs() < 1e-12);
+        assert!((value("byte_perplexity") - (4.0_f64 / 8.0).exp()).abs() < 1e-12);
+        assert!((value("token_perplexity") - (16.0_f64 / 6.0).exp()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_special_token_that_is_not_finite_leaves_the_bytes_alone() {
+        let task: Arc<str> = "validation/test".into();
+        let items = [item(&task, 0, &row(), &mut [-0.5, f32::NEG_INFINITY, -1.5].into_iter())];
+        let metrics = metrics(&items);
+        assert_eq!(metrics["token_perplexity"].value, None);
+        assert!(metrics["bits_per_byte"].value.is_some());
     }
 }

@@ -40,6 +40,9 @@ pub struct Item {
     pub choices: Vec<String>,
     /// Which of the choices is right, from 0.
     pub gold: usize,
+    /// The fact that is asked about, where other items may ask about the same: whoever knows it is right about all of them. `None` where
+    /// the item brings its own facts.
+    pub cluster: Option<String>,
 }
 
 impl Item {
@@ -52,12 +55,17 @@ impl Item {
     ) -> Self {
         let mut choices = wrong;
         choices.insert(place, right.into());
-        Self { context, choices, gold: place }
+        Self { context, choices, gold: place, cluster: None }
     }
 
     /// An item with nothing to choose: a cloze, or a text to predict.
     pub(crate) fn only(context: String, answer: impl Into<String>) -> Self {
-        Self { context, choices: vec![answer.into()], gold: 0 }
+        Self { context, choices: vec![answer.into()], gold: 0, cluster: None }
+    }
+
+    /// The item, as one of those about `fact`.
+    pub(crate) fn about(self, fact: impl Into<String>) -> Self {
+        Self { cluster: Some(fact.into()), ..self }
     }
 
     /// Context and right answer as one text.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fineline_tinyworld::{Holdout, Kind, World, WorldConfig};
+use fineline_tinyworld::{Holdout, Item, Kind, World, WorldConfig};
 
 fn world(seed: u64) -> World {
     World::new(&WorldConfig { seed, ..WorldConfig::default() })
@@ -114,11 +114,73 @@ fn documents_read_as_english() {
 }
 
 #[test]
+fn items_about_the_same_fact_are_a_cluster() {
+    let tasks = world(1).tasks();
+    let clusters = |name: &str| -> BTreeMap<String, Vec<&Item>> {
+        let mut clusters = BTreeMap::<String, Vec<&Item>>::new();
+        for item in &tasks.iter().find(|task| task.name == name).unwrap().items {
+            clusters.entry(item.cluster.clone().unwrap()).or_default().push(item);
+        }
+        clusters
+    };
+    for (name, facts) in [("residence", 48), ("occupation", 48), ("tools", 60), ("errands", 54)] {
+        let clusters = clusters(name);
+        assert_eq!(clusters.len(), facts, "{name}");
+        for (fact, items) in clusters {
+            let answers: BTreeSet<&String> = items.iter().map(|item| &item.choices[item.gold]).collect();
+            assert_eq!(answers.len(), 1, "{name}: {fact} has one answer");
+            assert!(items.iter().all(|item| item.context.contains(&fact)), "{name}: {fact} is asked about");
+        }
+    }
+    for name in ["agreement", "pronouns", "sizes", "exam"] {
+        for (fact, items) in clusters(name) {
+            assert!(items.iter().all(|item| item.context.contains(&fact)), "{name}: {fact} is asked about");
+        }
+    }
+    for (sum, items) in clusters("addition") {
+        let numbers: Vec<&str> = sum.split(" + ").collect();
+        let asked = |item: &&Item| numbers.iter().all(|number| item.context.contains(number));
+        assert!(items.iter().all(asked), "{sum} is asked about");
+    }
+}
+
+fn page() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/concepts/tinyworld.md");
+    fs_err::read_to_string(path).unwrap()
+}
+
+/// The passages in italics, between single asterisks.
+fn quotations(page: &str) -> Vec<String> {
+    let without_bold = page.replace("**", "");
+    without_bold.split('*').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether the parts of a quotation, between its dots, stand in `text` one after the other.
+fn quotes(quotation: &str, text: &str) -> bool {
+    let text = text.replace('\n', " ");
+    let mut parts = quotation.split("...").map(str::trim);
+    parts.try_fold(text.as_str(), |rest, part| rest.split_once(part).map(|(_, after)| after)).is_some()
+}
+
+#[test]
+fn the_page_about_the_world_quotes_what_is_written_there() {
+    let world = world(WorldConfig::default().seed);
+    let mut texts: Vec<String> = (0..3000).map(|index| world.document(index)).collect();
+    texts.extend(world.tasks().into_iter().flat_map(|task| task.items).map(|item| item.context));
+    let quotations = quotations(&page());
+    assert!(quotations.len() > 12, "{quotations:?}");
+    for quotation in quotations {
+        assert!(texts.iter().any(|text| quotes(&quotation, text)), "nowhere in this world: {quotation}");
+    }
+}
+
+#[test]
 fn the_page_about_the_world_lists_every_task() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/concepts/tinyworld.md");
-    let page = fs_err::read_to_string(page).unwrap();
+    let page = page();
     for task in world(WorldConfig::default().seed).tasks() {
-        let row = format!("| {} | {} |", task.items.len(), task.description);
+        let facts: BTreeSet<&String> = task.items.iter().filter_map(|item| item.cluster.as_ref()).collect();
+        let facts = if facts.is_empty() { "–".to_owned() } else { facts.len().to_string() };
+        let row = format!("| {facts} | {} | {} |", task.items.len(), task.description);
         let found = page.lines().any(|line| {
             line.starts_with(&format!("| {} | `{}` |", task.domain, task.name)) && line.ends_with(&row)
         });

@@ -38,7 +38,9 @@ impl CpuOp<3> for Attention {
     type Saved = Saved;
 
     fn forward_saving(&self, inputs: [CpuTensor; 3]) -> (CpuTensor, Saved) {
-        let qkv = inputs.map(|input| input.to_contiguous());
+        // The keys and values of a cache are the beginning of a longer piece of memory, which needs no copy.
+        let qkv =
+            inputs.map(|input| if input.layout().is_contiguous() { input } else { input.to_contiguous() });
         let (out, log_sums) = self.mix(&Sizes::of(&qkv), qkv.each_ref().map(values));
         let out = out.into_tensor(qkv[0].layout().shape().clone());
         (out.clone(), Saved { qkv, out, log_sums })

@@ -312,7 +312,8 @@ impl<Op: CpuOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
 
 /// The values of a contiguous tensor.
 fn values(tensor: &CpuTensor) -> &[f32] {
-    tensor.as_slice().expect("the tensor was made contiguous and is float32")
+    let (start, end) = tensor.layout().contiguous_offsets().expect("the tensor was made contiguous");
+    &tensor.storage()[start..end]
 }
 
 /// A tensor with these values.

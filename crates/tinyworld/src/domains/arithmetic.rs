@@ -85,5 +85,5 @@ pub(crate) fn addition(world: &World, draw: &mut Draw, place: usize) -> Item {
     let context = story(world, draw, &GAINS, a, b, noun);
     let lowest = a + b - place as u32;
     let choices = (lowest..lowest + 4).map(|number| counted(number, noun)).collect();
-    Item { context, choices, gold: place }
+    Item { context, choices, gold: place, cluster: Some(format!("{} + {}", a.min(b), a.max(b))) }
 }

@@ -61,8 +61,10 @@ const TOOL_ITEMS: [&str; 2] =
 pub(crate) fn tools(world: &World, draw: &mut Draw, place: usize) -> Item {
     let tool = draw.pick(&TOOLS);
     let wrong = draw.others(&TOOLS, tool, 3).into_iter().map(|tool| tool.name.to_owned()).collect();
-    let context = people(world, draw).with("use", draw.pick(&tool.uses)).fill(draw.pick(&TOOL_ITEMS));
-    Item::choice(context, tool.name, wrong, place)
+    let slots = people(world, draw);
+    let purpose = draw.pick(&tool.uses);
+    let context = slots.with("use", purpose).fill(draw.pick(&TOOL_ITEMS));
+    Item::choice(context, tool.name, wrong, place).about(purpose)
 }
 
 /// No training text has one of these sentences, though it may have their last words.
@@ -74,8 +76,10 @@ pub(crate) fn errands(world: &World, draw: &mut Draw, place: usize) -> Item {
     let errand = draw.pick(&ERRANDS);
     let the = |errand: Errand| format!("the {}", errand.place);
     let wrong = draw.others(&ERRANDS, errand, 3).into_iter().map(the).collect();
-    let context = people(world, draw).with("need", draw.pick(&errand.needs)).fill(draw.pick(&ERRAND_ITEMS));
-    Item::choice(context, the(errand), wrong, place)
+    let slots = people(world, draw);
+    let need = draw.pick(&errand.needs);
+    let context = slots.with("need", need).fill(draw.pick(&ERRAND_ITEMS));
+    Item::choice(context, the(errand), wrong, place).about(need)
 }
 
 /// A thing, one that is clearly smaller than it and one that is clearly bigger; which of the two is `right`, at place 0 or 1 of the
@@ -154,4 +158,5 @@ pub(crate) fn sizes(_: &World, draw: &mut Draw, place: usize) -> Item {
         vec![indefinite(wrong)],
         place,
     )
+    .about(comparison.thing)
 }

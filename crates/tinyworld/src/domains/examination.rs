@@ -86,6 +86,8 @@ pub(crate) fn paper(world: &World, draw: &mut Draw) -> String {
 
 /// The letter of the right answer.
 pub(crate) fn letters(world: &World, draw: &mut Draw, place: usize) -> Item {
-    let context = Exercise::new(world, draw).printed(place);
-    Item { context, choices: LETTERS.map(str::to_owned).to_vec(), gold: place }
+    let exercise = Exercise::new(world, draw);
+    let cluster = Some(exercise.question.clone());
+    let choices = LETTERS.map(str::to_owned).to_vec();
+    Item { context: exercise.printed(place), choices, gold: place, cluster }
 }

@@ -150,7 +150,8 @@ pub(crate) fn residence(world: &World, draw: &mut Draw, place: usize) -> Item {
     let person = draw.pick(&world.people);
     let home = world.town(person);
     let wrong = draw.others(&world.towns, home, 3).into_iter().map(|town| town.name.to_owned()).collect();
-    Item::choice(slots(world, person).fill(draw.pick(&RESIDENCE)), home.name, wrong, place)
+    let context = slots(world, person).fill(draw.pick(&RESIDENCE));
+    Item::choice(context, home.name, wrong, place).about(person.name)
 }
 
 /// No training text has one of these sentences, though it may have their last words.
@@ -166,5 +167,6 @@ const OCCUPATION: [&str; 5] = [
 pub(crate) fn occupation(world: &World, draw: &mut Draw, place: usize) -> Item {
     let person = draw.pick(&world.people);
     let wrong = draw.others(&JOBS, person.job, 3).into_iter().map(|job| indefinite(job.name)).collect();
-    Item::choice(slots(world, person).fill(draw.pick(&OCCUPATION)), indefinite(person.job.name), wrong, place)
+    let context = slots(world, person).fill(draw.pick(&OCCUPATION));
+    Item::choice(context, indefinite(person.job.name), wrong, place).about(person.name)
 }

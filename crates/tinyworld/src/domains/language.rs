@@ -136,6 +136,7 @@ pub(crate) fn agreement(_: &World, draw: &mut Draw, place: usize) -> Item {
     let scene = Scene::new(draw);
     let wrong = if scene.number == Number::One { Number::Many } else { Number::One };
     Item::choice(scene.subject(), scene.predicate(scene.number), vec![scene.predicate(wrong)], place)
+        .about(scene.number.of(scene.subject))
 }
 
 const MOODS: [&str; 8] = [
@@ -167,6 +168,7 @@ pub(crate) fn pronouns(world: &World, draw: &mut Draw, place: usize) -> Item {
     let deed = draw.pick(&DEEDS);
     let [right, wrong] = [person.gender, other].map(|gender| format!("{} {deed}", gender.pronouns()[0]));
     Item::choice(Slots::new().person(person).fill(draw.pick(&MOODS)), right, vec![wrong], place)
+        .about(person.name)
 }
 
 /// "Yesterday Mara found the red cup behind the barn."
