@@ -69,7 +69,8 @@ fn check<const N: usize>(
         exact(inputs).values.iter().zip(&projection.values).map(|(y, p)| y * p).sum()
     };
     for (place, input) in inputs.iter().enumerate() {
-        let gradient: Vec<f64> = tracked[place].grad(&gradients).expect("every input is tracked").into_data().iter().collect();
+        let gradient: Vec<f64> =
+            tracked[place].grad(&gradients).expect("every input is tracked").into_data().iter().collect();
         let step = input.values.len().div_ceil(ELEMENTS);
         let pairs: Vec<(f64, f64)> = (0..input.values.len())
             .step_by(step)
