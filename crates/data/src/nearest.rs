@@ -18,7 +18,7 @@ mod tests {
     #[test]
     fn slips_find_their_name_and_other_names_none() {
         let known = ["text", "title", "url"];
-        for (name, meant) in [("txt", Some("text")), ("titel", Some("title")), ("body", None), ("", None)] {
+        for (name, meant) in [("txt", Some("text")), ("tilte", Some("title")), ("body", None), ("", None)] {
             assert_eq!(nearest(name, known), meant, "{name}");
         }
     }
