@@ -331,7 +331,9 @@ mod tests {
         let item = |item: u32| {
             let right = f64::from(u8::from(item / 5 < known));
             let mut rows = choices(item, 0, &[(-1.0, 3), (-2.0 + 2.0 * (1.0 - right), 3)]);
-            rows.iter_mut().for_each(|row| row.cluster = Some(item / 5));
+            for row in &mut rows {
+                row.cluster = Some(item / 5);
+            }
             rows
         };
         (0..60).flat_map(item).collect()

@@ -146,7 +146,7 @@ fn items_about_the_same_fact_are_a_cluster() {
 
 fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/concepts/tinyworld.md");
-    fs_err::read_to_string(path).unwrap()
+    fs_err::read_to_string(path).expect("the page is in the repository")
 }
 
 /// The passages in italics, between single asterisks.
