@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::support::Workplace;
 
-const STEPS: u64 = 500;
-const EVERY: u64 = 50;
+const STEPS: u64 = 600;
+const EVERY: u64 = 60;
 
 /// From which step on each task's accuracy has its 95 % interval clear above chance in every round, which must be the last two at
 /// least: one alone may be luck.
@@ -35,7 +35,7 @@ fn capabilities_come_at_their_own_times() {
         &format!("train.steps={STEPS}"),
         "run.dir=quickstart",
         "data.cache=cache",
-        "checkpoint.every_steps=500",
+        &format!("checkpoint.every_steps={STEPS}"),
         "validation.every_steps=0",
         &format!("probes=[{{suite=\"tinyworld\", every_steps={EVERY}, log_spaced=false, items=150}}]"),
     ];
