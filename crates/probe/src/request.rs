@@ -6,13 +6,15 @@ use fineline_data::Tokenizer;
 use crate::task::{Item, Kind};
 
 /// What lm-evaluation-harness puts between a context and what continues it.
-const TARGET_DELIMITER: &str = " ";
+pub(crate) const TARGET_DELIMITER: &str = " ";
 
 /// A context and the continuations to score after it, together at most a row long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// Which of the task's items it belongs to.
     pub(crate) item: usize,
+    /// Whether the context is the one that all items share, to which the item's own is held.
+    pub(crate) unconditional: bool,
     /// At least one token.
     pub(crate) context: Vec<u32>,
     pub(crate) continuations: Vec<Continuation>,
@@ -50,6 +52,26 @@ pub(crate) struct ItemRequests {
 /// The tokens of a text without special ones, or why there are none.
 type Encode<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
 
+impl ItemRequests {
+    fn none() -> Self {
+        Self { requests: Vec::new(), truncated: false }
+    }
+
+    /// Adds a continuation to the last request if that has the same context and room, else as a new one.
+    fn add(&mut self, max_len: usize, request: Request) {
+        let has_room = |last: &Request| {
+            let added: usize = request.continuations.iter().map(Continuation::input_len).sum();
+            last.unconditional == request.unconditional
+                && last.context == request.context
+                && last.input_len() + added <= max_len
+        };
+        match self.requests.last_mut().filter(|last| has_room(last)) {
+            Some(last) => last.continuations.extend(request.continuations),
+            None => self.requests.push(request),
+        }
+    }
+}
+
 /// How text becomes tokens.
 pub(crate) struct Encoder<'a> {
     encode: Box<Encode<'a>>,
@@ -77,41 +99,78 @@ impl<'a> Encoder<'a> {
         if kind == Kind::Perplexity {
             return self.rolling(index, &(self.encode)(&item.choices[0])?);
         }
-        let mut grouped = ItemRequests { requests: Vec::new(), truncated: false };
-        for (choice, text) in item.choices.iter().enumerate() {
-            let (context, tokens) = self.pair(&item.context, &format!("{TARGET_DELIMITER}{text}"))?;
-            if tokens.is_empty() {
-                return Err(format!("choice {choice} adds no token to the context"));
+        let mut of_item = ItemRequests::none();
+        for choice in 0..item.choices.len() {
+            let (context, text) = item.pair(choice);
+            if kind == Kind::FullPromptMeanCe {
+                self.add_whole(&mut of_item, index, choice, &format!("{context}{TARGET_DELIMITER}{text}"))?;
+            } else {
+                self.add_pair(&mut of_item, index, choice, &context, text, false)?;
             }
-            if tokens.len() > self.max_len {
-                let (found, max_len) = (tokens.len(), self.max_len);
-                return Err(format!(
-                    "choice {choice} has {found} tokens, more than the {max_len} that the model can read"
-                ));
-            }
-            let kept = context.len().min(self.max_len + 1 - tokens.len());
-            grouped.truncated |= kept < context.len();
-            self.add(
-                &mut grouped.requests,
-                index,
-                &context[context.len() - kept..],
-                Continuation { choice, tokens },
-            );
         }
-        Ok(grouped)
+        Ok(of_item)
     }
 
-    /// Puts a continuation into the last request if that has the same context and room, else into a new one.
-    fn add(&self, requests: &mut Vec<Request>, item: usize, context: &[u32], continuation: Continuation) {
-        let has_room = |last: &Request| {
-            last.context.len() == context.len() && last.input_len() + continuation.input_len() <= self.max_len
-        };
-        match requests.last_mut().filter(|last| has_room(last)) {
-            Some(last) => last.continuations.push(continuation),
-            None => {
-                requests.push(Request { item, context: context.to_vec(), continuations: vec![continuation] });
-            }
+    /// Adds the requests of `item`'s choices after `context` instead of their own.
+    pub(crate) fn add_unconditional(
+        &self,
+        of_item: &mut ItemRequests,
+        index: usize,
+        item: &Item,
+        context: &str,
+    ) -> Result<(), String> {
+        let mut texts = item.choices.iter().enumerate();
+        texts.try_for_each(|(choice, text)| self.add_pair(of_item, index, choice, context, text, true))
+    }
+
+    /// Adds the scoring of `text` after `context`.
+    fn add_pair(
+        &self,
+        of_item: &mut ItemRequests,
+        item: usize,
+        choice: usize,
+        context: &str,
+        text: &str,
+        unconditional: bool,
+    ) -> Result<(), String> {
+        let (context, tokens) = self.pair(context, &format!("{TARGET_DELIMITER}{text}"))?;
+        if tokens.is_empty() {
+            return Err(format!("choice {choice} adds no token to the context"));
         }
+        if tokens.len() > self.max_len {
+            let (found, max_len) = (tokens.len(), self.max_len);
+            return Err(format!(
+                "choice {choice} has {found} tokens, more than the {max_len} that the model can read"
+            ));
+        }
+        let kept = context.len().min(self.max_len + 1 - tokens.len());
+        of_item.truncated |= kept < context.len();
+        let context = context[context.len() - kept..].to_vec();
+        let continuations = vec![Continuation { choice, tokens }];
+        of_item.add(self.max_len, Request { item, unconditional, context, continuations });
+        Ok(())
+    }
+
+    /// Adds the scoring of a whole prompt: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is
+    /// too long loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
+    fn add_whole(
+        &self,
+        of_item: &mut ItemRequests,
+        item: usize,
+        choice: usize,
+        prompt: &str,
+    ) -> Result<(), String> {
+        let mut tokens = self.text(prompt)?;
+        let start = usize::from(self.bos.is_some());
+        let dropped = tokens.len().saturating_sub(self.max_len);
+        of_item.truncated |= dropped > 0;
+        tokens.drain(start..start + dropped);
+        if tokens.len() < 2 {
+            return Err(format!("with choice {choice} the prompt has no token that another one predicts"));
+        }
+        let continuations = vec![Continuation { choice, tokens: tokens.split_off(1) }];
+        of_item.add(self.max_len, Request { item, unconditional: false, context: tokens, continuations });
+        Ok(())
     }
 
     /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
@@ -154,6 +213,7 @@ impl<'a> Encoder<'a> {
         }
         let window = |context: Vec<u32>, tokens: &[u32]| Request {
             item,
+            unconditional: false,
             context,
             continuations: vec![Continuation { choice: 0, tokens: tokens.to_vec() }],
         };
@@ -180,7 +240,7 @@ pub(crate) fn word_count(text: &str) -> usize {
 }
 
 /// What Python's `str.isspace` and `\s` hold for whitespace: Unicode's, and four separators that Unicode does not count.
-fn is_python_space(c: char) -> bool {
+pub(crate) fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
@@ -212,8 +272,7 @@ pub(crate) mod tests {
         Item {
             context: context.into(),
             choices: choices.iter().map(|&choice| choice.into()).collect(),
-            gold: 0,
-            cluster: None,
+            ..Item::default()
         }
     }
 
@@ -291,6 +350,48 @@ pub(crate) mod tests {
         let contexts: Vec<&[u32]> = requests.iter().map(|request| request.context.as_slice()).collect();
         assert_eq!(contexts, [chars("xyz"), chars("yz")]);
         assert!(requests.iter().all(|request| request.input_len() == 4));
+    }
+
+    #[test]
+    fn a_continuation_follows_each_choice() {
+        let partial = Item { continuation: Some("vw".into()), ..item("u", &["xy", "z"]) };
+        let ItemRequests { requests, .. } =
+            encoder(Some(BOS), 99).requests(0, &partial, Kind::MultipleChoice).unwrap();
+        let context = |text: &str| [vec![BOS], chars(text)].concat();
+        assert_eq!([&requests[0].context, &requests[1].context], [&context("uxy"), &context("uz")]);
+        assert!(requests.iter().all(|request| request.continuations[0].tokens == chars(" vw")));
+        assert_eq!((requests[0].continuations[0].choice, requests[1].continuations[0].choice), (0, 1));
+    }
+
+    #[test]
+    fn unconditional_choices_follow_another_context() {
+        let encoder = encoder(None, 99);
+        let item = item("x", &["p", "q"]);
+        let mut of_item = encoder.requests(3, &item, Kind::MultipleChoice).unwrap();
+        encoder.add_unconditional(&mut of_item, 3, &item, "").unwrap();
+        encoder.add_unconditional(&mut of_item, 3, &item, "x").unwrap();
+        let shapes: Vec<_> =
+            of_item.requests.iter().map(|r| (r.unconditional, r.context.clone(), r.continuations.len())).collect();
+        assert_eq!(shapes, [(false, chars("x"), 2), (true, vec![BOS], 2), (true, chars("x"), 2)]);
+    }
+
+    #[test]
+    fn a_whole_prompt_is_scored_from_its_second_token_on() {
+        let whole = |bos, max_len| {
+            let item = item("xyz", &["p", "qr"]);
+            let of_item = encoder(bos, max_len).requests(0, &item, Kind::FullPromptMeanCe).unwrap();
+            let tokens =
+                |r: &Request| r.continuations.iter().map(|c| (r.context.clone(), c.tokens.clone())).collect::<Vec<_>>();
+            (of_item.requests.iter().flat_map(tokens).collect::<Vec<_>>(), of_item.truncated)
+        };
+        let (prompts, truncated) = whole(Some(BOS), 99);
+        assert_eq!(prompts, [(vec![BOS], chars("xyz p")), (vec![BOS], chars("xyz qr"))]);
+        assert!(!truncated);
+        assert_eq!(whole(None, 99).0[0], (chars("x"), chars("yz p")));
+        assert_eq!(whole(Some(BOS), 4), (vec![(vec![BOS], chars("z p")), (vec![BOS], chars(" qr"))], true));
+        assert_eq!(whole(None, 4).0, [(chars("y"), chars("z p")), (chars("z"), chars(" qr"))]);
+        let refused = encoder(None, 1).requests(0, &item("x", &["p", "q"]), Kind::FullPromptMeanCe).unwrap_err();
+        assert!(refused.contains("no token that another one predicts"), "{refused}");
     }
 
     #[test]

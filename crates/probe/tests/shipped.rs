@@ -50,6 +50,43 @@ fn benchmarks_read_their_data() {
 }
 
 #[test]
+fn the_suites_read_their_data() {
+    let Some(catalog) = catalog() else { return };
+    let tasks = catalog.tasks("fineline").unwrap();
+    let sizes: Vec<(&str, usize, usize)> =
+        tasks.iter().map(|task| (task.name.as_str(), task.items.len(), task.shots)).collect();
+    let expected = [
+        ("mmlu", 14042, 5),
+        ("mmlu_continuation", 14042, 0),
+        ("ceval", 1346, 0),
+        ("cmmlu", 11582, 5),
+        ("arc_easy", 570, 0),
+        ("arc_challenge", 299, 0),
+        ("race", 1000, 0),
+        ("boolq", 3270, 0),
+        ("commonsense_qa", 1221, 0),
+        ("commonsense_qa_cloze", 1221, 0),
+        ("lambada", 5153, 0),
+        ("hellaswag", 10042, 0),
+        ("piqa", 1838, 0),
+        ("piqa_full_prompt", 1838, 0),
+        ("winogrande", 1267, 0),
+    ];
+    assert_eq!(sizes, expected);
+    for task in &tasks {
+        let is_described = task.rises.is_some() && task.source.is_some() && task.licence.is_some();
+        assert!(is_described && task.version.is_some(), "{}", task.name);
+    }
+    let subjects = tasks[0].items.iter().map(|item| item.cluster.as_deref()).collect::<BTreeSet<_>>();
+    assert_eq!(subjects.len(), 57);
+    let names = |suite: &str| -> BTreeSet<String> {
+        catalog.tasks(suite).unwrap().into_iter().map(|task| task.name).collect()
+    };
+    let all: BTreeSet<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    assert!(names("early").is_subset(&all) && names("benchmarks").is_subset(&all));
+}
+
+#[test]
 fn a_real_model_is_scored_on_real_questions() {
     let Some(catalog) = catalog() else { return };
     let Some(folder) = material("models/stories260K/hf") else { return };
