@@ -60,7 +60,9 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
     let path: Arc<Path> = path.into();
     let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
         Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
-        Err(message) => Err(ProbeError::Record { path: path.to_path_buf(), line, item: before + item, message }),
+        Err(message) => {
+            Err(ProbeError::Record { path: path.to_path_buf(), line, item: before + item, message })
+        }
     };
     records.into_iter().enumerate().map(of_file).collect()
 }
@@ -75,7 +77,11 @@ fn json_records(text: &str) -> Vec<(usize, Result<Value, String>)> {
 /// Each row as an object of texts, named by the first row.
 fn csv_records(text: &str) -> Vec<(usize, Result<Value, String>)> {
     let mut rows = csv_rows(text).into_iter();
-    let Some((_, Ok(names))) = rows.next() else { return Vec::new() };
+    let names = match rows.next() {
+        Some((_, Ok(names))) => names,
+        Some((line, Err(message))) => return vec![(line, Err(message))],
+        None => return Vec::new(),
+    };
     let object = |cells: Vec<String>| {
         if cells.len() != names.len() {
             return Err(format!("{} cells, but the first line names {}", cells.len(), names.len()));
@@ -153,8 +159,12 @@ mod tests {
         }
         let records = read_records(folder.path()).unwrap();
         let values: Vec<Value> = records.iter().map(|record| record.value.clone()).collect();
-        let expected =
-            [json!({"q": 1, "file": "own"}), json!([2]), json!({"q": "1", "a": "x", "file": "b"}), json!({"q": 3, "file": "c"})];
+        let expected = [
+            json!({"q": 1, "file": "own"}),
+            json!([2]),
+            json!({"q": "1", "a": "x", "file": "b"}),
+            json!({"q": 3, "file": "c"}),
+        ];
         assert_eq!(values, expected);
         assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 3, 2, 1]);
     }
@@ -166,5 +176,8 @@ mod tests {
         fs::write(&path, "a,b\n1,2\n1,2,3\n").unwrap();
         let error = read_records(&path).unwrap_err().to_string();
         assert!(error.ends_with("t.csv line 3 (item 1): 3 cells, but the first line names 2"), "{error}");
+        fs::write(&path, "\"a,b\n1,2\n").unwrap();
+        let error = read_records(&path).unwrap_err().to_string();
+        assert!(error.ends_with("line 1 (item 0): a quotation mark that nothing closes"), "{error}");
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     /// Examples 0 to 9, the even ones about "a".
     fn pool() -> Vec<Example> {
         let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
-        (0..10).map(|i| Example { record: record(i), text: format!("{i}?")}).collect()
+        (0..10).map(|i| Example { record: record(i), text: format!("{i}?") }).collect()
     }
 
     fn before(toml: &str, shots: usize, record: &Value) -> Result<String, String> {
@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn a_seeded_set_is_fixed_and_grows_with_the_shots() {
         let set = |seed: u64, shots| {
-            before(&format!("sampler = \"seeded\"\nseed = {seed}"), shots, &json!({"q": 77, "subject": "a"})).unwrap()
+            before(&format!("sampler = \"seeded\"\nseed = {seed}"), shots, &json!({"q": 77, "subject": "a"}))
+                .unwrap()
         };
         assert_eq!(set(1, 5), set(1, 5));
         assert_ne!(set(1, 5), set(2, 5));

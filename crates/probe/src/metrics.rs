@@ -312,6 +312,7 @@ fn margin_per_char(item: &[ItemRow]) -> f64 {
 mod tests {
     use super::*;
     use crate::items::tests::row;
+    use proptest::prelude::*;
 
     fn choices(item: u32, gold: u32, scores: &[(f64, u32)]) -> Vec<ItemRow> {
         let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
@@ -395,7 +396,9 @@ mod tests {
     fn one_item_has_values_and_no_errors() {
         for kind in [Kind::MultipleChoice, Kind::FullPromptMeanCe] {
             let rows = [row(kind, 0, 0, 1, -1.0), row(kind, 0, 1, 1, -2.0)];
-            assert!(metrics(&rows).values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_none()));
+            assert!(
+                metrics(&rows).values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_none())
+            );
         }
     }
 
@@ -484,7 +487,14 @@ mod tests {
     fn what_is_not_finite_is_never_a_number_nor_an_answer() {
         for bad in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
             let of_all = [
-                "acc", "acc_norm", "acc_bytes", "prob", "log_prob", "brier", "prob_per_char", "total_prob_per_char",
+                "acc",
+                "acc_norm",
+                "acc_bytes",
+                "prob",
+                "log_prob",
+                "brier",
+                "prob_per_char",
+                "total_prob_per_char",
                 "margin_per_char",
             ];
             let rows =
@@ -512,14 +522,67 @@ mod tests {
         assert_value(&wrong, "margin_per_char", 0.0);
     }
 
+    proptest! {
+        /// Each metric of one item, by its formula as it stands in the table above.
+        #[test]
+        fn one_item_by_the_formulas(
+            choices in prop::collection::vec((-60.0..0.0_f64, -60.0..0.0_f64, 1_u32..30, 1_u32..90), 2..6),
+            gold in 0_usize..2,
+        ) {
+            let rows: Vec<ItemRow> = choices
+                .iter()
+                .zip(0..)
+                .map(|(&(logprob, alone, n_chars, n_bytes), choice)| ItemRow {
+                    unconditional_logprob: Some(alone),
+                    n_chars,
+                    n_bytes,
+                    ..row(Kind::MultipleChoice, 0, choice, gold as u32, logprob)
+                })
+                .collect();
+            let of = |score: fn(&(f64, f64, u32, u32)) -> f64| choices.iter().map(score).collect::<Vec<_>>();
+            let picks = |scores: Vec<f64>| {
+                let best = scores.iter().copied().fold(f64::MIN, f64::max);
+                f64::from(u8::from(scores.iter().position(|&score| score >= best) == Some(gold)))
+            };
+            let softmax = |scores: &[f64]| {
+                let sum: f64 = scores.iter().map(|score| score.exp()).sum();
+                scores.iter().map(|score| score.exp() / sum).collect::<Vec<_>>()
+            };
+            let sums = softmax(&of(|c| c.0));
+            let per_char: Vec<f64> = of(|c| (c.0 / f64::from(c.2)).exp());
+            let wrong = per_char.iter().enumerate().filter(|(i, _)| *i != gold).map(|(_, p)| *p);
+            let brier = sums.iter().enumerate().map(|(i, p)| (p - f64::from(u8::from(i == gold))).powi(2));
+            let expected = [
+                ("acc", picks(of(|c| c.0))),
+                ("acc_norm", picks(of(|c| c.0 / f64::from(c.2)))),
+                ("acc_bytes", picks(of(|c| c.0 / f64::from(c.3)))),
+                ("acc_mutual_info", picks(of(|c| c.0 - c.1))),
+                ("prob", sums[gold]),
+                ("log_prob", sums[gold].ln()),
+                ("brier", brier.sum()),
+                ("prob_per_char", softmax(&of(|c| c.0 / f64::from(c.2)))[gold]),
+                ("correct_prob_per_char", per_char[gold]),
+                ("total_prob_per_char", per_char.iter().sum()),
+                ("margin_per_char", per_char[gold] - wrong.fold(0.0, f64::max)),
+                ("bits_per_byte", -choices[gold].0 / f64::from(choices[gold].3) / LN_2),
+            ];
+            let metrics = metrics(&rows);
+            prop_assert_eq!(metrics.len(), expected.len());
+            for (name, expected) in expected {
+                let value = metrics[name].value.unwrap();
+                prop_assert!((value - expected).abs() < 1e-9, "{} is {}, not {}", name, value, expected);
+            }
+        }
+    }
+
     #[test]
     fn directions_are_known() {
         for kind in Kind::ALL {
-            let row = ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
+            let row =
+                ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
             assert!(metrics_of(&row).any(|metric| metric.name == headline_name(kind)));
             for Metric { name, .. } in metrics_of(&row) {
-                let is_good =
-                    name.starts_with("acc") || name.contains("prob") || name.starts_with("margin");
+                let is_good = name.starts_with("acc") || name.contains("prob") || name.starts_with("margin");
                 assert_eq!(higher_is_better(name), is_good, "{name}");
             }
         }

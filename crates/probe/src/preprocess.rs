@@ -39,7 +39,9 @@ fn text(record: &Value, path: &str) -> Result<String, String> {
 fn hellaswag(record: &Value) -> Result<Vec<(&'static str, Value)>, String> {
     let [label, first, second] = ["activity_label", "ctx_a", "ctx_b"].map(|path| text(record, path));
     let query = without_marks(&format!("{}: {} {}", label?, first?, capitalized(&second?)));
-    let Value::Array(endings) = field(record, "endings")? else { return Err("`endings` is no list".to_owned()) };
+    let Value::Array(endings) = field(record, "endings")? else {
+        return Err("`endings` is no list".to_owned());
+    };
     let choices = endings.iter().map(|ending| Ok(Value::from(without_marks(&scalar(ending, "endings")?))));
     Ok(vec![("query", query.into()), ("choices", choices.collect::<Result<Vec<_>, String>>()?.into())])
 }
@@ -151,7 +153,8 @@ mod tests {
 
     #[test]
     fn winogrande_is_cut_at_its_gap() {
-        let record = Preprocess::Winogrande.apply(json!({"sentence": "Ann met Bea so _ was glad ."})).unwrap();
+        let record =
+            Preprocess::Winogrande.apply(json!({"sentence": "Ann met Bea so _ was glad ."})).unwrap();
         assert_eq!((&record["before"], &record["after"]), (&json!("Ann met Bea so "), &json!("was glad .")));
         assert!(Preprocess::Winogrande.apply(json!({"sentence": "no gap"})).unwrap_err().contains("no gap"));
     }

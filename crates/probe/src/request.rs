@@ -29,6 +29,12 @@ pub(crate) struct Continuation {
 }
 
 impl Request {
+    /// To score the choice of this number, without tokens yet.
+    fn of_choice(item: usize, choice: usize) -> Self {
+        let continuations = vec![Continuation { choice, tokens: Vec::new() }];
+        Self { item, unconditional: false, context: Vec::new(), continuations }
+    }
+
     /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
     pub(crate) fn input_len(&self) -> usize {
         self.context.len() + self.continuations.iter().map(Continuation::input_len).sum::<usize>()
@@ -49,16 +55,13 @@ pub(crate) struct ItemRequests {
     pub(crate) truncated: bool,
 }
 
-/// The tokens of a text without special ones, or why there are none.
-type Encode<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
-
 impl ItemRequests {
     fn none() -> Self {
         Self { requests: Vec::new(), truncated: false }
     }
 
-    /// Adds a continuation to the last request if that has the same context and room, else as a new one.
-    fn add(&mut self, max_len: usize, request: Request) {
+    /// Adds a request to the last one if that has the same context and room, else as a new one.
+    fn add(&mut self, request: Request, max_len: usize) {
         let has_room = |last: &Request| {
             let added: usize = request.continuations.iter().map(Continuation::input_len).sum();
             last.unconditional == request.unconditional
@@ -71,6 +74,17 @@ impl ItemRequests {
         }
     }
 }
+
+/// Tokens to read and tokens to score after them, together what the model can read.
+struct Pair {
+    context: Vec<u32>,
+    tokens: Vec<u32>,
+    /// Whether tokens were lost on the left to fit.
+    is_cut: bool,
+}
+
+/// The tokens of a text without special ones, or why there are none.
+type Encode<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
 
 /// How text becomes tokens.
 pub(crate) struct Encoder<'a> {
@@ -102,11 +116,11 @@ impl<'a> Encoder<'a> {
         let mut of_item = ItemRequests::none();
         for choice in 0..item.choices.len() {
             let (context, text) = item.pair(choice);
-            if kind == Kind::FullPromptMeanCe {
-                self.add_whole(&mut of_item, index, choice, &format!("{context}{TARGET_DELIMITER}{text}"))?;
-            } else {
-                self.add_pair(&mut of_item, index, choice, &context, text, false)?;
-            }
+            let pair = match kind {
+                Kind::FullPromptMeanCe => self.whole(&format!("{context}{TARGET_DELIMITER}{text}")),
+                _ => self.pair(&context, text),
+            };
+            self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
         }
         Ok(of_item)
     }
@@ -119,63 +133,62 @@ impl<'a> Encoder<'a> {
         item: &Item,
         context: &str,
     ) -> Result<(), String> {
-        let mut texts = item.choices.iter().enumerate();
-        texts.try_for_each(|(choice, text)| self.add_pair(of_item, index, choice, context, text, true))
-    }
-
-    /// Adds the scoring of `text` after `context`.
-    fn add_pair(
-        &self,
-        of_item: &mut ItemRequests,
-        item: usize,
-        choice: usize,
-        context: &str,
-        text: &str,
-        unconditional: bool,
-    ) -> Result<(), String> {
-        let (context, tokens) = self.pair(context, &format!("{TARGET_DELIMITER}{text}"))?;
-        if tokens.is_empty() {
-            return Err(format!("choice {choice} adds no token to the context"));
+        for (choice, text) in item.choices.iter().enumerate() {
+            let request = Request { unconditional: true, ..Request::of_choice(index, choice) };
+            self.add(of_item, self.pair(context, text), request)?;
         }
-        if tokens.len() > self.max_len {
-            let (found, max_len) = (tokens.len(), self.max_len);
-            return Err(format!(
-                "choice {choice} has {found} tokens, more than the {max_len} that the model can read"
-            ));
-        }
-        let kept = context.len().min(self.max_len + 1 - tokens.len());
-        of_item.truncated |= kept < context.len();
-        let context = context[context.len() - kept..].to_vec();
-        let continuations = vec![Continuation { choice, tokens }];
-        of_item.add(self.max_len, Request { item, unconditional, context, continuations });
         Ok(())
     }
 
-    /// Adds the scoring of a whole prompt: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is
-    /// too long loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
-    fn add_whole(
+    /// Adds `request`, which has no tokens yet, with those of `pair`.
+    fn add(
         &self,
         of_item: &mut ItemRequests,
-        item: usize,
-        choice: usize,
-        prompt: &str,
+        pair: Result<Pair, String>,
+        mut request: Request,
     ) -> Result<(), String> {
-        let mut tokens = self.text(prompt)?;
+        let continuation = &mut request.continuations[0];
+        let Pair { context, tokens, is_cut } =
+            pair.map_err(|message| format!("choice {} {message}", continuation.choice))?;
+        continuation.tokens = tokens;
+        request.context = context;
+        of_item.truncated |= is_cut;
+        of_item.add(request, self.max_len);
+        Ok(())
+    }
+
+    /// `text` to score after `context`, which loses tokens on its left if both are too long.
+    fn pair(&self, context: &str, text: &str) -> Result<Pair, String> {
+        let (mut context, tokens) = self.split(context, &format!("{TARGET_DELIMITER}{text}"))?;
+        let (found, max_len) = (tokens.len(), self.max_len);
+        if found == 0 {
+            return Err("adds no token to the context".to_owned());
+        }
+        if found > max_len {
+            return Err(format!("has {found} tokens, more than the {max_len} that the model can read"));
+        }
+        let dropped = context.len().saturating_sub(max_len + 1 - found);
+        context.drain(..dropped);
+        Ok(Pair { context, tokens, is_cut: dropped > 0 })
+    }
+
+    /// A whole prompt to score: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is too long
+    /// loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
+    fn whole(&self, prompt: &str) -> Result<Pair, String> {
+        let mut context = self.text(prompt)?;
         let start = usize::from(self.bos.is_some());
-        let dropped = tokens.len().saturating_sub(self.max_len);
-        of_item.truncated |= dropped > 0;
-        tokens.drain(start..start + dropped);
-        if tokens.len() < 2 {
-            return Err(format!("with choice {choice} the prompt has no token that another one predicts"));
+        let dropped = context.len().saturating_sub(self.max_len);
+        context.drain(start..start + dropped);
+        if context.len() < 2 {
+            return Err("makes a prompt without a token that another one predicts".to_owned());
         }
-        let continuations = vec![Continuation { choice, tokens: tokens.split_off(1) }];
-        of_item.add(self.max_len, Request { item, unconditional: false, context: tokens, continuations });
-        Ok(())
+        let tokens = context.split_off(1);
+        Ok(Pair { context, tokens, is_cut: dropped > 0 })
     }
 
     /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
     /// is beyond the tokens of the context alone is the continuation.
-    fn pair(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
+    fn split(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
         if context.is_empty() {
             let mut tokens = (self.encode)(continuation)?;
             let prefix = self.prefix()?;
@@ -370,8 +383,11 @@ pub(crate) mod tests {
         let mut of_item = encoder.requests(3, &item, Kind::MultipleChoice).unwrap();
         encoder.add_unconditional(&mut of_item, 3, &item, "").unwrap();
         encoder.add_unconditional(&mut of_item, 3, &item, "x").unwrap();
-        let shapes: Vec<_> =
-            of_item.requests.iter().map(|r| (r.unconditional, r.context.clone(), r.continuations.len())).collect();
+        let shapes: Vec<_> = of_item
+            .requests
+            .iter()
+            .map(|r| (r.unconditional, r.context.clone(), r.continuations.len()))
+            .collect();
         assert_eq!(shapes, [(false, chars("x"), 2), (true, vec![BOS], 2), (true, chars("x"), 2)]);
     }
 
@@ -380,8 +396,9 @@ pub(crate) mod tests {
         let whole = |bos, max_len| {
             let item = item("xyz", &["p", "qr"]);
             let of_item = encoder(bos, max_len).requests(0, &item, Kind::FullPromptMeanCe).unwrap();
-            let tokens =
-                |r: &Request| r.continuations.iter().map(|c| (r.context.clone(), c.tokens.clone())).collect::<Vec<_>>();
+            let tokens = |r: &Request| {
+                r.continuations.iter().map(|c| (r.context.clone(), c.tokens.clone())).collect::<Vec<_>>()
+            };
             (of_item.requests.iter().flat_map(tokens).collect::<Vec<_>>(), of_item.truncated)
         };
         let (prompts, truncated) = whole(Some(BOS), 99);
@@ -390,8 +407,9 @@ pub(crate) mod tests {
         assert_eq!(whole(None, 99).0[0], (chars("x"), chars("yz p")));
         assert_eq!(whole(Some(BOS), 4), (vec![(vec![BOS], chars("z p")), (vec![BOS], chars(" qr"))], true));
         assert_eq!(whole(None, 4).0, [(chars("y"), chars("z p")), (chars("z"), chars(" qr"))]);
-        let refused = encoder(None, 1).requests(0, &item("x", &["p", "q"]), Kind::FullPromptMeanCe).unwrap_err();
-        assert!(refused.contains("no token that another one predicts"), "{refused}");
+        let refused =
+            encoder(None, 1).requests(0, &item("x", &["p", "q"]), Kind::FullPromptMeanCe).unwrap_err();
+        assert!(refused.contains("choice 0 makes a prompt without a token"), "{refused}");
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::MultipleChoice, Self::Cloze, Self::Perplexity, Self::FullPromptMeanCe];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::MultipleChoice, Self::Cloze, Self::Perplexity, Self::FullPromptMeanCe];
 
     /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`.
     #[must_use]
@@ -116,7 +117,8 @@ pub struct Item {
 impl Task {
     /// Refuses what cannot be scored: no items, an item without enough choices, an empty choice, a gold that is no choice.
     pub(crate) fn check(&self) -> Result<(), ProbeError> {
-        let wrong = |message: &str| Err(ProbeError::Task { task: self.name.clone(), message: message.into() });
+        let wrong =
+            |message: &str| Err(ProbeError::Task { task: self.name.clone(), message: message.into() });
         if self.items.is_empty() {
             return wrong("it has no items");
         }
@@ -158,7 +160,9 @@ impl Task {
                 text.iter().for_each(|text| [name, text].into_iter().for_each(&mut part));
             }
         }
-        self.unconditional.iter().for_each(|context| ["unconditional", context].into_iter().for_each(&mut part));
+        self.unconditional
+            .iter()
+            .for_each(|context| ["unconditional", context].into_iter().for_each(&mut part));
         hasher.finalize().to_hex().to_string()
     }
 }
@@ -275,11 +279,10 @@ pub(crate) mod tests {
 
     #[track_caller]
     fn assert_refused(kind: Kind, item: (&str, &[&str], usize), expected: &str) {
-        let message =
-            task(kind, &[("a", &["b", "c"][..if kind.has_choices() { 2 } else { 1 }], 0), item])
-                .check()
-                .unwrap_err()
-                .to_string();
+        let message = task(kind, &[("a", &["b", "c"][..if kind.has_choices() { 2 } else { 1 }], 0), item])
+            .check()
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(expected), "{message}");
     }
 
@@ -332,7 +335,8 @@ pub(crate) mod tests {
         let partial = Item { continuation: Some("是 d".into()), ..whole };
         assert_eq!(partial.pair(1), ("ac".into(), "是 d"));
         assert_eq!(partial.measured(0), "是 d");
-        let rewritten = Item { choices: vec!["a-b".into()], original: Some("a @-@ b".into()), ..Item::default() };
+        let rewritten =
+            Item { choices: vec!["a-b".into()], original: Some("a @-@ b".into()), ..Item::default() };
         assert_eq!(rewritten.measured(0), "a @-@ b");
     }
 

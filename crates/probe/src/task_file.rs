@@ -139,11 +139,7 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
     })
 }
 
-fn read_items(
-    path: &Path,
-    mapping: &Mapping,
-    examples: Option<&Examples>,
-) -> Result<Vec<Item>, ProbeError> {
+fn read_items(path: &Path, mapping: &Mapping, examples: Option<&Examples>) -> Result<Vec<Item>, ProbeError> {
     let mut ids = BTreeMap::new();
     let mut item = |record: &Record| {
         if let Some(id) = mapping.id(&record.value)?
@@ -155,7 +151,8 @@ fn read_items(
         let before = examples.map(|examples| examples.before(&value)).transpose()?;
         mapping.item(&value, &before.unwrap_or_default())
     };
-    let read = |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
+    let read =
+        |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
     read_records(path)?.iter().enumerate().map(read).collect()
 }
 
@@ -173,7 +170,8 @@ fn read_examples<'a>(
         }
         Ok(Example { text: item.solved(), record: value })
     };
-    let read = |(number, record): (usize, &Record)| example(record).map_err(|message| record.wrong(number, message));
+    let read =
+        |(number, record): (usize, &Record)| example(record).map_err(|message| record.wrong(number, message));
     let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     Examples::new(table, mapping.file.shots, &pool)
         .map_err(|(number, message)| records[number].wrong(number, message))
@@ -210,7 +208,8 @@ impl<'a> Mapping<'a> {
             return Err(("original", "only the text of a perplexity task is measured by another".into()));
         }
         let parse = |key, text: &str| Template::parse(text).map_err(|message| (key, message));
-        let parse_optional = |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
+        let parse_optional =
+            |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
         Ok(Self {
             file,
             description: parse("description", &file.description)?,
@@ -233,7 +232,9 @@ impl<'a> Mapping<'a> {
         };
         if let Some(Names { field: path, of }) = &self.file.names {
             let key = scalar(field(&record, path)?, path)?;
-            let name = of.get(&key).ok_or_else(|| format!("`{path}` is {key:?}, for which `names.of` has no name"))?;
+            let name = of
+                .get(&key)
+                .ok_or_else(|| format!("`{path}` is {key:?}, for which `names.of` has no name"))?;
             record["name"] = Value::from(name.as_str());
         }
         Ok(record)
@@ -397,8 +398,7 @@ mod tests {
     "#;
 
     fn letters(subjects: &str) -> String {
-        let record =
-            |(i, s)| format!("{{\"q\":\" {i}? \",\"a\":{i},\"b\":0,\"key\":\"B\",\"s\":\"{s}\"}}\n");
+        let record = |(i, s)| format!("{{\"q\":\" {i}? \",\"a\":{i},\"b\":0,\"key\":\"B\",\"s\":\"{s}\"}}\n");
         subjects.chars().enumerate().map(record).collect()
     }
 
@@ -406,11 +406,20 @@ mod tests {
     fn solved_examples_stand_between_description_and_question() {
         let task = read(LETTERS, &letters("xyxxyxy")).unwrap();
         let solved = |i| format!("{i}?\nA. {i}\nB. 0\n答案： B\n\n");
-        assert_eq!(task.items[5].context, format!("About 甲.\n\n{}{}5?\nA. 5\nB. 0\n答案：", solved(0), solved(2)));
-        assert_eq!(task.items[0].context, format!("About 甲.\n\n{}{}0?\nA. 0\nB. 0\n答案：", solved(2), solved(3)));
+        assert_eq!(
+            task.items[5].context,
+            format!("About 甲.\n\n{}{}5?\nA. 5\nB. 0\n答案：", solved(0), solved(2))
+        );
+        assert_eq!(
+            task.items[0].context,
+            format!("About 甲.\n\n{}{}0?\nA. 0\nB. 0\n答案：", solved(2), solved(3))
+        );
         assert_eq!((task.items[1].gold, task.shots, task.chance), (1, 2, Some(0.5)));
         let error = read(LETTERS, &letters("xxxy")).unwrap_err();
-        assert!(error.contains("line 4 (item 3): expected 2 other examples like it, \"y\", found 0"), "{error}");
+        assert!(
+            error.contains("line 4 (item 3): expected 2 other examples like it, \"y\", found 0"),
+            "{error}"
+        );
         assert_refused(LETTERS, &letters("xxxz"), "`s` is \"z\", for which `names.of` has no name");
         assert_refused(LETTERS, &letters("xxx").replace("\"B\"", "\"C\""), "expected one of A, B");
     }
@@ -432,7 +441,11 @@ mod tests {
                      preprocess = \"wikitext\"\nchoices = [\"{{text}}\"]\noriginal = \"{{page}}\"";
         let task = read(pages, "{\"page\":\"a @-@ b , c\"}").unwrap();
         assert_eq!((task.items[0].pair(0).1, task.items[0].measured(0)), ("a-b, c", "a @-@ b , c"));
-        assert_refused(&pages.replace("perplexity", "cloze"), "", "`original`: only the text of a perplexity");
+        assert_refused(
+            &pages.replace("perplexity", "cloze"),
+            "",
+            "`original`: only the text of a perplexity",
+        );
     }
 
     #[track_caller]

@@ -63,7 +63,10 @@ impl Segment {
         if path.is_empty() || !path.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
             return Err(format!("`{path}` is not the name of a field"));
         }
-        Ok(Self::Field { path: path.to_owned(), filters: parts.map(Filter::parse).collect::<Result<_, _>>()? })
+        Ok(Self::Field {
+            path: path.to_owned(),
+            filters: parts.map(Filter::parse).collect::<Result<_, _>>()?,
+        })
     }
 }
 

@@ -177,12 +177,16 @@ fn a_continuation_is_scored_after_each_choice() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let items: Vec<Item> = [("The cat ", "sat on the mat"), ("猫", "在垫子上。"), ("A dog ", "here")]
-        .map(|(context, end)| Item { continuation: Some(end.into()), ..item(context, &["sings", "is in"], 1) })
+        .map(|(context, end)| Item {
+            continuation: Some(end.into()),
+            ..item(context, &["sings", "is in"], 1)
+        })
         .into();
     let result = run(&tokenizer, &model, task(Kind::MultipleChoice, items.clone()));
     for (row, index) in result.items.iter().zip(0..) {
         let item = &items[index / 2];
-        let (context, end) = (format!("{}{}", item.context, item.choices[index % 2]), item.continuation.as_ref().unwrap());
+        let (context, end) =
+            (format!("{}{}", item.context, item.choices[index % 2]), item.continuation.as_ref().unwrap());
         assert_close(row.logprob, naive_choice(&model, &tokenizer, &context, end).0);
         assert_eq!((row.n_chars, row.n_bytes), (end.chars().count() as u32, end.len() as u32));
     }
@@ -195,8 +199,10 @@ fn choices_are_scored_without_their_context_too() {
     for unconditional in ["", "Answer:"] {
         let informed =
             Task { unconditional: Some(unconditional.into()), ..task(Kind::MultipleChoice, choice_items()) };
-        let (result, plain) =
-            (run(&tokenizer, &model, informed), run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())));
+        let (result, plain) = (
+            run(&tokenizer, &model, informed),
+            run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())),
+        );
         assert_ne!(result.provenance.data, plain.provenance.data);
         let texts = choice_items().into_iter().flat_map(|item| item.choices);
         for ((row, plain), choice) in result.items.iter().zip(&plain.items).zip(texts) {
@@ -204,7 +210,9 @@ fn choices_are_scored_without_their_context_too() {
             let without = naive_choice(&model, &tokenizer, unconditional, &choice).0;
             assert_close(row.unconditional_logprob.unwrap(), without);
         }
-        assert!(result.metrics.contains_key("acc_mutual_info") && !plain.metrics.contains_key("acc_mutual_info"));
+        assert!(
+            result.metrics.contains_key("acc_mutual_info") && !plain.metrics.contains_key("acc_mutual_info")
+        );
     }
 }
 
