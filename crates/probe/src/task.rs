@@ -157,12 +157,16 @@ impl Task {
             item.choices.iter().for_each(|choice| part(choice));
             item.cluster.iter().for_each(|cluster| part(cluster));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
-                text.iter().for_each(|text| [name, text].into_iter().for_each(&mut part));
+                if let Some(text) = text {
+                    part(name);
+                    part(text);
+                }
             }
         }
-        self.unconditional
-            .iter()
-            .for_each(|context| ["unconditional", context].into_iter().for_each(&mut part));
+        if let Some(context) = &self.unconditional {
+            part("unconditional");
+            part(context);
+        }
         hasher.finalize().to_hex().to_string()
     }
 }

@@ -149,7 +149,7 @@ fn packed_choices_score_as_if_each_were_alone() {
     assert_close(same[0].logprob, same[1].logprob);
 }
 
-/// OpenCompass's score: the cross-entropies of all tokens but the first, summed up and divided by the number of all.
+/// `OpenCompass`'s score: the cross-entropies of all tokens but the first, summed up and divided by the number of all.
 #[test]
 fn full_prompts_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();

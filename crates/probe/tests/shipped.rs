@@ -104,3 +104,26 @@ fn a_real_model_is_scored_on_real_questions() {
         assert!((0.5..8.0).contains(&bits), "{}: {bits} bits per byte", result.task);
     }
 }
+
+/// Mean cross-entropies from transformers in float64, `cross_entropy(logits[:-1], ids[1:]).sum() / len(ids)`, of PIQA's first questions.
+#[test]
+fn full_prompts_have_the_scores_of_a_direct_computation() {
+    let Some(catalog) = catalog() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
+    let expected = [
+        [3.739_091_028_804_63, 3.758_615_899_603_93],
+        [4.497_767_667_019_76, 5.093_287_173_208_81],
+        [3.981_748_121_895_63, 4.421_634_425_212_22],
+    ];
+    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let model = load(&folder, &Device::flex()).unwrap();
+    let path = catalog.folders[0].join("tasks/piqa_full_prompt.toml");
+    let mut tasks = catalog.tasks(path.to_str().unwrap()).unwrap();
+    tasks[0].items.truncate(expected.len());
+    let options = SuiteOptions { tokenizer: &tokenizer, max_len: 512, items: None, tasks: &[] };
+    let result = Suite::new("test", tasks, options).unwrap().run(&model, &|| false).unwrap().remove(0);
+    for (row, expected) in result.items.iter().zip(expected.as_flattened()) {
+        let mean = -row.logprob / f64::from(row.n_tokens + 1);
+        assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");
+    }
+}
