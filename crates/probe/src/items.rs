@@ -36,13 +36,15 @@ pub struct ItemRow {
     pub logprob: f64,
     /// The part of it that belongs to tokens with bytes, where others (EOS) are scored too.
     pub byte_logprob: Option<f64>,
+    /// The same sum where the choice follows the context that all items share, in tasks that ask for it.
+    pub unconditional_logprob: Option<f64>,
     /// Tokens scored.
     pub n_tokens: u32,
-    /// Characters (Unicode scalar values) of the choice, without the space before it.
+    /// Characters (Unicode scalar values) of the scored text, without the space before it: of the choice, or of what continues it.
     pub n_chars: u32,
-    /// UTF-8 bytes of the choice, without the space before it.
+    /// UTF-8 bytes of the same.
     pub n_bytes: u32,
-    /// Words of the choice, in perplexity tasks.
+    /// Words of the same, in perplexity tasks.
     pub n_words: Option<u32>,
     /// Whether each token was the likeliest one.
     pub greedy: bool,
@@ -50,6 +52,13 @@ pub struct ItemRow {
     pub text: Option<String>,
     /// Whether that answer is right.
     pub correct: Option<bool>,
+}
+
+impl ItemRow {
+    /// Whether the model gave the choice numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.logprob.is_finite() && self.unconditional_logprob.is_none_or(f64::is_finite)
+    }
 }
 
 const SCHEMA: &str = "
@@ -62,6 +71,7 @@ const SCHEMA: &str = "
         REQUIRED INT32 gold (UINT_32);
         REQUIRED DOUBLE logprob;
         OPTIONAL DOUBLE byte_logprob;
+        OPTIONAL DOUBLE unconditional_logprob;
         REQUIRED INT32 n_tokens (UINT_32);
         REQUIRED INT32 n_chars (UINT_32);
         REQUIRED INT32 n_bytes (UINT_32);
@@ -94,6 +104,7 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.gold.cast_signed()))?;
     write::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
     write::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
+    write::<DoubleType, _>(&mut group, rows, |row| row.unconditional_logprob)?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
@@ -152,6 +163,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
     let kinds = texts(group, "kind")?;
     let logprob = read::<DoubleType>(group, "logprob")?;
     let byte_logprob = read::<DoubleType>(group, "byte_logprob")?;
+    let unconditional_logprob = read::<DoubleType>(group, "unconditional_logprob")?;
     let greedy = read::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
     let correct = read::<BoolType>(group, "correct")?;
@@ -172,6 +184,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             gold: gold[i],
             logprob: logprob[i].ok_or_else(missing("logprob"))?,
             byte_logprob: byte_logprob[i],
+            unconditional_logprob: unconditional_logprob[i],
             n_tokens: n_tokens[i],
             n_chars: n_chars[i],
             n_bytes: n_bytes[i],
@@ -232,6 +245,7 @@ pub(crate) mod tests {
             gold,
             logprob,
             byte_logprob: None,
+            unconditional_logprob: None,
             n_tokens: 2,
             n_chars: 3,
             n_bytes: 4,
@@ -253,6 +267,7 @@ pub(crate) mod tests {
                 n_words: Some(7),
                 greedy: true,
                 byte_logprob: Some(-0.5),
+                unconditional_logprob: Some(f64::MIN),
                 ..row(Kind::Perplexity, 3, 0, 0, -1e300)
             },
             ItemRow {

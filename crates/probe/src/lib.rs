@@ -9,18 +9,21 @@
 //! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the
 //! same weights gives the same bits, in the loop or out of it: packing depends on the items alone.
 //!
-//! The way through the crate: `task`, `catalog`, `task_file`, `template` (text) → `request` (tokens) → `pack` (batches) → `score`
+//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request` (tokens) → `pack` (batches) → `score`
 //! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `history`, `results` (files). [`ProbeConfig`] says when.
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
 mod catalog;
 mod config;
+mod data;
 mod error;
+mod examples;
 mod history;
 mod items;
 mod metrics;
 mod pack;
+mod preprocess;
 mod request;
 mod results;
 mod score;
@@ -37,5 +40,5 @@ pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
 pub use results::{ResultsHeader, results_json};
 pub use score::Interrupted;
-pub use suite::{Provenance, Suite, SuiteOptions, TaskResult};
+pub use suite::{Asked, Provenance, Suite, SuiteOptions, TaskResult};
 pub use task::{Item, Kind, Rises, Task};

@@ -7,17 +7,27 @@
 //! |---|---|---|---|
 //! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
 //! | `acc` | cloze | every token of the answer is the likeliest one | proportion |
-//! | `acc_norm` | multiple choice | `argmax ℓ_i / C_i = g` | proportion |
-//! | `prob` | multiple choice | `softmax(ℓ)_g` | mean |
+//! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
+//! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
+//! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
+//! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
+//! | `prob` | full prompt | `softmax(−c)_g` | mean |
+//! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
 //! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
+//! | `correct_prob_per_char` | multiple choice | `P_g`, where `P_i = exp(ℓ_i / C_i)` | mean |
+//! | `total_prob_per_char` | multiple choice | `Σ P_i` | mean |
+//! | `margin_per_char` | multiple choice | `P_g − max P_i` over `i ≠ g` | mean |
+//! | `mean_ce` | full prompt | `c_g` | mean |
 //! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
 //! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
 //! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
 //! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
 //!
-//! `acc`, `acc_norm`, `perplexity` and the rolling ones are lm-evaluation-harness's; `prob` is the `norm_correct_prob` of the
-//! `DataDecide` paper.
+//! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
+//! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
+//! `norm_correct_prob_per_char`; `prob`: `norm_correct_prob`), the full prompt's `acc` is that of `OpenCompass` (`HuggingFace._get_ppl`, which divides
+//! the sum over the scored tokens by the number of all).
 //! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
@@ -60,16 +70,24 @@ const fn perplexity(name: &'static str, measure: Measure) -> Metric {
 }
 
 /// The metrics of the task that `row` belongs to; in the order of their table.
-fn metrics_of(row: &ItemRow) -> &'static [Metric] {
+fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
     const BITS_OF_GOLD: Metric =
         metric("bits_per_byte", Measure::Score(|item| nats_of_gold(item) / bits_of_bytes(item)));
     const MULTIPLE_CHOICE: &[Metric] = &[
-        metric("acc", Measure::Outcome(|item| picks_gold(item, |_| 1.0))),
-        metric("acc_norm", Measure::Outcome(|item| picks_gold(item, chars))),
-        metric("prob", Measure::Score(|item| softmax_of_gold(item, |_| 1.0))),
-        metric("prob_per_char", Measure::Score(|item| softmax_of_gold(item, chars))),
+        metric("acc", Measure::Outcome(|item| picks_gold(item, sum))),
+        metric("acc_norm", Measure::Outcome(|item| picks_gold(item, per_char))),
+        metric("acc_bytes", Measure::Outcome(|item| picks_gold(item, per_byte))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, sum).exp())),
+        metric("log_prob", Measure::Score(|item| log_softmax_of_gold(item, sum))),
+        metric("brier", Measure::Score(brier)),
+        metric("prob_per_char", Measure::Score(|item| log_softmax_of_gold(item, per_char).exp())),
+        metric("correct_prob_per_char", Measure::Score(|item| per_char(gold(item)).exp())),
+        metric("total_prob_per_char", Measure::Score(total_prob_per_char)),
+        metric("margin_per_char", Measure::Score(margin_per_char)),
         BITS_OF_GOLD,
     ];
+    const MUTUAL_INFORMATION: &[Metric] =
+        &[metric("acc_mutual_info", Measure::Outcome(|item| picks_gold(item, gained_by_context)))];
     const CLOZE: &[Metric] = &[
         metric("acc", Measure::Outcome(|item| gold(item).logprob.is_finite().then_some(gold(item).greedy))),
         perplexity("perplexity", Measure::Score(nats_of_gold)),
@@ -86,34 +104,37 @@ fn metrics_of(row: &ItemRow) -> &'static [Metric] {
             Measure::Ratio(|item| (nats_of_bytes(item), f64::from(gold(item).n_bytes))),
         ),
     ];
-    const PERPLEXITY_WITH_WORDS: &[Metric] = &[
-        PERPLEXITY[0],
-        PERPLEXITY[1],
-        PERPLEXITY[2],
-        perplexity(
-            "word_perplexity",
-            Measure::Ratio(|item| (nats_of_gold(item), gold(item).n_words.map_or(f64::NAN, f64::from))),
-        ),
+    const OF_WORDS: &[Metric] = &[perplexity(
+        "word_perplexity",
+        Measure::Ratio(|item| (nats_of_gold(item), gold(item).n_words.map_or(f64::NAN, f64::from))),
+    )];
+    const FULL_PROMPT: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_prompt))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_prompt).exp())),
+        metric("mean_ce", Measure::Score(|item| -mean_over_prompt(gold(item)))),
     ];
-    match row.kind {
-        Kind::MultipleChoice => MULTIPLE_CHOICE,
-        Kind::Cloze => CLOZE,
-        Kind::Perplexity if row.n_words.is_none() => PERPLEXITY,
-        Kind::Perplexity => PERPLEXITY_WITH_WORDS,
-    }
+    let (always, if_known): (&[Metric], &[Metric]) = match row.kind {
+        Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
+        Kind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
+        Kind::Cloze => (CLOZE, &[]),
+        Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
+        Kind::Perplexity => (PERPLEXITY, &[]),
+        Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+    };
+    always.iter().chain(if_known)
 }
 
 /// The metric that stands for a task of this kind.
 pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::MultipleChoice | Kind::Cloze => "acc",
+        Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
     }
 }
 
 /// Whether a greater value of the metric is better.
 pub(crate) fn higher_is_better(metric: &str) -> bool {
-    metric != "bits_per_byte" && !metric.ends_with("perplexity")
+    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce") && !metric.ends_with("perplexity")
 }
 
 /// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
@@ -125,7 +146,7 @@ pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let estimate = |metric: &Metric| {
         (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
     };
-    metrics_of(first).iter().map(estimate).collect()
+    metrics_of(first).map(estimate).collect()
 }
 
 /// The rows of each item.
@@ -143,6 +164,7 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
     let get = |name| metrics.get(name).copied().unwrap_or_default();
     match kind {
         Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
+        Kind::FullPromptMeanCe => Observation { score: get("prob"), accuracy: get("acc") },
         Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
@@ -154,7 +176,7 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
 pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Difference> {
     let (_, after) = pairs.first()?;
     let name = headline_name(after[0].kind);
-    let headline = metrics_of(&after[0]).iter().find(|metric| metric.name == name)?;
+    let headline = metrics_of(&after[0]).find(|metric| metric.name == name)?;
     Some(headline.measure.change(pairs))
 }
 
@@ -215,36 +237,82 @@ fn bits_of_bytes(item: &[ItemRow]) -> f64 {
     f64::from(gold(item).n_bytes) * LN_2
 }
 
-fn chars(row: &ItemRow) -> f64 {
-    f64::from(row.n_chars)
+fn sum(row: &ItemRow) -> f64 {
+    row.logprob
 }
 
-/// Whether the right choice has the greatest log-likelihood per `length`; of equal ones the first counts.
-fn picks_gold(item: &[ItemRow], length: fn(&ItemRow) -> f64) -> Option<bool> {
-    let mut best: Option<(f64, &ItemRow)> = None;
-    for row in item {
-        let score = row.logprob / length(row);
-        if !score.is_finite() {
-            return None;
-        }
-        if best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, row));
+fn per_char(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_chars)
+}
+
+fn per_byte(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_bytes)
+}
+
+/// What the choice gained by its context.
+fn gained_by_context(row: &ItemRow) -> f64 {
+    row.logprob - row.unconditional_logprob.unwrap_or(f64::NAN)
+}
+
+/// The sum over the scored tokens by the number of all, which are one more.
+fn mean_over_prompt(row: &ItemRow) -> f64 {
+    row.logprob / (f64::from(row.n_tokens) + 1.0)
+}
+
+/// The `score` of every choice, in their order; `None` if one is not finite.
+fn scores(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
+    item.iter().map(|row| Some(score(row)).filter(|score| score.is_finite())).collect()
+}
+
+/// Whether the right choice has the greatest `score`; of equal ones the first counts.
+fn picks_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<bool> {
+    let scores = scores(item, score)?;
+    let mut best = 0;
+    for (choice, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = choice;
         }
     }
-    best.map(|(_, row)| row.choice == row.gold)
+    Some(item[best].choice == item[best].gold)
 }
 
-/// The share of the right choice in the exponentials of log-likelihood per `length`.
-fn softmax_of_gold(item: &[ItemRow], length: fn(&ItemRow) -> f64) -> f64 {
-    let score = |row: &ItemRow| row.logprob / length(row);
-    let right = score(gold(item));
-    1.0 / item.iter().map(|row| (score(row) - right).exp()).sum::<f64>()
+/// Logarithms of the shares of the choices in the exponentials of their `score`; `None` if one is not finite.
+fn log_softmax(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
+    let scores = scores(item, score)?;
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + scores.iter().map(|score| (score - max).exp()).sum::<f64>().ln();
+    Some(scores.into_iter().map(|score| score - log_sum).collect())
+}
+
+fn log_softmax_of_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> f64 {
+    let shares = log_softmax(item, score);
+    let right = item.iter().position(|row| row.choice == row.gold).unwrap_or(0);
+    shares.map_or(f64::NAN, |shares| shares[right])
+}
+
+fn brier(item: &[ItemRow]) -> f64 {
+    let Some(shares) = log_softmax(item, sum) else { return f64::NAN };
+    let truth = item.iter().map(|row| f64::from(u8::from(row.choice == row.gold)));
+    shares.iter().zip(truth).map(|(share, truth)| (share.exp() - truth).powi(2)).sum()
+}
+
+fn total_prob_per_char(item: &[ItemRow]) -> f64 {
+    scores(item, per_char).map_or(f64::NAN, |scores| scores.iter().map(|score| score.exp()).sum())
+}
+
+/// By how much the right choice is likelier, a character, than the likeliest wrong one.
+fn margin_per_char(item: &[ItemRow]) -> f64 {
+    let Some(scores) = scores(item, per_char) else { return f64::NAN };
+    let wrong = item.iter().zip(scores).filter(|(row, _)| row.choice != row.gold);
+    let best_wrong = wrong.map(|(_, score)| score).fold(f64::NEG_INFINITY, f64::max);
+    per_char(gold(item)).exp() - best_wrong.exp()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::items::tests::row;
+    use proptest::prelude::*;
 
     fn choices(item: u32, gold: u32, scores: &[(f64, u32)]) -> Vec<ItemRow> {
         let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
@@ -271,9 +339,67 @@ mod tests {
         let (first, second) = (1.0 / (1.0 + 1.0 / e), 1.0 / (1.0 + e.powi(4)));
         assert_value(&rows, "prob", f64::midpoint(first, second));
         assert_value(&rows, "prob_per_char", 1.0 / (1.0 + 1.0 / e));
+        assert_value(&rows, "log_prob", f64::midpoint(first.ln(), second.ln()));
+        let (one, other) = (2.0 * (1.0 - first).powi(2), 2.0 * (1.0 - second).powi(2));
+        assert_value(&rows, "brier", f64::midpoint(one, other));
+        assert_value(&rows, "correct_prob_per_char", 1.0 / e);
+        assert_value(&rows, "total_prob_per_char", 1.0 / e + 1.0 / (e * e));
+        assert_value(&rows, "margin_per_char", 1.0 / e - 1.0 / (e * e));
         assert_value(&rows, "bits_per_byte", 0.5 / LN_2);
+        assert!(!metrics(&rows).contains_key("acc_mutual_info"), "what is not defined is not there");
         let acc = metrics(&rows)["acc"];
         assert_eq!(acc, proportion(&[true, false], &Clusters::singletons(2)));
+    }
+
+    /// Three letters against one Chinese character of three bytes: −1.1 beats −2.4 a character, −0.8 beats −1.1 a byte.
+    #[test]
+    fn lengths_in_characters_and_bytes_differ() {
+        let [mut rows] = [choices(0, 1, &[(-3.3, 3), (-2.4, 1)])];
+        rows[0].n_bytes = 3;
+        rows[1].n_bytes = 3;
+        assert_value(&rows, "acc_norm", 0.0);
+        assert_value(&rows, "acc_bytes", 1.0);
+        assert_value(&rows, "bits_per_byte", 0.8 / LN_2);
+    }
+
+    #[test]
+    fn mutual_information_is_what_the_context_adds() {
+        let mut rows = choices(0, 1, &[(-3.0, 1), (-5.0, 1), (-4.0, 1)]);
+        for (row, unconditional) in rows.iter_mut().zip([-3.5, -8.0, -7.0]) {
+            row.unconditional_logprob = Some(unconditional);
+        }
+        assert_value(&rows, "acc_mutual_info", 1.0);
+        assert_value(&rows, "acc", 0.0);
+        rows[2].unconditional_logprob = Some(f64::NAN);
+        assert_eq!(metrics(&rows)["acc_mutual_info"], Estimate::UNKNOWN);
+        assert_value(&rows, "acc", 0.0);
+    }
+
+    /// −9/(8 + 1) = −1 beats −6/(4 + 1) = −1.2: the sum over the tokens that are predicted, by the number of all.
+    #[test]
+    fn the_full_prompt_is_averaged_over_all_of_its_tokens() {
+        let prompt = |choice, logprob, n_tokens| ItemRow {
+            n_tokens,
+            ..row(Kind::FullPromptMeanCe, 0, choice, 0, logprob)
+        };
+        let rows = [prompt(0, -9.0, 8), prompt(1, -6.0, 4)];
+        assert_value(&rows, "acc", 1.0);
+        assert_value(&rows, "mean_ce", 1.0);
+        assert_value(&rows, "prob", 1.0 / (1.0 + (-0.2_f64).exp()));
+        let tie = [prompt(0, -4.0, 3), prompt(1, -2.0, 1)];
+        assert_value(&tie, "acc", 1.0);
+        let broken = metrics(&[prompt(0, -9.0, 8), prompt(1, f64::NAN, 4)]);
+        assert_eq!((broken["acc"], broken["prob"]), (Estimate::UNKNOWN, Estimate::UNKNOWN));
+    }
+
+    #[test]
+    fn one_item_has_values_and_no_errors() {
+        for kind in [Kind::MultipleChoice, Kind::FullPromptMeanCe] {
+            let rows = [row(kind, 0, 0, 1, -1.0), row(kind, 0, 1, 1, -2.0)];
+            assert!(
+                metrics(&rows).values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_none())
+            );
+        }
     }
 
     #[test]
@@ -360,10 +486,21 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_never_a_number_nor_an_answer() {
         for bad in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+            let of_all = [
+                "acc",
+                "acc_norm",
+                "acc_bytes",
+                "prob",
+                "log_prob",
+                "brier",
+                "prob_per_char",
+                "total_prob_per_char",
+                "margin_per_char",
+            ];
             let rows =
                 [choices(0, 0, &[(-1.0, 1), (bad, 1)]), choices(1, 0, &[(-1.0, 1), (-2.0, 1)])].concat();
             let metrics = metrics(&rows);
-            for name in ["acc", "acc_norm"] {
+            for name in of_all {
                 assert_eq!(metrics[name], Estimate::UNKNOWN, "{name} of {bad}");
             }
             assert!(metrics["bits_per_byte"].value.is_some(), "the right choice's score is known");
@@ -378,18 +515,75 @@ mod tests {
     fn extreme_scores_do_not_overflow() {
         let rows = choices(0, 0, &[(-1e5, 1), (-1e6, 1)]);
         assert_value(&rows, "prob", 1.0);
-        assert_value(&choices(0, 1, &[(-1e5, 1), (-1e6, 1)]), "prob", 0.0);
+        let wrong = choices(0, 1, &[(-1e5, 1), (-1e6, 1)]);
+        assert_value(&wrong, "prob", 0.0);
+        assert_value(&wrong, "log_prob", -9e5);
+        assert_value(&wrong, "brier", 2.0);
+        assert_value(&wrong, "margin_per_char", 0.0);
+    }
+
+    proptest! {
+        /// Each metric of one item, by its formula as it stands in the table above.
+        #[test]
+        fn one_item_by_the_formulas(
+            choices in prop::collection::vec((-60.0..0.0_f64, -60.0..0.0_f64, 1_u32..30, 1_u32..90), 2..6),
+            gold in 0_usize..2,
+        ) {
+            let rows: Vec<ItemRow> = choices
+                .iter()
+                .zip(0..)
+                .map(|(&(logprob, alone, n_chars, n_bytes), choice)| ItemRow {
+                    unconditional_logprob: Some(alone),
+                    n_chars,
+                    n_bytes,
+                    ..row(Kind::MultipleChoice, 0, choice, gold as u32, logprob)
+                })
+                .collect();
+            let of = |score: fn(&(f64, f64, u32, u32)) -> f64| choices.iter().map(score).collect::<Vec<_>>();
+            let picks = |scores: Vec<f64>| {
+                let best = scores.iter().copied().fold(f64::MIN, f64::max);
+                f64::from(u8::from(scores.iter().position(|&score| score >= best) == Some(gold)))
+            };
+            let softmax = |scores: &[f64]| {
+                let sum: f64 = scores.iter().map(|score| score.exp()).sum();
+                scores.iter().map(|score| score.exp() / sum).collect::<Vec<_>>()
+            };
+            let sums = softmax(&of(|c| c.0));
+            let per_char: Vec<f64> = of(|c| (c.0 / f64::from(c.2)).exp());
+            let wrong = per_char.iter().enumerate().filter(|(i, _)| *i != gold).map(|(_, p)| *p);
+            let brier = sums.iter().enumerate().map(|(i, p)| (p - f64::from(u8::from(i == gold))).powi(2));
+            let expected = [
+                ("acc", picks(of(|c| c.0))),
+                ("acc_norm", picks(of(|c| c.0 / f64::from(c.2)))),
+                ("acc_bytes", picks(of(|c| c.0 / f64::from(c.3)))),
+                ("acc_mutual_info", picks(of(|c| c.0 - c.1))),
+                ("prob", sums[gold]),
+                ("log_prob", sums[gold].ln()),
+                ("brier", brier.sum()),
+                ("prob_per_char", softmax(&of(|c| c.0 / f64::from(c.2)))[gold]),
+                ("correct_prob_per_char", per_char[gold]),
+                ("total_prob_per_char", per_char.iter().sum()),
+                ("margin_per_char", per_char[gold] - wrong.fold(0.0, f64::max)),
+                ("bits_per_byte", -choices[gold].0 / f64::from(choices[gold].3) / LN_2),
+            ];
+            let metrics = metrics(&rows);
+            prop_assert_eq!(metrics.len(), expected.len());
+            for (name, expected) in expected {
+                let value = metrics[name].value.unwrap();
+                prop_assert!((value - expected).abs() < 1e-9, "{} is {}, not {}", name, value, expected);
+            }
+        }
     }
 
     #[test]
     fn directions_are_known() {
-        for kind in [Kind::MultipleChoice, Kind::Cloze, Kind::Perplexity] {
-            let row = row(kind, 0, 0, 0, -1.0);
-            assert!(metrics_of(&row).iter().any(|metric| metric.name == headline_name(kind)));
-            for metric in metrics_of(&row) {
-                let is_accuracy_or_probability =
-                    metric.name.starts_with("acc") || metric.name.starts_with("prob");
-                assert_eq!(higher_is_better(metric.name), is_accuracy_or_probability, "{}", metric.name);
+        for kind in Kind::ALL {
+            let row =
+                ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
+            assert!(metrics_of(&row).any(|metric| metric.name == headline_name(kind)));
+            for Metric { name, .. } in metrics_of(&row) {
+                let is_good = name.starts_with("acc") || name.contains("prob") || name.starts_with("margin");
+                assert_eq!(higher_is_better(name), is_good, "{name}");
             }
         }
     }

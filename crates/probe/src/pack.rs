@@ -148,7 +148,7 @@ mod tests {
             .enumerate()
             .map(|(choice, tokens)| Continuation { choice, tokens: tokens.to_vec() })
             .collect();
-        Request { item: 0, context: context.to_vec(), continuations }
+        Request { item: 0, unconditional: false, context: context.to_vec(), continuations }
     }
 
     fn of_len(len: usize) -> Request {

@@ -6,13 +6,15 @@ use fineline_data::Tokenizer;
 use crate::task::{Item, Kind};
 
 /// What lm-evaluation-harness puts between a context and what continues it.
-const TARGET_DELIMITER: &str = " ";
+pub(crate) const TARGET_DELIMITER: &str = " ";
 
 /// A context and the continuations to score after it, together at most a row long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// Which of the task's items it belongs to.
     pub(crate) item: usize,
+    /// Whether the context is the one that all items share, to which the item's own is held.
+    pub(crate) unconditional: bool,
     /// At least one token.
     pub(crate) context: Vec<u32>,
     pub(crate) continuations: Vec<Continuation>,
@@ -27,6 +29,12 @@ pub(crate) struct Continuation {
 }
 
 impl Request {
+    /// To score the choice of this number, without tokens yet.
+    fn of_choice(item: usize, choice: usize) -> Self {
+        let continuations = vec![Continuation { choice, tokens: Vec::new() }];
+        Self { item, unconditional: false, context: Vec::new(), continuations }
+    }
+
     /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
     pub(crate) fn input_len(&self) -> usize {
         self.context.len() + self.continuations.iter().map(Continuation::input_len).sum::<usize>()
@@ -45,6 +53,34 @@ pub(crate) struct ItemRequests {
     pub(crate) requests: Vec<Request>,
     /// Whether a context lost tokens on its left to fit.
     pub(crate) truncated: bool,
+}
+
+impl ItemRequests {
+    fn none() -> Self {
+        Self { requests: Vec::new(), truncated: false }
+    }
+
+    /// Adds a request to the last one if that has the same context and room, else as a new one.
+    fn add(&mut self, request: Request, max_len: usize) {
+        let has_room = |last: &Request| {
+            let added: usize = request.continuations.iter().map(Continuation::input_len).sum();
+            last.unconditional == request.unconditional
+                && last.context == request.context
+                && last.input_len() + added <= max_len
+        };
+        match self.requests.last_mut().filter(|last| has_room(last)) {
+            Some(last) => last.continuations.extend(request.continuations),
+            None => self.requests.push(request),
+        }
+    }
+}
+
+/// Tokens to read and tokens to score after them, together what the model can read.
+struct Pair {
+    context: Vec<u32>,
+    tokens: Vec<u32>,
+    /// Whether tokens were lost on the left to fit.
+    is_cut: bool,
 }
 
 /// The tokens of a text without special ones, or why there are none.
@@ -77,46 +113,82 @@ impl<'a> Encoder<'a> {
         if kind == Kind::Perplexity {
             return self.rolling(index, &(self.encode)(&item.choices[0])?);
         }
-        let mut grouped = ItemRequests { requests: Vec::new(), truncated: false };
-        for (choice, text) in item.choices.iter().enumerate() {
-            let (context, tokens) = self.pair(&item.context, &format!("{TARGET_DELIMITER}{text}"))?;
-            if tokens.is_empty() {
-                return Err(format!("choice {choice} adds no token to the context"));
-            }
-            if tokens.len() > self.max_len {
-                let (found, max_len) = (tokens.len(), self.max_len);
-                return Err(format!(
-                    "choice {choice} has {found} tokens, more than the {max_len} that the model can read"
-                ));
-            }
-            let kept = context.len().min(self.max_len + 1 - tokens.len());
-            grouped.truncated |= kept < context.len();
-            self.add(
-                &mut grouped.requests,
-                index,
-                &context[context.len() - kept..],
-                Continuation { choice, tokens },
-            );
+        let mut of_item = ItemRequests::none();
+        for choice in 0..item.choices.len() {
+            let (context, text) = item.pair(choice);
+            let pair = match kind {
+                Kind::FullPromptMeanCe => self.whole(&format!("{context}{TARGET_DELIMITER}{text}")),
+                _ => self.pair(&context, text),
+            };
+            self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
         }
-        Ok(grouped)
+        Ok(of_item)
     }
 
-    /// Puts a continuation into the last request if that has the same context and room, else into a new one.
-    fn add(&self, requests: &mut Vec<Request>, item: usize, context: &[u32], continuation: Continuation) {
-        let has_room = |last: &Request| {
-            last.context.len() == context.len() && last.input_len() + continuation.input_len() <= self.max_len
-        };
-        match requests.last_mut().filter(|last| has_room(last)) {
-            Some(last) => last.continuations.push(continuation),
-            None => {
-                requests.push(Request { item, context: context.to_vec(), continuations: vec![continuation] });
-            }
+    /// Adds the requests of `item`'s choices after `context` instead of their own.
+    pub(crate) fn add_unconditional(
+        &self,
+        of_item: &mut ItemRequests,
+        index: usize,
+        item: &Item,
+        context: &str,
+    ) -> Result<(), String> {
+        for (choice, text) in item.choices.iter().enumerate() {
+            let request = Request { unconditional: true, ..Request::of_choice(index, choice) };
+            self.add(of_item, self.pair(context, text), request)?;
         }
+        Ok(())
+    }
+
+    /// Adds `request`, which has no tokens yet, with those of `pair`.
+    fn add(
+        &self,
+        of_item: &mut ItemRequests,
+        pair: Result<Pair, String>,
+        mut request: Request,
+    ) -> Result<(), String> {
+        let continuation = &mut request.continuations[0];
+        let Pair { context, tokens, is_cut } =
+            pair.map_err(|message| format!("choice {} {message}", continuation.choice))?;
+        continuation.tokens = tokens;
+        request.context = context;
+        of_item.truncated |= is_cut;
+        of_item.add(request, self.max_len);
+        Ok(())
+    }
+
+    /// `text` to score after `context`, which loses tokens on its left if both are too long.
+    fn pair(&self, context: &str, text: &str) -> Result<Pair, String> {
+        let (mut context, tokens) = self.split(context, &format!("{TARGET_DELIMITER}{text}"))?;
+        let (found, max_len) = (tokens.len(), self.max_len);
+        if found == 0 {
+            return Err("adds no token to the context".to_owned());
+        }
+        if found > max_len {
+            return Err(format!("has {found} tokens, more than the {max_len} that the model can read"));
+        }
+        let dropped = context.len().saturating_sub(max_len + 1 - found);
+        context.drain(..dropped);
+        Ok(Pair { context, tokens, is_cut: dropped > 0 })
+    }
+
+    /// A whole prompt to score: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is too long
+    /// loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
+    fn whole(&self, prompt: &str) -> Result<Pair, String> {
+        let mut context = self.text(prompt)?;
+        let start = usize::from(self.bos.is_some());
+        let dropped = context.len().saturating_sub(self.max_len);
+        context.drain(start..start + dropped);
+        if context.len() < 2 {
+            return Err("makes a prompt without a token that another one predicts".to_owned());
+        }
+        let tokens = context.split_off(1);
+        Ok(Pair { context, tokens, is_cut: dropped > 0 })
     }
 
     /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
     /// is beyond the tokens of the context alone is the continuation.
-    fn pair(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
+    fn split(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
         if context.is_empty() {
             let mut tokens = (self.encode)(continuation)?;
             let prefix = self.prefix()?;
@@ -154,6 +226,7 @@ impl<'a> Encoder<'a> {
         }
         let window = |context: Vec<u32>, tokens: &[u32]| Request {
             item,
+            unconditional: false,
             context,
             continuations: vec![Continuation { choice: 0, tokens: tokens.to_vec() }],
         };
@@ -180,7 +253,7 @@ pub(crate) fn word_count(text: &str) -> usize {
 }
 
 /// What Python's `str.isspace` and `\s` hold for whitespace: Unicode's, and four separators that Unicode does not count.
-fn is_python_space(c: char) -> bool {
+pub(crate) fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
@@ -212,8 +285,7 @@ pub(crate) mod tests {
         Item {
             context: context.into(),
             choices: choices.iter().map(|&choice| choice.into()).collect(),
-            gold: 0,
-            cluster: None,
+            ..Item::default()
         }
     }
 
@@ -291,6 +363,53 @@ pub(crate) mod tests {
         let contexts: Vec<&[u32]> = requests.iter().map(|request| request.context.as_slice()).collect();
         assert_eq!(contexts, [chars("xyz"), chars("yz")]);
         assert!(requests.iter().all(|request| request.input_len() == 4));
+    }
+
+    #[test]
+    fn a_continuation_follows_each_choice() {
+        let partial = Item { continuation: Some("vw".into()), ..item("u", &["xy", "z"]) };
+        let ItemRequests { requests, .. } =
+            encoder(Some(BOS), 99).requests(0, &partial, Kind::MultipleChoice).unwrap();
+        let context = |text: &str| [vec![BOS], chars(text)].concat();
+        assert_eq!([&requests[0].context, &requests[1].context], [&context("uxy"), &context("uz")]);
+        assert!(requests.iter().all(|request| request.continuations[0].tokens == chars(" vw")));
+        assert_eq!((requests[0].continuations[0].choice, requests[1].continuations[0].choice), (0, 1));
+    }
+
+    #[test]
+    fn unconditional_choices_follow_another_context() {
+        let encoder = encoder(None, 99);
+        let item = item("x", &["p", "q"]);
+        let mut of_item = encoder.requests(3, &item, Kind::MultipleChoice).unwrap();
+        encoder.add_unconditional(&mut of_item, 3, &item, "").unwrap();
+        encoder.add_unconditional(&mut of_item, 3, &item, "x").unwrap();
+        let shapes: Vec<_> = of_item
+            .requests
+            .iter()
+            .map(|r| (r.unconditional, r.context.clone(), r.continuations.len()))
+            .collect();
+        assert_eq!(shapes, [(false, chars("x"), 2), (true, vec![BOS], 2), (true, chars("x"), 2)]);
+    }
+
+    #[test]
+    fn a_whole_prompt_is_scored_from_its_second_token_on() {
+        let whole = |bos, max_len| {
+            let item = item("xyz", &["p", "qr"]);
+            let of_item = encoder(bos, max_len).requests(0, &item, Kind::FullPromptMeanCe).unwrap();
+            let tokens = |r: &Request| {
+                r.continuations.iter().map(|c| (r.context.clone(), c.tokens.clone())).collect::<Vec<_>>()
+            };
+            (of_item.requests.iter().flat_map(tokens).collect::<Vec<_>>(), of_item.truncated)
+        };
+        let (prompts, truncated) = whole(Some(BOS), 99);
+        assert_eq!(prompts, [(vec![BOS], chars("xyz p")), (vec![BOS], chars("xyz qr"))]);
+        assert!(!truncated);
+        assert_eq!(whole(None, 99).0[0], (chars("x"), chars("yz p")));
+        assert_eq!(whole(Some(BOS), 4), (vec![(vec![BOS], chars("z p")), (vec![BOS], chars(" qr"))], true));
+        assert_eq!(whole(None, 4).0, [(chars("y"), chars("z p")), (chars("z"), chars(" qr"))]);
+        let refused =
+            encoder(None, 1).requests(0, &item("x", &["p", "q"]), Kind::FullPromptMeanCe).unwrap_err();
+        assert!(refused.contains("choice 0 makes a prompt without a token"), "{refused}");
     }
 
     #[test]

@@ -62,7 +62,8 @@ fn scores(result: &TaskResult) -> Value {
 
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
-        Kind::MultipleChoice => "multiple_choice",
+        // The harness has no name for the second.
+        Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
         Kind::Cloze => "loglikelihood",
         Kind::Perplexity => "loglikelihood_rolling",
     };

@@ -18,9 +18,6 @@ use crate::score::{Interrupted, LogLikelihood, score};
 use crate::task::{Item, Kind, Task};
 use crate::{Catalog, ProbeError};
 
-/// What a score is made by; a change of it makes scores incomparable.
-const SCORER: &str = "loglikelihood/1";
-
 /// Which part of a suite to ask, and how its text becomes tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct SuiteOptions<'a> {
@@ -53,6 +50,23 @@ struct PackedTask {
     batches: Vec<Rows>,
     truncated: usize,
     provenance: Provenance,
+}
+
+/// A text that is scored after another one: a choice of an item, or a window of a text to predict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The task.
+    pub task: &'a str,
+    /// The item's index in the task's whole data.
+    pub item: usize,
+    /// The choice.
+    pub choice: usize,
+    /// Whether the context is [`Task::unconditional`].
+    pub unconditional: bool,
+    /// The tokens that the model reads first.
+    pub context: &'a [u32],
+    /// The tokens that are scored.
+    pub continuation: &'a [u32],
 }
 
 /// What a task's numbers depend on besides the weights: hashes in hexadecimal, and the scorer's version.
@@ -130,6 +144,11 @@ impl Suite {
         self.tasks.iter().map(|packed| &packed.task)
     }
 
+    /// What [`run`](Self::run) scores, as token ids, task by task: for whoever wants to see or compare it.
+    pub fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+        self.tasks.iter().flat_map(PackedTask::asked)
+    }
+
     /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through every task. `interrupted` is asked before each batch.
     pub fn run(&self, model: &Llama, interrupted: &dyn Fn() -> bool) -> Result<Vec<TaskResult>, Interrupted> {
         self.tasks.iter().map(|task| task.run(model, interrupted)).collect()
@@ -168,7 +187,12 @@ impl PackedTask {
         let selected = subset(&task.name, task.items.len(), options.items);
         let of_item = |(place, &index): (usize, &usize)| {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
-            encoder.requests(place, &task.items[index], task.kind).map_err(refused)
+            let item = &task.items[index];
+            let mut requests = encoder.requests(place, item, task.kind).map_err(refused)?;
+            if let Some(context) = &task.unconditional {
+                encoder.add_unconditional(&mut requests, place, item, context).map_err(refused)?;
+            }
+            Ok::<_, ProbeError>(requests)
         };
         let of_items: Vec<_> = selected.par_iter().enumerate().map(of_item).collect();
         // Of several errors, the first item's: `rayon` would give any.
@@ -195,7 +219,7 @@ impl PackedTask {
                 data: task.data_hash(),
                 template: hash(&task.template),
                 tokenizer: hash(&format!("{} {:?}", tokenizer.fingerprint(), tokenizer.marks().bos)),
-                scorer: SCORER.to_owned(),
+                scorer: task.kind.scorer().to_owned(),
             },
             task,
         })
@@ -206,7 +230,7 @@ impl PackedTask {
         let scores = score(model, &self.requests, &self.batches, interrupted)?;
         let items = self.rows(&scores);
         let metrics = metrics(&items);
-        let not_finite = items.iter().filter(|row| !row.logprob.is_finite()).count();
+        let not_finite = items.iter().filter(|row| !row.is_finite()).count();
         if not_finite > 0 {
             tracing::warn!(
                 task = self.task.name,
@@ -231,16 +255,31 @@ impl PackedTask {
         })
     }
 
+    fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+        self.requests.iter().flat_map(|request| {
+            request.continuations.iter().map(|continuation| Asked {
+                task: &self.task.name,
+                item: self.selected[request.item],
+                choice: continuation.choice,
+                unconditional: request.unconditional,
+                context: &request.context,
+                continuation: &continuation.tokens,
+            })
+        })
+    }
+
     /// Puts the scores of continuations together to those of choices.
     fn rows(&self, scores: &[Vec<LogLikelihood>]) -> Vec<ItemRow> {
-        let mut of_choices: Vec<Vec<LogLikelihood>> = self
-            .selected
-            .iter()
-            .map(|&index| vec![LogLikelihood::NOTHING; self.task.items[index].choices.len()])
-            .collect();
+        let nothing = |&index: &usize| vec![ChoiceScore::NOTHING; self.task.items[index].choices.len()];
+        let mut of_choices: Vec<Vec<ChoiceScore>> = self.selected.iter().map(nothing).collect();
         for (request, scores) in self.requests.iter().zip(scores) {
             for (continuation, score) in request.continuations.iter().zip(scores) {
-                of_choices[request.item][continuation.choice].extend(*score);
+                let choice = &mut of_choices[request.item][continuation.choice];
+                if request.unconditional {
+                    choice.unconditional.get_or_insert(LogLikelihood::NOTHING).extend(*score);
+                } else {
+                    choice.given_context.extend(*score);
+                }
             }
         }
         let items = self.selected.iter().zip(of_choices);
@@ -251,27 +290,42 @@ impl PackedTask {
         &self,
         index: usize,
         item: &Item,
-        scores: Vec<LogLikelihood>,
+        scores: Vec<ChoiceScore>,
     ) -> impl Iterator<Item = ItemRow> {
         let words = |text| (self.task.kind == Kind::Perplexity).then(|| word_count(text) as u32);
-        item.choices.iter().zip(scores).enumerate().map(move |(choice, (text, score))| ItemRow {
-            task: Arc::clone(&self.name),
-            kind: self.task.kind,
-            item: index as u32,
-            cluster: self.clusters[index],
-            choice: choice as u32,
-            gold: item.gold as u32,
-            logprob: score.logprob,
-            byte_logprob: None,
-            n_tokens: score.n_tokens,
-            n_chars: text.chars().count() as u32,
-            n_bytes: text.len() as u32,
-            n_words: words(text),
-            greedy: score.greedy,
-            text: None,
-            correct: None,
+        scores.into_iter().enumerate().map(move |(choice, score)| {
+            let text = item.measured(choice);
+            ItemRow {
+                task: Arc::clone(&self.name),
+                kind: self.task.kind,
+                item: index as u32,
+                cluster: self.clusters[index],
+                choice: choice as u32,
+                gold: item.gold as u32,
+                logprob: score.given_context.logprob,
+                byte_logprob: None,
+                unconditional_logprob: score.unconditional.map(|score| score.logprob),
+                n_tokens: score.given_context.n_tokens,
+                n_chars: text.chars().count() as u32,
+                n_bytes: text.len() as u32,
+                n_words: words(text),
+                greedy: score.given_context.greedy,
+                text: None,
+                correct: None,
+            }
         })
     }
+}
+
+/// How a model scored a choice after its own context, and, where that is asked, after the one that all items share.
+#[derive(Clone, Copy)]
+struct ChoiceScore {
+    given_context: LogLikelihood,
+    unconditional: Option<LogLikelihood>,
+}
+
+impl ChoiceScore {
+    const NOTHING: Self = Self { given_context: LogLikelihood::NOTHING, unconditional: None };
 }
 
 #[cfg(test)]

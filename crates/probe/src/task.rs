@@ -1,8 +1,10 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ProbeError;
+use crate::request::TARGET_DELIMITER;
 
 /// A named set of questions.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,10 @@ pub struct Task {
     pub source: Option<String>,
     /// The licence of the items.
     pub licence: Option<String>,
+    /// The version of wording and data, where its author counts them.
+    pub version: Option<String>,
+    /// What each choice is also scored after, to tell what the context adds to it (pointwise mutual information); may be empty.
+    pub unconditional: Option<String>,
     /// How the texts of the items were made from their data: what `provenance` holds a hash of.
     pub template: String,
     /// The questions.
@@ -39,13 +45,20 @@ pub enum Kind {
     Cloze,
     /// There is one choice, a text to predict from its beginning; the context is empty.
     Perplexity,
+    /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
+    /// `OpenCompass` calls PPL.
+    FullPromptMeanCe,
 }
 
 impl Kind {
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::MultipleChoice, Self::Cloze, Self::Perplexity, Self::FullPromptMeanCe];
+
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::FullPromptMeanCe => "full_prompt_mean_ce",
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
@@ -55,7 +68,20 @@ impl Kind {
     /// The kind of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::MultipleChoice, Self::Cloze, Self::Perplexity].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether an item has several choices, of which one is right.
+    pub(crate) fn has_choices(self) -> bool {
+        matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe)
+    }
+
+    /// The scorer and its version; with another, scores can't be compared.
+    pub(crate) fn scorer(self) -> &'static str {
+        match self {
+            Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
+            Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+        }
     }
 }
 
@@ -70,12 +96,17 @@ pub enum Rises {
 }
 
 /// One question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
     /// What the model reads first.
     pub context: String,
     /// What could follow. The scorer puts one space between the context and each, except in [`Kind::Perplexity`].
     pub choices: Vec<String>,
+    /// Where the choices are beginnings that belong to the context: the end that follows each of them, and is scored in their stead
+    /// (partial evaluation, as of `WinoGrande`; Trinh and Le, 2018).
+    pub continuation: Option<String>,
+    /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
+    pub original: Option<String>,
     /// Which of the choices is right, from 0.
     pub gold: usize,
     /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
@@ -86,8 +117,13 @@ pub struct Item {
 impl Task {
     /// Refuses what cannot be scored: no items, an item without enough choices, an empty choice, a gold that is no choice.
     pub(crate) fn check(&self) -> Result<(), ProbeError> {
+        let wrong =
+            |message: &str| Err(ProbeError::Task { task: self.name.clone(), message: message.into() });
         if self.items.is_empty() {
-            return Err(ProbeError::Task { task: self.name.clone(), message: "it has no items".into() });
+            return wrong("it has no items");
+        }
+        if self.unconditional.is_some() && self.kind != Kind::MultipleChoice {
+            return wrong("only the choices of a multiple_choice task are scored without their context");
         }
         for (index, item) in self.items.iter().enumerate() {
             if let Some(message) = item.problem(self.kind) {
@@ -120,17 +156,53 @@ impl Task {
             part(&format!("{} {}", item.choices.len(), item.gold));
             item.choices.iter().for_each(|choice| part(choice));
             item.cluster.iter().for_each(|cluster| part(cluster));
+            for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
+                if let Some(text) = text {
+                    part(name);
+                    part(text);
+                }
+            }
+        }
+        if let Some(context) = &self.unconditional {
+            part("unconditional");
+            part(context);
         }
         hasher.finalize().to_hex().to_string()
     }
 }
 
 impl Item {
+    /// What the model reads and what is scored after it, for the choice of this number.
+    pub(crate) fn pair(&self, choice: usize) -> (Cow<'_, str>, &str) {
+        let text = &self.choices[choice];
+        match &self.continuation {
+            None => (Cow::from(&self.context), text),
+            Some(continuation) => (Cow::from(format!("{}{text}", self.context)), continuation),
+        }
+    }
+
+    /// Question and answer, as they stand in an example.
+    pub(crate) fn solved(&self) -> String {
+        let (context, answer) = self.pair(self.gold);
+        format!("{context}{TARGET_DELIMITER}{answer}")
+    }
+
+    /// The text whose characters, bytes and words the score of a choice is measured by.
+    pub(crate) fn measured(&self, choice: usize) -> &str {
+        self.original.as_deref().unwrap_or(self.pair(choice).1)
+    }
+
     fn problem(&self, kind: Kind) -> Option<String> {
         let choices = self.choices.len();
         match kind {
-            Kind::MultipleChoice if choices < 2 => {
+            _ if kind.has_choices() && choices < 2 => {
                 Some(format!("expected at least 2 choices, found {choices}"))
+            }
+            _ if self.continuation.is_some() && kind != Kind::MultipleChoice => {
+                Some("expected no continuation after the choice".into())
+            }
+            _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
+                Some("its continuation is empty".into())
             }
             Kind::Cloze | Kind::Perplexity if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
@@ -163,6 +235,8 @@ impl From<&fineline_tinyworld::Task> for Task {
             rises: None,
             source: Some("tinyworld".to_owned()),
             licence: None,
+            version: None,
+            unconditional: None,
             template: String::new(),
             items: task
                 .items
@@ -172,6 +246,7 @@ impl From<&fineline_tinyworld::Task> for Task {
                     choices: item.choices.clone(),
                     gold: item.gold,
                     cluster: item.cluster.clone(),
+                    ..Item::default()
                 })
                 .collect(),
         }
@@ -188,17 +263,19 @@ pub(crate) mod tests {
             context: context.to_owned(),
             choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
             gold,
-            cluster: None,
+            ..Item::default()
         };
         Task {
             name: "test".into(),
             domain: "testing".into(),
             kind,
             shots: 0,
-            chance: (kind == Kind::MultipleChoice).then_some(0.5),
+            chance: kind.has_choices().then_some(0.5),
             rises: None,
             source: None,
             licence: None,
+            version: None,
+            unconditional: None,
             template: String::new(),
             items: items.iter().map(item).collect(),
         }
@@ -206,11 +283,10 @@ pub(crate) mod tests {
 
     #[track_caller]
     fn assert_refused(kind: Kind, item: (&str, &[&str], usize), expected: &str) {
-        let message =
-            task(kind, &[("a", &["b", "c"][..if kind == Kind::MultipleChoice { 2 } else { 1 }], 0), item])
-                .check()
-                .unwrap_err()
-                .to_string();
+        let message = task(kind, &[("a", &["b", "c"][..if kind.has_choices() { 2 } else { 1 }], 0), item])
+            .check()
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(expected), "{message}");
     }
 
@@ -220,6 +296,14 @@ pub(crate) mod tests {
         assert_refused(Kind::MultipleChoice, ("a", &["b", "c"], 2), "item 1: gold is choice 2");
         assert_refused(Kind::MultipleChoice, ("a", &["b", ""], 0), "item 1: choice 1 is empty");
         assert_refused(Kind::Cloze, ("a", &[], 0), "item 1: expected 1 choice, found 0");
+        assert_refused(Kind::FullPromptMeanCe, ("a", &["b"], 0), "item 1: expected at least 2 choices");
+        let mut partial = task(Kind::MultipleChoice, &[("", &["a", "b"], 0)]);
+        partial.items[0].continuation = Some(String::new());
+        assert!(partial.check().unwrap_err().to_string().contains("its continuation is empty"));
+        partial.kind = Kind::FullPromptMeanCe;
+        assert!(partial.check().unwrap_err().to_string().contains("expected no continuation"));
+        partial.unconditional = Some(String::new());
+        assert!(partial.check().unwrap_err().to_string().contains("only the choices of a multiple_choice"));
         let empty = task(Kind::Cloze, &[]).check().unwrap_err().to_string();
         assert_eq!(empty, "task `test`: it has no items");
     }
@@ -240,6 +324,24 @@ pub(crate) mod tests {
         let mut clustered = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
         clustered.items[0].cluster = Some("d".into());
         assert_ne!(original, clustered.data_hash());
+        let mut partial = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        partial.items[0].continuation = Some("d".into());
+        assert!(![original.clone(), clustered.data_hash()].contains(&partial.data_hash()));
+        let mut informed = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        informed.unconditional = Some(String::new());
+        assert_ne!(original, informed.data_hash());
+    }
+
+    #[test]
+    fn a_continuation_takes_the_choices_place() {
+        let whole = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]).items.remove(0);
+        assert_eq!(whole.pair(1), ("a".into(), "c"));
+        let partial = Item { continuation: Some("是 d".into()), ..whole };
+        assert_eq!(partial.pair(1), ("ac".into(), "是 d"));
+        assert_eq!(partial.measured(0), "是 d");
+        let rewritten =
+            Item { choices: vec!["a-b".into()], original: Some("a @-@ b".into()), ..Item::default() };
+        assert_eq!(rewritten.measured(0), "a @-@ b");
     }
 
     #[test]
@@ -253,7 +355,7 @@ pub(crate) mod tests {
 
     #[test]
     fn kinds_have_names() {
-        for kind in [Kind::MultipleChoice, Kind::Cloze, Kind::Perplexity] {
+        for kind in Kind::ALL {
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::ProbeError;
+use crate::data::{Record, read_records};
+use crate::examples::{Example, Examples, ExamplesTable};
+use crate::preprocess::Preprocess;
 use crate::task::{Item, Kind, Rises, Task};
 use crate::template::{Template, field, scalar};
 
@@ -19,19 +21,36 @@ struct TaskFile {
     domain: String,
     kind: Kind,
     data: PathBuf,
+    preprocess: Option<Preprocess>,
+    names: Option<Names>,
     #[serde(default)]
     shots: usize,
+    examples: Option<ExamplesTable>,
     chance: Option<f64>,
     rises: Option<Rises>,
     source: Option<String>,
     licence: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    description: String,
     #[serde(default)]
     context: String,
     choices: Choices,
+    continuation: Option<String>,
+    original: Option<String>,
+    unconditional: Option<String>,
     gold: Option<String>,
-    labels: Option<String>,
+    labels: Option<Labels>,
     cluster: Option<String>,
     id: Option<String>,
+}
+
+/// `[names]`: what `{{name}}` is, by the value of a field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    field: String,
+    of: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,12 +60,22 @@ enum Choices {
     Templates(Vec<String>),
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "the name of a field that holds a list, or the list itself")]
+enum Labels {
+    Field(String),
+    List(Vec<String>),
+}
+
 /// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
 struct Mapping<'a> {
     file: &'a TaskFile,
+    description: Template,
     context: Template,
     /// Empty where the choices are a field.
     choices: Vec<Template>,
+    continuation: Option<Template>,
+    original: Option<Template>,
 }
 
 /// Reads the task at `path`, whose data is beside it or in one of the `data_folders`.
@@ -58,13 +87,17 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
     }
-    let data = find_data(path, &file.data, data_folders).map_err(|message| wrong("data", message))?;
-    let items = read_items(&data, &mapping)?;
+    let find = |key, data| find_data(path, data, data_folders).map_err(|message| wrong(key, message));
+    let examples = match &file.examples {
+        Some(table) => Some(read_examples(&find("examples.data", &table.data)?, table, &mapping)?),
+        None => None,
+    };
+    let items = read_items(&find("data", &file.data)?, &mapping, examples.as_ref())?;
     let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
-    let is_choice = file.kind == Kind::MultipleChoice && !items.is_empty();
+    let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
         chance: file.chance.or(is_choice.then_some(guess)),
-        template: format!("{:?} {:?} {:?} {:?}", file.context, file.choices, file.gold, file.labels),
+        template: file.template(),
         name: file.name,
         domain: file.domain,
         kind: file.kind,
@@ -72,8 +105,22 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         rises: file.rises,
         source: file.source,
         licence: file.licence,
+        version: file.version,
+        unconditional: file.unconditional,
         items,
     })
+}
+
+impl TaskFile {
+    /// How the texts of the items are made. (What the examples say is in the texts.)
+    fn template(&self) -> String {
+        let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
+        let Self { original, unconditional, gold, labels, .. } = self;
+        format!(
+            "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
+             {unconditional:?} {gold:?} {labels:?}"
+        )
+    }
 }
 
 /// The first of the places where `data` may be that has it.
@@ -83,40 +130,65 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
         .chain(folders.iter().map(PathBuf::as_path))
         .map(|folder| folder.join(data))
         .collect();
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         format!(
-            "no such file: looked for {}; the probes' `data` key can name the folder that has it",
+            "no such file or folder: looked for {}; the probes' `data` key can name the folder that has it",
             places.join(", ")
         )
     })
 }
 
-fn read_items(path: &Path, mapping: &Mapping) -> Result<Vec<Item>, ProbeError> {
-    let text = fs::read_to_string(path)?;
-    let mut items = Vec::new();
+fn read_items(path: &Path, mapping: &Mapping, examples: Option<&Examples>) -> Result<Vec<Item>, ProbeError> {
     let mut ids = BTreeMap::new();
-    for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-        let line = line + 1;
-        let wrong = |message| ProbeError::Record { path: path.to_owned(), line, item: items.len(), message };
-        let record: Value =
-            serde_json::from_str(text).map_err(|error| wrong(format!("not JSON: {error}")))?;
-        if let Some(id) = mapping.id(&record).map_err(wrong)?
-            && let Some(first) = ids.insert(id.clone(), line)
+    let mut item = |record: &Record| {
+        if let Some(id) = mapping.id(&record.value)?
+            && let Some(first) = ids.insert(id.clone(), record.line)
         {
-            return Err(wrong(format!("its id {id:?} is also that of line {first}")));
+            return Err(format!("its id {id:?} is also that of line {first}"));
         }
-        let item = mapping.item(&record).map_err(wrong)?;
-        items.push(item);
+        let value = mapping.prepare(record.value.clone())?;
+        let before = examples.map(|examples| examples.before(&value)).transpose()?;
+        mapping.item(&value, &before.unwrap_or_default())
+    };
+    let read =
+        |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
+    read_records(path)?.iter().enumerate().map(read).collect()
+}
+
+fn read_examples<'a>(
+    path: &Path,
+    table: &'a ExamplesTable,
+    mapping: &Mapping<'a>,
+) -> Result<Examples<'a>, ProbeError> {
+    let records = read_records(path)?;
+    let example = |record: &Record| {
+        let value = mapping.prepare(record.value.clone())?;
+        let item = mapping.question(&value)?;
+        if item.gold >= item.choices.len() {
+            return Err(format!("gold is choice {}, but there are {}", item.gold, item.choices.len()));
+        }
+        Ok(Example { text: item.solved(), record: value })
+    };
+    let read =
+        |(number, record): (usize, &Record)| example(record).map_err(|message| record.wrong(number, message));
+    let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    Examples::new(table, mapping.file.shots, &pool)
+        .map_err(|(number, message)| records[number].wrong(number, message))
+}
+
+impl Record {
+    fn wrong(&self, item: usize, message: String) -> ProbeError {
+        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
     }
-    Ok(items)
 }
 
 impl<'a> Mapping<'a> {
     /// Reads the templates; otherwise the key at fault and what is wrong there.
     fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
+        let has_choices = file.kind.has_choices();
         let choices = match &file.choices {
-            Choices::Field(_) if file.kind != Kind::MultipleChoice => {
+            Choices::Field(_) if !has_choices => {
                 return Err((
                     "choices",
                     format!("a {} task has one choice: [\"{{{{field}}}}\"]", file.kind.name()),
@@ -129,18 +201,55 @@ impl<'a> Mapping<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| ("choices", e))?,
         };
-        if file.kind == Kind::MultipleChoice && file.gold.is_none() {
+        if has_choices && file.gold.is_none() {
             return Err(("gold", "missing: expected the field that says which choice is right".into()));
         }
-        let context = Template::parse(&file.context).map_err(|message| ("context", message))?;
-        Ok(Self { file, context, choices })
+        if file.original.is_some() && file.kind != Kind::Perplexity {
+            return Err(("original", "only the text of a perplexity task is measured by another".into()));
+        }
+        let parse = |key, text: &str| Template::parse(text).map_err(|message| (key, message));
+        let parse_optional =
+            |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
+        Ok(Self {
+            file,
+            description: parse("description", &file.description)?,
+            context: parse("context", &file.context)?,
+            choices,
+            continuation: parse_optional("continuation", &file.continuation)?,
+            original: parse_optional("original", &file.original)?,
+        })
     }
 
     fn id(&self, record: &Value) -> Result<Option<String>, String> {
         optional(record, self.file.id.as_ref())
     }
 
-    fn item(&self, record: &Value) -> Result<Item, String> {
+    /// The record with the fields that `preprocess` and `names` add.
+    fn prepare(&self, record: Value) -> Result<Value, String> {
+        let mut record = match self.file.preprocess {
+            Some(preprocess) => preprocess.apply(record)?,
+            None => record,
+        };
+        if let Some(Names { field: path, of }) = &self.file.names {
+            let key = scalar(field(&record, path)?, path)?;
+            let name = of
+                .get(&key)
+                .ok_or_else(|| format!("`{path}` is {key:?}, for which `names.of` has no name"))?;
+            record["name"] = Value::from(name.as_str());
+        }
+        Ok(record)
+    }
+
+    /// The item of a prepared record, after `examples`.
+    fn item(&self, record: &Value, examples: &str) -> Result<Item, String> {
+        let question = self.question(record)?;
+        let cluster = optional(record, self.file.cluster.as_ref())?;
+        let context = format!("{}{examples}{}", self.description.render(record)?, question.context);
+        Ok(Item { context, cluster, ..question })
+    }
+
+    /// The item without what stands before its question.
+    fn question(&self, record: &Value) -> Result<Item, String> {
         let choices = match &self.file.choices {
             Choices::Field(path) => texts(record, path)?,
             Choices::Templates(_) => {
@@ -151,8 +260,15 @@ impl<'a> Mapping<'a> {
             Some(path) => self.gold(record, path)?,
             None => 0,
         };
-        let cluster = optional(record, self.file.cluster.as_ref())?;
-        Ok(Item { context: self.context.render(record)?, choices, gold, cluster })
+        let render = |template: &Option<Template>| template.as_ref().map(|t| t.render(record)).transpose();
+        Ok(Item {
+            context: self.context.render(record)?,
+            choices,
+            continuation: render(&self.continuation)?,
+            original: render(&self.original)?,
+            gold,
+            cluster: None,
+        })
     }
 
     /// The index of the right choice: a number (also as text), false and true for 0 and 1, or one of the `labels`.
@@ -163,15 +279,24 @@ impl<'a> Mapping<'a> {
             (value, None) => scalar(value, path)?.parse().ok(),
             (value, Some(labels)) => {
                 let label = scalar(value, path)?;
-                texts(record, labels)?.iter().position(|other| *other == label)
+                labels.of(record)?.iter().position(|other| *other == label)
             }
         };
-        let expected = self
-            .file
-            .labels
-            .as_ref()
-            .map_or("the index of a choice".to_owned(), |labels| format!("one of `{labels}`"));
+        let expected = match &self.file.labels {
+            None => "the index of a choice".to_owned(),
+            Some(Labels::Field(path)) => format!("one of `{path}`"),
+            Some(Labels::List(labels)) => format!("one of {}", labels.join(", ")),
+        };
         index.ok_or_else(|| format!("gold `{path}` is {value}, expected {expected}"))
+    }
+}
+
+impl Labels {
+    fn of(&self, record: &Value) -> Result<Vec<String>, String> {
+        match self {
+            Self::Field(path) => texts(record, path),
+            Self::List(labels) => Ok(labels.clone()),
+        }
     }
 }
 
@@ -189,6 +314,7 @@ fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_err as fs;
 
     const CHOICE: &str = r#"
         name = "t"
@@ -221,6 +347,7 @@ mod tests {
             choices: vec!["ich".into(), "你".into()],
             gold: 1,
             cluster: Some("wer?".into()),
+            ..Item::default()
         };
         assert_eq!(task.items[0], first);
         assert_eq!((task.items[1].choices.len(), task.items[1].gold), (4, 0));
@@ -251,6 +378,74 @@ mod tests {
         assert_eq!((task.chance, task.items[0].choices.as_slice()), (None, &["y".to_owned()][..]));
         let error = read(&format!("{cloze}choices = \"a\""), "").unwrap_err();
         assert!(error.contains("`choices`: a cloze task has one choice"), "{error}");
+    }
+
+    const LETTERS: &str = r#"
+        name = "t"
+        domain = "d"
+        kind = "multiple_choice"
+        data = "data/t.jsonl"
+        description = "About {{name}}.\n\n"
+        context = "{{q | trim}}\nA. {{a}}\nB. {{b}}\n答案："
+        choices = ["A", "B"]
+        gold = "key"
+        labels = ["A", "B"]
+        shots = 2
+        examples.data = "data/t.jsonl"
+        examples.match = "s"
+        names.field = "s"
+        names.of = { x = "甲", y = "乙" }
+    "#;
+
+    fn letters(subjects: &str) -> String {
+        let record = |(i, s)| format!("{{\"q\":\" {i}? \",\"a\":{i},\"b\":0,\"key\":\"B\",\"s\":\"{s}\"}}\n");
+        subjects.chars().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn solved_examples_stand_between_description_and_question() {
+        let task = read(LETTERS, &letters("xyxxyxy")).unwrap();
+        let solved = |i| format!("{i}?\nA. {i}\nB. 0\n答案： B\n\n");
+        assert_eq!(
+            task.items[5].context,
+            format!("About 甲.\n\n{}{}5?\nA. 5\nB. 0\n答案：", solved(0), solved(2))
+        );
+        assert_eq!(
+            task.items[0].context,
+            format!("About 甲.\n\n{}{}0?\nA. 0\nB. 0\n答案：", solved(2), solved(3))
+        );
+        assert_eq!((task.items[1].gold, task.shots, task.chance), (1, 2, Some(0.5)));
+        let error = read(LETTERS, &letters("xxxy")).unwrap_err();
+        assert!(
+            error.contains("line 4 (item 3): expected 2 other examples like it, \"y\", found 0"),
+            "{error}"
+        );
+        assert_refused(LETTERS, &letters("xxxz"), "`s` is \"z\", for which `names.of` has no name");
+        assert_refused(LETTERS, &letters("xxx").replace("\"B\"", "\"C\""), "expected one of A, B");
+    }
+
+    #[test]
+    fn a_continuation_may_follow_the_choices() {
+        let partial = "name = \"t\"\ndomain = \"d\"\nkind = \"multiple_choice\"\ndata = \"data/t.jsonl\"\n\
+                       preprocess = \"winogrande\"\nchoices = [\"{{before}}{{one}}\", \"{{before}}{{two}}\"]\n\
+                       continuation = \"{{after}}\"\ngold = \"answer\"";
+        let record = "{\"sentence\":\"So _ left.\",\"one\":\"A\",\"two\":\"B\",\"answer\":1}";
+        let task = read(partial, record).unwrap();
+        assert_eq!(task.items[0].pair(1), ("So B".into(), "left."));
+        assert_refused(partial, &record.replace('_', "he"), "line 1 (item 0): `sentence` has no gap `_`");
+    }
+
+    #[test]
+    fn a_text_may_be_measured_by_its_original() {
+        let pages = "name = \"t\"\ndomain = \"d\"\nkind = \"perplexity\"\ndata = \"data/t.jsonl\"\n\
+                     preprocess = \"wikitext\"\nchoices = [\"{{text}}\"]\noriginal = \"{{page}}\"";
+        let task = read(pages, "{\"page\":\"a @-@ b , c\"}").unwrap();
+        assert_eq!((task.items[0].pair(0).1, task.items[0].measured(0)), ("a-b, c", "a @-@ b , c"));
+        assert_refused(
+            &pages.replace("perplexity", "cloze"),
+            "",
+            "`original`: only the text of a perplexity",
+        );
     }
 
     #[track_caller]
@@ -287,7 +482,7 @@ mod tests {
         assert_refused(
             &CHOICE.replace("data/t.jsonl", "none.jsonl"),
             "",
-            "`data`: no such file: looked for DIR/none.jsonl",
+            "`data`: no such file or folder: looked for DIR/none.jsonl",
         );
         assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: `{{` without `}}`");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");

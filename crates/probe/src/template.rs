@@ -2,14 +2,26 @@
 
 use serde_json::Value;
 
-/// A text with places for fields. The syntax is that part of Jinja's in which the expressions are paths: `{{ choices.text }}`.
+use crate::request::is_python_space;
+
+/// A text with places for fields. The syntax is that part of Jinja's in which the expressions are paths with filters after
+/// them: `{{ choices.0 | trim }}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Text(String),
-    Field(String),
+    Field { path: String, filters: Vec<Filter> },
+}
+
+/// What is done to a field's text before it is put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Filter {
+    /// Without whitespace at its ends, as Python's `str.strip`.
+    Trim,
+    /// `replace('a', 'b')`: each `a` by a `b`.
+    Replace(String, String),
 }
 
 impl Template {
@@ -19,12 +31,8 @@ impl Template {
         let mut rest = template;
         while let Some((text, after)) = rest.split_once("{{") {
             let (field, after) = after.split_once("}}").ok_or("`{{` without `}}`")?;
-            let field = field.trim();
-            if field.is_empty() || !field.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
-                return Err(format!("`{{{{{field}}}}}` is not the name of a field"));
-            }
             segments.push(Segment::Text(text.to_owned()));
-            segments.push(Segment::Field(field.to_owned()));
+            segments.push(Segment::parse(field)?);
             rest = after;
         }
         segments.push(Segment::Text(rest.to_owned()));
@@ -37,11 +45,55 @@ impl Template {
         for segment in &self.0 {
             match segment {
                 Segment::Text(part) => text.push_str(part),
-                Segment::Field(path) => text.push_str(&scalar(field(record, path)?, path)?),
+                Segment::Field { path, filters } => {
+                    let value = scalar(field(record, path)?, path)?;
+                    text.push_str(&filters.iter().fold(value, |value, filter| filter.apply(&value)));
+                }
             }
         }
         Ok(text)
     }
+}
+
+impl Segment {
+    /// Reads what stands between `{{` and `}}`.
+    fn parse(expression: &str) -> Result<Self, String> {
+        let mut parts = expression.split('|').map(str::trim);
+        let path = parts.next().unwrap_or_default();
+        if path.is_empty() || !path.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
+            return Err(format!("`{path}` is not the name of a field"));
+        }
+        Ok(Self::Field {
+            path: path.to_owned(),
+            filters: parts.map(Filter::parse).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Self, String> {
+        let arguments = text.strip_prefix("replace(").and_then(|rest| rest.strip_suffix(')'));
+        let replaced = arguments.and_then(|arguments| arguments.split_once(','));
+        match (text, replaced.map(|(from, to)| (quoted(from), quoted(to)))) {
+            ("trim", _) => Ok(Self::Trim),
+            (_, Some((Some(from), Some(to)))) if !from.is_empty() => Ok(Self::Replace(from, to)),
+            _ => Err(format!("`{text}` is no filter: expected `trim` or `replace('a', 'b')`")),
+        }
+    }
+
+    fn apply(&self, text: &str) -> String {
+        match self {
+            Self::Trim => text.trim_matches(is_python_space).to_owned(),
+            Self::Replace(from, to) => text.replace(from, to),
+        }
+    }
+}
+
+/// The text between quotation marks.
+fn quoted(text: &str) -> Option<String> {
+    let text = text.trim();
+    let inside = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    inside('\'').or_else(|| inside('"')).map(str::to_owned)
 }
 
 /// The value at a dotted `path` of `record`; a number selects from a list.
@@ -82,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn filters_are_applied_in_turn() {
+        let record = json!({"q": " \u{3000}us_foreign_policy \n", "n": 30});
+        assert_eq!(render("<{{ q | trim }}>", &record).unwrap(), "<us_foreign_policy>");
+        assert_eq!(
+            render("{{q|trim|replace('_', ' ')|replace(\"us \", \"\")}}", &record).unwrap(),
+            "foreign policy"
+        );
+        assert_eq!(render("{{ n | replace('0', '') }}", &record).unwrap(), "3");
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let record = json!({"q": ["a"], "none": null});
         assert_eq!(render("{{question}}", &record).unwrap_err(), "there is no field `question`");
@@ -89,6 +152,10 @@ mod tests {
         assert_eq!(render("{{q}}", &record).unwrap_err(), "`q` is [\"a\"], expected a string or a number");
         assert_eq!(render("{{none}}", &record).unwrap_err(), "`none` is null, expected a string or a number");
         assert!(render("{{q", &record).unwrap_err().contains("without"));
-        assert!(render("{{ q | upper }}", &record).unwrap_err().contains("not the name of a field"));
+        assert!(render("{{ a b }}", &record).unwrap_err().contains("`a b` is not the name of a field"));
+        for filter in ["upper", "replace('a')", "replace('', 'b')", "replace(a, b)", ""] {
+            let error = render(&format!("{{{{ q | {filter} }}}}"), &record).unwrap_err();
+            assert!(error.contains(&format!("`{filter}` is no filter")), "{error}");
+        }
     }
 }

@@ -42,10 +42,12 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
         domain: "testing".into(),
         kind,
         shots: 0,
-        chance: (kind == Kind::MultipleChoice).then_some(0.5),
+        chance: matches!(kind, Kind::MultipleChoice | Kind::FullPromptMeanCe).then_some(0.5),
         rises: None,
         source: None,
         licence: None,
+        version: None,
+        unconditional: None,
         template: String::new(),
         items,
     }
@@ -53,7 +55,7 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
 
 fn item(context: &str, choices: &[&str], gold: usize) -> Item {
     let choices = choices.iter().map(|&choice| choice.into()).collect();
-    Item { context: context.into(), choices, gold, cluster: None }
+    Item { context: context.into(), choices, gold, ..Item::default() }
 }
 
 /// Awkward items: no context, spaces at its end, Chinese, equal choices, choices of all lengths, contexts that have to be cut.
@@ -147,6 +149,73 @@ fn packed_choices_score_as_if_each_were_alone() {
     assert_close(same[0].logprob, same[1].logprob);
 }
 
+/// `OpenCompass`'s score: the cross-entropies of all tokens but the first, summed up and divided by the number of all.
+#[test]
+fn full_prompts_score_as_if_each_were_alone() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let items: Vec<Item> = choice_items().into_iter().filter(|item| !item.context.is_empty()).collect();
+    let result = run(&tokenizer, &model, task(Kind::FullPromptMeanCe, items.clone()));
+    let choices = items.iter().flat_map(|item| item.choices.iter().map(move |choice| (item, choice)));
+    let bos = tokenizer.bos_id().unwrap();
+    for (row, (item, choice)) in result.items.iter().zip(choices) {
+        let text = tokenizer.encode(&format!("{} {choice}", item.context)).unwrap();
+        let kept = &text[text.len().saturating_sub(MAX_LEN - 1)..];
+        assert_close(row.logprob, naive(&model, &[&[bos], kept].concat(), 1).0);
+        assert_eq!(row.n_tokens as usize, kept.len());
+    }
+    assert!(result.truncated > 0);
+    assert_eq!(result.provenance.scorer, "full_prompt_mean_ce/1");
+    let means: Vec<f64> = result.items.iter().map(|row| row.logprob / f64::from(row.n_tokens + 1)).collect();
+    let of_first = means[..3].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let is_right = means[0] >= of_first;
+    assert_eq!(metrics(&result.items[..3])["acc"].value, Some(f64::from(u8::from(is_right))));
+}
+
+#[test]
+fn a_continuation_is_scored_after_each_choice() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let items: Vec<Item> = [("The cat ", "sat on the mat"), ("猫", "在垫子上。"), ("A dog ", "here")]
+        .map(|(context, end)| Item {
+            continuation: Some(end.into()),
+            ..item(context, &["sings", "is in"], 1)
+        })
+        .into();
+    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, items.clone()));
+    for (row, index) in result.items.iter().zip(0..) {
+        let item = &items[index / 2];
+        let (context, end) =
+            (format!("{}{}", item.context, item.choices[index % 2]), item.continuation.as_ref().unwrap());
+        assert_close(row.logprob, naive_choice(&model, &tokenizer, &context, end).0);
+        assert_eq!((row.n_chars, row.n_bytes), (end.chars().count() as u32, end.len() as u32));
+    }
+}
+
+#[test]
+fn choices_are_scored_without_their_context_too() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    for unconditional in ["", "Answer:"] {
+        let informed =
+            Task { unconditional: Some(unconditional.into()), ..task(Kind::MultipleChoice, choice_items()) };
+        let (result, plain) = (
+            run(&tokenizer, &model, informed),
+            run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())),
+        );
+        assert_ne!(result.provenance.data, plain.provenance.data);
+        let texts = choice_items().into_iter().flat_map(|item| item.choices);
+        for ((row, plain), choice) in result.items.iter().zip(&plain.items).zip(texts) {
+            assert_close(row.logprob, plain.logprob);
+            let without = naive_choice(&model, &tokenizer, unconditional, &choice).0;
+            assert_close(row.unconditional_logprob.unwrap(), without);
+        }
+        assert!(
+            result.metrics.contains_key("acc_mutual_info") && !plain.metrics.contains_key("acc_mutual_info")
+        );
+    }
+}
+
 #[test]
 fn a_single_item_is_a_task() {
     let tokenizer = tokenizer();
@@ -234,7 +303,8 @@ fn metrics_come_from_the_item_store_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let tasks = vec![
-        task(Kind::MultipleChoice, clustered_items()),
+        Task { unconditional: Some(String::new()), ..task(Kind::MultipleChoice, clustered_items()) },
+        task(Kind::FullPromptMeanCe, choice_items()),
         task(Kind::Cloze, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
         task(Kind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
     ];

@@ -50,6 +50,43 @@ fn benchmarks_read_their_data() {
 }
 
 #[test]
+fn the_suites_read_their_data() {
+    let Some(catalog) = catalog() else { return };
+    let tasks = catalog.tasks("fineline").unwrap();
+    let sizes: Vec<(&str, usize, usize)> =
+        tasks.iter().map(|task| (task.name.as_str(), task.items.len(), task.shots)).collect();
+    let expected = [
+        ("mmlu", 14042, 5),
+        ("mmlu_continuation", 14042, 0),
+        ("ceval", 1346, 0),
+        ("cmmlu", 11582, 5),
+        ("arc_easy", 570, 0),
+        ("arc_challenge", 299, 0),
+        ("race", 1000, 0),
+        ("boolq", 3270, 0),
+        ("commonsense_qa", 1221, 0),
+        ("commonsense_qa_cloze", 1221, 0),
+        ("lambada", 5153, 0),
+        ("hellaswag", 10042, 0),
+        ("piqa", 1838, 0),
+        ("piqa_full_prompt", 1838, 0),
+        ("winogrande", 1267, 0),
+    ];
+    assert_eq!(sizes, expected);
+    for task in &tasks {
+        let is_described = task.rises.is_some() && task.source.is_some() && task.licence.is_some();
+        assert!(is_described && task.version.is_some(), "{}", task.name);
+    }
+    let subjects = tasks[0].items.iter().map(|item| item.cluster.as_deref()).collect::<BTreeSet<_>>();
+    assert_eq!(subjects.len(), 57);
+    let names = |suite: &str| -> BTreeSet<String> {
+        catalog.tasks(suite).unwrap().into_iter().map(|task| task.name).collect()
+    };
+    let all: BTreeSet<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    assert!(names("early").is_subset(&all) && names("benchmarks").is_subset(&all));
+}
+
+#[test]
 fn a_real_model_is_scored_on_real_questions() {
     let Some(catalog) = catalog() else { return };
     let Some(folder) = material("models/stories260K/hf") else { return };
@@ -65,5 +102,28 @@ fn a_real_model_is_scored_on_real_questions() {
         assert_eq!((result.n, result.not_finite), (25, 0), "{}", result.task);
         let bits = result.metrics["bits_per_byte"].value.unwrap();
         assert!((0.5..8.0).contains(&bits), "{}: {bits} bits per byte", result.task);
+    }
+}
+
+/// Mean cross-entropies from transformers in float64, `cross_entropy(logits[:-1], ids[1:]).sum() / len(ids)`, of PIQA's first questions.
+#[test]
+fn full_prompts_have_the_scores_of_a_direct_computation() {
+    let Some(catalog) = catalog() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
+    let expected = [
+        [3.739_091_028_804_63, 3.758_615_899_603_93],
+        [4.497_767_667_019_76, 5.093_287_173_208_81],
+        [3.981_748_121_895_63, 4.421_634_425_212_22],
+    ];
+    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let model = load(&folder, &Device::flex()).unwrap();
+    let path = catalog.folders[0].join("tasks/piqa_full_prompt.toml");
+    let mut tasks = catalog.tasks(path.to_str().unwrap()).unwrap();
+    tasks[0].items.truncate(expected.len());
+    let options = SuiteOptions { tokenizer: &tokenizer, max_len: 512, items: None, tasks: &[] };
+    let result = Suite::new("test", tasks, options).unwrap().run(&model, &|| false).unwrap().remove(0);
+    for (row, expected) in result.items.iter().zip(expected.as_flattened()) {
+        let mean = -row.logprob / f64::from(row.n_tokens + 1);
+        assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");
     }
 }

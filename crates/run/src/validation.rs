@@ -148,6 +148,7 @@ fn item(
         gold: 0,
         logprob,
         byte_logprob: Some(byte_logprob),
+        unconditional_logprob: None,
         n_tokens,
         n_chars: 0,
         n_bytes: row.target_bytes.iter().sum(),

@@ -1,0 +1,154 @@
+//! Solved examples before a question.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fineline_random::Permutation;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::template::{field, scalar};
+
+/// What stands after each example: lm-evaluation-harness's `fewshot_delimiter`.
+const EXAMPLE_DELIMITER: &str = "\n\n";
+
+/// `[examples]` of a task file: where the solved examples are from, which the contexts begin with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExamplesTable {
+    pub(crate) data: PathBuf,
+    /// A field in which an example must be like the item.
+    #[serde(rename = "match")]
+    matching: Option<String>,
+    #[serde(default)]
+    sampler: Sampler,
+    #[serde(default = "default_seed")]
+    seed: u64,
+}
+
+/// Which of the examples; the same ones for every item.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sampler {
+    /// The first in their file.
+    #[default]
+    FirstN,
+    /// A set drawn with `seed`.
+    Seeded,
+}
+
+fn default_seed() -> u64 {
+    1234
+}
+
+/// Examples to take from, in the order in which they are taken.
+#[derive(Debug)]
+pub(crate) struct Examples<'a> {
+    table: &'a ExamplesTable,
+    shots: usize,
+    by_group: BTreeMap<Option<String>, Vec<Example>>,
+}
+
+/// A solved question.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    pub(crate) record: Value,
+    /// Question and answer.
+    pub(crate) text: String,
+}
+
+impl<'a> Examples<'a> {
+    /// `shots` examples of `pool`, which is in the order of its file; otherwise the index of the one at fault, and what is wrong with it.
+    pub(crate) fn new(
+        table: &'a ExamplesTable,
+        shots: usize,
+        pool: &[Example],
+    ) -> Result<Self, (usize, String)> {
+        let order: Vec<usize> = match table.sampler {
+            Sampler::FirstN => (0..pool.len()).collect(),
+            Sampler::Seeded => {
+                let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
+                (0..order.len()).map(|place| order.get(place) as usize).collect()
+            }
+        };
+        let mut by_group: BTreeMap<_, Vec<Example>> = BTreeMap::new();
+        for index in order {
+            let example = &pool[index];
+            let group = table.group(&example.record).map_err(|message| (index, message))?;
+            by_group.entry(group).or_default().push(example.clone());
+        }
+        Ok(Self { table, shots, by_group })
+    }
+
+    /// The examples before the question of `record`, which is never one of them.
+    pub(crate) fn before(&self, record: &Value) -> Result<String, String> {
+        let group = self.table.group(record)?;
+        let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
+        let others = candidates.iter().filter(|example| example.record != *record);
+        let chosen: Vec<&Example> = others.take(self.shots).collect();
+        if chosen.len() < self.shots {
+            let like = group.map_or_else(String::new, |group| format!(" like it, {group:?}"));
+            return Err(format!("expected {} other examples{like}, found {}", self.shots, chosen.len()));
+        }
+        Ok(chosen.iter().flat_map(|example| [example.text.as_str(), EXAMPLE_DELIMITER]).collect())
+    }
+}
+
+impl ExamplesTable {
+    fn group(&self, record: &Value) -> Result<Option<String>, String> {
+        self.matching.as_ref().map(|path| scalar(field(record, path)?, path)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn table(toml: &str) -> ExamplesTable {
+        toml::from_str(&format!("data = \"dev.jsonl\"\n{toml}")).unwrap()
+    }
+
+    /// Examples 0 to 9, the even ones about "a".
+    fn pool() -> Vec<Example> {
+        let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
+        (0..10).map(|i| Example { record: record(i), text: format!("{i}?") }).collect()
+    }
+
+    fn before(toml: &str, shots: usize, record: &Value) -> Result<String, String> {
+        Examples::new(&table(toml), shots, &pool()).unwrap().before(record)
+    }
+
+    #[test]
+    fn the_first_are_taken_of_those_that_match() {
+        let record = json!({"q": 77, "subject": "b"});
+        assert_eq!(before("", 2, &record).unwrap(), "0?\n\n1?\n\n");
+        assert_eq!(before("match = \"subject\"", 2, &record).unwrap(), "1?\n\n3?\n\n");
+        assert_eq!(before("", 0, &record).unwrap(), "");
+    }
+
+    #[test]
+    fn a_question_is_not_its_own_example() {
+        assert_eq!(before("", 2, &json!({"q": 1, "subject": "b"})).unwrap(), "0?\n\n2?\n\n");
+    }
+
+    #[test]
+    fn a_seeded_set_is_fixed_and_grows_with_the_shots() {
+        let set = |seed: u64, shots| {
+            before(&format!("sampler = \"seeded\"\nseed = {seed}"), shots, &json!({"q": 77, "subject": "a"}))
+                .unwrap()
+        };
+        assert_eq!(set(1, 5), set(1, 5));
+        assert_ne!(set(1, 5), set(2, 5));
+        assert!(set(1, 5).starts_with(&set(1, 3)));
+        assert_ne!(set(1, 5), "0?\n\n1?\n\n2?\n\n3?\n\n4?\n\n");
+    }
+
+    #[test]
+    fn too_few_are_refused() {
+        let error = before("match = \"subject\"", 6, &json!({"q": 0, "subject": "a"})).unwrap_err();
+        assert_eq!(error, "expected 6 other examples like it, \"a\", found 4");
+        let error = Examples::new(&table("match = \"topic\""), 1, &pool()).unwrap_err();
+        assert_eq!(error, (0, "there is no field `topic`".to_owned()));
+    }
+}
