@@ -11,7 +11,7 @@ use fineline_kernels::{
     token_logprobs,
 };
 use fineline_random::Stream;
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 /// Rows of numbers, row-major: `[shape[0], shape[1], shape[2]]`.
 #[derive(Clone)]
@@ -26,6 +26,17 @@ impl Array {
         let mut stream = Stream::new(seed, "kernels/reference", 0);
         let values = (0..shape.iter().product()).map(|_| f64::from(stream.normal() as f32)).collect();
         Self { shape, values }
+    }
+
+    /// A weight as models have them: of `[1, out, in]`, scaled so that what it makes is as large as what it is given. Scores then stay
+    /// where softmax doesn't turn the rounding of a score into a thousand times more.
+    fn weight(shape: [usize; 3], seed: u64) -> Self {
+        let scale = (shape[2] as f64).powf(-0.5);
+        let mut weight = Self::random(shape, seed);
+        for value in &mut weight.values {
+            *value = f64::from((*value * scale) as f32);
+        }
+        weight
     }
 
     fn tensor(&self, device: &Device) -> Tensor<3> {
@@ -68,31 +79,41 @@ fn check<const N: usize>(
     let objective = |inputs: &[Array; N]| -> f64 {
         exact(inputs).values.iter().zip(&projection.values).map(|(y, p)| y * p).sum()
     };
-    for (place, input) in inputs.iter().enumerate() {
+    let gradients_of = |(place, input): (usize, &Array)| -> Vec<(f64, f64)> {
         let gradient: Vec<f64> =
             tracked[place].grad(&gradients).expect("every input is tracked").into_data().iter().collect();
         let step = input.values.len().div_ceil(ELEMENTS);
-        let pairs: Vec<(f64, f64)> = (0..input.values.len())
-            .step_by(step)
-            .map(|element| {
-                let at = |delta: f64| {
-                    let mut inputs = inputs.clone();
-                    inputs[place].values[element] += delta;
-                    objective(&inputs)
-                };
-                (gradient[element], (at(1e-5) - at(-1e-5)) / 2e-5)
-            })
-            .collect();
-        close(&format!("gradient of input {place}"), pairs.into_iter());
+        let elements = (0..input.values.len()).step_by(step);
+        let with_difference = |element: usize| {
+            let at = |delta: f64| {
+                let mut inputs = inputs.clone();
+                inputs[place].values[element] += delta;
+                objective(&inputs)
+            };
+            (gradient[element], (at(1e-5) - at(-1e-5)) / 2e-5)
+        };
+        elements.map(with_difference).collect()
+    };
+    let gradients: Vec<_> = inputs.iter().enumerate().map(gradients_of).collect();
+    // Where the terms of a gradient cancel out (a query that sees a single key), they are as large as other inputs' gradients:
+    // a few of their units in the last place are left.
+    let largest = gradients.iter().flatten().fold(0.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
+    for (place, pairs) in gradients.into_iter().enumerate() {
+        close_beside(&format!("gradient of input {place}"), pairs, 1e-6 * largest);
     }
 }
 
 /// Asserts that pairs differ by no more than float32's rounding in sums of their size.
 fn close(what: &str, pairs: impl Iterator<Item = (f64, f64)>) {
-    let pairs: Vec<_> = pairs.collect();
+    close_beside(what, pairs.collect(), 0.0);
+}
+
+/// The same, with an allowance besides.
+fn close_beside(what: &str, pairs: Vec<(f64, f64)>, allowance: f64) {
     let largest = pairs.iter().fold(1.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
     for (i, (actual, exact)) in pairs.into_iter().enumerate() {
-        assert!((actual - exact).abs() <= 2e-5 * largest, "{what}, {i}: {actual} instead of {exact}");
+        let tolerance = 2e-5 * largest + allowance;
+        assert!((actual - exact).abs() <= tolerance, "{what}, {i}: {actual} instead of {exact}");
     }
 }
 
@@ -213,8 +234,18 @@ fn rotary(time: usize, dim: usize) -> Rotary {
     Rotary::new(&(0..time as u32).collect::<Vec<_>>(), time, dim, THETA, &Device::flex())
 }
 
+/// The same shapes every time, unless `PROPTEST_RNG_SEED` asks for others.
+fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        asked => asked,
+    };
+    ProptestConfig { cases, rng_seed, failure_persistence: None, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(24))]
 
     #[test]
     fn linear_is_exact(b in 1_usize..4, t in 1_usize..70, i in 1_usize..150, o in 1_usize..150) {
@@ -340,7 +371,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(10))]
 
     #[test]
     fn attention_is_exact(b in 1_usize..3, t in 1_usize..140, past in 0_usize..20, k in 1_usize..3, group in 1_usize..4, d in head_dims(), causal: bool) {
@@ -358,9 +389,11 @@ proptest! {
     #[test]
     fn self_attention_is_exact(b in 1_usize..3, t in 1_usize..100, width in 1_usize..30, k in 1_usize..3, group in 1_usize..4, e in head_dims(), causal: bool) {
         let (q, kv, visibility) = (k * group * e, k * e, visibility(causal, b, t));
-        let shapes = [[b, t, width], [1, 1, width], [1, q, width], [1, kv, width], [1, kv, width], [1, width, q]];
-        let mut seed = 0;
-        let inputs = shapes.map(|shape| { seed += 1; Array::random(shape, seed) });
+        let [x, norm] = [Array::random([b, t, width], 1), Array::random([1, 1, width], 2)];
+        let mut seed = 2;
+        let [queries, keys, values, out] = [[1, q, width], [1, kv, width], [1, kv, width], [1, width, q]]
+            .map(|shape| { seed += 1; Array::weight(shape, seed) });
+        let inputs = [x, norm, queries, keys, values, out];
         check(
             &inputs,
             |[x, norm, q, k, v, out]| {
