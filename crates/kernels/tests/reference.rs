@@ -239,7 +239,7 @@ fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let rng_seed = match default.rng_seed {
         RngSeed::Random => RngSeed::Fixed(1),
-        asked => asked,
+        asked @ RngSeed::Fixed(_) => asked,
     };
     ProptestConfig { cases, rng_seed, failure_persistence: None, ..default }
 }
