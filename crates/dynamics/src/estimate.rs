@@ -22,7 +22,7 @@ impl Estimate {
     pub const UNKNOWN: Self = Self { value: None, stderr: None, lo: None, hi: None };
 
     /// `value` with Student's t interval at `freedom` degrees of freedom; no interval where `variance` is absent.
-    fn with_t_interval(value: f64, variance: Option<f64>, freedom: usize) -> Self {
+    pub(crate) fn with_t_interval(value: f64, variance: Option<f64>, freedom: usize) -> Self {
         let stderr = variance.map(f64::sqrt);
         let margin = stderr.map(|stderr| stderr * t_critical(freedom as f64));
         Self { value: Some(value), stderr, lo: margin.map(|m| value - m), hi: margin.map(|m| value + m) }

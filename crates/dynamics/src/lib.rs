@@ -3,7 +3,7 @@
 //! A probe yields a score for each item. This crate turns such scores into an [`Estimate`] ([`mean`], [`proportion`], [`ratio`]), compares two
 //! probes of the same items as a [`Difference`] ([`paired_mean`], [`paired_ratio`], [`paired_binary`]), keeps many comparisons honest
 //! ([`benjamini_hochberg`]), and labels where a task stands on its curve ([`phases`]). Items that are not independent of each other are
-//! counted for what they are worth: every estimate is told its [`Clusters`].
+//! counted for what they are worth: every estimate is told its [`Clusters`]; what is no sum over items has its error from a [`jackknife`].
 //!
 //! Every function is total: what cannot be known (no items, one item, a NaN among the scores) is `None`, never a number
 //! that looks like one. Standard errors here are of *item sampling*; the spread between checkpoints and between
@@ -15,11 +15,13 @@ mod clusters;
 mod difference;
 mod distribution;
 mod estimate;
+mod jackknife;
 mod multiple;
 mod phase;
 
 pub use clusters::Clusters;
 pub use difference::{Difference, paired_binary, paired_mean, paired_ratio};
 pub use estimate::{Estimate, is_above, mean, proportion, ratio};
+pub use jackknife::jackknife;
 pub use multiple::benjamini_hochberg;
 pub use phase::{Observation, Phase, PhaseRules, phases};

@@ -199,6 +199,7 @@ mod tests {
             chance: Some(0.5),
             metrics: metrics(&items),
             items,
+            representation: None,
             truncated: 0,
             not_finite: 0,
             seconds: 0.25,

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeRecord, Round, Suite, TaskResult, read_items, write_items,
+    History, Interrupted, ItemRow, ProbeError, ProbeRecord, RepresentationHistory, Round, SimilarityRow,
+    Suite, TaskResult, read_items, read_representations, write_items, write_representations,
+    write_similarities,
 };
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
@@ -32,6 +34,7 @@ pub(crate) struct RunObserver<'a> {
     validation: Validation<'a>,
     logs: Logs,
     history: History,
+    representations: RepresentationHistory,
     /// Where each task stood in its last round.
     phases: BTreeMap<String, Phase>,
     /// The last step whose round stands in the logs.
@@ -52,7 +55,8 @@ impl<'a> RunObserver<'a> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
-        let items_at = |step| items_if_there(&directory.items(step));
+        let items_at = |step| if_there(&directory.items(step), read_items);
+        let representations_at = |step| if_there(&directory.representations(step), read_representations);
         Ok(Self {
             config,
             directory,
@@ -60,6 +64,7 @@ impl<'a> RunObserver<'a> {
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
+            representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
             last_round: records.iter().map(|record| record.step).max(),
             started: Instant::now(),
@@ -79,12 +84,13 @@ impl<'a> RunObserver<'a> {
         if self.last_round == Some(view.step) {
             return Ok(());
         }
-        let Some(results) = self.results(view)? else { return Ok(()) };
+        let Some(mut results) = self.results(view)? else { return Ok(()) };
         if results.is_empty() {
             return Ok(());
         }
         let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
         write_items(&self.directory.items(view.step), &items)?;
+        self.compare_representations(view.step, &mut results)?;
         let records: Vec<ProbeRecord> =
             results.iter().map(|result| self.history.record(view.step, view.tokens, result)).collect();
         self.logs.probes(&records)?;
@@ -92,6 +98,21 @@ impl<'a> RunObserver<'a> {
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         self.log_phase_changes(&records)
+    }
+
+    /// Sets representations against earlier ones, and stores them for later ones.
+    fn compare_representations(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), RunError> {
+        let rows: Vec<SimilarityRow> =
+            results.iter_mut().flat_map(|result| self.representations.compare(step, result)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let of_tasks: Vec<_> = results
+            .iter()
+            .filter_map(|result| Some((result.task.as_str(), result.representation.as_ref()?)))
+            .collect();
+        write_similarities(&self.directory.similarities(step), &rows)?;
+        Ok(write_representations(&self.directory.representations(step), &of_tasks)?)
     }
 
     fn log_phase_changes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
@@ -175,13 +196,13 @@ impl<'a> RunObserver<'a> {
     }
 }
 
-/// The items of an earlier round; none if somebody made room by removing their file: then one change can't be told.
-fn items_if_there(path: &Path) -> Result<Vec<ItemRow>, RunError> {
+/// What is stored of an earlier round; nothing if somebody made room by removing the file: then changes since it can't be told.
+fn if_there<T: Default>(path: &Path, read: impl Fn(&Path) -> Result<T, ProbeError>) -> Result<T, RunError> {
     if path.exists() {
-        return Ok(read_items(path)?);
+        return Ok(read(path)?);
     }
     tracing::warn!("{} is gone: the next round can't tell changes since it", path.display());
-    Ok(Vec::new())
+    Ok(T::default())
 }
 
 impl Observer for RunObserver<'_> {
