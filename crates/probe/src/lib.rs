@@ -10,15 +10,17 @@
 //! same weights gives the same bits, in the loop or out of it: packing depends on the items alone.
 //!
 //! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request` (tokens) → `pack` (batches) → `score`
-//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `history`, `results` (files). [`ProbeConfig`] says when.
+//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
 mod catalog;
+mod comparison;
 mod config;
 mod data;
 mod error;
 mod examples;
+mod group;
 mod history;
 mod items;
 mod metrics;
@@ -35,7 +37,8 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
-pub use history::{Delta, History, ProbeRecord, change, headline};
+pub use group::{Group, GroupMean, GroupResult};
+pub use history::{Delta, History, ProbeRecord, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
 pub use results::{ResultsHeader, results_json};

@@ -9,7 +9,9 @@ use fineline_random::Permutation;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::SuiteContent;
 use crate::error::nearest_hint;
+use crate::group::Group;
 use crate::items::ItemRow;
 use crate::metrics::metrics;
 use crate::pack::{Rows, pack};
@@ -36,6 +38,7 @@ pub struct SuiteOptions<'a> {
 pub struct Suite {
     name: String,
     tasks: Vec<PackedTask>,
+    groups: Vec<Group>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,11 +119,16 @@ pub struct TaskResult {
 impl Suite {
     /// Reads, checks, tokenizes and packs a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
     pub fn load(catalog: &Catalog, name: &str, options: SuiteOptions) -> Result<Self, ProbeError> {
-        let tasks = select_tasks(name, catalog.tasks(name)?, options.tasks)?;
-        Self::new(name, tasks, options)
+        let SuiteContent { tasks, groups } = catalog.content(name)?;
+        let tasks = select_tasks(name, tasks, options.tasks)?;
+        let suite = Self::new(name, tasks, options)?;
+        Ok(match groups {
+            Some(groups) => suite.with_groups(groups),
+            None => suite,
+        })
     }
 
-    /// A suite of these tasks, all of them (`options.tasks` is not looked at).
+    /// A suite of these tasks, all of them (`options.tasks` is not looked at), and a group for each domain of several.
     pub fn new(name: &str, tasks: Vec<Task>, options: SuiteOptions) -> Result<Self, ProbeError> {
         let mut names = BTreeSet::new();
         for task in &tasks {
@@ -130,7 +138,26 @@ impl Suite {
             }
         }
         let tasks = tasks.into_iter().map(|task| PackedTask::new(task, options)).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), tasks })
+        let groups = Group::of_domains(
+            name,
+            &tasks.iter().map(|packed: &PackedTask| &packed.task).collect::<Vec<_>>(),
+        );
+        Ok(Self { name: name.to_owned(), tasks, groups })
+    }
+
+    /// The suite with other groups; one of which not all tasks are asked is left out.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<Group>) -> Self {
+        let is_asked = |name: &String| self.tasks().any(|task| task.name == *name);
+        let groups = groups.into_iter().filter(|group| group.tasks.iter().all(is_asked)).collect();
+        self.groups = groups;
+        self
+    }
+
+    /// The groups that the tasks are also shown as.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// The suite's name.

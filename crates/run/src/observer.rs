@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeRecord, Suite, TaskResult, read_items, write_items,
+    History, Interrupted, ItemRow, ProbeRecord, TaskFailure, TaskResult, read_items, write_items,
 };
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
@@ -16,11 +16,12 @@ use serde_json::Value;
 use crate::bench::mfu;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
-use crate::events::Event;
+use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
 use crate::prepare::Prepared;
+use crate::probing::{Plan, Probing, TableRound};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
 
@@ -28,7 +29,7 @@ use crate::{Progress, RunError};
 pub(crate) struct RunObserver<'a> {
     config: &'a RunConfig,
     directory: &'a RunDirectory,
-    suites: &'a [Suite],
+    probing: Probing<'a>,
     validation: Validation<'a>,
     logs: Logs,
     history: History,
@@ -36,10 +37,15 @@ pub(crate) struct RunObserver<'a> {
     phases: BTreeMap<String, Phase>,
     /// The last step whose round stands in the logs.
     last_round: Option<u64>,
-    started: Instant,
-    /// Seconds that rounds of each suite took since the start.
-    spent_s: Vec<f64>,
     progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// What was found at a step.
+#[derive(Default)]
+struct Measured {
+    validation: Vec<TaskResult>,
+    validation_s: f64,
+    rounds: Vec<TableRound>,
 }
 
 impl<'a> RunObserver<'a> {
@@ -52,18 +58,17 @@ impl<'a> RunObserver<'a> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
+        let events: Vec<EventRecord> = read_lines(&directory.events())?;
         let items_at = |step| items_if_there(&directory.items(step));
         Ok(Self {
             config,
             directory,
-            suites: &prepared.suites,
+            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
             last_round: records.iter().map(|record| record.step).max(),
-            started: Instant::now(),
-            spent_s: vec![0.0; prepared.suites.len()],
             progress,
         })
     }
@@ -74,19 +79,61 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
-    /// Validates and probes, as far as either is due at this step and hasn't been done.
+    /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
+    /// made up for when the run goes on.
     fn round(&mut self, view: &View<'_>) -> Result<(), RunError> {
         if self.last_round == Some(view.step) {
             return Ok(());
         }
-        let Some(results) = self.results(view)? else { return Ok(()) };
+        let plan = self.probing.plan(view.step, view.total_steps);
+        let Ok(measured) = self.measure(view, &plan) else { return Ok(()) };
+        for event in self.probing.left_out(&plan) {
+            self.event(view.step, event)?;
+        }
+        let start = Instant::now();
+        for TaskFailure { task, message } in measured.rounds.iter().flat_map(|round| &round.failures) {
+            let (task, message) = (Some(task.clone()), message.clone());
+            self.event(view.step, Event::ProbeFailed { task, message })?;
+        }
+        self.keep(view, &measured)?;
+        let kept_s = start.elapsed().as_secs_f64();
+        for event in self.probing.pay(&measured.rounds, measured.validation_s, kept_s) {
+            self.event(view.step, event)?;
+        }
+        Ok(())
+    }
+
+    /// What is due, as far as it isn't interrupted.
+    fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, Interrupted> {
+        let validates = self.validation.is_due(view.step, view.total_steps);
+        if plan.is_empty() && !validates {
+            return Ok(Measured::default());
+        }
+        let interrupted = || view.stop.requested().is_some();
+        let model = view.model.valid();
+        let start = Instant::now();
+        let validation =
+            if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
+        let validation_s = start.elapsed().as_secs_f64();
+        let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
+        let rounds = self.probing.ask(plan, &model, &interrupted, beginning)?;
+        Ok(Measured { validation, validation_s, rounds })
+    }
+
+    /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
+    fn keep(&mut self, view: &View<'_>, measured: &Measured) -> Result<(), RunError> {
+        let tables = measured.rounds.iter().flat_map(|round| &round.results);
+        let results: Vec<TaskResult> = measured.validation.iter().chain(tables).cloned().collect();
         if results.is_empty() {
             return Ok(());
         }
         let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
-        write_items(&self.directory.items(view.step), &items)?;
-        let records: Vec<ProbeRecord> =
-            results.iter().map(|result| self.history.record(view.step, view.tokens, result)).collect();
+        if let Err(error) = write_items(&self.directory.items(view.step), &items) {
+            let message = error.to_string();
+            return self.event(view.step, Event::ProbeFailed { task: None, message });
+        }
+        let groups = self.probing.groups(&measured.rounds);
+        let records = self.history.record_round(view.step, view.tokens, &results, &groups);
         self.logs.probes(&records)?;
         self.logs.show()?;
         self.last_round = Some(view.step);
@@ -104,55 +151,6 @@ impl<'a> RunObserver<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The results of what is due; none if a request to stop came in between. An interrupted round leaves no trace: it is made up for
-    /// when the run goes on.
-    fn results(&mut self, view: &View<'_>) -> Result<Option<Vec<TaskResult>>, RunError> {
-        let interrupted = || view.stop.requested().is_some();
-        let mut results = Vec::new();
-        if !self.is_anything_due(view) {
-            return Ok(Some(results));
-        }
-        let model = view.model.valid();
-        if self.validation.is_due(view.step, view.total_steps) {
-            match self.validation.run(&model, &interrupted) {
-                Ok(measured) => results.extend(measured),
-                Err(Interrupted) => return Ok(None),
-            }
-        }
-        for (place, probes) in self.config.probes.iter().enumerate() {
-            if !probes.is_due(view.step, view.total_steps) || !self.can_afford(place, view)? {
-                continue;
-            }
-            let suite = &self.suites[place];
-            (self.progress)(Progress::Probing { suite: suite.name(), step: view.step });
-            let start = Instant::now();
-            match suite.run(&model, &interrupted) {
-                Ok(scored) => results.extend(scored),
-                Err(Interrupted) => return Ok(None),
-            }
-            self.spent_s[place] += start.elapsed().as_secs_f64();
-        }
-        Ok(Some(results))
-    }
-
-    fn is_anything_due(&self, view: &View<'_>) -> bool {
-        let (step, last) = (view.step, view.total_steps);
-        self.validation.is_due(step, last)
-            || self.config.probes.iter().any(|probes| probes.is_due(step, last))
-    }
-
-    /// Whether the budget of a suite has room for another round. The first and the last round are always made.
-    fn can_afford(&mut self, place: usize, view: &View<'_>) -> Result<bool, RunError> {
-        let (spent, elapsed) = (self.spent_s[place], self.started.elapsed().as_secs_f64());
-        if view.step == 0 || view.step == view.total_steps || self.config.probes[place].allows(spent, elapsed)
-        {
-            return Ok(true);
-        }
-        let suite = self.suites[place].name().to_owned();
-        self.event(view.step, Event::ProbesSkipped { suite, spent_share: spent / elapsed })?;
-        Ok(false)
     }
 
     fn log_step(&mut self, report: &StepReport) -> Result<(), RunError> {

@@ -6,7 +6,8 @@ use std::time::Instant;
 use fineline_data::Tokenizer;
 use fineline_model::{LlamaConfig, load, read_config};
 use fineline_probe::{
-    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
+    Group, History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, Round, TaskFailure, TaskResult,
+    results_json, write_items,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::checkpoint::{find_checkpoint, stored_config};
 use crate::config::RunConfig;
 use crate::directory::write_atomically;
+use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
 use crate::prepare::{SuiteSetting, load_suite};
@@ -72,10 +74,16 @@ impl OfflineProbe {
         let suites = tables.iter().map(|table| load_suite(&setting, table)).collect::<Result<Vec<_>, _>>()?;
         let model = load(&checkpoint, &device)?;
         let (step, tokens) = position(&checkpoint)?;
-        let mut results = Vec::new();
+        let (mut results, mut groups) = (Vec::new(), Vec::new());
         for suite in &suites {
             progress(Progress::Probing { suite: suite.name(), step });
-            results.extend(suite.run(&model, &|| false)?);
+            let found = suite.run(&model, &Round::WHOLE)?;
+            for TaskFailure { task, message } in found.failures {
+                let event = Event::ProbeFailed { task: Some(task), message };
+                progress(Progress::Event(&event.at(step)));
+            }
+            results.extend(found.results);
+            groups.extend_from_slice(suite.groups());
         }
         let header = ResultsHeader {
             model: checkpoint.display().to_string(),
@@ -85,8 +93,8 @@ impl OfflineProbe {
             seconds: Some(start.elapsed().as_secs_f64()),
         };
         Ok(OfflineResults {
-            results: results_json(&results, &header),
-            records: records(&results, step, tokens),
+            results: results_json(&results, &groups, &header),
+            records: records(&results, &groups, step, tokens),
             items: results.into_iter().flat_map(|result| result.items).collect(),
         })
     }
@@ -155,11 +163,10 @@ fn refuse_larger_vocabulary(
     Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
 }
 
-fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
-    let mut history = History::new();
+fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     // A phase takes a history, and there is none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
-    results.iter().map(|result| without_phase(history.record(step, tokens, result))).collect()
+    History::new().record_round(step, tokens, results, groups).into_iter().map(without_phase).collect()
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.
