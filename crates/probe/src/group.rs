@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::ProbeError;
 use crate::error::nearest_hint;
 use crate::metrics::{cluster_labels, headline_name, higher_is_better};
-use crate::suite::{Provenance, TaskResult};
+use crate::round::TaskResult;
+use crate::suite::Provenance;
 use crate::task::Task;
 
 /// Tasks of a suite whose results are also shown as one.
@@ -100,9 +101,9 @@ const CENTRED: &str = "centred_acc";
 impl Group {
     /// The groups that a suite has if its file declares none: the tasks of each domain, where two or more have the same headline metric. Named
     /// `SUITE/DOMAIN`; a domain's perplexities, of which lower is better, are not averaged.
-    pub(crate) fn of_domains(suite: &str, tasks: &[&Task]) -> Vec<Self> {
+    pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
         let mut domains: Vec<(&str, &str, Vec<String>)> = Vec::new();
-        for task in tasks.iter().filter(|task| higher_is_better(headline_name(task.kind))) {
+        for task in tasks.into_iter().filter(|task| higher_is_better(headline_name(task.kind))) {
             let headline = headline_name(task.kind);
             match domains.iter_mut().find(|(domain, ..)| *domain == task.domain) {
                 Some((_, first, names)) if *first == headline => names.push(task.name.clone()),
@@ -370,7 +371,7 @@ mod tests {
             named("last_word", "language", Kind::Cloze),
             named("tools", "commonsense", Kind::MultipleChoice),
         ];
-        let groups = Group::of_domains("path/to/small.toml", &tasks.iter().collect::<Vec<_>>());
+        let groups = Group::of_domains("path/to/small.toml", &tasks);
         let tasks = vec!["order".into(), "last_word".into()];
         assert_eq!(groups, [Group { name: "small/language".into(), tasks, mean: GroupMean::Items }]);
     }

@@ -13,7 +13,8 @@ use crate::comparison::{TaskScores, compare};
 use crate::group::{Group, GroupMean, GroupResult};
 use crate::items::ItemRow;
 use crate::metrics::{headline_name, higher_is_better, observation};
-use crate::suite::{Provenance, TaskResult};
+use crate::round::TaskResult;
+use crate::suite::Provenance;
 use crate::task::Kind;
 
 /// A line of `probes.jsonl`: one task, or one group of tasks, at one step.
@@ -276,7 +277,8 @@ impl History {
             let scores = members.filter_map(|member| {
                 TaskScores::new(&member.items, item_metric(&record.headline), member.chance)
             });
-            Some(self.complete(record, scores.collect(), Some(group.mean)))
+            let scores = scores.collect();
+            Some(self.complete(record, scores, Some(group.mean)))
         });
         let of_groups: Vec<ProbeRecord> = of_groups.collect();
         records.extend(of_groups);

@@ -136,7 +136,10 @@ impl std::fmt::Display for Event {
             Self::ProbeRound { suite, items, asked, seconds, spent_share, .. } => {
                 let limit = items.map_or_else(String::new, |items| format!(", {items} a task at most"));
                 let share = 100.0 * spent_share;
-                write!(f, "probes of {suite}: {asked} items{limit}, {seconds:.1} s; {share:.1} % of the time so far")
+                write!(
+                    f,
+                    "probes of {suite}: {asked} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
+                )
             }
             Self::ProbeFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
             Self::ProbeFailed { task: None, message } => {

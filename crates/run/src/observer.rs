@@ -112,8 +112,7 @@ impl<'a> RunObserver<'a> {
         let interrupted = || view.stop.requested().is_some();
         let model = view.model.valid();
         let start = Instant::now();
-        let validation =
-            if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
+        let validation = if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
         let validation_s = start.elapsed().as_secs_f64();
         let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
         let rounds = self.probing.ask(plan, &model, &interrupted, beginning)?;

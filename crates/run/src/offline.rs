@@ -19,7 +19,7 @@ use crate::directory::write_atomically;
 use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
-use crate::prepare::{SuiteSetting, load_suite};
+use crate::prepare::{SuiteSetting, load_suites};
 use crate::{Progress, RunError, device};
 
 /// What to ask of which checkpoint.
@@ -71,7 +71,7 @@ impl OfflineProbe {
         let tables = self.tables(config.as_ref());
         let world = config.map(|config| config.tinyworld).unwrap_or_default();
         let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: &model_config };
-        let suites = tables.iter().map(|table| load_suite(&setting, table)).collect::<Result<Vec<_>, _>>()?;
+        let suites = load_suites(&setting, &tables)?;
         let model = load(&checkpoint, &device)?;
         let (step, tokens) = position(&checkpoint)?;
         let (mut results, mut groups) = (Vec::new(), Vec::new());

@@ -123,9 +123,11 @@ impl ProbeSchedule {
     fn sizes(&self) -> Vec<usize> {
         let largest = self.largest();
         let smallest = largest.div_ceil(SMALLEST_PART).clamp(*SMALLEST_ITEMS.start(), *SMALLEST_ITEMS.end());
-        let rising = std::iter::successors(Some(smallest), |size| {
-            Some((*size as f64 * STEP_OF_SIZE).round() as usize)
-        });
+        let rising =
+            std::iter::successors(
+                Some(smallest),
+                |size| Some((*size as f64 * STEP_OF_SIZE).round() as usize),
+            );
         rising.take_while(|size| *size < largest).chain([largest]).collect()
     }
 
@@ -202,16 +204,24 @@ mod tests {
                 };
                 sizes.push(size);
                 if let Some(size) = size {
-                    let asked: Vec<(String, usize, f64)> = self.tasks.iter().enumerate().map(|(at, task)| {
-                        let items = task.items.min(size);
-                        (at.to_string(), items, drift * noisy(items as f64 * task.seconds))
-                    }).collect();
+                    let asked: Vec<(String, usize, f64)> = self
+                        .tasks
+                        .iter()
+                        .enumerate()
+                        .map(|(at, task)| {
+                            let items = task.items.min(size);
+                            (at.to_string(), items, drift * noisy(items as f64 * task.seconds))
+                        })
+                        .collect();
                     let seconds = asked.iter().map(|task| task.2).sum::<f64>() + noisy(self.overhead);
-                    schedule.spend(seconds, asked.iter().map(|(task, items, seconds)| TaskCost {
-                        task,
-                        items: *items,
-                        seconds: *seconds,
-                    }));
+                    schedule.spend(
+                        seconds,
+                        asked.iter().map(|(task, items, seconds)| TaskCost {
+                            task,
+                            items: *items,
+                            seconds: *seconds,
+                        }),
+                    );
                     clock += seconds;
                     spent += seconds;
                 }

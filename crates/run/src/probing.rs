@@ -82,11 +82,6 @@ impl<'a> Probing<'a> {
         plan
     }
 
-    /// The names of the suites that are asked, in their order.
-    pub(crate) fn suites<'p>(&'p self, plan: &'p Plan) -> impl Iterator<Item = &'a str> + 'p {
-        plan.asked.iter().map(|(place, _)| self.tables[*place].suite.name())
-    }
-
     /// Asks the suites; `beginning` is told of each.
     pub(crate) fn ask(
         &self,
@@ -119,11 +114,14 @@ impl<'a> Probing<'a> {
         let pay = |round: &TableRound| {
             let seconds = round.seconds + kept_s * round.seconds / measured_s;
             let table = &mut self.tables[round.table];
-            table.schedule.spend(seconds, round.results.iter().map(|result| TaskCost {
-                task: &result.task,
-                items: result.n,
-                seconds: result.seconds,
-            }));
+            table.schedule.spend(
+                seconds,
+                round.results.iter().map(|result| TaskCost {
+                    task: &result.task,
+                    items: result.n,
+                    seconds: result.seconds,
+                }),
+            );
             Event::ProbeRound {
                 table: round.table,
                 suite: table.suite.name().to_owned(),
