@@ -136,3 +136,64 @@ fn interval(estimate: &Estimate) -> String {
 fn dash() -> String {
     "–".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn record(fields: Value) -> ProbeRecord {
+        let provenance = json!({"data": "", "template": "", "tokenizer": "", "scorer": ""});
+        let mut record = json!({
+            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0, "chance": 0.25,
+            "headline": "acc", "metrics": {}, "delta": null, "best": null, "mde": null, "phase": null, "truncated": 0,
+            "not_finite": 0, "seconds": 0.5, "provenance": provenance,
+        });
+        let Value::Object(fields) = fields else { unreachable!() };
+        record.as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn estimate(value: f64, stderr: f64) -> Value {
+        json!({"value": value, "stderr": stderr, "lo": value - 2.0 * stderr, "hi": value + 2.0 * stderr})
+    }
+
+    fn change(step: u64, value: f64, p: f64) -> Value {
+        json!({"metric": "acc", "step": step, "before": 0.5, "n": 100, "value": value, "stderr": 0.02, "p": p})
+    }
+
+    fn round() -> Vec<ProbeRecord> {
+        let bits = estimate(1.2, 0.05);
+        vec![
+            record(json!({
+                "task": "validation/web", "kind": "perplexity", "chance": null, "headline": "bits_per_byte",
+                "metrics": {"bits_per_byte": bits, "token_perplexity": estimate(31.5, 1.0)},
+            })),
+            record(json!({
+                "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits}, "phase": "rising",
+                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "mde": 0.056,
+            })),
+            record(json!({
+                "task": "agreement", "metrics": {"acc": estimate(0.3, 0.05)}, "phase": "chance",
+                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04), "mde": 0.056,
+            })),
+            record(json!({"task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "mde": 0.198})),
+            record(json!({
+                "task": "suite/language", "members": ["word_order", "agreement"], "kind": null, "n": 200,
+                "metrics": {"acc": estimate(0.45, 0.035)}, "phase": "rising",
+                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03), "mde": 0.04,
+            })),
+        ]
+    }
+
+    #[test]
+    fn a_round_reads_as_a_table() {
+        insta::assert_snapshot!(probe_round(&round()), @r"SNAPSHOT");
+    }
+
+    #[test]
+    fn groups_are_not_counted_among_the_tasks() {
+        assert_eq!(above_chance(&round()), Some((1, 3)));
+    }
+}

@@ -99,26 +99,29 @@ impl GroupMean {
 const CENTRED: &str = "centred_acc";
 
 impl Group {
-    /// The groups that a suite has if its file declares none: the tasks of each domain, where two or more have the same headline metric. Named
-    /// `SUITE/DOMAIN`; a domain's perplexities, of which lower is better, are not averaged.
+    /// The groups that a suite has if its file declares none: the tasks of each domain that are scored alike, if they are two or more; of several ways of
+    /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, are not averaged.
     pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
-        let mut domains: Vec<(&str, &str, Vec<String>)> = Vec::new();
+        let stem = Path::new(suite).file_stem().map_or(suite.into(), |stem| stem.to_string_lossy());
+        let mut domains: Vec<(&str, Vec<&Task>)> = Vec::new();
         for task in tasks.into_iter().filter(|task| higher_is_better(headline_name(task.kind))) {
-            let headline = headline_name(task.kind);
-            match domains.iter_mut().find(|(domain, ..)| *domain == task.domain) {
-                Some((_, first, names)) if *first == headline => names.push(task.name.clone()),
-                Some(_) => {}
-                None => domains.push((&task.domain, headline, vec![task.name.clone()])),
+            match domains.iter_mut().find(|(domain, _)| *domain == task.domain) {
+                Some((_, tasks)) => tasks.push(task),
+                None => domains.push((&task.domain, vec![task])),
             }
         }
-        let stem = Path::new(suite).file_stem().map_or(suite.into(), |stem| stem.to_string_lossy());
-        let several = domains.into_iter().filter(|(_, _, names)| names.len() > 1);
-        let group = |(domain, _, tasks): (&str, _, _)| Self {
-            name: format!("{stem}/{domain}"),
-            tasks,
-            mean: GroupMean::Items,
+        let group = |(domain, tasks): (&str, Vec<&Task>)| {
+            let alike = |kind| tasks.iter().filter(move |task| task.kind == kind);
+            // `rev`: of equally many, `max_by_key` takes the last.
+            let most = tasks.iter().rev().map(|task| task.kind).max_by_key(|kind| alike(*kind).count())?;
+            let tasks: Vec<String> = alike(most).map(|task| task.name.clone()).collect();
+            (tasks.len() > 1).then(|| Self {
+                name: format!("{stem}/{domain}"),
+                tasks,
+                mean: GroupMean::Items,
+            })
         };
-        several.map(group).collect()
+        domains.into_iter().filter_map(group).collect()
     }
 
     /// The groups that a suite file declares, checked against the suite's tasks.
@@ -367,12 +370,14 @@ mod tests {
         };
         let tasks = [
             named("stories", "language", Kind::Perplexity),
-            named("order", "language", Kind::MultipleChoice),
             named("last_word", "language", Kind::Cloze),
+            named("order", "language", Kind::MultipleChoice),
+            named("agreement", "language", Kind::MultipleChoice),
             named("tools", "commonsense", Kind::MultipleChoice),
+            named("gap", "commonsense", Kind::Cloze),
         ];
         let groups = Group::of_domains("path/to/small.toml", &tasks);
-        let tasks = vec!["order".into(), "last_word".into()];
+        let tasks = vec!["order".into(), "agreement".into()];
         assert_eq!(groups, [Group { name: "small/language".into(), tasks, mean: GroupMean::Items }]);
     }
 

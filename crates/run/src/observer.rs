@@ -21,7 +21,7 @@ use crate::jsonl::read_lines;
 use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
 use crate::prepare::Prepared;
-use crate::probing::{Plan, Probing, TableRound};
+use crate::probing::{Asked, Plan, Probing, TableRound};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
 
@@ -43,8 +43,8 @@ pub(crate) struct RunObserver<'a> {
 /// What was found at a step.
 #[derive(Default)]
 struct Measured {
-    validation: Vec<TaskResult>,
-    validation_s: f64,
+    /// Of validation first, then of the suites.
+    results: Vec<TaskResult>,
     rounds: Vec<TableRound>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> RunObserver<'a> {
         }
         self.keep(view, &measured)?;
         let kept_s = start.elapsed().as_secs_f64();
-        for event in self.probing.pay(&measured.rounds, measured.validation_s, kept_s) {
+        for event in self.probing.pay(&measured.rounds, &measured.results, kept_s) {
             self.event(view.step, event)?;
         }
         Ok(())
@@ -111,18 +111,16 @@ impl<'a> RunObserver<'a> {
         }
         let interrupted = || view.stop.requested().is_some();
         let model = view.model.valid();
-        let start = Instant::now();
-        let validation = if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
-        let validation_s = start.elapsed().as_secs_f64();
+        let mut results = if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
+        let asked = Asked { model: &model, interrupted: &interrupted };
         let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
-        let rounds = self.probing.ask(plan, &model, &interrupted, beginning)?;
-        Ok(Measured { validation, validation_s, rounds })
+        let rounds = self.probing.ask(plan, &asked, &mut results, beginning)?;
+        Ok(Measured { results, rounds })
     }
 
     /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
     fn keep(&mut self, view: &View<'_>, measured: &Measured) -> Result<(), RunError> {
-        let tables = measured.rounds.iter().flat_map(|round| &round.results);
-        let results: Vec<TaskResult> = measured.validation.iter().chain(tables).cloned().collect();
+        let results = &measured.results;
         if results.is_empty() {
             return Ok(());
         }
@@ -132,7 +130,7 @@ impl<'a> RunObserver<'a> {
             return self.event(view.step, Event::ProbeFailed { task: None, message });
         }
         let groups = self.probing.groups(&measured.rounds);
-        let records = self.history.record_round(view.step, view.tokens, &results, &groups);
+        let records = self.history.record_round(view.step, view.tokens, results, &groups);
         self.logs.probes(&records)?;
         self.logs.show()?;
         self.last_round = Some(view.step);

@@ -1,5 +1,6 @@
 //! The probes of a run: which suite is asked how much at a step, and what that cost.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use fineline_model::Llama;
@@ -30,12 +31,19 @@ pub(crate) struct Plan {
     left_out: Vec<usize>,
 }
 
+/// Who is asked, and whether to go on.
+pub(crate) struct Asked<'a> {
+    pub(crate) model: &'a Llama,
+    pub(crate) interrupted: &'a dyn Fn() -> bool,
+}
+
 /// What a table's suite has found.
 pub(crate) struct TableRound {
     table: usize,
     items: Option<usize>,
     seconds: f64,
-    pub(crate) results: Vec<TaskResult>,
+    /// Their places among the results of the step.
+    results: Range<usize>,
     pub(crate) failures: Vec<TaskFailure>,
 }
 
@@ -82,21 +90,23 @@ impl<'a> Probing<'a> {
         plan
     }
 
-    /// Asks the suites; `beginning` is told of each.
+    /// Asks the suites, and adds what they find to `results`; `beginning` is told of each.
     pub(crate) fn ask(
         &self,
         plan: &Plan,
-        model: &Llama,
-        interrupted: &dyn Fn() -> bool,
+        view: &Asked<'_>,
+        results: &mut Vec<TaskResult>,
         mut beginning: impl FnMut(&str),
     ) -> Result<Vec<TableRound>, Interrupted> {
         let ask = |&(table, items): &(usize, Option<usize>)| {
             let suite = self.tables[table].suite;
             beginning(suite.name());
             let start = Instant::now();
-            let found = suite.run(model, &Round { items, interrupted })?;
+            let found = suite.run(view.model, &Round { items, interrupted: view.interrupted })?;
             let seconds = start.elapsed().as_secs_f64();
-            Ok(TableRound { table, items, seconds, results: found.results, failures: found.failures })
+            let first = results.len();
+            results.extend(found.results);
+            Ok(TableRound { table, items, seconds, results: first..results.len(), failures: found.failures })
         };
         plan.asked.iter().map(ask).collect()
     }
@@ -106,27 +116,24 @@ impl<'a> Probing<'a> {
         rounds.iter().flat_map(|round| self.tables[round.table].suite.groups()).cloned().collect()
     }
 
-    /// Takes what a step's rounds cost into the accounts. `kept_s` are the seconds that it took to log them and what else was measured in
-    /// `others_s` seconds: all that was measured bears its part of it.
-    pub(crate) fn pay(&mut self, rounds: &[TableRound], others_s: f64, kept_s: f64) -> Vec<Event> {
+    /// Takes what the rounds of a step cost into the accounts. `results` are all of the step, and `kept_s` the seconds that it took to log them, of which each bears
+    /// a part as large as its part in the measuring.
+    pub(crate) fn pay(&mut self, rounds: &[TableRound], results: &[TaskResult], kept_s: f64) -> Vec<Event> {
+        let asked: usize = rounds.iter().map(|round| round.results.len()).sum();
+        let others_s: f64 =
+            results[..results.len() - asked].iter().map(|validation| validation.seconds).sum();
         let measured_s = others_s + rounds.iter().map(|round| round.seconds).sum::<f64>();
         let elapsed_s = self.elapsed_s();
         let pay = |round: &TableRound| {
-            let seconds = round.seconds + kept_s * round.seconds / measured_s;
+            let seconds = round.seconds * (1.0 + kept_s / measured_s);
             let table = &mut self.tables[round.table];
-            table.schedule.spend(
-                seconds,
-                round.results.iter().map(|result| TaskCost {
-                    task: &result.task,
-                    items: result.n,
-                    seconds: result.seconds,
-                }),
-            );
+            let results = &results[round.results.clone()];
+            table.schedule.spend(seconds, results.iter().map(cost));
             Event::ProbeRound {
                 table: round.table,
                 suite: table.suite.name().to_owned(),
                 items: round.items,
-                asked: round.results.iter().map(|result| result.n).sum(),
+                asked: results.iter().map(|result| result.n).sum(),
                 seconds,
                 spent_share: table.schedule.share(elapsed_s),
             }
@@ -168,6 +175,10 @@ impl<'a> Table<'a> {
         let costs: Vec<TaskCost<'r>> = records.filter(asks).map(cost).collect();
         self.schedule.spend(seconds, costs);
     }
+}
+
+fn cost(result: &TaskResult) -> TaskCost<'_> {
+    TaskCost { task: &result.task, items: result.n, seconds: result.seconds }
 }
 
 /// The seconds that a run took, by its events: from each start or resume to the last event before the next one. What came after a checkpoint
