@@ -189,7 +189,14 @@ mod tests {
 
     #[test]
     fn a_round_reads_as_a_table() {
-        insta::assert_snapshot!(probe_round(&round()), @r"SNAPSHOT");
+        insta::assert_snapshot!(probe_round(&round()), @r"
+          validation/web: 1.200 bits/byte (1.100 – 1.300), token perplexity 31.50
+           task            domain      n  score  95 % interval  chance   change  detectable    since best  bits/byte  phase
+        +  word_order      language  100  0.600  0.500 – 0.700   0.250  *+0.100       0.056  *+0.100 @100      1.200  rising
+           agreement       language  100  0.300  0.200 – 0.400   0.250   +0.020       0.056    *-0.080 @4          –  chance
+           new             language  100  0.300  0.200 – 0.400   0.250        –       0.198             –          –  –
+        +  suite/language  2 tasks   200  0.450  0.380 – 0.520   0.250  *+0.060       0.040  *+0.060 @100          –  rising
+        ");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) struct RunObserver<'a> {
     history: History,
     /// Where each task stood in its last round.
     phases: BTreeMap<String, Phase>,
-    /// The last step whose round stands in the logs.
+    /// The last step whose round stands in the logs, or was left out.
     last_round: Option<u64>,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -68,7 +68,7 @@ impl<'a> RunObserver<'a> {
             logs,
             history: History::resume(&records, items_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
-            last_round: records.iter().map(|record| record.step).max(),
+            last_round: last_round(&records, &events),
             progress,
         })
     }
@@ -168,6 +168,12 @@ impl<'a> RunObserver<'a> {
         (self.progress)(Progress::Step(&record));
         Ok(())
     }
+}
+
+/// The last step at which a run has probed, or decided not to.
+fn last_round(records: &[ProbeRecord], events: &[EventRecord]) -> Option<u64> {
+    let left_out = events.iter().filter(|record| matches!(record.event, Event::ProbesSkipped { .. }));
+    records.iter().map(|record| record.step).chain(left_out.map(|record| record.step)).max()
 }
 
 /// The items of an earlier round; none if somebody made room by removing their file: then one change can't be told.
