@@ -1,8 +1,8 @@
 //! Probes look and don't touch; what they see can be computed again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Workplace, files_below};
+use crate::support::{Workplace, files_below, wait_for};
 
 #[test]
 fn a_run_with_probes_has_the_losses_of_one_without() {
@@ -131,6 +131,9 @@ fn every_record_has_what_the_documentation_says() {
             "metrics",
             "delta",
             "phase",
+            "headline",
+            "best",
+            "mde",
             "provenance",
         ] {
             assert!(record.get(key).is_some(), "{key} in {record}");
@@ -161,4 +164,87 @@ fn single_tasks_and_fewer_items_can_be_asked() {
     assert_eq!(one["results"].as_object().unwrap().len(), 1);
     assert_eq!(one["results"][names[0]], all["results"][names[0]]);
     assert_eq!(one["n-samples"][names[0]]["effective"], 2);
+}
+
+#[test]
+fn domains_are_lines_beside_their_tasks() {
+    let place = Workplace::new();
+    place.train(&[]);
+    let last: Vec<Value> =
+        place.log("run/probes.jsonl").into_iter().filter(|record| record["step"] == 12).collect();
+    let find = |task: &str| last.iter().find(|record| record["task"] == task).unwrap();
+    let group = find("tinyworld/commonsense");
+    assert_eq!(group["kind"], Value::Null);
+    let members: Vec<&Value> =
+        group["members"].as_array().unwrap().iter().map(|task| find(task.as_str().unwrap())).collect();
+    assert!(members.len() > 1);
+    let sum = |value: &dyn Fn(&Value) -> f64| members.iter().map(|member| value(member)).sum::<f64>();
+    let items = sum(&|member| member["n"].as_f64().unwrap());
+    assert_eq!(group["n"].as_f64(), Some(items));
+    let right =
+        sum(&|member| member["n"].as_f64().unwrap() * member["metrics"]["acc"]["value"].as_f64().unwrap());
+    assert!((group["metrics"]["acc"]["value"].as_f64().unwrap() - right / items).abs() < 1e-12);
+
+    let arguments = ["probe", "run/checkpoints/step-00000012", "--suite", "tinyworld", "--json"];
+    let offline = place.run(&arguments).success().json();
+    let name = "tinyworld/commonsense";
+    assert_eq!(offline["group_subtasks"][name], group["members"]);
+    assert_eq!(offline["groups"][name]["acc,none"], group["metrics"]["acc"]["value"]);
+    assert_eq!(offline["groups"][name]["acc_stderr,none"], group["metrics"]["acc"]["stderr"]);
+    assert_eq!(offline["groups"][name], offline["results"][name]);
+}
+
+/// The budget is so small that after the first round there is only the last, which is never left out.
+#[test]
+fn a_budget_is_kept_over_a_resume() {
+    let place = Workplace::new();
+    let probes = "probes=[{suite=\"tinyworld\", every_steps=2, log_spaced=false, budget=0.0001}]";
+    place.train(&[probes]);
+    let events = |kind: &str| -> Vec<Value> {
+        place.log("run/events.jsonl").into_iter().filter(|event| event["event"] == kind).collect()
+    };
+    let rounds = events("probe_round");
+    let steps: Vec<u64> = rounds.iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 12]);
+    assert_eq!(events("probes_skipped").len(), 5);
+    for event in &rounds {
+        assert_eq!((&event["items"], &event["table"]), (&json!(30), &json!(0)), "{event}");
+        assert!(event["spent_share"].as_f64().unwrap() > 0.0, "{event}");
+    }
+    let is_task = |record: &&Value| record.get("members").is_none() && record["kind"] == "multiple_choice";
+    assert!(place.log("run/probes.jsonl").iter().filter(is_task).all(|record| record["n"] == 30));
+
+    // A run that goes on knows what it has spent: without that, it would ask again at once.
+    fs_err::remove_dir_all(place.path("run/checkpoints/step-00000012")).unwrap();
+    place.train(&[probes]);
+    let steps: Vec<u64> = events("probe_round").iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 12]);
+    assert_eq!(events("probes_skipped").len(), 5);
+}
+
+#[test]
+fn a_round_whose_items_cannot_be_kept_is_lost_and_training_goes_on() {
+    let place = Workplace::new();
+    let settings =
+        ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
+    let mut run = place.start(&settings);
+    let events = || place.log("run/events.jsonl");
+    wait_for(|| place.path("run/items/step-00000006.parquet").is_file());
+    fs_err::rename(place.path("run/items"), place.path("moved")).unwrap();
+    fs_err::write(place.path("run/items"), "no folder").unwrap();
+    wait_for(|| events().iter().any(|event| event["event"] == "probe_failed"));
+    fs_err::remove_file(place.path("run/items")).unwrap();
+    fs_err::rename(place.path("moved"), place.path("run/items")).unwrap();
+    let failed = events().into_iter().find(|event| event["event"] == "probe_failed").unwrap();
+    let (step, message) = (failed["step"].as_u64().unwrap(), failed["message"].as_str().unwrap());
+    assert!(message.contains("run/items"), "{message}");
+    assert_eq!(failed["task"], Value::Null);
+    wait_for(|| place.log("run/probes.jsonl").iter().any(|record| record["step"].as_u64() > Some(step)));
+    run.signal("TERM");
+    run.wait().fails_with(143);
+    let rounds = place.log("run/probes.jsonl");
+    assert!(
+        rounds.iter().all(|record| record["step"] != step),
+        "a line without items can't be computed again"
+    );
 }

@@ -15,7 +15,7 @@ pub fn jackknife(value: f64, without_each: &[f64]) -> Estimate {
     let squares: f64 = without_each.iter().map(|value| (value - mean).powi(2)).sum();
     let variance = squares * (clusters - 1.0) / clusters;
     let variance = (without_each.len() > 1 && variance.is_finite()).then_some(variance);
-    Estimate::with_t_interval(value, variance, without_each.len().saturating_sub(1))
+    Estimate::with_t_interval(value, variance, without_each.len().saturating_sub(1) as f64)
 }
 
 #[cfg(test)]

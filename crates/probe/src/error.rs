@@ -86,6 +86,16 @@ pub enum ProbeError {
         /// What is wrong.
         message: String,
     },
+    /// A group of a suite's tasks cannot be formed.
+    #[error("{}: group `{group}`: {message}", path.display())]
+    Group {
+        /// The suite's file.
+        path: PathBuf,
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// An item store could not be read or written.
     #[error("item store {}: {message}", path.display())]
     Store {

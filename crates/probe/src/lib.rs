@@ -10,7 +10,7 @@
 //! same weights gives the same bits, in the loop or out of it, in one process or several: packing depends on the items alone.
 //!
 //! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
-//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `history`, `results` (files). [`ProbeConfig`] says when.
+//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
 //!
 //! Two kinds of task are of another make. `in_context` draws random functions, whose examples and answers are one chain of tokens (`request/chain`).
 //! `representation` asks nothing: it looks at hidden states (`similarity`), and [`RepresentationHistory`] sets them against earlier rounds'.
@@ -18,10 +18,12 @@
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
 mod catalog;
+mod comparison;
 mod config;
 mod data;
 mod error;
 mod examples;
+mod group;
 mod history;
 mod in_context;
 mod items;
@@ -44,7 +46,8 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
-pub use history::{Delta, History, ProbeRecord, change, headline};
+pub use group::{Group, GroupMean, GroupResult};
+pub use history::{Delta, History, ProbeRecord, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
 pub use representation::{

@@ -41,11 +41,9 @@ mod in_context;
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
-use fineline_dynamics::{
-    Clusters, Difference, Estimate, Observation, mean, paired_binary, paired_mean, paired_ratio, proportion,
-    ratio,
-};
+use fineline_dynamics::{Clusters, Estimate, Observation, mean, proportion, ratio};
 
+use crate::comparison::{ItemScore, Score};
 use crate::items::ItemRow;
 use crate::task::Kind;
 
@@ -156,7 +154,7 @@ pub(crate) fn higher_is_better(metric: &str) -> bool {
 pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
     let items: Vec<&[ItemRow]> = items(rows).collect();
-    let clusters = clusters(items.iter().copied());
+    let clusters = Clusters::of(cluster_labels(rows));
     let estimate = |metric: &Metric| {
         (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
     };
@@ -168,8 +166,9 @@ pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
     rows.chunk_by(|a, b| a.item == b.item)
 }
 
-fn clusters<'a>(items: impl Iterator<Item = &'a [ItemRow]>) -> Clusters {
-    Clusters::of(items.map(|item| item[0].cluster))
+/// The cluster of each item.
+pub(crate) fn cluster_labels(rows: &[ItemRow]) -> impl Iterator<Item = Option<u32>> {
+    items(rows).map(|item| item[0].cluster)
 }
 
 /// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
@@ -189,12 +188,15 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
     }
 }
 
-/// The change of the headline metric between two rounds, from `(before, after)` rows of the items in both; `None` without items.
-pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Difference> {
-    let (_, after) = pairs.first()?;
-    let name = headline_name(after[0].kind);
-    let headline = metrics_of(&after[0]).find(|metric| metric.name == name)?;
-    Some(headline.measure.change(pairs))
+/// What each item contributes to a metric; `None` without items, or if they have no such metric.
+pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
+    let measure = metrics_of(rows.first()?).find(|known| known.name == metric)?.measure;
+    let score = |item: &[ItemRow]| ItemScore {
+        item: item[0].item,
+        cluster: item[0].cluster,
+        score: measure.of(item),
+    };
+    Some(items(rows).map(score).collect())
 }
 
 impl Measure {
@@ -209,26 +211,13 @@ impl Measure {
         }
     }
 
-    fn change(self, pairs: &[(&[ItemRow], &[ItemRow])]) -> Difference {
-        let clusters = clusters(pairs.iter().map(|(_, after)| *after));
-        let pairs = pairs.iter();
+    fn of(self, item: &[ItemRow]) -> Score {
         match self {
-            Self::Outcome(outcome) => {
-                let outcomes: Option<Vec<(bool, bool)>> =
-                    pairs.map(|(before, after)| outcome(before).zip(outcome(after))).collect();
-                outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes, &clusters))
-            }
-            Self::Score(score) => {
-                let scores: Vec<(f64, f64)> =
-                    pairs.map(|(before, after)| (score(before), score(after))).collect();
-                paired_mean(&scores, &clusters)
-            }
+            Self::Outcome(outcome) => Score::Outcome(outcome(item)),
+            Self::Score(score) => Score::Real(score(item)),
             Self::Ratio(parts) => {
-                let parts = |(before, after): &(&[ItemRow], &[ItemRow])| {
-                    let (after, size) = parts(after);
-                    (parts(before).0, after, size)
-                };
-                paired_ratio(&pairs.map(parts).collect::<Vec<_>>(), &clusters)
+                let (numerator, denominator) = parts(item);
+                Score::Ratio(numerator, denominator)
             }
         }
     }
@@ -328,6 +317,7 @@ fn margin_per_char(item: &[ItemRow]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::{TaskScores, compare};
     use crate::items::tests::row;
     use proptest::prelude::*;
 
@@ -496,7 +486,8 @@ mod tests {
             assert!(clustered.lo < alone.lo && clustered.hi > alone.hi, "{name}");
         }
         let [before, after] = [about_people(4), about_people(6)];
-        let change = headline_change(&items(&before).zip(items(&after)).collect::<Vec<_>>()).unwrap();
+        let [before, after] = [&before, &after].map(|rows| [TaskScores::new(rows, "acc", None).unwrap()]);
+        let (_, change) = compare(&before, &after, None).unwrap();
         assert!(change.p.is_some_and(|p| p > 0.1), "two people learned are no sure change: {change:?}");
     }
 

@@ -5,7 +5,9 @@ use fineline_data::Tokenizer;
 use fineline_model::Llama;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::SuiteContent;
 use crate::error::nearest_hint;
+use crate::group::Group;
 use crate::pack::pack;
 use crate::prepared::PreparedTask;
 use crate::representation::Represented;
@@ -33,6 +35,7 @@ pub struct SuiteOptions<'a> {
 pub struct Suite {
     name: String,
     tasks: Vec<PreparedTask>,
+    groups: Vec<Group>,
 }
 
 /// A text that is scored after another one: a choice of an item, or a window of a text to predict.
@@ -68,11 +71,16 @@ pub struct Provenance {
 impl Suite {
     /// Reads, checks and tokenizes a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
     pub fn load(catalog: &Catalog, name: &str, options: SuiteOptions) -> Result<Self, ProbeError> {
-        let tasks = select_tasks(name, catalog.tasks(name)?, options.tasks)?;
-        Self::new(name, tasks, options)
+        let SuiteContent { tasks, groups } = catalog.content(name)?;
+        let tasks = select_tasks(name, tasks, options.tasks)?;
+        let suite = Self::new(name, tasks, options)?;
+        Ok(match groups {
+            Some(groups) => suite.with_groups(groups),
+            None => suite,
+        })
     }
 
-    /// A suite of these tasks, all of them (`options.tasks` is not looked at).
+    /// A suite of these tasks, all of them (`options.tasks` is not looked at), and a group for each domain of several.
     pub fn new(name: &str, tasks: Vec<Task>, options: SuiteOptions) -> Result<Self, ProbeError> {
         let mut names = BTreeSet::new();
         for task in &tasks {
@@ -81,9 +89,25 @@ impl Suite {
                 return Err(ProbeError::Task { task: task.name.clone(), message });
             }
         }
-        let tasks =
+        let tasks: Vec<PreparedTask> =
             tasks.into_iter().map(|task| PreparedTask::new(task, options)).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), tasks })
+        let groups = Group::of_domains(name, tasks.iter().map(PreparedTask::task));
+        Ok(Self { name: name.to_owned(), tasks, groups })
+    }
+
+    /// The suite with other groups; one of which not all tasks are asked is left out.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<Group>) -> Self {
+        let is_asked = |name: &String| self.tasks().any(|task| task.name == *name);
+        let groups = groups.into_iter().filter(|group| group.tasks.iter().all(is_asked)).collect();
+        self.groups = groups;
+        self
+    }
+
+    /// The groups that the tasks are also shown as.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// The suite's name.

@@ -38,7 +38,7 @@ impl RepresentationHistory {
         at: impl Fn(u64) -> Result<BTreeMap<String, Representation>, E>,
     ) -> Result<Self, E> {
         let mut series: BTreeMap<&str, (&Provenance, u64, u64)> = BTreeMap::new();
-        for record in records.iter().filter(|record| record.kind == Kind::Representation) {
+        for record in records.iter().filter(|record| record.kind == Some(Kind::Representation)) {
             let (provenance, first, last) =
                 series.entry(&record.task).or_insert((&record.provenance, record.step, record.step));
             if **provenance != record.provenance {
