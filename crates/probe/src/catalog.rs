@@ -10,14 +10,19 @@ use crate::error::nearest_hint;
 use crate::group::{Group, GroupFile};
 use crate::task::Task;
 use crate::task_file::read_task;
+use crate::{in_context, representation};
 
-/// The suite that needs no files.
-const TINYWORLD: &str = "tinyworld";
+/// Suites that need no files.
+const BUILTIN: [(&str, Found); 3] = [
+    ("in_context", Found::InContext),
+    ("representation", Found::Representation),
+    ("tinyworld", Found::Tinyworld),
+];
 
 /// Where suites are found by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The world that the builtin suite `tinyworld` asks about.
+    /// The world that the builtin suite `tinyworld` asks about, and whose texts `representation` is about.
     pub world: WorldConfig,
     /// Folders of suite and task files; a suite's name is its file's, without `.toml`.
     pub folders: Vec<PathBuf>,
@@ -43,6 +48,8 @@ struct SuiteFile {
 }
 
 enum Found {
+    InContext,
+    Representation,
     Tinyworld,
     File(PathBuf),
 }
@@ -50,7 +57,7 @@ enum Found {
 impl Catalog {
     /// The names of all suites, sorted.
     pub fn names(&self) -> Result<Vec<String>, ProbeError> {
-        let mut names = BTreeSet::from([TINYWORLD.to_owned()]);
+        let mut names = BTreeSet::from(BUILTIN.map(|(name, _)| name.to_owned()));
         for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
@@ -67,7 +74,7 @@ impl Catalog {
         self.find(name).map(drop)
     }
 
-    /// The tasks of a suite with all their items: those of `tinyworld`, or of the suite or task file of this name or path.
+    /// The tasks of a suite with all their items: those of a builtin suite, or of the suite or task file of this name or path.
     pub fn tasks(&self, name: &str) -> Result<Vec<Task>, ProbeError> {
         self.content(name).map(|content| content.tasks)
     }
@@ -75,6 +82,10 @@ impl Catalog {
     /// Tasks and groups of the same.
     pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
+            Found::InContext => Ok(SuiteContent { tasks: in_context::tasks(), groups: None }),
+            Found::Representation => {
+                Ok(SuiteContent { tasks: vec![representation::world_task(&self.world)], groups: None })
+            }
             Found::Tinyworld => {
                 let tasks = World::new(&self.world).tasks().iter().map(Task::from).collect();
                 Ok(SuiteContent { tasks, groups: None })
@@ -84,8 +95,8 @@ impl Catalog {
     }
 
     fn find(&self, name: &str) -> Result<Found, ProbeError> {
-        if name == TINYWORLD {
-            return Ok(Found::Tinyworld);
+        if let Some((_, found)) = BUILTIN.into_iter().find(|(builtin, _)| *builtin == name) {
+            return Ok(found);
         }
         let places = self.folders.iter().map(|folder| folder.join(format!("{name}.toml")));
         let as_path = Path::new(name).extension().map(|_| PathBuf::from(name));
@@ -164,7 +175,10 @@ mod tests {
             ("probes/single.toml", &TASK.replace("NAME", "single")),
             ("data/t.jsonl", "{\"c\":\"x\",\"a\":\"y\"}"),
         ]);
-        assert_eq!(catalog.names().unwrap(), ["early", "single", "tinyworld"]);
+        assert_eq!(
+            catalog.names().unwrap(),
+            ["early", "in_context", "representation", "single", "tinyworld"]
+        );
         let names = |suite: &str| -> Vec<String> {
             catalog.tasks(suite).unwrap().into_iter().map(|task| task.name).collect()
         };
@@ -174,11 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn the_builtin_suite_needs_no_files() {
-        let tasks = Catalog::default().tasks("tinyworld").unwrap();
-        assert!(tasks.len() >= 10);
-        for task in &tasks {
-            task.check().unwrap();
+    fn builtin_suites_need_no_files() {
+        for (suite, least) in [("tinyworld", 10), ("in_context", 4), ("representation", 1)] {
+            let tasks = Catalog::default().tasks(suite).unwrap();
+            assert!(tasks.len() >= least);
+            for task in &tasks {
+                task.check().unwrap();
+            }
         }
     }
 
@@ -188,7 +204,7 @@ mod tests {
         let error = catalog.check("tinywrold").unwrap_err().to_string();
         assert_eq!(
             error,
-            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, tinyworld"
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld"
         );
         assert!(!catalog.check("something/else.toml").unwrap_err().to_string().contains("did you mean"));
         assert!(catalog.check("early").is_ok());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// `tinyworld`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
+    /// `tinyworld`, `in_context`, `representation`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
     pub suite: String,
     /// Names of the suite's tasks to run. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

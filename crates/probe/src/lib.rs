@@ -12,6 +12,9 @@
 //! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
 //! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
 //!
+//! Two kinds of task are of another make. `in_context` draws random functions, whose examples and answers are one chain of tokens (`request/chain`).
+//! `representation` asks nothing: it looks at hidden states (`similarity`), and [`RepresentationHistory`] sets them against earlier rounds'.
+//!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
 mod catalog;
@@ -22,16 +25,19 @@ mod error;
 mod examples;
 mod group;
 mod history;
+mod in_context;
 mod items;
 mod metrics;
 mod pack;
 mod prefix;
 mod prepared;
 mod preprocess;
+mod representation;
 mod request;
 mod results;
 mod round;
 mod score;
+mod similarity;
 mod suite;
 mod task;
 mod task_file;
@@ -44,8 +50,13 @@ pub use group::{Group, GroupMean, GroupResult};
 pub use history::{Delta, History, ProbeRecord, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
+pub use representation::{
+    Representation, RepresentationHistory, SimilarityRow, read_representations, write_representations,
+    write_similarities,
+};
 pub use results::{ResultsHeader, results_json};
 pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
 pub use score::{Interrupted, Share};
+pub use similarity::Gram;
 pub use suite::{Asked, Provenance, Suite, SuiteOptions};
-pub use task::{Item, Kind, Rises, Task};
+pub use task::{Item, Kind, Question, Rises, Task};

@@ -23,6 +23,11 @@
 //! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
 //! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
+//! | `nats_at_k` | in context | `−ℓ_k`, of the answer after `k` examples | mean |
+//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the likeliest one | proportion |
+//! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the best learner's log-probability | mean |
+//! | `late_nats` | in context | mean of `−ℓ_k` over the last quarter of the answers | mean |
+//! | `icl_gain` | in context | `−ℓ_0` minus that | mean |
 //!
 //! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
 //! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
@@ -30,6 +35,8 @@
 //! the sum over the scored tokens by the number of all).
 //! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
+
+mod in_context;
 
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
@@ -118,6 +125,9 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
+        // Of no rows: `similarity` has its metrics.
+        Kind::Representation => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -127,12 +137,16 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
+        Kind::InContext => "icl_gain",
+        Kind::Representation => "cka_previous_mean",
     }
 }
 
 /// Whether a greater value of the metric is better.
 pub(crate) fn higher_is_better(metric: &str) -> bool {
-    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce") && !metric.ends_with("perplexity")
+    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce" | "late_nats")
+        && !metric.ends_with("perplexity")
+        && !metric.contains("nats_at_")
 }
 
 /// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
@@ -165,6 +179,9 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
         Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
         Kind::FullPromptMeanCe => Observation { score: get("prob"), accuracy: get("acc") },
         Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
+        Kind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
+        // How alike representations are is neither good nor bad.
+        Kind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
@@ -571,9 +588,12 @@ mod tests {
         for kind in Kind::ALL {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
-            assert!(metrics_of(&row).any(|metric| metric.name == headline_name(kind)));
+            // Those of representations are not made of rows.
+            let is_headline = |metric: &Metric| metric.name == headline_name(kind);
+            assert!(kind == Kind::Representation || metrics_of(&row).any(is_headline));
             for Metric { name, .. } in metrics_of(&row) {
-                let is_good = name.starts_with("acc") || name.contains("prob") || name.starts_with("margin");
+                let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
+                    || name.contains("prob");
                 assert_eq!(higher_is_better(name), is_good, "{name}");
             }
         }

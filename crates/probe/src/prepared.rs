@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::ProbeError;
 use crate::items::ItemRow;
 use crate::metrics::metrics;
+use crate::representation::{Representation, Represented, Samples};
 use crate::request::{Encoder, ItemRequests, Request, word_count};
 use crate::round::{Round, TaskResult};
 use crate::score::{LogLikelihood, Scored};
@@ -22,6 +23,8 @@ pub(crate) struct PreparedTask {
     items: Vec<PreparedItem>,
     /// The cluster of every item of the task.
     clusters: Vec<Option<u32>>,
+    /// The texts, in tasks that look at how they are represented.
+    samples: Option<Samples>,
     provenance: Provenance,
 }
 
@@ -39,6 +42,7 @@ impl PreparedTask {
         task.check()?;
         let SuiteOptions { tokenizer, max_len, .. } = options;
         let encoder = Encoder::new(tokenizer, max_len);
+        let task = encoder.fit_examples(task)?;
         let order = order(&task.name, task.items.len(), options.items);
         let prepare = |&index: &usize| {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
@@ -67,11 +71,16 @@ impl PreparedTask {
                 "contexts longer than the model can read lose their beginning"
             );
         }
+        let clusters = task.cluster_numbers();
+        let samples = (task.kind == Kind::Representation)
+            .then(|| Samples::new(&task, &order, &clusters, &encoder))
+            .transpose()?;
         let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         Ok(Self {
             name: task.name.as_str().into(),
             items,
-            clusters: task.cluster_numbers(),
+            clusters,
+            samples,
             provenance: Provenance {
                 data: task.data_hash(),
                 template: hash(&task.template),
@@ -84,6 +93,11 @@ impl PreparedTask {
 
     pub(crate) fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// The texts, if it looks at how they are represented.
+    pub(crate) fn samples(&self) -> Option<&Samples> {
+        self.samples.as_ref()
     }
 
     /// The items of a round, in the order of the data.
@@ -106,37 +120,46 @@ impl PreparedTask {
                 item: request.item,
                 choice: continuation.choice,
                 unconditional: request.unconditional,
-                context: &request.context,
+                context: request.before(continuation),
                 continuation: &continuation.tokens,
             })
         })
     }
 
-    /// The result of a round, from its requests and how each was scored.
-    pub(crate) fn result(&self, round: &Round<'_>, scored: &[(&Request, &Scored)]) -> TaskResult {
+    /// The result of a round, from its requests and how each was scored, or from how its texts were represented.
+    pub(crate) fn result(
+        &self,
+        round: &Round<'_>,
+        scored: &[(&Request, &Scored)],
+        represented: Option<&Represented>,
+    ) -> TaskResult {
         let asked = self.items(round);
         let items = self.rows(&asked, scored);
-        let not_finite = items.iter().filter(|row| !row.is_finite()).count();
+        let representation = represented.map(|represented| &represented.representation);
+        let not_finite = items.iter().filter(|row| !row.is_finite()).count()
+            + representation.map_or(0, Representation::not_finite);
         if not_finite > 0 {
             tracing::warn!(
                 task = self.task.name,
                 not_finite,
-                "log-likelihoods are not finite: metrics that need them are null"
+                "log-likelihoods or hidden states are not finite: metrics that need them are null"
             );
         }
         TaskResult {
             task: self.task.name.clone(),
             domain: self.task.domain.clone(),
             kind: self.task.kind,
-            n: asked.len(),
+            n: representation.map_or(asked.len(), |representation| representation.items.len()),
             total: self.task.items.len(),
             shots: self.task.shots,
             chance: self.task.chance,
             metrics: metrics(&items),
             items,
+            representation: representation.cloned(),
             truncated: asked.iter().filter(|item| item.truncated).count(),
             not_finite,
-            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum(),
+            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum::<f64>()
+                + represented.map_or(0.0, |represented| represented.seconds),
             provenance: self.provenance.clone(),
         }
     }
@@ -177,6 +200,7 @@ impl PreparedTask {
                 logprob: score.given_context.logprob,
                 byte_logprob: None,
                 unconditional_logprob: score.unconditional.map(|score| score.logprob),
+                optimal_logprob: item.questions.get(choice).map(|question| question.optimal_logprob),
                 n_tokens: score.given_context.n_tokens,
                 n_chars: text.chars().count() as u32,
                 n_bytes: text.len() as u32,

@@ -83,9 +83,10 @@ fn group_scores(group: &GroupResult) -> Value {
 
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
-        // The harness has no name for the second.
+        // The harness has no name for the second one here, and for the last two below.
         Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
-        Kind::Cloze => "loglikelihood",
+        Kind::Cloze | Kind::InContext => "loglikelihood",
+        Kind::Representation => "representation",
         Kind::Perplexity => "loglikelihood_rolling",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
@@ -116,6 +117,7 @@ mod tests {
             chance: None,
             metrics: metrics(&items),
             items,
+            representation: None,
             truncated: 0,
             not_finite: 0,
             seconds: 1.0,

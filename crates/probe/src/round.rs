@@ -6,6 +6,7 @@ use fineline_dynamics::Estimate;
 use serde::{Deserialize, Serialize};
 
 use crate::items::ItemRow;
+use crate::representation::{Representation, Represented};
 use crate::score::Scored;
 use crate::suite::Provenance;
 use crate::task::Kind;
@@ -45,12 +46,16 @@ pub struct TaskFailure {
 
 /// What one process has scored of a round: to be gathered where there are several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RoundScores(pub(crate) Vec<Scored>);
+pub struct RoundScores {
+    pub(crate) scored: Vec<Scored>,
+    pub(crate) represented: Vec<Represented>,
+}
 
 impl RoundScores {
     /// Adds what another process has scored.
     pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.scored.extend(other.scored);
+        self.represented.extend(other.represented);
     }
 }
 
@@ -75,9 +80,11 @@ pub struct TaskResult {
     pub metrics: BTreeMap<String, Estimate>,
     /// The scores of each choice of each item, from which the metrics are computed.
     pub items: Vec<ItemRow>,
+    /// What the model makes of the texts, in tasks that look at that: [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
+    pub representation: Option<Representation>,
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite.
+    /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
     pub not_finite: usize,
     /// Seconds it took.
     pub seconds: f64,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_data::Tokenizer;
@@ -9,6 +10,7 @@ use crate::error::nearest_hint;
 use crate::group::Group;
 use crate::pack::pack;
 use crate::prepared::PreparedTask;
+use crate::representation::Represented;
 use crate::request::Request;
 use crate::round::{Round, RoundResults, RoundScores};
 use crate::score::{Interrupted, Scored, Share, score};
@@ -37,7 +39,7 @@ pub struct Suite {
 }
 
 /// A text that is scored after another one: a choice of an item, or a window of a text to predict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// The task.
     pub task: &'a str,
@@ -48,7 +50,7 @@ pub struct Asked<'a> {
     /// Whether the context is [`Task::unconditional`].
     pub unconditional: bool,
     /// The tokens that the model reads first.
-    pub context: &'a [u32],
+    pub context: Cow<'a, [u32]>,
     /// The tokens that are scored.
     pub continuation: &'a [u32],
 }
@@ -134,7 +136,21 @@ impl Suite {
     pub fn score(&self, model: &Llama, round: &Round<'_>, share: Share) -> Result<RoundScores, Interrupted> {
         let requests = self.requests(round);
         let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
-        Ok(RoundScores(score(model, &requests, &pack(&requests), share, round.interrupted)?))
+        let scored = score(model, &requests, &pack(&requests), share, round.interrupted)?;
+        Ok(RoundScores { scored, represented: self.represent(model, round, share)? })
+    }
+
+    /// The representations that fall to a process. They are of the same texts in each round, so that all can be compared.
+    fn represent(
+        &self,
+        model: &Llama,
+        round: &Round<'_>,
+        share: Share,
+    ) -> Result<Vec<Represented>, Interrupted> {
+        let samples =
+            self.tasks.iter().enumerate().filter_map(|(task, prepared)| Some((task, prepared.samples()?)));
+        let own = samples.enumerate().filter(|(place, _)| share.takes(*place));
+        own.map(|(_, (task, samples))| samples.represent(model, task, round.interrupted)).collect()
     }
 
     /// The results of a round from the scores of all of it, in whatever order they came together.
@@ -143,8 +159,8 @@ impl Suite {
     /// If they are another round's, or only a part.
     #[must_use]
     pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
-        let scores: BTreeMap<usize, &Scored> =
-            scores.0.iter().map(|scored| (scored.request, scored)).collect();
+        let RoundScores { scored, represented } = scores;
+        let scores: BTreeMap<usize, &Scored> = scored.iter().map(|scored| (scored.request, scored)).collect();
         let requests = self.requests(round);
         let scored = requests.iter().enumerate().map(|(index, (task, request))| {
             let scored = *scores.get(&index).expect("all of the round has been scored");
@@ -152,7 +168,10 @@ impl Suite {
         });
         let mut of_tasks = vec![Vec::new(); self.tasks.len()];
         scored.for_each(|(task, scored)| of_tasks[task].push(scored));
-        let results = self.tasks.iter().zip(of_tasks).map(|(task, scored)| task.result(round, &scored));
+        let results = self.tasks.iter().zip(of_tasks).enumerate().map(|(place, (task, scored))| {
+            let represented = represented.iter().find(|represented| represented.task == place);
+            task.result(round, &scored, represented)
+        });
         RoundResults { results: results.collect(), failures: Vec::new() }
     }
 

@@ -48,13 +48,24 @@ pub enum Kind {
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
     /// `OpenCompass` calls PPL.
     FullPromptMeanCe,
+    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
+    /// `k` examples.
+    InContext,
+    /// There is one text, and what is looked at is how the model represents it.
+    Representation,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::MultipleChoice, Self::Cloze, Self::Perplexity, Self::FullPromptMeanCe];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::MultipleChoice,
+        Self::Cloze,
+        Self::Perplexity,
+        Self::FullPromptMeanCe,
+        Self::InContext,
+        Self::Representation,
+    ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`.
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `in_context`, `representation`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,6 +73,8 @@ impl Kind {
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
+            Self::InContext => "in_context",
+            Self::Representation => "representation",
         }
     }
 
@@ -81,6 +94,8 @@ impl Kind {
         match self {
             Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+            Self::InContext => "in_context/1",
+            Self::Representation => "debiased_cka/1",
         }
     }
 }
@@ -95,8 +110,17 @@ pub enum Rises {
     Late,
 }
 
+/// What an answer of an in-context item is given to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What the model reads before the answer, with one space between them.
+    pub text: String,
+    /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
+    pub optimal_logprob: f64,
+}
+
 /// One question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
     /// What the model reads first.
     pub context: String,
@@ -107,7 +131,9 @@ pub struct Item {
     pub continuation: Option<String>,
     /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
     pub original: Option<String>,
-    /// Which of the choices is right, from 0.
+    /// In in-context tasks, what each of the choices answers.
+    pub questions: Vec<Question>,
+    /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
     pub gold: usize,
     /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
     /// if it shares nothing.
@@ -156,6 +182,7 @@ impl Task {
             part(&format!("{} {}", item.choices.len(), item.gold));
             item.choices.iter().for_each(|choice| part(choice));
             item.cluster.iter().for_each(|cluster| part(cluster));
+            item.questions.iter().for_each(|question| part(&question.text));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
                 if let Some(text) = text {
                     part(name);
@@ -204,11 +231,15 @@ impl Item {
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
                 Some("its continuation is empty".into())
             }
-            Kind::Cloze | Kind::Perplexity if choices != 1 => {
+            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
+                "expected a question for each of {choices} answers, found {}",
+                self.questions.len()
+            )),
+            Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
-            Kind::Perplexity if !self.context.is_empty() => {
-                Some("expected no context before a text to predict".into())
+            Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
+                Some("expected no context before the text".into())
             }
             _ if self.gold >= choices => {
                 Some(format!("gold is choice {}, but there are {choices}", self.gold))

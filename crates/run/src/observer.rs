@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeRecord, TaskFailure, TaskResult, read_items, write_items,
+    History, Interrupted, ItemRow, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
+    TaskFailure, TaskResult, read_items, read_representations, write_items, write_representations,
+    write_similarities,
 };
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
@@ -33,6 +35,7 @@ pub(crate) struct RunObserver<'a> {
     validation: Validation<'a>,
     logs: Logs,
     history: History,
+    representations: RepresentationHistory,
     /// Where each task stood in its last round.
     phases: BTreeMap<String, Phase>,
     /// The last step whose round stands in the logs, or was left out.
@@ -59,7 +62,8 @@ impl<'a> RunObserver<'a> {
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
         let events: Vec<EventRecord> = read_lines(&directory.events())?;
-        let items_at = |step| items_if_there(&directory.items(step));
+        let items_at = |step| if_there(&directory.items(step), read_items);
+        let representations_at = |step| if_there(&directory.representations(step), read_representations);
         Ok(Self {
             config,
             directory,
@@ -67,6 +71,7 @@ impl<'a> RunObserver<'a> {
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
+            representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
             last_round: last_round(&records, &events),
             progress,
@@ -86,7 +91,7 @@ impl<'a> RunObserver<'a> {
             return Ok(());
         }
         let plan = self.probing.plan(view.step, view.total_steps);
-        let Ok(measured) = self.measure(view, &plan) else { return Ok(()) };
+        let Ok(mut measured) = self.measure(view, &plan) else { return Ok(()) };
         for event in self.probing.left_out(&plan) {
             self.event(view.step, event)?;
         }
@@ -95,7 +100,7 @@ impl<'a> RunObserver<'a> {
             let (task, message) = (Some(task.clone()), message.clone());
             self.event(view.step, Event::ProbeFailed { task, message })?;
         }
-        self.keep(view, &measured)?;
+        self.keep(view, &mut measured)?;
         let kept_s = start.elapsed().as_secs_f64();
         for event in self.probing.pay(&measured.rounds, &measured.results, kept_s) {
             self.event(view.step, event)?;
@@ -119,13 +124,12 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
-    fn keep(&mut self, view: &View<'_>, measured: &Measured) -> Result<(), RunError> {
-        let results = &measured.results;
+    fn keep(&mut self, view: &View<'_>, measured: &mut Measured) -> Result<(), RunError> {
+        let results = &mut measured.results;
         if results.is_empty() {
             return Ok(());
         }
-        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
-        if let Err(error) = write_items(&self.directory.items(view.step), &items) {
+        if let Err(error) = self.store(view.step, results) {
             let message = error.to_string();
             return self.event(view.step, Event::ProbeFailed { task: None, message });
         }
@@ -136,6 +140,28 @@ impl<'a> RunObserver<'a> {
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         self.log_phase_changes(&records)
+    }
+
+    /// Stores what the results are computed from.
+    fn store(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
+        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
+        write_items(&self.directory.items(step), &items)?;
+        self.compare_representations(step, results)
+    }
+
+    /// Sets representations against earlier ones, and stores them for later ones.
+    fn compare_representations(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
+        let rows: Vec<SimilarityRow> =
+            results.iter_mut().flat_map(|result| self.representations.compare(step, result)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let of_tasks: Vec<_> = results
+            .iter()
+            .filter_map(|result| Some((result.task.as_str(), result.representation.as_ref()?)))
+            .collect();
+        write_similarities(&self.directory.similarities(step), &rows)?;
+        write_representations(&self.directory.representations(step), &of_tasks)
     }
 
     fn log_phase_changes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
@@ -176,13 +202,13 @@ fn last_round(records: &[ProbeRecord], events: &[EventRecord]) -> Option<u64> {
     records.iter().map(|record| record.step).chain(left_out.map(|record| record.step)).max()
 }
 
-/// The items of an earlier round; none if somebody made room by removing their file: then one change can't be told.
-fn items_if_there(path: &Path) -> Result<Vec<ItemRow>, RunError> {
+/// What is stored of an earlier round; nothing if somebody made room by removing the file: then changes since it can't be told.
+fn if_there<T: Default>(path: &Path, read: impl Fn(&Path) -> Result<T, ProbeError>) -> Result<T, RunError> {
     if path.exists() {
-        return Ok(read_items(path)?);
+        return Ok(read(path)?);
     }
     tracing::warn!("{} is gone: the next round can't tell changes since it", path.display());
-    Ok(Vec::new())
+    Ok(T::default())
 }
 
 impl Observer for RunObserver<'_> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use fineline_data::Tokenizer;
 use fineline_model::{LlamaConfig, load, read_config};
 use fineline_probe::{
-    Group, History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, Round, TaskFailure, TaskResult,
-    results_json, write_items,
+    Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
+    SimilarityRow, TaskFailure, TaskResult, results_json, write_items, write_similarities,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -45,6 +45,7 @@ pub struct OfflineResults {
     /// lm-evaluation-harness's results object.
     pub results: Value,
     items: Vec<ItemRow>,
+    similarities: Vec<SimilarityRow>,
 }
 
 impl OfflineProbe {
@@ -85,6 +86,9 @@ impl OfflineProbe {
             results.extend(found.results);
             groups.extend_from_slice(suite.groups());
         }
+        let mut representations = RepresentationHistory::default();
+        let similarities =
+            results.iter_mut().flat_map(|result| representations.compare(step, result)).collect();
         let header = ResultsHeader {
             model: checkpoint.display().to_string(),
             device: self.device.clone(),
@@ -96,6 +100,7 @@ impl OfflineProbe {
             results: results_json(&results, &groups, &header),
             records: records(&results, &groups, step, tokens),
             items: results.into_iter().flat_map(|result| result.items).collect(),
+            similarities,
         })
     }
 
@@ -118,7 +123,7 @@ impl OfflineProbe {
 }
 
 impl OfflineResults {
-    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`.
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`; and `representations.parquet`, if any were looked at.
     ///
     /// # Errors
     /// What the file system says, with the path.
@@ -132,6 +137,9 @@ impl OfflineResults {
         write_atomically(&path, &json(&path, &self.results)?)?;
         let path = folder.join("probes.jsonl");
         write_atomically(&path, &to_lines(&self.records, &path)?)?;
+        if !self.similarities.is_empty() {
+            write_similarities(&folder.join("representations.parquet"), &self.similarities)?;
+        }
         Ok(write_items(&folder.join("items.parquet"), &self.items)?)
     }
 }
