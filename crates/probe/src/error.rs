@@ -78,14 +78,6 @@ pub enum ProbeError {
         /// What is wrong with it.
         message: String,
     },
-    /// Stored representations, or their similarities, could not be read or written.
-    #[error("representations {}: {message}", path.display())]
-    Representations {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
     /// A group of a suite's tasks cannot be formed.
     #[error("{}: group `{group}`: {message}", path.display())]
     Group {
@@ -94,6 +86,14 @@ pub enum ProbeError {
         /// The group.
         group: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// Stored representations, or their similarities, could not be read or written.
+    #[error("representations {}: {message}", path.display())]
+    Representations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         message: String,
     },
     /// An item store could not be read or written.

@@ -11,7 +11,7 @@ use crate::error::nearest_hint;
 use crate::metrics::{cluster_labels, headline_name, higher_is_better};
 use crate::round::TaskResult;
 use crate::suite::Provenance;
-use crate::task::Task;
+use crate::task::{Kind, Task};
 
 /// Tasks of a suite whose results are also shown as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +100,13 @@ const CENTRED: &str = "centred_acc";
 
 impl Group {
     /// The groups that a suite has if its file declares none: the tasks of each domain that are scored alike, if they are two or more; of several ways of
-    /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, are not averaged.
+    /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, and representations are not averaged.
     pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
         let stem = Path::new(suite).file_stem().map_or(suite.into(), |stem| stem.to_string_lossy());
         let mut domains: Vec<(&str, Vec<&Task>)> = Vec::new();
-        for task in tasks.into_iter().filter(|task| higher_is_better(headline_name(task.kind))) {
+        let has_mean =
+            |task: &&Task| task.kind != Kind::Representation && higher_is_better(headline_name(task.kind));
+        for task in tasks.into_iter().filter(has_mean) {
             match domains.iter_mut().find(|(domain, _)| *domain == task.domain) {
                 Some((_, tasks)) => tasks.push(task),
                 None => domains.push((&task.domain, vec![task])),
@@ -296,7 +298,6 @@ mod tests {
     use crate::items::ItemRow;
     use crate::items::tests::row;
     use crate::metrics::metrics;
-    use crate::task::Kind;
     use crate::task::tests::task;
 
     fn result(name: &str, outcomes: &[bool], chance: Option<f64>) -> TaskResult {
@@ -321,6 +322,7 @@ mod tests {
             representation: None,
             truncated: 1,
             not_finite: 0,
+            representation: None,
             seconds: 0.5,
             provenance: Provenance::for_tests("a"),
         }

@@ -303,8 +303,10 @@ impl History {
         let change = |round: &Option<PastRound>| round.as_ref()?.change_to(&record, &scores, mean);
         let (delta, best) = (change(&past.last), change(&past.best));
         let spread = delta.as_ref().and_then(|delta| delta.difference.stderr);
-        record.mde = minimum_detectable_effect(spread)
-            .or_else(|| minimum_detectable_effect_unpaired(&headline(&record)));
+        // What isn't made of items, such as how alike two rounds are, is compared with nothing.
+        record.mde = minimum_detectable_effect(spread).or_else(|| {
+            minimum_detectable_effect_unpaired(&headline(&record)).filter(|_| !scores.is_empty())
+        });
         record.phase = phases(&past.series, record.chance, &PhaseRules::default()).pop().flatten();
         (record.delta, record.best) = (delta, best);
         past.add(&record, scores);

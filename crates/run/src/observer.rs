@@ -129,8 +129,7 @@ impl<'a> RunObserver<'a> {
         if results.is_empty() {
             return Ok(());
         }
-        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
-        if let Err(error) = write_items(&self.directory.items(view.step), &items) {
+        if let Err(error) = self.store(view.step, results) {
             let message = error.to_string();
             return self.event(view.step, Event::ProbeFailed { task: None, message });
         }
@@ -144,8 +143,15 @@ impl<'a> RunObserver<'a> {
         self.log_phase_changes(&records)
     }
 
+    /// Stores what the results are computed from.
+    fn store(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
+        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
+        write_items(&self.directory.items(step), &items)?;
+        self.compare_representations(step, results)
+    }
+
     /// Sets representations against earlier ones, and stores them for later ones.
-    fn compare_representations(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), RunError> {
+    fn compare_representations(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
         let rows: Vec<SimilarityRow> =
             results.iter_mut().flat_map(|result| self.representations.compare(step, result)).collect();
         if rows.is_empty() {
@@ -156,7 +162,7 @@ impl<'a> RunObserver<'a> {
             .filter_map(|result| Some((result.task.as_str(), result.representation.as_ref()?)))
             .collect();
         write_similarities(&self.directory.similarities(step), &rows)?;
-        Ok(write_representations(&self.directory.representations(step), &of_tasks)?)
+        write_representations(&self.directory.representations(step), &of_tasks)
     }
 
     fn log_phase_changes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
