@@ -88,10 +88,8 @@ impl Catalog {
     /// Tasks and groups of the same.
     pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
-            Found::InContext => Ok(SuiteContent { tasks: in_context::tasks(), groups: None }),
-            Found::Representation => {
-                Ok(SuiteContent { tasks: vec![representation::world_task(&self.world)], groups: None })
-            }
+            Found::InContext => Ok(in_context::tasks().into()),
+            Found::Representation => Ok(vec![representation::world_task(&self.world)].into()),
             Found::Tinyworld => {
                 let tasks: Vec<Task> = World::new(&self.world).tasks().iter().map(Task::from).collect();
                 Ok(tasks.into())

@@ -133,7 +133,6 @@ impl<'a> RunObserver<'a> {
             let message = error.to_string();
             return self.event(view.step, Event::ProbeFailed { task: None, message });
         }
-        self.compare_representations(view.step, results)?;
         let groups = self.probing.groups(&measured.rounds);
         let records = self.history.record_round(view.step, view.tokens, results, &groups);
         self.logs.probes(&records)?;
