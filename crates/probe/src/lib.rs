@@ -23,9 +23,11 @@ mod history;
 mod items;
 mod metrics;
 mod pack;
+mod pattern;
 mod preprocess;
 mod request;
 mod results;
+mod rules;
 mod score;
 mod suite;
 mod task;
@@ -38,7 +40,11 @@ pub use error::ProbeError;
 pub use history::{Delta, History, ProbeRecord, change, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
+pub use pattern::Pattern;
 pub use results::{ResultsHeader, results_json};
+pub use rules::{
+    ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
+};
 pub use score::Interrupted;
 pub use suite::{Asked, Provenance, Suite, SuiteOptions, TaskResult};
 pub use task::{Item, Kind, Rises, Task};

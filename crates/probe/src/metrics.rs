@@ -120,6 +120,7 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        Kind::Generation | Kind::Code => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -129,6 +130,8 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
+        Kind::Generation => "exact_match",
+        Kind::Code => "pass@1",
     }
 }
 
@@ -168,6 +171,10 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
         Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
+        }
+        Kind::Generation | Kind::Code => {
+            let right = get(headline_name(kind));
+            Observation { score: right, accuracy: right }
         }
     }
 }

@@ -66,6 +66,7 @@ fn config(result: &TaskResult) -> Value {
         Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
         Kind::Cloze => "loglikelihood",
         Kind::Perplexity => "loglikelihood_rolling",
+        Kind::Generation | Kind::Code => "generate_until",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
 }

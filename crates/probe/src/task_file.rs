@@ -107,6 +107,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         licence: file.licence,
         version: file.version,
         unconditional: file.unconditional,
+        generation: None,
         items,
     })
 }
@@ -268,6 +269,7 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             gold,
             cluster: None,
+            ..Item::default()
         })
     }
 

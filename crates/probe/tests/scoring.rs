@@ -48,6 +48,7 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
         licence: None,
         version: None,
         unconditional: None,
+        generation: None,
         template: String::new(),
         items,
     }
