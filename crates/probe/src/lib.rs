@@ -14,13 +14,16 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
+mod answers;
 mod catalog;
 mod config;
 mod data;
 mod error;
 mod examples;
+mod filters;
 mod history;
 mod items;
+mod math;
 mod metrics;
 mod pack;
 mod pattern;

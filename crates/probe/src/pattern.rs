@@ -1,6 +1,6 @@
 //! Regular expressions as Python's `re` reads them.
 
-use fancy_regex::{Captures, Regex};
+use fancy_regex::{Captures, NoExpand, Regex};
 use serde::Deserialize;
 
 /// A regular expression in Python's syntax.
@@ -35,6 +35,21 @@ impl Pattern {
             Ok(text.to_owned())
         };
         self.regex.captures_iter(text).map(found).collect()
+    }
+
+    /// How many groups it has.
+    pub(crate) fn groups(&self) -> usize {
+        self.regex.captures_len() - 1
+    }
+
+    /// Whether it matches anywhere; where the search would take too long, it doesn't.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.regex.is_match(text).unwrap_or(false)
+    }
+
+    /// The text with something else in place of each match.
+    pub(crate) fn replaced_in(&self, text: &str, with: &str) -> String {
+        self.regex.replace_all(text, NoExpand(with)).into_owned()
     }
 
     /// Python's `re.sub` with nothing in place of each match.

@@ -71,6 +71,8 @@ pub enum Step {
     MajorityVote,
     /// Without whitespace at both ends.
     RemoveWhitespace,
+    /// What the last `\boxed{}` holds, if there is one. (Not one of the harness's.)
+    Boxed,
     /// In small letters.
     Lowercase,
     /// In capital letters.
@@ -133,7 +135,8 @@ pub enum Equality {
     ExactMatch(ExactMatch),
     /// The same words in the same order, without case, punctuation and articles: `SQuAD`'s normalization (Rajpurkar et al., 2016).
     Words,
-    /// The same formula after the rules of MATH (Hendrycks et al., 2021), of what is boxed, or stands between dollar signs.
+    /// The same formula after the rules of MATH (Hendrycks et al., 2021), of what stands between
+    /// the first and the last dollar sign of the answer, and what the last `\boxed{}` of an accepted one holds.
     Math,
 }
 
