@@ -102,3 +102,7 @@ fn token_f1(answer: &str, accepted: &str) -> f64 {
     let recall = f64::from(shared) / accepted.len() as f64;
     2.0 * precision * recall / (precision + recall)
 }
+
+#[cfg(test)]
+#[path = "answers_tests.rs"]
+mod tests;

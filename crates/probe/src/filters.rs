@@ -17,9 +17,10 @@ impl Pipeline {
     /// What is wrong with it in a task of this many attempts at an item.
     pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
         let wrong = |step: &Step| match step {
-            Step::TakeFirstK { k } if *k == 0 || *k > attempts => {
-                Some(format!("filter `{}`: expected k from 1 to {attempts} (the attempts), found {k}", self.name))
-            }
+            Step::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
+                "filter `{}`: expected k from 1 to {attempts} (the attempts), found {k}",
+                self.name
+            )),
             _ => None,
         };
         self.steps.iter().find_map(wrong)
@@ -47,8 +48,10 @@ impl Step {
                 answers.truncate(*k);
                 answers
             }
-            Self::MajorityVote => majority(answers),
-            Self::RemoveWhitespace => each(answers, &|answer| answer.trim_matches(is_python_space).to_owned()),
+            Self::MajorityVote => majority(&answers),
+            Self::RemoveWhitespace => {
+                each(answers, &|answer| answer.trim_matches(is_python_space).to_owned())
+            }
             Self::Boxed => each(answers, &|answer| boxed(answer).unwrap_or(answer).to_owned()),
             Self::Lowercase => each(answers, &str::to_lowercase),
             Self::Uppercase => each(answers, &str::to_uppercase),
@@ -61,8 +64,8 @@ impl Step {
 
 impl Extraction {
     fn apply(&self, answer: &str) -> Result<String, String> {
-        let found = selected(&self.regex_pattern.find_all(answer)?, self.group_select);
-        Ok(match found {
+        let matches = self.regex_pattern.find_all(answer)?;
+        Ok(match selected(&matches, self.group_select) {
             // A pattern with several groups, all of them empty, found nothing; one with a single group did.
             Some(text) if text.is_empty() && self.regex_pattern.groups() > 1 => self.fallback.clone(),
             Some(text) => text.trim_matches(is_python_space).to_owned(),
@@ -73,14 +76,15 @@ impl Extraction {
 
 /// An element by Python's index. (The harness fails where it is out of range; that is taken for nothing found.)
 fn selected(matches: &[String], index: i64) -> Option<&String> {
-    let index = if index < 0 { index + matches.len() as i64 } else { index };
-    matches.get(usize::try_from(index).ok()?)
+    let magnitude = usize::try_from(index.unsigned_abs()).ok()?;
+    let index = if index < 0 { matches.len().checked_sub(magnitude)? } else { magnitude };
+    matches.get(index)
 }
 
 /// The first of the most frequent.
-fn majority(answers: Vec<String>) -> Vec<String> {
+fn majority(answers: &[String]) -> Vec<String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for answer in &answers {
+    for answer in answers {
         *counts.entry(answer).or_default() += 1;
     }
     let most = counts.values().copied().max();
@@ -112,7 +116,11 @@ impl<'a> Letters<'a> {
             extraction,
             text: Pattern::new(&any.join("|"))?,
             letter: Pattern::new(&format!(r":[\s]*({})", any_letter.join("|")))?,
-            texts: texts.into_iter().zip(letters).map(|(text, letter)| (text, format!("({letter})"))).collect(),
+            texts: texts
+                .into_iter()
+                .zip(letters)
+                .map(|(text, letter)| (text, format!("({letter})")))
+                .collect(),
         })
     }
 

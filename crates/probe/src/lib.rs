@@ -14,6 +14,7 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
+mod answer_metrics;
 mod answers;
 mod catalog;
 mod config;
@@ -21,6 +22,7 @@ mod data;
 mod error;
 mod examples;
 mod filters;
+mod generation;
 mod history;
 mod items;
 mod math;
@@ -31,6 +33,7 @@ mod preprocess;
 mod request;
 mod results;
 mod rules;
+mod sandbox;
 mod score;
 mod suite;
 mod task;
@@ -40,6 +43,7 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
+pub use generation::CodeExecution;
 pub use history::{Delta, History, ProbeRecord, change, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;

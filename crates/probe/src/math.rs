@@ -39,8 +39,7 @@ pub(crate) fn between_dollars(text: &str) -> &str {
 
 /// The formula in the one way of writing it; `None` where the rules fail.
 fn normalized(formula: &str) -> Option<String> {
-    let dropped =
-        |text: String, parts: &[&str]| parts.iter().fold(text, |text, part| text.replace(part, ""));
+    let dropped = |text: String, parts: &[&str]| parts.iter().fold(text, |text, part| text.replace(part, ""));
     let text = dropped(formula.to_owned(), &["\n", r"\!"]);
     let text = text.replace(r"\\", r"\").replace("tfrac", "frac").replace("dfrac", "frac");
     let text = dropped(text, &[r"\left", r"\right", r"^{\circ}", r"^\circ", r"\$"]);
@@ -56,7 +55,7 @@ fn normalized(formula: &str) -> Option<String> {
     let text = with_braces_after_roots(&text)?.replace(' ', "");
     let mut text = with_braces_after_fractions(&text)?;
     if text == "0.5" {
-        text = r"\frac{1}{2}".to_owned();
+        r"\frac{1}{2}".clone_into(&mut text);
     }
     with_slash_as_fraction(text)
 }

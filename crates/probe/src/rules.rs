@@ -1,11 +1,12 @@
 //! How the model writes its answers in a task, what is taken from them, and when one is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_model::Sampling;
 use serde::Deserialize;
 
 use crate::pattern::Pattern;
+use crate::task::Kind;
 
 /// How answers are written and judged, in the terms of lm-evaluation-harness's `generate_until` tasks.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,27 @@ impl Default for GenerationRules {
             equality: Equality::ExactMatch(ExactMatch::default()),
             token_f1: false,
         }
+    }
+}
+
+impl GenerationRules {
+    /// What is wrong with them in a task of this kind.
+    pub(crate) fn problem(&self, kind: Kind) -> Option<String> {
+        let mut names = BTreeSet::new();
+        let twice = self.filters.iter().find(|pipeline| !names.insert(pipeline.name.as_str()));
+        if self.max_new_tokens == 0 || self.attempts == 0 {
+            return Some("expected at least 1 attempt of at least 1 token".to_owned());
+        }
+        if let Some(Pipeline { name, .. }) = twice {
+            return Some(format!("two filters are named `{name}`"));
+        }
+        if let Err(error) = self.sampling.check() {
+            return Some(error.to_string());
+        }
+        if kind == Kind::Code && self.token_f1 {
+            return Some("programs are run, not compared: no f1".to_owned());
+        }
+        self.filters.iter().find_map(|pipeline| pipeline.problem(self.attempts))
     }
 }
 

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::nearest_hint;
+use crate::generation::{CodeExecution, WrittenTask};
 use crate::items::ItemRow;
 use crate::metrics::metrics;
 use crate::pack::{Rows, pack};
@@ -29,6 +30,8 @@ pub struct SuiteOptions<'a> {
     pub items: Option<usize>,
     /// Names of the tasks; empty for all.
     pub tasks: &'a [String],
+    /// Whether programs that the model writes may be run.
+    pub code: CodeExecution<'a>,
 }
 
 /// Tasks, tokenized and packed, ready to be put to a model any number of times.
@@ -48,6 +51,8 @@ struct PackedTask {
     clusters: Vec<Option<u32>>,
     requests: Vec<Request>,
     batches: Vec<Rows>,
+    /// What there is instead of requests, if the model writes the answers.
+    written: Option<WrittenTask>,
     truncated: usize,
     provenance: Provenance,
 }
@@ -65,7 +70,7 @@ pub struct Asked<'a> {
     pub unconditional: bool,
     /// The tokens that the model reads first.
     pub context: &'a [u32],
-    /// The tokens that are scored.
+    /// The tokens that are scored; none, where the model writes what follows.
     pub continuation: &'a [u32],
 }
 
@@ -151,7 +156,16 @@ impl Suite {
 
     /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through every task. `interrupted` is asked before each batch.
     pub fn run(&self, model: &Llama, interrupted: &dyn Fn() -> bool) -> Result<Vec<TaskResult>, Interrupted> {
-        self.tasks.iter().map(|task| task.run(model, interrupted)).collect()
+        let mut results = Vec::new();
+        for task in &self.tasks {
+            match task.run(model, interrupted)? {
+                Ok(result) => results.push(result),
+                Err(message) => {
+                    tracing::error!(task = task.task.name, message, "the task failed: it has no result");
+                }
+            }
+        }
+        Ok(results)
     }
 }
 
@@ -194,10 +208,22 @@ impl PackedTask {
             }
             Ok::<_, ProbeError>(requests)
         };
-        let of_items: Vec<_> = selected.par_iter().enumerate().map(of_item).collect();
+        let scored = if task.kind.is_written() { &[][..] } else { &selected };
+        let of_items: Vec<_> = scored.par_iter().enumerate().map(of_item).collect();
         // Of several errors, the first item's: `rayon` would give any.
         let of_items = of_items.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let truncated = of_items.iter().filter(|item| item.truncated).count();
+        let written = task
+            .generation
+            .as_ref()
+            .map(|rules| WrittenTask::new(&task, rules, &selected, tokenizer, max_len, options.code));
+        let written = written.transpose().map_err(|(item, message)| match item {
+            Some(item) => ProbeError::Item { task: task.name.clone(), item, message },
+            None => ProbeError::Task { task: task.name.clone(), message },
+        })?;
+        let truncated = match &written {
+            Some(written) => written.truncated,
+            None => of_items.iter().filter(|item| item.truncated).count(),
+        };
         if truncated > 0 {
             tracing::warn!(
                 task = task.name,
@@ -214,6 +240,7 @@ impl PackedTask {
             clusters: task.cluster_numbers(),
             batches: pack(&requests),
             requests,
+            written,
             truncated,
             provenance: Provenance {
                 data: task.data_hash(),
@@ -225,10 +252,21 @@ impl PackedTask {
         })
     }
 
-    fn run(&self, model: &Llama, interrupted: &dyn Fn() -> bool) -> Result<TaskResult, Interrupted> {
+    fn run(
+        &self,
+        model: &Llama,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Result<TaskResult, String>, Interrupted> {
         let start = Instant::now();
-        let scores = score(model, &self.requests, &self.batches, interrupted)?;
-        let items = self.rows(&scores);
+        let items = match &self.written {
+            Some(written) => {
+                match written.run(model, &self.task, &self.selected, &self.clusters, interrupted)? {
+                    Ok(items) => items,
+                    Err(message) => return Ok(Err(message)),
+                }
+            }
+            None => self.rows(&score(model, &self.requests, &self.batches, interrupted)?),
+        };
         let metrics = metrics(&items);
         let not_finite = items.iter().filter(|row| !row.is_finite()).count();
         if not_finite > 0 {
@@ -238,7 +276,7 @@ impl PackedTask {
                 "log-likelihoods are not finite: metrics that need them are null"
             );
         }
-        Ok(TaskResult {
+        Ok(Ok(TaskResult {
             task: self.task.name.clone(),
             domain: self.task.domain.clone(),
             kind: self.task.kind,
@@ -252,11 +290,20 @@ impl PackedTask {
             not_finite,
             seconds: start.elapsed().as_secs_f64(),
             provenance: self.provenance.clone(),
-        })
+        }))
     }
 
     fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        self.requests.iter().flat_map(|request| {
+        let prompts = self.written.iter().flat_map(WrittenTask::prompts);
+        let written = self.selected.iter().zip(prompts).map(|(&item, context)| Asked {
+            task: &self.task.name,
+            item,
+            choice: 0,
+            unconditional: false,
+            context,
+            continuation: &[],
+        });
+        let scored = self.requests.iter().flat_map(|request| {
             request.continuations.iter().map(|continuation| Asked {
                 task: &self.task.name,
                 item: self.selected[request.item],
@@ -265,7 +312,8 @@ impl PackedTask {
                 context: &request.context,
                 continuation: &continuation.tokens,
             })
-        })
+        });
+        scored.chain(written)
     }
 
     /// Puts the scores of continuations together to those of choices.
@@ -312,6 +360,9 @@ impl PackedTask {
                 greedy: score.given_context.greedy,
                 text: None,
                 correct: None,
+                filter: None,
+                answer: None,
+                score: None,
             }
         })
     }

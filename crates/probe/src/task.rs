@@ -155,6 +155,9 @@ impl Task {
         if self.kind.is_written() != self.generation.is_some() {
             return wrong("expected rules of generation if, and only if, the model writes the answers");
         }
+        if let Some(problem) = self.generation.as_ref().and_then(|rules| rules.problem(self.kind)) {
+            return wrong(&problem);
+        }
         for (index, item) in self.items.iter().enumerate() {
             if let Some(message) = item.problem(self.kind) {
                 return Err(ProbeError::Item { task: self.name.clone(), item: index, message });
