@@ -1,8 +1,10 @@
-//! Records from the files of others: JSON lines, CSV, or a folder of such.
+//! Records from the files of others: JSON lines, JSON, CSV, or a folder of such.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 use serde_json::{Map, Value};
 
@@ -17,7 +19,10 @@ pub(crate) struct Record {
     pub(crate) value: Value,
 }
 
-/// The records at `path`: of a file, or of all `.jsonl` and `.csv` files in a folder and below it, in the order of their paths; to the
+/// Endings of data files; `.gz` is one of JSON lines.
+const FORMS: [&str; 4] = ["jsonl", "gz", "csv", "json"];
+
+/// The records at `path`: of a file, or of all data files in a folder and below it, in the order of their paths; to the
 /// latter, `file` is added, the name of their file without its ending.
 pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
     if !path.is_dir() {
@@ -43,7 +48,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "jsonl" || extension == "csv") {
+        } else if path.extension().is_some_and(|extension| FORMS.contains(&&*extension.to_string_lossy())) {
             files.push(path);
         }
     }
@@ -53,10 +58,14 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
 
 /// The records of a file, after `before` others.
 fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
-    let text = fs::read_to_string(path)?;
+    let has_ending = |name: &str| path.extension().is_some_and(|extension| extension == name);
+    let text = if has_ending("gz") { gunzip(path)? } else { fs::read_to_string(path)? };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let is_csv = path.extension().is_some_and(|extension| extension == "csv");
-    let records = if is_csv { csv_records(text) } else { json_records(text) };
+    let records = match () {
+        () if has_ending("csv") => csv_records(text),
+        () if has_ending("json") => json_document(text),
+        () => json_records(text),
+    };
     let path: Arc<Path> = path.into();
     let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
         Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
@@ -65,6 +74,33 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
         }
     };
     records.into_iter().enumerate().map(of_file).collect()
+}
+
+/// The text of a compressed file.
+fn gunzip(path: &Path) -> Result<String, ProbeError> {
+    let mut text = String::new();
+    let read = MultiGzDecoder::new(fs::File::open(path)?).read_to_string(&mut text);
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display())).into()),
+    }
+}
+
+/// The records of one JSON value: a list, or an object that has one as `examples`. They are said to be on the lines of their numbers.
+fn json_document(text: &str) -> Vec<(usize, Result<Value, String>)> {
+    let records = match serde_json::from_str(text) {
+        Err(error) => Err(format!("not JSON: {error}")),
+        Ok(Value::Array(records)) => Ok(records),
+        Ok(Value::Object(mut document)) => match document.remove("examples") {
+            Some(Value::Array(records)) => Ok(records),
+            _ => Err("expected a list of records, or an object with one as `examples`".to_owned()),
+        },
+        Ok(_) => Err("expected a list of records, or an object with one as `examples`".to_owned()),
+    };
+    match records {
+        Ok(records) => records.into_iter().enumerate().map(|(at, record)| (at + 1, Ok(record))).collect(),
+        Err(message) => vec![(1, Err(message))],
+    }
 }
 
 /// Each line's value, or what is wrong with it; empty lines are passed over.
@@ -153,6 +189,7 @@ mod tests {
             ("b.csv", "\u{feff}q,a\n1,x\n"),
             ("a.jsonl", "{\"q\":1,\"file\":\"own\"}\n\n[2]\n"),
             ("z/c.jsonl", "{\"q\":3}"),
+            ("z/d.json", "{\"canary\":0,\"examples\":[{\"q\":4}]}"),
             ("readme.md", "no data"),
         ] {
             fs::write(folder.path().join(name), text).unwrap();
@@ -164,9 +201,10 @@ mod tests {
             json!([2]),
             json!({"q": "1", "a": "x", "file": "b"}),
             json!({"q": 3, "file": "c"}),
+            json!({"q": 4, "file": "d"}),
         ];
         assert_eq!(values, expected);
-        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 3, 2, 1]);
+        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 3, 2, 1, 1]);
     }
 
     #[test]

@@ -322,7 +322,6 @@ mod tests {
             representation: None,
             truncated: 1,
             not_finite: 0,
-            representation: None,
             seconds: 0.5,
             provenance: Provenance::for_tests("a"),
         }

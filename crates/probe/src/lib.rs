@@ -17,18 +17,25 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
+mod answer_metrics;
+mod answers;
 mod catalog;
 mod comparison;
 mod config;
 mod data;
 mod error;
 mod examples;
+mod filters;
+mod generation;
+mod generation_table;
 mod group;
 mod history;
 mod in_context;
 mod items;
+mod math;
 mod metrics;
 mod pack;
+mod pattern;
 mod prefix;
 mod prepared;
 mod preprocess;
@@ -36,6 +43,8 @@ mod representation;
 mod request;
 mod results;
 mod round;
+mod rules;
+mod sandbox;
 mod score;
 mod similarity;
 mod suite;
@@ -46,16 +55,21 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
+pub use generation::CodeExecution;
 pub use group::{Group, GroupMean, GroupResult};
 pub use history::{Delta, History, ProbeRecord, headline};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
+pub use pattern::Pattern;
 pub use representation::{
     Representation, RepresentationHistory, SimilarityRow, read_representations, write_representations,
     write_similarities,
 };
 pub use results::{ResultsHeader, results_json};
 pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
+pub use rules::{
+    ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
+};
 pub use score::{Interrupted, Share};
 pub use similarity::Gram;
 pub use suite::{Asked, Provenance, Suite, SuiteOptions};

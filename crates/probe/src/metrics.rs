@@ -43,6 +43,7 @@ use std::f64::consts::LN_2;
 
 use fineline_dynamics::{Clusters, Estimate, Observation, mean, proportion, ratio};
 
+use crate::answer_metrics::{answer_metrics, answer_scores};
 use crate::comparison::{ItemScore, Score};
 use crate::items::ItemRow;
 use crate::task::Kind;
@@ -126,8 +127,8 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
         Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
-        // Of no rows: `similarity` has its metrics.
-        Kind::Representation => (&[], &[]),
+        // Of no rows: `similarity` has its metrics; and what the model wrote has metrics of its own.
+        Kind::Representation | Kind::Generation | Kind::Code => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -139,6 +140,8 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
         Kind::Perplexity => "bits_per_byte",
         Kind::InContext => "icl_gain",
         Kind::Representation => "cka_previous_mean",
+        Kind::Generation => "exact_match",
+        Kind::Code => "pass@1",
     }
 }
 
@@ -155,6 +158,9 @@ pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
     let items: Vec<&[ItemRow]> = items(rows).collect();
     let clusters = Clusters::of(cluster_labels(rows));
+    if first.kind.is_written() {
+        return answer_metrics(&items, &clusters);
+    }
     let estimate = |metric: &Metric| {
         (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
     };
@@ -185,18 +191,29 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
+        Kind::Generation | Kind::Code => {
+            let right = get(headline_name(kind));
+            Observation { score: right, accuracy: right }
+        }
     }
 }
 
 /// What each item contributes to a metric; `None` without items, or if they have no such metric.
 pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
-    let measure = metrics_of(rows.first()?).find(|known| known.name == metric)?.measure;
-    let score = |item: &[ItemRow]| ItemScore {
+    let first = rows.first()?;
+    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let scores: Vec<Score> = if first.kind.is_written() {
+        answer_scores(&items, metric)?
+    } else {
+        let measure = metrics_of(first).find(|known| known.name == metric)?.measure;
+        items.iter().map(|item| measure.of(item)).collect()
+    };
+    let of_item = |(item, score): (&&[ItemRow], Score)| ItemScore {
         item: item[0].item,
         cluster: item[0].cluster,
-        score: measure.of(item),
+        score,
     };
-    Some(items(rows).map(score).collect())
+    Some(items.iter().zip(scores).map(of_item).collect())
 }
 
 impl Measure {
@@ -585,7 +602,8 @@ mod tests {
 
     #[test]
     fn directions_are_known() {
-        for kind in Kind::ALL {
+        assert!(higher_is_better("exact_match") && higher_is_better("f1") && higher_is_better("pass@10"));
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_written()) {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
             // Those of representations are not made of rows.

@@ -43,7 +43,7 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
         values
     };
     json!({
-        "results": by_both(&|result| scores(&result.task, &result.metrics).into(), &group_scores),
+        "results": by_both(&|result| scores(&result.task, first_filter(result), &result.metrics).into(), &group_scores),
         "groups": by_group(&group_scores),
         "group_subtasks": by_group(&|group| json!(group.tasks)),
         "configs": by_task(&config),
@@ -65,18 +65,24 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
     })
 }
 
-fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>) -> Map<String, Value> {
+/// `first_filter` is the one whose metrics have no name of a filter.
+fn scores(alias: &str, first_filter: &str, metrics: &BTreeMap<String, Estimate>) -> Map<String, Value> {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
     let mut scores = Map::from_iter([("alias".to_owned(), json!(alias))]);
     for (name, estimate) in metrics {
-        scores.insert(format!("{name},none"), known(estimate.value));
-        scores.insert(format!("{name}_stderr,none"), known(estimate.stderr));
+        let (metric, filter) = name.split_once(',').unwrap_or((name, first_filter));
+        scores.insert(format!("{metric},{filter}"), known(estimate.value));
+        scores.insert(format!("{metric}_stderr,{filter}"), known(estimate.stderr));
     }
     scores
 }
 
+fn first_filter(result: &TaskResult) -> &str {
+    result.items.first().and_then(|row| row.filter.as_deref()).unwrap_or("none")
+}
+
 fn group_scores(group: &GroupResult) -> Value {
-    let mut scores = scores(&group.name, &group.metrics);
+    let mut scores = scores(&group.name, "none", &group.metrics);
     scores.insert("sample_len".to_owned(), json!(group.n));
     scores.into()
 }
@@ -88,12 +94,15 @@ fn config(result: &TaskResult) -> Value {
         Kind::Cloze | Kind::InContext => "loglikelihood",
         Kind::Representation => "representation",
         Kind::Perplexity => "loglikelihood_rolling",
+        Kind::Generation | Kind::Code => "generate_until",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
 }
 
 fn directions(metrics: &BTreeMap<String, Estimate>) -> Value {
-    metrics.keys().map(|name| (name.clone(), json!(higher_is_better(name)))).collect::<Map<_, _>>().into()
+    let without_filter = |name: &str| name.split_once(',').map_or(name, |(metric, _)| metric).to_owned();
+    let directions = metrics.keys().map(|name| without_filter(name));
+    directions.map(|metric| (metric.clone(), json!(higher_is_better(&metric)))).collect::<Map<_, _>>().into()
 }
 
 #[cfg(test)]
@@ -104,10 +113,9 @@ mod tests {
     use crate::metrics::metrics;
     use crate::suite::Provenance;
 
-    #[test]
-    fn the_layout_is_the_harness_s() {
+    fn result() -> TaskResult {
         let items = vec![row(Kind::Cloze, 0, 0, 0, -1.0)];
-        let result = TaskResult {
+        TaskResult {
             task: "t".into(),
             domain: "d".into(),
             kind: Kind::Cloze,
@@ -122,7 +130,12 @@ mod tests {
             not_finite: 0,
             seconds: 1.0,
             provenance: Provenance::for_tests("hash"),
-        };
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_harness_s() {
+        let result = result();
         let header = ResultsHeader { model: "path".into(), limit: Some(1), ..ResultsHeader::default() };
         let group = |name: &str, tasks: &[&str]| Group {
             name: name.into(),
@@ -150,5 +163,22 @@ mod tests {
         assert_eq!(json["n-shot"]["both"], Value::Null, "the tasks' differ");
         assert_eq!(json["higher_is_better"]["both"], json!({"acc": true, "bits_per_byte": false}));
         assert_eq!(results_json(&[], &[], &header)["results"], json!({}));
+    }
+
+    #[test]
+    fn metrics_of_answers_are_named_after_their_filters() {
+        let answer = |filter: &str, correct| crate::items::ItemRow {
+            correct: Some(correct),
+            filter: Some(filter.into()),
+            ..row(Kind::Generation, 0, 0, 0, -1.0)
+        };
+        let items = vec![answer("strict-match", false), answer("flexible-extract", true)];
+        let result = TaskResult { kind: Kind::Generation, metrics: metrics(&items), items, ..result() };
+        let json = results_json(&[result], &[], &ResultsHeader::default());
+        assert_eq!(json["results"]["t"]["exact_match,strict-match"], 0.0);
+        assert_eq!(json["results"]["t"]["exact_match,flexible-extract"], 1.0);
+        assert_eq!(json["results"]["t"]["exact_match_stderr,strict-match"], "N/A");
+        assert_eq!(json["higher_is_better"]["t"], json!({"exact_match": true}));
+        assert_eq!(json["configs"]["t"]["output_type"], "generate_until");
     }
 }

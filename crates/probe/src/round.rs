@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fineline_dynamics::Estimate;
 use serde::{Deserialize, Serialize};
 
+use crate::generation::WrittenItem;
 use crate::items::ItemRow;
 use crate::representation::{Representation, Represented};
 use crate::score::Scored;
@@ -36,7 +37,7 @@ pub struct RoundResults {
 }
 
 /// A task that could not be asked in a round, though the suite as such is sound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFailure {
     /// The task.
     pub task: String,
@@ -49,6 +50,9 @@ pub struct TaskFailure {
 pub struct RoundScores {
     pub(crate) scored: Vec<Scored>,
     pub(crate) represented: Vec<Represented>,
+    /// What the model wrote, each with the place of its task.
+    pub(crate) written: Vec<(usize, WrittenItem)>,
+    pub(crate) failures: Vec<TaskFailure>,
 }
 
 impl RoundScores {
@@ -56,6 +60,8 @@ impl RoundScores {
     pub fn merge(&mut self, other: Self) {
         self.scored.extend(other.scored);
         self.represented.extend(other.represented);
+        self.written.extend(other.written);
+        self.failures.extend(other.failures);
     }
 }
 

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::SuiteContent;
 use crate::error::nearest_hint;
+use crate::generation::{CodeExecution, Stopped};
 use crate::group::Group;
 use crate::pack::pack;
-use crate::prepared::PreparedTask;
+use crate::prepared::{Found, PreparedTask};
 use crate::representation::Represented;
 use crate::request::Request;
-use crate::round::{Round, RoundResults, RoundScores};
+use crate::round::{Round, RoundResults, RoundScores, TaskFailure};
 use crate::score::{Interrupted, Scored, Share, score};
 use crate::task::Task;
 use crate::{Catalog, ProbeError};
@@ -28,6 +29,8 @@ pub struct SuiteOptions<'a> {
     pub items: Option<usize>,
     /// Names of the tasks; empty for all.
     pub tasks: &'a [String],
+    /// Whether programs that the model writes may be run.
+    pub code: CodeExecution<'a>,
 }
 
 /// Tasks, tokenized, ready to be put to a model any number of times.
@@ -51,7 +54,7 @@ pub struct Asked<'a> {
     pub unconditional: bool,
     /// The tokens that the model reads first.
     pub context: Cow<'a, [u32]>,
-    /// The tokens that are scored.
+    /// The tokens that are scored; none, where the model writes what follows.
     pub continuation: &'a [u32],
 }
 
@@ -136,8 +139,21 @@ impl Suite {
     pub fn score(&self, model: &Llama, round: &Round<'_>, share: Share) -> Result<RoundScores, Interrupted> {
         let requests = self.requests(round);
         let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
-        let scored = score(model, &requests, &pack(&requests), share, round.interrupted)?;
-        Ok(RoundScores { scored, represented: self.represent(model, round, share)? })
+        let mut scores = RoundScores {
+            scored: score(model, &requests, &pack(&requests), share, round.interrupted)?,
+            represented: self.represent(model, round, share)?,
+            ..RoundScores::default()
+        };
+        for (place, task) in self.tasks.iter().enumerate() {
+            match task.write(model, round, share) {
+                Ok(items) => scores.written.extend(items.into_iter().map(|item| (place, item))),
+                Err(Stopped::Interrupted) => return Err(Interrupted),
+                Err(Stopped::Failed(message)) => {
+                    scores.failures.push(TaskFailure { task: task.task().name.clone(), message });
+                }
+            }
+        }
+        Ok(scores)
     }
 
     /// The representations that fall to a process. They are of the same texts in each round, so that all can be compared.
@@ -159,20 +175,30 @@ impl Suite {
     /// If they are another round's, or only a part.
     #[must_use]
     pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
-        let RoundScores { scored, represented } = scores;
-        let scores: BTreeMap<usize, &Scored> = scored.iter().map(|scored| (scored.request, scored)).collect();
+        let of_requests: BTreeMap<usize, &Scored> =
+            scores.scored.iter().map(|scored| (scored.request, scored)).collect();
         let requests = self.requests(round);
-        let scored = requests.iter().enumerate().map(|(index, (task, request))| {
-            let scored = *scores.get(&index).expect("all of the round has been scored");
-            (*task, (*request, scored))
-        });
-        let mut of_tasks = vec![Vec::new(); self.tasks.len()];
-        scored.for_each(|(task, scored)| of_tasks[task].push(scored));
-        let results = self.tasks.iter().zip(of_tasks).enumerate().map(|(place, (task, scored))| {
-            let represented = represented.iter().find(|represented| represented.task == place);
-            task.result(round, &scored, represented)
-        });
-        RoundResults { results: results.collect(), failures: Vec::new() }
+        let mut found: Vec<Found<'_>> = self.tasks.iter().map(|_| Found::default()).collect();
+        for (index, (task, request)) in requests.iter().enumerate() {
+            let scored = *of_requests.get(&index).expect("all of the round has been scored");
+            found[*task].scored.push((*request, scored));
+        }
+        scores.written.iter().for_each(|(task, item)| found[*task].written.push(item));
+        scores
+            .represented
+            .iter()
+            .for_each(|represented| found[represented.task].represented = Some(represented));
+        // Of a task that failed in several processes, the first failure.
+        let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
+        let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
+        let mut results = RoundResults::default();
+        for (task, found) in self.tasks.iter().zip(&found) {
+            match failures.get(task.task().name.as_str()) {
+                Some(&failure) => results.failures.push(failure.clone()),
+                None => results.results.push(task.result(round, found)),
+            }
+        }
+        results
     }
 
     /// What a round scores, each with the place of its task.

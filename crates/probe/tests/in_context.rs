@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_data::{Tokenizer, TokenizerConfig, train_bpe};
 use fineline_kernels::Visibility;
 use fineline_model::{Llama, LlamaConfig, Positions};
-use fineline_probe::{Catalog, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
+use fineline_probe::{Catalog, CodeExecution, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
 
 fn tokenizer() -> Tokenizer {
     let text =
@@ -34,7 +34,8 @@ fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
 }
 
 fn suite(tokenizer: &Tokenizer, max_len: usize, items: usize) -> Result<Suite, String> {
-    let options = SuiteOptions { tokenizer, max_len, items: Some(items), tasks: &[] };
+    let options =
+        SuiteOptions { tokenizer, max_len, items: Some(items), tasks: &[], code: CodeExecution::Forbidden };
     Suite::load(&Catalog::default(), "in_context", options).map_err(|error| error.to_string())
 }
 

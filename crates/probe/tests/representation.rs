@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use fineline_data::{Tokenizer, train_bpe};
 use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{
-    Catalog, Interrupted, Item, Kind, RepresentationHistory, Round, RoundScores, Share, Suite, SuiteOptions,
-    Task, TaskResult,
+    Catalog, CodeExecution, Interrupted, Item, Kind, RepresentationHistory, Round, RoundScores, Share, Suite,
+    SuiteOptions, Task, TaskResult,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -34,7 +34,7 @@ fn model(tokenizer: &Tokenizer, seed: u64, initializer_range: f64) -> Llama {
 }
 
 fn options(tokenizer: &Tokenizer, items: Option<usize>) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len: 64, items, tasks: &[] }
+    SuiteOptions { tokenizer, max_len: 64, items, tasks: &[], code: CodeExecution::Forbidden }
 }
 
 fn suite(tokenizer: &Tokenizer, items: usize) -> Suite {
@@ -160,6 +160,7 @@ fn what_cannot_be_represented_is_refused_when_loading() {
         licence: None,
         version: None,
         unconditional: None,
+        generation: None,
         template: String::new(),
         items,
     };

@@ -198,6 +198,7 @@ fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite,
         max_len: setting.model.max_position_embeddings,
         items: probes.items,
         tasks: &probes.tasks,
+        code: probes.code(),
     };
     Ok(Suite::load(&catalog, &probes.suite, options)?)
 }
