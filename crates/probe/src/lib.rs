@@ -30,6 +30,7 @@ mod metrics;
 mod pack;
 mod pattern;
 mod preprocess;
+mod python;
 mod request;
 mod results;
 mod rules;
