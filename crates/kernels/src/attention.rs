@@ -1,6 +1,6 @@
 use burn::{
     backend::Dispatch,
-    tensor::{Tensor, activation::softmax},
+    tensor::{Bool, Int, Tensor, activation::softmax},
 };
 
 use crate::{
@@ -39,11 +39,57 @@ pub fn attention(
     portable(q_bthd, k_bskd, v_bskd, visibility)
 }
 
+/// [`attention`] of rows that all go on from one text, whose keys and values are `before`, `[1, keys, kv_heads, head_dim]` each: every query
+/// sees all of them, besides what `visibility` lets it see of its own row. Nothing is copied to each row.
+///
+/// Keeps no graph: there are no gradients.
+///
+/// # Panics
+/// As [`attention`].
+#[must_use]
+pub fn attention_after(
+    before: [Tensor<4>; 2],
+    q_bthd: Tensor<4>,
+    k_bskd: Tensor<4>,
+    v_bskd: Tensor<4>,
+    visibility: &Visibility,
+) -> Tensor<4> {
+    let before = before.map(Tensor::without_autodiff);
+    let [q, k, v] = [q_bthd, k_bskd, v_bskd].map(Tensor::without_autodiff);
+    if cpu::takes(&q) {
+        return cpu::attention_after(before, [q, k, v], visibility);
+    }
+    portable_after(&before, q, k, v, visibility)
+}
+
+fn portable_after(
+    before: &[Tensor<4>; 2],
+    q_bthd: Tensor<4>,
+    k_bskd: Tensor<4>,
+    v_bskd: Tensor<4>,
+    visibility: &Visibility,
+) -> Tensor<4> {
+    let [b, t, ..] = q_bthd.dims();
+    let ([_, s, k, d], [_, p, ..]) = (k_bskd.dims(), before[0].dims());
+    let hidden = visibility.hidden(t, s, &q_bthd.device());
+    let [rows, ..] = hidden.dims();
+    let seen = Tensor::<4, Int>::zeros([rows, 1, t, p], &hidden.device()).bool();
+    let hidden = Tensor::cat(vec![seen, hidden], 3);
+    let [keys, values] = [(&before[0], k_bskd), (&before[1], v_bskd)]
+        .map(|(before, own)| Tensor::cat(vec![before.clone().expand([b, p, k, d]), own], 1));
+    masked(q_bthd, keys, values, hidden)
+}
+
 fn portable(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, visibility: &Visibility) -> Tensor<4> {
+    let hidden = visibility.hidden(q_bthd.dims()[1], k_bskd.dims()[1], &q_bthd.device());
+    masked(q_bthd, k_bskd, v_bskd, hidden)
+}
+
+/// Attention to the keys that are not `hidden`, `[batch or 1, 1, queries, keys]`.
+fn masked(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, hidden: Tensor<4, Bool>) -> Tensor<4> {
     let [b, t, h, d] = q_bthd.dims();
     let [_, s, k, _] = k_bskd.dims();
     let g = h / k;
-    let hidden = visibility.hidden(t, s, &q_bthd.device());
 
     // The heads of a group are stacked along time, so that one product serves them all.
     let q = (q_bthd * (d as f64).powf(-0.5)).reshape([b, t, k, g, d]).permute([0, 2, 3, 1, 4]).reshape([
@@ -100,6 +146,27 @@ mod tests {
 
     fn each_head(b: usize, t: usize, h: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         (0..b * t * h).map(move |i| (i / (t * h), i / h % t, i % h))
+    }
+
+    /// Queries after a text that all rows share, against rows that hold a copy of it.
+    #[test]
+    fn a_shared_beginning_is_seen_by_every_row() {
+        let (b, p, t) = (3, 70, 67);
+        let before = [heads(1, [1, p, 2, 6]), heads(2, [1, p, 2, 6])];
+        let [q, k, v] = [(3, 4), (4, 2), (5, 2)].map(|(seed, h)| heads(seed, [b, t, h, 6]));
+        let copied = [(&before[0], &k), (&before[1], &v)]
+            .map(|(before, own)| Tensor::cat(vec![before.clone().repeat_dim(0, b), own.clone()], 1));
+        for visibility in [Visibility::Causal, spans(b, t)] {
+            let own = visibility.hidden(t, t, &device());
+            let seen = Tensor::<4, Int>::zeros([own.dims()[0], 1, t, p], &device()).bool();
+            let hidden = Tensor::cat(vec![seen, own], 3);
+            let expected = masked(q.clone(), copied[0].clone(), copied[1].clone(), hidden);
+            let inputs = || (before.clone(), q.clone(), k.clone(), v.clone());
+            let (before, q, k, v) = inputs();
+            assert_close(&attention_after(before, q, k, v, &visibility), &expected, 1e-5);
+            let (before, q, k, v) = inputs();
+            assert_close(&portable_after(&before, q, k, v, &visibility), &expected, 1e-5);
+        }
     }
 
     fn spans(batch: usize, time: usize) -> Visibility {

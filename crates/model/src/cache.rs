@@ -54,6 +54,11 @@ impl KvCache {
         Self { layers: (0..layers).map(layer).collect() }
     }
 
+    /// All keys and values of a layer, `[batch, len, kv_heads, head_dim]` each.
+    pub(crate) fn layer(&self, layer: usize) -> [Tensor<4>; 2] {
+        self.layers[layer].each_ref().map(Column::filled)
+    }
+
     /// Appends `[batch, time, kv_heads, head_dim]` to a layer and returns all of its keys and values.
     pub(crate) fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         if layer == self.layers.len() {
@@ -90,7 +95,16 @@ impl Column {
             None => new,
         };
         self.len = len;
-        self.buffer.insert(buffer).clone().narrow(1, 0, len)
+        self.buffer = Some(buffer);
+        self.filled()
+    }
+
+    /// What has been appended.
+    ///
+    /// # Panics
+    /// If nothing has.
+    fn filled(&self) -> Tensor<4> {
+        self.buffer.clone().expect("something was appended").narrow(1, 0, self.len)
     }
 }
 

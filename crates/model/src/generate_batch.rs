@@ -1,7 +1,5 @@
 //! Many texts written at once: the weights are read once a token for all of them.
 
-use std::ops::Range;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_kernels::{Span, Visibility, in_pool};
 use rayon::prelude::*;
@@ -34,7 +32,7 @@ pub struct BatchConfig {
     pub max_new_tokens: usize,
     /// Tokens that end a text; the one that did is part of it.
     pub stop: Vec<u32>,
-    /// Bytes that the cache of a batch may take. A single text takes what it needs.
+    /// Bytes that the cache of a batch may take. The continuations of a single prompt take what they need.
     pub cache_bytes: u64,
 }
 
@@ -60,35 +58,58 @@ pub struct Continuation {
     pub finish: Finish,
 }
 
-/// Continues every prompt in every way that it asks for; the results are in their order.
+/// What the caller of [`generate_batch`] decides on the way.
+#[derive(Clone, Copy)]
+pub struct BatchControl<'a> {
+    /// Whether a text ends, from its tokens so far.
+    pub is_finished: &'a (dyn Fn(Place, &[u32]) -> bool + Sync),
+    /// Asked before each step whether to stop.
+    pub interrupted: &'a dyn Fn() -> bool,
+    /// Whether to write the batch of this number: what it leaves may be for other processes. A batch is the same whoever writes it.
+    pub takes: &'a dyn Fn(usize) -> bool,
+}
+
+impl BatchControl<'_> {
+    /// Everything, to its end.
+    pub const WHOLE: Self = Self { is_finished: &|_, _| false, interrupted: &|| false, takes: &|_| true };
+}
+
+/// Continues every prompt in every way that it asks for. The results are in the order of the prompts, `None` for those of batches not taken.
 ///
 /// Each text is what [`generate`](crate::generate()) makes of it alone with the same [`Sampling`], up to rounding: the draw of a step depends on the seed and
-/// the step, not on the batch. A text ends as there, and where `is_finished` says so of its tokens so far. `interrupted` is asked before each step; what is
-/// unfinished then stays so ([`Finish::Interrupted`]).
+/// the step, not on the batch. A text ends as there, and where `is_finished` says so. What is unfinished when interrupted stays so
+/// ([`Finish::Interrupted`]).
 ///
 /// Prompts that begin alike are put together, and what they begin with is read once.
 pub fn generate_batch(
     model: &Llama,
     prompts: &[Prompt],
     config: &BatchConfig,
-    is_finished: &(dyn Fn(Place, &[u32]) -> bool + Sync),
-    interrupted: &dyn Fn() -> bool,
-) -> Result<Vec<Vec<Continuation>>, GenerateError> {
+    control: BatchControl<'_>,
+) -> Result<Vec<Option<Vec<Continuation>>>, GenerateError> {
     let limits = model.config();
     for prompt in prompts {
         check_prompt(&prompt.tokens, limits.vocab_size, limits.max_position_embeddings)?;
         prompt.continuations.iter().try_for_each(Sampling::check)?;
     }
-    let writer = Writer { model: model.valid(), device: model.device(), prompts, config, is_finished };
-    let nothing = |prompt: &Prompt| vec![Continuation::interrupted(); prompt.continuations.len()];
-    let mut written: Vec<Vec<Continuation>> = prompts.iter().map(nothing).collect();
-    let bytes_per_token = limits.cache_bytes_per_token();
-    for batch in batches(prompts, config, bytes_per_token) {
-        for text in writer.write(&batch, interrupted) {
-            written[text.place.prompt][text.place.continuation] = text.continuation;
+    let writer = Writer {
+        model: model.valid(),
+        device: model.device(),
+        prompts,
+        config,
+        is_finished: control.is_finished,
+    };
+    let nothing = |prompt: &Prompt| prompt.continuations.is_empty().then(Vec::new);
+    let mut written: Vec<Option<Vec<Continuation>>> = prompts.iter().map(nothing).collect();
+    let batches = batches(prompts, config, limits.cache_bytes_per_token());
+    for (_, batch) in batches.iter().enumerate().filter(|(number, _)| (control.takes)(*number)) {
+        for &prompt in batch {
+            written[prompt] = Some(vec![Continuation::interrupted(); prompts[prompt].continuations.len()]);
         }
-        if interrupted() {
-            break;
+        for Text { place, continuation, .. } in writer.write(batch, control.interrupted) {
+            if let Some(continuations) = &mut written[place.prompt] {
+                continuations[place.continuation] = continuation;
+            }
         }
     }
     Ok(written)
@@ -101,40 +122,26 @@ impl Continuation {
     }
 }
 
-/// A prompt in a batch, with those of its continuations that are written there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Job {
-    prompt: usize,
-    continuations: Range<usize>,
-}
-
-/// Distributes the prompts over batches: those that share more than half of their tokens together, the longest first.
-fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Vec<Vec<Job>> {
+/// Distributes the prompts over batches, each a list of prompts by their index: those that share more than half of their tokens together, the
+/// longest first.
+fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Vec<Vec<usize>> {
     let mut batches = Vec::new();
     for family in families(prompts) {
-        let mut batch: Vec<Job> = Vec::new();
-        let (mut longest, mut rows) = (0, 0);
+        let mut batch: Vec<usize> = Vec::new();
+        let mut rows = 0;
         for prompt in family {
             let Prompt { tokens, continuations } = &prompts[prompt];
-            let mut start = 0;
-            while start < continuations.len() {
-                if batch.is_empty() {
-                    longest = tokens.len();
-                }
-                let row_bytes = bytes_per_token * (longest + config.max_new_tokens) as u64;
-                let capacity = ((config.cache_bytes / row_bytes.max(1)) as usize).clamp(1, ROWS);
-                // Much shorter ones would be padding for the most part.
-                let is_full = rows >= capacity || 2 * tokens.len() < longest;
-                if is_full && !batch.is_empty() {
-                    batches.push(std::mem::take(&mut batch));
-                    rows = 0;
-                    continue;
-                }
-                let end = continuations.len().min(start + capacity - rows);
-                batch.push(Job { prompt, continuations: start..end });
-                rows += end - start;
-                start = end;
+            let longest = batch.first().map_or(tokens, |&first| &prompts[first].tokens).len();
+            let row_bytes = bytes_per_token * (longest + config.max_new_tokens) as u64;
+            let capacity = ((config.cache_bytes / row_bytes.max(1)) as usize).min(ROWS);
+            // Much shorter ones would be padding for the most part.
+            let is_full = rows + continuations.len() > capacity || 2 * tokens.len() < longest;
+            if is_full && !batch.is_empty() {
+                batches.push(std::mem::take(&mut batch));
+                rows = 0;
             }
+            batch.push(prompt);
+            rows += continuations.len();
         }
         batches.extend((!batch.is_empty()).then_some(batch));
     }
@@ -144,7 +151,8 @@ fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Ve
 /// Prompts of which neighbours in alphabetical order share more than half, and all others together; each the longest first.
 fn families(prompts: &[Prompt]) -> Vec<Vec<usize>> {
     let tokens = |prompt: &usize| prompts[*prompt].tokens.as_slice();
-    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    let is_continued = |prompt: &usize| !prompts[*prompt].continuations.is_empty();
+    let mut order: Vec<usize> = (0..prompts.len()).filter(is_continued).collect();
     order.sort_by(|a, b| tokens(a).cmp(tokens(b)).then(a.cmp(b)));
     let are_kin = |a: &usize, b: &usize| {
         let (a, b) = (tokens(a), tokens(b));
@@ -199,7 +207,7 @@ struct Rows<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes the texts of a batch, all to their ends or up to the interruption.
-    fn write(&self, batch: &[Job], interrupted: &dyn Fn() -> bool) -> Vec<Text<'a>> {
+    fn write(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Vec<Text<'a>> {
         let mut ended = Vec::new();
         if interrupted() {
             return ended;
@@ -218,12 +226,12 @@ impl<'a> Writer<'a> {
 
     /// Reads the prompts: what all begin with once, the rest of each in rows padded on the left, as many at a time as the budget of tokens
     /// allows. Returns nothing if interrupted.
-    fn read(&self, batch: &[Job], interrupted: &dyn Fn() -> bool) -> Option<(Rows<'a>, Vec<Vec<f32>>)> {
-        let tokens = |job: &Job| self.prompts[job.prompt].tokens.as_slice();
+    fn read(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Option<(Rows<'a>, Vec<Vec<f32>>)> {
+        let tokens = |prompt: &usize| self.prompts[*prompt].tokens.as_slice();
         let first = tokens(&batch[0]);
-        let alike = batch.iter().map(|job| shared(first, tokens(job))).min().unwrap_or(0);
-        let shortest = batch.iter().map(|job| tokens(job).len()).min().unwrap_or(0);
-        let longest = batch.iter().map(|job| tokens(job).len()).max().unwrap_or(0);
+        let alike = batch.iter().map(|prompt| shared(first, tokens(prompt))).min().unwrap_or(0);
+        let shortest = batch.iter().map(|prompt| tokens(prompt).len()).min().unwrap_or(0);
+        let longest = batch.iter().map(|prompt| tokens(prompt).len()).max().unwrap_or(0);
         // At least one token is left to each, whose logits are its own.
         let prefix = alike.min(shortest - 1);
         let time = longest - prefix;
@@ -235,22 +243,22 @@ impl<'a> Writer<'a> {
             in_pool(read);
         }
         let (mut texts, mut caches, mut logits) = (Vec::new(), Vec::new(), Vec::new());
-        for jobs in batch.chunks((PREFILL_TOKENS / time).max(1)) {
+        for chunk in batch.chunks((PREFILL_TOKENS / time).max(1)) {
             if interrupted() {
                 return None;
             }
-            let mut cache = before.rows(&vec![0; jobs.len()], &self.device);
-            let rest: Vec<&[u32]> = jobs.iter().map(tokens).collect();
+            let mut cache = before.rows(&vec![0; chunk.len()], &self.device);
+            let rest: Vec<&[u32]> = chunk.iter().map(tokens).collect();
             let of_prompts = in_pool(|| self.read_rest(&rest, prefix, time, &mut cache));
             let mut rows = Vec::new();
-            for (row, (job, of_prompt)) in jobs.iter().zip(of_prompts).enumerate() {
-                for continuation in job.continuations.clone() {
+            for (row, (&prompt, of_prompt)) in chunk.iter().zip(of_prompts).enumerate() {
+                for continuation in 0..self.prompts[prompt].continuations.len() {
                     rows.push(row);
                     logits.push(of_prompt.clone());
-                    texts.push(self.text(Place { prompt: job.prompt, continuation }, longest));
+                    texts.push(self.text(Place { prompt, continuation }, longest));
                 }
             }
-            let is_repeated = rows.len() > jobs.len();
+            let is_repeated = rows.len() > chunk.len();
             caches.push(if is_repeated { cache.rows(&rows, &self.device) } else { cache });
         }
         let cache = KvCache::stacked(&caches, self.config.max_new_tokens);

@@ -37,8 +37,13 @@ fn random(seed: u64) -> Sampling {
     Sampling::Random { temperature: 1.5, top_k: Some(20), top_p: Some(0.95), seed }
 }
 
+/// What all batches have written.
+fn whole(written: Result<Vec<Option<Vec<Continuation>>>, GenerateError>) -> Vec<Vec<Continuation>> {
+    written.unwrap().into_iter().map(Option::unwrap).collect()
+}
+
 fn write(prompts: &[Prompt], config: &BatchConfig) -> Vec<Vec<Continuation>> {
-    generate_batch(&model(3), prompts, config, &|_, _| false, &|| false).unwrap()
+    whole(generate_batch(&model(3), prompts, config, BatchControl::WHOLE))
 }
 
 /// What `generate` makes of each by itself.
@@ -73,7 +78,7 @@ fn texts_of_a_batch_are_those_written_alone() {
     ];
     for cache_bytes in [1, 100_000, 1 << 30] {
         let config = BatchConfig { cache_bytes, ..config(16) };
-        let written = generate_batch(&model, &prompts, &config, &|_, _| false, &|| false).unwrap();
+        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::WHOLE));
         assert_as_alone(&model, &prompts, &config, &written);
         assert_eq!(written[4][0].finish, Finish::ContextFull);
     }
@@ -98,7 +103,7 @@ proptest! {
             })
             .collect();
         let config = BatchConfig { cache_bytes: rows * 30 * model.config().cache_bytes_per_token(), ..config(10) };
-        let written = generate_batch(&model, &prompts, &config, &|_, _| false, &|| false).unwrap();
+        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::WHOLE));
         assert_as_alone(&model, &prompts, &config, &written);
     }
 }
@@ -129,7 +134,8 @@ fn the_caller_may_end_a_text() {
         let wanted = if (place.prompt, place.continuation) == (0, 1) { 2 } else { 5 };
         tokens.len() == wanted
     };
-    let written = generate_batch(&model(3), &prompts, &config, &ends, &|| false).unwrap();
+    let control = BatchControl { is_finished: &ends, ..BatchControl::WHOLE };
+    let written = whole(generate_batch(&model(3), &prompts, &config, control));
     let shapes: Vec<Vec<(usize, Finish)>> =
         written.iter().map(|of| of.iter().map(|text| (text.tokens.len(), text.finish)).collect()).collect();
     assert_eq!(shapes, [vec![(5, Finish::Stop), (2, Finish::Stop)], vec![(5, Finish::Stop)]]);
@@ -144,7 +150,8 @@ fn an_interruption_leaves_texts_unfinished() {
         asked.set(asked.get() + 1);
         asked.get() > 4
     };
-    let written = generate_batch(&model(3), &prompts, &config, &|_, _| false, &interrupted).unwrap();
+    let control = BatchControl { interrupted: &interrupted, ..BatchControl::WHOLE };
+    let written = whole(generate_batch(&model(3), &prompts, &config, control));
     assert!(written.iter().flatten().all(|text| text.finish == Finish::Interrupted));
     assert_eq!(written[1][0].tokens.len(), 3, "the longer one is first");
     assert_eq!(written[0][0].tokens.len(), 0);
@@ -152,7 +159,7 @@ fn an_interruption_leaves_texts_unfinished() {
 
 #[test]
 fn bad_prompts_are_refused() {
-    let refused = |prompt| generate_batch(&model(3), &[prompt], &config(1), &|_, _| false, &|| false);
+    let refused = |prompt| generate_batch(&model(3), &[prompt], &config(1), BatchControl::WHOLE);
     assert_eq!(refused(prompt(&[], &[])), Err(GenerateError::EmptyPrompt));
     assert!(refused(prompt(&[29], &[])).is_err());
     let cold = Sampling::Random { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
@@ -175,13 +182,29 @@ fn prompts_that_begin_alike_are_put_together() {
     ];
     let of = |cache_bytes| -> Vec<Vec<usize>> {
         let config = BatchConfig { cache_bytes, ..config(1) };
-        let batches = batches(&prompts, &config, 10);
-        batches.iter().map(|batch| batch.iter().map(|job| job.prompt).collect()).collect()
+        batches(&prompts, &config, 10)
     };
     assert_eq!(of(1000), [vec![0, 3], vec![1, 4], vec![2]]);
     assert_eq!(of(1), [vec![0], vec![3], vec![1], vec![4], vec![2]]);
-    let many = [prompt(&[1], &vec![Sampling::Greedy; 300])];
-    let split: Vec<Range<usize>> =
-        batches(&many, &config(1), 10).into_iter().flatten().map(|job| job.continuations).collect();
-    assert_eq!(split, [0..128, 128..256, 256..300]);
+    let many = [prompt(&[1], &vec![Sampling::Greedy; 300]), prompt(&[2], &[Sampling::Greedy])];
+    assert_eq!(batches(&many, &config(1), 10), [[0], [1]], "what one prompt needs is not cut");
+}
+
+#[test]
+fn processes_share_the_batches() {
+    let prompts: Vec<Prompt> =
+        (0..7).map(|i| prompt(&[i, i + 1, 3], &[Sampling::Greedy, random(5)])).collect();
+    let config = BatchConfig { cache_bytes: 50_000, ..config(8) };
+    let all = write(&prompts, &config);
+    let mut seen = 0;
+    for rank in 0..3 {
+        let takes = |batch: usize| batch % 3 == rank;
+        let control = BatchControl { takes: &takes, ..BatchControl::WHOLE };
+        let part = generate_batch(&model(3), &prompts, &config, control).unwrap();
+        for (part, all) in part.iter().zip(&all).filter_map(|(part, all)| Some((part.as_ref()?, all))) {
+            assert_eq!(part, all, "to the bit");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, prompts.len());
 }

@@ -26,7 +26,7 @@ pub mod weights;
 pub use cache::KvCache;
 pub use config::{ConfigError, LlamaConfig};
 pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
-pub use generate_batch::{BatchConfig, Continuation, Place, Prompt, generate_batch};
+pub use generate_batch::{BatchConfig, BatchControl, Continuation, Place, Prompt, generate_batch};
 pub use hf_config::{SpecialTokens, read_config};
 pub use inspect::{Inspection, StoredTensor, inspect};
 pub use llama::{Llama, Positions};

@@ -3,8 +3,8 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use fineline_kernels::{
-    FeedForwardWeights, Rotary, SelfAttentionWeights, Visibility, add, attention, embedding, feed_forward,
-    linear, rms_norm, rope, self_attention,
+    FeedForwardWeights, Rotary, SelfAttentionWeights, Visibility, add, attention, attention_after, embedding,
+    feed_forward, linear, rms_norm, rope, self_attention,
 };
 
 use crate::{cache::KvCache, config::LlamaConfig};
@@ -83,7 +83,27 @@ struct Pass<'a> {
     config: &'a LlamaConfig,
     rotary: Rotary,
     visibility: &'a Visibility,
-    cache: Option<&'a mut KvCache>,
+    past: Past<'a>,
+}
+
+/// What comes before the tokens of a pass.
+enum Past<'a> {
+    Nothing,
+    /// The tokens of a cache, row by row; the cache takes up the new ones.
+    Extended(&'a mut KvCache),
+    /// The tokens of a cache of one row, before each row.
+    Shared(&'a KvCache),
+}
+
+impl Past<'_> {
+    /// How many tokens.
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Extended(cache) => cache.len(),
+            Self::Shared(cache) => cache.len(),
+        }
+    }
 }
 
 impl Llama {
@@ -140,7 +160,7 @@ impl Llama {
         positions: &Positions,
         visibility: &Visibility,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, None)
+        self.run(tokens_bt, positions, visibility, Past::Nothing)
     }
 
     /// [`hidden`](Self::hidden) for tokens that follow those in `cache`, which then holds them too.
@@ -155,7 +175,23 @@ impl Llama {
         visibility: &Visibility,
         cache: &mut KvCache,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Some(cache))
+        self.run(tokens_bt, positions, visibility, Past::Extended(cache))
+    }
+
+    /// [`hidden`](Self::hidden) for rows that all go on from the text in `before`, a cache of one row, which stays as it is. Positions count from
+    /// the text's first token, spans from the row's.
+    ///
+    /// # Panics
+    /// As [`hidden`](Self::hidden); or if the cache has seen nothing, or more than one row.
+    #[must_use]
+    pub fn hidden_after(
+        &self,
+        before: &KvCache,
+        tokens_bt: Tensor<2, Int>,
+        positions: &Positions,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
+        self.run(tokens_bt, positions, visibility, Past::Shared(before))
     }
 
     /// The output matrix `[vocab, hidden]`: the embedding, if tied.
@@ -175,10 +211,10 @@ impl Llama {
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
         visibility: &Visibility,
-        cache: Option<&mut KvCache>,
+        past: Past<'_>,
     ) -> Tensor<3> {
         let [batch, time] = tokens_bt.dims();
-        let start = cache.as_ref().map_or(0, |cache| cache.len()) as u32;
+        let start = past.len() as u32;
         let positions = match positions {
             Positions::Sequential => &(start..start + time as u32).collect(),
             Positions::Explicit(positions) => {
@@ -188,7 +224,7 @@ impl Llama {
         };
         let config = &self.config;
         let rotary = Rotary::new(positions, time, config.head_size(), config.rope_theta, &self.device());
-        let mut pass = Pass { config, rotary, visibility, cache };
+        let mut pass = Pass { config, rotary, visibility, past };
         let mut x_btd = embedding(self.model.embed_tokens.weight.val(), tokens_bt);
         for (index, layer) in self.model.layers.iter().enumerate() {
             x_btd = layer.forward(x_btd, index, &mut pass);
@@ -200,11 +236,11 @@ impl Llama {
 impl Layer {
     fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut Pass<'_>) -> Tensor<3> {
         let eps = pass.config.rms_norm_eps;
-        let x_btd = if pass.cache.is_some() {
+        let x_btd = if matches!(pass.past, Past::Nothing) {
+            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, eps)
+        } else {
             let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
             add(x_btd, self.self_attn.forward(normed, index, pass))
-        } else {
-            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, eps)
         };
         feed_forward(x_btd, self.feed_forward_weights(), eps)
     }
@@ -234,7 +270,7 @@ impl Layer {
 }
 
 impl SelfAttention {
-    /// With a cache: queries of the new tokens, keys and values of all.
+    /// Queries of the new tokens, keys and values of all.
     fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut Pass<'_>) -> Tensor<3> {
         let [b, t, _] = x_btd.dims();
         let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
@@ -243,11 +279,16 @@ impl SelfAttention {
         let values = self.v_proj.forward(x_btd).reshape([b, t, k, e]);
         let queries = rope(queries, &pass.rotary);
         let keys = rope(keys, &pass.rotary);
-        let (keys, values) = match &mut pass.cache {
-            Some(cache) => cache.append(layer, keys, values),
-            None => (keys, values),
+        let mixed = match &mut pass.past {
+            Past::Nothing => attention(queries, keys, values, pass.visibility),
+            Past::Extended(cache) => {
+                let (keys, values) = cache.append(layer, keys, values);
+                attention(queries, keys, values, pass.visibility)
+            }
+            Past::Shared(cache) => {
+                attention_after(cache.layer(layer), queries, keys, values, pass.visibility)
+            }
         };
-        let mixed = attention(queries, keys, values, pass.visibility);
         self.o_proj.forward(mixed.reshape([b, t, h * e]))
     }
 }

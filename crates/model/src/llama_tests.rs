@@ -127,6 +127,29 @@ fn continuations_that_share_a_context_equal_separate_texts() {
     }
 }
 
+/// Rows that go on from one text, each with two texts of its own, and a row of padding.
+#[test]
+fn rows_after_a_shared_text_equal_separate_texts() {
+    for config in configs() {
+        let model = config.init(5, &Device::flex());
+        let mut before = KvCache::new();
+        let _ = model.extend(tokens([[1, 2, 3]]), &Positions::Sequential, &Visibility::Causal, &mut before);
+        let own_starts = [0, 0, 2, 2, 0, 0, 0, 3];
+        let spans = own_starts.map(|own_start| Span { prefix: 0..0, own_start });
+        let positions = Positions::Explicit(vec![3, 4, 3, 4, 3, 4, 5, 0]);
+        let rows = tokens([[10, 11, 12, 13], [14, 15, 16, 0]]);
+        let hidden = model.hidden_after(&before, rows, &positions, &Visibility::Spans(spans.to_vec()));
+        for (row, start, text) in [(0, 0, vec![10, 11]), (0, 2, vec![12, 13]), (1, 0, vec![14, 15, 16])] {
+            let whole: Vec<i32> = [1, 2, 3].into_iter().chain(text.iter().copied()).collect();
+            let shape = [1, whole.len()];
+            let whole = Tensor::from_data(TensorData::new(whole, shape), &Device::flex());
+            let alone = causal(&model, whole).narrow(1, 3, text.len());
+            assert_close(&hidden.clone().narrow(0, row, 1).narrow(1, start, text.len()), &alone, 1e-5);
+        }
+        assert_eq!(before.len(), 3, "the shared text stays as it was");
+    }
+}
+
 #[test]
 fn packed_documents_do_not_see_each_other() {
     let model = config().init(6, &Device::flex());

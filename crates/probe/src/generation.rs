@@ -1,18 +1,25 @@
 //! Tasks in which the model writes its answers: prompts, the texts after them, what they are worth.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fineline_data::Tokenizer;
-use fineline_model::{BatchConfig, Continuation, Finish, Llama, Prompt, Sampling, generate_batch};
+use fineline_model::{
+    BatchConfig, BatchControl, Continuation, Finish, Llama, Prompt, Sampling, generate_batch,
+};
 use fineline_random::Stream;
 use rand::Rng;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use crate::ProbeError;
 use crate::answers::Verdict;
 use crate::items::ItemRow;
 use crate::rules::GenerationRules;
 use crate::sandbox::{Outcome, Sandbox};
-use crate::score::Interrupted;
+use crate::score::Share;
+use crate::suite::SuiteOptions;
 use crate::task::{Item, Kind, Task};
 
 /// Bytes that the caches of a batch may take.
@@ -25,23 +32,71 @@ pub enum CodeExecution<'a> {
     #[default]
     Forbidden,
     /// In a sandbox, by this Python, or by the `python3` on the path. Where there can be no sandbox, such a suite is refused too.
-    Allowed(Option<&'a std::path::Path>),
+    Allowed(Option<&'a Path>),
 }
 
-/// The prompts of a task, tokenized, and what its answers are judged with.
+/// What has the answers of a task written and judged.
 #[derive(Clone, Debug)]
-pub(crate) struct WrittenTask {
+pub(crate) struct Writer {
     rules: GenerationRules,
     tokenizer: Tokenizer,
-    /// Of each item that is asked, in their order.
-    prompts: Vec<Prompt>,
+    /// Tokens that the model can read at a time.
+    max_len: usize,
+    /// Tokens that an answer may have, as far as the model can read as many again.
     max_new_tokens: usize,
     /// The texts that end an answer, EOS among them.
     until: Vec<String>,
     /// Where programs are run, if the task is one of code.
     sandbox: Option<Arc<Sandbox>>,
-    /// Prompts that lost tokens on their left to fit.
-    pub(crate) truncated: usize,
+}
+
+/// Why there are no answers.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The round is to end.
+    Interrupted,
+    /// The task can't be done, for this reason.
+    Failed(String),
+}
+
+impl From<String> for Stopped {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+/// One process's part in a round.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub(crate) share: Share,
+    pub(crate) interrupted: &'a dyn Fn() -> bool,
+}
+
+/// What was written to one item, and what it is worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WrittenItem {
+    /// The item's index in the task's whole data.
+    pub(crate) item: usize,
+    /// One for each that a filter left of the attempts.
+    pub(crate) answers: Vec<Answer>,
+    /// Its part in the seconds that the task took.
+    pub(crate) seconds: f64,
+}
+
+/// What a filter left of an attempt at an item, and what that is worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    filter: Option<String>,
+    /// Which of those that the filter left.
+    number: usize,
+    /// What it left; the text of the attempt, if there is no filter.
+    left: Option<String>,
+    correct: bool,
+    score: Option<f64>,
+    text: String,
+    n_tokens: usize,
+    logprob: f64,
+    greedy: bool,
 }
 
 /// An attempt at an item.
@@ -51,30 +106,19 @@ struct Attempt {
     continuation: Continuation,
 }
 
-/// What a filter left of the attempts at an item.
-#[derive(Debug)]
-struct Judged<'a> {
-    filter: Option<&'a str>,
-    /// Which of those that it left.
-    number: usize,
-    answer: String,
-}
-
-impl WrittenTask {
-    /// Tokenizes the prompts of the `selected` items of a checked task. An error is what is wrong with which item, or with the task as a whole.
+impl Writer {
+    /// Refuses programs that may not be run, or can't be.
     pub(crate) fn new(
         task: &Task,
         rules: &GenerationRules,
-        selected: &[usize],
-        tokenizer: &Tokenizer,
-        max_len: usize,
-        code: CodeExecution,
-    ) -> Result<Self, (Option<usize>, String)> {
-        let of_task = |message| (None, message);
+        options: SuiteOptions,
+    ) -> Result<Self, ProbeError> {
+        let SuiteOptions { tokenizer, max_len, code, .. } = options;
+        let refused = |message| ProbeError::Task { task: task.name.clone(), message };
         let sandbox = match (task.kind, code) {
-            (Kind::Code, CodeExecution::Forbidden) => return Err(of_task(FORBIDDEN.to_owned())),
+            (Kind::Code, CodeExecution::Forbidden) => return Err(refused(FORBIDDEN.to_owned())),
             (Kind::Code, CodeExecution::Allowed(python)) => {
-                Some(Arc::new(Sandbox::new(python).map_err(of_task)?))
+                Some(Arc::new(Sandbox::new(python).map_err(refused)?))
             }
             _ => None,
         };
@@ -85,151 +129,207 @@ impl WrittenTask {
                 task = task.name,
                 max_new_tokens,
                 max_len,
-                "answers are cut short: the model reads too little for longer ones"
+                "answers may be cut short: the model can't read as many tokens as the task lets it write"
             );
         }
-        let room = max_len - max_new_tokens;
-        let encoded = selected.par_iter().map(|&index| {
-            encode(tokenizer, &task.items[index].context, room).map_err(|message| (Some(index), message))
-        });
-        let encoded = encoded.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
-        let truncated = encoded.iter().filter(|(_, is_cut)| *is_cut).count();
-        let prompts = selected.iter().zip(encoded).map(|(&index, (tokens, _))| Prompt {
-            tokens,
-            continuations: (0..rules.attempts).map(|attempt| rules.sampling_of(index, attempt)).collect(),
-        });
         let eos = tokenizer.eos_id().and_then(|id| tokenizer.token(id));
         Ok(Self {
-            prompts: prompts.collect(),
             until: rules.until.iter().cloned().chain(eos).filter(|text| !text.is_empty()).collect(),
             rules: rules.clone(),
             tokenizer: tokenizer.clone(),
+            max_len,
             max_new_tokens,
             sandbox,
-            truncated,
         })
     }
 
-    /// The prompts, as tokens.
-    pub(crate) fn prompts(&self) -> impl Iterator<Item = &[u32]> {
-        self.prompts.iter().map(|prompt| prompt.tokens.as_slice())
+    /// The prompt of an item, and whether it lost tokens on its left to leave room for an answer: BOS too, as in lm-evaluation-harness
+    /// (`HFLM.tok_batch_encode`).
+    pub(crate) fn prompt(&self, index: usize, item: &Item) -> Result<(Prompt, bool), String> {
+        let tokenizer = &self.tokenizer;
+        let text = tokenizer.encode(&item.context).map_err(|error| error.to_string())?;
+        let mut tokens: Vec<u32> = tokenizer.marks().bos.into_iter().chain(text).collect();
+        if tokens.is_empty() {
+            tokens.extend(tokenizer.bos_id().or(tokenizer.eos_id()));
+        }
+        if tokens.is_empty() {
+            return Err(
+                "its prompt is empty, and the tokenizer has neither BOS nor EOS to put there".to_owned()
+            );
+        }
+        let excess = tokens.len().saturating_sub(self.max_len - self.max_new_tokens);
+        tokens.drain(..excess);
+        let continuations = (0..self.rules.attempts).map(|attempt| self.rules.sampling_of(index, attempt));
+        Ok((Prompt { tokens, continuations: continuations.collect() }, excess > 0))
     }
 
-    /// Has `model` write its answers, and judges them; a row for each that a filter left of an item's attempts. `interrupted` is asked before each token,
-    /// and between programs. The inner error says why the task could not be done.
-    pub(crate) fn run(
+    /// Has `model` write the answers to items of `task`, given as indices with their prompts, and judges them. `interrupted` is asked before
+    /// each token, and between programs.
+    pub(crate) fn write(
         &self,
         model: &Llama,
         task: &Task,
-        selected: &[usize],
-        clusters: &[Option<u32>],
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Result<Vec<ItemRow>, String>, Interrupted> {
-        let attempts = match self.write(model, interrupted)? {
-            Ok(attempts) => attempts,
-            Err(message) => return Ok(Err(message)),
-        };
-        let items = || selected.iter().map(|&index| &task.items[index]);
-        let judged = items().zip(&attempts).map(|(item, attempts)| self.filtered(item, attempts));
-        let judged: Vec<Vec<Judged>> = match judged.collect::<Result<_, String>>() {
-            Ok(judged) => judged,
-            Err(message) => return Ok(Err(message)),
-        };
-        let verdicts = match self.verdicts(items(), &judged, interrupted)? {
-            Ok(verdicts) => verdicts,
-            Err(message) => return Ok(Err(message)),
-        };
-        let name: Arc<str> = task.name.as_str().into();
-        let mut verdicts = verdicts.into_iter();
-        let mut rows = Vec::with_capacity(verdicts.len());
-        for ((&index, judged), attempts) in selected.iter().zip(judged).zip(&attempts) {
-            for (judged, verdict) in judged.into_iter().zip(verdicts.by_ref()) {
-                let attempt = &attempts[judged.number.min(attempts.len() - 1)];
-                let row = attempt.row(&name, task.kind, judged, verdict);
-                rows.push(ItemRow { item: index as u32, cluster: clusters[index], ..row });
-            }
+        asked: &[(usize, &Prompt)],
+        turn: &Turn<'_>,
+    ) -> Result<Vec<WrittenItem>, Stopped> {
+        let start = Instant::now();
+        let attempts = self.attempts(model, asked, turn)?;
+        let filtered = |(item, attempts): &(usize, Vec<Attempt>)| self.filtered(&task.items[*item], attempts);
+        let answers: Vec<Vec<Answer>> = attempts.iter().map(filtered).collect::<Result<_, String>>()?;
+        let mut written: Vec<WrittenItem> = attempts
+            .iter()
+            .zip(answers)
+            .map(|(&(item, _), answers)| WrittenItem { item, answers, seconds: 0.0 })
+            .collect();
+        match &self.sandbox {
+            Some(sandbox) => run_programs(sandbox, task, &mut written, turn.interrupted)?,
+            None => self.compare(task, &mut written)?,
         }
-        Ok(Ok(rows))
+        let seconds = start.elapsed().as_secs_f64() / written.len().max(1) as f64;
+        for item in &mut written {
+            item.seconds = seconds;
+        }
+        Ok(written)
     }
 
-    /// The attempts at every item.
-    fn write(
+    /// The attempts at the items of this process's share.
+    fn attempts(
         &self,
         model: &Llama,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Result<Vec<Vec<Attempt>>, String>, Interrupted> {
+        asked: &[(usize, &Prompt)],
+        turn: &Turn<'_>,
+    ) -> Result<Vec<(usize, Vec<Attempt>)>, Stopped> {
         let config = BatchConfig {
             max_new_tokens: self.max_new_tokens,
             stop: Vec::from_iter(self.tokenizer.eos_id()),
             cache_bytes: CACHE_BYTES,
         };
-        let is_finished = |_, tokens: &[u32]| {
-            // What can't be decoded now is told of at the end.
-            let text = self.tokenizer.decode(tokens).unwrap_or_default();
-            self.until.iter().any(|end| text.contains(end.as_str()))
+        let control = BatchControl {
+            is_finished: &|_, tokens| {
+                // What can't be decoded now is told of at the end.
+                let text = self.tokenizer.decode(tokens).unwrap_or_default();
+                self.until.iter().any(|end| text.contains(end.as_str()))
+            },
+            interrupted: turn.interrupted,
+            takes: &|batch| turn.share.takes(batch),
         };
-        let written = match generate_batch(model, &self.prompts, &config, &is_finished, interrupted) {
-            Ok(written) => written,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        if written.iter().flatten().any(|text| text.finish == Finish::Interrupted) {
-            return Err(Interrupted);
+        let prompts: Vec<Prompt> = asked.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
+        let written = generate_batch(model, &prompts, &config, control).map_err(|error| error.to_string())?;
+        if written.iter().flatten().flatten().any(|text| text.finish == Finish::Interrupted) {
+            return Err(Stopped::Interrupted);
         }
         let attempt = |continuation: Continuation| {
             let text = self.tokenizer.decode(&continuation.tokens).map_err(|error| error.to_string())?;
-            Ok(Attempt { text: before_first(&text, &self.until).to_owned(), continuation })
+            Ok::<_, String>(Attempt { text: before_first(&text, &self.until).to_owned(), continuation })
         };
-        let of_item = |item: Vec<Continuation>| item.into_iter().map(attempt).collect();
-        Ok(written.into_iter().map(of_item).collect())
+        let taken = asked.iter().zip(written).filter_map(|(&(item, _), written)| Some((item, written?)));
+        let of_item = |(item, written): (usize, Vec<Continuation>)| {
+            Ok((item, written.into_iter().map(attempt).collect::<Result<_, _>>()?))
+        };
+        Ok(taken.map(of_item).collect::<Result<_, String>>()?)
     }
 
     /// What each filter leaves of the attempts at an item; the attempts, if there is none.
-    fn filtered<'a>(&'a self, item: &Item, attempts: &[Attempt]) -> Result<Vec<Judged<'a>>, String> {
-        let texts: Vec<String> = attempts.iter().map(|attempt| attempt.text.clone()).collect();
-        let judged = |filter, answers: Vec<String>| {
-            let answer = move |(number, answer)| Judged { filter, number, answer };
-            answers.into_iter().enumerate().map(answer)
-        };
+    fn filtered(&self, item: &Item, attempts: &[Attempt]) -> Result<Vec<Answer>, String> {
         if self.rules.filters.is_empty() {
-            return Ok(judged(None, texts).collect());
+            return Ok((0..attempts.len()).map(|number| Answer::new(attempts, number, None)).collect());
         }
-        let mut all = Vec::new();
+        let texts: Vec<String> = attempts.iter().map(|attempt| attempt.text.clone()).collect();
+        let mut answers = Vec::new();
         for pipeline in &self.rules.filters {
-            all.extend(judged(Some(pipeline.name.as_str()), pipeline.apply(&texts, &item.choices)?));
+            let left = pipeline.apply(&texts, &item.choices)?.into_iter().enumerate();
+            answers.extend(
+                left.map(|(number, left)| Answer::new(attempts, number, Some((&pipeline.name, left)))),
+            );
         }
-        Ok(all)
+        Ok(answers)
     }
 
-    /// What every answer is worth, in the order of `judged`.
-    fn verdicts<'a>(
-        &self,
-        items: impl Iterator<Item = &'a Item>,
-        judged: &[Vec<Judged>],
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Result<Vec<Verdict>, String>, Interrupted> {
-        let of_items = items.zip(judged);
-        let answers =
-            of_items.flat_map(|(item, judged)| judged.iter().map(move |judged| (item, &judged.answer)));
-        let Some(sandbox) = &self.sandbox else {
-            return Ok(answers.map(|(item, answer)| self.rules.judge(answer, &item.answers)).collect());
-        };
-        let programs: Vec<String> = answers.map(|(item, answer)| item.with_program(answer)).collect();
-        let mut verdicts = Vec::with_capacity(programs.len());
-        for programs in programs.chunks(rayon::current_num_threads()) {
-            if interrupted() {
-                return Err(Interrupted);
-            }
-            let outcomes: Vec<_> = programs.par_iter().map(|program| sandbox.run(program)).collect();
-            for outcome in outcomes {
-                match outcome {
-                    Ok(outcome) => {
-                        verdicts.push(Verdict { correct: outcome == Outcome::Passed, score: None });
-                    }
-                    Err(message) => return Ok(Err(message)),
-                }
+    /// Holds every answer to those that are accepted.
+    fn compare(&self, task: &Task, written: &mut [WrittenItem]) -> Result<(), String> {
+        for WrittenItem { item, answers, .. } in written {
+            for answer in answers {
+                let Verdict { correct, score } =
+                    self.rules.judge(answer.judged(), &task.items[*item].answers)?;
+                (answer.correct, answer.score) = (correct, score);
             }
         }
-        Ok(Ok(verdicts))
+        Ok(())
+    }
+}
+
+/// Runs the programs that the answers make, as many at a time as there are cores.
+fn run_programs(
+    sandbox: &Sandbox,
+    task: &Task,
+    written: &mut [WrittenItem],
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(), Stopped> {
+    let mut answers: Vec<(String, &mut Answer)> = Vec::new();
+    for WrittenItem { item, answers: of_item, .. } in written {
+        let item = &task.items[*item];
+        answers.extend(of_item.iter_mut().map(|answer| (item.with_program(answer.judged()), answer)));
+    }
+    for answers in answers.chunks_mut(rayon::current_num_threads()) {
+        if interrupted() {
+            return Err(Stopped::Interrupted);
+        }
+        let run = |(program, answer): &mut (String, &mut Answer)| {
+            answer.correct = sandbox.run(program)? == Outcome::Passed;
+            Ok(())
+        };
+        // Of several failures, the first one's.
+        let ran: Vec<Result<(), String>> = answers.par_iter_mut().map(run).collect();
+        ran.into_iter().collect::<Result<(), String>>()?;
+    }
+    Ok(())
+}
+
+impl Answer {
+    /// What `filter` left, by its name; not yet judged.
+    fn new(attempts: &[Attempt], number: usize, filter: Option<(&String, String)>) -> Self {
+        let Attempt { text, continuation } = &attempts[number];
+        let (filter, left) = filter.map(|(name, answer)| (name.clone(), answer)).unzip();
+        Self {
+            filter,
+            number,
+            left,
+            correct: false,
+            score: None,
+            text: text.clone(),
+            n_tokens: continuation.tokens.len(),
+            logprob: continuation.logprob,
+            greedy: continuation.greedy,
+        }
+    }
+
+    /// What is right or wrong.
+    fn judged(&self) -> &str {
+        self.left.as_ref().unwrap_or(&self.text)
+    }
+
+    pub(crate) fn row(&self, task: &Arc<str>, kind: Kind, item: u32, cluster: Option<u32>) -> ItemRow {
+        ItemRow {
+            task: Arc::clone(task),
+            kind,
+            item,
+            cluster,
+            choice: self.number as u32,
+            gold: 0,
+            logprob: self.logprob,
+            byte_logprob: None,
+            unconditional_logprob: None,
+            n_tokens: self.n_tokens as u32,
+            n_chars: self.text.chars().count() as u32,
+            n_bytes: self.text.len() as u32,
+            n_words: None,
+            greedy: self.greedy,
+            text: Some(self.text.clone()),
+            correct: Some(self.correct),
+            filter: self.filter.clone(),
+            answer: self.left.clone(),
+            score: self.score,
+        }
     }
 }
 
@@ -255,48 +355,6 @@ impl Item {
             None => answer.to_owned(),
         }
     }
-}
-
-impl Attempt {
-    fn row(&self, task: &Arc<str>, kind: Kind, judged: Judged, verdict: Verdict) -> ItemRow {
-        ItemRow {
-            task: Arc::clone(task),
-            kind,
-            item: 0,
-            cluster: None,
-            choice: judged.number as u32,
-            gold: 0,
-            logprob: self.continuation.logprob,
-            byte_logprob: None,
-            unconditional_logprob: None,
-            n_tokens: self.continuation.tokens.len() as u32,
-            n_chars: self.text.chars().count() as u32,
-            n_bytes: self.text.len() as u32,
-            n_words: None,
-            greedy: self.continuation.greedy,
-            text: Some(self.text.clone()),
-            correct: Some(verdict.correct),
-            filter: judged.filter.map(str::to_owned),
-            answer: judged.filter.map(|_| judged.answer),
-            score: verdict.score,
-        }
-    }
-}
-
-/// The tokens of a prompt, and whether it lost some on its left to have no more than `room`: BOS too, as in lm-evaluation-harness
-/// (`HFLM.tok_batch_encode`).
-fn encode(tokenizer: &Tokenizer, context: &str, room: usize) -> Result<(Vec<u32>, bool), String> {
-    let text = tokenizer.encode(context).map_err(|error| error.to_string())?;
-    let mut tokens: Vec<u32> = tokenizer.marks().bos.into_iter().chain(text).collect();
-    if tokens.is_empty() {
-        tokens.extend(tokenizer.bos_id().or(tokenizer.eos_id()));
-    }
-    if tokens.is_empty() {
-        return Err("its prompt is empty, and the tokenizer has neither BOS nor EOS to put there".to_owned());
-    }
-    let excess = tokens.len().saturating_sub(room);
-    tokens.drain(..excess);
-    Ok((tokens, excess > 0))
 }
 
 /// What stands before the ends, each looked for in what the one before it left (`postprocess_generated_text`).

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ProbeError;
 use crate::items::ItemRow;
 use crate::metrics::{headline_change, headline_name, items, observation};
-use crate::suite::{Provenance, TaskResult};
+use crate::round::TaskResult;
+use crate::suite::Provenance;
 use crate::task::Kind;
 
 /// A line of `probes.jsonl`: one task at one step.

@@ -1,15 +1,15 @@
 //! Probes: what a model can do, measured while it trains.
 //!
 //! A [`Task`] is a set of questions: multiple choice, cloze, or text to predict. A [`Suite`] is a set of tasks, read from the
-//! [`Catalog`], tokenized once, and packed into batches in which a context shared by choices is computed once. [`Suite::run`]
-//! puts a model through it and yields a [`TaskResult`] per task: every metric with its error bars, and one [`ItemRow`] for each
+//! [`Catalog`] and tokenized once. [`Suite::run`] puts a model through a [`Round`] of it, packed into batches in which what choices and items
+//! share is computed once, and yields a [`TaskResult`] per task: every metric with its error bars, and one [`ItemRow`] for each
 //! choice of each item, from which all metrics can be computed again ([`metrics()`]). [`History`] sets each result against
 //! those before it and makes the lines of `probes.jsonl` ([`ProbeRecord`]); [`results_json`] writes lm-evaluation-harness's layout.
 //!
 //! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the
-//! same weights gives the same bits, in the loop or out of it: packing depends on the items alone.
+//! same weights gives the same bits, in the loop or out of it, in one process or several: packing depends on the items alone.
 //!
-//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request` (tokens) → `pack` (batches) → `score`
+//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
 //! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `history`, `results` (files). [`ProbeConfig`] says when.
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
@@ -29,10 +29,13 @@ mod math;
 mod metrics;
 mod pack;
 mod pattern;
+mod prefix;
+mod prepared;
 mod preprocess;
 mod python;
 mod request;
 mod results;
+mod round;
 mod rules;
 mod sandbox;
 mod score;
@@ -50,9 +53,10 @@ pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
 pub use pattern::Pattern;
 pub use results::{ResultsHeader, results_json};
+pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
 pub use rules::{
     ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
 };
-pub use score::Interrupted;
-pub use suite::{Asked, Provenance, Suite, SuiteOptions, TaskResult};
+pub use score::{Interrupted, Share};
+pub use suite::{Asked, Provenance, Suite, SuiteOptions};
 pub use task::{Item, Kind, Rises, Task};

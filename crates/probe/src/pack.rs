@@ -4,6 +4,7 @@
 
 use fineline_kernels::Span;
 
+use crate::prefix::{Group, group};
 use crate::request::Request;
 
 /// Tokens of a row that more requests are added to; a longer request has a row to itself. Attention costs the square of this.
@@ -15,25 +16,42 @@ const BATCH_TOKENS: usize = 4096;
 /// Rows of one batch, each a list of requests by their index.
 pub(crate) type Rows = Vec<Vec<usize>>;
 
-/// Distributes requests over rows (the longest first, each into the first row with room for it) and rows, the longest first, over batches.
-pub(crate) fn pack(requests: &[Request]) -> Vec<Rows> {
-    let len = |index: &usize| requests[*index].input_len();
-    let mut order: Vec<usize> = (0..requests.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(len(index)));
+/// Batches of requests that go on from the same beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedGroup {
+    /// The tokens that each context begins with; may be empty.
+    pub(crate) shared: Vec<u32>,
+    pub(crate) batches: Vec<Rows>,
+}
+
+/// Lays out all that a round asks.
+pub(crate) fn pack(requests: &[&Request]) -> Vec<PackedGroup> {
+    let packed = |Group { shared, members }: Group| PackedGroup {
+        shared: members.first().map_or_else(Vec::new, |&first| requests[first].context[..shared].to_vec()),
+        batches: rows_and_batches(&members, |index| requests[index].input_len() - shared),
+    };
+    group(requests).into_iter().map(packed).filter(|group| !group.batches.is_empty()).collect()
+}
+
+/// Distributes `members` over rows (the longest first, each into the first row with room for it) and rows, the longest first, over batches.
+fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<Rows> {
+    let mut order = members.to_vec();
+    order.sort_by_key(|&index| (std::cmp::Reverse(len(index)), index));
     let mut rows: Vec<(usize, Vec<usize>)> = Vec::new();
     // Rows before this one have no room for the shortest request.
-    let shortest = order.last().map_or(0, len);
+    let shortest = order.last().map_or(0, |&index| len(index));
     let mut first_open = 0;
     for index in order {
+        let len = len(index);
         while rows.get(first_open).is_some_and(|(used, _)| used + shortest > ROW_TOKENS) {
             first_open += 1;
         }
-        match rows[first_open..].iter_mut().find(|(used, _)| used + len(&index) <= ROW_TOKENS) {
+        match rows[first_open..].iter_mut().find(|(used, _)| used + len <= ROW_TOKENS) {
             Some((used, row)) => {
-                *used += len(&index);
+                *used += len;
                 row.push(index);
             }
-            None => rows.push((len(&index), vec![index])),
+            None => rows.push((len, vec![index])),
         }
     }
     rows.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
@@ -78,18 +96,16 @@ pub(crate) struct Target {
 }
 
 impl Batch {
-    /// Lays out `rows`. Targets are in the order of rows, requests, continuations, tokens.
-    pub(crate) fn build(rows: &Rows, requests: &[Request]) -> Self {
-        let time = rows
-            .iter()
-            .map(|row| row.iter().map(|&index| requests[index].input_len()).sum())
-            .max()
-            .unwrap_or(0);
+    /// Lays out `rows` without the `shared` tokens that each context begins with. Targets are in the order of rows, requests, continuations,
+    /// tokens.
+    pub(crate) fn build(rows: &Rows, requests: &[&Request], shared: usize) -> Self {
+        let len = |&index: &usize| requests[index].input_len() - shared;
+        let time = rows.iter().map(|row| row.iter().map(len).sum()).max().unwrap_or(0);
         let mut batch = Self { time, ..Self::default() };
         for row in rows {
             let row_start = batch.tokens.len();
             for &index in row {
-                batch.place(row_start, index, &requests[index]);
+                batch.place(row_start, index, requests[index], shared);
             }
             batch.pad_to(row_start + time);
         }
@@ -97,11 +113,11 @@ impl Batch {
     }
 
     /// Appends a request to the row that begins at `row_start`: its context, then each continuation, which sees the context and
-    /// itself, at the positions after the context.
-    fn place(&mut self, row_start: usize, index: usize, request: &Request) {
+    /// itself, at the positions after the context. The first `shared` tokens of the context are not in the row.
+    fn place(&mut self, row_start: usize, index: usize, request: &Request, shared: usize) {
         let start = (self.tokens.len() - row_start) as u32;
-        let context = start..start + request.context.len() as u32;
-        for (position, &token) in request.context.iter().enumerate() {
+        let context = start..start + (request.context.len() - shared) as u32;
+        for (position, &token) in request.context.iter().enumerate().skip(shared) {
             self.push(token, position, Span { prefix: 0..0, own_start: start });
         }
         let context_end = self.tokens.len() - 1;
@@ -151,33 +167,62 @@ mod tests {
         Request { item: 0, unconditional: false, context: context.to_vec(), continuations }
     }
 
-    fn of_len(len: usize) -> Request {
-        request(&vec![9; len], &[&[1]])
+    /// Requests of these lengths, which share nothing.
+    fn of_lens(lens: &[usize]) -> Vec<Request> {
+        let context = |(own, &len): (usize, &usize)| vec![10 + own as u32; len];
+        lens.iter().enumerate().map(|of| request(&context(of), &[&[1]])).collect()
+    }
+
+    fn packed(requests: &[Request]) -> Vec<PackedGroup> {
+        pack(&requests.iter().collect::<Vec<_>>())
+    }
+
+    fn build(rows: &Rows, requests: &[Request], shared: usize) -> Batch {
+        Batch::build(rows, &requests.iter().collect::<Vec<_>>(), shared)
     }
 
     #[test]
     fn nothing_packs_to_nothing() {
-        assert!(pack(&[]).is_empty());
-        assert_eq!(Batch::build(&vec![], &[]), Batch::default());
+        assert!(packed(&[]).is_empty());
+        assert_eq!(build(&vec![], &[], 0), Batch::default());
     }
 
     #[test]
     fn gaps_are_filled_and_long_requests_stand_alone() {
-        let requests = [of_len(100), of_len(300), of_len(156), of_len(50)];
-        assert_eq!(pack(&requests), [vec![vec![1], vec![2, 0], vec![3]]]);
+        let [group] = &packed(&of_lens(&[100, 300, 156, 50]))[..] else { panic!("one group") };
+        assert_eq!((group.shared.len(), &group.batches), (0, &vec![vec![vec![1], vec![2, 0], vec![3]]]));
     }
 
     #[test]
     fn batches_keep_to_their_budget() {
-        let requests: Vec<Request> = (0..40).map(|_| of_len(256)).collect();
-        assert_eq!(pack(&requests).iter().map(Vec::len).collect::<Vec<_>>(), [16, 16, 8]);
-        assert_eq!(pack(&[of_len(5000), of_len(4000)]).len(), 2);
+        let sizes = |lens: &[usize]| -> Vec<usize> {
+            packed(&of_lens(lens))[0].batches.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[256; 40]), [16, 16, 8]);
+        assert_eq!(sizes(&[5000, 4000]), [1, 1]);
+    }
+
+    #[test]
+    fn what_contexts_share_is_not_in_the_rows() {
+        let shared = [7; 600];
+        let of = |own: &[u32], continuations| request(&[&shared, own].concat(), continuations);
+        let requests = [of(&[1, 2], &[&[3, 4]]), of(&[5], &[&[6, 8], &[9]]), of(&[2, 2, 2], &[&[1]])];
+        let [group] = &packed(&requests)[..] else { panic!("one group") };
+        assert_eq!((group.shared.as_slice(), &group.batches), (&shared[..], &vec![vec![vec![0, 2, 1]]]));
+        let batch = build(&vec![vec![0, 1]], &requests, 600);
+        assert_eq!(batch.tokens, [1, 2, 3, 5, 6]);
+        assert_eq!(batch.positions, [600, 601, 602, 600, 601]);
+        let seen =
+            |query: usize| (0..5).filter(|&key| batch.spans[query].sees(query, key)).collect::<Vec<_>>();
+        assert_eq!([seen(2), seen(4)], [vec![0, 1, 2], vec![3, 4]]);
+        let targets: Vec<_> = batch.targets.iter().map(|target| (target.place, target.token)).collect();
+        assert_eq!(targets, [(1, 3), (2, 4), (3, 6), (4, 8), (3, 9)]);
     }
 
     #[test]
     fn a_context_is_read_once_and_choices_do_not_see_each_other() {
         let requests = [request(&[5, 6], &[&[7, 8, 9], &[3], &[4, 2]]), request(&[1], &[&[11, 12]])];
-        let batch = Batch::build(&vec![vec![0, 1], vec![1]], &requests);
+        let batch = build(&vec![vec![0, 1], vec![1]], &requests, 0);
         assert_eq!(batch.time, 7);
         assert_eq!(batch.tokens, [5, 6, 7, 8, 4, 1, 11, 1, 11, 0, 0, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 2, 3, 2, 0, 1, 0, 1, 0, 0, 0, 0, 0]);
@@ -198,13 +243,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_request_is_packed_once(lens in prop::collection::vec(1_usize..400, 0..300)) {
-            let requests: Vec<Request> = lens.iter().map(|&len| of_len(len)).collect();
-            let batches = pack(&requests);
-            let mut seen: Vec<usize> = batches.iter().flatten().flatten().copied().collect();
+            let requests = of_lens(&lens);
+            let groups = packed(&requests);
+            let batches = groups.iter().flat_map(|group| &group.batches);
+            let mut seen: Vec<usize> = batches.clone().flatten().flatten().copied().collect();
             seen.sort_unstable();
             prop_assert!(seen.into_iter().eq(0..requests.len()));
-            for rows in &batches {
-                let batch = Batch::build(rows, &requests);
+            for rows in batches {
+                let batch = build(rows, &requests, 0);
                 prop_assert!(batch.tokens.len() <= BATCH_TOKENS.max(batch.time));
                 prop_assert!(rows.iter().all(|row| row.len() == 1 || row.iter().map(|&i| lens[i]).sum::<usize>() <= ROW_TOKENS));
             }

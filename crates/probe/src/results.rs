@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::metrics::higher_is_better;
-use crate::suite::TaskResult;
+use crate::round::TaskResult;
 use crate::task::Kind;
 
 /// What `results.json` says besides the scores.

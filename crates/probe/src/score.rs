@@ -1,14 +1,17 @@
 //! Log-probabilities of continuations under a model.
 
+use std::time::Instant;
+
 use burn::tensor::{Int, Tensor, TensorData};
 use fineline_kernels::{TokenScores, Visibility, in_pool, token_logprobs};
-use fineline_model::{Llama, Positions};
+use fineline_model::{KvCache, Llama, Positions};
+use serde::{Deserialize, Serialize};
 
-use crate::pack::{Batch, Rows};
+use crate::pack::{Batch, PackedGroup, Rows};
 use crate::request::Request;
 
 /// How a model scored a continuation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LogLikelihood {
     /// Σ log p over its tokens, in nats, added up in their order.
     pub(crate) logprob: f64,
@@ -29,53 +32,139 @@ impl LogLikelihood {
     }
 }
 
+/// How a model scored a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    /// The request's index.
+    pub(crate) request: usize,
+    /// One for each of its continuations.
+    pub(crate) continuations: Vec<LogLikelihood>,
+    /// Its part, by its tokens, in the seconds that its batch took.
+    pub(crate) seconds: f64,
+}
+
 /// A round was stopped before its end; nothing of it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the probe round was interrupted")]
 pub struct Interrupted;
 
-/// Scores every continuation of `requests`, packed into `batches`. `interrupted` is asked before each batch.
+/// One of several processes that score a round together, each with the same weights: it takes every `of`th batch. A batch is the same
+/// whoever takes it, and so are the bits of its scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which one this is, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Share {
+    /// There is one process, which takes all.
+    pub const WHOLE: Self = Self { rank: 0, of: 1 };
+
+    pub(crate) fn takes(self, batch: usize) -> bool {
+        batch % self.of == self.rank
+    }
+}
+
+/// Scores this process's share of `requests`, which are packed into `groups`. `interrupted` is asked before each batch.
 pub(crate) fn score(
     model: &Llama,
-    requests: &[Request],
-    batches: &[Rows],
+    requests: &[&Request],
+    groups: &[PackedGroup],
+    share: Share,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Vec<Vec<LogLikelihood>>, Interrupted> {
-    let mut scores: Vec<Vec<LogLikelihood>> =
-        requests.iter().map(|request| vec![LogLikelihood::NOTHING; request.continuations.len()]).collect();
-    for rows in batches {
-        if interrupted() {
-            return Err(Interrupted);
+) -> Result<Vec<Scored>, Interrupted> {
+    let mut scored = Vec::new();
+    let mut batches_before = 0;
+    for PackedGroup { shared, batches } in groups {
+        let mut before = None;
+        for (place, rows) in batches.iter().enumerate() {
+            if !share.takes(batches_before + place) {
+                continue;
+            }
+            if interrupted() {
+                return Err(Interrupted);
+            }
+            let start = Instant::now();
+            let batch = Batch::build(rows, requests, shared.len());
+            let before = before.get_or_insert_with(|| in_pool(|| read(model, shared)));
+            let tokens = in_pool(|| score_batch(model, before, &batch, rows.len()));
+            scored.extend(of_requests(rows, requests, &batch, tokens, start.elapsed().as_secs_f64()));
         }
-        let batch = Batch::build(rows, requests);
-        let tokens = in_pool(|| score_batch(model, &batch, rows.len()));
-        for ((target, logprob), greedy) in batch.targets.iter().zip(tokens.logprob).zip(tokens.greedy) {
-            let logprob = f64::from(logprob);
-            // The argmax of logits with a NaN among them means nothing.
-            let token = LogLikelihood { logprob, greedy: greedy && !logprob.is_nan(), n_tokens: 1 };
-            scores[target.request][target.continuation].extend(token);
-        }
+        batches_before += batches.len();
     }
-    Ok(scores)
+    Ok(scored)
+}
+
+/// Keys and values of a text, which rows go on from.
+fn read(model: &Llama, tokens: &[u32]) -> KvCache {
+    let mut cache = KvCache::new();
+    if !tokens.is_empty() {
+        let tokens_bt = TensorData::new(ids(tokens), [1, tokens.len()]);
+        let tokens_bt = Tensor::from_data(tokens_bt, &model.device());
+        // The last hidden states are of no use: each request predicts from tokens of its own.
+        let _ = model.extend(tokens_bt, &Positions::Sequential, &Visibility::Causal, &mut cache);
+    }
+    cache
+}
+
+/// Puts the scores of a batch's targets together to those of its requests.
+fn of_requests(
+    rows: &Rows,
+    requests: &[&Request],
+    batch: &Batch,
+    tokens: TokenScores,
+    seconds: f64,
+) -> Vec<Scored> {
+    let read: usize = rows.iter().flatten().map(|&request| requests[request].input_len()).sum();
+    let nothing = |&request: &usize| {
+        let asked = requests[request];
+        Scored {
+            request,
+            continuations: vec![LogLikelihood::NOTHING; asked.continuations.len()],
+            seconds: seconds * asked.input_len() as f64 / read as f64,
+        }
+    };
+    let mut scored: Vec<Scored> = rows.iter().flatten().map(nothing).collect();
+    let mut at = 0;
+    for ((target, logprob), greedy) in batch.targets.iter().zip(tokens.logprob).zip(tokens.greedy) {
+        // Targets are in the order of the requests.
+        while scored[at].request != target.request {
+            at += 1;
+        }
+        let logprob = f64::from(logprob);
+        // The argmax of logits with a NaN among them means nothing.
+        let token = LogLikelihood { logprob, greedy: greedy && !logprob.is_nan(), n_tokens: 1 };
+        scored[at].continuations[target.continuation].extend(token);
+    }
+    scored
 }
 
 /// Scores the targets of a batch: one pass through the layers, and the head at the places that predict a target.
-fn score_batch(model: &Llama, batch: &Batch, rows: usize) -> TokenScores {
+fn score_batch(model: &Llama, before: &KvCache, batch: &Batch, rows: usize) -> TokenScores {
     let device = model.device();
-    let ids = |ids: Vec<u32>| ids.into_iter().map(u32::cast_signed).collect::<Vec<i32>>();
-    let (places, targets) = batch.targets.iter().map(|target| (target.place, target.token)).unzip();
-    let tokens_bt = TensorData::new(ids(batch.tokens.clone()), [rows, batch.time]);
-    let places_n = TensorData::new(ids(places), [batch.targets.len()]);
-    let targets_n = TensorData::new(ids(targets), [batch.targets.len()]);
+    let (places, targets): (Vec<u32>, Vec<u32>) =
+        batch.targets.iter().map(|target| (target.place, target.token)).unzip();
+    let tokens_bt = TensorData::new(ids(&batch.tokens), [rows, batch.time]);
+    let tokens_bt = Tensor::<2, Int>::from_data(tokens_bt, &device);
+    let places_n = TensorData::new(ids(&places), [places.len()]);
+    let targets_n = TensorData::new(ids(&targets), [targets.len()]);
+    let positions = Positions::Explicit(batch.positions.clone());
+    let visibility = Visibility::Spans(batch.spans.clone());
 
-    let hidden_btd = model.hidden(
-        Tensor::from_data(tokens_bt, &device),
-        &Positions::Explicit(batch.positions.clone()),
-        &Visibility::Spans(batch.spans.clone()),
-    );
+    let hidden_btd = if before.is_empty() {
+        model.hidden(tokens_bt, &positions, &visibility)
+    } else {
+        model.hidden_after(before, tokens_bt, &positions, &visibility)
+    };
     let width = hidden_btd.dims()[2];
     let hidden_nd = hidden_btd
         .reshape([rows * batch.time, width])
         .select(0, Tensor::<1, Int>::from_data(places_n, &device));
     token_logprobs(hidden_nd, model.lm_head(), Tensor::from_data(targets_n, &device))
+}
+
+fn ids(tokens: &[u32]) -> Vec<i32> {
+    tokens.iter().map(|token| token.cast_signed()).collect()
 }

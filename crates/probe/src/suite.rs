@@ -1,22 +1,17 @@
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_data::Tokenizer;
-use fineline_dynamics::Estimate;
 use fineline_model::Llama;
-use fineline_random::Permutation;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::nearest_hint;
-use crate::generation::{CodeExecution, WrittenTask};
-use crate::items::ItemRow;
-use crate::metrics::metrics;
-use crate::pack::{Rows, pack};
-use crate::request::{Encoder, Request, word_count};
-use crate::score::{Interrupted, LogLikelihood, score};
-use crate::task::{Item, Kind, Task};
+use crate::generation::{CodeExecution, Stopped, WrittenItem};
+use crate::pack::pack;
+use crate::prepared::PreparedTask;
+use crate::request::Request;
+use crate::round::{Round, RoundResults, RoundScores, TaskFailure};
+use crate::score::{Interrupted, Scored, Share, score};
+use crate::task::Task;
 use crate::{Catalog, ProbeError};
 
 /// Which part of a suite to ask, and how its text becomes tokens.
@@ -34,27 +29,11 @@ pub struct SuiteOptions<'a> {
     pub code: CodeExecution<'a>,
 }
 
-/// Tasks, tokenized and packed, ready to be put to a model any number of times.
+/// Tasks, tokenized, ready to be put to a model any number of times.
 #[derive(Clone, Debug)]
 pub struct Suite {
     name: String,
-    tasks: Vec<PackedTask>,
-}
-
-#[derive(Clone, Debug)]
-struct PackedTask {
-    task: Task,
-    name: Arc<str>,
-    /// Indices of the items that are asked, rising.
-    selected: Vec<usize>,
-    /// The cluster of every item of the task.
-    clusters: Vec<Option<u32>>,
-    requests: Vec<Request>,
-    batches: Vec<Rows>,
-    /// What there is instead of requests, if the model writes the answers.
-    written: Option<WrittenTask>,
-    truncated: usize,
-    provenance: Provenance,
+    tasks: Vec<PreparedTask>,
 }
 
 /// A text that is scored after another one: a choice of an item, or a window of a text to predict.
@@ -87,39 +66,8 @@ pub struct Provenance {
     pub scorer: String,
 }
 
-/// How a model did on a task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskResult {
-    /// The task.
-    pub task: String,
-    /// The capability that it belongs to.
-    pub domain: String,
-    /// How it is scored.
-    pub kind: Kind,
-    /// Items asked.
-    pub n: usize,
-    /// Items that the task has.
-    pub total: usize,
-    /// Solved examples before each.
-    pub shots: usize,
-    /// The accuracy of guessing.
-    pub chance: Option<f64>,
-    /// Each metric with its error bars.
-    pub metrics: std::collections::BTreeMap<String, Estimate>,
-    /// The scores of each choice of each item, from which the metrics are computed.
-    pub items: Vec<ItemRow>,
-    /// Items whose context lost tokens on its left to fit.
-    pub truncated: usize,
-    /// Choices whose log-likelihood is not finite.
-    pub not_finite: usize,
-    /// Seconds it took.
-    pub seconds: f64,
-    /// What the numbers depend on besides the weights.
-    pub provenance: Provenance,
-}
-
 impl Suite {
-    /// Reads, checks, tokenizes and packs a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
+    /// Reads, checks and tokenizes a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
     pub fn load(catalog: &Catalog, name: &str, options: SuiteOptions) -> Result<Self, ProbeError> {
         let tasks = select_tasks(name, catalog.tasks(name)?, options.tasks)?;
         Self::new(name, tasks, options)
@@ -134,7 +82,8 @@ impl Suite {
                 return Err(ProbeError::Task { task: task.name.clone(), message });
             }
         }
-        let tasks = tasks.into_iter().map(|task| PackedTask::new(task, options)).collect::<Result<_, _>>()?;
+        let tasks =
+            tasks.into_iter().map(|task| PreparedTask::new(task, options)).collect::<Result<_, _>>()?;
         Ok(Self { name: name.to_owned(), tasks })
     }
 
@@ -144,28 +93,78 @@ impl Suite {
         &self.name
     }
 
-    /// The tasks, in the order in which they are asked.
+    /// The tasks, in the order in which they are reported.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().map(|packed| &packed.task)
+        self.tasks.iter().map(PreparedTask::task)
     }
 
-    /// What [`run`](Self::run) scores, as token ids, task by task: for whoever wants to see or compare it.
+    /// What a whole round scores, as token ids, task by task: for whoever wants to see or compare it.
     pub fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        self.tasks.iter().flat_map(PackedTask::asked)
+        self.tasks.iter().flat_map(PreparedTask::asked)
     }
 
-    /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through every task. `interrupted` is asked before each batch.
-    pub fn run(&self, model: &Llama, interrupted: &dyn Fn() -> bool) -> Result<Vec<TaskResult>, Interrupted> {
-        let mut results = Vec::new();
-        for task in &self.tasks {
-            match task.run(model, interrupted)? {
-                Ok(result) => results.push(result),
-                Err(message) => {
-                    tracing::error!(task = task.task.name, message, "the task failed: it has no result");
+    /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through a round of every task.
+    pub fn run(&self, model: &Llama, round: &Round<'_>) -> Result<RoundResults, Interrupted> {
+        Ok(self.results(round, &self.score(model, round, Share::WHOLE)?))
+    }
+
+    /// The part of a round that falls to one of several processes with the same weights. All of them, merged, are what
+    /// [`results`](Self::results) takes.
+    pub fn score(&self, model: &Llama, round: &Round<'_>, share: Share) -> Result<RoundScores, Interrupted> {
+        let requests = self.requests(round);
+        let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
+        let mut scores = RoundScores {
+            scored: score(model, &requests, &pack(&requests), share, round.interrupted)?,
+            ..RoundScores::default()
+        };
+        for (place, task) in self.tasks.iter().enumerate() {
+            match task.write(model, round, share) {
+                Ok(items) => scores.written.extend(items.into_iter().map(|item| (place, item))),
+                Err(Stopped::Interrupted) => return Err(Interrupted),
+                Err(Stopped::Failed(message)) => {
+                    scores.failures.push(TaskFailure { task: task.task().name.clone(), message });
                 }
             }
         }
-        Ok(results)
+        Ok(scores)
+    }
+
+    /// The results of a round from the scores of all of it, in whatever order they came together.
+    ///
+    /// # Panics
+    /// If they are another round's, or only a part.
+    #[must_use]
+    pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
+        let of_requests: BTreeMap<usize, &Scored> =
+            scores.scored.iter().map(|scored| (scored.request, scored)).collect();
+        let requests = self.requests(round);
+        let scored = requests.iter().enumerate().map(|(index, (task, request))| {
+            let scored = *of_requests.get(&index).expect("all of the round has been scored");
+            (*task, (*request, scored))
+        });
+        let mut of_tasks = vec![Vec::new(); self.tasks.len()];
+        scored.for_each(|(task, scored)| of_tasks[task].push(scored));
+        // Of a task that failed in several processes, the first failure.
+        let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
+        let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
+        let mut results = RoundResults::default();
+        for (place, (task, scored)) in self.tasks.iter().zip(of_tasks).enumerate() {
+            if let Some(&failure) = failures.get(task.task().name.as_str()) {
+                results.failures.push(failure.clone());
+                continue;
+            }
+            let written = scores.written.iter().filter(|(of, _)| *of == place);
+            let written: Vec<&WrittenItem> = written.map(|(_, item)| item).collect();
+            results.results.push(task.result(round, &scored, &written));
+        }
+        results
+    }
+
+    /// What a round scores, each with the place of its task.
+    fn requests(&self, round: &Round<'_>) -> Vec<(usize, &Request)> {
+        let of_task =
+            |(place, task)| PreparedTask::requests(task, round).map(move |request| (place, request));
+        self.tasks.iter().enumerate().flat_map(of_task).collect()
     }
 }
 
@@ -184,201 +183,6 @@ fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<
     Ok(tasks)
 }
 
-/// The indices of `count` of `total` items, rising: those of a smaller count are among those of a larger, in every run.
-fn subset(task: &str, total: usize, count: Option<usize>) -> Vec<usize> {
-    let order = Permutation::new(0, &format!("probe/items/{task}"), 0, total as u64);
-    let count = count.map_or(total, |count| count.min(total)) as u64;
-    let mut selected: Vec<usize> = (0..count).map(|place| order.get(place) as usize).collect();
-    selected.sort_unstable();
-    selected
-}
-
-impl PackedTask {
-    fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
-        task.check()?;
-        let SuiteOptions { tokenizer, max_len, .. } = options;
-        let encoder = Encoder::new(tokenizer, max_len);
-        let selected = subset(&task.name, task.items.len(), options.items);
-        let of_item = |(place, &index): (usize, &usize)| {
-            let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
-            let item = &task.items[index];
-            let mut requests = encoder.requests(place, item, task.kind).map_err(refused)?;
-            if let Some(context) = &task.unconditional {
-                encoder.add_unconditional(&mut requests, place, item, context).map_err(refused)?;
-            }
-            Ok::<_, ProbeError>(requests)
-        };
-        let scored = if task.kind.is_written() { &[][..] } else { &selected };
-        let of_items: Vec<_> = scored.par_iter().enumerate().map(of_item).collect();
-        // Of several errors, the first item's: `rayon` would give any.
-        let of_items = of_items.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let written = task
-            .generation
-            .as_ref()
-            .map(|rules| WrittenTask::new(&task, rules, &selected, tokenizer, max_len, options.code));
-        let written = written.transpose().map_err(|(item, message)| match item {
-            Some(item) => ProbeError::Item { task: task.name.clone(), item, message },
-            None => ProbeError::Task { task: task.name.clone(), message },
-        })?;
-        let truncated = match &written {
-            Some(written) => written.truncated,
-            None => of_items.iter().filter(|item| item.truncated).count(),
-        };
-        if truncated > 0 {
-            tracing::warn!(
-                task = task.name,
-                truncated,
-                max_len,
-                "contexts longer than the model can read lose their beginning"
-            );
-        }
-        let requests: Vec<Request> = of_items.into_iter().flat_map(|item| item.requests).collect();
-        let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-        Ok(Self {
-            name: task.name.as_str().into(),
-            selected,
-            clusters: task.cluster_numbers(),
-            batches: pack(&requests),
-            requests,
-            written,
-            truncated,
-            provenance: Provenance {
-                data: task.data_hash(),
-                template: hash(&task.template),
-                tokenizer: hash(&format!("{} {:?}", tokenizer.fingerprint(), tokenizer.marks().bos)),
-                scorer: task.kind.scorer().to_owned(),
-            },
-            task,
-        })
-    }
-
-    fn run(
-        &self,
-        model: &Llama,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Result<TaskResult, String>, Interrupted> {
-        let start = Instant::now();
-        let items = match &self.written {
-            Some(written) => {
-                match written.run(model, &self.task, &self.selected, &self.clusters, interrupted)? {
-                    Ok(items) => items,
-                    Err(message) => return Ok(Err(message)),
-                }
-            }
-            None => self.rows(&score(model, &self.requests, &self.batches, interrupted)?),
-        };
-        let metrics = metrics(&items);
-        let not_finite = items.iter().filter(|row| !row.is_finite()).count();
-        if not_finite > 0 {
-            tracing::warn!(
-                task = self.task.name,
-                not_finite,
-                "log-likelihoods are not finite: metrics that need them are null"
-            );
-        }
-        Ok(Ok(TaskResult {
-            task: self.task.name.clone(),
-            domain: self.task.domain.clone(),
-            kind: self.task.kind,
-            n: self.selected.len(),
-            total: self.task.items.len(),
-            shots: self.task.shots,
-            chance: self.task.chance,
-            metrics,
-            items,
-            truncated: self.truncated,
-            not_finite,
-            seconds: start.elapsed().as_secs_f64(),
-            provenance: self.provenance.clone(),
-        }))
-    }
-
-    fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        let prompts = self.written.iter().flat_map(WrittenTask::prompts);
-        let written = self.selected.iter().zip(prompts).map(|(&item, context)| Asked {
-            task: &self.task.name,
-            item,
-            choice: 0,
-            unconditional: false,
-            context,
-            continuation: &[],
-        });
-        let scored = self.requests.iter().flat_map(|request| {
-            request.continuations.iter().map(|continuation| Asked {
-                task: &self.task.name,
-                item: self.selected[request.item],
-                choice: continuation.choice,
-                unconditional: request.unconditional,
-                context: &request.context,
-                continuation: &continuation.tokens,
-            })
-        });
-        scored.chain(written)
-    }
-
-    /// Puts the scores of continuations together to those of choices.
-    fn rows(&self, scores: &[Vec<LogLikelihood>]) -> Vec<ItemRow> {
-        let nothing = |&index: &usize| vec![ChoiceScore::NOTHING; self.task.items[index].choices.len()];
-        let mut of_choices: Vec<Vec<ChoiceScore>> = self.selected.iter().map(nothing).collect();
-        for (request, scores) in self.requests.iter().zip(scores) {
-            for (continuation, score) in request.continuations.iter().zip(scores) {
-                let choice = &mut of_choices[request.item][continuation.choice];
-                if request.unconditional {
-                    choice.unconditional.get_or_insert(LogLikelihood::NOTHING).extend(*score);
-                } else {
-                    choice.given_context.extend(*score);
-                }
-            }
-        }
-        let items = self.selected.iter().zip(of_choices);
-        items.flat_map(|(&index, scores)| self.rows_of_item(index, &self.task.items[index], scores)).collect()
-    }
-
-    fn rows_of_item(
-        &self,
-        index: usize,
-        item: &Item,
-        scores: Vec<ChoiceScore>,
-    ) -> impl Iterator<Item = ItemRow> {
-        let words = |text| (self.task.kind == Kind::Perplexity).then(|| word_count(text) as u32);
-        scores.into_iter().enumerate().map(move |(choice, score)| {
-            let text = item.measured(choice);
-            ItemRow {
-                task: Arc::clone(&self.name),
-                kind: self.task.kind,
-                item: index as u32,
-                cluster: self.clusters[index],
-                choice: choice as u32,
-                gold: item.gold as u32,
-                logprob: score.given_context.logprob,
-                byte_logprob: None,
-                unconditional_logprob: score.unconditional.map(|score| score.logprob),
-                n_tokens: score.given_context.n_tokens,
-                n_chars: text.chars().count() as u32,
-                n_bytes: text.len() as u32,
-                n_words: words(text),
-                greedy: score.given_context.greedy,
-                text: None,
-                correct: None,
-                filter: None,
-                answer: None,
-                score: None,
-            }
-        })
-    }
-}
-
-/// How a model scored a choice after its own context, and, where that is asked, after the one that all items share.
-#[derive(Clone, Copy)]
-struct ChoiceScore {
-    given_context: LogLikelihood,
-    unconditional: Option<LogLikelihood>,
-}
-
-impl ChoiceScore {
-    const NOTHING: Self = Self { given_context: LogLikelihood::NOTHING, unconditional: None };
-}
-
 #[cfg(test)]
 impl Provenance {
     pub(crate) fn for_tests(data: &str) -> Self {
@@ -390,17 +194,7 @@ impl Provenance {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subsets_are_nested_and_fixed() {
-        let [few, many, all] = [Some(5), Some(50), None].map(|count| subset("t", 100, count));
-        assert_eq!((few.len(), many.len(), all.len()), (5, 50, 100));
-        assert!(few.iter().all(|index| many.contains(index)));
-        assert!(all.into_iter().eq(0..100));
-        assert_eq!(subset("t", 100, Some(5)), few);
-        assert_ne!(subset("other", 100, Some(5)), few);
-        assert_eq!(subset("t", 3, Some(9)), [0, 1, 2]);
-    }
+    use crate::task::Kind;
 
     #[test]
     fn unknown_tasks_are_named_with_the_nearest() {

@@ -9,8 +9,8 @@ use fineline_data::{Tokenizer, train_bpe};
 use fineline_kernels::Visibility;
 use fineline_model::{Llama, LlamaConfig, Positions};
 use fineline_probe::{
-    Catalog, CodeExecution, Interrupted, Item, ItemRow, Kind, Suite, SuiteOptions, Task, metrics, read_items,
-    write_items,
+    Catalog, CodeExecution, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions,
+    Task, metrics, read_items, write_items,
 };
 
 const MAX_LEN: usize = 48;
@@ -94,7 +94,7 @@ fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
 
 fn run(tokenizer: &Tokenizer, model: &Llama, task: Task) -> fineline_probe::TaskResult {
     let suite = Suite::new("test", vec![task], options(tokenizer)).unwrap();
-    suite.run(model, &|| false).unwrap().remove(0)
+    suite.run(model, &Round::WHOLE).unwrap().results.remove(0)
 }
 
 /// Log-probability and greediness of the tokens after the first `skip`, one sequence through the model, softmax in float64.
@@ -268,6 +268,82 @@ fn the_same_suite_gives_the_same_bits() {
     assert_eq!(first.provenance, second.provenance);
 }
 
+/// Questions after the same solved examples, which are read once for all of them.
+fn few_shot_items() -> Vec<Item> {
+    let examples = "The cat sat on the mat. A dog is in the house; ".repeat(2);
+    let question = |number: usize| {
+        item(&format!("{examples}{}", number * 7), &["the mat", "猫", "a dog in"], number % 3)
+    };
+    (0..60).map(question).chain(choice_items()).collect()
+}
+
+#[test]
+fn what_items_share_is_read_once_and_changes_no_score() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, few_shot_items()));
+    let items = few_shot_items();
+    let asked =
+        Suite::new("test", vec![task(Kind::MultipleChoice, few_shot_items())], options(&tokenizer)).unwrap();
+    let contexts: Vec<&[u32]> = asked.asked().map(|asked| asked.context).take(60).collect();
+    let shared = contexts[0].iter().zip(contexts[4]).take_while(|(a, b)| a == b).count();
+    assert!(shared * 59 > 1024, "enough is shared for a group: {shared} tokens");
+    for row in &result.items {
+        let item = &items[row.item as usize];
+        let (logprob, greedy) =
+            naive_choice(&model, &tokenizer, &item.context, &item.choices[row.choice as usize]);
+        assert_close(row.logprob, logprob);
+        assert_eq!(row.greedy, greedy);
+    }
+}
+
+#[test]
+fn several_processes_score_what_one_scores() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let tasks =
+        vec![task(Kind::MultipleChoice, few_shot_items()), task(Kind::FullPromptMeanCe, choice_items())];
+    let suite = Suite::new("test", tasks, options(&tokenizer)).unwrap();
+    let round = Round { items: Some(50), ..Round::WHOLE };
+    let alone = suite.run(&model, &round).unwrap();
+    for of in [2, 5, 64] {
+        let mut together = RoundScores::default();
+        let mut parts = 0;
+        for rank in (0..of).rev() {
+            let part = suite.score(&model, &round, Share { rank, of }).unwrap();
+            parts += usize::from(part != RoundScores::default());
+            // As they would be sent from process to process.
+            together.merge(serde_json::from_str(&serde_json::to_string(&part).unwrap()).unwrap());
+        }
+        assert!(parts > 1, "the work is shared");
+        for (result, alone) in suite.results(&round, &together).results.iter().zip(&alone.results) {
+            assert_eq!((&result.items, &result.metrics), (&alone.items, &alone.metrics));
+        }
+    }
+}
+
+#[test]
+fn a_smaller_round_asks_the_first_of_a_larger() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let suite =
+        Suite::new("test", vec![task(Kind::MultipleChoice, clustered_items())], options(&tokenizer)).unwrap();
+    let items = |count| -> Vec<u32> {
+        let result =
+            suite.run(&model, &Round { items: Some(count), ..Round::WHOLE }).unwrap().results.remove(0);
+        assert_eq!((result.n, result.total), (count.min(8), 8));
+        result.items.iter().filter(|row| row.choice == 0).map(|row| row.item).collect()
+    };
+    let whole = items(100);
+    assert!(whole.iter().copied().eq(0..8));
+    let mut before = items(1);
+    for count in 2..=8 {
+        let larger = items(count);
+        assert!(larger.is_sorted() && before.iter().all(|item| larger.contains(item)));
+        before = larger;
+    }
+}
+
 #[test]
 fn a_subset_keeps_the_items_numbers_and_scores() {
     let tokenizer = tokenizer();
@@ -275,7 +351,7 @@ fn a_subset_keeps_the_items_numbers_and_scores() {
     let all = run(&tokenizer, &model, task(Kind::MultipleChoice, clustered_items()));
     let few = SuiteOptions { items: Some(3), ..options(&tokenizer) };
     let few = Suite::new("test", vec![task(Kind::MultipleChoice, clustered_items())], few).unwrap();
-    let few = few.run(&model, &|| false).unwrap().remove(0);
+    let few = few.run(&model, &Round::WHOLE).unwrap().results.remove(0);
     assert_eq!((few.n, few.total), (3, 8));
     assert_eq!(few.provenance, all.provenance);
     for row in &few.items {
@@ -310,7 +386,8 @@ fn metrics_come_from_the_item_store_alone() {
         task(Kind::Cloze, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
         task(Kind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
     ];
-    let results = Suite::new("test", tasks, options(&tokenizer)).unwrap().run(&model, &|| false).unwrap();
+    let results =
+        Suite::new("test", tasks, options(&tokenizer)).unwrap().run(&model, &Round::WHOLE).unwrap().results;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("items.parquet");
     let rows: Vec<ItemRow> = results.iter().flat_map(|result| result.items.clone()).collect();
@@ -340,14 +417,15 @@ fn a_round_can_be_interrupted_between_batches() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let tasks =
-        vec![task(Kind::MultipleChoice, choice_items()), task(Kind::Cloze, vec![item("a", &["b"], 0)])];
+        vec![task(Kind::MultipleChoice, few_shot_items()), task(Kind::Cloze, vec![item("a", &["b"], 0)])];
     let suite = Suite::new("test", tasks, options(&tokenizer)).unwrap();
     let polls = Cell::new(0);
     let interrupted = || {
         polls.set(polls.get() + 1);
         polls.get() > 1
     };
-    assert_eq!(suite.run(&model, &interrupted), Err(Interrupted));
+    let round = Round { interrupted: &interrupted, ..Round::WHOLE };
+    assert_eq!(suite.run(&model, &round), Err(Interrupted));
     assert_eq!(polls.get(), 2);
 }
 
@@ -371,7 +449,7 @@ fn the_builtin_suite_runs() {
     let tokenizer = tokenizer();
     let options = SuiteOptions { items: Some(4), max_len: 1024, ..options(&tokenizer) };
     let suite = Suite::load(&Catalog::default(), "tinyworld", options).unwrap();
-    let results = suite.run(&model(&tokenizer, 0.02), &|| false).unwrap();
+    let results = suite.run(&model(&tokenizer, 0.02), &Round::WHOLE).unwrap().results;
     assert_eq!(results.len(), suite.tasks().count());
     for result in results {
         assert_eq!((result.n, result.not_finite), (4, 0), "{}", result.task);

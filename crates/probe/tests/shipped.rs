@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::load;
-use fineline_probe::{Catalog, CodeExecution, Suite, SuiteOptions, Task};
+use fineline_probe::{Catalog, CodeExecution, Round, Suite, SuiteOptions, Task};
 
 /// A path under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
 fn material(name: &str) -> Option<PathBuf> {
@@ -102,7 +102,7 @@ fn a_real_model_is_scored_on_real_questions() {
         code: CodeExecution::Forbidden,
     };
     let suite = Suite::load(&catalog, "benchmarks", options).unwrap();
-    let results = suite.run(&model, &|| false).unwrap();
+    let results = suite.run(&model, &Round::WHOLE).unwrap().results;
     assert_eq!(results.len(), 5);
     for result in results {
         assert_eq!((result.n, result.not_finite), (25, 0), "{}", result.task);
@@ -133,7 +133,8 @@ fn full_prompts_have_the_scores_of_a_direct_computation() {
         tasks: &[],
         code: CodeExecution::Forbidden,
     };
-    let result = Suite::new("test", tasks, options).unwrap().run(&model, &|| false).unwrap().remove(0);
+    let result =
+        Suite::new("test", tasks, options).unwrap().run(&model, &Round::WHOLE).unwrap().results.remove(0);
     for (row, expected) in result.items.iter().zip(expected.as_flattened()) {
         let mean = -row.logprob / f64::from(row.n_tokens + 1);
         assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use fineline_probe::{Round, Suite};
 use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
 
@@ -111,12 +112,13 @@ pub fn bench(
     })
 }
 
-fn time_probes(suites: &[fineline_probe::Suite], trainer: &Trainer) -> Result<ProbeMeasurement, RunError> {
+fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeMeasurement, RunError> {
     let model = trainer.model().valid();
     let start = Instant::now();
     let mut requests = 0;
     for suite in suites {
-        requests += suite.run(&model, &|| false)?.iter().map(|result| result.items.len()).sum::<usize>();
+        let results = suite.run(&model, &Round::WHOLE)?.results;
+        requests += results.iter().map(|result| result.items.len()).sum::<usize>();
     }
     let seconds = start.elapsed().as_secs_f64();
     Ok(ProbeMeasurement { seconds, requests, requests_per_s: requests as f64 / seconds })

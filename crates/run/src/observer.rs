@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeRecord, Suite, TaskResult, read_items, write_items,
+    History, Interrupted, ItemRow, ProbeRecord, Round, Suite, TaskResult, read_items, write_items,
 };
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
@@ -128,8 +128,8 @@ impl<'a> RunObserver<'a> {
             let suite = &self.suites[place];
             (self.progress)(Progress::Probing { suite: suite.name(), step: view.step });
             let start = Instant::now();
-            match suite.run(&model, &interrupted) {
-                Ok(scored) => results.extend(scored),
+            match suite.run(&model, &Round { items: None, interrupted: &interrupted }) {
+                Ok(scored) => results.extend(scored.results),
                 Err(Interrupted) => return Ok(None),
             }
             self.spent_s[place] += start.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use fineline_data::Tokenizer;
 use fineline_model::{LlamaConfig, load, read_config};
 use fineline_probe::{
-    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, TaskResult, results_json, write_items,
+    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, Round, TaskResult, results_json, write_items,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -75,7 +75,7 @@ impl OfflineProbe {
         let mut results = Vec::new();
         for suite in &suites {
             progress(Progress::Probing { suite: suite.name(), step });
-            results.extend(suite.run(&model, &|| false)?);
+            results.extend(suite.run(&model, &Round::WHOLE)?.results);
         }
         let header = ResultsHeader {
             model: checkpoint.display().to_string(),

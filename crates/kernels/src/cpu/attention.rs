@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use burn::{backend::Flex, tensor::Tensor};
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
@@ -53,6 +54,22 @@ impl CpuOp<3> for Attention {
         let mut shapes = qkv.iter().map(|tensor| tensor.layout().shape().clone());
         gradients.map(|gradient| gradient.into_tensor(shapes.next().expect("one for each")))
     }
+}
+
+/// [`attention_after`](crate::attention_after) of tensors on the flex backend, without autodiff.
+pub(crate) fn attention_after(
+    before: [Tensor<4>; 2],
+    qkv: [Tensor<4>; 3],
+    visibility: &Visibility,
+) -> Tensor<4> {
+    let flat = |tensor: Tensor<4>| -> CpuTensor {
+        let tensor = tensor.try_into_primitive::<Flex>().expect("the caller checked the backend");
+        if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() }
+    };
+    let (before, qkv) = (before.map(flat), qkv.map(flat));
+    let attention = Attention { visibility: visibility.clone() };
+    let mixed = attention.mix_after(&Sizes::of(&qkv), qkv.each_ref().map(values), before.each_ref());
+    Tensor::from_primitive::<Flex>(mixed.into_tensor(qkv[0].layout().shape().clone()))
 }
 
 /// What went into a forward pass, and what came out of it.
@@ -132,6 +149,51 @@ impl Attention {
         }
     }
 
+    /// The mixed values where every query sees the keys and values `before`, one row of them for all, besides its own row's.
+    fn mix_after(&self, sizes: &Sizes, [q, k, v]: [&[f32]; 3], before: [&CpuTensor; 2]) -> Buffer {
+        let [_, keys_before, ..]: [usize; 4] = dims(before[0]);
+        let shared = Sizes { batch: 1, queries: 0, keys: keys_before, ..*sizes };
+        let mut out = Buffer::new(q.len());
+        let tasks: Vec<_> = sizes.tasks().zip(sizes.query_heads(&mut out)).collect();
+        tasks.into_par_iter().for_each(|(task, out)| {
+            let own = [k, v].map(|x| sizes.kv_head(x, task));
+            let before = before.map(|x| shared.kv_head(values(x), task % sizes.kv_heads));
+            for (head, out) in out.into_iter().enumerate() {
+                self.forward_head_after(sizes, task, sizes.query_head(q, task, head), before, own, out);
+            }
+        });
+        out
+    }
+
+    /// Writes the result of one query head over the keys and values `before` and its own row's.
+    fn forward_head_after(
+        &self,
+        sizes: &Sizes,
+        task: usize,
+        q: Matrix<'_>,
+        [k_before, v_before]: [Matrix<'_>; 2],
+        [k, v]: [Matrix<'_>; 2],
+        mut out: MatrixMut<'_>,
+    ) {
+        let keys_before = k_before.row_count();
+        let mut scratch = [Buffer::new(sizes.queries.min(TILE) * keys_before), Buffer::new(sizes.scores())];
+        for tile in sizes.tiles() {
+            let keys = sizes.keys_before(tile.end);
+            let [before, own] = scratch.each_mut();
+            let (before, own) = (&mut before[..tile.len() * keys_before], &mut own[..tile.len() * keys]);
+            let q = q.rows(tile.clone()).scaled(sizes.score_scale());
+            product(MatrixMut::new(before, keys_before), q, k_before.t(), Into::Set, Threads::One);
+            product(MatrixMut::new(own, keys), q, k.first_rows(keys).t(), Into::Set, Threads::One);
+            let rows = before.chunks_exact_mut(keys_before).zip(own.chunks_exact_mut(keys));
+            for (query, (before, own)) in tile.clone().zip(rows) {
+                softmax_after(before, own, self.seen(sizes, task, query));
+            }
+            let (before, own) = (Matrix::new(before, keys_before), Matrix::new(own, keys));
+            product(out.rows(tile.clone()), before, v_before, Into::Set, Threads::One);
+            product(out.rows(tile), own, v.first_rows(keys), Into::Add, Threads::One);
+        }
+    }
+
     /// Writes the gradient of one query head, and writes or adds its part to those of keys and values.
     ///
     /// The last tile comes first, since it sees all keys: the other ones add to what it has written.
@@ -184,11 +246,19 @@ impl Attention {
 
 /// Turns the scores of one query into weights that add up to one, zero where it does not see, and returns their log-sum.
 fn softmax(scores: &mut [f32], seen: [Range<usize>; 2]) -> f32 {
-    let max = vector::max(&scores[seen[0].clone()]).max(vector::max(&scores[seen[1].clone()]));
+    softmax_after(&mut [], scores, seen)
+}
+
+/// [`softmax`] where the query sees all of `before` besides.
+fn softmax_after(before: &mut [f32], scores: &mut [f32], seen: [Range<usize>; 2]) -> f32 {
     hide(scores, &seen);
-    let sum: f32 = seen.clone().map(|range| vector::exp_and_sum(&mut scores[range], max)).iter().sum();
-    for range in seen {
-        vector::scale(&mut scores[range], 1.0 / sum);
+    let [prefix, own] = seen;
+    let (head, tail) = scores.split_at_mut(own.start);
+    let mut parts = [before, &mut head[prefix], &mut tail[..own.end - own.start]];
+    let max = parts.iter().map(|part| vector::max(part)).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = parts.each_mut().map(|part| vector::exp_and_sum(part, max)).iter().sum();
+    for part in parts {
+        vector::scale(part, 1.0 / sum);
     }
     max + sum.ln()
 }

@@ -54,6 +54,7 @@ use crate::Visibility;
 
 pub(crate) use self::{
     adamw::{adamw, add_to, square_sum},
+    attention::attention_after,
     token_logprobs::token_logprobs,
 };
 

@@ -48,6 +48,11 @@ impl<'a> Matrix<'a> {
         Self { scale: self.scale * factor, ..self }
     }
 
+    /// How many rows there are.
+    pub(super) fn row_count(self) -> usize {
+        self.rows
+    }
+
     /// The first `rows` rows.
     pub(super) fn first_rows(self, rows: usize) -> Self {
         assert!(rows <= self.rows, "{rows} of {} rows", self.rows);
