@@ -28,6 +28,7 @@ mod items;
 mod math;
 mod metrics;
 mod pack;
+mod parquet_records;
 mod pattern;
 mod prefix;
 mod prepared;

@@ -39,7 +39,8 @@ fn real_repr(real: f64) -> String {
     let scientific = format!("{real:e}");
     match scientific.split_once('e') {
         Some((digits, exponent)) => {
-            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+            let (sign, exponent) =
+                exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
             format!("{digits}e{sign}{exponent:0>2}")
         }
         None => scientific,
@@ -57,8 +58,14 @@ fn quoted(text: &str) -> String {
             '\r' => quoted.push_str(r"\r"),
             '\t' => quoted.push_str(r"\t"),
             c if c == quote => quoted.extend(['\\', c]),
-            '\0'..'\u{20}' | '\u{7f}'..'\u{a1}' | '\u{ad}' => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
-            '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{feff}' => {
+            '\0'..'\u{20}' | '\u{7f}'..'\u{a1}' | '\u{ad}' => {
+                quoted.push_str(&format!("\\x{:02x}", u32::from(c)))
+            }
+            '\u{2000}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}'
+            | '\u{205f}'..='\u{206f}'
+            | '\u{3000}'
+            | '\u{feff}' => {
                 quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => quoted.push(c),
@@ -253,8 +260,11 @@ mod tests {
     fn literals_are_read_as_python_reads_them() {
         for (source, expected) in [
             ("['''it\nis''', 'a' \"b\",]", json!(["it\nis", "ab"])),
-            (r"'\x41\u732b\101\q\
-'", json!("A猫A\\q")),
+            (
+                r"'\x41\u732b\101\q\
+'",
+                json!("A猫A\\q"),
+            ),
             ("(1, -2)", json!([1, -2])),
             ("(1)", json!(1)),
             ("{'a': [], 1: None}", json!({"a": [], "1": null})),

@@ -178,12 +178,6 @@ fn read_examples<'a>(
         .map_err(|(number, message)| records[number].wrong(number, message))
 }
 
-impl Record {
-    fn wrong(&self, item: usize, message: String) -> ProbeError {
-        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
-    }
-}
-
 impl<'a> Mapping<'a> {
     /// Reads the templates; otherwise the key at fault and what is wrong there.
     fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
@@ -486,7 +480,7 @@ mod tests {
             "",
             "`data`: no such file or folder: looked for DIR/none.jsonl",
         );
-        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: `{{` without `}}`");
+        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
         assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
         assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");

@@ -16,7 +16,6 @@ use crate::request::is_python_space;
 /// dictionaries are there, and the filter `regex_replace` of lm-evaluation-harness (`lm_eval/utils.py`, version 0.4.13).
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    source: String,
     environment: Environment<'static>,
 }
 
@@ -42,21 +41,17 @@ impl Template {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut environment = ENVIRONMENT.clone();
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| described(&error))?;
-        Ok(Self { source: source.to_owned(), environment })
-    }
-
-    /// As it was written.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
+        Ok(Self { environment })
     }
 
     /// The text for `record`, or which field it lacks.
     pub(crate) fn render(&self, record: &Value) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|error| described(&error))?;
         template.render(Serde(record)).map_err(|error| {
-            let missing = matches!(error.kind(), ErrorKind::UndefinedError)
-                .then(|| missing(record, template.undeclared_variables(true).into_iter().collect()));
-            match missing.flatten() {
+            let is_of_undefined =
+                matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::UnknownMethod);
+            let paths = || template.undeclared_variables(true).into_iter().collect();
+            match is_of_undefined.then(|| missing(record, &paths())).flatten() {
                 Some(path) => format!("there is no field `{path}`"),
                 None => described(&error),
             }
@@ -64,13 +59,21 @@ impl Template {
     }
 }
 
-/// The first of the dotted `paths` whose last step leads out of the record.
-fn missing(record: &Value, paths: BTreeSet<String>) -> Option<String> {
-    let is_missing = |path: &String| match path.rsplit_once('.') {
-        Some((parent, name)) => field(record, parent).is_ok_and(|parent| parent.is_object() && parent.get(name).is_none()),
-        None => record.get(path).is_none() && ENVIRONMENT.globals().all(|(global, _)| global != path),
-    };
-    paths.into_iter().find(is_missing)
+/// The first of the dotted `paths` that leads to a field that an object lacks, as far as that field.
+fn missing(record: &Value, paths: &BTreeSet<String>) -> Option<String> {
+    let known = |name: &str| ENVIRONMENT.globals().any(|(global, _)| global == name);
+    paths.iter().filter(|path| !known(path)).find_map(|path| {
+        let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+        let mut value = record;
+        for end in ends {
+            let name = path[..end].rsplit('.').next().unwrap_or_default();
+            value = match value.as_object()?.get(name) {
+                Some(value) => value,
+                None => return Some(path[..end].to_owned()),
+            };
+        }
+        None
+    })
 }
 
 fn described(error: &Error) -> String {
@@ -110,7 +113,9 @@ fn method(
     match (value.kind(), name, arguments) {
         (ValueKind::Seq, "index", [wanted]) => {
             let place = value.try_iter()?.position(|item| item == *wanted);
-            place.map(minijinja::Value::from).ok_or_else(|| failed(format!("{} is not in {}", printed(wanted), printed(value))))
+            place
+                .map(minijinja::Value::from)
+                .ok_or_else(|| failed(format!("{} is not in {}", printed(wanted), printed(value))))
         }
         (ValueKind::String, "index", [wanted]) => {
             let (text, wanted) = (value.as_str().unwrap_or_default(), wanted.as_str().unwrap_or_default());
@@ -131,7 +136,8 @@ fn method(
 
 /// `re.sub(pattern, replacement, text, count)`.
 fn regex_replace(text: &str, pattern: &str, replacement: &str, count: Rest<usize>) -> Result<String, Error> {
-    let regex = Regex::new(pattern).map_err(|error| failed(format!("`{pattern}` is no regular expression: {error}")))?;
+    let regex = Regex::new(pattern)
+        .map_err(|error| failed(format!("`{pattern}` is no regular expression: {error}")))?;
     let replacement = expansion(replacement);
     let limit = count.first().copied().unwrap_or(0);
     let replaced = regex.try_replacen(text, limit, replacement.as_str());
@@ -217,11 +223,21 @@ mod tests {
         let record = json!({"q": ["a"], "o": {"x": 1}});
         assert_eq!(render("{{question}}", &record).unwrap_err(), "there is no field `question`");
         assert_eq!(render("{{o.y}}", &record).unwrap_err(), "there is no field `o.y`");
-        assert_eq!(render("{{o.x}}{{question.strip()}}", &record).unwrap_err(), "there is no field `question`");
+        assert_eq!(
+            render("{{o.x}}{{question.strip()}}", &record).unwrap_err(),
+            "there is no field `question`"
+        );
         assert!(render("{{q", &record).unwrap_err().contains("unexpected end of input"));
         assert!(render("a\n{{ a b }}", &record).unwrap_err().contains("(line 2 of the template)"));
         assert!(render("{{ q | nothing }}", &record).unwrap_err().contains("nothing"));
-        assert_eq!(render("{{ q.index('b') }}", &record).unwrap_err(), "b is not in ['a'] (line 1 of the template)");
-        assert!(render("{{ 'a' | regex_replace('(', '') }}", &record).unwrap_err().contains("no regular expression"));
+        assert_eq!(
+            render("{{ q.index('b') }}", &record).unwrap_err(),
+            "b is not in ['a'] (line 1 of the template)"
+        );
+        assert!(
+            render("{{ 'a' | regex_replace('(', '') }}", &record)
+                .unwrap_err()
+                .contains("no regular expression")
+        );
     }
 }

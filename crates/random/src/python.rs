@@ -171,7 +171,9 @@ mod tests {
     fn bits_are_those_of_cpython() {
         for case in golden()["bits"].as_array().unwrap() {
             let mut random = PythonRandom::new(case["seed"].as_u64().unwrap());
-            for (count, expected) in case["counts"].as_array().unwrap().iter().zip(case["bits"].as_array().unwrap()) {
+            for (count, expected) in
+                case["counts"].as_array().unwrap().iter().zip(case["bits"].as_array().unwrap())
+            {
                 assert_eq!(random.bits(count.as_u64().unwrap() as u32), expected.as_u64().unwrap());
             }
         }
