@@ -226,6 +226,9 @@ pub(crate) struct ProbeArgs {
     /// Write results.json, probes.jsonl and items.parquet into this folder.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    #[arg(long)]
+    pub(crate) allow_code_execution: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -33,6 +33,8 @@ pub struct OfflineProbe {
     pub limit: Option<usize>,
     /// Where to compute.
     pub device: String,
+    /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
+    pub allow_code_execution: bool,
 }
 
 /// What came out.
@@ -104,6 +106,7 @@ impl OfflineProbe {
         }
         for table in &mut tables {
             table.items = self.limit.or(table.items);
+            table.allow_code_execution |= self.allow_code_execution;
         }
         tables
     }

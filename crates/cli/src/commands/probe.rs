@@ -17,6 +17,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         tasks: args.tasks.clone(),
         limit: args.limit.map(|limit| limit as usize),
         device: args.device.clone(),
+        allow_code_execution: args.allow_code_execution,
     };
     let mut console = Console::new();
     let results = request.run(&mut |progress| console.show(progress));
