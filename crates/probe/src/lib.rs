@@ -24,6 +24,7 @@ mod examples;
 mod filters;
 mod generation;
 mod generation_table;
+mod harness;
 mod history;
 mod items;
 mod math;

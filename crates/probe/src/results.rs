@@ -32,7 +32,7 @@ pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
         "results": by_task(&scores),
         "group_subtasks": by_task(&|_| json!([])),
         "configs": by_task(&config),
-        "versions": by_task(&|result| json!(result.provenance.scorer)),
+        "versions": by_task(&version),
         "n-shot": by_task(&|result| json!(result.shots)),
         "higher_is_better": by_task(&directions),
         "n-samples": by_task(&|result| json!({"original": result.total, "effective": result.n})),
@@ -48,6 +48,12 @@ pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
         "model_name": header.model,
         "total_evaluation_time_seconds": header.seconds.map(|seconds| seconds.to_string()),
     })
+}
+
+/// The task's version; a number, if it is one.
+fn version(result: &TaskResult) -> Value {
+    let Some(version) = &result.version else { return json!("N/A") };
+    version.parse::<f64>().map_or_else(|_| json!(version), Value::from)
 }
 
 fn scores(result: &TaskResult) -> Value {
@@ -95,6 +101,7 @@ mod tests {
         TaskResult {
             task: "t".into(),
             domain: "d".into(),
+            version: None,
             kind: Kind::Cloze,
             n: 1,
             total: 7,
