@@ -262,6 +262,6 @@ fn files_may_be_named() {
     assert_refused(&[("t.yaml", &TASK.replace("org/set", "json"))], "`dataset_kwargs.data_files`: missing");
     assert_refused(
         &[("t.yaml", &text), ("own.jsonl", ""), ("data/org__set/default/test.jsonl", "")],
-        "line 1",
+        "split `test` of `json` has no records",
     );
 }
