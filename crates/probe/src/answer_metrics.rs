@@ -13,8 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fineline_dynamics::{Clusters, Difference, Estimate, mean, paired_binary, paired_mean, proportion};
+use fineline_dynamics::{Clusters, Estimate, mean, proportion};
 
+use crate::comparison::Score;
 use crate::items::ItemRow;
 use crate::task::Kind;
 
@@ -43,22 +44,20 @@ pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTree
     metrics
 }
 
-/// The change of the headline metric between two rounds, from the rows of the items in both.
-pub(crate) fn answer_change(pairs: &[(&[ItemRow], &[ItemRow])], clusters: &Clusters) -> Difference {
-    let of_first = |item: &[ItemRow]| -> Option<(usize, usize)> {
-        let answers = answers(item, filters(item).first().copied()?);
-        Some((right(&answers), answers.len()))
-    };
-    let counts: Option<Vec<_>> =
-        pairs.iter().map(|(before, after)| of_first(before).zip(of_first(after))).collect();
-    let Some(counts) = counts else { return Difference::UNKNOWN };
-    if counts.iter().all(|(before, after)| (before.1, after.1) == (1, 1)) {
-        let outcomes: Vec<(bool, bool)> = counts.iter().map(|(a, b)| (a.0 == 1, b.0 == 1)).collect();
-        return paired_binary(&outcomes, clusters);
+/// What each item contributes to a metric of the first filter: `exact_match` and `pass@1` are the share of its answers that are right, a
+/// yes or no where it has one. `None` for other metrics.
+pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<Score>> {
+    let filter = *filters(items.first()?).first()?;
+    let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
+    let have_one = items.iter().all(|item| item.len() == 1);
+    match metric {
+        "exact_match" | "pass@1" if have_one => {
+            Some(items.iter().map(|item| Score::Outcome(Some(right(item) == 1))).collect())
+        }
+        "exact_match" | "pass@1" => Some(items.iter().map(|item| Score::Real(share(item))).collect()),
+        "f1" => items.iter().map(|item| mean_score(item).map(Score::Real)).collect(),
+        _ => None,
     }
-    let share = |(right, all): (usize, usize)| right as f64 / all as f64;
-    let shares: Vec<(f64, f64)> = counts.into_iter().map(|(a, b)| (share(a), share(b))).collect();
-    paired_mean(&shares, clusters)
 }
 
 /// The filters of an item's rows, in their order.
@@ -79,8 +78,11 @@ fn share_of_right(items: &[Vec<&ItemRow>], clusters: &Clusters) -> Estimate {
     if items.iter().all(|item| item.len() == 1) {
         return proportion(&items.iter().map(|item| right(item) == 1).collect::<Vec<_>>(), clusters);
     }
-    let shares: Vec<f64> = items.iter().map(|item| right(item) as f64 / item.len() as f64).collect();
-    mean(&shares, clusters)
+    mean(&items.iter().map(|item| share(item)).collect::<Vec<_>>(), clusters)
+}
+
+fn share(answers: &[&ItemRow]) -> f64 {
+    right(answers) as f64 / answers.len() as f64
 }
 
 fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
@@ -110,8 +112,9 @@ fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::{TaskScores, compare};
     use crate::items::tests::row;
-    use crate::metrics::{headline_change, metrics};
+    use crate::metrics::metrics;
 
     fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
         ItemRow { correct: Some(correct), text: Some("x".into()), ..row(kind, item, choice, 0, -1.0) }
@@ -152,13 +155,13 @@ mod tests {
         assert_eq!(metrics.len(), 2);
     }
 
-    /// Chen et al.'s estimator by counting all pairs, and their product form.
+    /// `1 − C(n − c, k) / C(n, k)` by counting, the last with Python's `math.comb`.
     #[test]
     fn passing_is_told_for_several_attempts() {
         assert!((pass_at(2, 5, 2) - (1.0 - 3.0 / 10.0)).abs() < 1e-12);
         assert!((pass_at(1, 7, 3) - 3.0 / 7.0).abs() < 1e-12);
         assert!((pass_at(3, 5, 3) - 1.0).abs() < 1e-12 && pass_at(10, 200, 0).abs() < 1e-12);
-        assert!((pass_at(100, 200, 5) - 0.970_231_4).abs() < 1e-6);
+        assert!((pass_at(100, 200, 5) - 0.970_308_394_765_706_7).abs() < 1e-12);
         let rows: Vec<ItemRow> = (0..2)
             .flat_map(|item| {
                 (0..5).map(move |choice| answer(Kind::Code, item, choice, item == 0 && choice < 2))
@@ -189,9 +192,10 @@ mod tests {
                 })
                 .collect()
         };
-        let (before, after) = (round(1), round(5));
-        let pairs: Vec<(&[ItemRow], &[ItemRow])> = before.chunks(2).zip(after.chunks(2)).collect();
-        let change = headline_change(&pairs).unwrap();
+        let [before, after] =
+            [1, 5].map(|right| [TaskScores::new(&round(right), "exact_match", None).unwrap()]);
+        let (n, change) = compare(&before, &after, None).unwrap();
+        assert_eq!(n, 8);
         assert!((change.value.unwrap() - 0.5).abs() < 1e-12);
         assert!((change.p.unwrap() - 0.125).abs() < 1e-12, "McNemar's");
     }

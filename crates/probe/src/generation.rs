@@ -319,6 +319,7 @@ impl Answer {
             logprob: self.logprob,
             byte_logprob: None,
             unconditional_logprob: None,
+            optimal_logprob: None,
             n_tokens: self.n_tokens as u32,
             n_chars: self.text.chars().count() as u32,
             n_bytes: self.text.len() as u32,

@@ -92,11 +92,11 @@ mod tests {
     #[test]
     fn filters_are_named_as_in_the_harness() {
         let rules = rules(
-            "until = ['\n']\nexact_match.regexes_to_ignore = [',']\n[[filters]]\nname = 'strict'\n\
+            "until = ['\\n']\nexact_match.regexes_to_ignore = [',']\n[[filters]]\nname = 'strict'\n\
              steps = [{ function = 'regex', regex_pattern = '#(.)', group_select = -1 }, { function = 'take_first' }]",
         )
         .unwrap();
-        assert_eq!(rules.until, ["\n"]);
+        assert_eq!(rules.until, ["\\n"]);
         let Step::Regex(extraction) = &rules.filters[0].steps[0] else { panic!("{rules:?}") };
         assert_eq!((extraction.regex_pattern.source(), extraction.group_select), ("#(.)", -1));
         assert_eq!(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generation::WrittenItem;
 use crate::items::ItemRow;
+use crate::representation::{Representation, Represented};
 use crate::score::Scored;
 use crate::suite::Provenance;
 use crate::task::Kind;
@@ -48,6 +49,7 @@ pub struct TaskFailure {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundScores {
     pub(crate) scored: Vec<Scored>,
+    pub(crate) represented: Vec<Represented>,
     /// What the model wrote, each with the place of its task.
     pub(crate) written: Vec<(usize, WrittenItem)>,
     pub(crate) failures: Vec<TaskFailure>,
@@ -57,6 +59,7 @@ impl RoundScores {
     /// Adds what another process has scored.
     pub fn merge(&mut self, other: Self) {
         self.scored.extend(other.scored);
+        self.represented.extend(other.represented);
         self.written.extend(other.written);
         self.failures.extend(other.failures);
     }
@@ -85,9 +88,11 @@ pub struct TaskResult {
     pub metrics: BTreeMap<String, Estimate>,
     /// The scores of each choice of each item, from which the metrics are computed.
     pub items: Vec<ItemRow>,
+    /// What the model makes of the texts, in tasks that look at that: [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
+    pub representation: Option<Representation>,
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite.
+    /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
     pub not_finite: usize,
     /// Seconds it took.
     pub seconds: f64,

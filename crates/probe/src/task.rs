@@ -53,6 +53,11 @@ pub enum Kind {
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
     /// `OpenCompass` calls PPL.
     FullPromptMeanCe,
+    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
+    /// `k` examples.
+    InContext,
+    /// There is one text, and what is looked at is how the model represents it.
+    Representation,
     /// The model writes an answer, which is right if it equals an accepted one.
     Generation,
     /// The model writes a program, which is right if it passes its tests.
@@ -60,16 +65,19 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::MultipleChoice,
         Self::Cloze,
         Self::Perplexity,
         Self::FullPromptMeanCe,
+        Self::InContext,
+        Self::Representation,
         Self::Generation,
         Self::Code,
     ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`.
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `in_context`, `representation`, `generation`,
+    /// `code`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -77,6 +85,8 @@ impl Kind {
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
+            Self::InContext => "in_context",
+            Self::Representation => "representation",
             Self::Generation => "generation",
             Self::Code => "code",
         }
@@ -104,6 +114,8 @@ impl Kind {
         match self {
             Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+            Self::InContext => "in_context/1",
+            Self::Representation => "debiased_cka/1",
             Self::Generation => "generation/1",
             Self::Code => "code/1",
         }
@@ -120,8 +132,17 @@ pub enum Rises {
     Late,
 }
 
+/// What an answer of an in-context item is given to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What the model reads before the answer, with one space between them.
+    pub text: String,
+    /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
+    pub optimal_logprob: f64,
+}
+
 /// One question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
     /// What the model reads first.
     pub context: String,
@@ -132,7 +153,9 @@ pub struct Item {
     pub continuation: Option<String>,
     /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
     pub original: Option<String>,
-    /// Which of the choices is right, from 0.
+    /// In in-context tasks, what each of the choices answers.
+    pub questions: Vec<Question>,
+    /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
     pub gold: usize,
     /// Which other choices are right too; only [`gold`](Self::gold) counts for what is measured of one choice.
     pub also_right: Vec<usize>,
@@ -205,6 +228,7 @@ impl Task {
                 part(&format!("also right {:?}", item.also_right));
             }
             item.cluster.iter().for_each(|cluster| part(cluster));
+            item.questions.iter().for_each(|question| part(&question.text));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
                 if let Some(text) = text {
                     part(name);
@@ -262,6 +286,10 @@ impl Item {
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
                 Some("its continuation is empty".into())
             }
+            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
+                "expected a question for each of {choices} answers, found {}",
+                self.questions.len()
+            )),
             Kind::Generation => {
                 self.answers.is_empty().then(|| "expected at least 1 accepted answer, found none".into())
             }
@@ -270,11 +298,11 @@ impl Item {
                 .as_ref()
                 .is_none_or(|program| program.tests.trim().is_empty())
                 .then(|| "expected tests of the program, found none".into()),
-            Kind::Cloze | Kind::Perplexity if choices != 1 => {
+            Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
-            Kind::Perplexity if !self.context.is_empty() => {
-                Some("expected no context before a text to predict".into())
+            Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
+                Some("expected no context before the text".into())
             }
             _ if self.right().any(|right| right >= choices) => {
                 let wrong = self.right().find(|right| *right >= choices).unwrap_or(self.gold);

@@ -27,6 +27,8 @@ mod observer;
 pub mod offline;
 pub mod plan;
 pub mod prepare;
+mod probe_schedule;
+mod probing;
 mod progress;
 mod start;
 mod tensorboard;
@@ -40,5 +42,5 @@ pub use progress::Progress;
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
     pub use fineline_dynamics::{Difference, Estimate, benjamini_hochberg, is_above};
-    pub use fineline_probe::{Kind, ProbeError, ProbeRecord, headline};
+    pub use fineline_probe::{Delta, Kind, ProbeError, ProbeRecord, headline};
 }

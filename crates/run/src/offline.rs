@@ -6,7 +6,8 @@ use std::time::Instant;
 use fineline_data::Tokenizer;
 use fineline_model::{LlamaConfig, load, read_config};
 use fineline_probe::{
-    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, Round, TaskResult, results_json, write_items,
+    Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
+    SimilarityRow, TaskFailure, TaskResult, results_json, write_items, write_similarities,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -15,9 +16,10 @@ use serde_json::Value;
 use crate::checkpoint::{find_checkpoint, stored_config};
 use crate::config::RunConfig;
 use crate::directory::write_atomically;
+use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
-use crate::prepare::{SuiteSetting, load_suite};
+use crate::prepare::{SuiteSetting, load_suites};
 use crate::{Progress, RunError, device};
 
 /// What to ask of which checkpoint.
@@ -45,6 +47,7 @@ pub struct OfflineResults {
     /// lm-evaluation-harness's results object.
     pub results: Value,
     items: Vec<ItemRow>,
+    similarities: Vec<SimilarityRow>,
 }
 
 impl OfflineProbe {
@@ -71,14 +74,23 @@ impl OfflineProbe {
         let tables = self.tables(config.as_ref());
         let world = config.map(|config| config.tinyworld).unwrap_or_default();
         let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: &model_config };
-        let suites = tables.iter().map(|table| load_suite(&setting, table)).collect::<Result<Vec<_>, _>>()?;
+        let suites = load_suites(&setting, &tables)?;
         let model = load(&checkpoint, &device)?;
         let (step, tokens) = position(&checkpoint)?;
-        let mut results = Vec::new();
+        let (mut results, mut groups) = (Vec::new(), Vec::new());
         for suite in &suites {
             progress(Progress::Probing { suite: suite.name(), step });
-            results.extend(suite.run(&model, &Round::WHOLE)?.results);
+            let found = suite.run(&model, &Round::WHOLE)?;
+            for TaskFailure { task, message } in found.failures {
+                let event = Event::ProbeFailed { task: Some(task), message };
+                progress(Progress::Event(&event.at(step)));
+            }
+            results.extend(found.results);
+            groups.extend_from_slice(suite.groups());
         }
+        let mut representations = RepresentationHistory::default();
+        let similarities =
+            results.iter_mut().flat_map(|result| representations.compare(step, result)).collect();
         let header = ResultsHeader {
             model: checkpoint.display().to_string(),
             device: self.device.clone(),
@@ -87,9 +99,10 @@ impl OfflineProbe {
             seconds: Some(start.elapsed().as_secs_f64()),
         };
         Ok(OfflineResults {
-            results: results_json(&results, &header),
-            records: records(&results, step, tokens),
+            results: results_json(&results, &groups, &header),
+            records: records(&results, &groups, step, tokens),
             items: results.into_iter().flat_map(|result| result.items).collect(),
+            similarities,
         })
     }
 
@@ -113,7 +126,7 @@ impl OfflineProbe {
 }
 
 impl OfflineResults {
-    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`.
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`; and `representations.parquet`, if any were looked at.
     ///
     /// # Errors
     /// What the file system says, with the path.
@@ -127,6 +140,9 @@ impl OfflineResults {
         write_atomically(&path, &json(&path, &self.results)?)?;
         let path = folder.join("probes.jsonl");
         write_atomically(&path, &to_lines(&self.records, &path)?)?;
+        if !self.similarities.is_empty() {
+            write_similarities(&folder.join("representations.parquet"), &self.similarities)?;
+        }
         Ok(write_items(&folder.join("items.parquet"), &self.items)?)
     }
 }
@@ -158,11 +174,10 @@ fn refuse_larger_vocabulary(
     Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
 }
 
-fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
-    let mut history = History::new();
+fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     // A phase takes a history, and there is none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
-    results.iter().map(|result| without_phase(history.record(step, tokens, result))).collect()
+    History::new().record_round(step, tokens, results, groups).into_iter().map(without_phase).collect()
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::task::Kind;
+use crate::task::{Kind, Task};
 
 const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: \"Q: {{q}}\\nA:\"\n\
                     doc_to_choice: \"{{options}}\"\ndoc_to_target: \"{{options.index(a)}}\"\nmetadata:\n  version: 1.0\n";
@@ -18,7 +18,8 @@ fn read(files: &[(&str, &str)]) -> Result<Vec<Task>, String> {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    read_tasks(&folder.path().join("tasks").join(files[0].0), &[folder.path().join("data")])
+    read_suite(&folder.path().join("tasks").join(files[0].0), &[folder.path().join("data")])
+        .map(|content| content.tasks)
         .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
 }
 

@@ -5,26 +5,38 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::yaml::{Data, Fields, Node, read};
+use super::yaml::{self, Data, Fields, Node};
 use crate::ProbeError;
 use crate::error::nearest_hint;
+use crate::group::{Group, GroupMean};
 
 /// Keys of a group that are not passed on to its tasks (`GroupConfig`).
 const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
 
-/// The fields of each task of the task or group file at `path`.
-pub(super) fn configs(path: &Path) -> Result<Vec<Fields>, ProbeError> {
+/// What a file names.
+pub(super) struct Contents {
+    /// The fields of each task.
+    pub(super) tasks: Vec<Fields>,
+    /// The groups with an `aggregate_metric_list`, those of two tasks or more.
+    pub(super) groups: Vec<Group>,
+}
+
+/// What the task or group file at `path` names.
+pub(super) fn read(path: &Path) -> Result<Contents, ProbeError> {
     let fields = load(path, &mut Vec::new())?;
-    let mut names = Names { path, of: None, inside: Vec::new() };
-    if fields.get("group").is_some() {
-        return names.group(&fields, &Fields::default());
+    let mut names = Names { path, of: None, inside: Vec::new(), groups: Vec::new() };
+    if fields.get("group").is_none() {
+        return Ok(Contents { tasks: vec![fields], groups: Vec::new() });
     }
-    Ok(vec![fields])
+    let tasks = names.group(&fields, &Fields::default())?;
+    let mut groups = names.groups;
+    groups.reverse();
+    Ok(Contents { tasks, groups })
 }
 
 /// The fields of a file over those of the files that it includes. `including` are the files from which it is included.
 fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<Fields, ProbeError> {
-    let mut own = read(path)?;
+    let mut own = yaml::read(path)?;
     let Some(include) = own.remove("include") else { return Ok(own) };
     let place = include.place.clone();
     let paths =
@@ -74,6 +86,8 @@ struct Names<'a> {
     of: Option<BTreeMap<String, Named>>,
     /// The named groups that the one at hand is in.
     inside: Vec<String>,
+    /// Those met so far, inner ones first.
+    groups: Vec<Group>,
 }
 
 impl Names<'_> {
@@ -94,7 +108,24 @@ impl Names<'_> {
         for member in members {
             tasks.extend(self.member(member, &inherited)?);
         }
+        self.note_group(group, &tasks);
         Ok(tasks)
+    }
+
+    /// Keeps the group, if it is to be shown as one.
+    fn note_group(&mut self, group: &Fields, tasks: &[Fields]) {
+        let names: Vec<String> = tasks.iter().filter_map(|task| task.get("task").and_then(text)).collect();
+        let Some(Node { data: Data::List(metrics), .. }) = group.get("aggregate_metric_list") else { return };
+        let by_task = |metric: &Node| match &metric.data {
+            Data::Map(fields) => {
+                fields.get("weight_by_size").is_some_and(|node| node.data == Data::Scalar(Value::from(false)))
+            }
+            _ => false,
+        };
+        let mean = if metrics.iter().any(by_task) { GroupMean::Tasks } else { GroupMean::Items };
+        if let Some(name) = group.get("group").and_then(text).filter(|_| names.len() > 1) {
+            self.groups.push(Group { name, tasks: names, mean });
+        }
     }
 
     /// The tasks of an entry in a group's list: a name, a name with fields in place of its own, or a task or group in itself.
