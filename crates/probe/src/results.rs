@@ -65,19 +65,14 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
     })
 }
 
-<<<<<<< HEAD
-/// Scores under the harness's keys; `filter` is the one of metrics that name none.
-fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>, filter: &str) -> Map<String, Value> {
-=======
 /// The task's version; a number, if it is one.
 fn version(result: &TaskResult) -> Value {
     let Some(version) = &result.version else { return json!("N/A") };
     version.parse::<f64>().map_or_else(|_| json!(version), Value::from)
 }
 
-/// `first_filter` is the one whose metrics have no name of a filter.
-fn scores(alias: &str, first_filter: &str, metrics: &BTreeMap<String, Estimate>) -> Map<String, Value> {
->>>>>>> tasks
+/// Scores under the harness's keys; `filter` is the one of metrics that name none.
+fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>, filter: &str) -> Map<String, Value> {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
     let mut scores = Map::from_iter([("alias".to_owned(), json!(alias))]);
     for (name, estimate) in metrics {
