@@ -26,10 +26,10 @@ pub(crate) struct PreparedTask {
     items: Vec<PreparedItem>,
     /// The cluster of every item of the task.
     clusters: Vec<Option<u32>>,
-    /// Who has the model write its answers, where it does.
-    writer: Option<Writer>,
     /// The texts, in tasks that look at how they are represented.
     samples: Option<Samples>,
+    /// Who has the model write its answers, where it does.
+    writer: Option<Writer>,
     provenance: Provenance,
 }
 
@@ -45,11 +45,22 @@ struct PreparedItem {
     truncated: bool,
 }
 
+/// What a round has found of a task.
+#[derive(Default)]
+pub(crate) struct Found<'a> {
+    /// How each of its requests was scored.
+    pub(crate) scored: Vec<(&'a Request, &'a Scored)>,
+    /// What the model wrote.
+    pub(crate) written: Vec<&'a WrittenItem>,
+    /// How the model represents its texts.
+    pub(crate) represented: Option<&'a Represented>,
+}
+
 impl PreparedTask {
     pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
         task.check()?;
         let SuiteOptions { tokenizer, max_len, .. } = options;
-        let encoder = Encoder::new(tokenizer, max_len);
+        let encoder = Encoder::new(tokenizer, max_len, &task.target_delimiter);
         let task = encoder.fit_examples(task)?;
         let order = order(&task.name, task.items.len(), options.items);
         let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
@@ -93,8 +104,8 @@ impl PreparedTask {
             name: task.name.as_str().into(),
             items,
             clusters,
-            writer,
             samples,
+            writer,
             provenance: Provenance {
                 data: task.data_hash(),
                 template: hash(&task.template),
@@ -145,7 +156,7 @@ impl PreparedTask {
             item,
             choice: 0,
             unconditional: false,
-            context: Cow::Borrowed(&prompt.tokens),
+            context: Cow::from(&prompt.tokens),
             continuation: &[],
         }))
     }
@@ -168,14 +179,9 @@ impl PreparedTask {
         )
     }
 
-    /// The result of a round: from its requests and how each was scored, from what was written, or from how its texts were represented.
-    pub(crate) fn result(
-        &self,
-        round: &Round<'_>,
-        scored: &[(&Request, &Scored)],
-        written: &[&WrittenItem],
-        represented: Option<&Represented>,
-    ) -> TaskResult {
+    /// The result of a round, from what was found of the task.
+    pub(crate) fn result(&self, round: &Round<'_>, found: &Found<'_>) -> TaskResult {
+        let Found { scored, written, represented } = found;
         let asked = self.items(round);
         let items = match self.writer {
             Some(_) => self.written_rows(written),
@@ -194,6 +200,7 @@ impl PreparedTask {
         TaskResult {
             task: self.task.name.clone(),
             domain: self.task.domain.clone(),
+            version: self.task.version.clone(),
             kind: self.task.kind,
             n: representation.map_or(asked.len(), |representation| representation.items.len()),
             total: self.task.items.len(),
@@ -267,7 +274,8 @@ impl PreparedTask {
                 n_words: words(text),
                 greedy: score.given_context.greedy,
                 text: None,
-                correct: None,
+                correct: (!item.also_right.is_empty())
+                    .then(|| choice == item.gold || item.also_right.contains(&choice)),
                 filter: None,
                 answer: None,
                 score: None,

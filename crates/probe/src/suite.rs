@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::SuiteContent;
 use crate::error::nearest_hint;
-use crate::generation::{CodeExecution, Stopped, WrittenItem};
+use crate::generation::{CodeExecution, Stopped};
 use crate::group::Group;
 use crate::pack::pack;
-use crate::prepared::PreparedTask;
+use crate::prepared::{Found, PreparedTask};
 use crate::representation::Represented;
 use crate::request::Request;
 use crate::round::{Round, RoundResults, RoundScores, TaskFailure};
@@ -175,29 +175,28 @@ impl Suite {
     /// If they are another round's, or only a part.
     #[must_use]
     pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
-        let RoundScores { scored, written, represented, failures } = scores;
         let of_requests: BTreeMap<usize, &Scored> =
-            scored.iter().map(|scored| (scored.request, scored)).collect();
+            scores.scored.iter().map(|scored| (scored.request, scored)).collect();
         let requests = self.requests(round);
-        let scored = requests.iter().enumerate().map(|(index, (task, request))| {
+        let mut found: Vec<Found<'_>> = self.tasks.iter().map(|_| Found::default()).collect();
+        for (index, (task, request)) in requests.iter().enumerate() {
             let scored = *of_requests.get(&index).expect("all of the round has been scored");
-            (*task, (*request, scored))
-        });
-        let mut of_tasks = vec![Vec::new(); self.tasks.len()];
-        scored.for_each(|(task, scored)| of_tasks[task].push(scored));
+            found[*task].scored.push((*request, scored));
+        }
+        scores.written.iter().for_each(|(task, item)| found[*task].written.push(item));
+        scores
+            .represented
+            .iter()
+            .for_each(|represented| found[represented.task].represented = Some(represented));
         // Of a task that failed in several processes, the first failure.
-        let failures: BTreeMap<&str, &TaskFailure> =
-            failures.iter().rev().map(|failure| (failure.task.as_str(), failure)).collect();
+        let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
+        let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
         let mut results = RoundResults::default();
-        for (place, (task, scored)) in self.tasks.iter().zip(of_tasks).enumerate() {
-            if let Some(&failure) = failures.get(task.task().name.as_str()) {
-                results.failures.push(failure.clone());
-                continue;
+        for (task, found) in self.tasks.iter().zip(&found) {
+            match failures.get(task.task().name.as_str()) {
+                Some(&failure) => results.failures.push(failure.clone()),
+                None => results.results.push(task.result(round, found)),
             }
-            let written: Vec<&WrittenItem> =
-                written.iter().filter(|(of, _)| *of == place).map(|(_, item)| item).collect();
-            let represented = represented.iter().find(|represented| represented.task == place);
-            results.results.push(task.result(round, &scored, &written, represented));
         }
         results
     }

@@ -155,6 +155,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         licence: file.licence,
         version: file.version,
         unconditional: file.unconditional,
+        target_delimiter: file.target_delimiter.unwrap_or_else(|| TARGET_DELIMITER.to_owned()),
         generation,
         items,
     })
@@ -249,7 +250,7 @@ fn read_examples<'a>(
         }
         let text = match mapping.solution(&value)? {
             Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
-            None => item.solved(),
+            None => item.solved(mapping.target_delimiter()),
         };
         Ok(Example { text, record: value })
     };
@@ -258,12 +259,6 @@ fn read_examples<'a>(
     let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     Examples::new(table, mapping.file.shots, &pool)
         .map_err(|(number, message)| records[number].wrong(number, message))
-}
-
-impl Record {
-    fn wrong(&self, item: usize, message: String) -> ProbeError {
-        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
-    }
 }
 
 impl<'a> Mapping<'a> {
@@ -386,9 +381,9 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             questions: Vec::new(),
             gold,
-            cluster: None,
             answers,
             program,
+            ..Item::default()
         })
     }
 
@@ -646,7 +641,7 @@ mod tests {
             "",
             "`data`: no such file or folder: looked for DIR/none.jsonl",
         );
-        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: `{{` without `}}`");
+        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
         assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
         assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");
