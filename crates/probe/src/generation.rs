@@ -35,6 +35,12 @@ pub enum CodeExecution<'a> {
     Allowed(Option<&'a Path>),
 }
 
+/// Why programs that a model wrote can't be run on this machine; `None` where they can.
+#[must_use]
+pub fn sandbox_problem() -> Option<String> {
+    Sandbox::new(None).err()
+}
+
 /// What has the answers of a task written and judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {

@@ -58,7 +58,7 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
-pub use generation::CodeExecution;
+pub use generation::{CodeExecution, sandbox_problem};
 pub use group::{Group, GroupMean, GroupResult};
 pub use history::{Delta, History, ProbeRecord, headline};
 pub use items::{ItemRow, read_items, write_items};

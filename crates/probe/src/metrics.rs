@@ -130,8 +130,8 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
         Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
-        // Of no rows: `similarity` has its metrics; and what the model wrote has metrics of its own.
-        Kind::Representation | Kind::Generation | Kind::Code => (&[], &[]),
+        // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
+        Kind::Generation | Kind::Code | Kind::Representation => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -141,10 +141,10 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
-        Kind::InContext => "icl_gain",
-        Kind::Representation => "cka_previous_mean",
         Kind::Generation => "exact_match",
         Kind::Code => "pass@1",
+        Kind::InContext => "icl_gain",
+        Kind::Representation => "cka_previous_mean",
     }
 }
 
@@ -211,12 +211,12 @@ pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScor
         let measure = metrics_of(first).find(|known| known.name == metric)?.measure;
         items.iter().map(|item| measure.of(item)).collect()
     };
-    let of_item = |(item, score): (&&[ItemRow], Score)| ItemScore {
+    let score = |(item, score): (&[ItemRow], Score)| ItemScore {
         item: item[0].item,
         cluster: item[0].cluster,
         score,
     };
-    Some(items.iter().zip(scores).map(of_item).collect())
+    Some(items.into_iter().zip(scores).map(score).collect())
 }
 
 impl Measure {

@@ -43,7 +43,7 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
         values
     };
     json!({
-        "results": by_both(&|result| scores(&result.task, first_filter(result), &result.metrics).into(), &group_scores),
+        "results": by_both(&task_scores, &group_scores),
         "groups": by_group(&group_scores),
         "group_subtasks": by_group(&|group| json!(group.tasks)),
         "configs": by_task(&config),
@@ -71,24 +71,25 @@ fn version(result: &TaskResult) -> Value {
     version.parse::<f64>().map_or_else(|_| json!(version), Value::from)
 }
 
-/// `first_filter` is the one whose metrics have no name of a filter.
-fn scores(alias: &str, first_filter: &str, metrics: &BTreeMap<String, Estimate>) -> Map<String, Value> {
+/// Scores under the harness's keys; `filter` is the one of metrics that name none.
+fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>, filter: &str) -> Map<String, Value> {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
     let mut scores = Map::from_iter([("alias".to_owned(), json!(alias))]);
     for (name, estimate) in metrics {
-        let (metric, filter) = name.split_once(',').unwrap_or((name, first_filter));
+        let (metric, filter) = name.split_once(',').unwrap_or((name, filter));
         scores.insert(format!("{metric},{filter}"), known(estimate.value));
         scores.insert(format!("{metric}_stderr,{filter}"), known(estimate.stderr));
     }
     scores
 }
 
-fn first_filter(result: &TaskResult) -> &str {
-    result.items.first().and_then(|row| row.filter.as_deref()).unwrap_or("none")
+fn task_scores(result: &TaskResult) -> Value {
+    let first_filter = result.items.first().and_then(|row| row.filter.as_deref());
+    scores(&result.task, &result.metrics, first_filter.unwrap_or("none")).into()
 }
 
 fn group_scores(group: &GroupResult) -> Value {
-    let mut scores = scores(&group.name, "none", &group.metrics);
+    let mut scores = scores(&group.name, &group.metrics, "none");
     scores.insert("sample_len".to_owned(), json!(group.n));
     scores.into()
 }
@@ -106,9 +107,12 @@ fn config(result: &TaskResult) -> Value {
 }
 
 fn directions(metrics: &BTreeMap<String, Estimate>) -> Value {
-    let without_filter = |name: &str| name.split_once(',').map_or(name, |(metric, _)| metric).to_owned();
-    let directions = metrics.keys().map(|name| without_filter(name));
-    directions.map(|metric| (metric.clone(), json!(higher_is_better(&metric)))).collect::<Map<_, _>>().into()
+    metrics
+        .keys()
+        .map(|name| name.split_once(',').map_or(name.as_str(), |(metric, _)| metric))
+        .map(|metric| (metric.to_owned(), json!(higher_is_better(metric))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 #[cfg(test)]

@@ -49,19 +49,19 @@ pub struct TaskFailure {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundScores {
     pub(crate) scored: Vec<Scored>,
-    pub(crate) represented: Vec<Represented>,
     /// What the model wrote, each with the place of its task.
     pub(crate) written: Vec<(usize, WrittenItem)>,
     pub(crate) failures: Vec<TaskFailure>,
+    pub(crate) represented: Vec<Represented>,
 }
 
 impl RoundScores {
     /// Adds what another process has scored.
     pub fn merge(&mut self, other: Self) {
         self.scored.extend(other.scored);
-        self.represented.extend(other.represented);
         self.written.extend(other.written);
         self.failures.extend(other.failures);
+        self.represented.extend(other.represented);
     }
 }
 

@@ -53,15 +53,15 @@ pub enum Kind {
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
     /// `OpenCompass` calls PPL.
     FullPromptMeanCe,
+    /// The model writes an answer, which is right if it equals an accepted one.
+    Generation,
+    /// The model writes a program, which is right if it passes its tests.
+    Code,
     /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
     /// `k` examples.
     InContext,
     /// There is one text, and what is looked at is how the model represents it.
     Representation,
-    /// The model writes an answer, which is right if it equals an accepted one.
-    Generation,
-    /// The model writes a program, which is right if it passes its tests.
-    Code,
 }
 
 impl Kind {
@@ -70,14 +70,14 @@ impl Kind {
         Self::Cloze,
         Self::Perplexity,
         Self::FullPromptMeanCe,
-        Self::InContext,
-        Self::Representation,
         Self::Generation,
         Self::Code,
+        Self::InContext,
+        Self::Representation,
     ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `in_context`, `representation`, `generation`,
-    /// `code`.
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`, `in_context`,
+    /// `representation`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -85,10 +85,10 @@ impl Kind {
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
-            Self::InContext => "in_context",
-            Self::Representation => "representation",
             Self::Generation => "generation",
             Self::Code => "code",
+            Self::InContext => "in_context",
+            Self::Representation => "representation",
         }
     }
 
@@ -114,10 +114,10 @@ impl Kind {
         match self {
             Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
-            Self::InContext => "in_context/1",
-            Self::Representation => "debiased_cka/1",
             Self::Generation => "generation/1",
             Self::Code => "code/1",
+            Self::InContext => "in_context/1",
+            Self::Representation => "debiased_cka/1",
         }
     }
 }
@@ -286,10 +286,6 @@ impl Item {
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
                 Some("its continuation is empty".into())
             }
-            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
-                "expected a question for each of {choices} answers, found {}",
-                self.questions.len()
-            )),
             Kind::Generation => {
                 self.answers.is_empty().then(|| "expected at least 1 accepted answer, found none".into())
             }
@@ -298,6 +294,10 @@ impl Item {
                 .as_ref()
                 .is_none_or(|program| program.tests.trim().is_empty())
                 .then(|| "expected tests of the program, found none".into()),
+            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
+                "expected a question for each of {choices} answers, found {}",
+                self.questions.len()
+            )),
             Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
