@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, SpannedEventReceiver};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, SpannedEventReceiver};
 use serde_json::{Map, Number, Value};
 
 use crate::ProbeError;
@@ -140,7 +140,7 @@ impl SpannedEventReceiver<'_> for Tree {
         let place = Place { path: Arc::clone(&self.path), line: span.start.line() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let tag = tag.map(|tag| format!("{}{}", tag.handle, tag.suffix));
+                let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
                 let data = match tag.as_deref() {
                     Some("!function") => Data::Function(text.into_owned()),
                     Some(tag) if tag.ends_with("str") => Data::Scalar(Value::from(text)),
@@ -154,8 +154,8 @@ impl SpannedEventReceiver<'_> for Tree {
                 };
                 self.close(Node { place, data }, anchor);
             }
-            Event::SequenceStart(anchor, _) => self.open(place, Data::List(Vec::new()), anchor),
-            Event::MappingStart(anchor, _) => self.open(place, Data::Map(Fields::default()), anchor),
+            Event::SequenceStart(_, anchor, _) => self.open(place, Data::List(Vec::new()), anchor),
+            Event::MappingStart(_, anchor, _) => self.open(place, Data::Map(Fields::default()), anchor),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { node, anchor, .. }) = self.open.pop() {
                     self.close(node, anchor);
