@@ -59,14 +59,14 @@ fn quoted(text: &str) -> String {
             '\t' => quoted.push_str(r"\t"),
             c if c == quote => quoted.extend(['\\', c]),
             '\0'..'\u{20}' | '\u{7f}'..'\u{a1}' | '\u{ad}' => {
-                quoted.push_str(&format!("\\x{:02x}", u32::from(c)))
+                quoted.extend(format!("\\x{:02x}", u32::from(c)).chars());
             }
             '\u{2000}'..='\u{200f}'
             | '\u{2028}'..='\u{202f}'
             | '\u{205f}'..='\u{206f}'
             | '\u{3000}'
             | '\u{feff}' => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+                quoted.extend(format!("\\u{:04x}", u32::from(c)).chars());
             }
             c => quoted.push(c),
         }

@@ -135,6 +135,7 @@ fn method(
 }
 
 /// `re.sub(pattern, replacement, text, count)`.
+#[allow(clippy::needless_pass_by_value, reason = "a filter's arguments come by value")]
 fn regex_replace(text: &str, pattern: &str, replacement: &str, count: Rest<usize>) -> Result<String, Error> {
     let regex = Regex::new(pattern)
         .map_err(|error| failed(format!("`{pattern}` is no regular expression: {error}")))?;
@@ -154,7 +155,7 @@ fn expansion(replacement: &str) -> String {
         let named = after.strip_prefix("g<").and_then(|named| named.split_once('>'));
         rest = match (digits, named) {
             (0, Some((name, after))) => {
-                expansion.push_str(&format!("${{{name}}}"));
+                expansion.extend(["${", name, "}"]);
                 after
             }
             (0, None) => {
@@ -168,7 +169,7 @@ fn expansion(replacement: &str) -> String {
                 chars.as_str()
             }
             (digits, _) => {
-                expansion.push_str(&format!("${{{}}}", &after[..digits]));
+                expansion.extend(["${", &after[..digits], "}"]);
                 &after[digits..]
             }
         };

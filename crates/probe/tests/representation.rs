@@ -161,6 +161,7 @@ fn what_cannot_be_represented_is_refused_when_loading() {
         version: None,
         unconditional: None,
         generation: None,
+        target_delimiter: " ".into(),
         template: String::new(),
         items,
     };

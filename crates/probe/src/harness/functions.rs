@@ -210,10 +210,11 @@ fn race_text(record: &Value) -> Result<String, String> {
     for problem in &problems[..problems.len() - 1] {
         let question = text(problem, "question")?;
         let answer = &race_options(problem)?[race_gold(problem)?];
-        match question.strip_suffix("  _  .") {
-            Some(before) => whole.push_str(&format!("{before} {answer}\n")),
-            None => whole.push_str(&format!("Question: {question}\nAnswer: {answer}\n")),
-        }
+        let solved = match question.strip_suffix("  _  .") {
+            Some(before) => format!("{before} {answer}\n"),
+            None => format!("Question: {question}\nAnswer: {answer}\n"),
+        };
+        whole += &solved;
     }
     Ok(whole + &text(last(&problems)?, "question")?)
 }
