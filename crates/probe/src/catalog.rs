@@ -64,6 +64,14 @@ impl Catalog {
         }
     }
 
+    /// The file of the suite or task of this name or path; none for `tinyworld`.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<PathBuf>, ProbeError> {
+        Ok(match self.find(name)? {
+            Found::Tinyworld => None,
+            Found::File(path) => Some(path),
+        })
+    }
+
     fn find(&self, name: &str) -> Result<Found, ProbeError> {
         if name == TINYWORLD {
             return Ok(Found::Tinyworld);

@@ -1,12 +1,15 @@
 //! Records from the files of others: JSON lines, CSV, or a folder of such.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 use serde_json::{Map, Value};
 
 use crate::ProbeError;
+use crate::parquet_records::parquet_records;
 
 /// A record of a data file, and where it stands.
 #[derive(Clone, Debug)]
@@ -17,7 +20,10 @@ pub(crate) struct Record {
     pub(crate) value: Value,
 }
 
-/// The records at `path`: of a file, or of all `.jsonl` and `.csv` files in a folder and below it, in the order of their paths; to the
+/// Endings of data files; `.gz` is one of JSON lines.
+const FORMS: [&str; 4] = ["jsonl", "gz", "csv", "parquet"];
+
+/// The records at `path`: of a file, or of all data files in a folder and below it, in the order of their paths; to the
 /// latter, `file` is added, the name of their file without its ending.
 pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
     if !path.is_dir() {
@@ -43,7 +49,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "jsonl" || extension == "csv") {
+        } else if path.extension().is_some_and(|extension| FORMS.contains(&&*extension.to_string_lossy())) {
             files.push(path);
         }
     }
@@ -53,10 +59,15 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
 
 /// The records of a file, after `before` others.
 fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
-    let text = fs::read_to_string(path)?;
+    let has_ending = |name: &str| path.extension().is_some_and(|extension| extension == name);
+    if has_ending("parquet") {
+        let shared: Arc<Path> = path.into();
+        let record = |(row, value)| Record { path: Arc::clone(&shared), line: row + 1, value };
+        return Ok(parquet_records(path)?.into_iter().enumerate().map(record).collect());
+    }
+    let text = if has_ending("gz") { gunzip(path)? } else { fs::read_to_string(path)? };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let is_csv = path.extension().is_some_and(|extension| extension == "csv");
-    let records = if is_csv { csv_records(text) } else { json_records(text) };
+    let records = if has_ending("csv") { csv_records(text) } else { json_records(text) };
     let path: Arc<Path> = path.into();
     let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
         Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
@@ -65,6 +76,16 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
         }
     };
     records.into_iter().enumerate().map(of_file).collect()
+}
+
+/// The text of a compressed file.
+fn gunzip(path: &Path) -> Result<String, ProbeError> {
+    let mut text = String::new();
+    let read = MultiGzDecoder::new(fs::File::open(path)?).read_to_string(&mut text);
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display())).into()),
+    }
 }
 
 /// Each line's value, or what is wrong with it; empty lines are passed over.

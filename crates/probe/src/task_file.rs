@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::ProbeError;
 use crate::data::{Record, read_records};
 use crate::examples::{Example, Examples, ExamplesTable};
+use crate::hub::{HubSource, find_fetched};
 use crate::preprocess::Preprocess;
 use crate::task::{Item, Kind, Rises, Task};
 use crate::template::{Template, field, scalar};
@@ -21,6 +22,7 @@ struct TaskFile {
     domain: String,
     kind: Kind,
     data: PathBuf,
+    hub: Option<HubSource>,
     preprocess: Option<Preprocess>,
     names: Option<Names>,
     #[serde(default)]
@@ -87,12 +89,22 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
     }
-    let find = |key, data| find_data(path, data, data_folders).map_err(|message| wrong(key, message));
+    let fetched = |split: Option<&String>| Some(file.hub.as_ref()?.place(split?));
+    let find = |key, data, fetched: Option<PathBuf>| {
+        let fetched = fetched.and_then(|place| find_fetched(&place, data_folders));
+        find_data(path, data, data_folders)
+            .or_else(|message| fetched.ok_or(message))
+            .map_err(|message| wrong(key, message))
+    };
+    let fetched_data = fetched(file.hub.as_ref().map(|hub| &hub.split));
+    let fetched_examples = fetched(file.hub.as_ref().and_then(|hub| hub.examples.as_ref()));
     let examples = match &file.examples {
-        Some(table) => Some(read_examples(&find("examples.data", &table.data)?, table, &mapping)?),
+        Some(table) => {
+            Some(read_examples(&find("examples.data", &table.data, fetched_examples)?, table, &mapping)?)
+        }
         None => None,
     };
-    let items = read_items(&find("data", &file.data)?, &mapping, examples.as_ref())?;
+    let items = read_items(&find("data", &file.data, fetched_data)?, &mapping, examples.as_ref())?;
     let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
@@ -133,7 +145,7 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
     places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         format!(
-            "no such file or folder: looked for {}; the probes' `data` key can name the folder that has it",
+            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it",
             places.join(", ")
         )
     })
