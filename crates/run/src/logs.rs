@@ -111,7 +111,7 @@ impl Logs {
 }
 
 /// Removes the item files of steps that are about to be run again.
-fn drop_items(directory: &RunDirectory, is_dropped: impl Fn(u64) -> bool) -> Result<(), RunError> {
+pub(crate) fn drop_items(directory: &RunDirectory, is_dropped: impl Fn(u64) -> bool) -> Result<(), RunError> {
     let folder = directory.items_folder();
     create_folder(&folder)?;
     for entry in fs::read_dir(folder)? {

@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 
 /// What goes wrong with the next request whose path contains a text.
 #[derive(Clone, Debug)]
-pub struct Trouble {
-    pub path: &'static str,
-    pub kind: Kind,
+pub(crate) struct Trouble {
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The connection breaks after so many bytes of the body.
     Break(usize),
     /// This status, with these headers.
@@ -40,14 +40,14 @@ struct State {
     log: Vec<String>,
 }
 
-pub struct Server {
-    pub endpoint: String,
+pub(crate) struct Server {
+    pub(crate) endpoint: String,
     state: Arc<Mutex<State>>,
 }
 
 impl Server {
     /// A hub with the data set `org/data`, which has these files on `main`.
-    pub fn start(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(Mutex::new(State { commit: "c0ffee".repeat(6), ..State::default() }));
@@ -68,36 +68,36 @@ impl Server {
         self.state.lock().expect("no thread has panicked")
     }
 
-    pub fn put(&self, files: &[(&str, &str)]) {
+    pub(crate) fn put(&self, files: &[(&str, &str)]) {
         let mut state = self.state();
         for (path, text) in files {
             state.files.insert((*path).to_owned(), text.as_bytes().to_vec());
         }
     }
 
-    pub fn put_converted(&self, path: &str, text: &str) {
+    pub(crate) fn put_converted(&self, path: &str, text: &str) {
         self.state().converted.insert(path.to_owned(), text.as_bytes().to_vec());
     }
 
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         self.state().files.remove(path);
     }
 
-    pub fn set_commit(&self, commit: &str) {
+    pub(crate) fn set_commit(&self, commit: &str) {
         commit.clone_into(&mut self.state().commit);
     }
 
     /// From here on only for whoever has this token.
-    pub fn gate(&self, token: &str) {
+    pub(crate) fn gate(&self, token: &str) {
         self.state().token = Some(token.to_owned());
     }
 
-    pub fn trouble(&self, path: &'static str, kind: Kind) {
+    pub(crate) fn trouble(&self, path: &'static str, kind: Kind) {
         self.state().troubles.push_back(Trouble { path, kind });
     }
 
     /// The requests since the last look, as `PATH RANGE`.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
     }
 }
