@@ -27,7 +27,7 @@ fn what_a_suite_needs_is_fetched_and_found() {
     place.write("probes/here.jsonl", RECORDS);
     place.write("probes/suite.toml", "tasks = [\"words.toml\", \"here.toml\"]");
     let fetched = fetch(&place, &server, &["--suite", "probes/suite.toml"]).success();
-    assert_eq!(fetched.stdout(), "org/data words/test at c0ffeec0: 69 bytes, fetched\n");
+    assert_eq!(fetched.stdout(), "org/data words/test at c0ffeec0: 66 bytes, fetched\n");
     let said = fetched.stderr();
     assert!(said.contains("not on the hub in a form that these tasks read: here"), "{said}");
     assert!(!place.path("data/org__data/words/train.jsonl").exists());
