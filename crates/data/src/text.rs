@@ -4,6 +4,8 @@ mod documents;
 mod locate;
 mod read;
 
+pub use read::open_decompressed;
+
 pub(crate) use locate::{Located, TextFile, locate, with_suffix};
 
 use std::io;

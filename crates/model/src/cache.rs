@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Keys and values of the tokens a model has seen, so that the next ones need not see them again.
 ///
@@ -27,6 +27,33 @@ impl KvCache {
         self.layers.is_empty()
     }
 
+    /// A cache of these rows, which may occur more than once, in this order.
+    #[must_use]
+    pub(crate) fn rows(&self, rows: &[usize], device: &Device) -> Self {
+        let rows: Vec<i64> = rows.iter().map(|&row| i64::from(row as u32)).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows.clone(), [rows.len()]), device);
+        let column = |column: &Column| column.map(|buffer| buffer.select(0, rows.clone()));
+        Self { layers: self.layers.iter().map(|layer| layer.each_ref().map(column)).collect() }
+    }
+
+    /// The rows of `caches`, which have seen equally many tokens, one below the other, with room for `room` more tokens.
+    #[must_use]
+    pub(crate) fn stacked(caches: &[Self], room: usize) -> Self {
+        let len = caches.first().map_or(0, Self::len);
+        let layer = |layer: usize| {
+            [0, 1].map(|side| {
+                let seen = |cache: &Self| {
+                    let column = &cache.layers[layer][side];
+                    column.buffer.clone().map(|buffer| buffer.narrow(1, 0, len))
+                };
+                let seen = Tensor::cat(caches.iter().filter_map(seen).collect(), 0);
+                Column { len, buffer: Some(with_capacity(seen, len, len + room)) }
+            })
+        };
+        let layers = caches.first().map_or(0, |cache| cache.layers.len());
+        Self { layers: (0..layers).map(layer).collect() }
+    }
+
     /// All keys and values of a layer, `[batch, len, kv_heads, head_dim]` each.
     pub(crate) fn layer(&self, layer: usize) -> [Tensor<4>; 2] {
         self.layers[layer].each_ref().map(Column::filled)
@@ -53,6 +80,10 @@ struct Column {
 }
 
 impl Column {
+    fn map(&self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self { len: self.len, buffer: self.buffer.clone().map(change) }
+    }
+
     /// Appends `[batch, time, kv_heads, head_dim]` and returns all there is.
     fn append(&mut self, new: Tensor<4>) -> Tensor<4> {
         let [batch, time, heads, dim] = new.dims();
@@ -79,11 +110,17 @@ impl Column {
 
 /// A buffer with the same first `filled` tokens, and room for `needed`.
 fn with_room(buffer: Tensor<4>, filled: usize, needed: usize) -> Tensor<4> {
-    let [batch, capacity, heads, dim] = buffer.dims();
+    let capacity = buffer.dims()[1];
     if needed <= capacity {
         return buffer;
     }
-    let shape = [batch, needed.max(2 * capacity), heads, dim];
+    with_capacity(buffer, filled, needed.max(2 * capacity))
+}
+
+/// A buffer of this capacity with the same first `filled` tokens.
+fn with_capacity(buffer: Tensor<4>, filled: usize, capacity: usize) -> Tensor<4> {
+    let [batch, _, heads, dim] = buffer.dims();
+    let shape = [batch, capacity, heads, dim];
     let larger = Tensor::zeros(shape, (&buffer.device(), buffer.dtype()));
     larger.slice_assign([0..batch, 0..filled, 0..heads, 0..dim], buffer.narrow(1, 0, filled))
 }

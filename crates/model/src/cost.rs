@@ -54,6 +54,12 @@ impl LlamaConfig {
         4 * (batch * time * (saved + working)) as u64
     }
 
+    /// Bytes that a cache takes for each token of each row.
+    #[must_use]
+    pub fn cache_bytes_per_token(&self) -> u64 {
+        4 * (2 * self.num_hidden_layers * self.kv_heads() * self.head_size()) as u64
+    }
+
     /// Bytes of the logits that are held at a time, for a micro-batch of `batch` sequences of `time` tokens.
     #[must_use]
     pub fn logits_bytes(&self, batch: usize, time: usize) -> u64 {

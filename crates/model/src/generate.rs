@@ -52,13 +52,13 @@ pub struct Generation {
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// A stop token came.
+    /// A stop token came, or, in a batch, what the caller looks for.
     Stop,
     /// `max_new_tokens` were made.
     Length,
     /// Prompt and text fill the model's `max_position_embeddings`.
     ContextFull,
-    /// The callback asked for it.
+    /// The caller asked for it.
     Interrupted,
 }
 
@@ -137,7 +137,7 @@ pub fn generate(
     Ok(Generation { tokens, finish: Finish::Length })
 }
 
-fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) -> Result<(), GenerateError> {
+pub(crate) fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) -> Result<(), GenerateError> {
     if prompt.is_empty() {
         return Err(GenerateError::EmptyPrompt);
     }
@@ -160,7 +160,8 @@ fn next_logits(model: &Llama, input: &[u32], cache: &mut KvCache, device: &Devic
 }
 
 impl Sampling {
-    fn check(&self) -> Result<(), GenerateError> {
+    /// Refuses parameters out of their range.
+    pub fn check(&self) -> Result<(), GenerateError> {
         let Self::Random { temperature, top_k, top_p, .. } = *self else { return Ok(()) };
         let refuse = |key, value, expected| Err(GenerateError::Sampling { key, value, expected });
         if !(temperature > 0.0 && temperature.is_finite()) {
@@ -179,7 +180,8 @@ impl Sampling {
         }
     }
 
-    fn choose(&self, logits: &[f32], step: u64) -> u32 {
+    /// The token of this step, from the logits of the whole vocabulary.
+    pub(crate) fn choose(&self, logits: &[f32], step: u64) -> u32 {
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
         let Self::Random { temperature, top_k, top_p, seed } = *self else {

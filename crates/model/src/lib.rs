@@ -4,7 +4,7 @@
 //! - [`Llama`] is the model, a Burn module whose parameter paths are the tensor names of Hugging Face. It maps tokens to
 //!   hidden states ([`Llama::hidden`]), continues from a [`KvCache`] ([`Llama::extend`]), and is made by
 //!   [`LlamaConfig::init`] or [`load`].
-//! - [`generate`] samples text, token by token.
+//! - [`generate`] samples text, token by token; [`generate_batch`] many texts at once.
 //! - [`parameters`](mod@parameters) lists, maps and rebuilds parameters under their names, in one fixed order.
 //! - [`weights`] reads and writes safetensors; [`inspect`] says what is in a checkpoint without loading it.
 //! - [`cost`] says what a model takes: parameters, operations, memory.
@@ -15,6 +15,7 @@ mod cache;
 mod config;
 pub mod cost;
 mod generate;
+mod generate_batch;
 mod hf_config;
 mod inspect;
 mod llama;
@@ -25,6 +26,7 @@ pub mod weights;
 pub use cache::KvCache;
 pub use config::{ConfigError, LlamaConfig};
 pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
+pub use generate_batch::{BatchConfig, BatchControl, Continuation, Place, Prompt, generate_batch};
 pub use hf_config::{SpecialTokens, read_config};
 pub use inspect::{Inspection, StoredTensor, inspect};
 pub use llama::{Llama, Positions};

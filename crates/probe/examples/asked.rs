@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use fineline_data::Tokenizer;
 use fineline_model::read_config;
-use fineline_probe::{Catalog, Suite, SuiteOptions};
+use fineline_probe::{Catalog, CodeExecution, Suite, SuiteOptions};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_len: read_config(&checkpoint)?.max_position_embeddings,
         items: items.first().map(|items| items.parse()).transpose()?,
         tasks: &[],
+        code: CodeExecution::Forbidden,
     };
     let suite = Suite::load(&catalog, suite, options)?;
     for asked in suite.asked() {

@@ -1,10 +1,10 @@
-//! Records from the files of others: JSON lines, CSV, or a folder of such.
+//! Records from the files of others: JSON lines, JSON, CSV, Parquet, or a folder of such.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
+use fineline_data::open_decompressed;
 use fs_err as fs;
 use serde_json::{Map, Value};
 
@@ -15,13 +15,61 @@ use crate::parquet_records::parquet_records;
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) path: Arc<Path>,
-    /// From 1.
+    /// From 1; in files without lines, the record's number.
     pub(crate) line: usize,
     pub(crate) value: Value,
 }
 
-/// Endings of data files; `.gz` is one of JSON lines.
-const FORMS: [&str; 4] = ["jsonl", "gz", "csv", "parquet"];
+impl Record {
+    /// An error of this record, which is this item.
+    pub(crate) fn wrong(&self, item: usize, message: String) -> ProbeError {
+        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
+    }
+}
+
+/// How a file holds its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// One JSON value a line.
+    JsonLines,
+    /// A list of records, or an object that has one.
+    Json,
+    /// A line of names, then a line a record.
+    Csv,
+    /// Columns.
+    Parquet,
+}
+
+/// Line by line, each value or what is wrong with it.
+pub(crate) type Lines = Vec<(usize, Result<Value, String>)>;
+
+impl Format {
+    /// By the ending of the file's name; text may be compressed (`.gz`, `.zst`).
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let text = [".gz", ".zst"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+        let formats = [(".jsonl", Self::JsonLines), (".json", Self::Json), (".csv", Self::Csv)];
+        let of_text =
+            formats.into_iter().find(|(ending, _)| text.ends_with(ending)).map(|(_, format)| format);
+        of_text.or_else(|| name.ends_with(".parquet").then_some(Self::Parquet))
+    }
+
+    fn read(self, path: &Path) -> Result<Lines, ProbeError> {
+        if self == Self::Parquet {
+            return Ok(parquet_records(fs::File::open(path)?.into_parts().0));
+        }
+        let mut text = String::new();
+        let unreadable =
+            |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        open_decompressed(path)?.read_to_string(&mut text).map_err(unreadable)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Ok(match self {
+            Self::Csv => csv_records(text),
+            Self::Json => json_list(text),
+            _ => json_lines(text),
+        })
+    }
+}
 
 /// The records at `path`: of a file, or of all data files in a folder and below it, in the order of their paths; to the
 /// latter, `file` is added, the name of their file without its ending.
@@ -31,10 +79,11 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
     }
     let mut records = Vec::new();
     for file in files_below(path)? {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = name.split('.').next().unwrap_or_default();
         for mut record in read_file(&file, records.len())? {
             if let Value::Object(fields) = &mut record.value {
-                fields.entry("file").or_insert_with(|| Value::from(name.as_str()));
+                fields.entry("file").or_insert_with(|| Value::from(name));
             }
             records.push(record);
         }
@@ -49,7 +98,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if path.extension().is_some_and(|extension| FORMS.contains(&&*extension.to_string_lossy())) {
+        } else if Format::of(&path).is_some() {
             files.push(path);
         }
     }
@@ -57,17 +106,9 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
     Ok(files)
 }
 
-/// The records of a file, after `before` others.
+/// The records of a file, after `before` others. A file of no known ending is read as JSON lines.
 fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
-    let has_ending = |name: &str| path.extension().is_some_and(|extension| extension == name);
-    if has_ending("parquet") {
-        let shared: Arc<Path> = path.into();
-        let record = |(row, value)| Record { path: Arc::clone(&shared), line: row + 1, value };
-        return Ok(parquet_records(path)?.into_iter().enumerate().map(record).collect());
-    }
-    let text = if has_ending("gz") { gunzip(path)? } else { fs::read_to_string(path)? };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let records = if has_ending("csv") { csv_records(text) } else { json_records(text) };
+    let records = Format::of(path).unwrap_or(Format::JsonLines).read(path)?;
     let path: Arc<Path> = path.into();
     let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
         Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
@@ -78,69 +119,55 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
     records.into_iter().enumerate().map(of_file).collect()
 }
 
-/// The text of a compressed file.
-fn gunzip(path: &Path) -> Result<String, ProbeError> {
-    let mut text = String::new();
-    let read = MultiGzDecoder::new(fs::File::open(path)?).read_to_string(&mut text);
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) => Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display())).into()),
-    }
-}
-
 /// Each line's value, or what is wrong with it; empty lines are passed over.
-fn json_records(text: &str) -> Vec<(usize, Result<Value, String>)> {
+fn json_lines(text: &str) -> Lines {
     let lines = text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
     let value = |text| serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"));
     lines.map(|(line, text)| (line + 1, value(text))).collect()
 }
 
-/// Each row as an object of texts, named by the first row.
-fn csv_records(text: &str) -> Vec<(usize, Result<Value, String>)> {
-    let mut rows = csv_rows(text).into_iter();
-    let names = match rows.next() {
-        Some((_, Ok(names))) => names,
-        Some((line, Err(message))) => return vec![(line, Err(message))],
-        None => return Vec::new(),
+/// The records of a list, or of the only list in an object, such as the `examples` of BIG-Bench.
+fn json_list(text: &str) -> Lines {
+    let refused = |line: usize, message: String| vec![(line, Err(message))];
+    let list = match serde_json::from_str(text) {
+        Ok(Value::Array(list)) => list,
+        Ok(Value::Object(fields)) => {
+            let mut lists = fields.into_iter().filter_map(|(_, value)| match value {
+                Value::Array(list) => Some(list),
+                _ => None,
+            });
+            match (lists.next(), lists.next()) {
+                (Some(list), None) => list,
+                _ => return refused(1, "expected an object with one list of records".to_owned()),
+            }
+        }
+        Ok(_) => return refused(1, "expected a list of records, or an object with one".to_owned()),
+        Err(error) => return refused(error.line(), format!("not JSON: {error}")),
     };
-    let object = |cells: Vec<String>| {
+    list.into_iter().enumerate().map(|(index, record)| (index + 1, Ok(record))).collect()
+}
+
+/// Each row as an object of texts, named by the first row.
+fn csv_records(text: &str) -> Lines {
+    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let names = match rows.headers() {
+        Ok(names) => names.clone(),
+        Err(error) => return vec![(1, Err(error.to_string()))],
+    };
+    let object = |cells: csv::StringRecord| {
         if cells.len() != names.len() {
             return Err(format!("{} cells, but the first line names {}", cells.len(), names.len()));
         }
-        let fields = names.iter().cloned().zip(cells.into_iter().map(Value::from));
+        let fields = names.iter().zip(&cells).map(|(name, cell)| (name.to_owned(), Value::from(cell)));
         Ok(Value::Object(fields.collect::<Map<_, _>>()))
     };
-    rows.map(|(line, row)| (line, row.and_then(object))).collect()
-}
-
-/// The rows of CSV (RFC 4180), each with the line on which it begins; empty lines are passed over.
-fn csv_rows(text: &str) -> Vec<(usize, Result<Vec<String>, String>)> {
-    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut start, mut is_quoted) = (1, 1, false);
-    let mut chars = text.chars().chain((!text.ends_with('\n')).then_some('\n')).peekable();
-    while let Some(c) = chars.next() {
-        line += usize::from(c == '\n');
-        match c {
-            '"' if is_quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
-            '"' if is_quoted || cell.is_empty() => is_quoted = !is_quoted,
-            c if is_quoted => cell.push(c),
-            ',' => row.push(std::mem::take(&mut cell)),
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' => {
-                row.push(std::mem::take(&mut cell));
-                let row = std::mem::take(&mut row);
-                if row.iter().any(|cell| !cell.is_empty()) || row.len() > 1 {
-                    rows.push((start, Ok(row)));
-                }
-                start = line;
-            }
-            c => cell.push(c),
+    let row = |row: Result<csv::StringRecord, csv::Error>| match row {
+        Ok(cells) => (cells.position().map_or(0, |position| position.line() as usize), object(cells)),
+        Err(error) => {
+            (error.position().map_or(0, |position| position.line() as usize), Err(error.to_string()))
         }
-    }
-    if is_quoted {
-        rows.push((start, Err("a quotation mark that nothing closes".to_owned())));
-    }
-    rows
+    };
+    rows.records().map(row).collect()
 }
 
 #[cfg(test)]
@@ -148,22 +175,42 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn rows(text: &str) -> Vec<(usize, Vec<String>)> {
-        csv_rows(text).into_iter().map(|(line, row)| (line, row.unwrap())).collect()
+    fn rows(text: &str) -> Vec<(usize, Value)> {
+        csv_records(text).into_iter().map(|(line, row)| (line, row.unwrap())).collect()
     }
 
     #[test]
     fn cells_may_be_quoted() {
         let text = "a,b\r\n\"1, 2\n3\",\"say \"\"ja\"\"\"\n\n,四\n";
-        let expected = [
-            (1, vec!["a".into(), "b".into()]),
-            (2, vec!["1, 2\n3".into(), "say \"ja\"".into()]),
-            (5, vec![String::new(), "四".into()]),
-        ];
+        let expected = [(2, json!({"a": "1, 2\n3", "b": "say \"ja\""})), (5, json!({"a": "", "b": "四"}))];
         assert_eq!(rows(text), expected);
         assert_eq!(rows(text.trim_end()), expected);
         assert!(rows("").is_empty() && rows("\n\n").is_empty());
-        assert!(csv_rows("a\n\"b").last().unwrap().1.is_err());
+    }
+
+    #[test]
+    fn json_may_be_a_list_or_hold_one() {
+        let values = |text: &str| -> Result<Vec<Value>, String> {
+            json_list(text).into_iter().map(|line| line.1).collect()
+        };
+        assert_eq!(values("[{\"a\": 1}, 2]").unwrap(), [json!({"a": 1}), json!(2)]);
+        assert_eq!(values("{\"canary\": \"x\", \"examples\": [{\"a\": 1}]}").unwrap(), [json!({"a": 1})]);
+        assert!(values("{\"a\": [], \"b\": []}").unwrap_err().contains("one list"));
+        assert!(values("1").unwrap_err().contains("expected a list"));
+        assert_eq!(json_list("[\n1,\n").remove(0).0, 3);
+    }
+
+    #[test]
+    fn text_may_be_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl.gz");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, b"{\"q\":1}\n").unwrap();
+        fs::write(&path, encoder.finish().unwrap()).unwrap();
+        let records = read_records(folder.path()).unwrap();
+        assert_eq!(records[0].value, json!({"q": 1, "file": "a"}));
+        fs::write(&path, "no gzip").unwrap();
+        assert!(read_records(&path).unwrap_err().to_string().contains("a.jsonl.gz"));
     }
 
     #[test]
@@ -197,8 +244,7 @@ mod tests {
         fs::write(&path, "a,b\n1,2\n1,2,3\n").unwrap();
         let error = read_records(&path).unwrap_err().to_string();
         assert!(error.ends_with("t.csv line 3 (item 1): 3 cells, but the first line names 2"), "{error}");
-        fs::write(&path, "\"a,b\n1,2\n").unwrap();
-        let error = read_records(&path).unwrap_err().to_string();
-        assert!(error.ends_with("line 1 (item 0): a quotation mark that nothing closes"), "{error}");
+        fs::write(&path, "a,b\n1,\"2\n3,4\n5,6,7").unwrap();
+        assert_eq!(read_records(&path).unwrap()[0].value["b"], "2\n3,4\n5,6,7");
     }
 }

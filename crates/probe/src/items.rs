@@ -52,6 +52,12 @@ pub struct ItemRow {
     pub text: Option<String>,
     /// Whether that answer is right.
     pub correct: Option<bool>,
+    /// The filter that took from the answer what was judged, where the task names filters.
+    pub filter: Option<String>,
+    /// What it took.
+    pub answer: Option<String>,
+    /// A score of what was judged, where the task has one (`f1`).
+    pub score: Option<f64>,
 }
 
 impl ItemRow {
@@ -79,6 +85,9 @@ const SCHEMA: &str = "
         REQUIRED BOOLEAN greedy;
         OPTIONAL BYTE_ARRAY text (STRING);
         OPTIONAL BOOLEAN correct;
+        OPTIONAL BYTE_ARRAY filter (STRING);
+        OPTIONAL BYTE_ARRAY answer (STRING);
+        OPTIONAL DOUBLE score;
     }";
 
 /// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
@@ -112,6 +121,9 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
     write::<BoolType, _>(&mut group, rows, |row| Some(row.greedy))?;
     write::<ByteArrayType, _>(&mut group, rows, |row| row.text.as_deref().map(bytes))?;
     write::<BoolType, _>(&mut group, rows, |row| row.correct)?;
+    write::<ByteArrayType, _>(&mut group, rows, |row| row.filter.as_deref().map(bytes))?;
+    write::<ByteArrayType, _>(&mut group, rows, |row| row.answer.as_deref().map(bytes))?;
+    write::<DoubleType, _>(&mut group, rows, |row| row.score)?;
     group.close()?;
     writer.close()?;
     Ok(())
@@ -167,6 +179,9 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
     let greedy = read::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
     let correct = read::<BoolType>(group, "correct")?;
+    let filter = texts(group, "filter")?;
+    let answer = texts(group, "answer")?;
+    let score = read::<DoubleType>(group, "score")?;
     let mut rows: Vec<ItemRow> = Vec::with_capacity(item.len());
     for i in 0..item.len() {
         let task = tasks[i].as_deref().ok_or_else(missing("task"))?;
@@ -192,6 +207,9 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             greedy: greedy[i].ok_or_else(missing("greedy"))?,
             text: text[i].clone(),
             correct: correct[i],
+            filter: filter[i].clone(),
+            answer: answer[i].clone(),
+            score: score[i],
         });
     }
     Ok(rows)
@@ -253,6 +271,9 @@ pub(crate) mod tests {
             greedy: false,
             text: None,
             correct: None,
+            filter: None,
+            answer: None,
+            score: None,
         }
     }
 
@@ -273,7 +294,10 @@ pub(crate) mod tests {
             ItemRow {
                 text: Some("四十二".into()),
                 correct: Some(true),
-                ..row(Kind::Cloze, u32::MAX, 0, 0, -2.5)
+                filter: Some("strict".into()),
+                answer: Some("42".into()),
+                score: Some(0.1),
+                ..row(Kind::Generation, u32::MAX, 0, 0, -2.5)
             },
             ItemRow {
                 text: Some(String::new()),

@@ -14,23 +14,32 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
+mod answer_metrics;
+mod answers;
 mod catalog;
 mod config;
 mod data;
 mod error;
 mod examples;
+mod filters;
+mod generation;
 mod history;
 mod hub;
 mod items;
+mod math;
 mod metrics;
 mod pack;
 mod parquet_records;
+mod pattern;
 mod prefix;
 mod prepared;
 mod preprocess;
+mod python;
 mod request;
 mod results;
 mod round;
+mod rules;
+mod sandbox;
 mod score;
 mod suite;
 mod task;
@@ -40,12 +49,17 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
+pub use generation::CodeExecution;
 pub use history::{Delta, History, ProbeRecord, change, headline};
 pub use hub::{HubSource, TaskSource};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
+pub use pattern::Pattern;
 pub use results::{ResultsHeader, results_json};
 pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
+pub use rules::{
+    ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
+};
 pub use score::{Interrupted, Share};
 pub use suite::{Asked, Provenance, Suite, SuiteOptions};
 pub use task::{Item, Kind, Rises, Task};

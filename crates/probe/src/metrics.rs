@@ -39,6 +39,7 @@ use fineline_dynamics::{
     ratio,
 };
 
+use crate::answer_metrics::{answer_change, answer_metrics};
 use crate::items::ItemRow;
 use crate::task::Kind;
 
@@ -120,6 +121,8 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        // These have metrics of their own.
+        Kind::Generation | Kind::Code => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -129,6 +132,8 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
+        Kind::Generation => "exact_match",
+        Kind::Code => "pass@1",
     }
 }
 
@@ -143,6 +148,9 @@ pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
     let items: Vec<&[ItemRow]> = items(rows).collect();
     let clusters = clusters(items.iter().copied());
+    if first.kind.is_written() {
+        return answer_metrics(&items, &clusters);
+    }
     let estimate = |metric: &Metric| {
         (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
     };
@@ -169,12 +177,19 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
+        Kind::Generation | Kind::Code => {
+            let right = get(headline_name(kind));
+            Observation { score: right, accuracy: right }
+        }
     }
 }
 
 /// The change of the headline metric between two rounds, from `(before, after)` rows of the items in both; `None` without items.
 pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Difference> {
     let (_, after) = pairs.first()?;
+    if after[0].kind.is_written() {
+        return Some(answer_change(pairs, &clusters(pairs.iter().map(|(_, after)| *after))));
+    }
     let name = headline_name(after[0].kind);
     let headline = metrics_of(&after[0]).find(|metric| metric.name == name)?;
     Some(headline.measure.change(pairs))

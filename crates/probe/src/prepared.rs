@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use fineline_model::{Llama, Prompt};
 use fineline_random::Permutation;
 use rayon::prelude::*;
 
 use crate::ProbeError;
+use crate::generation::{Answer, Stopped, Turn, Writer, WrittenItem};
 use crate::items::ItemRow;
 use crate::metrics::metrics;
 use crate::request::{Encoder, ItemRequests, Request, word_count};
 use crate::round::{Round, TaskResult};
-use crate::score::{LogLikelihood, Scored};
+use crate::score::{LogLikelihood, Scored, Share};
 use crate::suite::{Asked, Provenance, SuiteOptions};
 use crate::task::{Item, Kind, Task};
 
@@ -22,6 +24,8 @@ pub(crate) struct PreparedTask {
     items: Vec<PreparedItem>,
     /// The cluster of every item of the task.
     clusters: Vec<Option<u32>>,
+    /// Who has the model write its answers, where it does.
+    writer: Option<Writer>,
     provenance: Provenance,
 }
 
@@ -29,7 +33,10 @@ pub(crate) struct PreparedTask {
 struct PreparedItem {
     /// Its index in the task's whole data.
     index: usize,
+    /// What is scored.
     requests: Vec<Request>,
+    /// What the model goes on from, where it writes the answer.
+    prompt: Option<Prompt>,
     /// Whether a context lost tokens on its left to fit.
     truncated: bool,
 }
@@ -40,15 +47,20 @@ impl PreparedTask {
         let SuiteOptions { tokenizer, max_len, .. } = options;
         let encoder = Encoder::new(tokenizer, max_len);
         let order = order(&task.name, task.items.len(), options.items);
+        let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
         let prepare = |&index: &usize| {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
             let item = &task.items[index];
+            if let Some(writer) = &writer {
+                let (prompt, truncated) = writer.prompt(index, item).map_err(refused)?;
+                return Ok(PreparedItem { index, requests: Vec::new(), prompt: Some(prompt), truncated });
+            }
             let mut of_item = encoder.requests(index, item, task.kind).map_err(refused)?;
             if let Some(context) = &task.unconditional {
                 encoder.add_unconditional(&mut of_item, index, item, context).map_err(refused)?;
             }
             let ItemRequests { requests, truncated } = of_item;
-            Ok(PreparedItem { index, requests, truncated })
+            Ok(PreparedItem { index, requests, prompt: None, truncated })
         };
         let mut items: Vec<Result<PreparedItem, ProbeError>> = order.par_iter().map(prepare).collect();
         // Of several errors, the one of the first item in the data: `rayon` would give any.
@@ -72,6 +84,7 @@ impl PreparedTask {
             name: task.name.as_str().into(),
             items,
             clusters: task.cluster_numbers(),
+            writer,
             provenance: Provenance {
                 data: task.data_hash(),
                 template: hash(&task.template),
@@ -100,7 +113,7 @@ impl PreparedTask {
     }
 
     pub(crate) fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        self.requests(&Round::WHOLE).flat_map(|request| {
+        let scored = self.requests(&Round::WHOLE).flat_map(|request| {
             request.continuations.iter().map(|continuation| Asked {
                 task: &self.task.name,
                 item: request.item,
@@ -109,13 +122,49 @@ impl PreparedTask {
                 context: &request.context,
                 continuation: &continuation.tokens,
             })
-        })
+        });
+        let prompts = self.items(&Round::WHOLE).into_iter();
+        let prompts = prompts.filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
+        scored.chain(prompts.map(|(item, prompt)| Asked {
+            task: &self.task.name,
+            item,
+            choice: 0,
+            unconditional: false,
+            context: &prompt.tokens,
+            continuation: &[],
+        }))
     }
 
-    /// The result of a round, from its requests and how each was scored.
-    pub(crate) fn result(&self, round: &Round<'_>, scored: &[(&Request, &Scored)]) -> TaskResult {
+    /// Has the model write this process's share of the answers of a round.
+    pub(crate) fn write(
+        &self,
+        model: &Llama,
+        round: &Round<'_>,
+        share: Share,
+    ) -> Result<Vec<WrittenItem>, Stopped> {
+        let Some(writer) = &self.writer else { return Ok(Vec::new()) };
         let asked = self.items(round);
-        let items = self.rows(&asked, scored);
+        let asked = asked.iter().filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
+        writer.write(
+            model,
+            &self.task,
+            &asked.collect::<Vec<_>>(),
+            &Turn { share, interrupted: round.interrupted },
+        )
+    }
+
+    /// The result of a round, from its requests and how each was scored, or from what was written.
+    pub(crate) fn result(
+        &self,
+        round: &Round<'_>,
+        scored: &[(&Request, &Scored)],
+        written: &[&WrittenItem],
+    ) -> TaskResult {
+        let asked = self.items(round);
+        let items = match self.writer {
+            Some(_) => self.written_rows(written),
+            None => self.rows(&asked, scored),
+        };
         let not_finite = items.iter().filter(|row| !row.is_finite()).count();
         if not_finite > 0 {
             tracing::warn!(
@@ -136,9 +185,23 @@ impl PreparedTask {
             items,
             truncated: asked.iter().filter(|item| item.truncated).count(),
             not_finite,
-            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum(),
+            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum::<f64>()
+                + written.iter().map(|item| item.seconds).sum::<f64>(),
             provenance: self.provenance.clone(),
         }
+    }
+
+    /// The answers, in the order of the data.
+    fn written_rows(&self, written: &[&WrittenItem]) -> Vec<ItemRow> {
+        let mut written = written.to_vec();
+        written.sort_unstable_by_key(|item| item.item);
+        let mut rows = Vec::new();
+        for WrittenItem { item, answers, .. } in written {
+            let row =
+                |answer: &Answer| answer.row(&self.name, self.task.kind, *item as u32, self.clusters[*item]);
+            rows.extend(answers.iter().map(row));
+        }
+        rows
     }
 
     /// Puts the scores of continuations together to those of choices.
@@ -184,6 +247,9 @@ impl PreparedTask {
                 greedy: score.given_context.greedy,
                 text: None,
                 correct: None,
+                filter: None,
+                answer: None,
+                score: None,
             }
         })
     }

@@ -53,9 +53,11 @@ pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
 fn scores(result: &TaskResult) -> Value {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
     let mut scores = Map::from_iter([("alias".to_owned(), json!(result.task))]);
+    let first_filter = result.items.first().and_then(|row| row.filter.as_deref()).unwrap_or("none");
     for (name, estimate) in &result.metrics {
-        scores.insert(format!("{name},none"), known(estimate.value));
-        scores.insert(format!("{name}_stderr,none"), known(estimate.stderr));
+        let (metric, filter) = name.split_once(',').unwrap_or((name, first_filter));
+        scores.insert(format!("{metric},{filter}"), known(estimate.value));
+        scores.insert(format!("{metric}_stderr,{filter}"), known(estimate.stderr));
     }
     scores.into()
 }
@@ -66,6 +68,7 @@ fn config(result: &TaskResult) -> Value {
         Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
         Kind::Cloze => "loglikelihood",
         Kind::Perplexity => "loglikelihood_rolling",
+        Kind::Generation | Kind::Code => "generate_until",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
 }
@@ -74,7 +77,8 @@ fn directions(result: &TaskResult) -> Value {
     result
         .metrics
         .keys()
-        .map(|name| (name.clone(), json!(higher_is_better(name))))
+        .map(|name| name.split_once(',').map_or(name.as_str(), |(metric, _)| metric))
+        .map(|metric| (metric.to_owned(), json!(higher_is_better(metric))))
         .collect::<Map<_, _>>()
         .into()
 }
@@ -86,10 +90,9 @@ mod tests {
     use crate::metrics::metrics;
     use crate::suite::Provenance;
 
-    #[test]
-    fn the_layout_is_the_harness_s() {
+    fn result() -> TaskResult {
         let items = vec![row(Kind::Cloze, 0, 0, 0, -1.0)];
-        let result = TaskResult {
+        TaskResult {
             task: "t".into(),
             domain: "d".into(),
             kind: Kind::Cloze,
@@ -103,7 +106,12 @@ mod tests {
             not_finite: 0,
             seconds: 1.0,
             provenance: Provenance::for_tests("hash"),
-        };
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_harness_s() {
+        let result = result();
         let header = ResultsHeader { model: "path".into(), limit: Some(1), ..ResultsHeader::default() };
         let json = results_json(&[result], &header);
         assert_eq!(json["results"]["t"]["acc,none"], 0.0);
@@ -118,5 +126,22 @@ mod tests {
         assert_eq!(json["configs"]["t"]["output_type"], "loglikelihood");
         assert_eq!(json["config"]["limit"], 1);
         assert_eq!(results_json(&[], &header)["results"], json!({}));
+    }
+
+    #[test]
+    fn metrics_of_answers_are_named_after_their_filters() {
+        let answer = |filter: &str, correct| crate::items::ItemRow {
+            correct: Some(correct),
+            filter: Some(filter.into()),
+            ..row(Kind::Generation, 0, 0, 0, -1.0)
+        };
+        let items = vec![answer("strict-match", false), answer("flexible-extract", true)];
+        let result = TaskResult { kind: Kind::Generation, metrics: metrics(&items), items, ..result() };
+        let json = results_json(&[result], &ResultsHeader::default());
+        assert_eq!(json["results"]["t"]["exact_match,strict-match"], 0.0);
+        assert_eq!(json["results"]["t"]["exact_match,flexible-extract"], 1.0);
+        assert_eq!(json["results"]["t"]["exact_match_stderr,strict-match"], "N/A");
+        assert_eq!(json["higher_is_better"]["t"], json!({"exact_match": true}));
+        assert_eq!(json["configs"]["t"]["output_type"], "generate_until");
     }
 }

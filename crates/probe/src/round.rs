@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fineline_dynamics::Estimate;
 use serde::{Deserialize, Serialize};
 
+use crate::generation::WrittenItem;
 use crate::items::ItemRow;
 use crate::score::Scored;
 use crate::suite::Provenance;
@@ -35,7 +36,7 @@ pub struct RoundResults {
 }
 
 /// A task that could not be asked in a round, though the suite as such is sound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFailure {
     /// The task.
     pub task: String,
@@ -45,12 +46,19 @@ pub struct TaskFailure {
 
 /// What one process has scored of a round: to be gathered where there are several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RoundScores(pub(crate) Vec<Scored>);
+pub struct RoundScores {
+    pub(crate) scored: Vec<Scored>,
+    /// What the model wrote, each with the place of its task.
+    pub(crate) written: Vec<(usize, WrittenItem)>,
+    pub(crate) failures: Vec<TaskFailure>,
+}
 
 impl RoundScores {
     /// Adds what another process has scored.
     pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.scored.extend(other.scored);
+        self.written.extend(other.written);
+        self.failures.extend(other.failures);
     }
 }
 

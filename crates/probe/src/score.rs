@@ -62,7 +62,7 @@ impl Share {
     /// There is one process, which takes all.
     pub const WHOLE: Self = Self { rank: 0, of: 1 };
 
-    fn takes(self, batch: usize) -> bool {
+    pub(crate) fn takes(self, batch: usize) -> bool {
         batch % self.of == self.rank
     }
 }

@@ -5,10 +5,11 @@ use fineline_model::Llama;
 use serde::{Deserialize, Serialize};
 
 use crate::error::nearest_hint;
+use crate::generation::{CodeExecution, Stopped, WrittenItem};
 use crate::pack::pack;
 use crate::prepared::PreparedTask;
 use crate::request::Request;
-use crate::round::{Round, RoundResults, RoundScores};
+use crate::round::{Round, RoundResults, RoundScores, TaskFailure};
 use crate::score::{Interrupted, Scored, Share, score};
 use crate::task::Task;
 use crate::{Catalog, ProbeError};
@@ -24,6 +25,8 @@ pub struct SuiteOptions<'a> {
     pub items: Option<usize>,
     /// Names of the tasks; empty for all.
     pub tasks: &'a [String],
+    /// Whether programs that the model writes may be run.
+    pub code: CodeExecution<'a>,
 }
 
 /// Tasks, tokenized, ready to be put to a model any number of times.
@@ -46,7 +49,7 @@ pub struct Asked<'a> {
     pub unconditional: bool,
     /// The tokens that the model reads first.
     pub context: &'a [u32],
-    /// The tokens that are scored.
+    /// The tokens that are scored; none, where the model writes what follows.
     pub continuation: &'a [u32],
 }
 
@@ -110,7 +113,20 @@ impl Suite {
     pub fn score(&self, model: &Llama, round: &Round<'_>, share: Share) -> Result<RoundScores, Interrupted> {
         let requests = self.requests(round);
         let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
-        Ok(RoundScores(score(model, &requests, &pack(&requests), share, round.interrupted)?))
+        let mut scores = RoundScores {
+            scored: score(model, &requests, &pack(&requests), share, round.interrupted)?,
+            ..RoundScores::default()
+        };
+        for (place, task) in self.tasks.iter().enumerate() {
+            match task.write(model, round, share) {
+                Ok(items) => scores.written.extend(items.into_iter().map(|item| (place, item))),
+                Err(Stopped::Interrupted) => return Err(Interrupted),
+                Err(Stopped::Failed(message)) => {
+                    scores.failures.push(TaskFailure { task: task.task().name.clone(), message });
+                }
+            }
+        }
+        Ok(scores)
     }
 
     /// The results of a round from the scores of all of it, in whatever order they came together.
@@ -119,17 +135,29 @@ impl Suite {
     /// If they are another round's, or only a part.
     #[must_use]
     pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
-        let scores: BTreeMap<usize, &Scored> =
-            scores.0.iter().map(|scored| (scored.request, scored)).collect();
+        let of_requests: BTreeMap<usize, &Scored> =
+            scores.scored.iter().map(|scored| (scored.request, scored)).collect();
         let requests = self.requests(round);
         let scored = requests.iter().enumerate().map(|(index, (task, request))| {
-            let scored = *scores.get(&index).expect("all of the round has been scored");
+            let scored = *of_requests.get(&index).expect("all of the round has been scored");
             (*task, (*request, scored))
         });
         let mut of_tasks = vec![Vec::new(); self.tasks.len()];
         scored.for_each(|(task, scored)| of_tasks[task].push(scored));
-        let results = self.tasks.iter().zip(of_tasks).map(|(task, scored)| task.result(round, &scored));
-        RoundResults { results: results.collect(), failures: Vec::new() }
+        // Of a task that failed in several processes, the first failure.
+        let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
+        let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
+        let mut results = RoundResults::default();
+        for (place, (task, scored)) in self.tasks.iter().zip(of_tasks).enumerate() {
+            if let Some(&failure) = failures.get(task.task().name.as_str()) {
+                results.failures.push(failure.clone());
+                continue;
+            }
+            let written = scores.written.iter().filter(|(of, _)| *of == place);
+            let written: Vec<&WrittenItem> = written.map(|(_, item)| item).collect();
+            results.results.push(task.result(round, &scored, &written));
+        }
+        results
     }
 
     /// What a round scores, each with the place of its task.

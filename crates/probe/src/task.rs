@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ProbeError;
 use crate::request::TARGET_DELIMITER;
+use crate::rules::{GenerationRules, Program};
 
 /// A named set of questions.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Task {
     pub version: Option<String>,
     /// What each choice is also scored after, to tell what the context adds to it (pointwise mutual information); may be empty.
     pub unconditional: Option<String>,
+    /// How answers are written and judged: there if [`Kind::is_written`].
+    pub generation: Option<GenerationRules>,
     /// How the texts of the items were made from their data: what `provenance` holds a hash of.
     pub template: String,
     /// The questions.
@@ -48,13 +51,23 @@ pub enum Kind {
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
     /// `OpenCompass` calls PPL.
     FullPromptMeanCe,
+    /// The model writes an answer, which is right if it equals an accepted one.
+    Generation,
+    /// The model writes a program, which is right if it passes its tests.
+    Code,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::MultipleChoice, Self::Cloze, Self::Perplexity, Self::FullPromptMeanCe];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::MultipleChoice,
+        Self::Cloze,
+        Self::Perplexity,
+        Self::FullPromptMeanCe,
+        Self::Generation,
+        Self::Code,
+    ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`.
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +75,15 @@ impl Kind {
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
+            Self::Generation => "generation",
+            Self::Code => "code",
         }
+    }
+
+    /// Whether the model writes its answers.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Generation | Self::Code)
     }
 
     /// The kind of this name.
@@ -81,6 +102,8 @@ impl Kind {
         match self {
             Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+            Self::Generation => "generation/1",
+            Self::Code => "code/1",
         }
     }
 }
@@ -109,6 +132,10 @@ pub struct Item {
     pub original: Option<String>,
     /// Which of the choices is right, from 0.
     pub gold: usize,
+    /// Answers that are accepted as right ([`Kind::Generation`]).
+    pub answers: Vec<String>,
+    /// What makes a program of an answer ([`Kind::Code`]).
+    pub program: Option<Program>,
     /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
     /// if it shares nothing.
     pub cluster: Option<String>,
@@ -124,6 +151,12 @@ impl Task {
         }
         if self.unconditional.is_some() && self.kind != Kind::MultipleChoice {
             return wrong("only the choices of a multiple_choice task are scored without their context");
+        }
+        if self.kind.is_written() != self.generation.is_some() {
+            return wrong("expected rules of generation if, and only if, the model writes the answers");
+        }
+        if let Some(problem) = self.generation.as_ref().and_then(|rules| rules.problem(self.kind)) {
+            return wrong(&problem);
         }
         for (index, item) in self.items.iter().enumerate() {
             if let Some(message) = item.problem(self.kind) {
@@ -155,6 +188,15 @@ impl Task {
             part(&item.context);
             part(&format!("{} {}", item.choices.len(), item.gold));
             item.choices.iter().for_each(|choice| part(choice));
+            if !item.answers.is_empty() {
+                part(&format!("{} answers", item.answers.len()));
+                item.answers.iter().for_each(|answer| part(answer));
+            }
+            if let Some(program) = &item.program {
+                part("program");
+                part(&program.before);
+                part(&program.tests);
+            }
             item.cluster.iter().for_each(|cluster| part(cluster));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
                 if let Some(text) = text {
@@ -204,6 +246,14 @@ impl Item {
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
                 Some("its continuation is empty".into())
             }
+            Kind::Generation => {
+                self.answers.is_empty().then(|| "expected at least 1 accepted answer, found none".into())
+            }
+            Kind::Code => self
+                .program
+                .as_ref()
+                .is_none_or(|program| program.tests.trim().is_empty())
+                .then(|| "expected tests of the program, found none".into()),
             Kind::Cloze | Kind::Perplexity if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
@@ -237,6 +287,7 @@ impl From<&fineline_tinyworld::Task> for Task {
             licence: None,
             version: None,
             unconditional: None,
+            generation: None,
             template: String::new(),
             items: task
                 .items
@@ -276,6 +327,7 @@ pub(crate) mod tests {
             licence: None,
             version: None,
             unconditional: None,
+            generation: None,
             template: String::new(),
             items: items.iter().map(item).collect(),
         }

@@ -119,6 +119,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         licence: file.licence,
         version: file.version,
         unconditional: file.unconditional,
+        generation: None,
         items,
     })
 }
@@ -187,12 +188,6 @@ fn read_examples<'a>(
     let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     Examples::new(table, mapping.file.shots, &pool)
         .map_err(|(number, message)| records[number].wrong(number, message))
-}
-
-impl Record {
-    fn wrong(&self, item: usize, message: String) -> ProbeError {
-        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
-    }
 }
 
 impl<'a> Mapping<'a> {
@@ -280,6 +275,7 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             gold,
             cluster: None,
+            ..Item::default()
         })
     }
 
@@ -496,7 +492,7 @@ mod tests {
             "",
             "`data`: no such file or folder: looked for DIR/none.jsonl",
         );
-        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: `{{` without `}}`");
+        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
         assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
         assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");

@@ -9,8 +9,8 @@ use fineline_data::{Tokenizer, train_bpe};
 use fineline_kernels::Visibility;
 use fineline_model::{Llama, LlamaConfig, Positions};
 use fineline_probe::{
-    Catalog, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions, Task, metrics,
-    read_items, write_items,
+    Catalog, CodeExecution, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions,
+    Task, metrics, read_items, write_items,
 };
 
 const MAX_LEN: usize = 48;
@@ -49,6 +49,7 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
         licence: None,
         version: None,
         unconditional: None,
+        generation: None,
         template: String::new(),
         items,
     }
@@ -88,7 +89,7 @@ fn clustered_items() -> Vec<Item> {
 }
 
 fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len: MAX_LEN, items: None, tasks: &[] }
+    SuiteOptions { tokenizer, max_len: MAX_LEN, items: None, tasks: &[], code: CodeExecution::Forbidden }
 }
 
 fn run(tokenizer: &Tokenizer, model: &Llama, task: Task) -> fineline_probe::TaskResult {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::load;
-use fineline_probe::{Catalog, Round, Suite, SuiteOptions, Task};
+use fineline_probe::{Catalog, CodeExecution, Round, Suite, SuiteOptions, Task};
 
 /// A path under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
 fn material(name: &str) -> Option<PathBuf> {
@@ -94,7 +94,13 @@ fn a_real_model_is_scored_on_real_questions() {
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let max_len = model.config().max_position_embeddings;
-    let options = SuiteOptions { tokenizer: &tokenizer, max_len, items: Some(25), tasks: &[] };
+    let options = SuiteOptions {
+        tokenizer: &tokenizer,
+        max_len,
+        items: Some(25),
+        tasks: &[],
+        code: CodeExecution::Forbidden,
+    };
     let suite = Suite::load(&catalog, "benchmarks", options).unwrap();
     let results = suite.run(&model, &Round::WHOLE).unwrap().results;
     assert_eq!(results.len(), 5);
@@ -120,7 +126,13 @@ fn full_prompts_have_the_scores_of_a_direct_computation() {
     let path = catalog.folders[0].join("tasks/piqa_full_prompt.toml");
     let mut tasks = catalog.tasks(path.to_str().unwrap()).unwrap();
     tasks[0].items.truncate(expected.len());
-    let options = SuiteOptions { tokenizer: &tokenizer, max_len: 512, items: None, tasks: &[] };
+    let options = SuiteOptions {
+        tokenizer: &tokenizer,
+        max_len: 512,
+        items: None,
+        tasks: &[],
+        code: CodeExecution::Forbidden,
+    };
     let result =
         Suite::new("test", tasks, options).unwrap().run(&model, &Round::WHOLE).unwrap().results.remove(0);
     for (row, expected) in result.items.iter().zip(expected.as_flattened()) {

@@ -6,10 +6,14 @@
 //!
 //! Both are stable across platforms and versions of this crate: checkpoints and data orders rely on it.
 //!
+//! [`PythonRandom`] is the exception: a generator with a state, where a reference's own draws must be matched.
+//!
 //! This crate knows nothing of what the numbers are used for.
 
 mod permutation;
+mod python;
 mod stream;
 
 pub use permutation::Permutation;
+pub use python::PythonRandom;
 pub use stream::Stream;

@@ -36,17 +36,20 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// A file name in small letters without the ending that says how the file is compressed.
+    pub(crate) fn of(name: &str) -> (&str, Self) {
+        let endings = [(".gz", Self::Gzip), (".zst", Self::Zstd)];
+        let stripped = |(ending, compression)| Some((name.strip_suffix(ending)?, compression));
+        endings.into_iter().find_map(stripped).unwrap_or((name, Self::None))
+    }
+}
+
 impl TextFile {
     /// The file's kind by its name, or `None` if it is not text.
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let (name, compression) = if let Some(name) = name.strip_suffix(".gz") {
-            (name, Compression::Gzip)
-        } else if let Some(name) = name.strip_suffix(".zst") {
-            (name, Compression::Zstd)
-        } else {
-            (name.as_str(), Compression::None)
-        };
+        let (name, compression) = Compression::of(&name);
         let layout = match Path::new(name).extension()?.to_str()? {
             "txt" => Layout::Plain,
             "jsonl" | "json" => Layout::Jsonl,

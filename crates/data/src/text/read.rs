@@ -1,4 +1,5 @@
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -18,12 +19,22 @@ const MAX_WINDOW: u64 = 1 << 31;
 /// The decompressed bytes of a file; `bytes_read` counts the compressed ones.
 pub(super) fn open(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
     let reader = Counted { reader: File::open(&file.path)?, bytes: bytes_read };
+    Ok(decompressed(reader, file.compression))
+}
+
+/// The bytes of a file, decompressed if its name ends in `.gz` or `.zst`.
+pub fn open_decompressed(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    Ok(decompressed(File::open(path)?, Compression::of(&name).1))
+}
+
+fn decompressed(reader: impl Read + Send + 'static, compression: Compression) -> Box<dyn BufRead + Send> {
     let raw = BufReader::with_capacity(BUFFER, reader);
-    Ok(match file.compression {
+    match compression {
         Compression::None => Box::new(raw),
         Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(raw))),
         Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(raw))),
-    })
+    }
 }
 
 /// Every frame of a zstd file, one after the other: `pzstd` and `cat` make files of several.

@@ -1,0 +1,198 @@
+//! Metrics of answers that the model wrote, from their rows.
+//!
+//! An item has a row for each answer that a filter left of its attempts. Of `n` of them `c` are right:
+//!
+//! | metric | kinds | per item | over items |
+//! |---|---|---|---|
+//! | `exact_match` | generation | `c / n` | proportion; mean, where an item has several answers |
+//! | `f1` | generation that measures it | mean over the answers | mean |
+//! | `pass@k` | code, and generation with several answers | `1 − C(n − c, k) / C(n, k)` | proportion if `n = 1`, else mean |
+//!
+//! `pass@k` is the unbiased estimator of Chen et al., 2021 (arXiv 2107.03374, equation 1), for each `k` up to `n` that is a power of two or of ten, and for `n`. Metrics of filters
+//! but the first one have its name after a comma, as `exact_match,flexible-extract`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fineline_dynamics::{Clusters, Difference, Estimate, mean, paired_binary, paired_mean, proportion};
+
+use crate::items::ItemRow;
+use crate::task::Kind;
+
+/// Every metric of a task whose answers the model wrote; `items` are the rows of each.
+pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
+    let mut metrics = BTreeMap::new();
+    for (number, filter) in filters(items[0]).into_iter().enumerate() {
+        let suffix = match filter {
+            Some(filter) if number > 0 => format!(",{filter}"),
+            _ => String::new(),
+        };
+        let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
+        let mut add = |name: String, estimate| metrics.insert(format!("{name}{suffix}"), estimate);
+        if items[0][0].kind == Kind::Generation {
+            add("exact_match".to_owned(), share_of_right(&items, clusters));
+        }
+        if let Some(scores) = items.iter().map(|item| mean_score(item)).collect::<Option<Vec<f64>>>() {
+            add("f1".to_owned(), mean(&scores, clusters));
+        }
+        for k in attempts_to_tell(&items) {
+            let passes: Vec<f64> = items.iter().map(|item| pass_at(k, item.len(), right(item))).collect();
+            let estimate = if k == 1 { share_of_right(&items, clusters) } else { mean(&passes, clusters) };
+            add(format!("pass@{k}"), estimate);
+        }
+    }
+    metrics
+}
+
+/// The change of the headline metric between two rounds, from the rows of the items in both.
+pub(crate) fn answer_change(pairs: &[(&[ItemRow], &[ItemRow])], clusters: &Clusters) -> Difference {
+    let of_first = |item: &[ItemRow]| -> Option<(usize, usize)> {
+        let answers = answers(item, filters(item).first().copied()?);
+        Some((right(&answers), answers.len()))
+    };
+    let counts: Option<Vec<_>> =
+        pairs.iter().map(|(before, after)| of_first(before).zip(of_first(after))).collect();
+    let Some(counts) = counts else { return Difference::UNKNOWN };
+    if counts.iter().all(|(before, after)| (before.1, after.1) == (1, 1)) {
+        let outcomes: Vec<(bool, bool)> = counts.iter().map(|(a, b)| (a.0 == 1, b.0 == 1)).collect();
+        return paired_binary(&outcomes, clusters);
+    }
+    let share = |(right, all): (usize, usize)| right as f64 / all as f64;
+    let shares: Vec<(f64, f64)> = counts.into_iter().map(|(a, b)| (share(a), share(b))).collect();
+    paired_mean(&shares, clusters)
+}
+
+/// The filters of an item's rows, in their order.
+fn filters(item: &[ItemRow]) -> Vec<Option<&str>> {
+    let mut seen = BTreeSet::new();
+    item.iter().map(|row| row.filter.as_deref()).filter(|filter| seen.insert(*filter)).collect()
+}
+
+fn answers<'a>(item: &'a [ItemRow], filter: Option<&str>) -> Vec<&'a ItemRow> {
+    item.iter().filter(|row| row.filter.as_deref() == filter).collect()
+}
+
+fn right(answers: &[&ItemRow]) -> usize {
+    answers.iter().filter(|row| row.correct == Some(true)).count()
+}
+
+fn share_of_right(items: &[Vec<&ItemRow>], clusters: &Clusters) -> Estimate {
+    if items.iter().all(|item| item.len() == 1) {
+        return proportion(&items.iter().map(|item| right(item) == 1).collect::<Vec<_>>(), clusters);
+    }
+    let shares: Vec<f64> = items.iter().map(|item| right(item) as f64 / item.len() as f64).collect();
+    mean(&shares, clusters)
+}
+
+fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
+    let scores = answers.iter().map(|row| row.score).collect::<Option<Vec<f64>>>()?;
+    Some(scores.iter().sum::<f64>() / scores.len() as f64)
+}
+
+/// For which numbers of attempts a chance of passing is told.
+fn attempts_to_tell(items: &[Vec<&ItemRow>]) -> BTreeSet<usize> {
+    let answers = items.iter().map(Vec::len).min().unwrap_or(0);
+    if items[0][0].kind == Kind::Generation && answers == 1 {
+        return BTreeSet::new();
+    }
+    let powers = |base: usize| std::iter::successors(Some(1), move |power| Some(power * base));
+    let up_to = move |&k: &usize| k <= answers;
+    powers(2).take_while(up_to).chain(powers(10).take_while(up_to)).chain([answers]).collect()
+}
+
+/// The chance that of `k` attempts, drawn from `n` of which `c` are right, one is: `1 − Π_{i = n − c + 1}^{n} (1 − k / i)`.
+fn pass_at(k: usize, n: usize, c: usize) -> f64 {
+    if n - c < k {
+        return 1.0;
+    }
+    1.0 - (n - c + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::tests::row;
+    use crate::metrics::{headline_change, metrics};
+
+    fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
+        ItemRow { correct: Some(correct), text: Some("x".into()), ..row(kind, item, choice, 0, -1.0) }
+    }
+
+    fn named(row: ItemRow, filter: &str) -> ItemRow {
+        ItemRow { filter: Some(filter.into()), ..row }
+    }
+
+    #[track_caller]
+    fn assert_value(metrics: &BTreeMap<String, Estimate>, name: &str, expected: f64) {
+        let value = metrics[name].value.unwrap();
+        assert!((value - expected).abs() < 1e-12, "{name} is {value}, not {expected}");
+    }
+
+    #[test]
+    fn each_filter_has_its_metrics() {
+        let rows: Vec<ItemRow> = (0..4)
+            .flat_map(|item| {
+                let answer = |correct| answer(Kind::Generation, item, 0, correct);
+                [named(answer(item == 0), "strict"), named(answer(item < 3), "loose")]
+            })
+            .collect();
+        let metrics = metrics(&rows);
+        assert_eq!(metrics.keys().collect::<Vec<_>>(), ["exact_match", "exact_match,loose"]);
+        assert_value(&metrics, "exact_match", 0.25);
+        assert_value(&metrics, "exact_match,loose", 0.75);
+        // A proportion: Wilson's interval, which is not symmetric.
+        let loose = metrics["exact_match,loose"];
+        assert!(loose.hi.unwrap() - 0.75 < 0.75 - loose.lo.unwrap());
+    }
+
+    #[test]
+    fn scores_are_averaged() {
+        let scored = |item, score| ItemRow { score: Some(score), ..answer(Kind::Generation, item, 0, false) };
+        let metrics = metrics(&[scored(0, 0.5), scored(1, 1.0)]);
+        assert_value(&metrics, "f1", 0.75);
+        assert_eq!(metrics.len(), 2);
+    }
+
+    /// Chen et al.'s estimator by counting all pairs, and their product form.
+    #[test]
+    fn passing_is_told_for_several_attempts() {
+        assert!((pass_at(2, 5, 2) - (1.0 - 3.0 / 10.0)).abs() < 1e-12);
+        assert!((pass_at(1, 7, 3) - 3.0 / 7.0).abs() < 1e-12);
+        assert!((pass_at(3, 5, 3) - 1.0).abs() < 1e-12 && pass_at(10, 200, 0).abs() < 1e-12);
+        assert!((pass_at(100, 200, 5) - 0.970_231_4).abs() < 1e-6);
+        let rows: Vec<ItemRow> = (0..2)
+            .flat_map(|item| {
+                (0..5).map(move |choice| answer(Kind::Code, item, choice, item == 0 && choice < 2))
+            })
+            .collect();
+        let metrics = metrics(&rows);
+        assert_eq!(metrics.keys().collect::<Vec<_>>(), ["pass@1", "pass@2", "pass@4", "pass@5"]);
+        assert_value(&metrics, "pass@1", 0.2);
+        assert_value(&metrics, "pass@2", 0.35);
+        assert_value(&metrics, "pass@5", 0.5);
+    }
+
+    #[test]
+    fn one_attempt_at_code_is_a_proportion() {
+        let rows: Vec<ItemRow> = (0..10).map(|item| answer(Kind::Code, item, 0, item < 1)).collect();
+        let pass = metrics(&rows)["pass@1"];
+        assert_eq!(metrics(&rows).len(), 1);
+        assert!(pass.lo.unwrap() > 0.0, "Wilson's interval");
+    }
+
+    #[test]
+    fn changes_are_those_of_the_first_filter() {
+        let round = |right: u32| -> Vec<ItemRow> {
+            (0..8)
+                .flat_map(|item| {
+                    let answer = |correct| answer(Kind::Generation, item, 0, correct);
+                    [named(answer(item < right), "strict"), named(answer(true), "loose")]
+                })
+                .collect()
+        };
+        let (before, after) = (round(1), round(5));
+        let pairs: Vec<(&[ItemRow], &[ItemRow])> = before.chunks(2).zip(after.chunks(2)).collect();
+        let change = headline_change(&pairs).unwrap();
+        assert!((change.value.unwrap() - 0.5).abs() < 1e-12);
+        assert!((change.p.unwrap() - 0.125).abs() < 1e-12, "McNemar's");
+    }
+}

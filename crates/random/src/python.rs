@@ -1,0 +1,209 @@
+//! The generator of Python's `random` module, for what must be drawn as a reference written in Python draws it.
+
+const WORDS: usize = 624;
+const MIDDLE: usize = 397;
+
+/// `random.Random(seed)` of `CPython` 3.11 and later: MT19937 (Matsumoto and Nishimura, 1998), seeded by `init_by_array`, and the drawing of integers
+/// and samples on top of it.
+///
+/// Not for anything of our own: unlike a [`Stream`](crate::Stream), what it draws depends on what was drawn before.
+#[derive(Clone)]
+pub struct PythonRandom {
+    state: [u32; WORDS],
+    next: usize,
+}
+
+impl PythonRandom {
+    /// The generator that `random.Random(seed)` gives.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let low = seed as u32;
+        let high = (seed >> 32) as u32;
+        let key = [low, high];
+        Self::from_key(if high == 0 { &key[..1] } else { &key })
+    }
+
+    /// `init_by_array` of Matsumoto and Nishimura's `mt19937ar.c`.
+    fn from_key(key: &[u32]) -> Self {
+        let mut state = [19_650_218_u32; WORDS];
+        for i in 1..WORDS {
+            let before = state[i - 1];
+            state[i] = (before ^ before >> 30).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
+        }
+        let mut at = 1;
+        let after = |state: &mut [u32; WORDS], at: usize| {
+            if at + 1 < WORDS {
+                return at + 1;
+            }
+            state[0] = state[WORDS - 1];
+            1
+        };
+        let mixed = |state: &[u32; WORDS], at: usize, factor: u32| {
+            let before = state[at - 1];
+            state[at] ^ (before ^ before >> 30).wrapping_mul(factor)
+        };
+        for j in (0..key.len()).cycle().take(WORDS.max(key.len())) {
+            state[at] = mixed(&state, at, 1_664_525).wrapping_add(key[j]).wrapping_add(j as u32);
+            at = after(&mut state, at);
+        }
+        for _ in 1..WORDS {
+            state[at] = mixed(&state, at, 1_566_083_941).wrapping_sub(at as u32);
+            at = after(&mut state, at);
+        }
+        state[0] = 1 << 31;
+        Self { state, next: WORDS }
+    }
+
+    /// The next 32 bits.
+    fn word(&mut self) -> u32 {
+        if self.next == WORDS {
+            self.twist();
+        }
+        let word = self.state[self.next];
+        self.next += 1;
+        let word = word ^ word >> 11;
+        let word = word ^ word << 7 & 0x9d2c_5680;
+        let word = word ^ word << 15 & 0xefc6_0000;
+        word ^ word >> 18
+    }
+
+    /// The next 624 words of the state.
+    fn twist(&mut self) {
+        for i in 0..WORDS {
+            let joined = self.state[i] & 1 << 31 | self.state[(i + 1) % WORDS] & !(1 << 31);
+            let odd = if joined & 1 == 1 { 0x9908_b0df } else { 0 };
+            self.state[i] = self.state[(i + MIDDLE) % WORDS] ^ joined >> 1 ^ odd;
+        }
+        self.next = 0;
+    }
+
+    /// `getrandbits(count)`.
+    ///
+    /// # Panics
+    /// If `count` is above 64.
+    pub fn bits(&mut self, count: u32) -> u64 {
+        assert!(count <= 64, "{count} bits don't fit into a u64");
+        match count {
+            0 => 0,
+            1..=32 => u64::from(self.word() >> (32 - count)),
+            _ => u64::from(self.word()) | u64::from(self.word() >> (64 - count)) << 32,
+        }
+    }
+
+    /// `randrange(end)`: a number from 0 up to but not including `end`.
+    ///
+    /// # Panics
+    /// If `end` is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        assert!(end > 0, "there is no number below 0");
+        let count = usize::BITS - end.leading_zeros();
+        loop {
+            let number = self.bits(count) as usize;
+            if number < end {
+                return number;
+            }
+        }
+    }
+
+    /// The indices of `sample(population, count)` in a population of `len`: distinct, in the order in which they are drawn. `None` if there are
+    /// too few.
+    pub fn sample(&mut self, len: usize, count: usize) -> Option<Vec<usize>> {
+        if count > len {
+            return None;
+        }
+        // Where Python keeps a list of what is left, and where a set of what is drawn.
+        let set_size = 21 + if count > 5 { power_of_four_from(3 * count) } else { 0 };
+        let mut drawn = Vec::with_capacity(count);
+        if len <= set_size {
+            let mut left: Vec<usize> = (0..len).collect();
+            for i in 0..count {
+                let last = len - i - 1;
+                let place = self.below(last + 1);
+                drawn.push(left[place]);
+                left[place] = left[last];
+            }
+        } else {
+            let mut seen = std::collections::HashSet::with_capacity(count);
+            while drawn.len() < count {
+                let index = self.below(len);
+                if seen.insert(index) {
+                    drawn.push(index);
+                }
+            }
+        }
+        Some(drawn)
+    }
+
+    /// `shuffle(items)`.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+impl std::fmt::Debug for PythonRandom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PythonRandom").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The least power of four that is not below `number`: `4 ** ceil(log(number, 4))`.
+fn power_of_four_from(number: usize) -> usize {
+    let mut power = 1;
+    while power < number {
+        power *= 4;
+    }
+    power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// What `CPython` answers: `scripts/fixtures/python_random.py`.
+    fn golden() -> Value {
+        serde_json::from_str(include_str!("../tests/fixtures/python_random.json")).unwrap()
+    }
+
+    #[test]
+    fn bits_are_those_of_cpython() {
+        for case in golden()["bits"].as_array().unwrap() {
+            let mut random = PythonRandom::new(case["seed"].as_u64().unwrap());
+            for (count, expected) in
+                case["counts"].as_array().unwrap().iter().zip(case["bits"].as_array().unwrap())
+            {
+                assert_eq!(random.bits(count.as_u64().unwrap() as u32), expected.as_u64().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn samples_are_those_of_cpython() {
+        let golden = golden();
+        let mut random = PythonRandom::new(golden["sample_seed"].as_u64().unwrap());
+        for case in golden["samples"].as_array().unwrap() {
+            let number = |name: &str| case[name].as_u64().unwrap() as usize;
+            let expected: Vec<usize> = serde_json::from_value(case["drawn"].clone()).unwrap();
+            assert_eq!(random.sample(number("len"), number("count")), Some(expected), "{case}");
+        }
+    }
+
+    #[test]
+    fn shuffles_are_those_of_cpython() {
+        let golden = golden();
+        let mut random = PythonRandom::new(golden["sample_seed"].as_u64().unwrap());
+        let expected: Vec<usize> = serde_json::from_value(golden["shuffled"].clone()).unwrap();
+        let mut items: Vec<usize> = (0..expected.len()).collect();
+        random.shuffle(&mut items);
+        assert_eq!(items, expected);
+    }
+
+    #[test]
+    fn too_few_to_draw_from_is_none() {
+        let mut random = PythonRandom::new(0);
+        assert_eq!(random.sample(2, 3), None);
+        assert_eq!(random.sample(0, 0), Some(Vec::new()));
+    }
+}
