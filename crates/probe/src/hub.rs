@@ -40,24 +40,32 @@ struct Listing {
     hub: Option<HubSource>,
 }
 
-impl HubSource {
-    /// Where a fetched split lies in the folder of all data, without the ending that its form gives it.
-    pub(crate) fn place(&self, split: &str) -> PathBuf {
-        let config = self.config.as_deref().unwrap_or("default");
-        PathBuf::from(self.repo.replace('/', "__")).join(config).join(split)
-    }
-}
-
 /// Endings of the forms that a fetched split may have; a folder, if there are several files.
 const FORMS: [&str; 5] = ["parquet", "jsonl", "jsonl.gz", "json", "csv"];
 
-/// The fetched file or folder at this place in one of the folders.
-pub(crate) fn find_fetched(place: &Path, folders: &[PathBuf]) -> Option<PathBuf> {
-    folders.iter().find_map(|folder| {
-        let whole = folder.join(place);
-        let with = |form: &&str| PathBuf::from(format!("{}.{form}", whole.display()));
-        FORMS.iter().map(with).find(|file| file.is_file()).or_else(|| whole.is_dir().then_some(whole.clone()))
-    })
+impl HubSource {
+    /// The fetched file or folder of a split, in the first of the folders of all data that has it.
+    pub(crate) fn find(&self, split: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+        folders.iter().find_map(|folder| {
+            let folder = folder.join(self.repo.replace('/', "__"));
+            let configs = match &self.config {
+                Some(config) => vec![folder.join(config)],
+                None => folders_in(&folder),
+            };
+            configs.iter().find_map(|config| {
+                let forms = FORMS.iter().map(|form| config.join(format!("{split}.{form}")));
+                forms.chain([config.join(split)]).find(|place| place.exists())
+            })
+        })
+    }
+}
+
+/// The folders in a folder, sorted; none in one that isn't there.
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
 }
 
 impl Catalog {
@@ -108,7 +116,7 @@ mod tests {
         let sources = catalog.sources("s").unwrap();
         assert_eq!(sources[1], TaskSource { task: "b".into(), hub: None });
         let hub = sources[0].hub.as_ref().unwrap();
-        assert_eq!((hub.repo.as_str(), hub.place("test")), ("o/n", PathBuf::from("o__n/c/test")));
+        assert_eq!((hub.repo.as_str(), hub.split.as_str()), ("o/n", "test"));
         assert_eq!(catalog.sources("a").unwrap()[..], sources[..1]);
         assert!(catalog.sources("tinyworld").unwrap().is_empty());
         write("b.toml", "[hub]\nrepo = \"o/n\"\nsplit = \"test\"\nconfiguration = \"c\"");
@@ -118,13 +126,17 @@ mod tests {
     #[test]
     fn fetched_data_is_a_file_or_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("o__n/default");
+        let data = folder.path().join("o__n/plain");
         fs::create_dir_all(data.join("train")).unwrap();
         fs::write(data.join("test.jsonl"), "").unwrap();
         let folders = [folder.path().join("elsewhere"), folder.path().to_owned()];
-        let find = |split: &str| find_fetched(&Path::new("o__n/default").join(split), &folders);
-        assert_eq!(find("test"), Some(data.join("test.jsonl")));
-        assert_eq!(find("train"), Some(data.join("train")));
-        assert_eq!(find("dev"), None);
+        let find = |config: Option<&str>, split: &str| {
+            let (config, split, repo) = (config.map(str::to_owned), split.to_owned(), "o/n".to_owned());
+            let hub = HubSource { repo, config, split: split.clone(), examples: None, revision: None };
+            hub.find(&split, &folders)
+        };
+        assert_eq!(find(Some("plain"), "test"), Some(data.join("test.jsonl")));
+        assert_eq!(find(None, "train"), Some(data.join("train")));
+        assert_eq!((find(None, "dev"), find(Some("other"), "test")), (None, None));
     }
 }

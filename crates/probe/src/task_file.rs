@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::ProbeError;
 use crate::data::{Record, read_records};
 use crate::examples::{Example, Examples, ExamplesTable};
-use crate::hub::{HubSource, find_fetched};
+use crate::hub::HubSource;
 use crate::preprocess::Preprocess;
 use crate::task::{Item, Kind, Rises, Task};
 use crate::template::{Template, field, scalar};
@@ -23,6 +23,7 @@ struct TaskFile {
     kind: Kind,
     data: PathBuf,
     hub: Option<HubSource>,
+    keep: Option<String>,
     preprocess: Option<Preprocess>,
     names: Option<Names>,
     #[serde(default)]
@@ -72,6 +73,7 @@ enum Labels {
 /// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
 struct Mapping<'a> {
     file: &'a TaskFile,
+    keep: Option<Template>,
     description: Template,
     context: Template,
     /// Empty where the choices are a field.
@@ -89,22 +91,23 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
     }
-    let fetched = |split: Option<&String>| Some(file.hub.as_ref()?.place(split?));
-    let find = |key, data, fetched: Option<PathBuf>| {
-        let fetched = fetched.and_then(|place| find_fetched(&place, data_folders));
+    let hub = file.hub.as_ref();
+    let find = |key, data, split: Option<&String>| {
+        let fetched = hub.zip(split).and_then(|(hub, split)| hub.find(split, data_folders));
         find_data(path, data, data_folders)
             .or_else(|message| fetched.ok_or(message))
             .map_err(|message| wrong(key, message))
     };
-    let fetched_data = fetched(file.hub.as_ref().map(|hub| &hub.split));
-    let fetched_examples = fetched(file.hub.as_ref().and_then(|hub| hub.examples.as_ref()));
     let examples = match &file.examples {
-        Some(table) => {
-            Some(read_examples(&find("examples.data", &table.data, fetched_examples)?, table, &mapping)?)
-        }
+        Some(table) => Some(read_examples(
+            &find("examples.data", &table.data, hub.and_then(|hub| hub.examples.as_ref()))?,
+            table,
+            &mapping,
+        )?),
         None => None,
     };
-    let items = read_items(&find("data", &file.data, fetched_data)?, &mapping, examples.as_ref())?;
+    let items =
+        read_items(&find("data", &file.data, hub.map(|hub| &hub.split))?, &mapping, examples.as_ref())?;
     let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
@@ -146,7 +149,7 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
     places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         format!(
-            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it",
+            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it, and `fineline data fetch` gets what is on the hub",
             places.join(", ")
         )
     })
@@ -166,7 +169,7 @@ fn read_items(path: &Path, mapping: &Mapping, examples: Option<&Examples>) -> Re
     };
     let read =
         |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
-    read_records(path)?.iter().enumerate().map(read).collect()
+    mapping.records(path)?.iter().enumerate().map(read).collect()
 }
 
 fn read_examples<'a>(
@@ -174,7 +177,7 @@ fn read_examples<'a>(
     table: &'a ExamplesTable,
     mapping: &Mapping<'a>,
 ) -> Result<Examples<'a>, ProbeError> {
-    let records = read_records(path)?;
+    let records = mapping.records(path)?;
     let example = |record: &Record| {
         let value = mapping.prepare(record.value.clone())?;
         let item = mapping.question(&value)?;
@@ -219,12 +222,31 @@ impl<'a> Mapping<'a> {
             |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
         Ok(Self {
             file,
+            keep: parse_optional("keep", &file.keep)?,
             description: parse("description", &file.description)?,
             context: parse("context", &file.context)?,
             choices,
             continuation: parse_optional("continuation", &file.continuation)?,
             original: parse_optional("original", &file.original)?,
         })
+    }
+
+    /// The records of a file that are asked: those for which `keep` is true.
+    fn records(&self, path: &Path) -> Result<Vec<Record>, ProbeError> {
+        let mut records = read_records(path)?;
+        let Some(keep) = &self.keep else { return Ok(records) };
+        let mut kept = Vec::with_capacity(records.len());
+        for (number, record) in records.drain(..).enumerate() {
+            match keep.render(&record.value).map_err(|message| record.wrong(number, message))?.as_str() {
+                "True" => kept.push(record),
+                "False" => {}
+                other => {
+                    let message = format!("`keep` is {other:?}, expected a condition");
+                    return Err(record.wrong(number, message));
+                }
+            }
+        }
+        Ok(kept)
     }
 
     fn id(&self, record: &Value) -> Result<Option<String>, String> {
