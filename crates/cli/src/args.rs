@@ -237,6 +237,9 @@ pub(crate) struct ProbeArgs {
     /// Write results.json, probes.jsonl and items.parquet into this folder.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    #[arg(long)]
+    pub(crate) allow_code_execution: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -275,6 +278,9 @@ pub(crate) struct SweepArgs {
     /// Where to compute.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    #[arg(long)]
+    pub(crate) allow_code_execution: bool,
     /// Tokens between two numbered checkpoints (`ckpt_100`); the first has seen one such portion.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) tokens_per_checkpoint: Option<TokenCount>,

@@ -3,9 +3,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::CodeExecution;
+
 /// `[[probes]]`: a suite of tasks, and when the model is put through it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key by itself")]
 pub struct ProbeConfig {
     /// `tinyworld`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
     pub suite: String,
@@ -35,6 +38,12 @@ pub struct ProbeConfig {
     /// A folder in which task files look for their data when it is not beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Whether tasks of code may run the programs that the model writes, in a sandbox; a suite that has such tasks is refused otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_code_execution: bool,
+    /// The Python 3 that runs them. Absent: `python3` on the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
 }
 
 fn default_every_steps() -> u64 {
@@ -59,6 +68,18 @@ impl ProbeConfig {
             budget: None,
             items: None,
             data: None,
+            allow_code_execution: false,
+            python: None,
+        }
+    }
+
+    /// What the table allows the suite's tasks of code.
+    #[must_use]
+    pub fn code(&self) -> CodeExecution<'_> {
+        if self.allow_code_execution {
+            CodeExecution::Allowed(self.python.as_deref())
+        } else {
+            CodeExecution::Forbidden
         }
     }
 

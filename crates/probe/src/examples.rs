@@ -24,6 +24,8 @@ pub(crate) struct ExamplesTable {
     sampler: Sampler,
     #[serde(default = "default_seed")]
     seed: u64,
+    /// What stands after each example.
+    delimiter: Option<String>,
 }
 
 /// Which of the examples; the same ones for every item.
@@ -90,7 +92,8 @@ impl<'a> Examples<'a> {
             let like = group.map_or_else(String::new, |group| format!(" like it, {group:?}"));
             return Err(format!("expected {} other examples{like}, found {}", self.shots, chosen.len()));
         }
-        Ok(chosen.iter().flat_map(|example| [example.text.as_str(), EXAMPLE_DELIMITER]).collect())
+        let delimiter = self.table.delimiter.as_deref().unwrap_or(EXAMPLE_DELIMITER);
+        Ok(chosen.iter().flat_map(|example| [example.text.as_str(), delimiter]).collect())
     }
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod examples;
 mod filters;
 mod generation;
+mod generation_table;
 mod history;
 mod hub;
 mod items;

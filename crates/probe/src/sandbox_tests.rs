@@ -101,7 +101,8 @@ fn there_is_no_network() {
 
 #[test]
 fn files_of_the_machine_are_out_of_reach() {
-    for path in ["/etc/passwd", "/etc/shadow", "/proc/1/environ", "/root", "/home"] {
+    for path in ["/etc/passwd", "/etc/shadow", "/proc/1/environ", "/etc/hostname", env!("CARGO_MANIFEST_DIR")]
+    {
         assert_outcome(&format!("import os\nassert not os.path.exists('{path}')"), Outcome::Passed);
     }
     let secret = tempfile::NamedTempFile::new().unwrap();

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::ProbeError;
 use crate::data::{Record, read_records};
 use crate::examples::{Example, Examples, ExamplesTable};
+use crate::generation_table::GenerationTable;
 use crate::hub::HubSource;
 use crate::preprocess::Preprocess;
+use crate::request::TARGET_DELIMITER;
+use crate::rules::{GenerationRules, Program};
 use crate::task::{Item, Kind, Rises, Task};
 use crate::template::{Template, field, scalar};
 
@@ -38,7 +42,14 @@ struct TaskFile {
     description: String,
     #[serde(default)]
     context: String,
+    #[serde(default)]
     choices: Choices,
+    answers: Option<Choices>,
+    solution: Option<String>,
+    target_delimiter: Option<String>,
+    program: Option<ProgramTable>,
+    prompts: Option<Prompts>,
+    generation: Option<GenerationTable>,
     continuation: Option<String>,
     original: Option<String>,
     unconditional: Option<String>,
@@ -63,6 +74,33 @@ enum Choices {
     Templates(Vec<String>),
 }
 
+impl Default for Choices {
+    fn default() -> Self {
+        Self::Templates(Vec::new())
+    }
+}
+
+/// `[program]`: templates of what makes a program of an answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramTable {
+    #[serde(default)]
+    before: String,
+    tests: String,
+}
+
+/// `[prompts]`: what `{{prompt}}` is, a text file by the value of a field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prompts {
+    /// The folder of the files, which end in `.txt`.
+    data: PathBuf,
+    /// The field.
+    field: String,
+    /// What the text is behind, such as a line that isn't part of it.
+    after: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "the name of a field that holds a list, or the list itself")]
 enum Labels {
@@ -80,6 +118,12 @@ struct Mapping<'a> {
     choices: Vec<Template>,
     continuation: Option<Template>,
     original: Option<Template>,
+    /// Empty where the accepted answers are a field.
+    answers: Vec<Template>,
+    solution: Option<Template>,
+    program: Option<[Template; 2]>,
+    /// The texts of `[prompts]`, by the value of their field.
+    prompts: BTreeMap<String, String>,
 }
 
 /// Reads the task at `path`, whose data is beside it or in one of the `data_folders`.
@@ -87,7 +131,8 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     let file: TaskFile = toml::from_str(text)
         .map_err(|source| ProbeError::Toml { path: path.to_owned(), source: source.into() })?;
     let wrong = |key, message| ProbeError::TaskFile { path: path.to_owned(), key, message };
-    let mapping = Mapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
+    let mut mapping = Mapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
+    let generation = file.rules().map_err(|(key, message)| wrong(key, message))?;
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
     }
@@ -98,6 +143,9 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
             .or_else(|message| fetched.ok_or(message))
             .map_err(|message| wrong(key, message))
     };
+    if let Some(prompts) = &file.prompts {
+        mapping.prompts = prompts.read(&find("prompts.data", &prompts.data, None)?)?;
+    }
     let examples = match &file.examples {
         Some(table) => Some(read_examples(
             &find("examples.data", &table.data, hub.and_then(|hub| hub.examples.as_ref()))?,
@@ -122,19 +170,49 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         licence: file.licence,
         version: file.version,
         unconditional: file.unconditional,
-        generation: None,
+        generation,
         items,
     })
 }
 
 impl TaskFile {
+    /// The rules of generation, where the model writes the answers; otherwise the key at fault and what is wrong there.
+    fn rules(&self) -> Result<Option<GenerationRules>, (&'static str, String)> {
+        let of_written = [
+            ("answers", self.answers.is_some(), self.kind == Kind::Generation),
+            ("program", self.program.is_some(), self.kind == Kind::Code),
+        ];
+        for (key, is_there, is_needed) in of_written {
+            if is_there != is_needed {
+                let message = if is_there { "not for a" } else { "missing in a" };
+                return Err((key, format!("{message} {} task", self.kind.name())));
+            }
+        }
+        let is_generated = self.generation.is_some() || self.solution.is_some();
+        match self.kind.is_written() {
+            true => self.generation.clone().unwrap_or_default().rules().map(Some),
+            false if is_generated => {
+                let message = "only where the model writes the answers, kinds `generation` and `code`";
+                Err(("generation", message.to_owned()))
+            }
+            false => Ok(None),
+        }
+    }
+
     /// How the texts of the items are made. (What the examples say is in the texts.)
     fn template(&self) -> String {
         let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
         let Self { original, unconditional, gold, labels, .. } = self;
-        format!(
+        let template = format!(
             "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
              {unconditional:?} {gold:?} {labels:?}"
+        );
+        if !self.kind.is_written() {
+            return template;
+        }
+        let Self { answers, solution, target_delimiter, program, prompts, generation, .. } = self;
+        format!(
+            "{template} {answers:?} {solution:?} {target_delimiter:?} {program:?} {prompts:?} {generation:?}"
         )
     }
 }
@@ -181,10 +259,14 @@ fn read_examples<'a>(
     let example = |record: &Record| {
         let value = mapping.prepare(record.value.clone())?;
         let item = mapping.question(&value)?;
-        if item.gold >= item.choices.len() {
+        if !mapping.file.kind.is_written() && item.gold >= item.choices.len() {
             return Err(format!("gold is choice {}, but there are {}", item.gold, item.choices.len()));
         }
-        Ok(Example { text: item.solved(), record: value })
+        let text = match mapping.solution(&value)? {
+            Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
+            None => item.solved(),
+        };
+        Ok(Example { text, record: value })
     };
     let read =
         |(number, record): (usize, &Record)| example(record).map_err(|message| record.wrong(number, message));
@@ -198,7 +280,7 @@ impl<'a> Mapping<'a> {
     fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
         let has_choices = file.kind.has_choices();
         let choices = match &file.choices {
-            Choices::Field(_) if !has_choices => {
+            Choices::Field(_) if !has_choices && !file.kind.is_written() => {
                 return Err((
                     "choices",
                     format!("a {} task has one choice: [\"{{{{field}}}}\"]", file.kind.name()),
@@ -228,6 +310,20 @@ impl<'a> Mapping<'a> {
             choices,
             continuation: parse_optional("continuation", &file.continuation)?,
             original: parse_optional("original", &file.original)?,
+            answers: match &file.answers {
+                Some(Choices::Templates(templates)) => {
+                    templates.iter().map(|text| parse("answers", text)).collect::<Result<_, _>>()?
+                }
+                _ => Vec::new(),
+            },
+            solution: parse_optional("solution", &file.solution)?,
+            program: match &file.program {
+                Some(ProgramTable { before, tests }) => {
+                    Some([parse("program.before", before)?, parse("program.tests", tests)?])
+                }
+                None => None,
+            },
+            prompts: BTreeMap::new(),
         })
     }
 
@@ -266,6 +362,13 @@ impl<'a> Mapping<'a> {
                 .ok_or_else(|| format!("`{path}` is {key:?}, for which `names.of` has no name"))?;
             record["name"] = Value::from(name.as_str());
         }
+        if let Some(Prompts { field: path, .. }) = &self.file.prompts {
+            let key = scalar(field(&record, path)?, path)?;
+            let prompt = self.prompts.get(&key);
+            let prompt =
+                prompt.ok_or_else(|| format!("`{path}` is {key:?}, for which there is no prompt"))?;
+            record["prompt"] = Value::from(prompt.as_str());
+        }
         Ok(record)
     }
 
@@ -289,6 +392,16 @@ impl<'a> Mapping<'a> {
             Some(path) => self.gold(record, path)?,
             None => 0,
         };
+        let answers = match &self.file.answers {
+            Some(Choices::Field(path)) => one_or_more(record, path)?,
+            _ => self.answers.iter().map(|template| template.render(record)).collect::<Result<_, _>>()?,
+        };
+        let program = match &self.program {
+            Some([before, tests]) => {
+                Some(Program { before: before.render(record)?, tests: tests.render(record)? })
+            }
+            None => None,
+        };
         let render = |template: &Option<Template>| template.as_ref().map(|t| t.render(record)).transpose();
         Ok(Item {
             context: self.context.render(record)?,
@@ -297,8 +410,25 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             gold,
             cluster: None,
-            ..Item::default()
+            answers,
+            program,
         })
+    }
+
+    /// What follows the question in an example, where the model is to write it: the solution, or the first accepted answer.
+    fn solution(&self, record: &Value) -> Result<Option<String>, String> {
+        match &self.solution {
+            Some(solution) => solution.render(record).map(Some),
+            None if self.file.kind == Kind::Generation => {
+                Ok(self.question(record)?.answers.into_iter().next())
+            }
+            None if self.file.kind == Kind::Code => Err("examples of code need a `solution`".to_owned()),
+            None => Ok(None),
+        }
+    }
+
+    fn target_delimiter(&self) -> &str {
+        self.file.target_delimiter.as_deref().unwrap_or(TARGET_DELIMITER)
     }
 
     /// The index of the right choice: a number (also as text), false and true for 0 and 1, or one of the `labels`.
@@ -321,6 +451,24 @@ impl<'a> Mapping<'a> {
     }
 }
 
+impl Prompts {
+    /// The texts in a folder, by the names of their files.
+    fn read(&self, folder: &Path) -> Result<BTreeMap<String, String>, ProbeError> {
+        let mut prompts = BTreeMap::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "txt") {
+                let text = fs::read_to_string(&path)?;
+                let mark = self.after.as_deref().unwrap_or_default();
+                let text = text.split_once(mark).map_or(text.as_str(), |(_, text)| text);
+                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+                prompts.insert(name.unwrap_or_default(), text.to_owned());
+            }
+        }
+        Ok(prompts)
+    }
+}
+
 impl Labels {
     fn of(&self, record: &Value) -> Result<Vec<String>, String> {
         match self {
@@ -335,6 +483,14 @@ fn optional(record: &Value, path: Option<&String>) -> Result<Option<String>, Str
     path.map(|path| scalar(field(record, path)?, path)).transpose()
 }
 
+/// A list of texts, or a text by itself.
+fn one_or_more(record: &Value, path: &str) -> Result<Vec<String>, String> {
+    match field(record, path)? {
+        Value::Array(_) => texts(record, path),
+        value => Ok(vec![scalar(value, path)?]),
+    }
+}
+
 /// A list of texts.
 fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
     let Value::Array(list) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
@@ -344,7 +500,6 @@ fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fs_err as fs;
 
     const CHOICE: &str = r#"
         name = "t"

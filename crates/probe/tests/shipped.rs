@@ -71,6 +71,12 @@ fn the_suites_read_their_data() {
         ("piqa", 1838, 0),
         ("piqa_full_prompt", 1838, 0),
         ("winogrande", 1267, 0),
+        ("nq_open", 3610, 0),
+        ("triviaqa", 7993, 0),
+        ("gsm8k", 1319, 5),
+        ("math", 5000, 4),
+        ("bbh", 6511, 3),
+        ("svamp", 300, 5),
     ];
     assert_eq!(sizes, expected);
     for task in &tasks {
@@ -138,5 +144,67 @@ fn full_prompts_have_the_scores_of_a_direct_computation() {
     for (row, expected) in result.items.iter().zip(expected.as_flattened()) {
         let mean = -row.logprob / f64::from(row.n_tokens + 1);
         assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");
+    }
+}
+
+#[test]
+fn answers_are_asked_for_in_the_harness_s_words() {
+    let Some(catalog) = catalog() else { return };
+    let tasks = catalog.tasks("fineline").unwrap();
+    let task = |name: &str| tasks.iter().find(|task| task.name == name).unwrap();
+    let nq = &task("nq_open").items[0];
+    assert_eq!(
+        nq.context,
+        "Answer these questions:\n\nQ: when was the last time anyone was on the moon?\nA:"
+    );
+    assert_eq!(nq.answers, ["14 December 1972 UTC", "December 1972"]);
+    let gsm8k = &task("gsm8k").items[0].context;
+    assert!(gsm8k.starts_with("Question: Natalia") && gsm8k.contains("#### 72\n\nQuestion: Weng"), "{gsm8k}");
+    assert!(gsm8k.ends_with(
+        "per fresh duck egg. How much in dollars does she make every day at the farmers' market?\nAnswer:"
+    ));
+    let bbh = task("bbh");
+    let subtasks: BTreeSet<_> = bbh.items.iter().map(|item| item.cluster.as_deref()).collect();
+    assert_eq!(subtasks.len(), 27);
+    let first = &bbh.items[0].context;
+    assert!(first.starts_with("Evaluate the result of a random Boolean expression.\n\nQ: not ("), "{first}");
+    assert!(
+        first.ends_with("\n\nQ: not ( True ) and ( True ) is\nA: Let's think step by step.\n"),
+        "{first}"
+    );
+}
+
+/// The solutions that come with the problems, run as a model's answers would be.
+#[test]
+fn code_s_own_solutions_pass_their_tests() {
+    let Some(catalog) = catalog() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
+    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let forbidden = SuiteOptions {
+        tokenizer: &tokenizer,
+        max_len: 512,
+        items: Some(2),
+        tasks: &[],
+        code: CodeExecution::Forbidden,
+    };
+    let error = Suite::load(&catalog, "code", forbidden).unwrap_err().to_string();
+    assert!(
+        error.starts_with("task `humaneval`: it runs programs") && error.contains("--allow-code-execution"),
+        "{error}"
+    );
+    let allowed = SuiteOptions { code: CodeExecution::Allowed(None), ..forbidden };
+    let suite = match Suite::load(&catalog, "code", allowed) {
+        Err(error) if error.to_string().contains("no sandbox") => {
+            std::io::stderr().write_all(format!("skipped: {error}\n").as_bytes()).unwrap();
+            return;
+        }
+        suite => suite.unwrap(),
+    };
+    let model = load(&folder, &Device::flex()).unwrap();
+    let results = suite.run(&model, &Round::WHOLE).unwrap();
+    assert_eq!(results.failures, []);
+    for result in results.results {
+        assert_eq!(result.metrics["pass@1"].value, Some(0.0), "a model of stories writes no programs");
+        assert!(result.items.iter().all(|row| row.text.is_some() && row.correct == Some(false)));
     }
 }

@@ -35,6 +35,8 @@ pub struct OfflineProbe {
     pub limit: Option<usize>,
     /// Where to compute.
     pub device: String,
+    /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
+    pub allow_code_execution: bool,
     /// Folders in which task files look for their data, besides those of the checkpoint's run.
     pub data: Vec<PathBuf>,
 }
@@ -186,6 +188,7 @@ impl OfflineProbe {
         }
         for table in &mut tables {
             table.items = self.limit.or(table.items);
+            table.allow_code_execution |= self.allow_code_execution;
         }
         tables
     }

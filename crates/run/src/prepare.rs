@@ -189,6 +189,7 @@ pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Re
         max_len: setting.model.max_position_embeddings,
         items: probes.items,
         tasks: &probes.tasks,
+        code: probes.code(),
     };
     Ok(Suite::load(&catalog, &probes.suite, options)?)
 }

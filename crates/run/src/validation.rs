@@ -156,6 +156,9 @@ fn item(
         greedy: false,
         text: None,
         correct: None,
+        filter: None,
+        answer: None,
+        score: None,
     }
 }
 

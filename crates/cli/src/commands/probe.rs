@@ -19,6 +19,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         limit: args.limit.map(|limit| limit as usize),
         device: args.device.clone(),
         data: args.data.clone(),
+        allow_code_execution: args.allow_code_execution,
     };
     let mut console = Console::new();
     let results = request.run(&mut |progress| console.show(progress));

@@ -20,6 +20,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
             limit: args.limit.map(|limit| limit as usize),
             device: args.device.clone(),
             data: args.data.clone(),
+            allow_code_execution: args.allow_code_execution,
         },
         revisions: args.revisions.clone(),
         axis: Axis {

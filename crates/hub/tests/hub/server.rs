@@ -138,7 +138,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
     if answer.status == 200 && begin > 0 {
         let total = answer.body.len();
-        answer.headers.push_str(&format!("Content-Range: bytes {begin}-{}/{total}\r\n", total - 1));
+        answer.headers = format!("Content-Range: bytes {begin}-{}/{total}\r\n", total - 1);
         answer.status = 206;
         answer.body.drain(..begin);
     }

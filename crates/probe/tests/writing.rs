@@ -1,0 +1,131 @@
+//! Tasks in which a real, if small, model writes its answers. Skipped where that model is absent.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use fineline_data::Tokenizer;
+use fineline_model::{Sampling, load};
+use fineline_probe::{
+    CodeExecution, Equality, Extraction, GenerationRules, Item, ItemRow, Kind, Pattern, Pipeline, Round,
+    RoundScores, Share, Step, Suite, SuiteOptions, Task, metrics,
+};
+
+fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
+    SuiteOptions { tokenizer, max_len: 512, items: None, tasks: &[], code: CodeExecution::Forbidden }
+}
+
+fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
+    Task {
+        name: name.into(),
+        domain: "testing".into(),
+        kind: Kind::Generation,
+        shots: 0,
+        chance: None,
+        rises: None,
+        source: None,
+        licence: None,
+        version: None,
+        unconditional: None,
+        generation: Some(rules),
+        template: String::new(),
+        items,
+    }
+}
+
+/// Written answers: the same in one process or three, judged, counted, and recomputable from their rows.
+#[test]
+fn what_a_model_writes_is_judged() {
+    let Some(folder) = stories() else { return };
+    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let model = load(&folder, &Device::flex()).unwrap();
+    let item = |context: &str, answers: &[&str]| Item {
+        context: context.into(),
+        answers: answers.iter().map(|&answer| answer.to_owned()).collect(),
+        ..Item::default()
+    };
+    let items = vec![
+        item("Once upon a time, there was a little girl named", &["Tom", "Lily"]),
+        item("Once upon a time, there was a little boy named", &["nobody"]),
+        item("Lily had a big red", &["ball"]),
+        item("", &["Once upon a time"]),
+    ];
+    let rules = GenerationRules {
+        until: vec![".".into(), ",".into()],
+        max_new_tokens: 12,
+        equality: Equality::Words,
+        token_f1: true,
+        ..GenerationRules::default()
+    };
+    let sampled = GenerationRules {
+        sampling: Sampling::Random { temperature: 1.0, top_k: None, top_p: None, seed: 5 },
+        attempts: 4,
+        token_f1: false,
+        ..rules.clone()
+    };
+    let task = |name, rules| task(name, rules, items.clone());
+    let tasks = vec![task("greedy", rules), task("sampled", sampled)];
+    let suite = Suite::new("s", tasks, options(&tokenizer)).unwrap();
+    assert_eq!(suite.asked().filter(|asked| asked.continuation.is_empty()).count(), 8);
+    let round = Round::WHOLE;
+    let whole = suite.run(&model, &round).unwrap();
+    assert_eq!(whole.failures, []);
+    let [greedy, sampled] = &whole.results[..] else { panic!("two tasks") };
+    assert_eq!(greedy.items[0].text.as_deref().map(|text| text.trim().starts_with("Lily")), Some(true));
+    assert!(greedy.items.iter().all(|row| row.greedy && row.logprob < 0.0 && row.score.is_some()));
+    assert_eq!(sampled.items.len(), 16);
+    assert_eq!(greedy.metrics, metrics(&greedy.items));
+    assert_eq!(sampled.metrics.keys().collect::<Vec<_>>(), ["exact_match", "pass@1", "pass@2", "pass@4"]);
+    let texts = |item: &[ItemRow]| item.iter().map(|row| row.text.clone()).collect::<BTreeSet<_>>().len();
+    assert!(sampled.items.chunks(4).any(|item| texts(item) > 1), "attempts have draws of their own");
+
+    let mut scores = RoundScores::default();
+    for rank in [2, 0, 1] {
+        scores.merge(suite.score(&model, &round, Share { rank, of: 3 }).unwrap());
+    }
+    let gathered = suite.results(&round, &scores);
+    for (gathered, whole) in gathered.results.iter().zip(&whole.results) {
+        assert_eq!(gathered.items, whole.items);
+    }
+    let some = suite.run(&model, &Round { items: Some(2), ..Round::WHOLE }).unwrap();
+    assert_eq!(some.results[0].items.len(), 2);
+    assert!(suite.run(&model, &Round { interrupted: &|| true, ..Round::WHOLE }).is_err());
+}
+
+/// A pattern that takes forever is the failure of its task, not of the round.
+#[test]
+fn a_task_that_cannot_be_judged_fails_alone() {
+    let Some(folder) = stories() else { return };
+    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let model = load(&folder, &Device::flex()).unwrap();
+    let items = vec![Item { context: "Once".into(), answers: vec!["x".into()], ..Item::default() }];
+    let extraction = Extraction {
+        regex_pattern: Pattern::new(r"(?=((\w|\s|\W)+)+\d)(x)\1").unwrap(),
+        group_select: 0,
+        fallback: String::new(),
+    };
+    let filters = vec![Pipeline { name: "slow".into(), steps: vec![Step::Regex(extraction)] }];
+    let rules = |filters| GenerationRules { filters, max_new_tokens: 60, ..GenerationRules::default() };
+    let task = |name, filters| task(name, rules(filters), items.clone());
+    let tasks = vec![task("slow", filters), task("sound", Vec::new())];
+    let suite = Suite::new("s", tasks, options(&tokenizer)).unwrap();
+    let round = suite.run(&model, &Round::WHOLE).unwrap();
+    assert_eq!(round.results.iter().map(|result| result.task.as_str()).collect::<Vec<_>>(), ["sound"]);
+    assert_eq!(round.failures[0].task, "slow");
+    assert!(round.failures[0].message.contains("failed"), "{}", round.failures[0].message);
+}
+
+fn stories() -> Option<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/models/stories260K/hf");
+    let folder = PathBuf::from(folder);
+    if folder.exists() {
+        return Some(folder);
+    }
+    // Past the test harness, which swallows what a passing test prints.
+    let skipped = format!("skipped: {} is absent\n", folder.display());
+    std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+    None
+}
