@@ -49,6 +49,10 @@ fn a_sweep_over_a_runs_checkpoints_has_the_loops_numbers() {
     assert!(first["results"].as_object().unwrap().len() >= 10);
     let record: Value = serde_json::from_slice(&fs_err::read(place.path("log/sweep.json")).unwrap()).unwrap();
     assert_eq!(record["done"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        record["asked"]["word_order"],
+        swept.iter().find(|line| line["task"] == "word_order").unwrap()["provenance"]
+    );
     let shown = place.run(&["watch", "log", "--once"]).success().stdout();
     assert!(shown.contains("probes at step 12"), "{shown}");
 }

@@ -329,10 +329,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_what_there_is() {
         let layout = layout(&["ARC-Easy/test.parquet", "ARC-Challenge/test.parquet"], "");
-        let error = layout.config("a/b", Some("ARC-Eazy")).expect_err("no such").to_string();
+        let error = layout.config("a/b", Some("ARC-easy")).expect_err("no such").to_string();
         assert_eq!(
             error,
-            "a/b has no configuration `ARC-Eazy` (did you mean `ARC-Easy`?); it has ARC-Challenge, ARC-Easy"
+            "a/b has no configuration `ARC-easy` (did you mean `ARC-Easy`?); it has ARC-Challenge, ARC-Easy"
         );
         let error = layout.config("a/b", None).expect_err("two").to_string();
         assert_eq!(error, "a/b has several configurations: name one of ARC-Challenge, ARC-Easy");

@@ -8,10 +8,11 @@ mod axis;
 mod error;
 mod revisions;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fineline_files::create_folder;
-use fineline_probe::{History, ItemRow, ProbeRecord, Provenance, read_items, write_items};
+use fineline_probe::{History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items};
 use fineline_train::StopSignal;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,8 @@ struct Record {
     limit: Option<usize>,
     /// Version of the program.
     version: String,
+    /// What each task's numbers depend on besides the weights, as of the last checkpoint.
+    asked: BTreeMap<String, Provenance>,
     /// The checkpoints so far, in their order.
     done: Vec<Done>,
 }
@@ -86,8 +89,6 @@ struct State<'a> {
     probes: JsonLines,
     events: JsonLines,
     history: History,
-    /// Of the log's last line of each task.
-    last: Vec<ProbeRecord>,
     questions: Option<Questions>,
 }
 
@@ -119,6 +120,7 @@ impl Sweep {
                         progress(Progress::Probing { suite, step });
                     })?;
                     state.questions = Some(questions);
+                    state.note_questions(&results)?;
                     let items: Vec<ItemRow> =
                         results.iter().flat_map(|result| result.items.iter().cloned()).collect();
                     write_items(&state.directory.items(step), &items)?;
@@ -130,7 +132,6 @@ impl Sweep {
                         .iter()
                         .map(|result| state.history.record(step, checkpoint.tokens, result))
                         .collect();
-                    state.refuse_other_questions(&records)?;
                     state.probes.append_all(&records)?;
                     state.finish(checkpoint, None)?;
                     progress(Progress::Probed(&records));
@@ -186,6 +187,7 @@ impl Sweep {
             tasks: self.probe.tasks.clone(),
             limit: self.probe.limit,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            asked: BTreeMap::new(),
             done: Vec::new(),
         }
     }
@@ -221,16 +223,7 @@ impl<'a> State<'a> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
         let items_at = |step| Ok::<_, RunError>(read_items(&directory.items(step))?);
         let history = History::resume(&records, items_at)?;
-        let state = Self {
-            sweep,
-            directory,
-            record,
-            probes,
-            events,
-            history,
-            last: latest(&records),
-            questions: None,
-        };
+        let state = Self { sweep, directory, record, probes, events, history, questions: None };
         state.write_record()?;
         Ok(state)
     }
@@ -244,17 +237,18 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Refuses to go on with a task whose items or wording have changed since the log's last line of it.
-    fn refuse_other_questions(&mut self, records: &[ProbeRecord]) -> Result<(), SweepError> {
-        let asked = |provenance: &Provenance| (provenance.data.clone(), provenance.template.clone());
-        for record in records {
-            let before = self.last.iter().find(|before| before.task == record.task);
-            if before.is_some_and(|before| asked(&before.provenance) != asked(&record.provenance)) {
+    /// Notes what was asked, and refuses a task whose items or wording aren't those of the checkpoint before.
+    fn note_questions(&mut self, results: &[TaskResult]) -> Result<(), SweepError> {
+        for TaskResult { task, provenance, .. } in results {
+            let before = self.record.asked.insert(task.clone(), provenance.clone());
+            let is_same = |before: Provenance| {
+                (before.data, before.template) == (provenance.data.clone(), provenance.template.clone())
+            };
+            if !before.is_none_or(is_same) {
                 let folder = self.directory.root().to_owned();
-                return Err(SweepError::OtherQuestions { folder, task: record.task.clone() });
+                return Err(SweepError::OtherQuestions { folder, task: task.clone() });
             }
         }
-        self.last = records.to_vec();
         Ok(())
     }
 
@@ -284,7 +278,7 @@ impl Sweep {
     /// Refuses a folder whose log is of other checkpoints or other questions, or has a checkpoint that would come before the last one there.
     fn refuse_other(&self, stored: &Record, checkpoints: &[Checkpoint]) -> Result<(), SweepError> {
         let folder = || self.out.clone();
-        let own = Record { done: stored.done.clone(), version: stored.version.clone(), ..self.record() };
+        let own = self.record();
         let differs = [
             ("the checkpoints", own.model != stored.model),
             ("--suite", own.suite != stored.suite),
@@ -305,12 +299,6 @@ impl Sweep {
         }
         Ok(())
     }
-}
-
-/// The last line of each task.
-fn latest(records: &[ProbeRecord]) -> Vec<ProbeRecord> {
-    let step = records.last().map(|record| record.step);
-    records.iter().filter(|record| Some(record.step) == step).cloned().collect()
 }
 
 /// An error with its causes, each once.
