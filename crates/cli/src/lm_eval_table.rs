@@ -198,7 +198,7 @@ mod tests {
 
     /// Made by `scripts/fixtures/lm_eval_table.py`.
     #[test]
-    fn tables_are_the_harnesss() {
+    fn tables_are_those_of_the_harness() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/lm_eval_table.json");
         let cases: Vec<Value> = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
         assert!(cases.len() >= 6);

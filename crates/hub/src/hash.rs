@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn hashes_are_those_of_the_tools() {
         let mut hasher = Hasher::new(Some(&FileHash::GitBlob(String::new())), 6);
-        hasher.update(b"hel");
-        hasher.update(b"lo\n");
+        hasher.update(b"he");
+        hasher.update(b"llo\n");
         let (sha256, blob) = hasher.finish();
         assert_eq!(sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
         assert_eq!(blob, "ce013625030ba8dba906f756967f9e9ca394464a");

@@ -58,7 +58,7 @@ impl Owned for &[&str] {
 
 /// In the wording of lm-evaluation-harness 0.4.13's task files.
 #[test]
-fn records_become_the_harnesss_prompts() {
+fn records_become_prompts_of_the_harness() {
     let record = json!({"context": "Ann ran.", "question": "Why?", "answerA": "late", "answerB": "fun", "answerC": "no", "label": "2"});
     assert_item("siqa", &record, "Q: Ann ran. Why?\nA:", &["late", "fun", "no"], 1);
     let choices = json!({"text": ["wood", "iron"], "label": ["A", "B"]});
