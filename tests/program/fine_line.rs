@@ -14,7 +14,7 @@ const EVERY: u64 = 60;
 /// least: one alone may be luck.
 fn arrivals(records: &[Value]) -> BTreeMap<String, Option<u64>> {
     let mut rounds = BTreeMap::<String, Vec<(u64, bool)>>::new();
-    for record in records {
+    for record in records.iter().filter(|record| record.get("members").is_none()) {
         let Some(chance) = record["chance"].as_f64() else { continue };
         let above = record["metrics"]["acc"]["lo"].as_f64().unwrap() > chance;
         let task = record["task"].as_str().unwrap().to_owned();

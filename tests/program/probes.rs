@@ -1,8 +1,8 @@
 //! Probes look and don't touch; what they see can be computed again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Workplace, files_below};
+use crate::support::{Workplace, files_below, wait_for};
 
 #[test]
 fn a_run_with_probes_has_the_losses_of_one_without() {
@@ -15,6 +15,64 @@ fn a_run_with_probes_has_the_losses_of_one_without() {
     assert_eq!(weights("with").unwrap(), weights("without").unwrap());
     assert!(!place.log("with/probes.jsonl").is_empty());
     assert!(place.log("without/probes.jsonl").is_empty());
+}
+
+/// Probes of what the model learns within a context, and of how it represents texts.
+const INNER: &str =
+    "probes=[{suite=\"in_context\",every_steps=6,items=2},{suite=\"representation\",every_steps=6,items=8}]";
+
+#[test]
+fn examples_and_representations_are_looked_at_without_a_trace_in_training() {
+    let place = Workplace::new();
+    place.train(&["run.dir=with", INNER]);
+    place.train(&["run.dir=without", "validation.every_steps=0", "probes=[]"]);
+    assert_eq!(place.log("with/metrics.jsonl"), place.log("without/metrics.jsonl"));
+    let weights =
+        |run: &str| fs_err::read(place.path(&format!("{run}/checkpoints/step-00000012/model.safetensors")));
+    assert_eq!(weights("with").unwrap(), weights("without").unwrap());
+
+    let records = place.log("with/probes.jsonl");
+    let of = |task: &str| records.iter().filter(|record| record["task"] == task).collect::<Vec<_>>();
+    let linear = of("in_context_linear");
+    assert_eq!(linear.len(), 6);
+    assert!(linear.iter().all(|record| record["metrics"]["nats_at_2"]["value"].as_f64().unwrap() > 0.0));
+    let representation = of("representation");
+    assert!(representation[0]["metrics"]["cka_previous_mean"]["value"].is_null());
+    for record in &representation[1..] {
+        for metric in ["cka_previous_mean", "cka_first_mean", "cka_adjacent_mean"] {
+            assert!(record["metrics"][metric]["stderr"].is_number(), "{metric} in {record}");
+        }
+    }
+    let names: Vec<_> =
+        files_below(&place.path("with/representations")).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), 2 * 6, "{names:?}");
+    assert!(names.iter().any(|name| name.ends_with("step-00000012.parquet")), "{names:?}");
+    assert!(!place.path("without/representations").exists());
+
+    let offline = ["probe", "with/checkpoints/step-00000012", "--suite", "representation", "--out", "scores"];
+    place.run(&offline).success();
+    let offline = place.log("scores/probes.jsonl");
+    assert_eq!(offline[0]["metrics"]["cka_adjacent_mean"], representation[5]["metrics"]["cka_adjacent_mean"]);
+    assert!(place.path("scores/representations.parquet").is_file());
+}
+
+/// A round after a resumption is held to the one before it, which another process has stored.
+#[test]
+fn representations_of_a_resumed_run_are_those_of_an_unbroken_one() {
+    let place = Workplace::new();
+    place.train(&["run.dir=unbroken", INNER]);
+    place.train(&["run.dir=resumed", INNER]);
+    let checkpoints = place.path("resumed/checkpoints");
+    for step in [8, 12] {
+        fs_err::remove_dir_all(checkpoints.join(format!("step-{step:08}"))).unwrap();
+    }
+    fs_err::write(checkpoints.join("latest"), "step-00000004").unwrap();
+    place.train(&["run.dir=resumed", INNER]);
+    assert!(place.log("resumed/events.jsonl").iter().any(|event| event["event"] == "resumed"));
+    let files = |run: &str| files_below(&place.path(&format!("{run}/representations")));
+    assert!(!files("resumed").is_empty());
+    assert_eq!(files("resumed"), files("unbroken"));
+    assert_eq!(place.log("resumed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
 }
 
 /// Steps 1, 2, 4 and then every sixth, the start and the end.
@@ -73,6 +131,9 @@ fn every_record_has_what_the_documentation_says() {
             "metrics",
             "delta",
             "phase",
+            "headline",
+            "best",
+            "mde",
             "provenance",
         ] {
             assert!(record.get(key).is_some(), "{key} in {record}");
@@ -103,4 +164,87 @@ fn single_tasks_and_fewer_items_can_be_asked() {
     assert_eq!(one["results"].as_object().unwrap().len(), 1);
     assert_eq!(one["results"][names[0]], all["results"][names[0]]);
     assert_eq!(one["n-samples"][names[0]]["effective"], 2);
+}
+
+#[test]
+fn domains_are_lines_beside_their_tasks() {
+    let place = Workplace::new();
+    place.train(&[]);
+    let last: Vec<Value> =
+        place.log("run/probes.jsonl").into_iter().filter(|record| record["step"] == 12).collect();
+    let find = |task: &str| last.iter().find(|record| record["task"] == task).unwrap();
+    let group = find("tinyworld/commonsense");
+    assert_eq!(group["kind"], Value::Null);
+    let members: Vec<&Value> =
+        group["members"].as_array().unwrap().iter().map(|task| find(task.as_str().unwrap())).collect();
+    assert!(members.len() > 1);
+    let sum = |value: &dyn Fn(&Value) -> f64| members.iter().map(|member| value(member)).sum::<f64>();
+    let items = sum(&|member| member["n"].as_f64().unwrap());
+    assert_eq!(group["n"].as_f64(), Some(items));
+    let right =
+        sum(&|member| member["n"].as_f64().unwrap() * member["metrics"]["acc"]["value"].as_f64().unwrap());
+    assert!((group["metrics"]["acc"]["value"].as_f64().unwrap() - right / items).abs() < 1e-12);
+
+    let arguments = ["probe", "run/checkpoints/step-00000012", "--suite", "tinyworld", "--json"];
+    let offline = place.run(&arguments).success().json();
+    let name = "tinyworld/commonsense";
+    assert_eq!(offline["group_subtasks"][name], group["members"]);
+    assert_eq!(offline["groups"][name]["acc,none"], group["metrics"]["acc"]["value"]);
+    assert_eq!(offline["groups"][name]["acc_stderr,none"], group["metrics"]["acc"]["stderr"]);
+    assert_eq!(offline["groups"][name], offline["results"][name]);
+}
+
+/// The budget is so small that after the first round there is only the last, which is never left out.
+#[test]
+fn a_budget_is_kept_over_a_resume() {
+    let place = Workplace::new();
+    let probes = "probes=[{suite=\"tinyworld\", every_steps=2, log_spaced=false, budget=0.0001}]";
+    place.train(&[probes]);
+    let events = |kind: &str| -> Vec<Value> {
+        place.log("run/events.jsonl").into_iter().filter(|event| event["event"] == kind).collect()
+    };
+    let rounds = events("probe_round");
+    let steps: Vec<u64> = rounds.iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 12]);
+    assert_eq!(events("probes_skipped").len(), 5);
+    for event in &rounds {
+        assert_eq!((&event["items"], &event["table"]), (&json!(30), &json!(0)), "{event}");
+        assert!(event["spent_share"].as_f64().unwrap() > 0.0, "{event}");
+    }
+    let is_task = |record: &&Value| record.get("members").is_none() && record["kind"] == "multiple_choice";
+    assert!(place.log("run/probes.jsonl").iter().filter(is_task).all(|record| record["n"] == 30));
+
+    // A run that goes on knows what it has spent: without that, it would ask again at once.
+    fs_err::remove_dir_all(place.path("run/checkpoints/step-00000012")).unwrap();
+    place.train(&[probes]);
+    let steps: Vec<u64> = events("probe_round").iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 12]);
+    assert_eq!(events("probes_skipped").len(), 5);
+}
+
+#[test]
+fn a_round_whose_items_cannot_be_kept_is_lost_and_training_goes_on() {
+    let place = Workplace::new();
+    let settings =
+        ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
+    let mut run = place.start(&settings);
+    let events = || place.log("run/events.jsonl");
+    wait_for(|| place.path("run/items/step-00000006.parquet").is_file());
+    fs_err::rename(place.path("run/items"), place.path("moved")).unwrap();
+    fs_err::write(place.path("run/items"), "no folder").unwrap();
+    wait_for(|| events().iter().any(|event| event["event"] == "probe_failed"));
+    fs_err::remove_file(place.path("run/items")).unwrap();
+    fs_err::rename(place.path("moved"), place.path("run/items")).unwrap();
+    let failed = events().into_iter().find(|event| event["event"] == "probe_failed").unwrap();
+    let (step, message) = (failed["step"].as_u64().unwrap(), failed["message"].as_str().unwrap());
+    assert!(message.contains("run/items"), "{message}");
+    assert_eq!(failed["task"], Value::Null);
+    wait_for(|| place.log("run/probes.jsonl").iter().any(|record| record["step"].as_u64() > Some(step)));
+    run.signal("TERM");
+    run.wait().fails_with(143);
+    let rounds = place.log("run/probes.jsonl");
+    assert!(
+        rounds.iter().all(|record| record["step"] != step),
+        "a line without items can't be computed again"
+    );
 }

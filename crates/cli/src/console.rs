@@ -125,7 +125,10 @@ impl Console {
     fn event(&self, record: &EventRecord) {
         if is_json() {
             tracing::info!(target: TARGET, step = record.step, "{}", record.event);
-        } else if !matches!(record.event, Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. }) {
+        } else if !matches!(
+            record.event,
+            Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. } | Event::ProbeRound { .. }
+        ) {
             self.note(&format!("step {}: {}", record.step, record.event));
         }
     }

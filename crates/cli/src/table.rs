@@ -1,11 +1,23 @@
 //! The probe table: what a round of probes says, for people.
 
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::probe::{Difference, Estimate, ProbeRecord, benjamini_hochberg, headline, is_above};
+use fineline_run::probe::{Delta, Difference, Estimate, ProbeRecord, benjamini_hochberg, headline, is_above};
 
-const COLUMNS: [&str; 10] =
-    ["", "task", "domain", "n", "score", "95 % interval", "chance", "change", "bits/byte", "phase"];
-const NUMERIC: [usize; 6] = [3, 4, 5, 6, 7, 8];
+const COLUMNS: [&str; 12] = [
+    "",
+    "task",
+    "domain",
+    "n",
+    "score",
+    "95 % interval",
+    "chance",
+    "change",
+    "detectable",
+    "since best",
+    "bits/byte",
+    "phase",
+];
+const NUMERIC: [usize; 8] = [3, 4, 5, 6, 7, 8, 9, 10];
 
 /// A round of probes for people: a table of the tasks, and a sentence for each source of validation text.
 pub(crate) fn probe_round(records: &[ProbeRecord]) -> String {
@@ -32,8 +44,10 @@ fn validation_line(record: &ProbeRecord) -> String {
 /// The share of changes marked in a table that may be marked by luck.
 const FALSE_DISCOVERIES: f64 = 0.05;
 
-/// One line a task. A `+` marks a score whose interval is clear above chance, a `*` a change that is more than luck among so many tasks.
+/// One line a task, then one a group. A `+` marks a score whose interval is clear above chance, a `*` a change that is more than luck among so many.
 fn probe_table(records: &[&ProbeRecord]) -> String {
+    let (groups, tasks): (Vec<&ProbeRecord>, Vec<&ProbeRecord>) =
+        records.iter().partition(|record| record.is_group());
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(COLUMNS);
     for index in NUMERIC {
@@ -41,31 +55,52 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for (record, change) in records.iter().zip(changes(records)) {
-        let score = headline(record);
-        let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
-        table.add_row([
-            mark.to_owned(),
-            record.task.clone(),
-            record.domain.clone(),
-            record.n.to_string(),
-            number(score.value),
-            interval(&score),
-            number(record.chance),
-            change,
-            number(record.metrics.get("bits_per_byte").and_then(|bits| bits.value)),
-            record.phase.map_or_else(dash, |phase| phase.to_string()),
-        ]);
-    }
+    // Groups repeat what the tasks say: their changes are a family of tests of their own.
+    table.add_rows(rows(&tasks));
+    table.add_rows(rows(&groups));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table.trim_fmt()
 }
 
-/// The change of each task since its last round.
-fn changes(records: &[&ProbeRecord]) -> Vec<String> {
-    let differences = records.iter().map(|record| Some(record.delta.as_ref()?.difference));
+fn rows(records: &[&ProbeRecord]) -> Vec<[String; COLUMNS.len()]> {
+    let changes = changes(records, |record| record.delta.as_ref());
+    let since_best = changes_since_best(records);
+    let row = |((record, change), since_best): ((&&ProbeRecord, String), String)| {
+        let score = headline(record);
+        let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
+        let members = record.members.len();
+        [
+            mark.to_owned(),
+            record.task.clone(),
+            if record.is_group() { format!("{members} tasks") } else { record.domain.clone() },
+            record.n.to_string(),
+            number(score.value),
+            interval(&score),
+            number(record.chance),
+            change,
+            number(record.mde),
+            since_best,
+            number(record.metrics.get("bits_per_byte").and_then(|bits| bits.value)),
+            record.phase.map_or_else(dash, |phase| phase.to_string()),
+        ]
+    };
+    records.iter().zip(changes).zip(since_best).map(row).collect()
+}
+
+/// The change of each score since the best earlier one, and the step of that.
+fn changes_since_best(records: &[&ProbeRecord]) -> Vec<String> {
+    let since = |(change, record): (String, &&ProbeRecord)| match &record.best {
+        Some(best) => format!("{change} @{}", best.step),
+        None => change,
+    };
+    changes(records, |record| record.best.as_ref()).into_iter().zip(records).map(since).collect()
+}
+
+/// Changes since an earlier round, those marked that stand out among them.
+fn changes(records: &[&ProbeRecord], since: fn(&ProbeRecord) -> Option<&Delta>) -> Vec<String> {
+    let differences = records.iter().map(|record| Some(since(record)?.difference));
     let p_values: Vec<Option<f64>> = differences.clone().map(|difference| difference?.p).collect();
     let change = |(difference, p): (Option<Difference>, Option<f64>)| {
         let mark = if p.is_some_and(|p| p < FALSE_DISCOVERIES) { "*" } else { "" };
@@ -78,7 +113,8 @@ fn changes(records: &[&ProbeRecord]) -> Vec<String> {
 
 /// How many of the tasks that can be guessed at are clear above chance, and how many such tasks there are.
 pub(crate) fn above_chance(records: &[ProbeRecord]) -> Option<(usize, usize)> {
-    let verdicts: Vec<bool> = records.iter().filter_map(is_above_chance).collect();
+    let tasks = records.iter().filter(|record| !record.is_group());
+    let verdicts: Vec<bool> = tasks.filter_map(is_above_chance).collect();
     (!verdicts.is_empty()).then(|| (verdicts.iter().filter(|above| **above).count(), verdicts.len()))
 }
 
@@ -99,4 +135,72 @@ fn interval(estimate: &Estimate) -> String {
 
 fn dash() -> String {
     "–".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn record(fields: Value) -> ProbeRecord {
+        let provenance = json!({"data": "", "template": "", "tokenizer": "", "scorer": ""});
+        let mut record = json!({
+            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0, "chance": 0.25,
+            "headline": "acc", "metrics": {}, "delta": null, "best": null, "mde": null, "phase": null, "truncated": 0,
+            "not_finite": 0, "seconds": 0.5, "provenance": provenance,
+        });
+        let Value::Object(fields) = fields else { unreachable!() };
+        record.as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn estimate(value: f64, stderr: f64) -> Value {
+        json!({"value": value, "stderr": stderr, "lo": value - 2.0 * stderr, "hi": value + 2.0 * stderr})
+    }
+
+    fn change(step: u64, value: f64, p: f64) -> Value {
+        json!({"metric": "acc", "step": step, "before": 0.5, "n": 100, "value": value, "stderr": 0.02, "p": p})
+    }
+
+    fn round() -> Vec<ProbeRecord> {
+        let bits = estimate(1.2, 0.05);
+        vec![
+            record(json!({
+                "task": "validation/web", "kind": "perplexity", "chance": null, "headline": "bits_per_byte",
+                "metrics": {"bits_per_byte": bits, "token_perplexity": estimate(31.5, 1.0)},
+            })),
+            record(json!({
+                "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits}, "phase": "rising",
+                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "mde": 0.056,
+            })),
+            record(json!({
+                "task": "agreement", "metrics": {"acc": estimate(0.3, 0.05)}, "phase": "chance",
+                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04), "mde": 0.056,
+            })),
+            record(json!({"task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "mde": 0.198})),
+            record(json!({
+                "task": "suite/language", "members": ["word_order", "agreement"], "kind": null, "n": 200,
+                "metrics": {"acc": estimate(0.45, 0.035)}, "phase": "rising",
+                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03), "mde": 0.04,
+            })),
+        ]
+    }
+
+    #[test]
+    fn a_round_reads_as_a_table() {
+        insta::assert_snapshot!(probe_round(&round()), @r"
+          validation/web: 1.200 bits/byte (1.100 – 1.300), token perplexity 31.50
+           task            domain      n  score  95 % interval  chance   change  detectable    since best  bits/byte  phase
+        +  word_order      language  100  0.600  0.500 – 0.700   0.250  *+0.100       0.056  *+0.100 @100      1.200  rising
+           agreement       language  100  0.300  0.200 – 0.400   0.250   +0.020       0.056    *-0.080 @4          –  chance
+           new             language  100  0.300  0.200 – 0.400   0.250        –       0.198             –          –  –
+        +  suite/language  2 tasks   200  0.450  0.380 – 0.520   0.250  *+0.060       0.040  *+0.060 @100          –  rising
+        ");
+    }
+
+    #[test]
+    fn groups_are_not_counted_among_the_tasks() {
+        assert_eq!(above_chance(&round()), Some((1, 3)));
+    }
 }

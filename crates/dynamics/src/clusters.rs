@@ -48,7 +48,8 @@ impl Clusters {
     }
 
     /// Degrees of freedom of a spread among the clusters.
-    pub(crate) fn freedom(&self) -> usize {
+    #[must_use]
+    pub fn freedom(&self) -> usize {
         self.count.saturating_sub(1)
     }
 

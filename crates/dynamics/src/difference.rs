@@ -21,10 +21,10 @@ impl Difference {
     pub const UNKNOWN: Self = Self { value: None, stderr: None, p: None };
 
     /// A mean change under the t-test with `freedom` degrees of freedom.
-    fn t_test(change: Estimate, freedom: usize) -> Self {
+    pub(crate) fn t_test(change: Estimate, freedom: f64) -> Self {
         let p = change.value.zip(change.stderr).and_then(|(value, stderr)| {
             if stderr > 0.0 {
-                Some(t_two_sided(value / stderr, freedom as f64))
+                Some(t_two_sided(value / stderr, freedom))
             } else {
                 (value == 0.0).then_some(1.0)
             }
@@ -39,7 +39,7 @@ impl Difference {
 #[must_use]
 pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> Difference {
     let changes: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
-    Difference::t_test(mean(&changes, clusters), clusters.freedom())
+    Difference::t_test(mean(&changes, clusters), clusters.freedom() as f64)
 }
 
 /// The change of a ratio of sums (see [`ratio`]) from `(first numerator, second numerator, denominator)` of each document, the
@@ -48,7 +48,7 @@ pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> Difference {
 pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Difference {
     let changes: Vec<(f64, f64)> =
         documents.iter().map(|(first, second, size)| (second - first, *size)).collect();
-    Difference::t_test(ratio(&changes, clusters), clusters.freedom())
+    Difference::t_test(ratio(&changes, clusters), clusters.freedom() as f64)
 }
 
 /// The change of a proportion from `(first, second)` outcomes, one for each item of `clusters`, with `McNemar`'s exact test: of the items
@@ -60,7 +60,7 @@ pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Diffe
 pub fn paired_binary(pairs: &[(bool, bool)], clusters: &Clusters) -> Difference {
     let changes: Vec<f64> =
         pairs.iter().map(|&(first, second)| f64::from(i8::from(second) - i8::from(first))).collect();
-    let change = Difference::t_test(mean(&changes, clusters), clusters.freedom());
+    let change = Difference::t_test(mean(&changes, clusters), clusters.freedom() as f64);
     let exact = mcnemar(pairs);
     let p =
         if clusters.are_singletons() { exact } else { change.p.zip(exact).map(|(t, exact)| t.max(exact)) };

@@ -22,9 +22,9 @@ impl Estimate {
     pub const UNKNOWN: Self = Self { value: None, stderr: None, lo: None, hi: None };
 
     /// `value` with Student's t interval at `freedom` degrees of freedom; no interval where `variance` is absent.
-    fn with_t_interval(value: f64, variance: Option<f64>, freedom: usize) -> Self {
+    pub(crate) fn with_t_interval(value: f64, variance: Option<f64>, freedom: f64) -> Self {
         let stderr = variance.map(f64::sqrt);
-        let margin = stderr.map(|stderr| stderr * t_critical(freedom as f64));
+        let margin = stderr.map(|stderr| stderr * t_critical(freedom));
         Self { value: Some(value), stderr, lo: margin.map(|m| value - m), hi: margin.map(|m| value + m) }
             .finite()
     }
@@ -72,7 +72,7 @@ pub fn mean(scores: &[f64], clusters: &Clusters) -> Estimate {
     let Some(mean) = finite_mean(scores) else { return Estimate::UNKNOWN };
     let variance = clusters.variance_of_sum(scores.iter().map(|x| x - mean));
     let n = scores.len() as f64;
-    Estimate::with_t_interval(mean, variance.map(|variance| variance / n.powi(2)), clusters.freedom())
+    Estimate::with_t_interval(mean, variance.map(|variance| variance / n.powi(2)), clusters.freedom() as f64)
 }
 
 /// A proportion of yes/no outcomes, one for each item of `clusters`: standard error as for [`mean`], and the Wilson score interval, which
@@ -132,7 +132,7 @@ pub fn ratio(documents: &[(f64, f64)], clusters: &Clusters) -> Estimate {
     }
     let variance = clusters.variance_of_sum(documents.iter().map(|(x, y)| x - ratio * y));
     let variance = variance.map(|variance| variance / denominator.powi(2));
-    Estimate::with_t_interval(ratio, variance, clusters.freedom())
+    Estimate::with_t_interval(ratio, variance, clusters.freedom() as f64)
 }
 
 /// The mean, if there is any score and all are finite.

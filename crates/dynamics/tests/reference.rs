@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use fineline_dynamics::{
-    Clusters, Difference, Estimate, benjamini_hochberg, mean, paired_binary, paired_mean, paired_ratio,
-    proportion, ratio,
+    Clusters, Difference, Estimate, Part, benjamini_hochberg, combined_difference, combined_estimate, mean,
+    minimum_detectable_effect, paired_binary, paired_mean, paired_ratio, pooled_mean, proportion, ratio,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -181,5 +181,44 @@ fn false_discovery_rates() {
         for (adjusted, expected) in benjamini_hochberg(&p).into_iter().zip(expected) {
             assert_close(adjusted, expected);
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tasks {
+    tasks: Vec<Vec<bool>>,
+}
+
+#[test]
+fn groups_pool_the_items_of_their_tasks() {
+    for case in cases::<Tasks>(&["pooled"]) {
+        let estimate = |outcomes: &Vec<bool>| {
+            (proportion(outcomes, &Clusters::singletons(outcomes.len())), outcomes.len())
+        };
+        let tasks: Vec<(Estimate, usize)> = case.input.tasks.iter().map(estimate).collect();
+        assert_estimate(pooled_mean(&tasks), &case);
+    }
+}
+
+#[test]
+fn two_means_differ_as_in_welch_s_test() {
+    for case in cases::<Paired>(&["combined"]) {
+        let part = |weight: f64, scores: &[f64]| {
+            let Estimate { value, stderr, .. } = mean(scores, &Clusters::singletons(scores.len()));
+            Part { weight, value, stderr, freedom: scores.len() - 1 }
+        };
+        let parts = [part(1.0, &case.input.first), part(-1.0, &case.input.second)];
+        assert_estimate(combined_estimate(&parts), &case);
+        assert_difference(combined_difference(&parts), &case);
+    }
+}
+
+#[test]
+fn detectable_changes() {
+    for case in cases::<Paired>(&["detectable"]) {
+        let Paired { first, second } = &case.input;
+        let pairs: Vec<(f64, f64)> = first.iter().copied().zip(second.iter().copied()).collect();
+        let change = paired_mean(&pairs, &Clusters::singletons(pairs.len()));
+        assert_close(minimum_detectable_effect(change.stderr), &case.expected["mde"]);
     }
 }

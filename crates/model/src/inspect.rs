@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::weights::{WeightsError, open, tensors};
+use crate::weights::{StoredAt, WeightsError, stored};
 
 /// What a checkpoint's files hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,17 +32,14 @@ pub struct StoredTensor {
 
 /// Lists the tensors in a model directory, whatever model it is; only headers are read.
 pub fn inspect(dir: &Path) -> Result<Inspection, WeightsError> {
-    let shards = open(dir)?;
-    let mut found: Vec<StoredTensor> = tensors(&shards)?
-        .into_iter()
-        .map(|(name, (file, view))| StoredTensor {
-            name,
-            shape: view.shape().to_vec(),
-            dtype: view.dtype().to_string(),
-            bytes: view.data().len() as u64,
-            file,
-        })
-        .collect();
+    let tensor = |(name, StoredAt { path, dtype, shape, bytes })| StoredTensor {
+        name,
+        shape,
+        dtype: dtype.to_string(),
+        bytes: bytes.end - bytes.start,
+        file: path,
+    };
+    let mut found: Vec<StoredTensor> = stored(dir)?.into_iter().map(tensor).collect();
     found.sort_by(|a, b| natural(&a.name).cmp(natural(&b.name)));
     let parameters = found.iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum();
     let bytes = found.iter().map(|tensor| tensor.bytes).sum();

@@ -160,7 +160,25 @@ impl Llama {
         positions: &Positions,
         visibility: &Visibility,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Nothing)
+        self.run(tokens_bt, positions, visibility, Past::Nothing, &mut |_| {})
+    }
+
+    /// Hands `visit` the hidden states `[batch, time, hidden]` at each depth, one after another: the embedding's, those after each layer, and the
+    /// final-normed ones that [`hidden`](Self::hidden) gives. That is two more than there are layers.
+    ///
+    /// (`output_hidden_states` of Hugging Face has one less: there the last layer's are final-normed.)
+    ///
+    /// # Panics
+    /// As [`hidden`](Self::hidden).
+    pub fn visit_hidden(
+        &self,
+        tokens_bt: Tensor<2, Int>,
+        positions: &Positions,
+        visibility: &Visibility,
+        visit: &mut dyn FnMut(&Tensor<3>),
+    ) {
+        let last = self.run(tokens_bt, positions, visibility, Past::Nothing, visit);
+        visit(&last);
     }
 
     /// [`hidden`](Self::hidden) for tokens that follow those in `cache`, which then holds them too.
@@ -175,7 +193,7 @@ impl Llama {
         visibility: &Visibility,
         cache: &mut KvCache,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Extended(cache))
+        self.run(tokens_bt, positions, visibility, Past::Extended(cache), &mut |_| {})
     }
 
     /// [`hidden`](Self::hidden) for rows that all go on from the text in `before`, a cache of one row, which stays as it is. Positions count from
@@ -191,7 +209,7 @@ impl Llama {
         positions: &Positions,
         visibility: &Visibility,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Shared(before))
+        self.run(tokens_bt, positions, visibility, Past::Shared(before), &mut |_| {})
     }
 
     /// The output matrix `[vocab, hidden]`: the embedding, if tied.
@@ -206,12 +224,14 @@ impl Llama {
         linear(hidden_btd, self.lm_head())
     }
 
+    /// Final-normed hidden states; `visit` sees those before, from the embedding's on.
     fn run(
         &self,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
         visibility: &Visibility,
         past: Past<'_>,
+        visit: &mut dyn FnMut(&Tensor<3>),
     ) -> Tensor<3> {
         let [batch, time] = tokens_bt.dims();
         let start = past.len() as u32;
@@ -226,8 +246,10 @@ impl Llama {
         let rotary = Rotary::new(positions, time, config.head_size(), config.rope_theta, &self.device());
         let mut pass = Pass { config, rotary, visibility, past };
         let mut x_btd = embedding(self.model.embed_tokens.weight.val(), tokens_bt);
+        visit(&x_btd);
         for (index, layer) in self.model.layers.iter().enumerate() {
             x_btd = layer.forward(x_btd, index, &mut pass);
+            visit(&x_btd);
         }
         self.model.norm.forward(x_btd, config)
     }

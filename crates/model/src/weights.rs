@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
+    ops::Range,
     path::{Component, Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{
     Dtype, SafeTensorError, SafeTensors,
-    tensor::{Metadata, TensorInfo, TensorView},
+    tensor::{Metadata, TensorInfo},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -129,8 +130,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
 /// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
 /// Anything missing, too much or of another shape is an error that names it.
 pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
-    let shards = open(dir)?;
-    let mut stored = tensors(&shards)?;
+    let mut stored = stored(dir)?;
     stored.retain(|name, _| !is_ignored(name, config));
     let specs = config.parameters();
     let absent: Vec<&ParameterSpec> = specs.iter().filter(|spec| !stored.contains_key(&spec.name)).collect();
@@ -142,8 +142,8 @@ pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llam
         });
     }
     let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    if let Some((name, (path, _))) = stored.iter().find(|(name, _)| !known.contains(name.as_str())) {
-        return Err(WeightsError::Unexpected { path: path.clone(), name: name.clone() });
+    if let Some((name, place)) = stored.iter().find(|(name, _)| !known.contains(name.as_str())) {
+        return Err(WeightsError::Unexpected { path: place.path.clone(), name: name.clone() });
     }
     let read: Vec<_> = specs.par_iter().map(|spec| read(spec, &stored)).collect();
     // Of several errors, the first in the order of the parameters: `rayon` would give any.
@@ -156,25 +156,45 @@ fn is_ignored(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
 }
 
-/// Where each tensor is.
-pub(crate) type Stored<'a> = BTreeMap<String, (PathBuf, TensorView<'a>)>;
+/// Every tensor of a checkpoint, by name.
+pub(crate) type Stored = BTreeMap<String, StoredAt>;
 
-fn read(spec: &ParameterSpec, stored: &Stored<'_>) -> Result<TensorData, WeightsError> {
-    let (path, view) = &stored[&spec.name];
-    if view.shape() != spec.shape {
+/// Where a tensor is, and of what kind.
+pub(crate) struct StoredAt {
+    pub(crate) path: PathBuf,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// Its place in the file.
+    pub(crate) bytes: Range<u64>,
+}
+
+/// Reads a parameter. Values go from the file to where they stay: a map of the file would hold all weights a second time.
+fn read(spec: &ParameterSpec, stored: &Stored) -> Result<TensorData, WeightsError> {
+    let StoredAt { path, dtype, shape, bytes } = &stored[&spec.name];
+    if *shape != spec.shape {
         return Err(WeightsError::Shape {
             path: path.clone(),
             name: spec.name.clone(),
-            found: view.shape().to_vec(),
+            found: shape.clone(),
             expected: spec.shape.clone(),
         });
     }
-    let bytes = view.data();
-    let halves = || bytes.as_chunks::<2>().0.iter();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
-        Dtype::F16 => halves().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+    let mut file = fs_err::File::open(path)?;
+    file.seek(SeekFrom::Start(bytes.start))?;
+    let count = shape.iter().product();
+    let mut halves = || -> io::Result<Vec<[u8; 2]>> {
+        let mut halves = vec![[0; 2]; count];
+        file.read_exact(bytemuck::cast_slice_mut(&mut halves))?;
+        Ok(halves)
+    };
+    let values: Vec<f32> = match dtype {
+        Dtype::F32 => {
+            let mut values = vec![0.0; count];
+            file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+            values
+        }
+        Dtype::F16 => halves()?.into_iter().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::BF16 => halves()?.into_iter().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
         dtype => {
             let (path, name) = (path.clone(), spec.name.clone());
             return Err(WeightsError::Dtype { path, name, dtype: dtype.to_string() });
@@ -183,14 +203,8 @@ fn read(spec: &ParameterSpec, stored: &Stored<'_>) -> Result<TensorData, Weights
     Ok(TensorData::new(values, spec.shape.clone()))
 }
 
-/// A memory-mapped safetensors file.
-pub(crate) struct Shard {
-    path: PathBuf,
-    bytes: Mmap,
-}
-
-/// Maps the files of a checkpoint: the single one, or those that the index names.
-pub(crate) fn open(dir: &Path) -> Result<Vec<Shard>, WeightsError> {
+/// Reads the headers of a checkpoint's files: of the single one, or of those that the index names.
+pub(crate) fn stored(dir: &Path) -> Result<Stored, WeightsError> {
     let single = dir.join(SINGLE_FILE);
     let index = dir.join(INDEX_FILE);
     let paths = if single.is_file() {
@@ -200,15 +214,34 @@ pub(crate) fn open(dir: &Path) -> Result<Vec<Shard>, WeightsError> {
     } else {
         return Err(WeightsError::NoWeights { dir: dir.to_owned() });
     };
-    let map = |path: PathBuf| -> Result<Shard, WeightsError> {
-        let file = fs_err::File::open(&path)?;
-        #[allow(unsafe_code, reason = "files larger than memory are read through a map")]
-        // SAFETY: checkpoints are published by renaming whole directories and never written in place; a foreign
-        // process that truncates the file while it is read is outside what a reader can guard against.
-        let bytes = unsafe { Mmap::map(file.file()) }?;
-        Ok(Shard { path, bytes })
+    let mut stored = Stored::new();
+    for path in paths {
+        for (name, place) in header(&path)? {
+            if stored.insert(name.clone(), place).is_some() {
+                return Err(WeightsError::Duplicate { path, name });
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// The tensors of a safetensors file, which must be whole.
+fn header(path: &Path) -> Result<Vec<(String, StoredAt)>, WeightsError> {
+    let file = fs_err::File::open(path)?;
+    #[allow(unsafe_code, reason = "the parser wants the whole file, of which it reads the beginning")]
+    // SAFETY: checkpoints are published by renaming whole directories and never written in place; a foreign
+    // process that truncates the file while it is read is outside what a reader can guard against.
+    let bytes = unsafe { Mmap::map(file.file()) }?;
+    let (length, metadata) = SafeTensors::read_metadata(&bytes)
+        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
+    // Before the header stands its length.
+    let data = (size_of::<u64>() + length) as u64;
+    let place = |(name, info): (String, &TensorInfo)| {
+        let (start, end) = info.data_offsets;
+        let bytes = data + start as u64..data + end as u64;
+        (name, StoredAt { path: path.to_owned(), dtype: info.dtype, shape: info.shape.clone(), bytes })
     };
-    paths.into_iter().map(map).collect()
+    Ok(metadata.tensors().into_iter().map(place).collect())
 }
 
 fn shard_paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightsError> {
@@ -229,21 +262,6 @@ fn shard_paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightsError> {
         }
     };
     files.into_iter().map(beside_index).collect()
-}
-
-/// Every tensor of every shard, by name.
-pub(crate) fn tensors(shards: &[Shard]) -> Result<Stored<'_>, WeightsError> {
-    let mut stored = Stored::new();
-    for Shard { path, bytes } in shards {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|source| WeightsError::Format { path: path.clone(), source })?;
-        for (name, view) in file.tensors() {
-            if stored.insert(name.clone(), (path.clone(), view)).is_some() {
-                return Err(WeightsError::Duplicate { path: path.clone(), name });
-            }
-        }
-    }
-    Ok(stored)
 }
 
 /// A tensor as the header of a safetensors file describes it.

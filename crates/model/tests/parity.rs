@@ -37,6 +37,32 @@ fn equals_transformers() {
     }
 }
 
+/// `hidden.safetensors` of some cases has `hidden.0` (the embedding's), `hidden.1`, ... (after each layer), and the final-normed states.
+#[test]
+fn hidden_states_at_each_depth_equal_transformers() {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/model"));
+    for (name, depths) in [("gqa", 3), ("mha", 4), ("tied", 4)] {
+        let dir = fixtures.join(name);
+        let hidden = Case { bytes: fs_err::read(dir.join("hidden.safetensors")).expect("it can be read") };
+        assert_eq!(hidden.tensors().len(), depths);
+        let model = load(&dir, &Device::flex()).expect("the model can be loaded");
+        let tokens = Case::read(&dir).tokens(&model.device());
+        let mut states: Vec<Vec<f32>> = Vec::new();
+        model.visit_hidden(tokens.clone(), &Positions::Sequential, &Visibility::Causal, &mut |hidden| {
+            states.push(hidden.clone().into_data().iter().collect());
+        });
+        assert_eq!(states.len(), depths);
+        for (depth, states) in states.iter().enumerate() {
+            let expected = hidden.floats(&format!("hidden.{depth}"));
+            assert_eq!(states.len(), expected.len());
+            let distance = states.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(distance <= LOGITS_TOLERANCE, "{name} at depth {depth}: {distance}");
+        }
+        let last = model.hidden(tokens, &Positions::Sequential, &Visibility::Causal);
+        assert_eq!(states[depths - 1], last.into_data().iter().collect::<Vec<f32>>());
+    }
+}
+
 struct Case {
     bytes: Vec<u8>,
 }
@@ -57,6 +83,11 @@ impl Case {
     fn ints(&self, name: &str) -> Option<Vec<u32>> {
         let values: Vec<i64> = bytemuck::pod_collect_to_vec(self.tensors().tensor(name).ok()?.data());
         Some(values.into_iter().map(|value| value as u32).collect())
+    }
+
+    fn tokens(&self, device: &Device) -> Tensor<2, Int> {
+        let shape = self.tensors().tensor("input_ids").expect("input_ids").shape().to_vec();
+        Tensor::from_data(TensorData::new(self.ints("input_ids").expect("input_ids"), shape), device)
     }
 
     fn check(&self, model: &Llama) {

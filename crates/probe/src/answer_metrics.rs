@@ -13,52 +13,76 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fineline_dynamics::{Clusters, Difference, Estimate, mean, paired_binary, paired_mean, proportion};
+use fineline_dynamics::{Clusters, Estimate, mean, proportion};
 
+use crate::comparison::Score;
 use crate::items::ItemRow;
 use crate::task::Kind;
 
-/// Every metric of a task whose answers the model wrote; `items` are the rows of each.
-pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
-    let mut metrics = BTreeMap::new();
-    for (number, filter) in filters(items[0]).into_iter().enumerate() {
-        let suffix = match filter {
-            Some(filter) if number > 0 => format!(",{filter}"),
-            _ => String::new(),
-        };
-        let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
-        let mut add = |name: String, estimate| metrics.insert(format!("{name}{suffix}"), estimate);
-        if items[0][0].kind == Kind::Generation {
-            add("exact_match".to_owned(), share_of_right(&items, clusters));
-        }
-        if let Some(scores) = items.iter().map(|item| mean_score(item)).collect::<Option<Vec<f64>>>() {
-            add("f1".to_owned(), mean(&scores, clusters));
-        }
-        for k in attempts_to_tell(&items) {
-            let passes: Vec<f64> = items.iter().map(|item| pass_at(k, item.len(), right(item))).collect();
-            let estimate = if k == 1 { share_of_right(&items, clusters) } else { mean(&passes, clusters) };
-            add(format!("pass@{k}"), estimate);
-        }
-    }
-    metrics
+/// A quantity of the answers to an item that one filter left.
+#[derive(Clone, Copy, Debug)]
+enum Measure {
+    /// The share of right ones.
+    Right,
+    /// Their mean score.
+    F1,
+    /// The chance that of this many one is right.
+    PassAt(usize),
 }
 
-/// The change of the headline metric between two rounds, from the rows of the items in both.
-pub(crate) fn answer_change(pairs: &[(&[ItemRow], &[ItemRow])], clusters: &Clusters) -> Difference {
-    let of_first = |item: &[ItemRow]| -> Option<(usize, usize)> {
-        let answers = answers(item, filters(item).first().copied()?);
-        Some((right(&answers), answers.len()))
+/// Every metric of a task whose answers the model wrote; `items` are the rows of each.
+pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
+    let estimate = |(name, filter, measure): (String, Option<&str>, Measure)| {
+        (name, estimate(&scores(items, filter, measure), clusters))
     };
-    let counts: Option<Vec<_>> =
-        pairs.iter().map(|(before, after)| of_first(before).zip(of_first(after))).collect();
-    let Some(counts) = counts else { return Difference::UNKNOWN };
-    if counts.iter().all(|(before, after)| (before.1, after.1) == (1, 1)) {
-        let outcomes: Vec<(bool, bool)> = counts.iter().map(|(a, b)| (a.0 == 1, b.0 == 1)).collect();
-        return paired_binary(&outcomes, clusters);
+    measures(items).into_iter().map(estimate).collect()
+}
+
+/// What each item contributes to the metric of this name.
+pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<Score>> {
+    let (_, filter, measure) = measures(items).into_iter().find(|(name, ..)| name == metric)?;
+    Some(scores(items, filter, measure))
+}
+
+/// The metrics that the items have: name, filter, and what is measured.
+fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, Measure)> {
+    let Some(first) = items.first() else { return Vec::new() };
+    let mut measures = Vec::new();
+    for (number, filter) in filters(first).into_iter().enumerate() {
+        let suffix = filter.filter(|_| number > 0).map_or_else(String::new, |filter| format!(",{filter}"));
+        let mut add = |name: String, measure| measures.push((name + &suffix, filter, measure));
+        if first[0].kind == Kind::Generation {
+            add("exact_match".to_owned(), Measure::Right);
+        }
+        if first[0].score.is_some() {
+            add("f1".to_owned(), Measure::F1);
+        }
+        for k in attempts_to_tell(items, filter) {
+            add(format!("pass@{k}"), if k == 1 { Measure::Right } else { Measure::PassAt(k) });
+        }
     }
-    let share = |(right, all): (usize, usize)| right as f64 / all as f64;
-    let shares: Vec<(f64, f64)> = counts.into_iter().map(|(a, b)| (share(a), share(b))).collect();
-    paired_mean(&shares, clusters)
+    measures
+}
+
+fn scores(items: &[&[ItemRow]], filter: Option<&str>, measure: Measure) -> Vec<Score> {
+    let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
+    let are_single = items.iter().all(|item| item.len() == 1);
+    let score = |item: &Vec<&ItemRow>| match measure {
+        Measure::Right if are_single => Score::Outcome(item[0].correct),
+        Measure::Right => Score::Real(right(item) as f64 / item.len() as f64),
+        Measure::F1 => Score::Real(mean_score(item).unwrap_or(f64::NAN)),
+        Measure::PassAt(k) => Score::Real(pass_at(k, item.len(), right(item))),
+    };
+    items.iter().map(score).collect()
+}
+
+fn estimate(scores: &[Score], clusters: &Clusters) -> Estimate {
+    let outcome = |score: &Score| if let Score::Outcome(outcome) = score { *outcome } else { None };
+    if let Some(outcomes) = scores.iter().map(outcome).collect::<Option<Vec<bool>>>() {
+        return proportion(&outcomes, clusters);
+    }
+    let real = |score: &Score| if let Score::Real(value) = score { *value } else { f64::NAN };
+    mean(&scores.iter().map(real).collect::<Vec<_>>(), clusters)
 }
 
 /// The filters of an item's rows, in their order.
@@ -75,22 +99,14 @@ fn right(answers: &[&ItemRow]) -> usize {
     answers.iter().filter(|row| row.correct == Some(true)).count()
 }
 
-fn share_of_right(items: &[Vec<&ItemRow>], clusters: &Clusters) -> Estimate {
-    if items.iter().all(|item| item.len() == 1) {
-        return proportion(&items.iter().map(|item| right(item) == 1).collect::<Vec<_>>(), clusters);
-    }
-    let shares: Vec<f64> = items.iter().map(|item| right(item) as f64 / item.len() as f64).collect();
-    mean(&shares, clusters)
-}
-
 fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
     let scores = answers.iter().map(|row| row.score).collect::<Option<Vec<f64>>>()?;
     Some(scores.iter().sum::<f64>() / scores.len() as f64)
 }
 
 /// For which numbers of attempts a chance of passing is told.
-fn attempts_to_tell(items: &[Vec<&ItemRow>]) -> BTreeSet<usize> {
-    let answers = items.iter().map(Vec::len).min().unwrap_or(0);
+fn attempts_to_tell(items: &[&[ItemRow]], filter: Option<&str>) -> BTreeSet<usize> {
+    let answers = items.iter().map(|item| answers(item, filter).len()).min().unwrap_or(0);
     if items[0][0].kind == Kind::Generation && answers == 1 {
         return BTreeSet::new();
     }
@@ -111,7 +127,7 @@ fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 mod tests {
     use super::*;
     use crate::items::tests::row;
-    use crate::metrics::{headline_change, metrics};
+    use crate::metrics::{item_scores, metrics};
 
     fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
         ItemRow { correct: Some(correct), text: Some("x".into()), ..row(kind, item, choice, 0, -1.0) }
@@ -180,19 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_those_of_the_first_filter() {
-        let round = |right: u32| -> Vec<ItemRow> {
-            (0..8)
-                .flat_map(|item| {
-                    let answer = |correct| answer(Kind::Generation, item, 0, correct);
-                    [named(answer(item < right), "strict"), named(answer(true), "loose")]
-                })
-                .collect()
+    fn what_items_contribute_is_that_of_the_metric() {
+        let named = |item, filter, correct| named(answer(Kind::Generation, item, 0, correct), filter);
+        let rows: Vec<ItemRow> =
+            (0..3).flat_map(|item| [named(item, "strict", item == 0), named(item, "loose", true)]).collect();
+        let outcomes = |metric| -> Vec<Score> {
+            item_scores(&rows, metric).unwrap().into_iter().map(|item| item.score).collect()
         };
-        let (before, after) = (round(1), round(5));
-        let pairs: Vec<(&[ItemRow], &[ItemRow])> = before.chunks(2).zip(after.chunks(2)).collect();
-        let change = headline_change(&pairs).unwrap();
-        assert!((change.value.unwrap() - 0.5).abs() < 1e-12);
-        assert!((change.p.unwrap() - 0.125).abs() < 1e-12, "McNemar's");
+        let [yes, no] = [true, false].map(|right| Score::Outcome(Some(right)));
+        assert_eq!(outcomes("exact_match"), [yes, no, no]);
+        assert_eq!(outcomes("exact_match,loose"), [yes, yes, yes]);
+        assert!(item_scores(&rows, "f1").is_none());
+        let attempts: Vec<ItemRow> = (0..4).map(|i| answer(Kind::Code, 0, i, i == 1)).collect();
+        assert_eq!(item_scores(&attempts, "pass@1").unwrap()[0].score, Score::Real(0.25));
     }
 }

@@ -7,16 +7,22 @@ use serde::Deserialize;
 
 use crate::ProbeError;
 use crate::error::nearest_hint;
+use crate::group::{Group, GroupFile};
 use crate::task::Task;
 use crate::task_file::read_task;
+use crate::{in_context, representation};
 
-/// The suite that needs no files.
-const TINYWORLD: &str = "tinyworld";
+/// Suites that need no files.
+const BUILTIN: [(&str, Found); 3] = [
+    ("in_context", Found::InContext),
+    ("representation", Found::Representation),
+    ("tinyworld", Found::Tinyworld),
+];
 
 /// Where suites are found by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The world that the builtin suite `tinyworld` asks about.
+    /// The world that the builtin suite `tinyworld` asks about, and whose texts `representation` is about.
     pub world: WorldConfig,
     /// Folders of suite and task files; a suite's name is its file's, without `.toml`.
     pub folders: Vec<PathBuf>,
@@ -24,14 +30,32 @@ pub struct Catalog {
     pub data: Vec<PathBuf>,
 }
 
+/// What a suite asks.
+#[derive(Clone, Debug)]
+pub(crate) struct SuiteContent {
+    pub(crate) tasks: Vec<Task>,
+    /// The groups that its file declares, if it says anything of groups.
+    pub(crate) groups: Option<Vec<Group>>,
+}
+
+impl From<Vec<Task>> for SuiteContent {
+    fn from(tasks: Vec<Task>) -> Self {
+        Self { tasks, groups: None }
+    }
+}
+
 /// A suite file. Its tasks are the task files it lists, relative to itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SuiteFile {
     tasks: Vec<PathBuf>,
+    /// Absent: one for each domain of several tasks.
+    groups: Option<Vec<GroupFile>>,
 }
 
 enum Found {
+    InContext,
+    Representation,
     Tinyworld,
     File(PathBuf),
 }
@@ -39,7 +63,7 @@ enum Found {
 impl Catalog {
     /// The names of all suites, sorted.
     pub fn names(&self) -> Result<Vec<String>, ProbeError> {
-        let mut names = BTreeSet::from([TINYWORLD.to_owned()]);
+        let mut names = BTreeSet::from(BUILTIN.map(|(name, _)| name.to_owned()));
         for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
@@ -56,25 +80,35 @@ impl Catalog {
         self.find(name).map(drop)
     }
 
-    /// The tasks of a suite with all their items: those of `tinyworld`, or of the suite or task file of this name or path.
+    /// The tasks of a suite with all their items: those of a builtin suite, or of the suite or task file of this name or path.
     pub fn tasks(&self, name: &str) -> Result<Vec<Task>, ProbeError> {
+        self.content(name).map(|content| content.tasks)
+    }
+
+    /// Tasks and groups of the same.
+    pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
-            Found::Tinyworld => Ok(World::new(&self.world).tasks().iter().map(Task::from).collect()),
+            Found::InContext => Ok(in_context::tasks().into()),
+            Found::Representation => Ok(vec![representation::world_task(&self.world)].into()),
+            Found::Tinyworld => {
+                let tasks: Vec<Task> = World::new(&self.world).tasks().iter().map(Task::from).collect();
+                Ok(tasks.into())
+            }
             Found::File(path) => self.read_file(&path),
         }
     }
 
-    /// The file of the suite or task of this name or path; none for `tinyworld`.
+    /// The file of the suite or task of this name or path; none for what is built in.
     pub(crate) fn file(&self, name: &str) -> Result<Option<PathBuf>, ProbeError> {
         Ok(match self.find(name)? {
-            Found::Tinyworld => None,
             Found::File(path) => Some(path),
+            _ => None,
         })
     }
 
     fn find(&self, name: &str) -> Result<Found, ProbeError> {
-        if name == TINYWORLD {
-            return Ok(Found::Tinyworld);
+        if let Some((_, found)) = BUILTIN.into_iter().find(|(builtin, _)| *builtin == name) {
+            return Ok(found);
         }
         let places = self.folders.iter().map(|folder| folder.join(format!("{name}.toml")));
         let as_path = Path::new(name).extension().map(|_| PathBuf::from(name));
@@ -87,13 +121,13 @@ impl Catalog {
     }
 
     /// A suite file has `tasks`; anything else should be a task, which is then a suite of one.
-    fn read_file(&self, path: &Path) -> Result<Vec<Task>, ProbeError> {
+    fn read_file(&self, path: &Path) -> Result<SuiteContent, ProbeError> {
         let wrong =
             |source: toml::de::Error| ProbeError::Toml { path: path.to_owned(), source: source.into() };
         let text = fs::read_to_string(path)?;
         let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
         if !table.contains_key("tasks") {
-            return Ok(vec![read_task(path, &text, &self.data)?]);
+            return Ok(vec![read_task(path, &text, &self.data)?].into());
         }
         let suite: SuiteFile = toml::from_str(&text).map_err(wrong)?;
         if suite.tasks.is_empty() {
@@ -109,13 +143,16 @@ impl Catalog {
             let text = fs::read_to_string(&path)?;
             read_task(&path, &text, &self.data)
         };
-        suite.tasks.iter().map(read).collect()
+        let tasks = suite.tasks.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let groups = suite.groups.map(|groups| Group::declared(path, groups, &tasks)).transpose()?;
+        Ok(SuiteContent { tasks, groups })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GroupMean;
 
     const TASK: &str = r#"
         name = "NAME"
@@ -150,7 +187,10 @@ mod tests {
             ("probes/single.toml", &TASK.replace("NAME", "single")),
             ("data/t.jsonl", "{\"c\":\"x\",\"a\":\"y\"}"),
         ]);
-        assert_eq!(catalog.names().unwrap(), ["early", "single", "tinyworld"]);
+        assert_eq!(
+            catalog.names().unwrap(),
+            ["early", "in_context", "representation", "single", "tinyworld"]
+        );
         let names = |suite: &str| -> Vec<String> {
             catalog.tasks(suite).unwrap().into_iter().map(|task| task.name).collect()
         };
@@ -160,11 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn the_builtin_suite_needs_no_files() {
-        let tasks = Catalog::default().tasks("tinyworld").unwrap();
-        assert!(tasks.len() >= 10);
-        for task in &tasks {
-            task.check().unwrap();
+    fn builtin_suites_need_no_files() {
+        for (suite, least) in [("tinyworld", 10), ("in_context", 4), ("representation", 1)] {
+            let tasks = Catalog::default().tasks(suite).unwrap();
+            assert!(tasks.len() >= least);
+            for task in &tasks {
+                task.check().unwrap();
+            }
         }
     }
 
@@ -174,10 +216,32 @@ mod tests {
         let error = catalog.check("tinywrold").unwrap_err().to_string();
         assert_eq!(
             error,
-            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, tinyworld"
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld"
         );
         assert!(!catalog.check("something/else.toml").unwrap_err().to_string().contains("did you mean"));
         assert!(catalog.check("early").is_ok());
+    }
+
+    #[test]
+    fn a_suite_file_may_declare_groups() {
+        let (_folder, catalog) = catalog(&[
+            ("probes/silent.toml", "tasks = [\"a.toml\", \"b.toml\"]"),
+            ("probes/none.toml", "tasks = [\"a.toml\", \"b.toml\"]\ngroups = []"),
+            (
+                "probes/both.toml",
+                "tasks = [\"a.toml\", \"b.toml\"]\n[[groups]]\nname = \"both\"\nmean = \"tasks\"",
+            ),
+            ("probes/wrong.toml", "tasks = [\"a.toml\", \"b.toml\"]\n[[groups]]\nname = \"a\""),
+            ("probes/a.toml", &TASK.replace("NAME", "a")),
+            ("probes/b.toml", &TASK.replace("NAME", "b")),
+            ("data/t.jsonl", "{\"c\":\"x\",\"a\":\"y\"}"),
+        ]);
+        assert_eq!(catalog.content("silent").unwrap().groups, None);
+        assert_eq!(catalog.content("none").unwrap().groups, Some(vec![]));
+        let tasks = vec!["a".to_owned(), "b".to_owned()];
+        let both = Group { name: "both".into(), tasks, mean: GroupMean::Tasks };
+        assert_eq!(catalog.content("both").unwrap().groups, Some(vec![both]));
+        assert!(catalog.content("wrong").unwrap_err().to_string().contains("wrong.toml: group `a`"));
     }
 
     #[test]

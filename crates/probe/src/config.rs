@@ -10,7 +10,7 @@ use crate::CodeExecution;
 #[serde(deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key by itself")]
 pub struct ProbeConfig {
-    /// `tinyworld`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
+    /// `tinyworld`, `in_context`, `representation`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
     pub suite: String,
     /// Names of the suite's tasks to run. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -27,8 +27,9 @@ pub struct ProbeConfig {
     /// Whether there is a round after the last step.
     #[serde(default = "default_true")]
     pub at_end: bool,
-    /// The share of wall time, above 0 and below 1, that rounds may take: while they have taken more, rounds are left out (never the first
-    /// or the last). Which ones then depends on the machine's speed; absent, every round is run.
+    /// The share of wall time, above 0 and below 1, that rounds are to take: each asks as many items as keep to it, and is left out if there is no room even
+    /// for the smallest useful part of them. The first round asks that part, the last one at least that. How many items a round asks then depends on the
+    /// machine's speed; absent, every round asks all of `items`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// Items per task at most: the same ones at every step and in every run, and those of a smaller number are
@@ -96,13 +97,6 @@ impl ProbeConfig {
         }
     }
 
-    /// Whether the budget allows another round when rounds have taken `spent` of the run's `elapsed` seconds. The first and the
-    /// last round are not asked about.
-    #[must_use]
-    pub fn allows(&self, spent: f64, elapsed: f64) -> bool {
-        self.budget.is_none_or(|budget| spent <= budget * elapsed)
-    }
-
     /// The first value out of its range, as the name of its field and what was expected.
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, &'static str)> {
@@ -151,14 +145,6 @@ mod tests {
     #[test]
     fn a_run_of_no_steps_has_the_round_at_its_start() {
         assert_eq!(due("", 0), [0]);
-    }
-
-    #[test]
-    fn the_budget_is_a_share_of_the_elapsed_time() {
-        let config = config("budget = 0.1");
-        assert!(config.allows(0.0, 0.0) && config.allows(1.0, 10.0));
-        assert!(!config.allows(1.1, 10.0));
-        assert!(self::config("").allows(1e9, 1.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`] and [`Self::Io`] is found
+/// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`], [`Self::Representations`] and [`Self::Io`] is found
 /// when a suite is loaded, before a run's first step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,6 +76,24 @@ pub enum ProbeError {
         /// The task.
         task: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// A group of a suite's tasks cannot be formed.
+    #[error("{}: group `{group}`: {message}", path.display())]
+    Group {
+        /// The suite's file.
+        path: PathBuf,
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Stored representations, or their similarities, could not be read or written.
+    #[error("representations {}: {message}", path.display())]
+    Representations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         message: String,
     },
     /// An item store could not be read or written.

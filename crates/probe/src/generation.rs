@@ -35,6 +35,12 @@ pub enum CodeExecution<'a> {
     Allowed(Option<&'a Path>),
 }
 
+/// Why programs that a model wrote can't be run on this machine; `None` where they can.
+#[must_use]
+pub fn sandbox_problem() -> Option<String> {
+    Sandbox::new(None).err()
+}
+
 /// What has the answers of a task written and judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
@@ -319,6 +325,7 @@ impl Answer {
             logprob: self.logprob,
             byte_logprob: None,
             unconditional_logprob: None,
+            optimal_logprob: None,
             n_tokens: self.n_tokens as u32,
             n_chars: self.text.chars().count() as u32,
             n_bytes: self.text.len() as u32,

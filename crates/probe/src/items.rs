@@ -38,6 +38,8 @@ pub struct ItemRow {
     pub byte_logprob: Option<f64>,
     /// The same sum where the choice follows the context that all items share, in tasks that ask for it.
     pub unconditional_logprob: Option<f64>,
+    /// In in-context tasks: the log-probability of the answer to the best learner of the family that the function is drawn from.
+    pub optimal_logprob: Option<f64>,
     /// Tokens scored.
     pub n_tokens: u32,
     /// Characters (Unicode scalar values) of the scored text, without the space before it: of the choice, or of what continues it.
@@ -78,6 +80,7 @@ const SCHEMA: &str = "
         REQUIRED DOUBLE logprob;
         OPTIONAL DOUBLE byte_logprob;
         OPTIONAL DOUBLE unconditional_logprob;
+        OPTIONAL DOUBLE optimal_logprob;
         REQUIRED INT32 n_tokens (UINT_32);
         REQUIRED INT32 n_chars (UINT_32);
         REQUIRED INT32 n_bytes (UINT_32);
@@ -114,6 +117,7 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
     write::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
     write::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
     write::<DoubleType, _>(&mut group, rows, |row| row.unconditional_logprob)?;
+    write::<DoubleType, _>(&mut group, rows, |row| row.optimal_logprob)?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
     write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
@@ -130,10 +134,10 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
 }
 
 /// Writes the next column. Definition levels are ignored where the schema says REQUIRED.
-fn write<T: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    rows: &[ItemRow],
-    value: impl Fn(&ItemRow) -> Option<T::T>,
+pub(crate) fn write<T: DataType, R>(
+    group: &mut SerializedRowGroupWriter<'_, impl std::io::Write + Send>,
+    rows: &[R],
+    value: impl Fn(&R) -> Option<T::T>,
 ) -> Result<(), ParquetError> {
     let values: Vec<Option<T::T>> = rows.iter().map(value).collect();
     let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
@@ -176,6 +180,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
     let logprob = read::<DoubleType>(group, "logprob")?;
     let byte_logprob = read::<DoubleType>(group, "byte_logprob")?;
     let unconditional_logprob = read::<DoubleType>(group, "unconditional_logprob")?;
+    let optimal_logprob = read::<DoubleType>(group, "optimal_logprob")?;
     let greedy = read::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
     let correct = read::<BoolType>(group, "correct")?;
@@ -200,6 +205,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             logprob: logprob[i].ok_or_else(missing("logprob"))?,
             byte_logprob: byte_logprob[i],
             unconditional_logprob: unconditional_logprob[i],
+            optimal_logprob: optimal_logprob[i],
             n_tokens: n_tokens[i],
             n_chars: n_chars[i],
             n_bytes: n_bytes[i],
@@ -264,6 +270,7 @@ pub(crate) mod tests {
             logprob,
             byte_logprob: None,
             unconditional_logprob: None,
+            optimal_logprob: None,
             n_tokens: 2,
             n_chars: 3,
             n_bytes: 4,
@@ -299,6 +306,7 @@ pub(crate) mod tests {
                 score: Some(0.1),
                 ..row(Kind::Generation, u32::MAX, 0, 0, -2.5)
             },
+            ItemRow { optimal_logprob: Some(-0.25), ..row(Kind::InContext, 4, 2, 5, -3.0) },
             ItemRow {
                 text: Some(String::new()),
                 correct: Some(false),

@@ -10,13 +10,17 @@
 //! same weights gives the same bits, in the loop or out of it, in one process or several: packing depends on the items alone.
 //!
 //! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
-//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `history`, `results` (files). [`ProbeConfig`] says when.
+//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
+//!
+//! Two kinds of task are of another make. `in_context` draws random functions, whose examples and answers are one chain of tokens (`request/chain`).
+//! `representation` asks nothing: it looks at hidden states (`similarity`), and [`RepresentationHistory`] sets them against earlier rounds'.
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
 mod answer_metrics;
 mod answers;
 mod catalog;
+mod comparison;
 mod config;
 mod data;
 mod error;
@@ -24,8 +28,10 @@ mod examples;
 mod filters;
 mod generation;
 mod generation_table;
+mod group;
 mod history;
 mod hub;
+mod in_context;
 mod items;
 mod math;
 mod metrics;
@@ -36,12 +42,14 @@ mod prefix;
 mod prepared;
 mod preprocess;
 mod python;
+mod representation;
 mod request;
 mod results;
 mod round;
 mod rules;
 mod sandbox;
 mod score;
+mod similarity;
 mod suite;
 mod task;
 mod task_file;
@@ -50,17 +58,23 @@ mod template;
 pub use catalog::Catalog;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
-pub use generation::CodeExecution;
-pub use history::{Delta, History, ProbeRecord, change, headline};
+pub use generation::{CodeExecution, sandbox_problem};
+pub use group::{Group, GroupMean, GroupResult};
+pub use history::{Delta, History, ProbeRecord, headline};
 pub use hub::{HubSource, TaskSource};
 pub use items::{ItemRow, read_items, write_items};
 pub use metrics::metrics;
 pub use pattern::Pattern;
+pub use representation::{
+    Representation, RepresentationHistory, SimilarityRow, read_representations, write_representations,
+    write_similarities,
+};
 pub use results::{ResultsHeader, results_json};
 pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
 pub use rules::{
     ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
 };
 pub use score::{Interrupted, Share};
+pub use similarity::Gram;
 pub use suite::{Asked, Provenance, Suite, SuiteOptions};
-pub use task::{Item, Kind, Rises, Task};
+pub use task::{Item, Kind, Question, Rises, Task};

@@ -23,6 +23,11 @@
 //! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
 //! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | cloze | `−ℓ` | exp of the mean |
+//! | `nats_at_k` | in context | `−ℓ_k`, of the answer after `k` examples | mean |
+//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the likeliest one | proportion |
+//! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the best learner's log-probability | mean |
+//! | `late_nats` | in context | mean of `−ℓ_k` over the last quarter of the answers | mean |
+//! | `icl_gain` | in context | `−ℓ_0` minus that | mean |
 //!
 //! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
 //! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
@@ -31,15 +36,15 @@
 //! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
+mod in_context;
+
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
-use fineline_dynamics::{
-    Clusters, Difference, Estimate, Observation, mean, paired_binary, paired_mean, paired_ratio, proportion,
-    ratio,
-};
+use fineline_dynamics::{Clusters, Estimate, Observation, mean, proportion, ratio};
 
-use crate::answer_metrics::{answer_change, answer_metrics};
+use crate::answer_metrics::{answer_metrics, answer_scores};
+use crate::comparison::{ItemScore, Score};
 use crate::items::ItemRow;
 use crate::task::Kind;
 
@@ -121,8 +126,9 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
-        // These have metrics of their own.
-        Kind::Generation | Kind::Code => (&[], &[]),
+        Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
+        // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
+        Kind::Generation | Kind::Code | Kind::Representation => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -134,12 +140,16 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
         Kind::Perplexity => "bits_per_byte",
         Kind::Generation => "exact_match",
         Kind::Code => "pass@1",
+        Kind::InContext => "icl_gain",
+        Kind::Representation => "cka_previous_mean",
     }
 }
 
 /// Whether a greater value of the metric is better.
 pub(crate) fn higher_is_better(metric: &str) -> bool {
-    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce") && !metric.ends_with("perplexity")
+    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce" | "late_nats")
+        && !metric.ends_with("perplexity")
+        && !metric.contains("nats_at_")
 }
 
 /// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
@@ -147,7 +157,7 @@ pub(crate) fn higher_is_better(metric: &str) -> bool {
 pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
     let items: Vec<&[ItemRow]> = items(rows).collect();
-    let clusters = clusters(items.iter().copied());
+    let clusters = Clusters::of(cluster_labels(rows));
     if first.kind.is_written() {
         return answer_metrics(&items, &clusters);
     }
@@ -162,8 +172,9 @@ pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
     rows.chunk_by(|a, b| a.item == b.item)
 }
 
-fn clusters<'a>(items: impl Iterator<Item = &'a [ItemRow]>) -> Clusters {
-    Clusters::of(items.map(|item| item[0].cluster))
+/// The cluster of each item.
+pub(crate) fn cluster_labels(rows: &[ItemRow]) -> impl Iterator<Item = Option<u32>> {
+    items(rows).map(|item| item[0].cluster)
 }
 
 /// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
@@ -174,6 +185,9 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
         Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
         Kind::FullPromptMeanCe => Observation { score: get("prob"), accuracy: get("acc") },
         Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
+        Kind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
+        // How alike representations are is neither good nor bad.
+        Kind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
         Kind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
@@ -184,15 +198,22 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
     }
 }
 
-/// The change of the headline metric between two rounds, from `(before, after)` rows of the items in both; `None` without items.
-pub(crate) fn headline_change(pairs: &[(&[ItemRow], &[ItemRow])]) -> Option<Difference> {
-    let (_, after) = pairs.first()?;
-    if after[0].kind.is_written() {
-        return Some(answer_change(pairs, &clusters(pairs.iter().map(|(_, after)| *after))));
-    }
-    let name = headline_name(after[0].kind);
-    let headline = metrics_of(&after[0]).find(|metric| metric.name == name)?;
-    Some(headline.measure.change(pairs))
+/// What each item contributes to a metric; `None` without items, or if they have no such metric.
+pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
+    let first = rows.first()?;
+    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let scores: Vec<Score> = if first.kind.is_written() {
+        answer_scores(&items, metric)?
+    } else {
+        let measure = metrics_of(first).find(|known| known.name == metric)?.measure;
+        items.iter().map(|item| measure.of(item)).collect()
+    };
+    let score = |(item, score): (&[ItemRow], Score)| ItemScore {
+        item: item[0].item,
+        cluster: item[0].cluster,
+        score,
+    };
+    Some(items.into_iter().zip(scores).map(score).collect())
 }
 
 impl Measure {
@@ -207,26 +228,13 @@ impl Measure {
         }
     }
 
-    fn change(self, pairs: &[(&[ItemRow], &[ItemRow])]) -> Difference {
-        let clusters = clusters(pairs.iter().map(|(_, after)| *after));
-        let pairs = pairs.iter();
+    fn of(self, item: &[ItemRow]) -> Score {
         match self {
-            Self::Outcome(outcome) => {
-                let outcomes: Option<Vec<(bool, bool)>> =
-                    pairs.map(|(before, after)| outcome(before).zip(outcome(after))).collect();
-                outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes, &clusters))
-            }
-            Self::Score(score) => {
-                let scores: Vec<(f64, f64)> =
-                    pairs.map(|(before, after)| (score(before), score(after))).collect();
-                paired_mean(&scores, &clusters)
-            }
+            Self::Outcome(outcome) => Score::Outcome(outcome(item)),
+            Self::Score(score) => Score::Real(score(item)),
             Self::Ratio(parts) => {
-                let parts = |(before, after): &(&[ItemRow], &[ItemRow])| {
-                    let (after, size) = parts(after);
-                    (parts(before).0, after, size)
-                };
-                paired_ratio(&pairs.map(parts).collect::<Vec<_>>(), &clusters)
+                let (numerator, denominator) = parts(item);
+                Score::Ratio(numerator, denominator)
             }
         }
     }
@@ -326,6 +334,7 @@ fn margin_per_char(item: &[ItemRow]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::{TaskScores, compare};
     use crate::items::tests::row;
     use proptest::prelude::*;
 
@@ -494,7 +503,8 @@ mod tests {
             assert!(clustered.lo < alone.lo && clustered.hi > alone.hi, "{name}");
         }
         let [before, after] = [about_people(4), about_people(6)];
-        let change = headline_change(&items(&before).zip(items(&after)).collect::<Vec<_>>()).unwrap();
+        let [before, after] = [&before, &after].map(|rows| [TaskScores::new(rows, "acc", None).unwrap()]);
+        let (_, change) = compare(&before, &after, None).unwrap();
         assert!(change.p.is_some_and(|p| p > 0.1), "two people learned are no sure change: {change:?}");
     }
 
@@ -596,9 +606,12 @@ mod tests {
         for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_written()) {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
-            assert!(metrics_of(&row).any(|metric| metric.name == headline_name(kind)));
+            // Those of representations are not made of rows.
+            let is_headline = |metric: &Metric| metric.name == headline_name(kind);
+            assert!(kind == Kind::Representation || metrics_of(&row).any(is_headline));
             for Metric { name, .. } in metrics_of(&row) {
-                let is_good = name.starts_with("acc") || name.contains("prob") || name.starts_with("margin");
+                let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
+                    || name.contains("prob");
                 assert_eq!(higher_is_better(name), is_good, "{name}");
             }
         }

@@ -5,7 +5,7 @@
 use fineline_kernels::Span;
 
 use crate::prefix::{Group, group};
-use crate::request::Request;
+use crate::request::{Continuation, Request};
 
 /// Tokens of a row that more requests are added to; a longer request has a row to itself. Attention costs the square of this.
 const ROW_TOKENS: usize = 256;
@@ -121,18 +121,23 @@ impl Batch {
             self.push(token, position, Span { prefix: 0..0, own_start: start });
         }
         let context_end = self.tokens.len() - 1;
-        for (continuation, tokens) in request.continuations.iter().map(|c| &c.tokens).enumerate() {
+        for (continuation, Continuation { given, tokens, .. }) in request.continuations.iter().enumerate() {
             let own_start = (self.tokens.len() - row_start) as u32;
-            let mut place = context_end as u32;
-            for (offset, &token) in tokens.iter().enumerate() {
-                self.targets.push(Target { place, token, request: index, continuation });
-                if offset + 1 < tokens.len() {
-                    place = self.tokens.len() as u32;
-                    self.push(
-                        token,
-                        request.context.len() + offset,
-                        Span { prefix: context.clone(), own_start },
-                    );
+            let (mut place, mut position, span) = if given.is_empty() {
+                (context_end, request.context.len(), Span { prefix: context.clone(), own_start })
+            } else {
+                // It follows the last one, and sees all of the request before it.
+                let last = self.tokens.len() - 1;
+                (last, self.positions[last] as usize + 1, Span { prefix: 0..0, own_start: start })
+            };
+            for (offset, &token) in given.iter().chain(tokens).enumerate() {
+                if offset >= given.len() {
+                    self.targets.push(Target { place: place as u32, token, request: index, continuation });
+                }
+                if offset + 1 < given.len() + tokens.len() {
+                    place = self.tokens.len();
+                    self.push(token, position, span.clone());
+                    position += 1;
                 }
             }
         }
@@ -155,14 +160,13 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Continuation;
     use proptest::prelude::*;
 
     fn request(context: &[u32], continuations: &[&[u32]]) -> Request {
         let continuations = continuations
             .iter()
             .enumerate()
-            .map(|(choice, tokens)| Continuation { choice, tokens: tokens.to_vec() })
+            .map(|(choice, tokens)| Continuation { choice, given: Vec::new(), tokens: tokens.to_vec() })
             .collect();
         Request { item: 0, unconditional: false, context: context.to_vec(), continuations }
     }
@@ -238,6 +242,22 @@ mod tests {
         let first = [(1, 7, 0, 0), (2, 8, 0, 0), (3, 9, 0, 0), (1, 3, 0, 1), (1, 4, 0, 2), (4, 2, 0, 2)];
         assert_eq!(targets[..6], first);
         assert_eq!(targets[6..], [(5, 11, 1, 0), (6, 12, 1, 0), (7, 11, 1, 0), (8, 12, 1, 0)]);
+    }
+
+    #[test]
+    fn what_is_chained_sees_all_before_it() {
+        let mut chain = request(&[5, 6], &[&[7, 8], &[9], &[3, 4]]);
+        chain.continuations[1].given = vec![8, 1];
+        chain.continuations[2].given = vec![9, 2];
+        let batch = build(&vec![vec![0, 1]], &[request(&[1], &[&[2]]), chain], 0);
+        assert_eq!(batch.tokens, [1, 5, 6, 7, 8, 1, 9, 2, 3]);
+        assert_eq!(batch.positions, [0, 0, 1, 2, 3, 4, 5, 6, 7]);
+        for query in 1..9 {
+            let seen: Vec<usize> = (0..9).filter(|&key| batch.spans[query].sees(query, key)).collect();
+            assert!(seen.into_iter().eq(1..=query), "{query}");
+        }
+        let targets: Vec<_> = batch.targets[1..].iter().map(|t| (t.place, t.token, t.continuation)).collect();
+        assert_eq!(targets, [(2, 7, 0), (3, 8, 0), (5, 9, 1), (7, 3, 2), (8, 4, 2)]);
     }
 
     proptest! {

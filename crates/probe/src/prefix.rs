@@ -93,7 +93,7 @@ mod tests {
             item: 0,
             unconditional: false,
             context: context.to_vec(),
-            continuations: vec![Continuation { choice: 0, tokens: vec![1] }],
+            continuations: vec![Continuation { choice: 0, given: Vec::new(), tokens: vec![1] }],
         }
     }
 

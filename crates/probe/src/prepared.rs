@@ -1,5 +1,6 @@
 //! A task made ready to be asked: its items in the order in which they are asked, as token ids.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use fineline_model::{Llama, Prompt};
@@ -10,6 +11,7 @@ use crate::ProbeError;
 use crate::generation::{Answer, Stopped, Turn, Writer, WrittenItem};
 use crate::items::ItemRow;
 use crate::metrics::metrics;
+use crate::representation::{Representation, Represented, Samples};
 use crate::request::{Encoder, ItemRequests, Request, word_count};
 use crate::round::{Round, TaskResult};
 use crate::score::{LogLikelihood, Scored, Share};
@@ -24,6 +26,8 @@ pub(crate) struct PreparedTask {
     items: Vec<PreparedItem>,
     /// The cluster of every item of the task.
     clusters: Vec<Option<u32>>,
+    /// The texts, in tasks that look at how they are represented.
+    samples: Option<Samples>,
     /// Who has the model write its answers, where it does.
     writer: Option<Writer>,
     provenance: Provenance,
@@ -41,11 +45,23 @@ struct PreparedItem {
     truncated: bool,
 }
 
+/// What a round has found of a task.
+#[derive(Default)]
+pub(crate) struct Found<'a> {
+    /// How each of its requests was scored.
+    pub(crate) scored: Vec<(&'a Request, &'a Scored)>,
+    /// What the model wrote.
+    pub(crate) written: Vec<&'a WrittenItem>,
+    /// How the model represents its texts.
+    pub(crate) represented: Option<&'a Represented>,
+}
+
 impl PreparedTask {
     pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
         task.check()?;
         let SuiteOptions { tokenizer, max_len, .. } = options;
         let encoder = Encoder::new(tokenizer, max_len);
+        let task = encoder.fit_examples(task)?;
         let order = order(&task.name, task.items.len(), options.items);
         let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
         let prepare = |&index: &usize| {
@@ -79,11 +95,16 @@ impl PreparedTask {
                 "contexts longer than the model can read lose their beginning"
             );
         }
+        let clusters = task.cluster_numbers();
+        let samples = (task.kind == Kind::Representation)
+            .then(|| Samples::new(&task, &order, &clusters, &encoder))
+            .transpose()?;
         let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         Ok(Self {
             name: task.name.as_str().into(),
             items,
-            clusters: task.cluster_numbers(),
+            clusters,
+            samples,
             writer,
             provenance: Provenance {
                 data: task.data_hash(),
@@ -97,6 +118,11 @@ impl PreparedTask {
 
     pub(crate) fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// The texts, if it looks at how they are represented.
+    pub(crate) fn samples(&self) -> Option<&Samples> {
+        self.samples.as_ref()
     }
 
     /// The items of a round, in the order of the data.
@@ -119,7 +145,7 @@ impl PreparedTask {
                 item: request.item,
                 choice: continuation.choice,
                 unconditional: request.unconditional,
-                context: &request.context,
+                context: request.before(continuation),
                 continuation: &continuation.tokens,
             })
         });
@@ -130,7 +156,7 @@ impl PreparedTask {
             item,
             choice: 0,
             unconditional: false,
-            context: &prompt.tokens,
+            context: Cow::from(&prompt.tokens),
             continuation: &[],
         }))
     }
@@ -153,40 +179,40 @@ impl PreparedTask {
         )
     }
 
-    /// The result of a round, from its requests and how each was scored, or from what was written.
-    pub(crate) fn result(
-        &self,
-        round: &Round<'_>,
-        scored: &[(&Request, &Scored)],
-        written: &[&WrittenItem],
-    ) -> TaskResult {
+    /// The result of a round, from what was found of the task.
+    pub(crate) fn result(&self, round: &Round<'_>, found: &Found<'_>) -> TaskResult {
+        let Found { scored, written, represented } = found;
         let asked = self.items(round);
         let items = match self.writer {
             Some(_) => self.written_rows(written),
             None => self.rows(&asked, scored),
         };
-        let not_finite = items.iter().filter(|row| !row.is_finite()).count();
+        let representation = represented.map(|represented| &represented.representation);
+        let not_finite = items.iter().filter(|row| !row.is_finite()).count()
+            + representation.map_or(0, Representation::not_finite);
         if not_finite > 0 {
             tracing::warn!(
                 task = self.task.name,
                 not_finite,
-                "log-likelihoods are not finite: metrics that need them are null"
+                "log-likelihoods or hidden states are not finite: metrics that need them are null"
             );
         }
         TaskResult {
             task: self.task.name.clone(),
             domain: self.task.domain.clone(),
             kind: self.task.kind,
-            n: asked.len(),
+            n: representation.map_or(asked.len(), |representation| representation.items.len()),
             total: self.task.items.len(),
             shots: self.task.shots,
             chance: self.task.chance,
             metrics: metrics(&items),
             items,
+            representation: representation.cloned(),
             truncated: asked.iter().filter(|item| item.truncated).count(),
             not_finite,
             seconds: scored.iter().map(|(_, scored)| scored.seconds).sum::<f64>()
-                + written.iter().map(|item| item.seconds).sum::<f64>(),
+                + written.iter().map(|item| item.seconds).sum::<f64>()
+                + represented.map_or(0.0, |represented| represented.seconds),
             provenance: self.provenance.clone(),
         }
     }
@@ -240,6 +266,7 @@ impl PreparedTask {
                 logprob: score.given_context.logprob,
                 byte_logprob: None,
                 unconditional_logprob: score.unconditional.map(|score| score.logprob),
+                optimal_logprob: item.questions.get(choice).map(|question| question.optimal_logprob),
                 n_tokens: score.given_context.n_tokens,
                 n_chars: text.chars().count() as u32,
                 n_bytes: text.len() as u32,

@@ -1,6 +1,10 @@
 //! Items as token ids, cut at the border of context and continuation exactly as lm-evaluation-harness cuts them
 //! (`TemplateLM._encode_pair`, `TemplateLM.loglikelihood`, `HFLM._loglikelihood_tokens`, `utils.get_rolling_token_windows`; version 0.4.13).
 
+mod chain;
+
+use std::borrow::Cow;
+
 use fineline_data::Tokenizer;
 
 use crate::task::{Item, Kind};
@@ -24,6 +28,9 @@ pub(crate) struct Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Continuation {
     pub(crate) choice: usize,
+    /// If there are any, the continuation follows the one before it instead of the context alone, and these are read between the two: the
+    /// last token of the one before, and what comes after it.
+    pub(crate) given: Vec<u32>,
     /// At least one token.
     pub(crate) tokens: Vec<u32>,
 }
@@ -31,8 +38,21 @@ pub(crate) struct Continuation {
 impl Request {
     /// To score the choice of this number, without tokens yet.
     fn of_choice(item: usize, choice: usize) -> Self {
-        let continuations = vec![Continuation { choice, tokens: Vec::new() }];
+        let continuations = vec![Continuation { choice, given: Vec::new(), tokens: Vec::new() }];
         Self { item, unconditional: false, context: Vec::new(), continuations }
+    }
+
+    /// What the model reads before one of the continuations.
+    pub(crate) fn before(&self, continuation: &Continuation) -> Cow<'_, [u32]> {
+        if continuation.given.is_empty() {
+            return Cow::from(&self.context);
+        }
+        let mut read = self.context.clone();
+        for earlier in self.continuations.iter().take_while(|earlier| earlier.choice < continuation.choice) {
+            read.extend(earlier.given.iter().skip(1).chain(&earlier.tokens));
+        }
+        read.extend(continuation.given.iter().skip(1));
+        Cow::from(read)
     }
 
     /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
@@ -43,7 +63,7 @@ impl Request {
 
 impl Continuation {
     fn input_len(&self) -> usize {
-        self.tokens.len() - 1
+        self.given.len() + self.tokens.len() - 1
     }
 }
 
@@ -112,6 +132,12 @@ impl<'a> Encoder<'a> {
     pub(crate) fn requests(&self, index: usize, item: &Item, kind: Kind) -> Result<ItemRequests, String> {
         if kind == Kind::Perplexity {
             return self.rolling(index, &(self.encode)(&item.choices[0])?);
+        }
+        if kind == Kind::Representation {
+            return Ok(ItemRequests::none());
+        }
+        if kind == Kind::InContext {
+            return Ok(ItemRequests { requests: vec![self.chained(index, item)?], truncated: false });
         }
         let mut of_item = ItemRequests::none();
         for choice in 0..item.choices.len() {
@@ -207,6 +233,13 @@ impl<'a> Encoder<'a> {
         Ok((context, tokens))
     }
 
+    /// The first `longest` tokens of a text, as far as the model can read them, and how many of them are marks before it.
+    pub(crate) fn beginning(&self, text: &str, longest: usize) -> Result<(Vec<u32>, usize), String> {
+        let mut tokens = self.text(text)?;
+        tokens.truncate(longest.min(self.max_len));
+        Ok((tokens, usize::from(self.bos.is_some())))
+    }
+
     fn text(&self, text: &str) -> Result<Vec<u32>, String> {
         Ok(self.bos.into_iter().chain((self.encode)(text)?).collect())
     }
@@ -228,7 +261,7 @@ impl<'a> Encoder<'a> {
             item,
             unconditional: false,
             context,
-            continuations: vec![Continuation { choice: 0, tokens: tokens.to_vec() }],
+            continuations: vec![Continuation { choice: 0, given: Vec::new(), tokens: tokens.to_vec() }],
         };
         let mut requests = vec![window(vec![self.prefix()?], &tokens[..first])];
         let mut start = first;

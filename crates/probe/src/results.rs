@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
+use fineline_dynamics::Estimate;
 use serde_json::{Map, Value, json};
 
+use crate::group::{Group, GroupResult};
 use crate::metrics::higher_is_better;
 use crate::round::TaskResult;
 use crate::task::Kind;
@@ -22,19 +26,30 @@ pub struct ResultsHeader {
 /// The results in the layout of lm-evaluation-harness 0.4's `results_*.json`, for tools that read it.
 ///
 /// Standard errors are those of the item store ([`metrics`](crate::metrics())): where the harness would bootstrap (perplexities), by the
-/// delta method; where items are clustered, which it doesn't see, cluster-robust. What is unknown is `"N/A"`, as there.
+/// delta method; where items are clustered, which it doesn't see, cluster-robust. What is unknown is `"N/A"`, as there. Groups, all of whose tasks are
+/// among the results, stand in `results` too, and alone in `groups`.
 #[must_use]
-pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
-    let by_task = |value: &dyn Fn(&TaskResult) -> Value| -> Value {
-        results.iter().map(|result| (result.task.clone(), value(result))).collect::<Map<_, _>>().into()
+pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHeader) -> Value {
+    let groups: Vec<GroupResult> = groups.iter().filter_map(|group| group.result(results)).collect();
+    let by_task = |value: &dyn Fn(&TaskResult) -> Value| -> Map<String, Value> {
+        results.iter().map(|result| (result.task.clone(), value(result))).collect()
+    };
+    let by_group = |value: &dyn Fn(&GroupResult) -> Value| -> Map<String, Value> {
+        groups.iter().map(|group| (group.name.clone(), value(group))).collect()
+    };
+    let by_both = |of_task: &dyn Fn(&TaskResult) -> Value, of_group: &dyn Fn(&GroupResult) -> Value| {
+        let mut values = by_task(of_task);
+        values.extend(by_group(of_group));
+        values
     };
     json!({
-        "results": by_task(&scores),
-        "group_subtasks": by_task(&|_| json!([])),
+        "results": by_both(&task_scores, &group_scores),
+        "groups": by_group(&group_scores),
+        "group_subtasks": by_group(&|group| json!(group.tasks)),
         "configs": by_task(&config),
-        "versions": by_task(&|result| json!(result.provenance.scorer)),
-        "n-shot": by_task(&|result| json!(result.shots)),
-        "higher_is_better": by_task(&directions),
+        "versions": by_both(&|result| json!(result.provenance.scorer), &|_| json!("N/A")),
+        "n-shot": by_both(&|result| json!(result.shots), &|group| json!(group.shots)),
+        "higher_is_better": by_both(&|result| directions(&result.metrics), &|group| directions(&group.metrics)),
         "n-samples": by_task(&|result| json!({"original": result.total, "effective": result.n})),
         "config": {
             "model": "fineline",
@@ -50,32 +65,43 @@ pub fn results_json(results: &[TaskResult], header: &ResultsHeader) -> Value {
     })
 }
 
-fn scores(result: &TaskResult) -> Value {
+/// Scores under the harness's keys; `filter` is the one of metrics that name none.
+fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>, filter: &str) -> Map<String, Value> {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
-    let mut scores = Map::from_iter([("alias".to_owned(), json!(result.task))]);
-    let first_filter = result.items.first().and_then(|row| row.filter.as_deref()).unwrap_or("none");
-    for (name, estimate) in &result.metrics {
-        let (metric, filter) = name.split_once(',').unwrap_or((name, first_filter));
+    let mut scores = Map::from_iter([("alias".to_owned(), json!(alias))]);
+    for (name, estimate) in metrics {
+        let (metric, filter) = name.split_once(',').unwrap_or((name, filter));
         scores.insert(format!("{metric},{filter}"), known(estimate.value));
         scores.insert(format!("{metric}_stderr,{filter}"), known(estimate.stderr));
     }
+    scores
+}
+
+fn task_scores(result: &TaskResult) -> Value {
+    let first_filter = result.items.first().and_then(|row| row.filter.as_deref());
+    scores(&result.task, &result.metrics, first_filter.unwrap_or("none")).into()
+}
+
+fn group_scores(group: &GroupResult) -> Value {
+    let mut scores = scores(&group.name, &group.metrics, "none");
+    scores.insert("sample_len".to_owned(), json!(group.n));
     scores.into()
 }
 
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
-        // The harness has no name for the second.
+        // The harness has no name for the second one here, and for the last two below.
         Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
-        Kind::Cloze => "loglikelihood",
+        Kind::Cloze | Kind::InContext => "loglikelihood",
+        Kind::Representation => "representation",
         Kind::Perplexity => "loglikelihood_rolling",
         Kind::Generation | Kind::Code => "generate_until",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
 }
 
-fn directions(result: &TaskResult) -> Value {
-    result
-        .metrics
+fn directions(metrics: &BTreeMap<String, Estimate>) -> Value {
+    metrics
         .keys()
         .map(|name| name.split_once(',').map_or(name.as_str(), |(metric, _)| metric))
         .map(|metric| (metric.to_owned(), json!(higher_is_better(metric))))
@@ -86,6 +112,7 @@ fn directions(result: &TaskResult) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::GroupMean;
     use crate::items::tests::row;
     use crate::metrics::metrics;
     use crate::suite::Provenance;
@@ -102,6 +129,7 @@ mod tests {
             chance: None,
             metrics: metrics(&items),
             items,
+            representation: None,
             truncated: 0,
             not_finite: 0,
             seconds: 1.0,
@@ -113,7 +141,14 @@ mod tests {
     fn the_layout_is_the_harness_s() {
         let result = result();
         let header = ResultsHeader { model: "path".into(), limit: Some(1), ..ResultsHeader::default() };
-        let json = results_json(&[result], &header);
+        let group = |name: &str, tasks: &[&str]| Group {
+            name: name.into(),
+            tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
+            mean: GroupMean::Items,
+        };
+        let other = TaskResult { task: "u".into(), shots: 0, ..result.clone() };
+        let groups = [group("both", &["t", "u"]), group("absent", &["t", "v"])];
+        let json = results_json(&[result, other], &groups, &header);
         assert_eq!(json["results"]["t"]["acc,none"], 0.0);
         assert_eq!(json["results"]["t"]["acc_stderr,none"], "N/A");
         assert_eq!(json["results"]["t"]["alias"], "t");
@@ -125,7 +160,13 @@ mod tests {
         );
         assert_eq!(json["configs"]["t"]["output_type"], "loglikelihood");
         assert_eq!(json["config"]["limit"], 1);
-        assert_eq!(results_json(&[], &header)["results"], json!({}));
+        assert_eq!(json["group_subtasks"], json!({"both": ["t", "u"]}));
+        assert_eq!(json["groups"]["both"], json["results"]["both"]);
+        assert_eq!(json["groups"]["both"]["acc,none"], 0.0);
+        assert_eq!(json["groups"]["both"]["sample_len"], 2);
+        assert_eq!(json["n-shot"]["both"], Value::Null, "the tasks' differ");
+        assert_eq!(json["higher_is_better"]["both"], json!({"acc": true, "bits_per_byte": false}));
+        assert_eq!(results_json(&[], &[], &header)["results"], json!({}));
     }
 
     #[test]
@@ -137,7 +178,7 @@ mod tests {
         };
         let items = vec![answer("strict-match", false), answer("flexible-extract", true)];
         let result = TaskResult { kind: Kind::Generation, metrics: metrics(&items), items, ..result() };
-        let json = results_json(&[result], &ResultsHeader::default());
+        let json = results_json(&[result], &[], &ResultsHeader::default());
         assert_eq!(json["results"]["t"]["exact_match,strict-match"], 0.0);
         assert_eq!(json["results"]["t"]["exact_match,flexible-extract"], 1.0);
         assert_eq!(json["results"]["t"]["exact_match_stderr,strict-match"], "N/A");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generation::WrittenItem;
 use crate::items::ItemRow;
+use crate::representation::{Representation, Represented};
 use crate::score::Scored;
 use crate::suite::Provenance;
 use crate::task::Kind;
@@ -51,6 +52,7 @@ pub struct RoundScores {
     /// What the model wrote, each with the place of its task.
     pub(crate) written: Vec<(usize, WrittenItem)>,
     pub(crate) failures: Vec<TaskFailure>,
+    pub(crate) represented: Vec<Represented>,
 }
 
 impl RoundScores {
@@ -59,6 +61,7 @@ impl RoundScores {
         self.scored.extend(other.scored);
         self.written.extend(other.written);
         self.failures.extend(other.failures);
+        self.represented.extend(other.represented);
     }
 }
 
@@ -83,9 +86,11 @@ pub struct TaskResult {
     pub metrics: BTreeMap<String, Estimate>,
     /// The scores of each choice of each item, from which the metrics are computed.
     pub items: Vec<ItemRow>,
+    /// What the model makes of the texts, in tasks that look at that: [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
+    pub representation: Option<Representation>,
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite.
+    /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
     pub not_finite: usize,
     /// Seconds it took.
     pub seconds: f64,

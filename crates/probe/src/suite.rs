@@ -1,13 +1,17 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_data::Tokenizer;
 use fineline_model::Llama;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::SuiteContent;
 use crate::error::nearest_hint;
-use crate::generation::{CodeExecution, Stopped, WrittenItem};
+use crate::generation::{CodeExecution, Stopped};
+use crate::group::Group;
 use crate::pack::pack;
-use crate::prepared::PreparedTask;
+use crate::prepared::{Found, PreparedTask};
+use crate::representation::Represented;
 use crate::request::Request;
 use crate::round::{Round, RoundResults, RoundScores, TaskFailure};
 use crate::score::{Interrupted, Scored, Share, score};
@@ -34,10 +38,11 @@ pub struct SuiteOptions<'a> {
 pub struct Suite {
     name: String,
     tasks: Vec<PreparedTask>,
+    groups: Vec<Group>,
 }
 
 /// A text that is scored after another one: a choice of an item, or a window of a text to predict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// The task.
     pub task: &'a str,
@@ -48,7 +53,7 @@ pub struct Asked<'a> {
     /// Whether the context is [`Task::unconditional`].
     pub unconditional: bool,
     /// The tokens that the model reads first.
-    pub context: &'a [u32],
+    pub context: Cow<'a, [u32]>,
     /// The tokens that are scored; none, where the model writes what follows.
     pub continuation: &'a [u32],
 }
@@ -69,11 +74,16 @@ pub struct Provenance {
 impl Suite {
     /// Reads, checks and tokenizes a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
     pub fn load(catalog: &Catalog, name: &str, options: SuiteOptions) -> Result<Self, ProbeError> {
-        let tasks = select_tasks(name, catalog.tasks(name)?, options.tasks)?;
-        Self::new(name, tasks, options)
+        let SuiteContent { tasks, groups } = catalog.content(name)?;
+        let tasks = select_tasks(name, tasks, options.tasks)?;
+        let suite = Self::new(name, tasks, options)?;
+        Ok(match groups {
+            Some(groups) => suite.with_groups(groups),
+            None => suite,
+        })
     }
 
-    /// A suite of these tasks, all of them (`options.tasks` is not looked at).
+    /// A suite of these tasks, all of them (`options.tasks` is not looked at), and a group for each domain of several.
     pub fn new(name: &str, tasks: Vec<Task>, options: SuiteOptions) -> Result<Self, ProbeError> {
         let mut names = BTreeSet::new();
         for task in &tasks {
@@ -82,9 +92,25 @@ impl Suite {
                 return Err(ProbeError::Task { task: task.name.clone(), message });
             }
         }
-        let tasks =
+        let tasks: Vec<PreparedTask> =
             tasks.into_iter().map(|task| PreparedTask::new(task, options)).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), tasks })
+        let groups = Group::of_domains(name, tasks.iter().map(PreparedTask::task));
+        Ok(Self { name: name.to_owned(), tasks, groups })
+    }
+
+    /// The suite with other groups; one of which not all tasks are asked is left out.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<Group>) -> Self {
+        let is_asked = |name: &String| self.tasks().any(|task| task.name == *name);
+        let groups = groups.into_iter().filter(|group| group.tasks.iter().all(is_asked)).collect();
+        self.groups = groups;
+        self
+    }
+
+    /// The groups that the tasks are also shown as.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// The suite's name.
@@ -115,6 +141,7 @@ impl Suite {
         let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
         let mut scores = RoundScores {
             scored: score(model, &requests, &pack(&requests), share, round.interrupted)?,
+            represented: self.represent(model, round, share)?,
             ..RoundScores::default()
         };
         for (place, task) in self.tasks.iter().enumerate() {
@@ -129,6 +156,19 @@ impl Suite {
         Ok(scores)
     }
 
+    /// The representations that fall to a process. They are of the same texts in each round, so that all can be compared.
+    fn represent(
+        &self,
+        model: &Llama,
+        round: &Round<'_>,
+        share: Share,
+    ) -> Result<Vec<Represented>, Interrupted> {
+        let samples =
+            self.tasks.iter().enumerate().filter_map(|(task, prepared)| Some((task, prepared.samples()?)));
+        let own = samples.enumerate().filter(|(place, _)| share.takes(*place));
+        own.map(|(_, (task, samples))| samples.represent(model, task, round.interrupted)).collect()
+    }
+
     /// The results of a round from the scores of all of it, in whatever order they came together.
     ///
     /// # Panics
@@ -138,24 +178,25 @@ impl Suite {
         let of_requests: BTreeMap<usize, &Scored> =
             scores.scored.iter().map(|scored| (scored.request, scored)).collect();
         let requests = self.requests(round);
-        let scored = requests.iter().enumerate().map(|(index, (task, request))| {
+        let mut found: Vec<Found<'_>> = self.tasks.iter().map(|_| Found::default()).collect();
+        for (index, (task, request)) in requests.iter().enumerate() {
             let scored = *of_requests.get(&index).expect("all of the round has been scored");
-            (*task, (*request, scored))
-        });
-        let mut of_tasks = vec![Vec::new(); self.tasks.len()];
-        scored.for_each(|(task, scored)| of_tasks[task].push(scored));
+            found[*task].scored.push((*request, scored));
+        }
+        scores.written.iter().for_each(|(task, item)| found[*task].written.push(item));
+        scores
+            .represented
+            .iter()
+            .for_each(|represented| found[represented.task].represented = Some(represented));
         // Of a task that failed in several processes, the first failure.
         let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
         let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
         let mut results = RoundResults::default();
-        for (place, (task, scored)) in self.tasks.iter().zip(of_tasks).enumerate() {
-            if let Some(&failure) = failures.get(task.task().name.as_str()) {
-                results.failures.push(failure.clone());
-                continue;
+        for (task, found) in self.tasks.iter().zip(&found) {
+            match failures.get(task.task().name.as_str()) {
+                Some(&failure) => results.failures.push(failure.clone()),
+                None => results.results.push(task.result(round, found)),
             }
-            let written = scores.written.iter().filter(|(of, _)| *of == place);
-            let written: Vec<&WrittenItem> = written.map(|(_, item)| item).collect();
-            results.results.push(task.result(round, &scored, &written));
         }
         results
     }

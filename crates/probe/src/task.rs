@@ -55,19 +55,27 @@ pub enum Kind {
     Generation,
     /// The model writes a program, which is right if it passes its tests.
     Code,
+    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
+    /// `k` examples.
+    InContext,
+    /// There is one text, and what is looked at is how the model represents it.
+    Representation,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::MultipleChoice,
         Self::Cloze,
         Self::Perplexity,
         Self::FullPromptMeanCe,
         Self::Generation,
         Self::Code,
+        Self::InContext,
+        Self::Representation,
     ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`.
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`, `in_context`,
+    /// `representation`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -77,6 +85,8 @@ impl Kind {
             Self::Perplexity => "perplexity",
             Self::Generation => "generation",
             Self::Code => "code",
+            Self::InContext => "in_context",
+            Self::Representation => "representation",
         }
     }
 
@@ -104,6 +114,8 @@ impl Kind {
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
             Self::Generation => "generation/1",
             Self::Code => "code/1",
+            Self::InContext => "in_context/1",
+            Self::Representation => "debiased_cka/1",
         }
     }
 }
@@ -118,8 +130,17 @@ pub enum Rises {
     Late,
 }
 
+/// What an answer of an in-context item is given to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What the model reads before the answer, with one space between them.
+    pub text: String,
+    /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
+    pub optimal_logprob: f64,
+}
+
 /// One question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
     /// What the model reads first.
     pub context: String,
@@ -130,7 +151,9 @@ pub struct Item {
     pub continuation: Option<String>,
     /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
     pub original: Option<String>,
-    /// Which of the choices is right, from 0.
+    /// In in-context tasks, what each of the choices answers.
+    pub questions: Vec<Question>,
+    /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
     pub gold: usize,
     /// Answers that are accepted as right ([`Kind::Generation`]).
     pub answers: Vec<String>,
@@ -198,6 +221,7 @@ impl Task {
                 part(&program.tests);
             }
             item.cluster.iter().for_each(|cluster| part(cluster));
+            item.questions.iter().for_each(|question| part(&question.text));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
                 if let Some(text) = text {
                     part(name);
@@ -254,11 +278,15 @@ impl Item {
                 .as_ref()
                 .is_none_or(|program| program.tests.trim().is_empty())
                 .then(|| "expected tests of the program, found none".into()),
-            Kind::Cloze | Kind::Perplexity if choices != 1 => {
+            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
+                "expected a question for each of {choices} answers, found {}",
+                self.questions.len()
+            )),
+            Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
-            Kind::Perplexity if !self.context.is_empty() => {
-                Some("expected no context before a text to predict".into())
+            Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
+                Some("expected no context before the text".into())
             }
             _ if self.gold >= choices => {
                 Some(format!("gold is choice {}, but there are {choices}", self.gold))

@@ -293,6 +293,10 @@ impl<'a> Mapping<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| ("choices", e))?,
         };
+        if file.kind == Kind::InContext {
+            let message = "the in_context tasks are those of the builtin suite; a file can't have one";
+            return Err(("kind", message.to_owned()));
+        }
         if has_choices && file.gold.is_none() {
             return Err(("gold", "missing: expected the field that says which choice is right".into()));
         }
@@ -408,6 +412,7 @@ impl<'a> Mapping<'a> {
             choices,
             continuation: render(&self.continuation)?,
             original: render(&self.original)?,
+            questions: Vec::new(),
             gold,
             cluster: None,
             answers,

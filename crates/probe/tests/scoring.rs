@@ -285,8 +285,8 @@ fn what_items_share_is_read_once_and_changes_no_score() {
     let items = few_shot_items();
     let asked =
         Suite::new("test", vec![task(Kind::MultipleChoice, few_shot_items())], options(&tokenizer)).unwrap();
-    let contexts: Vec<&[u32]> = asked.asked().map(|asked| asked.context).take(60).collect();
-    let shared = contexts[0].iter().zip(contexts[4]).take_while(|(a, b)| a == b).count();
+    let contexts: Vec<_> = asked.asked().map(|asked| asked.context).take(60).collect();
+    let shared = contexts[0].iter().zip(&contexts[4][..]).take_while(|(a, b)| a == b).count();
     assert!(shared * 59 > 1024, "enough is shared for a group: {shared} tokens");
     for row in &result.items {
         let item = &items[row.item as usize];

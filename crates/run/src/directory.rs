@@ -74,6 +74,24 @@ impl RunDirectory {
         self.items_folder().join(format!("step-{step:08}.parquet"))
     }
 
+    /// The folder of what is kept of representations.
+    #[must_use]
+    pub fn representations_folder(&self) -> PathBuf {
+        self.root.join("representations")
+    }
+
+    /// How alike the representations of texts at `step` are, layer by layer, to each other and to those of earlier rounds.
+    #[must_use]
+    pub fn similarities(&self, step: u64) -> PathBuf {
+        self.representations_folder().join(format!("step-{step:08}.parquet"))
+    }
+
+    /// The Gram matrices of those representations, for later rounds to be compared with.
+    #[must_use]
+    pub fn representations(&self, step: u64) -> PathBuf {
+        self.representations_folder().join(format!("step-{step:08}.safetensors"))
+    }
+
     /// TensorBoard's event files.
     #[must_use]
     pub fn tensorboard(&self) -> PathBuf {
@@ -118,6 +136,7 @@ impl RunDirectory {
             self.probes(),
             self.events(),
             self.items_folder(),
+            self.representations_folder(),
             self.tensorboard(),
             self.checkpoints(),
         ];
@@ -139,6 +158,7 @@ impl RunDirectory {
             Ok(()) => {
                 remove_remains(&self.root)?;
                 remove_remains(&self.items_folder())?;
+                remove_remains(&self.representations_folder())?;
                 Ok(RunLock { _file: file })
             }
             Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root.clone() }),

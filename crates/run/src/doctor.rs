@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fineline_probe::sandbox_problem;
 use serde::Serialize;
 use sysinfo::{Disks, System};
 
@@ -14,6 +15,8 @@ pub struct Diagnosis {
     pub version: &'static str,
     /// Devices that `run.device` may name in this build.
     pub devices: Vec<DeviceDiagnosis>,
+    /// Why tasks of code can't run programs here; null where they can.
+    pub sandbox_problem: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
     /// Vector instructions of the processor that speed up training.
@@ -52,6 +55,7 @@ pub fn diagnose() -> Diagnosis {
                 problem: device::check(name).err().map(|error| error.to_string()),
             })
             .to_vec(),
+        sandbox_problem: sandbox_problem(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: cpu_features(),
         memory_mib: system.total_memory() >> 20,

@@ -60,12 +60,34 @@ pub enum Event {
         /// Skipped steps in a row, this one included.
         in_a_row: u32,
     },
+    /// A suite was put to the model.
+    ProbeRound {
+        /// The place of its table among `[[probes]]`, from 0.
+        table: usize,
+        /// The suite.
+        suite: String,
+        /// Items per task at most, where the budget left no room for all.
+        items: Option<usize>,
+        /// Items asked, of all tasks.
+        asked: usize,
+        /// Seconds it took, logging included.
+        seconds: f64,
+        /// Share of the wall time that rounds of this table have taken so far.
+        spent_share: f64,
+    },
     /// A probe round was left out to keep within the budget.
     ProbesSkipped {
         /// The suite.
         suite: String,
-        /// Share of the wall time spent on probes so far.
+        /// Share of the wall time that rounds of its table have taken so far.
         spent_share: f64,
+    },
+    /// A task could not be asked, or what a round found could not be kept. Training goes on.
+    ProbeFailed {
+        /// The task; null if the whole round is lost.
+        task: Option<String>,
+        /// What went wrong.
+        message: String,
     },
     /// A task went into another phase.
     PhaseChanged {
@@ -110,6 +132,18 @@ impl std::fmt::Display for Event {
             }
             Self::ProbesSkipped { suite, spent_share } => {
                 write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
+            }
+            Self::ProbeRound { suite, items, asked, seconds, spent_share, .. } => {
+                let limit = items.map_or_else(String::new, |items| format!(", {items} a task at most"));
+                let share = 100.0 * spent_share;
+                write!(
+                    f,
+                    "probes of {suite}: {asked} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
+                )
+            }
+            Self::ProbeFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
+            Self::ProbeFailed { task: None, message } => {
+                write!(f, "warning: a round of probes is lost: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
             Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),

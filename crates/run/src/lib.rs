@@ -27,6 +27,8 @@ mod observer;
 pub mod offline;
 pub mod plan;
 pub mod prepare;
+mod probe_schedule;
+mod probing;
 mod progress;
 mod start;
 pub mod sweep;
@@ -42,5 +44,5 @@ pub use progress::Progress;
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
     pub use fineline_dynamics::{Difference, Estimate, benjamini_hochberg, is_above};
-    pub use fineline_probe::{HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
+    pub use fineline_probe::{Delta, HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
 }

@@ -1,5 +1,7 @@
 //! The logs of a run, opened to go on after a step.
 
+use std::path::Path;
+
 use fineline_files::{create_folder, sync_folder};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
@@ -27,13 +29,13 @@ impl Logs {
         for log in [directory.metrics(), directory.probes(), directory.events()] {
             fs::write(log, "")?;
         }
-        drop_items(directory, |_| true)?;
+        drop_rounds(directory, |_| true)?;
         Self::open(directory, step, config)
     }
 
     /// Opens the logs to go on after `step`; what they say of later steps is dropped.
     pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
-        drop_items(directory, |at| at > step)?;
+        drop_rounds(directory, |at| at > step)?;
         Self::open(directory, step, config)
     }
 
@@ -110,15 +112,27 @@ impl Logs {
     }
 }
 
-/// Removes the item files of steps that are about to be run again.
-pub(crate) fn drop_items(directory: &RunDirectory, is_dropped: impl Fn(u64) -> bool) -> Result<(), RunError> {
-    let folder = directory.items_folder();
-    create_folder(&folder)?;
+/// Removes the files of rounds at steps that are about to be run again: of items, and of representations.
+pub(crate) fn drop_rounds(
+    directory: &RunDirectory,
+    is_dropped: impl Fn(u64) -> bool,
+) -> Result<(), RunError> {
+    create_folder(&directory.items_folder())?;
+    drop_steps(&directory.items_folder(), &is_dropped)?;
+    // Only runs that look at representations have this one.
+    if directory.representations_folder().is_dir() {
+        drop_steps(&directory.representations_folder(), &is_dropped)?;
+    }
+    Ok(())
+}
+
+/// Removes the files of some steps.
+fn drop_steps(folder: &Path, is_dropped: &impl Fn(u64) -> bool) -> Result<(), RunError> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let step = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok());
-        if step.is_some_and(&is_dropped) {
+        if step.is_some_and(is_dropped) {
             fs::remove_file(&path)?;
         }
     }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeRecord, Round, Suite, TaskResult, read_items, write_items,
+    History, Interrupted, ItemRow, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
+    TaskFailure, TaskResult, read_items, read_representations, write_items, write_representations,
+    write_similarities,
 };
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
@@ -16,11 +18,12 @@ use serde_json::Value;
 use crate::bench::mfu;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
-use crate::events::Event;
+use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
 use crate::prepare::Prepared;
+use crate::probing::{Asked, Plan, Probing, TableRound};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
 
@@ -28,18 +31,24 @@ use crate::{Progress, RunError};
 pub(crate) struct RunObserver<'a> {
     config: &'a RunConfig,
     directory: &'a RunDirectory,
-    suites: &'a [Suite],
+    probing: Probing<'a>,
     validation: Validation<'a>,
     logs: Logs,
     history: History,
+    representations: RepresentationHistory,
     /// Where each task stood in its last round.
     phases: BTreeMap<String, Phase>,
-    /// The last step whose round stands in the logs.
+    /// The last step whose round stands in the logs, or was left out.
     last_round: Option<u64>,
-    started: Instant,
-    /// Seconds that rounds of each suite took since the start.
-    spent_s: Vec<f64>,
     progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// What was found at a step.
+#[derive(Default)]
+struct Measured {
+    /// Of validation first, then of the suites.
+    results: Vec<TaskResult>,
+    rounds: Vec<TableRound>,
 }
 
 impl<'a> RunObserver<'a> {
@@ -52,18 +61,19 @@ impl<'a> RunObserver<'a> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
-        let items_at = |step| items_if_there(&directory.items(step));
+        let events: Vec<EventRecord> = read_lines(&directory.events())?;
+        let items_at = |step| if_there(&directory.items(step), read_items);
+        let representations_at = |step| if_there(&directory.representations(step), read_representations);
         Ok(Self {
             config,
             directory,
-            suites: &prepared.suites,
+            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
+            representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
-            last_round: records.iter().map(|record| record.step).max(),
-            started: Instant::now(),
-            spent_s: vec![0.0; prepared.suites.len()],
+            last_round: last_round(&records, &events),
             progress,
         })
     }
@@ -74,24 +84,84 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
-    /// Validates and probes, as far as either is due at this step and hasn't been done.
+    /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
+    /// made up for when the run goes on.
     fn round(&mut self, view: &View<'_>) -> Result<(), RunError> {
         if self.last_round == Some(view.step) {
             return Ok(());
         }
-        let Some(results) = self.results(view)? else { return Ok(()) };
+        let plan = self.probing.plan(view.step, view.total_steps);
+        let Ok(mut measured) = self.measure(view, &plan) else { return Ok(()) };
+        for event in self.probing.left_out(&plan) {
+            self.event(view.step, event)?;
+        }
+        let start = Instant::now();
+        for TaskFailure { task, message } in measured.rounds.iter().flat_map(|round| &round.failures) {
+            let (task, message) = (Some(task.clone()), message.clone());
+            self.event(view.step, Event::ProbeFailed { task, message })?;
+        }
+        self.keep(view, &mut measured)?;
+        let kept_s = start.elapsed().as_secs_f64();
+        for event in self.probing.pay(&measured.rounds, &measured.results, kept_s) {
+            self.event(view.step, event)?;
+        }
+        Ok(())
+    }
+
+    /// What is due, as far as it isn't interrupted.
+    fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, Interrupted> {
+        let validates = self.validation.is_due(view.step, view.total_steps);
+        if plan.is_empty() && !validates {
+            return Ok(Measured::default());
+        }
+        let interrupted = || view.stop.requested().is_some();
+        let model = view.model.valid();
+        let mut results = if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
+        let asked = Asked { model: &model, interrupted: &interrupted };
+        let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
+        let rounds = self.probing.ask(plan, &asked, &mut results, beginning)?;
+        Ok(Measured { results, rounds })
+    }
+
+    /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
+    fn keep(&mut self, view: &View<'_>, measured: &mut Measured) -> Result<(), RunError> {
+        let results = &mut measured.results;
         if results.is_empty() {
             return Ok(());
         }
-        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
-        write_items(&self.directory.items(view.step), &items)?;
-        let records: Vec<ProbeRecord> =
-            results.iter().map(|result| self.history.record(view.step, view.tokens, result)).collect();
+        if let Err(error) = self.store(view.step, results) {
+            let message = error.to_string();
+            return self.event(view.step, Event::ProbeFailed { task: None, message });
+        }
+        let groups = self.probing.groups(&measured.rounds);
+        let records = self.history.record_round(view.step, view.tokens, results, &groups);
         self.logs.probes(&records)?;
         self.logs.show()?;
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         self.log_phase_changes(&records)
+    }
+
+    /// Stores what the results are computed from.
+    fn store(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
+        let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
+        write_items(&self.directory.items(step), &items)?;
+        self.compare_representations(step, results)
+    }
+
+    /// Sets representations against earlier ones, and stores them for later ones.
+    fn compare_representations(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
+        let rows: Vec<SimilarityRow> =
+            results.iter_mut().flat_map(|result| self.representations.compare(step, result)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let of_tasks: Vec<_> = results
+            .iter()
+            .filter_map(|result| Some((result.task.as_str(), result.representation.as_ref()?)))
+            .collect();
+        write_similarities(&self.directory.similarities(step), &rows)?;
+        write_representations(&self.directory.representations(step), &of_tasks)
     }
 
     fn log_phase_changes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
@@ -104,55 +174,6 @@ impl<'a> RunObserver<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The results of what is due; none if a request to stop came in between. An interrupted round leaves no trace: it is made up for
-    /// when the run goes on.
-    fn results(&mut self, view: &View<'_>) -> Result<Option<Vec<TaskResult>>, RunError> {
-        let interrupted = || view.stop.requested().is_some();
-        let mut results = Vec::new();
-        if !self.is_anything_due(view) {
-            return Ok(Some(results));
-        }
-        let model = view.model.valid();
-        if self.validation.is_due(view.step, view.total_steps) {
-            match self.validation.run(&model, &interrupted) {
-                Ok(measured) => results.extend(measured),
-                Err(Interrupted) => return Ok(None),
-            }
-        }
-        for (place, probes) in self.config.probes.iter().enumerate() {
-            if !probes.is_due(view.step, view.total_steps) || !self.can_afford(place, view)? {
-                continue;
-            }
-            let suite = &self.suites[place];
-            (self.progress)(Progress::Probing { suite: suite.name(), step: view.step });
-            let start = Instant::now();
-            match suite.run(&model, &Round { items: None, interrupted: &interrupted }) {
-                Ok(scored) => results.extend(scored.results),
-                Err(Interrupted) => return Ok(None),
-            }
-            self.spent_s[place] += start.elapsed().as_secs_f64();
-        }
-        Ok(Some(results))
-    }
-
-    fn is_anything_due(&self, view: &View<'_>) -> bool {
-        let (step, last) = (view.step, view.total_steps);
-        self.validation.is_due(step, last)
-            || self.config.probes.iter().any(|probes| probes.is_due(step, last))
-    }
-
-    /// Whether the budget of a suite has room for another round. The first and the last round are always made.
-    fn can_afford(&mut self, place: usize, view: &View<'_>) -> Result<bool, RunError> {
-        let (spent, elapsed) = (self.spent_s[place], self.started.elapsed().as_secs_f64());
-        if view.step == 0 || view.step == view.total_steps || self.config.probes[place].allows(spent, elapsed)
-        {
-            return Ok(true);
-        }
-        let suite = self.suites[place].name().to_owned();
-        self.event(view.step, Event::ProbesSkipped { suite, spent_share: spent / elapsed })?;
-        Ok(false)
     }
 
     fn log_step(&mut self, report: &StepReport) -> Result<(), RunError> {
@@ -175,13 +196,19 @@ impl<'a> RunObserver<'a> {
     }
 }
 
-/// The items of an earlier round; none if somebody made room by removing their file: then one change can't be told.
-fn items_if_there(path: &Path) -> Result<Vec<ItemRow>, RunError> {
+/// The last step at which a run has probed, or decided not to.
+fn last_round(records: &[ProbeRecord], events: &[EventRecord]) -> Option<u64> {
+    let left_out = events.iter().filter(|record| matches!(record.event, Event::ProbesSkipped { .. }));
+    records.iter().map(|record| record.step).chain(left_out.map(|record| record.step)).max()
+}
+
+/// What is stored of an earlier round; nothing if somebody made room by removing the file: then changes since it can't be told.
+fn if_there<T: Default>(path: &Path, read: impl Fn(&Path) -> Result<T, ProbeError>) -> Result<T, RunError> {
     if path.exists() {
-        return Ok(read_items(path)?);
+        return Ok(read(path)?);
     }
     tracing::warn!("{} is gone: the next round can't tell changes since it", path.display());
-    Ok(Vec::new())
+    Ok(T::default())
 }
 
 impl Observer for RunObserver<'_> {

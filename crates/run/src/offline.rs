@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::{Llama, LlamaConfig, load, read_config};
 use fineline_probe::{
-    History, ItemRow, ProbeConfig, ProbeRecord, ResultsHeader, Round, Suite, TaskResult, results_json,
-    write_items,
+    Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
+    SimilarityRow, Suite, TaskFailure, TaskResult, results_json, write_items, write_similarities,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -17,9 +17,10 @@ use serde_json::Value;
 use crate::checkpoint::{find_checkpoint, stored_config};
 use crate::config::RunConfig;
 use crate::directory::write_atomically;
+use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
-use crate::prepare::{SuiteSetting, load_suite};
+use crate::prepare::{SuiteSetting, load_suites};
 use crate::{Progress, RunError, device};
 
 /// What to ask of which checkpoint.
@@ -53,6 +54,22 @@ pub(crate) struct Subject {
 pub(crate) struct Questions {
     pub(crate) key: String,
     suites: Vec<Suite>,
+}
+
+/// The step of a checkpoint, and who hears how far its evaluation is.
+pub(crate) struct At<'a> {
+    pub(crate) step: u64,
+    pub(crate) progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// How a model did.
+pub(crate) struct Answers {
+    pub(crate) results: Vec<TaskResult>,
+    pub(crate) groups: Vec<Group>,
+    /// lm-evaluation-harness's results object.
+    pub(crate) json: Value,
+    /// How alike its layers are, where that was asked.
+    pub(crate) similarities: Vec<SimilarityRow>,
 }
 
 /// When an evaluation began.
@@ -104,6 +121,7 @@ pub struct OfflineResults {
     /// lm-evaluation-harness's results object.
     pub results: Value,
     items: Vec<ItemRow>,
+    similarities: Vec<SimilarityRow>,
 }
 
 impl OfflineProbe {
@@ -119,13 +137,13 @@ impl OfflineProbe {
         let questions = self.questions(&subject)?;
         let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
         let model = subject.load(&device)?;
-        let (results, json) = self.ask(&subject, &model, &questions, &mut |suite| {
-            progress(Progress::Probing { suite, step });
-        })?;
+        let answers = self.ask(&subject, &model, &questions, &mut At { step, progress })?;
+        let Answers { results, groups, json, similarities } = answers;
         Ok(OfflineResults {
             results: start.finish(json),
-            records: records(&results, step, tokens),
+            records: records(&results, &groups, step, tokens),
             items: results.into_iter().flat_map(|result| result.items).collect(),
+            similarities,
         })
     }
 
@@ -135,8 +153,7 @@ impl OfflineProbe {
         let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
         let Subject { tokenizer, model, .. } = subject;
         let setting = SuiteSetting { world: &world, tokenizer, model, data: &self.data };
-        let suites = tables.iter().map(|table| load_suite(&setting, table)).collect::<Result<_, _>>()?;
-        Ok(Questions { key: self.key(subject), suites })
+        Ok(Questions { key: self.key(subject), suites: load_suites(&setting, &tables)? })
     }
 
     /// All that decides the tokens of the questions: checkpoints with the same one can be asked the same.
@@ -152,27 +169,35 @@ impl OfflineProbe {
         )
     }
 
-    /// Puts the questions to the model: each task's result, and lm-evaluation-harness's results object. `progress` hears each suite's name.
+    /// Puts the questions to the model.
     pub(crate) fn ask(
         &self,
         subject: &Subject,
         model: &Llama,
         questions: &Questions,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<(Vec<TaskResult>, Value), RunError> {
-        let mut results = Vec::new();
+        at: &mut At<'_>,
+    ) -> Result<Answers, RunError> {
+        let (mut results, mut groups) = (Vec::new(), Vec::new());
         for suite in &questions.suites {
-            progress(suite.name());
-            results.extend(suite.run(model, &Round::WHOLE)?.results);
+            (at.progress)(Progress::Probing { suite: suite.name(), step: at.step });
+            let found = suite.run(model, &Round::WHOLE)?;
+            for TaskFailure { task, message } in found.failures {
+                let event = Event::ProbeFailed { task: Some(task), message };
+                (at.progress)(Progress::Event(&event.at(at.step)));
+            }
+            results.extend(found.results);
+            groups.extend_from_slice(suite.groups());
         }
+        let mut representations = RepresentationHistory::default();
+        let similarities =
+            results.iter_mut().flat_map(|result| representations.compare(at.step, result)).collect();
         let header = ResultsHeader {
             model: subject.folder.display().to_string(),
             device: self.device.clone(),
             limit: self.limit,
             ..ResultsHeader::default()
         };
-        let json = results_json(&results, &header);
-        Ok((results, json))
+        Ok(Answers { json: results_json(&results, &groups, &header), results, groups, similarities })
     }
 
     /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.
@@ -195,7 +220,7 @@ impl OfflineProbe {
 }
 
 impl OfflineResults {
-    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`.
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`; and `representations.parquet`, if any were looked at.
     ///
     /// # Errors
     /// What the file system says, with the path.
@@ -209,6 +234,9 @@ impl OfflineResults {
         write_atomically(&path, &json(&path, &self.results)?)?;
         let path = folder.join("probes.jsonl");
         write_atomically(&path, &to_lines(&self.records, &path)?)?;
+        if !self.similarities.is_empty() {
+            write_similarities(&folder.join("representations.parquet"), &self.similarities)?;
+        }
         Ok(write_items(&folder.join("items.parquet"), &self.items)?)
     }
 }
@@ -240,11 +268,10 @@ fn refuse_larger_vocabulary(
     Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
 }
 
-fn records(results: &[TaskResult], step: u64, tokens: u64) -> Vec<ProbeRecord> {
-    let mut history = History::new();
+fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     // A phase takes a history, and there is none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
-    results.iter().map(|result| without_phase(history.record(step, tokens, result))).collect()
+    History::new().record_round(step, tokens, results, groups).into_iter().map(without_phase).collect()
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.

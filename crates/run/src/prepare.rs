@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fineline_data::{Corpus, DataConfig, Dataset, Tokenizer};
 use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
-use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions, TaskSource};
+use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
 use fineline_tinyworld::{World, WorldConfig};
 use fineline_train::StopSignal;
 use serde_json::json;
@@ -54,8 +54,7 @@ pub fn prepare(
     progress(Progress::Preparing("probes"));
     let setting =
         SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
-    let suites =
-        config.probes.iter().map(|probes| load_suite(&setting, probes)).collect::<Result<Vec<_>, _>>()?;
+    let suites = load_suites(&setting, &config.probes)?;
     refuse_shared_tasks(resolved, &suites)?;
     heed(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
@@ -180,8 +179,30 @@ fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String
     }))
 }
 
-/// The suite that a `[[probes]]` table asks for, in the loop or out of it.
-pub(crate) fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+/// The suites that `[[probes]]` tables ask for, in the loop or out of it. A log knows a group by its name: of several with one name the first stays.
+pub(crate) fn load_suites(
+    setting: &SuiteSetting<'_>,
+    tables: &[ProbeConfig],
+) -> Result<Vec<Suite>, RunError> {
+    let suites = tables.iter().map(|table| load_suite(setting, table)).collect::<Result<Vec<_>, _>>()?;
+    let mut names: BTreeSet<String> =
+        suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone()).collect();
+    let mut with_own_groups = |suite: Suite| {
+        let (own, taken): (Vec<Group>, Vec<Group>) =
+            suite.groups().iter().cloned().partition(|group| names.insert(group.name.clone()));
+        for group in taken {
+            tracing::warn!(
+                "group `{}` of suite `{}` is left out: there is another of this name",
+                group.name,
+                suite.name()
+            );
+        }
+        suite.with_groups(own)
+    };
+    Ok(suites.into_iter().map(&mut with_own_groups).collect())
+}
+
+fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
     let mut catalog = catalog(setting.world, probes);
     catalog.data.extend_from_slice(setting.data);
     let options = SuiteOptions {

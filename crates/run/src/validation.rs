@@ -77,6 +77,7 @@ impl<'a> Validation<'a> {
             metrics: metrics(&items),
             not_finite: items.iter().filter(|item| !item.logprob.is_finite()).count(),
             items,
+            representation: None,
             truncated: 0,
             seconds: start.elapsed().as_secs_f64(),
             provenance: Provenance {
@@ -149,6 +150,7 @@ fn item(
         logprob,
         byte_logprob: Some(byte_logprob),
         unconditional_logprob: None,
+        optimal_logprob: None,
         n_tokens,
         n_chars: 0,
         n_bytes: row.target_bytes.iter().sum(),

@@ -82,6 +82,9 @@ fn compare(
     let (checkpoint_files, checkpoint_bytes) =
         compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
     let (item_files, _) = compare_folders(&left.items_folder(), &right.items_folder())?;
+    if left.representations_folder().is_dir() {
+        compare_folders(&left.representations_folder(), &right.representations_folder())?;
+    }
     Ok(ResumeProof {
         steps,
         stopped_after,

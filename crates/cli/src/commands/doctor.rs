@@ -28,5 +28,6 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
     for device in found.devices {
         writeln!(text, "device    {}: {}", device.name, device.problem.as_deref().unwrap_or("works"))?;
     }
+    writeln!(text, "sandbox   {}", found.sandbox_problem.as_deref().unwrap_or("works"))?;
     print(&text)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use fineline_run::RunDirectory;
-use fineline_run::events::EventRecord;
+use fineline_run::events::{Event, EventRecord};
 use fineline_run::jsonl::{Follower, NewsKind};
 use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
@@ -60,7 +60,11 @@ impl Watched {
     /// Reads what was logged since the last look.
     fn look(&mut self) -> Result<()> {
         self.metrics.look(|records| keep_last(records, 1))?;
-        self.events.look(|records| keep_last(records, LATEST_EVENTS))?;
+        self.events.look(|records| {
+            // There is one for each of the tables below.
+            records.retain(|record| !matches!(record.event, Event::ProbeRound { .. }));
+            keep_last(records, LATEST_EVENTS);
+        })?;
         self.probes.look(|records| {
             let latest = records.iter().map(|record| record.step).max();
             records.retain(|record| Some(record.step) == latest);

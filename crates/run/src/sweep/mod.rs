@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fineline_files::create_folder;
-use fineline_probe::{History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items};
+use fineline_probe::{
+    History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
+};
 use fineline_train::StopSignal;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -24,8 +26,8 @@ use crate::directory::{RunDirectory, write_atomically};
 use crate::events::Event;
 use crate::jsonl::{JsonLines, read_lines};
 use crate::lifecycle::Ended;
-use crate::logs::drop_items;
-use crate::offline::{OfflineProbe, Questions, Start, Subject};
+use crate::logs::drop_rounds;
+use crate::offline::{Answers, At, OfflineProbe, Questions, Start, Subject};
 use crate::{Progress, RunError, device};
 use revisions::Checkpoint;
 
@@ -116,22 +118,23 @@ impl Sweep {
                 Ok((subject, model)) => {
                     let questions = state.questions_for(&subject)?;
                     let step = checkpoint.step;
-                    let (results, json) = self.probe.ask(&subject, &model, &questions, &mut |suite| {
-                        progress(Progress::Probing { suite, step });
-                    })?;
+                    let mut at = At { step, progress };
+                    let Answers { results, groups, json, similarities } =
+                        self.probe.ask(&subject, &model, &questions, &mut at)?;
                     state.questions = Some(questions);
                     state.note_questions(&results)?;
                     let items: Vec<ItemRow> =
                         results.iter().flat_map(|result| result.items.iter().cloned()).collect();
                     write_items(&state.directory.items(step), &items)?;
+                    if !similarities.is_empty() {
+                        create_folder(&state.directory.representations_folder())?;
+                        write_similarities(&state.directory.representations(step), &similarities)?;
+                    }
                     state.write_json(
                         PathBuf::from("results").join(format!("{}.json", checkpoint.revision)),
                         &start.finish(json),
                     )?;
-                    let records: Vec<ProbeRecord> = results
-                        .iter()
-                        .map(|result| state.history.record(step, checkpoint.tokens, result))
-                        .collect();
+                    let records = state.history.record_round(step, checkpoint.tokens, &results, &groups);
                     state.probes.append_all(&records)?;
                     state.finish(checkpoint, None)?;
                     progress(Progress::Probed(&records));
@@ -215,7 +218,7 @@ impl<'a> State<'a> {
             fs::write(directory.probes(), "")?;
             fs::write(directory.events(), "")?;
         }
-        drop_items(&directory, |step| last_step.is_none_or(|last| step > last))?;
+        drop_rounds(&directory, |step| last_step.is_none_or(|last| step > last))?;
         create_folder(&directory.root().join("results"))?;
         let step = last_step.unwrap_or(0);
         let probes = JsonLines::resume(&directory.probes(), step)?;

@@ -1,0 +1,177 @@
+//! In-context tasks put to small models: each answer of a chain is scored as if it came alone after all before it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::Write;
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fineline_data::{Tokenizer, TokenizerConfig, train_bpe};
+use fineline_kernels::Visibility;
+use fineline_model::{Llama, LlamaConfig, Positions};
+use fineline_probe::{Catalog, CodeExecution, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
+
+fn tokenizer() -> Tokenizer {
+    let text =
+        "3 -> 10\n4 -> 12\n10 -> 24\napple -> B\nriver -> A\na b c -> c b a\nThe cat sat on the mat.\n";
+    let folder = tempfile::tempdir().unwrap();
+    train_bpe((0..3).map(|_| Ok(text.to_owned())), 300, &folder.path().join("tokenizer.json")).unwrap()
+}
+
+fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
+    let config = LlamaConfig {
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        max_position_embeddings: 512,
+        initializer_range,
+        ..LlamaConfig::default()
+    };
+    config.init(7, &Device::flex())
+}
+
+fn suite(tokenizer: &Tokenizer, max_len: usize, items: usize) -> Result<Suite, String> {
+    let options =
+        SuiteOptions { tokenizer, max_len, items: Some(items), tasks: &[], code: CodeExecution::Forbidden };
+    Suite::load(&Catalog::default(), "in_context", options).map_err(|error| error.to_string())
+}
+
+fn run(suite: &Suite, model: &Llama) -> Vec<TaskResult> {
+    suite.run(model, &Round::WHOLE).unwrap().results
+}
+
+/// Log-probability of `tokens` after `context`, the sequence alone in the model, softmax in float64.
+fn naive(model: &Llama, context: &[u32], tokens: &[u32]) -> f64 {
+    let ids: Vec<i32> = [context, tokens].concat().into_iter().map(u32::cast_signed).collect();
+    let read = ids.len() - 1;
+    let input =
+        Tensor::<2, Int>::from_data(TensorData::new(ids[..read].to_vec(), [1, read]), &model.device());
+    let logits = model.logits(model.hidden(input, &Positions::Sequential, &Visibility::Causal)).into_data();
+    let logits: Vec<f64> = logits.iter::<f64>().collect();
+    let rows = logits.chunks(model.config().vocab_size).skip(context.len() - 1);
+    let logprob = |(row, target): (&[f64], &u32)| {
+        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        row[*target as usize] - max - row.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+    };
+    rows.zip(tokens).map(logprob).sum()
+}
+
+#[test]
+fn chained_answers_score_as_if_each_were_alone() {
+    let with_bos = tokenizer();
+    let policy = TokenizerConfig { add_bos: false, add_eos: false, ..TokenizerConfig::default() };
+    for tokenizer in [with_bos.with_policy(&policy).unwrap(), with_bos] {
+        let model = model(&tokenizer, 0.3);
+        let suite = suite(&tokenizer, 512, 3).unwrap();
+        let results = run(&suite, &model);
+        let rows: Vec<_> = results.iter().flat_map(|result| &result.items).collect();
+        assert_eq!(rows.len(), suite.asked().count());
+        for (row, asked) in rows.iter().zip(suite.asked()) {
+            assert_eq!(
+                (&*row.task, row.item as usize, row.choice as usize),
+                (asked.task, asked.item, asked.choice)
+            );
+            let task = suite.tasks().find(|task| task.name == asked.task).unwrap();
+            let item = &task.items[asked.item];
+            // What is read and scored is the text of the examples, the question and its answer.
+            let pairs = item.questions.iter().zip(&item.choices);
+            let solved = pairs.map(|(question, answer)| format!("{} {answer}", question.text));
+            let text: Vec<String> = solved.take(asked.choice + 1).collect();
+            let ids = [&asked.context[..], asked.continuation].concat();
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text.join("\n"));
+            assert_eq!(
+                tokenizer.decode(asked.continuation).unwrap(),
+                format!(" {}", item.choices[asked.choice])
+            );
+            assert_eq!(ids[0] == tokenizer.bos_id().unwrap(), tokenizer.marks().bos.is_some());
+            let expected = naive(&model, &asked.context, asked.continuation);
+            assert!((row.logprob - expected).abs() < 1e-5 * expected.abs(), "{} {expected}", row.logprob);
+            assert_eq!(row.n_tokens as usize, asked.continuation.len());
+        }
+        for result in &results {
+            assert_eq!((result.kind, result.n, result.shots), (Kind::InContext, 3, 16));
+            assert_eq!(metrics(&result.items), result.metrics);
+            assert!(
+                result.metrics.values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_some())
+            );
+        }
+    }
+}
+
+/// A model without weights finds all tokens equally likely: its nats are tokens times the logarithm of the vocabulary's size.
+#[test]
+fn the_curve_of_a_model_that_knows_nothing_is_known() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.0);
+    let per_token = (tokenizer.vocab_size() as f64).ln();
+    for result in run(&suite(&tokenizer, 512, 20).unwrap(), &model) {
+        for examples in [0, 1, 2, 4, 8, 16] {
+            let after: Vec<_> = result.items.iter().filter(|row| row.choice == examples).collect();
+            let mean = |value: &dyn Fn(&fineline_probe::ItemRow) -> f64| {
+                after.iter().map(|row| value(row)).sum::<f64>() / after.len() as f64
+            };
+            let nats = mean(&|row| f64::from(row.n_tokens)) * per_token;
+            let optimal = mean(&|row| -row.optimal_logprob.unwrap());
+            let value = |name: &str| result.metrics[&format!("{name}_at_{examples}")].value.unwrap();
+            assert!((value("nats") - nats).abs() < 1e-4, "{} at {examples}", result.task);
+            assert!((value("excess_nats") - (nats - optimal)).abs() < 1e-4, "{} at {examples}", result.task);
+            assert!(value("acc").abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_short_context_has_fewer_examples() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let suite = suite(&tokenizer, 48, 4).unwrap();
+    for result in run(&suite, &model) {
+        assert!((2..16).contains(&result.shots), "{}: {}", result.task, result.shots);
+        assert_eq!(result.items.len(), 4 * (result.shots + 1));
+        assert!(!result.metrics.contains_key("nats_at_16") && result.metrics.contains_key("nats_at_2"));
+        assert!(result.metrics["icl_gain"].value.is_some());
+    }
+    assert!(suite.asked().all(|asked| asked.context.len() + asked.continuation.len() <= 49));
+    let refused = self::suite(&tokenizer, 12, 4).unwrap_err();
+    assert!(refused.contains("expected room for 2 examples") && refused.contains("12 tokens"), "{refused}");
+}
+
+/// With the tokenizers of other model families, some of which take spaces and digits together: the tokens read and scored are those of the
+/// text up to the answer, and the border is before the answer's space.
+#[test]
+fn answers_are_found_whatever_the_tokenizer() {
+    let materials = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/tokenizers"));
+    for name in [
+        "llama2-spm/tokenizer.json",
+        "mistral/tokenizer_v1.json",
+        "gpt-neox/allenai_eleuther-ai-gpt-neox-20b-pii-special.json",
+        "gpt2/tokenizer.json",
+        "stories260k/tokenizer.json",
+    ] {
+        let path = materials.join(name);
+        if !path.is_file() {
+            // Past the test harness, which swallows what a passing test prints.
+            let skipped = format!("skipped: {} is absent\n", path.display());
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            continue;
+        }
+        let tokenizer = Tokenizer::from_file(&path).unwrap();
+        let suite = suite(&tokenizer, 1024, 5).unwrap();
+        for asked in suite.asked() {
+            let item = &suite.tasks().find(|task| task.name == asked.task).unwrap().items[asked.item];
+            let pairs = item.questions.iter().zip(&item.choices).take(asked.choice + 1);
+            let text: Vec<String> =
+                pairs.map(|(question, answer)| format!("{} {answer}", question.text)).collect();
+            let text = text.join("\n");
+            let marks = usize::from(tokenizer.marks().bos.is_some());
+            let ids = [&asked.context[..], asked.continuation].concat();
+            assert_eq!(ids[marks..], tokenizer.encode(&text).unwrap(), "{name}: {text}");
+            let answer = format!(" {}", item.choices[asked.choice]);
+            let bytes: usize = asked.continuation.iter().map(|&id| tokenizer.byte_len(id)).sum();
+            assert_eq!(bytes, answer.len(), "{name}: {text}");
+        }
+    }
+}

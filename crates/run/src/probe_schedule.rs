@@ -1,0 +1,311 @@
+//! How many items each round of probes asks, so that probing takes the share of the time that it was given.
+//!
+//! An account: time brings in `budget` seconds a second, rounds cost what they cost, and a round may spend what is there. Its price is foreseen from the seconds an
+//! item of each task took so far. No clock here: the caller says how late it is.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// The smallest round asks this part of what the largest task has ...
+const SMALLEST_PART: usize = 16;
+
+/// ... within these bounds (or all that a task has): fewer items say nothing, and so many say something of a task of any size.
+const SMALLEST_ITEMS: RangeInclusive<usize> = 30..=100;
+
+/// Rounds come in sizes, each this many times the one before, so that neighbouring rounds mostly ask the same items.
+const STEP_OF_SIZE: f64 = 1.19;
+
+/// What the latest round counts for in what an item is taken to cost.
+const WEIGHT_OF_LATEST: f64 = 0.5;
+
+/// The account of one `[[probes]]` table.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeSchedule {
+    /// Share of the time that rounds may take; `None` if there is no limit.
+    budget: Option<f64>,
+    /// Items of each task.
+    tasks: BTreeMap<String, Items>,
+    /// Seconds of a round that belong to no item.
+    overhead_s: f64,
+    spent_s: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Items {
+    total: usize,
+    /// Seconds that one takes; `None` before the first round.
+    seconds: Option<f64>,
+}
+
+/// What is to be asked in a round that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// All items.
+    All,
+    /// So many items of each task, or all that it has.
+    Items(usize),
+    /// Nothing: there is no room for the smallest round.
+    LeaveOut,
+}
+
+/// When a round is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    /// Seconds since the run began.
+    pub(crate) elapsed_s: f64,
+    /// Whether it is the round after the last step, which is never left out.
+    pub(crate) is_last: bool,
+}
+
+/// What a task took in a round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TaskCost<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) items: usize,
+    pub(crate) seconds: f64,
+}
+
+impl ProbeSchedule {
+    /// For tasks of these numbers of items.
+    pub(crate) fn new(budget: Option<f64>, tasks: impl IntoIterator<Item = (String, usize)>) -> Self {
+        let tasks = tasks.into_iter().map(|(task, total)| (task, Items { total, seconds: None }));
+        Self { budget, tasks: tasks.collect(), overhead_s: 0.0, spent_s: 0.0 }
+    }
+
+    /// What a round that is due asks: the largest that the account can pay. Before anything is known of the price it is the smallest.
+    pub(crate) fn choose(&self, due: Due) -> Choice {
+        let Some(budget) = self.budget else { return Choice::All };
+        let sizes = self.sizes();
+        // The round itself takes time, which brings in its share too.
+        let room = (budget * due.elapsed_s - self.spent_s) / (1.0 - budget);
+        let affordable = |size: &&usize| self.price(**size).is_some_and(|price| price <= room);
+        match sizes.iter().rev().find(affordable) {
+            Some(size) => self.ask(*size),
+            None if due.is_last || self.is_first() => self.ask(sizes[0]),
+            None => Choice::LeaveOut,
+        }
+    }
+
+    /// Takes a round into the account: what it took as a whole, and its tasks.
+    pub(crate) fn spend<'a>(&mut self, seconds: f64, costs: impl IntoIterator<Item = TaskCost<'a>>) {
+        let is_first = self.is_first();
+        let mut overhead = seconds;
+        for cost in costs {
+            overhead -= cost.seconds;
+            if let Some(items) = self.tasks.get_mut(cost.task).filter(|_| cost.items > 0) {
+                let latest = cost.seconds / cost.items as f64;
+                items.seconds = Some(items.seconds.map_or(latest, |known| towards(known, latest)));
+            }
+        }
+        let overhead = overhead.max(0.0);
+        self.overhead_s = if is_first { overhead } else { towards(self.overhead_s, overhead) };
+        self.spent_s += seconds;
+    }
+
+    /// The share of `elapsed_s` seconds that rounds have taken.
+    pub(crate) fn share(&self, elapsed_s: f64) -> f64 {
+        if elapsed_s > 0.0 { self.spent_s / elapsed_s } else { 0.0 }
+    }
+
+    fn is_first(&self) -> bool {
+        self.tasks.values().all(|items| items.seconds.is_none())
+    }
+
+    fn largest(&self) -> usize {
+        self.tasks.values().map(|items| items.total).max().unwrap_or(0)
+    }
+
+    fn ask(&self, size: usize) -> Choice {
+        if size < self.largest() { Choice::Items(size) } else { Choice::All }
+    }
+
+    /// The sizes of rounds, rising, from the smallest to all items.
+    fn sizes(&self) -> Vec<usize> {
+        let largest = self.largest();
+        let smallest = largest.div_ceil(SMALLEST_PART).clamp(*SMALLEST_ITEMS.start(), *SMALLEST_ITEMS.end());
+        let rising =
+            std::iter::successors(
+                Some(smallest),
+                |size| Some((*size as f64 * STEP_OF_SIZE).round() as usize),
+            );
+        rising.take_while(|size| *size < largest).chain([largest]).collect()
+    }
+
+    /// The seconds that a round of this size should take; `None` if nothing is known of that.
+    fn price(&self, size: usize) -> Option<f64> {
+        // A task that has not been asked yet, because it failed, is taken to cost nothing.
+        let of_task = |items: &Items| items.seconds.unwrap_or(0.0) * items.total.min(size) as f64;
+        let known = !self.is_first();
+        known.then(|| self.overhead_s + self.tasks.values().map(of_task).sum::<f64>())
+    }
+}
+
+/// A running mean.
+fn towards(known: f64, latest: f64) -> f64 {
+    known + WEIGHT_OF_LATEST * (latest - known)
+}
+
+#[cfg(test)]
+mod tests {
+    use fineline_random::Stream;
+
+    use super::*;
+
+    /// A task as it really is: its items and the seconds each takes.
+    #[derive(Clone, Copy)]
+    struct Real {
+        items: usize,
+        seconds: f64,
+    }
+
+    /// A run on a clock of its own.
+    struct Simulated {
+        tasks: Vec<Real>,
+        budget: f64,
+        rounds: usize,
+        /// Seconds of training between two rounds.
+        interval: f64,
+        overhead: f64,
+        /// The spread of the logarithm of each cost.
+        noise: f64,
+        /// How many times longer an item takes in the last round than in the first.
+        drift: f64,
+    }
+
+    #[derive(Debug)]
+    struct Outcome {
+        share: f64,
+        sizes: Vec<Option<usize>>,
+    }
+
+    impl Simulated {
+        fn new(tasks: &[(usize, f64)], interval: f64) -> Self {
+            let tasks = tasks.iter().map(|&(items, seconds)| Real { items, seconds }).collect();
+            Self { tasks, budget: 0.02, rounds: 50, interval, overhead: 0.1, noise: 0.3, drift: 1.0 }
+        }
+
+        fn schedule(&self) -> ProbeSchedule {
+            let names = self.tasks.iter().enumerate().map(|(at, task)| (at.to_string(), task.items));
+            ProbeSchedule::new(Some(self.budget), names)
+        }
+
+        fn run(&self) -> Outcome {
+            let mut schedule = self.schedule();
+            let mut noise = Stream::new(5, "noise", 0);
+            let mut noisy = |seconds: f64| seconds * (self.noise * noise.normal()).exp();
+            let (mut clock, mut spent, mut sizes) = (0.0, 0.0, Vec::new());
+            for round in 0..=self.rounds {
+                let is_last = round == self.rounds;
+                let drift = self.drift.powf(round as f64 / self.rounds as f64);
+                let size = match schedule.choose(Due { elapsed_s: clock, is_last }) {
+                    Choice::All => Some(usize::MAX),
+                    Choice::Items(size) => Some(size),
+                    Choice::LeaveOut => None,
+                };
+                sizes.push(size);
+                if let Some(size) = size {
+                    let asked: Vec<(String, usize, f64)> = self
+                        .tasks
+                        .iter()
+                        .enumerate()
+                        .map(|(at, task)| {
+                            let items = task.items.min(size);
+                            (at.to_string(), items, drift * noisy(items as f64 * task.seconds))
+                        })
+                        .collect();
+                    let seconds = asked.iter().map(|task| task.2).sum::<f64>() + noisy(self.overhead);
+                    schedule.spend(
+                        seconds,
+                        asked.iter().map(|(task, items, seconds)| TaskCost {
+                            task,
+                            items: *items,
+                            seconds: *seconds,
+                        }),
+                    );
+                    clock += seconds;
+                    spent += seconds;
+                }
+                if !is_last {
+                    clock += noisy(self.interval);
+                }
+            }
+            assert!((schedule.share(clock) - spent / clock).abs() < 1e-12);
+            Outcome { share: spent / clock, sizes }
+        }
+    }
+
+    #[track_caller]
+    fn assert_within_a_quarter(run: &Simulated) -> Outcome {
+        let outcome = run.run();
+        let off = outcome.share / run.budget;
+        assert!((0.75..=1.25).contains(&off), "{off} of the budget: {outcome:?}");
+        outcome
+    }
+
+    /// 0-shot multiple choice, few-shot multiple choice, generation.
+    const MIX: [(usize, f64); 3] = [(10_042, 0.01), (1_172, 0.05), (250, 0.5)];
+
+    #[test]
+    fn fifty_rounds_keep_to_the_budget() {
+        // All items of the mix take 284 s; a round may take 2 % of the interval.
+        for interval in [1_000.0, 3_000.0, 10_000.0] {
+            let outcome = assert_within_a_quarter(&Simulated::new(&MIX, interval));
+            let asked = outcome.sizes.iter().flatten().count();
+            assert!(asked > 10, "{outcome:?}");
+        }
+        let one_task = Simulated::new(&[(200, 0.02)], 100.0);
+        assert_within_a_quarter(&one_task);
+        let many_small = Simulated::new(&[(100, 0.02); 30], 1_500.0);
+        assert_within_a_quarter(&many_small);
+        for drift in [0.2, 5.0] {
+            assert_within_a_quarter(&Simulated { drift, ..Simulated::new(&MIX, 5_000.0) });
+        }
+        assert_within_a_quarter(&Simulated { overhead: 20.0, ..Simulated::new(&MIX, 5_000.0) });
+        assert_within_a_quarter(&Simulated { noise: 0.8, ..Simulated::new(&MIX, 5_000.0) });
+        assert_within_a_quarter(&Simulated { budget: 0.3, ..Simulated::new(&MIX, 300.0) });
+    }
+
+    #[test]
+    fn where_the_smallest_round_is_dear_rounds_are_left_out() {
+        // The smallest round takes 56 s: eight times what an interval brings in.
+        let outcome = assert_within_a_quarter(&Simulated::new(&MIX, 350.0));
+        assert!(outcome.sizes[0].is_some() && outcome.sizes[50].is_some(), "{outcome:?}");
+        let left_out = outcome.sizes.iter().filter(|size| size.is_none()).count();
+        assert!((30..48).contains(&left_out), "{outcome:?}");
+        assert!(outcome.sizes.iter().flatten().all(|size| *size == 100), "{outcome:?}");
+    }
+
+    #[test]
+    fn where_there_is_room_all_items_are_asked() {
+        let roomy = Simulated::new(&MIX, 30_000.0);
+        let outcome = roomy.run();
+        assert!(outcome.share < 0.02);
+        assert_eq!(outcome.sizes[0], Some(100), "nothing is known of the price yet");
+        assert!(outcome.sizes[1..].iter().all(|size| *size == Some(usize::MAX)), "{outcome:?}");
+    }
+
+    #[test]
+    fn without_a_budget_every_round_asks_all() {
+        let mut schedule = ProbeSchedule::new(None, [("t".to_owned(), 1000)]);
+        assert_eq!(schedule.choose(Due { elapsed_s: 0.0, is_last: false }), Choice::All);
+        schedule.spend(1e9, [TaskCost { task: "t", items: 1000, seconds: 1e9 }]);
+        assert_eq!(schedule.choose(Due { elapsed_s: 1.0, is_last: false }), Choice::All);
+        assert!((schedule.share(2e9) - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn sizes_rise_from_the_smallest_to_all() {
+        let sizes = |items: usize| ProbeSchedule::new(Some(0.1), [("t".to_owned(), items)]).sizes();
+        let many = sizes(10_000);
+        assert_eq!((many[0], *many.last().unwrap()), (100, 10_000));
+        assert!(many.windows(2).all(|pair| pair[0] < pair[1] && pair[1] as f64 <= 1.2 * pair[0] as f64));
+        assert_eq!((sizes(100)[0], sizes(1_000)[0]), (30, 63));
+        assert_eq!(sizes(20), [20]);
+    }
+
+    #[test]
+    fn small_tasks_are_asked_whole_in_every_round() {
+        let schedule = ProbeSchedule::new(Some(0.1), [("small".to_owned(), 20), ("tiny".to_owned(), 5)]);
+        assert_eq!(schedule.choose(Due { elapsed_s: 0.0, is_last: false }), Choice::All);
+    }
+}
