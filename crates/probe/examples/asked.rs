@@ -41,6 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "choice": asked.choice,
                 "unconditional": asked.unconditional,
                 "context": item.map(|item| &item.context),
+                "right": item.map(|item| [&[item.gold], &item.also_right[..]].concat()),
+                "answers": item.map(|item| &item.answers),
                 "context_ids": asked.context,
                 "continuation_ids": asked.continuation,
             })

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::ProbeError;
 use crate::error::nearest_hint;
 use crate::group::{Group, GroupFile};
+use crate::harness;
 use crate::task::Task;
 use crate::task_file::read_task;
 use crate::{in_context, representation};
@@ -44,7 +45,7 @@ impl From<Vec<Task>> for SuiteContent {
     }
 }
 
-/// A suite file. Its tasks are the task files it lists, relative to itself.
+/// A suite file. Its tasks are those of the task files it lists, relative to itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SuiteFile {
@@ -120,10 +121,13 @@ impl Catalog {
         Err(ProbeError::UnknownSuite { name: name.to_owned(), known, hint })
     }
 
-    /// A suite file has `tasks`; anything else should be a task, which is then a suite of one.
+    /// A suite file has `tasks`; anything else should be a task, or in YAML a task or group of lm-evaluation-harness, which is then a suite of its own.
     fn read_file(&self, path: &Path) -> Result<SuiteContent, ProbeError> {
         let wrong =
             |source: toml::de::Error| ProbeError::Toml { path: path.to_owned(), source: source.into() };
+        if is_yaml(path) {
+            return harness::read_suite(path, &self.data);
+        }
         let text = fs::read_to_string(path)?;
         let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
         if !table.contains_key("tasks") {
@@ -138,15 +142,22 @@ impl Catalog {
             });
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        let read = |task: &PathBuf| {
-            let path = folder.join(task);
-            let text = fs::read_to_string(&path)?;
-            read_task(&path, &text, &self.data)
-        };
-        let tasks = suite.tasks.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut tasks = Vec::new();
+        for path in suite.tasks.iter().map(|task| folder.join(task)) {
+            if is_yaml(&path) {
+                tasks.extend(harness::read_suite(&path, &self.data)?.tasks);
+            } else {
+                tasks.push(read_task(&path, &fs::read_to_string(&path)?, &self.data)?);
+            }
+        }
         let groups = suite.groups.map(|groups| Group::declared(path, groups, &tasks)).transpose()?;
         Ok(SuiteContent { tasks, groups })
     }
+}
+
+/// Whether it is a task or group file of lm-evaluation-harness.
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 #[cfg(test)]

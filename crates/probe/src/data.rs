@@ -154,20 +154,38 @@ fn csv_records(text: &str) -> Lines {
         Ok(names) => names.clone(),
         Err(error) => return vec![(1, Err(error.to_string()))],
     };
-    let object = |cells: csv::StringRecord| {
+    let object = |cells: &csv::StringRecord| {
         if cells.len() != names.len() {
             return Err(format!("{} cells, but the first line names {}", cells.len(), names.len()));
         }
-        let fields = names.iter().zip(&cells).map(|(name, cell)| (name.to_owned(), Value::from(cell)));
+        let fields = names.iter().zip(cells).map(|(name, cell)| (name.to_owned(), Value::from(cell)));
         Ok(Value::Object(fields.collect::<Map<_, _>>()))
     };
-    let row = |row: Result<csv::StringRecord, csv::Error>| match row {
-        Ok(cells) => (cells.position().map_or(0, |position| position.line() as usize), object(cells)),
-        Err(error) => {
-            (error.position().map_or(0, |position| position.line() as usize), Err(error.to_string()))
-        }
+    let mut lines = LineCounter { text, at: 0, line: 1 };
+    let mut row = |row: Result<csv::StringRecord, csv::Error>| match row {
+        Ok(cells) => (lines.line_of(cells.position()), object(&cells)),
+        Err(error) => (lines.line_of(error.position()), Err(error.to_string())),
     };
-    rows.records().map(row).collect()
+    rows.records().map(&mut row).collect()
+}
+
+/// Counts the lines of a text up to rising positions.
+struct LineCounter<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl LineCounter<'_> {
+    /// The line, from 1, of the first row after `position`, which is before the line breaks that may come first.
+    fn line_of(&mut self, position: Option<&csv::Position>) -> usize {
+        let from = position.map_or(self.at, |position| position.byte() as usize);
+        let breaks = self.text[from..].bytes().take_while(|byte| b"\r\n".contains(byte)).count();
+        let passed = &self.text[self.at..from + breaks];
+        self.line += passed.matches('\n').count();
+        self.at = from + breaks;
+        self.line
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ pub enum ProbeError {
         /// What was expected.
         message: String,
     },
+    /// A task file of lm-evaluation-harness can't be read as one.
+    #[error("{} line {line}: {message}", path.display())]
+    HarnessTask {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key at fault, and what was expected.
+        message: String,
+    },
     /// A record of a task's data file is no question.
     #[error("{} line {line} (item {item}): {message}", path.display())]
     Record {

@@ -312,6 +312,7 @@ mod tests {
         TaskResult {
             task: name.into(),
             domain: "d".into(),
+            version: None,
             kind: Kind::MultipleChoice,
             n: outcomes.len(),
             total: outcomes.len(),

@@ -361,6 +361,7 @@ mod tests {
         TaskResult {
             task: task.to_owned(),
             domain: "testing".to_owned(),
+            version: None,
             kind: Kind::MultipleChoice,
             n: answers.len(),
             total: 100,

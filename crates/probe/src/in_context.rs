@@ -94,6 +94,7 @@ impl Family {
             licence: None,
             version: Some(VERSION.into()),
             unconditional: None,
+            target_delimiter: " ".to_owned(),
             generation: None,
             template: String::new(),
             items,

@@ -29,6 +29,7 @@ mod filters;
 mod generation;
 mod generation_table;
 mod group;
+mod harness;
 mod history;
 mod hub;
 mod in_context;

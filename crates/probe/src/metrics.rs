@@ -10,6 +10,7 @@
 //! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
 //! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
 //! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
+//! | `prob_of_right` | multiple choice with several right choices | `Σ softmax(ℓ)_i` over the right ones; for the accuracies any of them will do | mean |
 //! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
 //! | `prob` | full prompt | `softmax(−c)_g` | mean |
 //! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
@@ -94,6 +95,7 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
     ];
     const MUTUAL_INFORMATION: &[Metric] =
         &[metric("acc_mutual_info", Measure::Outcome(|item| picks_gold(item, gained_by_context)))];
+    const SEVERAL_RIGHT: &[Metric] = &[metric("prob_of_right", Measure::Score(prob_of_right))];
     const CLOZE: &[Metric] = &[
         metric("acc", Measure::Outcome(|item| gold(item).logprob.is_finite().then_some(gold(item).greedy))),
         perplexity("perplexity", Measure::Score(nats_of_gold)),
@@ -121,6 +123,7 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
     ];
     let (always, if_known): (&[Metric], &[Metric]) = match row.kind {
         Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
+        Kind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
         Kind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
         Kind::Cloze => (CLOZE, &[]),
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
@@ -296,7 +299,18 @@ fn picks_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<bool> {
             best = choice;
         }
     }
-    Some(item[best].choice == item[best].gold)
+    Some(is_right(&item[best]))
+}
+
+/// Whether the choice is right, alone or among others.
+fn is_right(row: &ItemRow) -> bool {
+    row.correct.unwrap_or(row.choice == row.gold)
+}
+
+/// The share of all choices that are right in the exponentials of their log-likelihoods.
+fn prob_of_right(item: &[ItemRow]) -> f64 {
+    let shares = log_softmax(item, sum).unwrap_or_else(|| vec![f64::NAN; item.len()]);
+    item.iter().zip(shares).filter(|(row, _)| is_right(row)).map(|(_, share)| share.exp()).sum()
 }
 
 /// Logarithms of the shares of the choices in the exponentials of their `score`; `None` if one is not finite.

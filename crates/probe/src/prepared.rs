@@ -60,7 +60,7 @@ impl PreparedTask {
     pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
         task.check()?;
         let SuiteOptions { tokenizer, max_len, .. } = options;
-        let encoder = Encoder::new(tokenizer, max_len);
+        let encoder = Encoder::new(tokenizer, max_len, &task.target_delimiter);
         let task = encoder.fit_examples(task)?;
         let order = order(&task.name, task.items.len(), options.items);
         let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
@@ -200,6 +200,7 @@ impl PreparedTask {
         TaskResult {
             task: self.task.name.clone(),
             domain: self.task.domain.clone(),
+            version: self.task.version.clone(),
             kind: self.task.kind,
             n: representation.map_or(asked.len(), |representation| representation.items.len()),
             total: self.task.items.len(),
@@ -273,7 +274,8 @@ impl PreparedTask {
                 n_words: words(text),
                 greedy: score.given_context.greedy,
                 text: None,
-                correct: None,
+                correct: (!item.also_right.is_empty())
+                    .then(|| choice == item.gold || item.also_right.contains(&choice)),
                 filter: None,
                 answer: None,
                 score: None,

@@ -80,7 +80,7 @@ fn winogrande(record: &Value) -> Result<Vec<(&'static str, Value)>, String> {
 }
 
 /// `wikitext_detokenizer`. (Its rule for `/' [0-9]/` matches nothing: the slashes are part of it.)
-fn detokenized(page: &str) -> String {
+pub(crate) fn detokenized(page: &str) -> String {
     let replace = |text: String, rules: &[(&str, &str)]| {
         rules.iter().fold(text, |text, (from, to)| text.replace(from, to))
     };

@@ -59,6 +59,7 @@ pub(crate) fn world_task(config: &WorldConfig) -> Task {
         licence: None,
         version: None,
         unconditional: None,
+        target_delimiter: " ".to_owned(),
         generation: None,
         template: String::new(),
         items: (0..TEXTS).map(item).collect(),

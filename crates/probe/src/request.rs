@@ -9,7 +9,7 @@ use fineline_data::Tokenizer;
 
 use crate::task::{Item, Kind};
 
-/// What lm-evaluation-harness puts between a context and what continues it.
+/// What lm-evaluation-harness puts between a context and what continues it, if a task says nothing else.
 pub(crate) const TARGET_DELIMITER: &str = " ";
 
 /// A context and the continuations to score after it, together at most a row long.
@@ -115,16 +115,19 @@ pub(crate) struct Encoder<'a> {
     prefix: Option<u32>,
     /// Tokens that the model can read at a time.
     max_len: usize,
+    /// Stands between a context and what is scored after it.
+    delimiter: String,
 }
 
 impl<'a> Encoder<'a> {
     /// Texts begin with BOS if the tokenizer's documents do.
-    pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize) -> Self {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize, delimiter: &str) -> Self {
         Self {
             encode: Box::new(|text| tokenizer.encode(text).map_err(|error| error.to_string())),
             bos: tokenizer.marks().bos,
             prefix: tokenizer.bos_id().or(tokenizer.eos_id()),
             max_len,
+            delimiter: delimiter.to_owned(),
         }
     }
 
@@ -143,7 +146,7 @@ impl<'a> Encoder<'a> {
         for choice in 0..item.choices.len() {
             let (context, text) = item.pair(choice);
             let pair = match kind {
-                Kind::FullPromptMeanCe => self.whole(&format!("{context}{TARGET_DELIMITER}{text}")),
+                Kind::FullPromptMeanCe => self.whole(&format!("{context}{}{text}", self.delimiter)),
                 _ => self.pair(&context, text),
             };
             self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
@@ -185,7 +188,7 @@ impl<'a> Encoder<'a> {
 
     /// `text` to score after `context`, which loses tokens on its left if both are too long.
     fn pair(&self, context: &str, text: &str) -> Result<Pair, String> {
-        let (mut context, tokens) = self.split(context, &format!("{TARGET_DELIMITER}{text}"))?;
+        let (mut context, tokens) = self.split(context, &format!("{}{text}", self.delimiter))?;
         let (found, max_len) = (tokens.len(), self.max_len);
         if found == 0 {
             return Err("adds no token to the context".to_owned());
@@ -298,7 +301,13 @@ pub(crate) mod tests {
 
     /// One token a character, its code point; but " a", "b c" and spaces before a space are tokens of their own.
     pub(crate) fn encoder(bos: Option<u32>, max_len: usize) -> Encoder<'static> {
-        Encoder { encode: Box::new(|text| Ok(toy_tokens(text))), bos, prefix: Some(BOS), max_len }
+        Encoder {
+            encode: Box::new(|text| Ok(toy_tokens(text))),
+            bos,
+            prefix: Some(BOS),
+            max_len,
+            delimiter: TARGET_DELIMITER.to_owned(),
+        }
     }
 
     fn toy_tokens(text: &str) -> Vec<u32> {

@@ -47,7 +47,7 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
         "groups": by_group(&group_scores),
         "group_subtasks": by_group(&|group| json!(group.tasks)),
         "configs": by_task(&config),
-        "versions": by_both(&|result| json!(result.provenance.scorer), &|_| json!("N/A")),
+        "versions": by_both(&version, &|_| json!("N/A")),
         "n-shot": by_both(&|result| json!(result.shots), &|group| json!(group.shots)),
         "higher_is_better": by_both(&|result| directions(&result.metrics), &|group| directions(&group.metrics)),
         "n-samples": by_task(&|result| json!({"original": result.total, "effective": result.n})),
@@ -63,6 +63,12 @@ pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHe
         "model_name": header.model,
         "total_evaluation_time_seconds": header.seconds.map(|seconds| seconds.to_string()),
     })
+}
+
+/// The task's version; a number, if it is one.
+fn version(result: &TaskResult) -> Value {
+    let Some(version) = &result.version else { return json!("N/A") };
+    version.parse::<f64>().map_or_else(|_| json!(version), Value::from)
 }
 
 /// Scores under the harness's keys; `filter` is the one of metrics that name none.
@@ -122,6 +128,7 @@ mod tests {
         TaskResult {
             task: "t".into(),
             domain: "d".into(),
+            version: None,
             kind: Kind::Cloze,
             n: 1,
             total: 7,

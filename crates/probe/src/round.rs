@@ -72,6 +72,8 @@ pub struct TaskResult {
     pub task: String,
     /// The capability that it belongs to.
     pub domain: String,
+    /// The version of wording and data, where its author counts them.
+    pub version: Option<String>,
     /// How it is scored.
     pub kind: Kind,
     /// Items asked.

@@ -30,6 +30,8 @@ pub struct Task {
     pub version: Option<String>,
     /// What each choice is also scored after, to tell what the context adds to it (pointwise mutual information); may be empty.
     pub unconditional: Option<String>,
+    /// What stands between a context and what is scored after it: one space, but in some of lm-evaluation-harness's tasks.
+    pub target_delimiter: String,
     /// How answers are written and judged: there if [`Kind::is_written`].
     pub generation: Option<GenerationRules>,
     /// How the texts of the items were made from their data: what `provenance` holds a hash of.
@@ -155,6 +157,8 @@ pub struct Item {
     pub questions: Vec<Question>,
     /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
     pub gold: usize,
+    /// Which other choices are right too; only [`gold`](Self::gold) counts for what is measured of one choice.
+    pub also_right: Vec<usize>,
     /// Answers that are accepted as right ([`Kind::Generation`]).
     pub answers: Vec<String>,
     /// What makes a program of an answer ([`Kind::Code`]).
@@ -220,6 +224,9 @@ impl Task {
                 part(&program.before);
                 part(&program.tests);
             }
+            if !item.also_right.is_empty() {
+                part(&format!("also right {:?}", item.also_right));
+            }
             item.cluster.iter().for_each(|cluster| part(cluster));
             item.questions.iter().for_each(|question| part(&question.text));
             for (name, text) in [("continuation", &item.continuation), ("original", &item.original)] {
@@ -228,6 +235,10 @@ impl Task {
                     part(text);
                 }
             }
+        }
+        if self.target_delimiter != TARGET_DELIMITER {
+            part("delimiter");
+            part(&self.target_delimiter);
         }
         if let Some(context) = &self.unconditional {
             part("unconditional");
@@ -248,14 +259,19 @@ impl Item {
     }
 
     /// Question and answer, as they stand in an example.
-    pub(crate) fn solved(&self) -> String {
+    pub(crate) fn solved(&self, delimiter: &str) -> String {
         let (context, answer) = self.pair(self.gold);
-        format!("{context}{TARGET_DELIMITER}{answer}")
+        format!("{context}{delimiter}{answer}")
     }
 
     /// The text whose characters, bytes and words the score of a choice is measured by.
     pub(crate) fn measured(&self, choice: usize) -> &str {
         self.original.as_deref().unwrap_or(self.pair(choice).1)
+    }
+
+    /// All choices that are right.
+    fn right(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.gold).chain(self.also_right.iter().copied())
     }
 
     fn problem(&self, kind: Kind) -> Option<String> {
@@ -288,8 +304,9 @@ impl Item {
             Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
                 Some("expected no context before the text".into())
             }
-            _ if self.gold >= choices => {
-                Some(format!("gold is choice {}, but there are {choices}", self.gold))
+            _ if self.right().any(|right| right >= choices) => {
+                let wrong = self.right().find(|right| *right >= choices).unwrap_or(self.gold);
+                Some(format!("gold is choice {wrong}, but there are {choices}"))
             }
             _ => {
                 self.choices.iter().position(String::is_empty).map(|empty| format!("choice {empty} is empty"))
@@ -315,6 +332,7 @@ impl From<&fineline_tinyworld::Task> for Task {
             licence: None,
             version: None,
             unconditional: None,
+            target_delimiter: TARGET_DELIMITER.to_owned(),
             generation: None,
             template: String::new(),
             items: task
@@ -355,6 +373,7 @@ pub(crate) mod tests {
             licence: None,
             version: None,
             unconditional: None,
+            target_delimiter: TARGET_DELIMITER.to_owned(),
             generation: None,
             template: String::new(),
             items: items.iter().map(item).collect(),

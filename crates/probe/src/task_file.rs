@@ -170,6 +170,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         licence: file.licence,
         version: file.version,
         unconditional: file.unconditional,
+        target_delimiter: file.target_delimiter.unwrap_or_else(|| TARGET_DELIMITER.to_owned()),
         generation,
         items,
     })
@@ -264,7 +265,7 @@ fn read_examples<'a>(
         }
         let text = match mapping.solution(&value)? {
             Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
-            None => item.solved(),
+            None => item.solved(mapping.target_delimiter()),
         };
         Ok(Example { text, record: value })
     };
@@ -414,9 +415,9 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             questions: Vec::new(),
             gold,
-            cluster: None,
             answers,
             program,
+            ..Item::default()
         })
     }
 

@@ -49,6 +49,7 @@ fn task(kind: Kind, items: Vec<Item>) -> Task {
         licence: None,
         version: None,
         unconditional: None,
+        target_delimiter: " ".into(),
         generation: None,
         template: String::new(),
         items,

@@ -30,6 +30,7 @@ fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
         licence: None,
         version: None,
         unconditional: None,
+        target_delimiter: " ".into(),
         generation: Some(rules),
         template: String::new(),
         items,

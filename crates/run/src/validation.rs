@@ -69,6 +69,7 @@ impl<'a> Validation<'a> {
         Ok(TaskResult {
             task: task.to_string(),
             domain: "language modelling".to_owned(),
+            version: None,
             kind: Kind::Perplexity,
             n: items.len(),
             total: source.rows() as usize,

@@ -194,6 +194,7 @@ mod tests {
         TaskResult {
             task: "r".into(),
             domain: "d".into(),
+            version: None,
             kind: Kind::Representation,
             n: 9,
             total: 9,
