@@ -127,7 +127,7 @@ fn written_answers_have_their_rules() {
         "t.yaml line 7: `generation_kwargs`: unknown field `max_gen_tokens`",
     );
     refused("'#(.)'", "'('", "`filter_list`: `(` is no regular expression");
-    refused("function: take_first", "function: take_frist", "`filter_list`: unknown variant `take_frist`");
+    refused("function: take_first", "function: take_one", "`filter_list`: unknown variant `take_one`");
     refused(
         "function: take_first",
         "function: !function utils.F",
