@@ -191,8 +191,8 @@ fn what_is_wrong_is_named_with_its_place() {
     };
     refused(
         "doc_to_choice",
-        "doc_to_choise",
-        "DIR/tasks/t.yaml line 6: unknown key `doc_to_choise` (did you mean `doc_to_choice`?)",
+        "doc_to_choices",
+        "DIR/tasks/t.yaml line 6: unknown key `doc_to_choices` (did you mean `doc_to_choice`?)",
     );
     refused(
         "\"{{options}}\"",
@@ -223,8 +223,8 @@ fn what_is_wrong_is_named_with_its_place() {
     );
     refused(
         "multiple_choice",
-        "multiple_chioce",
-        "line 3: `output_type`: `multiple_chioce` is none (did you mean `multiple_choice`?)",
+        "multiple_choices",
+        "line 3: `output_type`: `multiple_choices` is none (did you mean `multiple_choice`?)",
     );
     refused("task: t\n", "task: t\nclass: !function task.T\n", "line 2: `class`: fineline has no such thing");
     refused("task: t\n", "task: t\nnum_fewshot: many\n", "line 2: `num_fewshot`: expected a number");
