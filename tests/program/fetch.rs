@@ -39,7 +39,7 @@ fn what_a_suite_needs_is_fetched_and_found() {
     let shown = place.run(&probe).success().stdout();
     assert!(shown.contains("- words|") && shown.contains("95 % interval"), "{shown}");
     let shown = place.run(&[&probe[..], &["--format", "lm-eval"]].concat()).success().stdout();
-    assert!(shown.starts_with("|Tasks|") && !shown.contains("95 %"), "{shown}");
+    assert!(shown.starts_with("| Tasks  |") && !shown.contains("95 %"), "{shown}");
 }
 
 #[test]
