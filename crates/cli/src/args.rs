@@ -225,7 +225,7 @@ pub(crate) struct ProbeArgs {
     /// At most this many items per task.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// A folder with the tasks' data, as `data` in [[probes]]; may be given more than once.
+    /// A folder with the tasks' data, as `data` in `[[probes]]`; may be given more than once.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
     /// Where to compute.
@@ -272,7 +272,7 @@ pub(crate) struct SweepArgs {
     /// At most this many items per task.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// A folder with the tasks' data, as `data` in [[probes]]; may be given more than once.
+    /// A folder with the tasks' data, as `data` in `[[probes]]`; may be given more than once.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
     /// Where to compute.
@@ -315,7 +315,7 @@ pub(crate) struct FetchArgs {
     /// A branch, a tag or a commit; without it, the newest.
     #[arg(long)]
     pub(crate) revision: Option<String>,
-    /// The folder of all data: what `--data`, or `data` in [[probes]], then names.
+    /// The folder of all data: what `--data`, or `data` in `[[probes]]`, then names.
     #[arg(long)]
     pub(crate) out: PathBuf,
 }
