@@ -23,6 +23,7 @@ mod catalog;
 mod comparison;
 mod config;
 mod data;
+mod draws;
 mod error;
 mod examples;
 mod filters;
