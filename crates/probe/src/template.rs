@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use fancy_regex::Regex;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Rest, Serde, ValueKind};
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use serde_json::Value;
 
+use crate::pattern::Pattern;
 use crate::python;
 use crate::request::is_python_space;
 
@@ -135,13 +135,15 @@ fn method(
 }
 
 /// `re.sub(pattern, replacement, text, count)`.
-fn regex_replace(text: &str, pattern: &str, replacement: &str, count: Rest<usize>) -> Result<String, Error> {
-    let regex = Regex::new(pattern)
-        .map_err(|error| failed(format!("`{pattern}` is no regular expression: {error}")))?;
-    let replacement = expansion(replacement);
-    let limit = count.first().copied().unwrap_or(0);
-    let replaced = regex.try_replacen(text, limit, replacement.as_str());
-    Ok(replaced.map_err(|error| failed(format!("the pattern `{pattern}` failed: {error}")))?.into_owned())
+fn regex_replace(
+    text: &str,
+    pattern: &str,
+    replacement: &str,
+    count: Option<usize>,
+) -> Result<String, Error> {
+    let replaced = Pattern::new(pattern)
+        .and_then(|pattern| pattern.expanded_in(text, &expansion(replacement), count.unwrap_or(0)));
+    replaced.map_err(failed)
 }
 
 /// A replacement of Python's, `\1` and `\g<name>`, as `fancy_regex` writes it.
@@ -154,7 +156,7 @@ fn expansion(replacement: &str) -> String {
         let named = after.strip_prefix("g<").and_then(|named| named.split_once('>'));
         rest = match (digits, named) {
             (0, Some((name, after))) => {
-                expansion.push_str(&format!("${{{name}}}"));
+                expansion.extend(["${", name, "}"]);
                 after
             }
             (0, None) => {
@@ -168,7 +170,7 @@ fn expansion(replacement: &str) -> String {
                 chars.as_str()
             }
             (digits, _) => {
-                expansion.push_str(&format!("${{{}}}", &after[..digits]));
+                expansion.extend(["${", &after[..digits], "}"]);
                 &after[digits..]
             }
         };

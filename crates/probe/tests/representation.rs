@@ -160,6 +160,7 @@ fn what_cannot_be_represented_is_refused_when_loading() {
         licence: None,
         version: None,
         unconditional: None,
+        target_delimiter: " ".into(),
         generation: None,
         template: String::new(),
         items,

@@ -77,7 +77,9 @@ fn pool(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Vec<Value>, Pro
             let split = Split { name: "prompt".to_owned(), place: place.clone() };
             let mut samples = of_split(&split, None)?;
             samples.retain(|sample| (2..=4).contains(&sample["task_id"].as_u64().unwrap_or_default()));
-            samples.iter_mut().for_each(|sample| sample["is_fewshot"] = Value::from(true));
+            for sample in &mut samples {
+                sample["is_fewshot"] = Value::from(true);
+            }
             Ok(samples)
         }
     }

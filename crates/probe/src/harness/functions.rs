@@ -211,8 +211,8 @@ fn race_text(record: &Value) -> Result<String, String> {
         let question = text(problem, "question")?;
         let answer = &race_options(problem)?[race_gold(problem)?];
         match question.strip_suffix("  _  .") {
-            Some(before) => whole.push_str(&format!("{before} {answer}\n")),
-            None => whole.push_str(&format!("Question: {question}\nAnswer: {answer}\n")),
+            Some(before) => whole.extend([before, " ", answer, "\n"]),
+            None => whole.extend(["Question: ", &question, "\nAnswer: ", answer, "\n"]),
         }
     }
     Ok(whole + &text(last(&problems)?, "question")?)

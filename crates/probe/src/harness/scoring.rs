@@ -110,14 +110,11 @@ impl TaskConfig {
         let rules = GenerationRules {
             until: until.into_iter().filter(|text| !text.is_empty()).collect(),
             max_new_tokens: generation.max_gen_toks.unwrap_or(of_nothing.max_new_tokens),
-            sampling: match is_random {
-                true => Sampling::Random {
-                    temperature,
-                    top_k: generation.top_k,
-                    top_p: generation.top_p,
-                    seed: 0,
-                },
-                false => Sampling::Greedy,
+            sampling: if is_random {
+                let Generation { top_k, top_p, .. } = generation;
+                Sampling::Random { temperature, top_k, top_p, seed: 0 }
+            } else {
+                Sampling::Greedy
             },
             attempts: self.repeats,
             filters,

@@ -15,8 +15,8 @@ fn read(files: &[(&str, &str)]) -> Result<Vec<Task>, String> {
         } else {
             format!("tasks/{name}")
         });
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
     }
     read_suite(&folder.path().join("tasks").join(files[0].0), &[folder.path().join("data")])
         .map(|content| content.tasks)
@@ -119,7 +119,7 @@ fn written_answers_have_their_rules() {
     let crate::rules::Equality::ExactMatch(rule) = rules.equality else { panic!("{:?}", rules.equality) };
     assert!(rule.ignore_case && rule.regexes_to_ignore.len() == 1);
     let refused = |from: &str, to: &str, expected: &str| {
-        assert_refused(&[("t.yaml", &text.replace(from, to))], expected)
+        assert_refused(&[("t.yaml", &text.replace(from, to))], expected);
     };
     refused(
         "max_gen_toks",
@@ -127,7 +127,7 @@ fn written_answers_have_their_rules() {
         "t.yaml line 7: `generation_kwargs`: unknown field `max_gen_tokens`",
     );
     refused("'#(.)'", "'('", "`filter_list`: `(` is no regular expression");
-    refused("function: take_first", "function: take_frist", "`filter_list`: unknown variant `take_frist`");
+    refused("function: take_first", "function: take_firsts", "`filter_list`: unknown variant `take_firsts`");
     refused(
         "function: take_first",
         "function: !function utils.F",
@@ -187,7 +187,7 @@ fn groups_name_tasks_groups_and_tags() {
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     let refused = |from: &str, to: &str, expected: &str| {
-        assert_refused(&[("t.yaml", &TASK.replace(from, to))], expected)
+        assert_refused(&[("t.yaml", &TASK.replace(from, to))], expected);
     };
     refused(
         "doc_to_choice",

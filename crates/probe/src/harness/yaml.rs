@@ -291,7 +291,7 @@ mod tests {
     fn values_know_their_places() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.yaml");
-        std::fs::write(&path, "a: &x [1, 'no']\nb:\n  c: !function utils.f\n  \"d\\n\": *x\na: 2\n").unwrap();
+        fs_err::write(&path, "a: &x [1, 'no']\nb:\n  c: !function utils.f\n  \"d\\n\": *x\na: 2\n").unwrap();
         let fields = read(&path).unwrap();
         let b = fields.get("b").unwrap();
         assert_eq!((b.place.line, fields.get("a").unwrap().value().unwrap()), (3, json!(2)));
@@ -309,7 +309,7 @@ mod tests {
             ("- a", "line 1: expected keys and values"),
             ("a: !other x", "line 1: unknown tag `!other`"),
         ] {
-            std::fs::write(&path, text).unwrap();
+            fs_err::write(&path, text).unwrap();
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
