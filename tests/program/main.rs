@@ -8,10 +8,15 @@
 mod bad_input;
 mod config;
 mod data;
+mod fetch;
 mod fine_line;
 mod memory;
 mod probes;
 mod resume;
 mod run;
+#[allow(dead_code, reason = "the hub's own tests use more of it")]
+#[path = "../../crates/hub/tests/hub/server.rs"]
+mod server;
 mod support;
+mod sweep;
 mod transformers;

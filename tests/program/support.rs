@@ -228,6 +228,11 @@ impl Drop for Mounted {
 pub(crate) struct Finished(Output);
 
 impl Finished {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.output().unwrap())
+    }
+
     #[track_caller]
     pub(crate) fn success(self) -> Self {
         assert!(self.0.status.success(), "{}\n{}\n{}", self.0.status, self.stdout(), self.stderr());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fineline_data::LEAST_VOCABULARY;
+use fineline_run::TokenCount;
 
 /// Pretrain LLaMA-style language models, and follow what they can do while they train.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// What a run would take: parameters, memory, tokens, disk.
     Plan(PlanArgs),
-    /// Look at training data, or turn text into token shards.
+    /// Look at training data, turn text into token shards, or fetch what probes ask.
     #[command(subcommand)]
     Data(DataCommand),
     /// Make a tokenizer, or see what one does.
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Weights(WeightsCommand),
     /// Score a checkpoint with the probes of a run.
     Probe(ProbeArgs),
+    /// Score a series of checkpoints: a probe log as if they had been one run.
+    Sweep(SweepArgs),
     /// Continue a text.
     Generate(GenerateArgs),
     /// Prove properties of this build on this machine.
@@ -171,6 +174,8 @@ pub(crate) enum DataCommand {
         #[arg(long)]
         row: Option<u64>,
     },
+    /// Download data sets from the Hugging Face Hub, for probes. Reads `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`.
+    Fetch(FetchArgs),
     /// Count documents, tokens and rows per source.
     Stats {
         #[command(flatten)]
@@ -220,9 +225,15 @@ pub(crate) struct ProbeArgs {
     /// At most this many items per task.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
+    /// A folder with the tasks' data, as `data` in [[probes]]; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Vec<PathBuf>,
     /// Where to compute.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// Which table to print: `fineline` (intervals, chance), `lm-eval` (that of lm-evaluation-harness), or both.
+    #[arg(long, value_enum, default_value_t = TableFormat::Both, hide_possible_values = true)]
+    pub(crate) format: TableFormat,
     /// Write results.json, probes.jsonl and items.parquet into this folder.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -232,6 +243,81 @@ pub(crate) struct ProbeArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// Our own.
+    Fineline,
+    /// That of lm-evaluation-harness.
+    LmEval,
+    /// One after the other.
+    Both,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// The checkpoints: a folder of model folders, a run's folder, or a pattern (`'models/open_llama_7b_step_*'`).
+    pub(crate) model: PathBuf,
+    /// Which of them, by the names of their folders: a list (`ckpt_000,ckpt_010`), ranges (`ckpt_{000..356..10}`), or a file with one a line.
+    /// Without it, all.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) revisions: Option<String>,
+    /// The suite: `tinyworld`, the name of one in configs/probes, or a suite file.
+    #[arg(long)]
+    pub(crate) suite: String,
+    /// Only these tasks, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) tasks: Vec<String>,
+    /// At most this many items per task.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// A folder with the tasks' data, as `data` in [[probes]]; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Vec<PathBuf>,
+    /// Where to compute.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    #[arg(long)]
+    pub(crate) allow_code_execution: bool,
+    /// Tokens between two numbered checkpoints (`ckpt_100`); the first has seen one such portion.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) tokens_per_checkpoint: Option<TokenCount>,
+    /// Tokens of a training step, for names with a step (`step_2500`).
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) tokens_per_step: Option<TokenCount>,
+    /// A CSV file with the columns revision, step, tokens; goes before what checkpoints say themselves and before their names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) axis: Option<PathBuf>,
+    /// Pass over checkpoints that can't be read, with an event, instead of ending there.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// The folder of the log: probes.jsonl, items, results, sweep.json. One that has this sweep's log is gone on with.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// A data set of the hub, as `organization/name`.
+    #[arg(required_unless_present = "suite", conflicts_with = "suite")]
+    pub(crate) dataset: Option<String>,
+    /// All that a suite's tasks need.
+    #[arg(long, conflicts_with_all = ["config", "split", "revision"])]
+    pub(crate) suite: Option<String>,
+    /// The configuration; without it, the only one or `default`.
+    #[arg(long)]
+    pub(crate) config: Option<String>,
+    /// The split; without it, all.
+    #[arg(long)]
+    pub(crate) split: Option<String>,
+    /// A branch, a tag or a commit; without it, the newest.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// The folder of all data: what `--data`, or `data` in [[probes]], then names.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

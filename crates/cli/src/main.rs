@@ -13,6 +13,7 @@
 mod args;
 mod commands;
 mod console;
+mod lm_eval_table;
 mod messages;
 mod table;
 
@@ -88,12 +89,14 @@ fn explain(error: &clap::Error) -> ExitCode {
 fn dispatch(command: Command) -> Result<Ended> {
     match command {
         Command::Train(args) => return commands::train::train(&args),
+        Command::Sweep(args) => return commands::sweep::sweep(&args),
         Command::Config(ConfigCommand::Show { config, json }) => commands::config::show(&config, json),
         Command::Config(ConfigCommand::Check { config }) => commands::config::check(&config),
         Command::Config(ConfigCommand::Diff { left, right }) => commands::config::diff(&left, &right),
         Command::Config(ConfigCommand::Reference { schema }) => commands::config::reference(schema),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Data(DataCommand::Prepare(args)) => commands::data::prepare(&args),
+        Command::Data(DataCommand::Fetch(args)) => commands::fetch::fetch(&args),
         Command::Data(DataCommand::Show { config, step, row }) => commands::data::show(&config, step, row),
         Command::Data(DataCommand::Stats { config, json }) => commands::data::stats(&config, json),
         Command::Tokenizer(TokenizerCommand::Train(args)) => commands::tokenizer::train(&args),
@@ -140,6 +143,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
 fn is_usage(error: &RunError) -> bool {
     match error {
         RunError::Data(error) => error.is_configuration(),
+        RunError::Sweep(error) => error.is_usage(),
         RunError::Config(_)
         | RunError::ConfigChanged { .. }
         | RunError::RowsRecounted { .. }

@@ -99,6 +99,14 @@ impl Catalog {
         }
     }
 
+    /// The file of the suite or task of this name or path; none for what is built in.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<PathBuf>, ProbeError> {
+        Ok(match self.find(name)? {
+            Found::File(path) => Some(path),
+            _ => None,
+        })
+    }
+
     fn find(&self, name: &str) -> Result<Found, ProbeError> {
         if let Some((_, found)) = BUILTIN.into_iter().find(|(builtin, _)| *builtin == name) {
             return Ok(found);

@@ -55,7 +55,7 @@ pub(crate) struct Examples<'a> {
     /// Of each group: in the harness, it is a task by itself.
     draws: BTreeMap<Option<String>, Draws>,
     /// Whether the questions are among the examples: then one more is drawn, and the question is left out.
-    pub(crate) has_questions: bool,
+    has_questions: bool,
 }
 
 /// A solved question.
@@ -87,6 +87,11 @@ impl<'a> Examples<'a> {
             by_group.entry(group).or_default().push(example.clone());
         }
         Ok(Self { table, shots, by_group, draws: BTreeMap::new(), has_questions: false })
+    }
+
+    /// The same, of which the questions are some or not.
+    pub(crate) fn with_questions(self, has_questions: bool) -> Self {
+        Self { has_questions, ..self }
     }
 
     /// The examples before the question of `record`, the next of the task's; it is never one of them.

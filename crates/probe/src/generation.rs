@@ -210,10 +210,14 @@ impl Writer {
             stop: Vec::from_iter(self.tokenizer.eos_id()),
             cache_bytes: CACHE_BYTES,
         };
+        // An end that the last token completes is in as many tokens as it has bytes; a few more, since the first one may lose its space, or be a
+        // part of a character.
+        let looked_at = 4 + self.until.iter().map(String::len).max().unwrap_or(0);
         let control = BatchControl {
             is_finished: &|_, tokens| {
                 // What can't be decoded now is told of at the end.
-                let text = self.tokenizer.decode(tokens).unwrap_or_default();
+                let last = &tokens[tokens.len().saturating_sub(looked_at)..];
+                let text = self.tokenizer.decode(last).unwrap_or_default();
                 self.until.iter().any(|end| text.contains(end.as_str()))
             },
             interrupted: turn.interrupted,
@@ -356,7 +360,7 @@ impl GenerationRules {
 
 impl Item {
     /// The program that an answer makes.
-    fn with_program(&self, answer: &str) -> String {
+    pub(crate) fn with_program(&self, answer: &str) -> String {
         match &self.program {
             Some(program) => format!("{}{answer}\n{}", program.before, program.tests),
             None => answer.to_owned(),

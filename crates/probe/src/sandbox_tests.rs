@@ -174,3 +174,29 @@ fn what_is_no_python_is_named() {
     let error = Sandbox::new(Some(Path::new("true"))).unwrap_err();
     assert_eq!(error, "`true` is no Python 3");
 }
+
+/// The solutions that come with the problems of `HumanEval` and, some of them, of MBPP, in the form in which a model's are run.
+#[test]
+fn solutions_of_people_pass() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/eval");
+    let catalog = crate::Catalog { data: vec![folder.into()], ..crate::Catalog::default() };
+    if !Path::new(folder).exists() {
+        std::io::stderr().write_all(format!("skipped: {folder} is absent\n").as_bytes()).unwrap();
+        return;
+    }
+    let Ok(sandbox) = Sandbox::new(None) else { return };
+    for (name, key, count) in [("humaneval", "canonical_solution", 164), ("mbpp", "code", 60)] {
+        let path = format!("{}/../../configs/probes/tasks/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let task = catalog.tasks(&path).unwrap().remove(0);
+        let data = if name == "mbpp" { "mbpp/mbpp.jsonl" } else { "humaneval/HumanEval.jsonl.gz" };
+        let records = crate::data::read_records(&Path::new(folder).join(data)).unwrap();
+        let failed: Vec<usize> = (0..count)
+            .into_par_iter()
+            .filter(|&item| {
+                let solution = records[item].value[key].as_str().unwrap();
+                sandbox.run(&task.items[item].with_program(solution)).unwrap() != Outcome::Passed
+            })
+            .collect();
+        assert_eq!(failed, Vec::<usize>::new(), "{name}");
+    }
+}

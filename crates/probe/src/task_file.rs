@@ -11,6 +11,7 @@ use crate::ProbeError;
 use crate::data::{Record, read_records};
 use crate::examples::{Example, Examples, ExamplesTable};
 use crate::generation_table::GenerationTable;
+use crate::hub::HubSource;
 use crate::preprocess::Preprocess;
 use crate::request::TARGET_DELIMITER;
 use crate::rules::{GenerationRules, Program};
@@ -25,6 +26,8 @@ struct TaskFile {
     domain: String,
     kind: Kind,
     data: PathBuf,
+    hub: Option<HubSource>,
+    keep: Option<String>,
     preprocess: Option<Preprocess>,
     names: Option<Names>,
     #[serde(default)]
@@ -108,6 +111,7 @@ enum Labels {
 /// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
 struct Mapping<'a> {
     file: &'a TaskFile,
+    keep: Option<Template>,
     description: Template,
     context: Template,
     /// Empty where the choices are a field.
@@ -132,18 +136,27 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
     }
-    let find = |key, data| find_data(path, data, data_folders).map_err(|message| wrong(key, message));
+    let hub = file.hub.as_ref();
+    let find = |key, data, split: Option<&String>| {
+        let fetched = hub.zip(split).and_then(|(hub, split)| hub.find(split, data_folders));
+        find_data(path, data, data_folders)
+            .or_else(|message| fetched.ok_or(message))
+            .map_err(|message| wrong(key, message))
+    };
     if let Some(prompts) = &file.prompts {
-        mapping.prompts = prompts.read(&find("prompts.data", &prompts.data)?)?;
+        mapping.prompts = prompts.read(&find("prompts.data", &prompts.data, None)?)?;
     }
+    let examples_split = hub.and_then(|hub| hub.examples.as_ref());
     let mut examples = match &file.examples {
-        Some(table) => Some(read_examples(&find("examples.data", &table.data)?, table, &mapping)?),
+        Some(table) => {
+            let path = find("examples.data", &table.data, examples_split)?;
+            let examples = read_examples(&path, table, &mapping)?;
+            Some(examples.with_questions(table.data == file.data))
+        }
         None => None,
     };
-    if let (Some(examples), Some(table)) = (&mut examples, &file.examples) {
-        examples.has_questions = table.data == file.data;
-    }
-    let items = read_items(&find("data", &file.data)?, &mapping, examples.as_mut())?;
+    let path = find("data", &file.data, hub.map(|hub| &hub.split))?;
+    let items = read_items(&path, &mapping, examples.as_mut())?;
     let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
@@ -216,7 +229,7 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
     places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         format!(
-            "no such file or folder: looked for {}; the probes' `data` key can name the folder that has it",
+            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it, and `fineline data fetch` gets what is on the hub",
             places.join(", ")
         )
     })
@@ -240,7 +253,7 @@ fn read_items(
     };
     let read =
         |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
-    read_records(path)?.iter().enumerate().map(read).collect()
+    mapping.records(path)?.iter().enumerate().map(read).collect()
 }
 
 fn read_examples<'a>(
@@ -248,7 +261,7 @@ fn read_examples<'a>(
     table: &'a ExamplesTable,
     mapping: &Mapping<'a>,
 ) -> Result<Examples<'a>, ProbeError> {
-    let records = read_records(path)?;
+    let records = mapping.records(path)?;
     let example = |record: &Record| {
         let value = mapping.prepare(record.value.clone())?;
         let item = mapping.question(&value)?;
@@ -301,6 +314,7 @@ impl<'a> Mapping<'a> {
             |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
         Ok(Self {
             file,
+            keep: parse_optional("keep", &file.keep)?,
             description: parse("description", &file.description)?,
             context: parse("context", &file.context)?,
             choices,
@@ -321,6 +335,24 @@ impl<'a> Mapping<'a> {
             },
             prompts: BTreeMap::new(),
         })
+    }
+
+    /// The records of a file that are asked: those for which `keep` is true.
+    fn records(&self, path: &Path) -> Result<Vec<Record>, ProbeError> {
+        let mut records = read_records(path)?;
+        let Some(keep) = &self.keep else { return Ok(records) };
+        let mut kept = Vec::with_capacity(records.len());
+        for (number, record) in records.drain(..).enumerate() {
+            match keep.render(&record.value).map_err(|message| record.wrong(number, message))?.as_str() {
+                "True" => kept.push(record),
+                "False" => {}
+                other => {
+                    let message = format!("`keep` is {other:?}, expected a condition");
+                    return Err(record.wrong(number, message));
+                }
+            }
+        }
+        Ok(kept)
     }
 
     fn id(&self, record: &Value) -> Result<Option<String>, String> {

@@ -104,6 +104,18 @@ impl RunDirectory {
         self.root.join("checkpoints")
     }
 
+    /// What the sweep is whose probe log this is: see [`crate::sweep`].
+    #[must_use]
+    pub fn sweep(&self) -> PathBuf {
+        self.root.join("sweep.json")
+    }
+
+    /// Whether this is the folder of a sweep: a probe log of checkpoints that others made, and no run.
+    #[must_use]
+    pub fn is_sweep(&self) -> bool {
+        self.sweep().is_file()
+    }
+
     /// Whether there is a run in the folder: nothing but a run has a `run.json`, and it has it from its beginning.
     #[must_use]
     pub fn is_run(&self) -> bool {

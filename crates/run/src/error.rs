@@ -191,6 +191,9 @@ pub enum RunError {
         /// What the system said.
         message: String,
     },
+    /// A series of checkpoints can't be probed.
+    #[error(transparent)]
+    Sweep(#[from] crate::sweep::SweepError),
     /// Two runs that must be equal aren't.
     #[error("the resumed run differs from the unbroken one: {0}")]
     NotEqual(String),

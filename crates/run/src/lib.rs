@@ -31,16 +31,18 @@ mod probe_schedule;
 mod probing;
 mod progress;
 mod start;
+pub mod sweep;
 mod tensorboard;
 mod validation;
 pub mod verify;
 
 pub use directory::RunDirectory;
 pub use error::RunError;
+pub use fineline_train::{StopSignal, TokenCount};
 pub use progress::Progress;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
     pub use fineline_dynamics::{Difference, Estimate, benjamini_hochberg, is_above};
-    pub use fineline_probe::{Delta, Kind, ProbeError, ProbeRecord, headline};
+    pub use fineline_probe::{Delta, HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
 }

@@ -113,7 +113,10 @@ impl Logs {
 }
 
 /// Removes the files of rounds at steps that are about to be run again: of items, and of representations.
-fn drop_rounds(directory: &RunDirectory, is_dropped: impl Fn(u64) -> bool) -> Result<(), RunError> {
+pub(crate) fn drop_rounds(
+    directory: &RunDirectory,
+    is_dropped: impl Fn(u64) -> bool,
+) -> Result<(), RunError> {
     create_folder(&directory.items_folder())?;
     drop_steps(&directory.items_folder(), &is_dropped)?;
     // Only runs that look at representations have this one.

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use burn::tensor::Device;
 use fineline_data::Tokenizer;
-use fineline_model::{LlamaConfig, load, read_config};
+use fineline_model::{Llama, LlamaConfig, load, read_config};
 use fineline_probe::{
     Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
-    SimilarityRow, TaskFailure, TaskResult, results_json, write_items, write_similarities,
+    SimilarityRow, Suite, TaskFailure, TaskResult, results_json, write_items, write_similarities,
 };
 use fineline_train::CheckpointState;
 use fs_err as fs;
@@ -37,6 +38,79 @@ pub struct OfflineProbe {
     pub device: String,
     /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
     pub allow_code_execution: bool,
+    /// Folders in which task files look for their data, besides those of the checkpoint's run.
+    pub data: Vec<PathBuf>,
+}
+
+/// A checkpoint, before its weights are read.
+pub(crate) struct Subject {
+    pub(crate) folder: PathBuf,
+    config: Option<RunConfig>,
+    tokenizer: Tokenizer,
+    model: LlamaConfig,
+}
+
+/// Suites, tokenized for a checkpoint and for those like it.
+pub(crate) struct Questions {
+    pub(crate) key: String,
+    suites: Vec<Suite>,
+}
+
+/// The step of a checkpoint, and who hears how far its evaluation is.
+pub(crate) struct At<'a> {
+    pub(crate) step: u64,
+    pub(crate) progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// How a model did.
+pub(crate) struct Answers {
+    pub(crate) results: Vec<TaskResult>,
+    pub(crate) groups: Vec<Group>,
+    /// lm-evaluation-harness's results object.
+    pub(crate) json: Value,
+    /// How alike its layers are, where that was asked.
+    pub(crate) similarities: Vec<SimilarityRow>,
+}
+
+/// When an evaluation began.
+pub(crate) struct Start {
+    date: jiff::Timestamp,
+    clock: Instant,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self { date: jiff::Timestamp::now(), clock: Instant::now() }
+    }
+
+    /// The results, with when they were made and how long it took.
+    pub(crate) fn finish(&self, mut results: Value) -> Value {
+        results["date"] = Value::from(self.date.as_millisecond() as f64 / 1e3);
+        let seconds = self.clock.elapsed().as_secs_f64();
+        results["total_evaluation_time_seconds"] = Value::from(seconds.to_string());
+        results
+    }
+}
+
+impl Subject {
+    /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
+    pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
+        if folder.join("manifest.json").is_file() {
+            fineline_train::verify(folder)?;
+        }
+        let config = stored_config(folder)?;
+        if let Some(config) = &config {
+            use_threads(config)?;
+        }
+        let tokenizer = open_tokenizer(folder, config.as_ref())?;
+        let model = read_config(folder)?;
+        refuse_larger_vocabulary(&tokenizer, &model, folder)?;
+        Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
+    }
+
+    pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
+        Ok(load(&self.folder, device)?)
+    }
 }
 
 /// What came out.
@@ -57,53 +131,73 @@ impl OfflineProbe {
     /// # Errors
     /// A checkpoint or suite that can't be read.
     pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
-        let start = Instant::now();
-        let date = jiff::Timestamp::now();
-        let checkpoint = find_checkpoint(&self.checkpoint)?;
-        if checkpoint.join("manifest.json").is_file() {
-            fineline_train::verify(&checkpoint)?;
-        }
-        let config = stored_config(&checkpoint)?;
-        if let Some(config) = &config {
-            use_threads(config)?;
-        }
+        let start = Start::now();
         let device = device::open(&self.device)?;
-        let tokenizer = open_tokenizer(&checkpoint, config.as_ref())?;
-        let model_config = read_config(&checkpoint)?;
-        refuse_larger_vocabulary(&tokenizer, &model_config, &checkpoint)?;
-        let tables = self.tables(config.as_ref());
-        let world = config.map(|config| config.tinyworld).unwrap_or_default();
-        let setting = SuiteSetting { world: &world, tokenizer: &tokenizer, model: &model_config };
-        let suites = load_suites(&setting, &tables)?;
-        let model = load(&checkpoint, &device)?;
-        let (step, tokens) = position(&checkpoint)?;
+        let subject = Subject::open(&find_checkpoint(&self.checkpoint)?)?;
+        let questions = self.questions(&subject)?;
+        let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
+        let model = subject.load(&device)?;
+        let answers = self.ask(&subject, &model, &questions, &mut At { step, progress })?;
+        let Answers { results, groups, json, similarities } = answers;
+        Ok(OfflineResults {
+            results: start.finish(json),
+            records: records(&results, &groups, step, tokens),
+            items: results.into_iter().flat_map(|result| result.items).collect(),
+            similarities,
+        })
+    }
+
+    /// What a checkpoint is to be asked, as its tokens.
+    pub(crate) fn questions(&self, subject: &Subject) -> Result<Questions, RunError> {
+        let tables = self.tables(subject.config.as_ref());
+        let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
+        let Subject { tokenizer, model, .. } = subject;
+        let setting = SuiteSetting { world: &world, tokenizer, model, data: &self.data };
+        Ok(Questions { key: self.key(subject), suites: load_suites(&setting, &tables)? })
+    }
+
+    /// All that decides the tokens of the questions: checkpoints with the same one can be asked the same.
+    pub(crate) fn key(&self, subject: &Subject) -> String {
+        let Subject { tokenizer, model, config, .. } = subject;
+        format!(
+            "{} {:?} {} {:?} {:?}",
+            tokenizer.fingerprint(),
+            tokenizer.marks(),
+            model.max_position_embeddings,
+            self.tables(config.as_ref()),
+            config.as_ref().map(|config| &config.tinyworld)
+        )
+    }
+
+    /// Puts the questions to the model.
+    pub(crate) fn ask(
+        &self,
+        subject: &Subject,
+        model: &Llama,
+        questions: &Questions,
+        at: &mut At<'_>,
+    ) -> Result<Answers, RunError> {
         let (mut results, mut groups) = (Vec::new(), Vec::new());
-        for suite in &suites {
-            progress(Progress::Probing { suite: suite.name(), step });
-            let found = suite.run(&model, &Round::WHOLE)?;
+        for suite in &questions.suites {
+            (at.progress)(Progress::Probing { suite: suite.name(), step: at.step });
+            let found = suite.run(model, &Round::WHOLE)?;
             for TaskFailure { task, message } in found.failures {
                 let event = Event::ProbeFailed { task: Some(task), message };
-                progress(Progress::Event(&event.at(step)));
+                (at.progress)(Progress::Event(&event.at(at.step)));
             }
             results.extend(found.results);
             groups.extend_from_slice(suite.groups());
         }
         let mut representations = RepresentationHistory::default();
         let similarities =
-            results.iter_mut().flat_map(|result| representations.compare(step, result)).collect();
+            results.iter_mut().flat_map(|result| representations.compare(at.step, result)).collect();
         let header = ResultsHeader {
-            model: checkpoint.display().to_string(),
+            model: subject.folder.display().to_string(),
             device: self.device.clone(),
             limit: self.limit,
-            date: Some(date.as_millisecond() as f64 / 1e3),
-            seconds: Some(start.elapsed().as_secs_f64()),
+            ..ResultsHeader::default()
         };
-        Ok(OfflineResults {
-            results: results_json(&results, &groups, &header),
-            records: records(&results, &groups, step, tokens),
-            items: results.into_iter().flat_map(|result| result.items).collect(),
-            similarities,
-        })
+        Ok(Answers { json: results_json(&results, &groups, &header), results, groups, similarities })
     }
 
     /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.
@@ -196,14 +290,14 @@ fn open_tokenizer(checkpoint: &Path, config: Option<&RunConfig>) -> Result<Token
     })
 }
 
-/// Step and tokens of a checkpoint; zeros where it doesn't say.
-fn position(checkpoint: &Path) -> Result<(u64, u64), RunError> {
+/// Step and tokens of a checkpoint, where it says so itself.
+pub(crate) fn position(checkpoint: &Path) -> Result<Option<(u64, u64)>, RunError> {
     let path = checkpoint.join("state.json");
     if !path.is_file() {
-        return Ok((0, 0));
+        return Ok(None);
     }
     let text = fs::read_to_string(&path)?;
     let state: CheckpointState =
         serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
-    Ok((state.progress.step, state.progress.tokens))
+    Ok(Some((state.progress.step, state.progress.tokens)))
 }

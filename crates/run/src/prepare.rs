@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fineline_data::{Corpus, DataConfig, Dataset, Tokenizer};
 use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
-use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions};
+use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
 use fineline_tinyworld::{World, WorldConfig};
 use fineline_train::StopSignal;
 use serde_json::json;
@@ -52,7 +52,8 @@ pub fn prepare(
     check_tokens(resolved, &dataset)?;
     heed(stop)?;
     progress(Progress::Preparing("probes"));
-    let setting = SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model };
+    let setting =
+        SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
     let suites = load_suites(&setting, &config.probes)?;
     refuse_shared_tasks(resolved, &suites)?;
     heed(stop)?;
@@ -123,6 +124,8 @@ pub(crate) struct SuiteSetting<'a> {
     pub(crate) world: &'a WorldConfig,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) model: &'a LlamaConfig,
+    /// Folders with data, besides that of the `[[probes]]` table.
+    pub(crate) data: &'a [PathBuf],
 }
 
 /// Folder of suite and task files, relative to the working directory.
@@ -135,6 +138,14 @@ fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
         folders: vec![PathBuf::from(SUITES)],
         data: probes.data.iter().cloned().collect(),
     }
+}
+
+/// Where the data of a suite's tasks can be fetched from.
+///
+/// # Errors
+/// A suite that there isn't, or whose files can't be read.
+pub fn suite_sources(suite: &str) -> Result<Vec<TaskSource>, RunError> {
+    Ok(catalog(&WorldConfig::default(), &ProbeConfig::all(suite)).sources(suite)?)
 }
 
 /// Refuses the name of a suite or task that doesn't exist before anything takes time.
@@ -192,7 +203,8 @@ pub(crate) fn load_suites(
 }
 
 fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
-    let catalog = catalog(setting.world, probes);
+    let mut catalog = catalog(setting.world, probes);
+    catalog.data.extend_from_slice(setting.data);
     let options = SuiteOptions {
         tokenizer: setting.tokenizer,
         max_len: setting.model.max_position_embeddings,

@@ -4,9 +4,11 @@ pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod fetch;
 pub(crate) mod generate;
 pub(crate) mod plan;
 pub(crate) mod probe;
+pub(crate) mod sweep;
 pub(crate) mod tokenizer;
 pub(crate) mod train;
 pub(crate) mod verify;
@@ -14,16 +16,47 @@ pub(crate) mod watch;
 pub(crate) mod weights;
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use fineline_run::StopSignal;
 use fineline_run::config::Resolved;
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::args::ConfigArgs;
 
 /// Reads and resolves a configuration.
 fn load(args: &ConfigArgs) -> Result<Resolved> {
     Ok(Resolved::load(&args.config, &args.overrides)?)
+}
+
+/// Has Ctrl-C and SIGTERM ask for a good end. A second one ends the process at once.
+fn stop_on_signals(stop: &StopSignal) -> Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        stop_on(signal, stop).context("can't listen for signals")?;
+    }
+    Ok(())
+}
+
+fn stop_on(signal: i32, stop: &StopSignal) -> std::io::Result<()> {
+    let asked = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+    flag::register(signal, asked)?;
+    flag::register_usize(signal, stop.flag(), signal as usize)?;
+    Ok(())
+}
+
+/// The argument as a shell reads it back.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./=:,+@%".contains(c);
+    if argument.chars().all(is_plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
+    }
 }
 
 /// Prints one JSON object on standard output.

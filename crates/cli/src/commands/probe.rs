@@ -5,8 +5,9 @@ use fineline_run::probe::ProbeError;
 
 use super::{print, print_json};
 use crate::UsageError;
-use crate::args::ProbeArgs;
+use crate::args::{ProbeArgs, TableFormat};
 use crate::console::Console;
+use crate::lm_eval_table::lm_eval_tables;
 use crate::table::probe_round;
 
 /// `fineline probe`
@@ -17,6 +18,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         tasks: args.tasks.clone(),
         limit: args.limit.map(|limit| limit as usize),
         device: args.device.clone(),
+        data: args.data.clone(),
         allow_code_execution: args.allow_code_execution,
     };
     let mut console = Console::new();
@@ -29,11 +31,18 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
     if args.json {
         return print_json(&results.results);
     }
-    print(&format!("{}\n", probe_round(&results.records)))
+    let mut tables = Vec::new();
+    if args.format != TableFormat::LmEval {
+        tables.push(format!("{}\n", probe_round(&results.records)));
+    }
+    if args.format != TableFormat::Fineline {
+        tables.extend(lm_eval_tables(&results.results));
+    }
+    print(&tables.join("\n"))
 }
 
 /// The flag at fault, where it is one.
-fn by_flag(error: RunError) -> anyhow::Error {
+pub(super) fn by_flag(error: RunError) -> anyhow::Error {
     let flag = match &error {
         RunError::Probe(ProbeError::UnknownSuite { .. }) => "--suite",
         RunError::Probe(ProbeError::UnknownTask { .. }) => "--tasks",

@@ -1,14 +1,10 @@
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fineline_run::Progress;
 use fineline_run::lifecycle::{Ended as RunEnded, Resume, TrainOptions, train as run_train};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
-use super::load;
+use super::{load, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
 use crate::{Ended, say};
@@ -25,9 +21,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         allow_changes: args.allow_changes.clone(),
         ..TrainOptions::default()
     };
-    for signal in [SIGINT, SIGTERM] {
-        stop_on(signal, &options).context("can't listen for signals")?;
-    }
+    stop_on_signals(&options.stop)?;
     let mut console = Console::new();
     let (mut told, mut is_training) = (false, false);
     let ended = run_train(&resolved, &options, &mut |progress| {
@@ -78,23 +72,4 @@ fn command(args: &TrainArgs, again: Again) -> String {
     let mut words = vec![&*program, "train", &config];
     words.extend(flags.iter().flat_map(|(flag, value)| [*flag, *value]));
     words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-/// The argument as a shell reads it back.
-fn quoted(argument: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-./=:,+@%".contains(c);
-    if argument.chars().all(is_plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', "'\\''"))
-    }
-}
-
-/// The first signal asks the run to stop well; a second one ends the process at once, which leaves the last checkpoint whole.
-fn stop_on(signal: i32, options: &TrainOptions) -> std::io::Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
-    flag::register(signal, asked)?;
-    flag::register_usize(signal, options.stop.flag(), signal as usize)?;
-    Ok(())
 }

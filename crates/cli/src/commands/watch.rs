@@ -22,7 +22,9 @@ const LATEST_EVENTS: usize = 4;
 
 /// `fineline watch`
 pub(crate) fn watch(args: &WatchArgs) -> Result<()> {
-    ensure!(RunDirectory::new(&args.run).is_run(), "{}: no run in this folder", args.run.display());
+    let directory = RunDirectory::new(&args.run);
+    let is_there = directory.is_run() || directory.is_sweep();
+    ensure!(is_there, "{}: no run in this folder", args.run.display());
     let mut watched = Watched::new(&args.run);
     loop {
         watched.look()?;
@@ -77,6 +79,7 @@ impl Watched {
             writeln!(text, "{} · {parameters} parameters · {}", identity.name, identity.device)?;
         }
         match self.metrics.records.last() {
+            None if self.directory.is_sweep() => {}
             None => writeln!(text, "no step logged yet")?,
             Some(last) => {
                 let config = self.directory.stored_config()?;

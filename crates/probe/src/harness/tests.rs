@@ -247,6 +247,20 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
+fn a_data_set_with_one_configuration_need_not_name_it() {
+    let text = TASK.replace("org/set", "org/other");
+    let task = read(&[("t.yaml", &text), ("data/org__other/main/test.jsonl", DATA)]).unwrap().remove(0);
+    assert_eq!(task.items.len(), 3);
+    let task = read(&[("t.yaml", &text), ("data/hf/other.test.jsonl", DATA)]).unwrap().remove(0);
+    assert_eq!(task.items.len(), 3);
+    let named = text.replace("test_split", "dataset_name: extra\ntest_split");
+    assert_refused(
+        &[("t.yaml", &named), ("data/org__other/main/test.jsonl", DATA)],
+        "DIR/data/other__extra.test.jsonl",
+    );
+}
+
+#[test]
 fn files_may_be_named() {
     let text = TASK.replace("dataset_path: org/set\n", "dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: [own.jsonl, org__set/default/test.jsonl]\n");
     let own = "{\"q\":\"own?\",\"options\":[\"x\",\"y\"],\"a\":\"y\"}";

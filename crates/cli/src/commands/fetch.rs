@@ -1,0 +1,125 @@
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use fineline_hub::{
+    DatasetRequest, FetchedSplit, Hub, HubConfig, HubError, Outcome, Repository, fetch_dataset,
+};
+use fineline_run::prepare::suite_sources;
+use fineline_run::probe::{HubSource, TaskSource};
+
+use super::probe::by_flag;
+use super::{grouped, print};
+use crate::args::FetchArgs;
+use crate::console::Console;
+use crate::{UsageError, say};
+
+/// `fineline data fetch`
+pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
+    let requests = requests(args)?;
+    let hub = Hub::new(HubConfig::from_env());
+    let console = Console::new();
+    let (mut failures, mut lines) = (0, String::new());
+    for request in &requests {
+        let fetched = fetch_dataset(&hub, request, &args.out, &mut |file, bytes, of| {
+            console.announce(format!(
+                "{}: {file}, {} of {} bytes",
+                request.repository,
+                grouped(bytes),
+                grouped(of)
+            ));
+        });
+        match fetched {
+            Ok(fetched) => {
+                for (split, outcome) in &fetched.splits {
+                    lines.push_str(&line(request, split, *outcome));
+                }
+            }
+            // The others may be there.
+            Err(error) if requests.len() > 1 => {
+                console.note(&format!("{}: {error}", request.repository));
+                failures += 1;
+            }
+            Err(error) => {
+                console.finish();
+                return Err(usage(error));
+            }
+        }
+    }
+    console.finish();
+    print(&lines)?;
+    if failures > 0 {
+        bail!(
+            "{failures} of {} splits couldn't be fetched; the same command again fetches only these",
+            requests.len()
+        );
+    }
+    Ok(())
+}
+
+/// What is asked for, each once.
+fn requests(args: &FetchArgs) -> Result<BTreeSet<DatasetRequest>> {
+    if let Some(name) = &args.dataset {
+        let repository = Repository::dataset(name).map_err(usage)?;
+        let (config, split, revision) = (args.config.clone(), args.split.clone(), args.revision.clone());
+        return Ok(BTreeSet::from([DatasetRequest { repository, config, split, revision }]));
+    }
+    let suite = args.suite.as_deref().unwrap_or_default();
+    let sources = suite_sources(suite).map_err(by_flag)?;
+    let elsewhere: Vec<&str> =
+        sources.iter().filter(|source| source.hub.is_none()).map(|source| source.task.as_str()).collect();
+    if !elsewhere.is_empty() {
+        say(&format!("not on the hub in a form that these tasks read: {}", elsewhere.join(", ")));
+    }
+    let mut requests = BTreeSet::new();
+    for TaskSource { hub, .. } in &sources {
+        for request in hub.iter().map(of_task) {
+            requests.extend(request.map_err(usage)?);
+        }
+    }
+    if requests.is_empty() {
+        return Err(
+            UsageError(format!("--suite: no task of `{suite}` says where on the hub its data is")).into()
+        );
+    }
+    Ok(requests)
+}
+
+/// The splits that a task needs.
+fn of_task(hub: &HubSource) -> Result<Vec<DatasetRequest>, HubError> {
+    let repository = Repository::dataset(&hub.repo)?;
+    let request = |split: &String| DatasetRequest {
+        repository: repository.clone(),
+        config: hub.config.clone(),
+        split: Some(split.clone()),
+        revision: hub.revision.clone(),
+    };
+    Ok(std::iter::once(&hub.split).chain(&hub.examples).map(request).collect())
+}
+
+fn line(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> String {
+    let bytes: u64 = split.files.iter().map(|file| file.size).sum();
+    let outcome = match outcome {
+        Outcome::Fetched => "fetched",
+        Outcome::Kept => "there already",
+    };
+    let commit: String = split.commit.chars().take(8).collect();
+    format!(
+        "{} {}/{} at {commit}: {} bytes, {outcome}\n",
+        request.repository,
+        split.config,
+        split.split,
+        grouped(bytes)
+    )
+}
+
+/// Whether it is the arguments that are wrong.
+fn usage(error: HubError) -> anyhow::Error {
+    match error {
+        HubError::Name { .. }
+        | HubError::NoRevision { .. }
+        | HubError::NoConfig { .. }
+        | HubError::SeveralConfigs { .. }
+        | HubError::NoSplit { .. } => UsageError(error.to_string()).into(),
+        _ => error.into(),
+    }
+}

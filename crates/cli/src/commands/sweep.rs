@@ -1,0 +1,58 @@
+use anyhow::Result;
+use fineline_run::StopSignal;
+use fineline_run::lifecycle::Ended as RunEnded;
+use fineline_run::offline::OfflineProbe;
+use fineline_run::sweep::{Axis, Sweep, Unreadable};
+
+use super::probe::by_flag;
+use super::{quoted, stop_on_signals};
+use crate::args::SweepArgs;
+use crate::console::Console;
+use crate::{Ended, say};
+
+/// `fineline sweep`
+pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
+    let sweep = Sweep {
+        probe: OfflineProbe {
+            checkpoint: args.model.clone(),
+            suite: args.suite.clone(),
+            tasks: args.tasks.clone(),
+            limit: args.limit.map(|limit| limit as usize),
+            device: args.device.clone(),
+            data: args.data.clone(),
+            allow_code_execution: args.allow_code_execution,
+        },
+        revisions: args.revisions.clone(),
+        axis: Axis {
+            tokens_per_checkpoint: args.tokens_per_checkpoint,
+            tokens_per_step: args.tokens_per_step,
+            table: args.axis.clone(),
+        },
+        out: args.out.clone(),
+        unreadable: if args.keep_going { Unreadable::PassOver } else { Unreadable::Stop },
+        stop: StopSignal::default(),
+    };
+    stop_on_signals(&sweep.stop)?;
+    let mut console = Console::new();
+    let mut told = false;
+    let ended = sweep.run(&mut |progress| {
+        if !told && sweep.stop.requested().is_some() {
+            console.note("stopping after this checkpoint; the same signal again ends at once");
+            told = true;
+        }
+        console.show(progress);
+    });
+    console.finish();
+    Ok(match ended.map_err(by_flag)? {
+        RunEnded::Finished => Ended::Done,
+        RunEnded::Stopped { step, signal } => {
+            let after = step.map_or_else(
+                || "before the first checkpoint".to_owned(),
+                |step| format!("after the checkpoint of step {step}"),
+            );
+            let again: Vec<String> = std::env::args().map(|argument| quoted(&argument)).collect();
+            say(&format!("stopped {after}; to go on: {}", again.join(" ")));
+            signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
+        }
+    })
+}

@@ -1,0 +1,328 @@
+//! Data sets on the disk: `org__name/CONFIG/SPLIT.parquet`, and `fetched.json` that says where they are from.
+
+use std::path::{Path, PathBuf};
+
+use fineline_files::{create_folder_of, rename, write_atomically};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::form;
+use crate::{Access, Download, FolderLock, Hub, HubError, Layout, RemoteFile, Repository, Snapshot};
+
+/// The revision in which the hub keeps its own conversions to Parquet, of data sets that are made by a program too.
+const CONVERTED: &str = "refs/convert/parquet";
+
+/// The revision that is meant where none is named.
+const MAIN: &str = "main";
+
+/// Which part of a data set to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DatasetRequest {
+    /// The data set.
+    pub repository: Repository,
+    /// The configuration; absent: the only one, or `default`.
+    pub config: Option<String>,
+    /// The split; absent: all.
+    pub split: Option<String>,
+    /// A branch, a tag or a commit; absent: `main`, or where that has no files with records, the hub's own conversion of it.
+    pub revision: Option<String>,
+}
+
+/// What is on the disk now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// `org__name` in the folder that was asked for.
+    pub folder: PathBuf,
+    /// The splits, sorted, and whether they were there already.
+    pub splits: Vec<(FetchedSplit, Outcome)>,
+}
+
+/// Whether a split had to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was.
+    Fetched,
+    /// It was there, as the hub has it.
+    Kept,
+}
+
+/// A split on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedSplit {
+    /// The configuration.
+    pub config: String,
+    /// The split.
+    pub split: String,
+    /// The revision as it was asked for.
+    pub revision: String,
+    /// The commit that it stood for.
+    pub commit: String,
+    /// When it was fetched.
+    pub fetched: jiff::Timestamp,
+    /// Its files, in their order.
+    pub files: Vec<FetchedFile>,
+}
+
+/// A file of a split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedFile {
+    /// Its path in the data set's folder.
+    pub path: PathBuf,
+    /// Its path in the repository.
+    pub from: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its content.
+    pub sha256: String,
+    /// The hash that the hub has for it: the same, or Git's object id.
+    pub hub_hash: String,
+}
+
+/// `fetched.json`
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    repository: String,
+    splits: Vec<FetchedSplit>,
+}
+
+/// Fetches splits of a data set into `out`, unless they are there as the hub has them. `progress` hears a file's name, the bytes that have
+/// come and those that will.
+///
+/// # Errors
+/// A data set, revision, configuration or split that isn't there, with those that are; what the network, the hub or the disk says.
+pub fn fetch_dataset(
+    hub: &Hub,
+    request: &DatasetRequest,
+    out: &Path,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Fetched, HubError> {
+    let folder = out.join(request.repository.folder());
+    let _lock = FolderLock::take(&folder)?;
+    let mut record = Record::open(&folder, &request.repository)?;
+    if let Some(splits) = record.without_asking(hub.config().access, request, &folder) {
+        return Ok(Fetched { folder, splits });
+    }
+    let (revision, snapshot, layout) = find(hub, request)?;
+    let name = request.repository.name();
+    let config = layout.config(name, request.config.as_deref())?;
+    let mut splits = Vec::new();
+    for (split, paths) in layout.splits(name, config, request.split.as_deref())? {
+        let mut fetched = FetchedSplit {
+            config: config.to_owned(),
+            split: split.to_owned(),
+            revision: revision.clone(),
+            commit: snapshot.commit.clone(),
+            fetched: jiff::Timestamp::now(),
+            files: Vec::new(),
+        };
+        let remote: Vec<&RemoteFile> = paths.iter().filter_map(|path| snapshot.file(path)).collect();
+        let known = record.split(config, split).filter(|known| known.holds(&remote, &folder)).cloned();
+        let outcome = if let Some(known) = known {
+            fetched.files = known.files;
+            fetched.fetched = known.fetched;
+            Outcome::Kept
+        } else {
+            let place = Place { folder: &folder, config, split };
+            fetched.files = place.fetch(hub, &snapshot, &remote, progress)?;
+            Outcome::Fetched
+        };
+        record.put(&folder, fetched.clone())?;
+        splits.push((fetched, outcome));
+    }
+    Ok(Fetched { folder, splits })
+}
+
+/// The revision, what it stands for, and what is in it.
+fn find(hub: &Hub, request: &DatasetRequest) -> Result<(String, Snapshot, Layout), HubError> {
+    let revision = request.revision.as_deref().unwrap_or(MAIN);
+    let snapshot = hub.snapshot(&request.repository, revision)?;
+    let layout = layout(hub, &snapshot)?;
+    if !layout.is_empty() {
+        return Ok((revision.to_owned(), snapshot, layout));
+    }
+    let has_script = snapshot
+        .files
+        .iter()
+        .any(|file| Path::new(&file.path).extension().is_some_and(|ending| ending == "py"));
+    let no_data = HubError::NoData { name: request.repository.to_string(), has_script };
+    if request.revision.is_some() {
+        return Err(no_data);
+    }
+    let converted = match hub.snapshot(&request.repository, CONVERTED) {
+        Err(HubError::NoRevision { .. }) => return Err(no_data),
+        converted => converted?,
+    };
+    let layout = self::layout(hub, &converted)?;
+    if layout.is_empty() { Err(no_data) } else { Ok((CONVERTED.to_owned(), converted, layout)) }
+}
+
+fn layout(hub: &Hub, snapshot: &Snapshot) -> Result<Layout, HubError> {
+    let readme = match snapshot.file("README.md") {
+        Some(file) => String::from_utf8_lossy(&hub.read(snapshot, file)?).into_owned(),
+        None => String::new(),
+    };
+    Ok(Layout::of(snapshot, &readme))
+}
+
+/// Where a split lies.
+struct Place<'a> {
+    folder: &'a Path,
+    config: &'a str,
+    split: &'a str,
+}
+
+impl Place<'_> {
+    /// One file as `CONFIG/SPLIT.parquet`, several as `CONFIG/SPLIT/00000.parquet` and on. What was there before is gone then.
+    fn fetch(
+        &self,
+        hub: &Hub,
+        snapshot: &Snapshot,
+        files: &[&RemoteFile],
+        progress: &mut dyn FnMut(&str, u64, u64),
+    ) -> Result<Vec<FetchedFile>, HubError> {
+        let form = self.form(snapshot, files)?;
+        let (config, split) = (folder_name(self.config), folder_name(self.split));
+        let whole = PathBuf::from(&config).join(&split);
+        let staged = PathBuf::from(&config).join(format!(".{split}.partial"));
+        let mut fetched = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let name = format!("{index:05}.{form}");
+            let (place, path) = if files.len() == 1 {
+                let path = PathBuf::from(&config).join(format!("{split}.{form}"));
+                (path.clone(), path)
+            } else {
+                (staged.join(&name), whole.join(&name))
+            };
+            let size = file.size.unwrap_or_default();
+            let to = self.folder.join(place);
+            let download = Download { snapshot, file, to: &to };
+            let sha256 = hub.download(download, &mut |bytes| progress(&file.path, bytes, size))?;
+            let hub_hash = file.hash.as_ref().map(|hash| hash.hex().to_owned()).unwrap_or_default();
+            fetched.push(FetchedFile { path, from: file.path.clone(), size, sha256, hub_hash });
+        }
+        self.remove_others(&fetched)?;
+        if files.len() > 1 {
+            rename(&self.folder.join(staged), &self.folder.join(whole))?;
+        }
+        Ok(fetched)
+    }
+
+    fn form(&self, snapshot: &Snapshot, files: &[&RemoteFile]) -> Result<&'static str, HubError> {
+        let mut forms: Vec<&str> = files.iter().filter_map(|file| form(&file.path)).collect();
+        forms.sort_unstable();
+        forms.dedup();
+        match forms[..] {
+            [form] => Ok(form),
+            _ => Err(HubError::MixedForms {
+                name: snapshot.repository.to_string(),
+                config: self.config.to_owned(),
+                split: self.split.to_owned(),
+                forms: forms.into_iter().map(str::to_owned).collect(),
+            }),
+        }
+    }
+
+    /// Removes what an earlier fetch has left in this split's place, in another form or in other shards.
+    fn remove_others(&self, fetched: &[FetchedFile]) -> Result<(), HubError> {
+        let config = self.folder.join(folder_name(self.config));
+        let split = folder_name(self.split);
+        let kept: Vec<PathBuf> = fetched.iter().map(|file| self.folder.join(&file.path)).collect();
+        for entry in fs::read_dir(&config)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_of_split = form(&name).is_some_and(|form| name == format!("{split}.{form}"));
+            if is_of_split && !kept.contains(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+        if config.join(&split).is_dir() {
+            fs::remove_dir_all(config.join(&split))?;
+        }
+        Ok(())
+    }
+}
+
+/// A configuration's or split's name as that of a folder.
+fn folder_name(name: &str) -> String {
+    let name = name.replace(['/', '\\'], "__");
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+impl FetchedSplit {
+    /// Whether these files are on the disk as the hub has them. Their content was verified when they came.
+    fn holds(&self, remote: &[&RemoteFile], folder: &Path) -> bool {
+        let is_same = |(file, remote): (&FetchedFile, &&RemoteFile)| {
+            file.from == remote.path
+                && Some(file.size) == remote.size
+                && remote.hash.as_ref().is_some_and(|hash| hash.hex() == file.hub_hash)
+        };
+        self.files.len() == remote.len()
+            && self.files.iter().zip(remote).all(is_same)
+            && self.is_there(folder)
+    }
+
+    fn is_there(&self, folder: &Path) -> bool {
+        let has_size = |file: &FetchedFile| {
+            fs::metadata(folder.join(&file.path))
+                .is_ok_and(|found| found.is_file() && found.len() == file.size)
+        };
+        !self.files.is_empty() && self.files.iter().all(has_size)
+    }
+}
+
+impl Record {
+    fn open(folder: &Path, repository: &Repository) -> Result<Self, HubError> {
+        let path = Self::path(folder);
+        if !path.is_file() {
+            return Ok(Self { repository: repository.to_string(), splits: Vec::new() });
+        }
+        let text = fs::read_to_string(&path)?;
+        serde_json::from_str(&text).map_err(|source| HubError::Json { path, source })
+    }
+
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("fetched.json")
+    }
+
+    fn split(&self, config: &str, split: &str) -> Option<&FetchedSplit> {
+        self.splits.iter().find(|known| known.config == config && known.split == split)
+    }
+
+    /// Replaces what is written of a split.
+    fn put(&mut self, folder: &Path, split: FetchedSplit) -> Result<(), HubError> {
+        self.splits.retain(|known| known.config != split.config || known.split != split.split);
+        self.splits.push(split);
+        self.splits.sort_by_cached_key(|split| (split.config.clone(), split.split.clone()));
+        let path = Self::path(folder);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| HubError::Json { path: path.clone(), source })?;
+        json.push(b'\n');
+        create_folder_of(&path)?;
+        Ok(write_atomically(&path, &json)?)
+    }
+
+    /// What is asked for, where the hub need not be asked: of one split at a commit, which never changes, or of whatever is here if the
+    /// network is switched off.
+    fn without_asking(
+        &self,
+        access: Access,
+        request: &DatasetRequest,
+        folder: &Path,
+    ) -> Option<Vec<(FetchedSplit, Outcome)>> {
+        let matches = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
+        let is_asked = |split: &&FetchedSplit| {
+            let revision = &request.revision;
+            matches(&request.config, &split.config)
+                && matches(&request.split, &split.split)
+                && (matches(revision, &split.commit) || matches(revision, &split.revision))
+                && split.is_there(folder)
+        };
+        let found: Vec<_> =
+            self.splits.iter().filter(is_asked).map(|split| (split.clone(), Outcome::Kept)).collect();
+        let is_fixed = found.len() == 1
+            && request.split.is_some()
+            && request.revision.as_ref() == Some(&found[0].0.commit);
+        let is_enough = is_fixed || access == Access::Offline;
+        (is_enough && !found.is_empty()).then_some(found)
+    }
+}

@@ -1,0 +1,228 @@
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use fineline_files::{create_folder_of, rename};
+use fs_err as fs;
+use ureq::Body;
+use ureq::http::Response;
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+
+use crate::client::{Attempt, network};
+use crate::hash::Hasher;
+use crate::{FileHash, Hub, HubError, RemoteFile, Snapshot};
+
+/// A file to put on the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Download<'a> {
+    /// The repository.
+    pub snapshot: &'a Snapshot,
+    /// One of its files.
+    pub file: &'a RemoteFile,
+    /// Where it goes.
+    pub to: &'a Path,
+}
+
+/// What has come of a file, beside its place and under a name that holds the hash of the whole.
+struct Partial {
+    path: PathBuf,
+    file: fs::File,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+/// What the hub says of a file. A download without it couldn't be verified.
+struct Expected<'a> {
+    size: u64,
+    hash: &'a FileHash,
+}
+
+impl Hub {
+    /// Downloads a file, or takes up a download that broke, and verifies size and hash; returns the SHA-256 of the content. Where the
+    /// file is already, it is verified and nothing fetched. `progress` hears how many bytes there are.
+    ///
+    /// Only for whoever holds the lock of the folder ([`FolderLock`](crate::FolderLock)).
+    ///
+    /// # Errors
+    /// What the network, the hub or the disk says. A file that isn't what the hub has listed is removed.
+    pub fn download(&self, request: Download<'_>, progress: &mut dyn FnMut(u64)) -> Result<String, HubError> {
+        let url = self.file_url(request.snapshot, request.file);
+        let expected = expected(request.file, &url)?;
+        if request.to.is_file() {
+            let (sha256, _) = Self::hash_of(request.to, &expected)?;
+            if let Some(sha256) = sha256 {
+                return Ok(sha256);
+            }
+        }
+        self.refuse_offline(&url)?;
+        create_folder_of(request.to)?;
+        let mut partial = Partial::open(request.to, &expected)?;
+        let mut furthest = partial.bytes;
+        while partial.bytes < expected.size {
+            // As long as an attempt brings something, the next one is a first one.
+            self.patiently(&mut |attempts| match self.attempt(
+                &url,
+                &expected,
+                &mut partial,
+                attempts,
+                progress,
+            ) {
+                Err(Attempt::Again { .. }) if partial.bytes > furthest => {
+                    furthest = partial.bytes;
+                    Ok(())
+                }
+                result => result,
+            })?;
+        }
+        partial.publish(request.to, &expected, url)
+    }
+
+    /// Fetches from where the partial file ends.
+    fn attempt(
+        &self,
+        url: &str,
+        expected: &Expected<'_>,
+        partial: &mut Partial,
+        attempts: u32,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Attempt> {
+        let response = self.request(url, partial.bytes, attempts)?;
+        let begins = match response.status().as_u16() {
+            200 => 0,
+            206 => content_range(&response).map_or(partial.bytes, |(begin, _)| begin),
+            404 | 410 => return Err(HubError::NoFile { url: url.to_owned() }.into()),
+            status => return Err(HubError::Status { url: url.to_owned(), status, attempts }.into()),
+        };
+        if begins != partial.bytes {
+            if begins != 0 {
+                let message = format!("asked for bytes from {}, got them from {begins}", partial.bytes);
+                return Err(HubError::Answer { url: url.to_owned(), message }.into());
+            }
+            // A server that doesn't know of ranges.
+            partial.begin_anew(expected)?;
+        }
+        if let Some(found) = total(&response, begins).filter(|total| *total != expected.size) {
+            return Err(partial.wrong_size(url, expected, found)?.into());
+        }
+        let mut reader = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            let read = match reader.read(&mut buffer) {
+                Ok(0) if partial.bytes < expected.size => {
+                    let broken =
+                        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the connection broke");
+                    return Err(network(url, attempts, broken.into()));
+                }
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(source) => return Err(network(url, attempts, source.into())),
+            };
+            partial.append(&buffer[..read])?;
+            if partial.bytes > expected.size {
+                let found = partial.bytes;
+                return Err(partial.wrong_size(url, expected, found)?.into());
+            }
+            progress(partial.bytes);
+        }
+    }
+
+    /// The SHA-256 of a file, if it is what is expected.
+    fn hash_of(path: &Path, expected: &Expected<'_>) -> Result<(Option<String>, u64), HubError> {
+        let mut file = fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        if size != expected.size {
+            return Ok((None, size));
+        }
+        let mut hasher = Hasher::new(Some(expected.hash), size);
+        pass(&mut file, &mut hasher)?;
+        let (sha256, compared) = hasher.finish();
+        Ok(((compared == expected.hash.hex()).then_some(sha256), size))
+    }
+}
+
+fn expected<'a>(file: &'a RemoteFile, url: &str) -> Result<Expected<'a>, HubError> {
+    let (Some(size), Some(hash)) = (file.size, &file.hash) else {
+        let message = "the hub names no size or no hash for this file, so it can't be verified".to_owned();
+        return Err(HubError::Answer { url: url.to_owned(), message });
+    };
+    Ok(Expected { size, hash })
+}
+
+/// Hashes what is left of a file; returns its length.
+fn pass(file: &mut fs::File, hasher: &mut Hasher) -> Result<u64, HubError> {
+    let mut buffer = vec![0; 1 << 17];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
+impl Partial {
+    /// What earlier attempts have left of this content, or nothing.
+    fn open(to: &Path, expected: &Expected<'_>) -> Result<Self, HubError> {
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let path = to.with_file_name(format!(".{name}.{}.partial", expected.hash.hex()));
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let mut hasher = Hasher::new(Some(expected.hash), expected.size);
+        let bytes = pass(&mut file, &mut hasher)?;
+        let mut partial = Self { path, file, hasher, bytes };
+        if bytes > expected.size {
+            partial.begin_anew(expected)?;
+        }
+        Ok(partial)
+    }
+
+    fn begin_anew(&mut self, expected: &Expected<'_>) -> Result<(), HubError> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.hasher = Hasher::new(Some(expected.hash), expected.size);
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Removes it, and says why.
+    fn wrong_size(&self, url: &str, expected: &Expected<'_>, found: u64) -> Result<HubError, HubError> {
+        fs::remove_file(&self.path)?;
+        Ok(HubError::WrongSize { url: url.to_owned(), expected: expected.size, found })
+    }
+
+    /// Verifies the content, and gives it its name.
+    fn publish(self, to: &Path, expected: &Expected<'_>, url: String) -> Result<String, HubError> {
+        let (sha256, found) = self.hasher.finish();
+        if found != expected.hash.hex() {
+            fs::remove_file(&self.path)?;
+            return Err(HubError::WrongHash { url, expected: expected.hash.hex().to_owned(), found });
+        }
+        self.file.sync_all()?;
+        rename(&self.path, to)?;
+        Ok(sha256)
+    }
+}
+
+/// `bytes BEGIN-END/TOTAL`, as begin and total.
+fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+    let (span, total) = range.split_once('/')?;
+    Some((span.split_once('-')?.0.parse().ok()?, total.parse().ok()))
+}
+
+/// The size of the whole, where the answer, which begins at a byte of it, says so.
+fn total(response: &Response<Body>, begins: u64) -> Option<u64> {
+    if let Some((_, total)) = content_range(response) {
+        return total;
+    }
+    let length: u64 = response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    Some(begins + length)
+}

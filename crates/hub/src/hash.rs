@@ -1,0 +1,77 @@
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+/// What the hub says of a file's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileHash {
+    /// SHA-256 of the content, of large files.
+    Sha256(String),
+    /// The object id that Git has for the content, of others: SHA-1 of `blob LENGTH\0` and the content.
+    GitBlob(String),
+}
+
+impl FileHash {
+    /// The hash in hexadecimal.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        match self {
+            Self::Sha256(hex) | Self::GitBlob(hex) => hex,
+        }
+    }
+}
+
+/// Hashes a content of known size while it passes: the way the hub has hashed it, and with SHA-256.
+pub(crate) struct Hasher {
+    sha256: Sha256,
+    git_blob: Option<Sha1>,
+}
+
+impl Hasher {
+    pub(crate) fn new(expected: Option<&FileHash>, size: u64) -> Self {
+        let git_blob = matches!(expected, Some(FileHash::GitBlob(_)))
+            .then(|| Sha1::new_with_prefix(format!("blob {size}\0")));
+        Self { sha256: Sha256::new(), git_blob }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(git_blob) = &mut self.git_blob {
+            git_blob.update(bytes);
+        }
+    }
+
+    /// The content's SHA-256, and the hash to hold against what the hub said.
+    pub(crate) fn finish(self) -> (String, String) {
+        let sha256 = hex(&self.sha256.finalize());
+        let compared = self.git_blob.map_or_else(|| sha256.clone(), |git_blob| hex(&git_blob.finalize()));
+        (sha256, compared)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From `sha256sum` and `git hash-object`.
+    #[test]
+    fn hashes_are_those_of_the_tools() {
+        let mut hasher = Hasher::new(Some(&FileHash::GitBlob(String::new())), 6);
+        hasher.update(b"he");
+        hasher.update(b"llo\n");
+        let (sha256, blob) = hasher.finish();
+        assert_eq!(sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
+        assert_eq!(blob, "ce013625030ba8dba906f756967f9e9ca394464a");
+        let mut hasher = Hasher::new(Some(&FileHash::Sha256(String::new())), 6);
+        hasher.update(b"hello\n");
+        assert_eq!(hasher.finish().1, sha256);
+    }
+}

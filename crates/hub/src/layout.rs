@@ -1,0 +1,342 @@
+//! Which files of a repository hold which split of which configuration.
+
+use std::collections::BTreeMap;
+
+use glob::Pattern;
+use serde::Deserialize;
+
+use crate::error::nearest_hint;
+use crate::{HubError, RemoteFile, Snapshot};
+
+/// The name of the configuration of a data set that has only one.
+pub const DEFAULT_CONFIG: &str = "default";
+
+/// Endings of files that hold records.
+const FORMS: [&str; 5] = ["parquet", "jsonl", "jsonl.gz", "json", "csv"];
+
+/// The splits of each configuration, each as the paths of its files, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout(BTreeMap<String, BTreeMap<String, Vec<String>>>);
+
+impl Layout {
+    /// What the README's `configs` say, or else the names of the files.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, readme: &str) -> Self {
+        let files: Vec<&str> = data_files(&snapshot.files);
+        let declared = Self::declared(&files, readme);
+        if declared.0.is_empty() { Self::by_name(&files) } else { declared }
+    }
+
+    /// Whether there is no split.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names of the configurations, sorted.
+    #[must_use]
+    pub fn configs(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The name of the configuration asked for; without one, of the only one or of `default`.
+    ///
+    /// # Errors
+    /// [`HubError::NoConfig`], [`HubError::SeveralConfigs`], with those there are.
+    pub fn config(&self, dataset: &str, asked: Option<&str>) -> Result<&str, HubError> {
+        let (name, known) = (dataset.to_owned(), self.configs());
+        let found = match asked {
+            Some(asked) => self.0.get_key_value(asked),
+            None if self.0.len() == 1 => self.0.first_key_value(),
+            None => self.0.get_key_value(DEFAULT_CONFIG),
+        };
+        match (found, asked) {
+            (Some((config, _)), _) => Ok(config),
+            (None, Some(asked)) => {
+                let hint = nearest_hint(asked, &known);
+                Err(HubError::NoConfig { name, asked: asked.to_owned(), hint, known })
+            }
+            (None, None) => Err(HubError::SeveralConfigs { name, known }),
+        }
+    }
+
+    /// The splits of a configuration that there is: the one asked for, or all.
+    ///
+    /// # Errors
+    /// [`HubError::NoSplit`], with those there are.
+    pub fn splits(
+        &self,
+        dataset: &str,
+        config: &str,
+        asked: Option<&str>,
+    ) -> Result<Vec<(&str, &[String])>, HubError> {
+        let splits = self.0.get(config).into_iter().flatten();
+        let found: Vec<(&str, &[String])> = splits
+            .filter(|(split, _)| asked.is_none_or(|asked| asked == *split))
+            .map(|(split, files)| (split.as_str(), files.as_slice()))
+            .collect();
+        if let (true, Some(asked)) = (found.is_empty(), asked) {
+            let known: Vec<String> =
+                self.0.get(config).map(|splits| splits.keys().cloned().collect()).unwrap_or_default();
+            return Err(HubError::NoSplit {
+                name: dataset.to_owned(),
+                config: config.to_owned(),
+                asked: asked.to_owned(),
+                hint: nearest_hint(asked, &known),
+                known,
+            });
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, config: &str, split: &str, file: &str) {
+        let files = self.0.entry(config.to_owned()).or_default().entry(split.to_owned()).or_default();
+        if !files.iter().any(|known| known == file) {
+            files.push(file.to_owned());
+        }
+    }
+
+    /// What the YAML at the beginning of a README says under `configs`.
+    fn declared(files: &[&str], readme: &str) -> Self {
+        let mut layout = Self::default();
+        let Some(yaml) = front_matter(readme) else { return layout };
+        let Ok(card) = serde_saphyr::from_str::<Card>(yaml) else {
+            tracing::warn!(
+                "the data set's README has no YAML that can be read: files are told by their names"
+            );
+            return layout;
+        };
+        for config in card.configs {
+            let folder = config.data_dir.as_deref().map(|folder| folder.trim_matches('/'));
+            let below = |file: &str| folder.is_none_or(|folder| file.starts_with(&format!("{folder}/")));
+            match config.data_files {
+                None if folder.is_some() => {
+                    let of_folder: Vec<&str> = files.iter().copied().filter(|file| below(file)).collect();
+                    for file in of_folder {
+                        let (_, split) = config_and_split(file);
+                        layout.add(&config.config_name, &split, file);
+                    }
+                }
+                None => {}
+                Some(declared) => {
+                    for (split, pattern) in declared.pairs() {
+                        let pattern = folder.map_or(pattern.clone(), |folder| format!("{folder}/{pattern}"));
+                        let Ok(pattern) = Pattern::new(&pattern) else { continue };
+                        for file in files.iter().filter(|file| pattern.matches(file)) {
+                            layout.add(&config.config_name, &split, file);
+                        }
+                    }
+                }
+            }
+        }
+        layout
+    }
+
+    fn by_name(files: &[&str]) -> Self {
+        let mut layout = Self::default();
+        for file in files {
+            let (config, split) = config_and_split(file);
+            layout.add(&config, &split, file);
+        }
+        layout
+    }
+}
+
+/// Paths of files that hold records.
+fn data_files(files: &[RemoteFile]) -> Vec<&str> {
+    let is_data = |file: &&RemoteFile| {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let is_about = ["dataset_infos.json", "dataset_info.json", "config.json"].contains(&name);
+        !is_about && !file.path.starts_with('.') && form(&file.path).is_some()
+    };
+    files.iter().filter(is_data).map(|file| file.path.as_str()).collect()
+}
+
+/// The form of a file that holds records, by its ending.
+pub(crate) fn form(path: &str) -> Option<&'static str> {
+    // Of two that fit, the longer one.
+    FORMS.into_iter().filter(|form| path.ends_with(&format!(".{form}"))).max_by_key(|form| form.len())
+}
+
+/// Configuration and split by the hub's customs: `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-...` and `SPLIT.csv` for a data set with
+/// one configuration, `CONFIG/SPLIT/0000.parquet` in the hub's own conversions.
+fn config_and_split(path: &str) -> (String, String) {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let stem = form(path).map_or(name, |form| &name[..name.len() - form.len() - 1]);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (folder, split) = if is_number(stem) {
+        folder.rsplit_once('/').map_or(("", folder), |(folder, split)| (folder, split))
+    } else {
+        (folder, sharded(stem).unwrap_or(stem))
+    };
+    let split = if split == stem { known_split(split).unwrap_or(split) } else { split };
+    let config = match folder.rsplit('/').next().unwrap_or_default() {
+        "" | "data" => DEFAULT_CONFIG,
+        config => config,
+    };
+    (config.to_owned(), split.to_owned())
+}
+
+/// What stands before `-00000-of-00001`.
+fn sharded(stem: &str) -> Option<&str> {
+    let (rest, _) = stem.rsplit_once("-of-")?;
+    Some(rest.rsplit_once('-')?.0)
+}
+
+/// The split that a file's name speaks of, as `datasets` understands it.
+fn known_split(stem: &str) -> Option<&'static str> {
+    let words: Vec<String> =
+        stem.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_lowercase).collect();
+    let speaks_of = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    [
+        ("train", &["train", "training"][..]),
+        ("validation", &["validation", "valid", "dev", "val"][..]),
+        ("test", &["test", "testing", "eval", "evaluation"][..]),
+    ]
+    .into_iter()
+    .find_map(|(split, names)| speaks_of(names).then_some(split))
+}
+
+/// The YAML between the first two lines of `---`.
+fn front_matter(readme: &str) -> Option<&str> {
+    let rest = readme.trim_start_matches('\u{feff}').strip_prefix("---")?;
+    let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?;
+    rest.find("\n---").map(|end| &rest[..end])
+}
+
+#[derive(Deserialize)]
+struct Card {
+    #[serde(default)]
+    configs: Vec<CardConfig>,
+}
+
+#[derive(Deserialize)]
+struct CardConfig {
+    #[serde(default = "default_config")]
+    config_name: String,
+    data_files: Option<DataFiles>,
+    data_dir: Option<String>,
+}
+
+fn default_config() -> String {
+    DEFAULT_CONFIG.to_owned()
+}
+
+/// `data_files` has several forms.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum DataFiles {
+    Splits(Vec<SplitFiles>),
+    Paths(Paths),
+    BySplit(BTreeMap<String, Paths>),
+}
+
+#[derive(Deserialize)]
+struct SplitFiles {
+    split: String,
+    path: Paths,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Paths {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl DataFiles {
+    /// Each split with a pattern of its files. What names no split is the training split, as for `datasets`.
+    fn pairs(self) -> Vec<(String, String)> {
+        let of = |split: String, paths: Paths| {
+            let paths = match paths {
+                Paths::One(path) => vec![path],
+                Paths::Several(paths) => paths,
+            };
+            paths.into_iter().map(move |path| (split.clone(), path.trim_start_matches("./").to_owned()))
+        };
+        match self {
+            Self::Splits(splits) => {
+                splits.into_iter().flat_map(|files| of(files.split, files.path)).collect()
+            }
+            Self::Paths(paths) => of("train".to_owned(), paths).collect(),
+            Self::BySplit(splits) => splits.into_iter().flat_map(|(split, paths)| of(split, paths)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Repository;
+
+    fn layout(files: &[&str], readme: &str) -> Layout {
+        let files = files.iter().map(|path| RemoteFile { path: (*path).to_owned(), size: None, hash: None });
+        let repository = Repository::dataset("a/b").expect("a name");
+        Layout::of(&Snapshot { repository, commit: String::new(), files: files.collect() }, readme)
+    }
+
+    fn files<'a>(layout: &'a Layout, config: &str, split: &str) -> Vec<&'a str> {
+        let splits = layout.splits("a/b", config, Some(split)).expect("a split");
+        splits[0].1.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn names_tell_configuration_and_split() {
+        for (path, config, split) in [
+            ("ARC-Easy/validation-00000-of-00001.parquet", "ARC-Easy", "validation"),
+            ("data/train-00003-of-00010.parquet", "default", "train"),
+            ("test.jsonl", "default", "test"),
+            ("data/dev_r1-00000-of-00001.parquet", "default", "dev_r1"),
+            ("main/test/0000.parquet", "main", "test"),
+            ("plain_text/validation/0001.parquet", "plain_text", "validation"),
+            ("csqa_dev.jsonl.gz", "default", "validation"),
+            ("single_digit_three_ops.jsonl", "default", "single_digit_three_ops"),
+            ("deep/en/val.csv", "en", "validation"),
+        ] {
+            assert_eq!(config_and_split(path), (config.to_owned(), split.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_holds_no_records_is_passed_over() {
+        let layout = layout(&["README.md", ".hidden.csv", "dataset_infos.json", "a.py", "test.csv"], "");
+        assert_eq!(layout.configs(), ["default"]);
+        assert_eq!(files(&layout, "default", "test"), ["test.csv"]);
+    }
+
+    #[test]
+    fn a_readme_says_more_than_names() {
+        let readme = "---\nlicense: mit\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: main/train-*\n  - split: test\n    path:\n    - main/a.parquet\n    - main/b.parquet\n- config_name: socratic\n  data_files:\n    train: socratic/*.parquet\n- config_name: one\n  data_files: x.csv\n- config_name: folder\n  data_dir: f\n---\n# Text\nconfigs: no\n";
+        let names = [
+            "f/test-00000-of-00001.parquet",
+            "main/a.parquet",
+            "main/b.parquet",
+            "main/train-00000-of-00002.parquet",
+            "main/train-00001-of-00002.parquet",
+            "socratic/q.parquet",
+            "x.csv",
+        ];
+        let layout = layout(&names, readme);
+        assert_eq!(layout.configs(), ["folder", "main", "one", "socratic"]);
+        assert_eq!(files(&layout, "main", "train").len(), 2);
+        assert_eq!(files(&layout, "main", "test"), ["main/a.parquet", "main/b.parquet"]);
+        assert_eq!(files(&layout, "socratic", "train"), ["socratic/q.parquet"]);
+        assert_eq!(files(&layout, "one", "train"), ["x.csv"]);
+        assert_eq!(files(&layout, "folder", "test"), ["f/test-00000-of-00001.parquet"]);
+        assert_eq!(self::layout(&["test.csv"], "---\n: [\n---\n").configs(), ["default"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_there_is() {
+        let layout = layout(&["ARC-Easy/test.parquet", "ARC-Challenge/test.parquet"], "");
+        let error = layout.config("a/b", Some("ARC-easy")).expect_err("no such").to_string();
+        assert_eq!(
+            error,
+            "a/b has no configuration `ARC-easy` (did you mean `ARC-Easy`?); it has ARC-Challenge, ARC-Easy"
+        );
+        let error = layout.config("a/b", None).expect_err("two").to_string();
+        assert_eq!(error, "a/b has several configurations: name one of ARC-Challenge, ARC-Easy");
+        let error = layout.splits("a/b", "ARC-Easy", Some("dev")).expect_err("no such").to_string();
+        assert_eq!(error, "a/b, configuration `ARC-Easy`: no split `dev`; it has test");
+    }
+}

@@ -1,0 +1,230 @@
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::{FileHash, HubError};
+
+/// A repository of the hub, as `org/name`; a few old ones have no organization.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Repository {
+    /// What it holds.
+    pub kind: RepositoryKind,
+    name: String,
+}
+
+/// What a repository holds; the hub has a name space for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RepositoryKind {
+    /// Records.
+    Dataset,
+    /// Weights.
+    Model,
+}
+
+impl Repository {
+    /// The repository of this name.
+    ///
+    /// # Errors
+    /// [`HubError::Name`]: a name with other characters than letters, digits, `-`, `_` and `.`, or more than one slash.
+    pub fn new(kind: RepositoryKind, name: &str) -> Result<Self, HubError> {
+        let is_part = |part: &str| {
+            let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            !part.is_empty() && part.chars().all(known) && !part.starts_with('.') && !part.contains("..")
+        };
+        let parts: Vec<&str> = name.split('/').collect();
+        if parts.len() > 2 || !parts.iter().all(|part| is_part(part)) {
+            return Err(HubError::Name { name: name.to_owned() });
+        }
+        Ok(Self { kind, name: name.to_owned() })
+    }
+
+    /// The data set of this name: see [`new`](Self::new).
+    ///
+    /// # Errors
+    /// [`HubError::Name`].
+    pub fn dataset(name: &str) -> Result<Self, HubError> {
+        Self::new(RepositoryKind::Dataset, name)
+    }
+
+    /// `org/name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its folder on the disk: `org__name`.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        self.name.replace('/', "__")
+    }
+
+    /// The path, below the hub's address, of its page.
+    pub(crate) fn page(&self) -> String {
+        match self.kind {
+            RepositoryKind::Dataset => format!("datasets/{}", self.name),
+            RepositoryKind::Model => self.name.clone(),
+        }
+    }
+
+    /// The path, below the hub's address, of what it knows of a revision.
+    pub(crate) fn revision_path(&self, revision: &str) -> String {
+        let kind = match self.kind {
+            RepositoryKind::Dataset => "datasets",
+            RepositoryKind::Model => "models",
+        };
+        format!("/api/{kind}/{}/revision/{}?blobs=true", self.name, encoded(revision, Slashes::Encoded))
+    }
+
+    /// The path, below the hub's address, of a file's content.
+    pub(crate) fn file_path(&self, commit: &str, file: &str) -> String {
+        let commit = encoded(commit, Slashes::Encoded);
+        format!("/{}/resolve/{commit}/{}", self.page(), encoded(file, Slashes::Kept))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slashes {
+    Kept,
+    Encoded,
+}
+
+/// Percent-encoded as part of a URL's path (RFC 3986).
+fn encoded(text: &str, slashes: Slashes) -> String {
+    let keep = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (byte == b'/' && slashes == Slashes::Kept)
+    };
+    let encode = |byte: u8| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
+
+/// A repository at a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The repository.
+    pub repository: Repository,
+    /// The commit that the revision stands for.
+    pub commit: String,
+    /// Its files, sorted by their paths.
+    pub files: Vec<RemoteFile>,
+}
+
+/// A file of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Bytes, where the hub says so.
+    pub size: Option<u64>,
+    /// The hash of its content, where the hub says so.
+    pub hash: Option<FileHash>,
+}
+
+impl Snapshot {
+    /// The file at this path.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&RemoteFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    /// Reads the hub's answer.
+    pub(crate) fn read(repository: &Repository, answer: &[u8]) -> Result<Self, serde_json::Error> {
+        let answer: Answer = serde_json::from_slice(answer)?;
+        let mut files: Vec<RemoteFile> = answer.siblings.into_iter().map(RemoteFile::from).collect();
+        files.retain(|file| is_below(&file.path));
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { repository: repository.clone(), commit: answer.sha, files })
+    }
+}
+
+/// Whether a path stays below the folder that it is relative to.
+fn is_below(path: &str) -> bool {
+    !path.starts_with('/')
+        && path.split(['/', '\\']).all(|part| !part.is_empty() && part != ".." && part != ".")
+}
+
+/// What the hub says of a revision, as far as it is of use.
+#[derive(Deserialize)]
+struct Answer {
+    sha: String,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<Large>,
+}
+
+#[derive(Deserialize)]
+struct Large {
+    sha256: String,
+    size: Option<u64>,
+}
+
+impl From<Sibling> for RemoteFile {
+    fn from(sibling: Sibling) -> Self {
+        let large = sibling.lfs;
+        Self {
+            path: sibling.rfilename,
+            size: large.as_ref().and_then(|large| large.size).or(sibling.size),
+            hash: match large {
+                Some(large) => Some(FileHash::Sha256(large.sha256)),
+                None => sibling.blob_id.map(FileHash::GitBlob),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_addresses_and_folders() {
+        let repository = Repository::dataset("allenai/ai2_arc").expect("a name");
+        assert_eq!(repository.folder(), "allenai__ai2_arc");
+        assert_eq!(
+            repository.revision_path("refs/convert/parquet"),
+            "/api/datasets/allenai/ai2_arc/revision/refs%2Fconvert%2Fparquet?blobs=true"
+        );
+        assert_eq!(
+            repository.file_path("c0ffee", "a b/ü.jsonl"),
+            "/datasets/allenai/ai2_arc/resolve/c0ffee/a%20b/%C3%BC.jsonl"
+        );
+        let model = Repository::new(RepositoryKind::Model, "gpt2").expect("a name");
+        assert_eq!(model.file_path("main", "config.json"), "/gpt2/resolve/main/config.json");
+    }
+
+    #[test]
+    fn names_that_could_be_something_else_are_refused() {
+        for name in ["", "a/b/c", "../b", "a/..", "a b", "a/", "a//b", "a?x=1", "a/.hidden"] {
+            assert!(Repository::dataset(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn answers_are_read_and_paths_that_lead_elsewhere_passed_over() {
+        let answer = r#"{"sha":"c0ffee","private":false,"siblings":[
+            {"rfilename":"data/test.parquet","size":7,"blobId":"p","lfs":{"sha256":"s","size":9,"pointerSize":1}},
+            {"rfilename":"../out","size":1},{"rfilename":"/etc/x"},{"rfilename":"README.md","size":3,"blobId":"b"},
+            {"rfilename":"old"}]}"#;
+        let repository = Repository::dataset("a/b").expect("a name");
+        let snapshot = Snapshot::read(&repository, answer.as_bytes()).expect("an answer");
+        let paths: Vec<&str> = snapshot.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["README.md", "data/test.parquet", "old"]);
+        assert_eq!(snapshot.files[0].hash, Some(FileHash::GitBlob("b".into())));
+        assert_eq!(snapshot.files[1].size, Some(9));
+        assert_eq!(snapshot.files[1].hash, Some(FileHash::Sha256("s".into())));
+        assert_eq!((snapshot.files[2].size, &snapshot.files[2].hash), (None, &None));
+    }
+}

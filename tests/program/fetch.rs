@@ -1,0 +1,60 @@
+//! Data sets from a hub on this machine, and what a probe makes of them.
+
+use crate::server::Server;
+use crate::support::{Finished, Workplace};
+
+const RECORDS: &str =
+    "{\"q\":\"One\",\"a\":\"two\"}\n{\"q\":\"Red\",\"a\":\"blue\"}\n{\"q\":\"No\",\"a\":\"yes\"}\n";
+
+fn fetch(place: &Workplace, server: &Server, arguments: &[&str]) -> Finished {
+    let mut all = vec!["data", "fetch", "--out", "data"];
+    all.extend(arguments);
+    let mut command = place.command(&all);
+    command.env("HF_ENDPOINT", &server.endpoint).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+    Finished::of(&mut command)
+}
+
+#[test]
+fn what_a_suite_needs_is_fetched_and_found() {
+    let place = Workplace::new();
+    let server = Server::start(&[("words/test.jsonl", RECORDS), ("words/train.jsonl", RECORDS)]);
+    let task = "name = \"words\"\ndomain = \"d\"\nkind = \"cloze\"\ndata = \"elsewhere.jsonl\"\ncontext = \"{{q}}\"\nchoices = [\"{{a}}\"]\n";
+    place.write(
+        "probes/words.toml",
+        &format!("{task}[hub]\nrepo = \"org/data\"\nconfig = \"words\"\nsplit = \"test\"\n"),
+    );
+    place.write("probes/here.toml", &task.replace("\"words\"", "\"here\"").replace("elsewhere", "here"));
+    place.write("probes/here.jsonl", RECORDS);
+    place.write("probes/suite.toml", "tasks = [\"words.toml\", \"here.toml\"]");
+    let fetched = fetch(&place, &server, &["--suite", "probes/suite.toml"]).success();
+    assert_eq!(fetched.stdout(), "org/data words/test at c0ffeec0: 66 bytes, fetched\n");
+    let said = fetched.stderr();
+    assert!(said.contains("not on the hub in a form that these tasks read: here"), "{said}");
+    assert!(!place.path("data/org__data/words/train.jsonl").exists());
+    let again = fetch(&place, &server, &["--suite", "probes/suite.toml"]).success();
+    assert!(again.stdout().ends_with("there already\n"), "{}", again.stdout());
+
+    place.train(&["probes=[]"]);
+    let probe = ["probe", "run", "--suite", "probes/suite.toml", "--data", "data"];
+    let shown = place.run(&probe).success().stdout();
+    assert!(shown.contains("- words|") && shown.contains("95 % interval"), "{shown}");
+    let shown = place.run(&[&probe[..], &["--format", "lm-eval"]].concat()).success().stdout();
+    assert!(shown.starts_with("|Tasks|") && !shown.contains("95 %"), "{shown}");
+}
+
+#[test]
+fn one_data_set_is_fetched_by_its_name() {
+    let place = Workplace::new();
+    let server = Server::start(&[("words/test.jsonl", RECORDS), ("other/test.jsonl", RECORDS)]);
+    fetch(&place, &server, &["org/data", "--config", "words", "--split", "test"]).success();
+    assert_eq!(fs_err::read_to_string(place.path("data/org__data/words/test.jsonl")).unwrap(), RECORDS);
+    for (arguments, expected) in [
+        (&["org/data"][..], "org/data has several configurations: name one of other, words"),
+        (&["org/data", "--config", "word"], "did you mean `words`?"),
+        (&["no name"], "`no name` is no repository of the hub"),
+        (&["--suite", "tinyworld"], "no task of `tinyworld` says where on the hub its data is"),
+    ] {
+        let text = fetch(&place, &server, arguments).fails_with(2).stderr();
+        assert!(text.contains(expected), "{text}");
+    }
+}
