@@ -7,6 +7,7 @@ use fineline_random::Permutation;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::draws::{Draws, SEED};
 use crate::template::{field, scalar};
 
 /// What stands after each example: lm-evaluation-harness's `fewshot_delimiter`.
@@ -28,19 +29,21 @@ pub(crate) struct ExamplesTable {
     delimiter: Option<String>,
 }
 
-/// Which of the examples; the same ones for every item.
+/// Which of the examples.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Sampler {
-    /// The first in their file.
+    /// The first in their file, the same ones for every item.
     #[default]
     FirstN,
-    /// A set drawn with `seed`.
+    /// A set drawn with `seed`, the same for every item.
     Seeded,
+    /// Others for each item, drawn with `seed` as lm-evaluation-harness's default sampler draws them.
+    Random,
 }
 
 fn default_seed() -> u64 {
-    1234
+    SEED
 }
 
 /// Examples to take from, in the order in which they are taken.
@@ -49,6 +52,10 @@ pub(crate) struct Examples<'a> {
     table: &'a ExamplesTable,
     shots: usize,
     by_group: BTreeMap<Option<String>, Vec<Example>>,
+    /// Of each group: in the harness, it is a task by itself.
+    draws: BTreeMap<Option<String>, Draws>,
+    /// Whether the questions are among the examples: then one more is drawn, and the question is left out.
+    has_questions: bool,
 }
 
 /// A solved question.
@@ -67,7 +74,7 @@ impl<'a> Examples<'a> {
         pool: &[Example],
     ) -> Result<Self, (usize, String)> {
         let order: Vec<usize> = match table.sampler {
-            Sampler::FirstN => (0..pool.len()).collect(),
+            Sampler::FirstN | Sampler::Random => (0..pool.len()).collect(),
             Sampler::Seeded => {
                 let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
                 (0..order.len()).map(|place| order.get(place) as usize).collect()
@@ -79,19 +86,37 @@ impl<'a> Examples<'a> {
             let group = table.group(&example.record).map_err(|message| (index, message))?;
             by_group.entry(group).or_default().push(example.clone());
         }
-        Ok(Self { table, shots, by_group })
+        Ok(Self { table, shots, by_group, draws: BTreeMap::new(), has_questions: false })
     }
 
-    /// The examples before the question of `record`, which is never one of them.
-    pub(crate) fn before(&self, record: &Value) -> Result<String, String> {
+    /// The same, of which the questions are some or not.
+    pub(crate) fn with_questions(self, has_questions: bool) -> Self {
+        Self { has_questions, ..self }
+    }
+
+    /// The examples before the question of `record`, the next of the task's; it is never one of them.
+    pub(crate) fn before(&mut self, record: &Value) -> Result<String, String> {
         let group = self.table.group(record)?;
         let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
-        let others = candidates.iter().filter(|example| example.record != *record);
-        let chosen: Vec<&Example> = others.take(self.shots).collect();
-        if chosen.len() < self.shots {
+        let chosen = match self.table.sampler {
+            Sampler::FirstN | Sampler::Seeded => {
+                let others = candidates.iter().filter(|example| example.record != *record);
+                let chosen: Vec<&Example> = others.take(self.shots).collect();
+                if chosen.len() < self.shots { Err(chosen.len()) } else { Ok(chosen) }
+            }
+            Sampler::Random => {
+                let draws = self.draws.entry(group.clone()).or_insert_with(|| Draws::new(self.table.seed));
+                let is_question = |place: usize| candidates[place].record == *record;
+                let is_question: Option<&dyn Fn(usize) -> bool> =
+                    if self.has_questions { Some(&is_question) } else { None };
+                let places = draws.next(candidates.len(), self.shots, is_question);
+                places.map(|places| places.into_iter().map(|place| &candidates[place]).collect())
+            }
+        };
+        let chosen = chosen.map_err(|found| {
             let like = group.map_or_else(String::new, |group| format!(" like it, {group:?}"));
-            return Err(format!("expected {} other examples{like}, found {}", self.shots, chosen.len()));
-        }
+            format!("expected {} other examples{like}, found {found}", self.shots)
+        })?;
         let delimiter = self.table.delimiter.as_deref().unwrap_or(EXAMPLE_DELIMITER);
         Ok(chosen.iter().flat_map(|example| [example.text.as_str(), delimiter]).collect())
     }
@@ -145,6 +170,21 @@ mod tests {
         assert_ne!(set(1, 5), set(2, 5));
         assert!(set(1, 5).starts_with(&set(1, 3)));
         assert_ne!(set(1, 5), "0?\n\n1?\n\n2?\n\n3?\n\n4?\n\n");
+    }
+
+    /// Python's `random.Random(1234).sample(range(10), 2)`, twice; then, of 10 with the question, three of which it is left out.
+    #[test]
+    fn others_are_drawn_for_each_question() {
+        let table = table("sampler = \"random\"");
+        let mut examples = Examples::new(&table, 2, &pool()).unwrap();
+        let record = json!({"q": 77, "subject": "a"});
+        let drawn = [examples.before(&record).unwrap(), examples.before(&record).unwrap()];
+        assert_eq!(drawn, ["7?\n\n1?\n\n", "0?\n\n1?\n\n"]);
+        let mut among = Examples { has_questions: true, ..Examples::new(&table, 9, &pool()).unwrap() };
+        let others = among.before(&json!({"q": 7, "subject": "b"})).unwrap();
+        assert!(!others.contains("7?") && others.matches('?').count() == 9);
+        let error = Examples::new(&table, 11, &pool()).unwrap().before(&record).unwrap_err();
+        assert_eq!(error, "expected 11 other examples, found 10");
     }
 
     #[test]

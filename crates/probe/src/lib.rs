@@ -9,7 +9,7 @@
 //! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the
 //! same weights gives the same bits, in the loop or out of it, in one process or several: packing depends on the items alone.
 //!
-//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
+//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `harness`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
 //! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
 //!
 //! Two kinds of task are of another make. `in_context` draws random functions, whose examples and answers are one chain of tokens (`request/chain`).
@@ -23,6 +23,7 @@ mod catalog;
 mod comparison;
 mod config;
 mod data;
+mod draws;
 mod error;
 mod examples;
 mod filters;

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn nested_columns_become_objects_and_lists() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nested.parquet");
-        let records: Vec<Value> = parquet_records(fs_err::File::open(path).unwrap().into_file())
+        let records: Vec<Value> = parquet_records(fs_err::File::open(path).unwrap().into_parts().0)
             .into_iter()
             .map(|(_, record)| record.unwrap())
             .collect();

@@ -52,6 +52,13 @@ impl Pattern {
         self.regex.replace_all(text, NoExpand(with)).into_owned()
     }
 
+    /// The text with `expansion`, in which `${1}` is the first group, in place of the first `count` matches; of all, if that is 0.
+    pub(crate) fn expanded_in(&self, text: &str, expansion: &str, count: usize) -> Result<String, String> {
+        let expanded =
+            self.regex.try_replacen(text, count, expansion).map_err(|error| self.failed(&error))?;
+        Ok(expanded.into_owned())
+    }
+
     /// Python's `re.sub` with nothing in place of each match.
     pub(crate) fn removed_from(&self, text: &str) -> Result<String, String> {
         let removed = self.regex.try_replacen(text, 0, "").map_err(|error| self.failed(&error))?;

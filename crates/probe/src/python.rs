@@ -59,20 +59,25 @@ fn quoted(text: &str) -> String {
             '\t' => quoted.push_str(r"\t"),
             c if c == quote => quoted.extend(['\\', c]),
             '\0'..'\u{20}' | '\u{7f}'..'\u{a1}' | '\u{ad}' => {
-                quoted.extend(format!("\\x{:02x}", u32::from(c)).chars());
+                quoted.push_str(&by_code('x', 2, c));
             }
             '\u{2000}'..='\u{200f}'
             | '\u{2028}'..='\u{202f}'
             | '\u{205f}'..='\u{206f}'
             | '\u{3000}'
             | '\u{feff}' => {
-                quoted.extend(format!("\\u{:04x}", u32::from(c)).chars());
+                quoted.push_str(&by_code('u', 4, c));
             }
             c => quoted.push(c),
         }
     }
     quoted.push(quote);
     quoted
+}
+
+/// A character by its code, in this many hexadecimal digits after a backslash and `kind`.
+fn by_code(kind: char, digits: usize, c: char) -> String {
+    format!("\\{kind}{:0digits$x}", u32::from(c))
 }
 
 /// `ast.literal_eval(source)`: strings, numbers, `True`, `False`, `None`, and lists, tuples (as lists) and dictionaries of such. `None` if it is nothing

@@ -146,16 +146,17 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     if let Some(prompts) = &file.prompts {
         mapping.prompts = prompts.read(&find("prompts.data", &prompts.data, None)?)?;
     }
-    let examples = match &file.examples {
-        Some(table) => Some(read_examples(
-            &find("examples.data", &table.data, hub.and_then(|hub| hub.examples.as_ref()))?,
-            table,
-            &mapping,
-        )?),
+    let examples_split = hub.and_then(|hub| hub.examples.as_ref());
+    let mut examples = match &file.examples {
+        Some(table) => {
+            let path = find("examples.data", &table.data, examples_split)?;
+            let examples = read_examples(&path, table, &mapping)?;
+            Some(examples.with_questions(table.data == file.data))
+        }
         None => None,
     };
-    let items =
-        read_items(&find("data", &file.data, hub.map(|hub| &hub.split))?, &mapping, examples.as_ref())?;
+    let path = find("data", &file.data, hub.map(|hub| &hub.split))?;
+    let items = read_items(&path, &mapping, examples.as_mut())?;
     let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
@@ -234,7 +235,11 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
     })
 }
 
-fn read_items(path: &Path, mapping: &Mapping, examples: Option<&Examples>) -> Result<Vec<Item>, ProbeError> {
+fn read_items(
+    path: &Path,
+    mapping: &Mapping,
+    mut examples: Option<&mut Examples>,
+) -> Result<Vec<Item>, ProbeError> {
     let mut ids = BTreeMap::new();
     let mut item = |record: &Record| {
         if let Some(id) = mapping.id(&record.value)?
@@ -243,7 +248,7 @@ fn read_items(path: &Path, mapping: &Mapping, examples: Option<&Examples>) -> Re
             return Err(format!("its id {id:?} is also that of line {first}"));
         }
         let value = mapping.prepare(record.value.clone())?;
-        let before = examples.map(|examples| examples.before(&value)).transpose()?;
+        let before = examples.as_mut().map(|examples| examples.before(&value)).transpose()?;
         mapping.item(&value, &before.unwrap_or_default())
     };
     let read =

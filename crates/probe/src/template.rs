@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use fancy_regex::Regex;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Rest, Serde, ValueKind};
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use serde_json::Value;
 
+use crate::pattern::Pattern;
 use crate::python;
 use crate::request::is_python_space;
 
@@ -135,14 +135,15 @@ fn method(
 }
 
 /// `re.sub(pattern, replacement, text, count)`.
-#[allow(clippy::needless_pass_by_value, reason = "a filter's arguments come by value")]
-fn regex_replace(text: &str, pattern: &str, replacement: &str, count: Rest<usize>) -> Result<String, Error> {
-    let regex = Regex::new(pattern)
-        .map_err(|error| failed(format!("`{pattern}` is no regular expression: {error}")))?;
-    let replacement = expansion(replacement);
-    let limit = count.first().copied().unwrap_or(0);
-    let replaced = regex.try_replacen(text, limit, replacement.as_str());
-    Ok(replaced.map_err(|error| failed(format!("the pattern `{pattern}` failed: {error}")))?.into_owned())
+fn regex_replace(
+    text: &str,
+    pattern: &str,
+    replacement: &str,
+    count: Option<usize>,
+) -> Result<String, Error> {
+    let replaced = Pattern::new(pattern)
+        .and_then(|pattern| pattern.expanded_in(text, &expansion(replacement), count.unwrap_or(0)));
+    replaced.map_err(failed)
 }
 
 /// A replacement of Python's, `\1` and `\g<name>`, as `fancy_regex` writes it.

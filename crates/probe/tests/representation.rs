@@ -160,8 +160,8 @@ fn what_cannot_be_represented_is_refused_when_loading() {
         licence: None,
         version: None,
         unconditional: None,
-        generation: None,
         target_delimiter: " ".into(),
+        generation: None,
         template: String::new(),
         items,
     };

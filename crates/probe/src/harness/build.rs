@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::config::{Form, Output, Pool, Split, TaskConfig};
-use super::fewshot::Draws;
+use super::config::{Form, Output, Pool, Sampler, Split, TaskConfig};
 use super::functions::{Records, Results};
 use crate::ProbeError;
 use crate::data::Record;
+use crate::draws::{Draws, SEED};
 use crate::python;
 use crate::request::is_python_space;
 use crate::rules::Program;
@@ -128,24 +128,41 @@ impl<'a> Builder<'a> {
     }
 
     fn items(&self, questions: &[Record], pool: &[Value]) -> Result<Vec<Item>, ProbeError> {
-        let TaskConfig { examples, shots, .. } = self.config;
-        let mut draws = Draws::new(examples.sampler, pool);
+        let mut draws = Draws::new(SEED);
         let solved: Vec<OnceCell<Result<String, String>>> = vec![OnceCell::new(); pool.len()];
         let mut item = |record: &Value| {
-            let spared = examples.spares_question.then_some(record);
-            let places = if *shots == 0 { Vec::new() } else { draws.next(*shots, spared)? };
             let mut before = String::new();
-            for place in places {
+            for place in self.examples(record, pool, &mut draws)? {
                 let text = solved[place].get_or_init(|| self.solved(&pool[place]));
                 before.push_str(text.as_ref().map_err(|message| format!("example {place}: {message}"))?);
             }
             self.item(record, &before)
         };
-        questions
-            .iter()
-            .enumerate()
-            .map(|(index, record)| item(&record.value).map_err(|message| record.wrong(index, message)))
-            .collect()
+        let read = |(index, record): (usize, &Record)| {
+            item(&record.value).map_err(|message| record.wrong(index, message))
+        };
+        questions.iter().enumerate().map(read).collect()
+    }
+
+    /// The places in the pool of the examples before the question that `record` is.
+    fn examples(&self, record: &Value, pool: &[Value], draws: &mut Draws) -> Result<Vec<usize>, String> {
+        let TaskConfig { examples, shots, .. } = self.config;
+        let is_question = |place: usize| pool[place] == *record;
+        let is_question: Option<&dyn Fn(usize) -> bool> =
+            if examples.spares_question { Some(&is_question) } else { None };
+        let chosen = match examples.sampler {
+            _ if *shots == 0 => return Ok(Vec::new()),
+            Sampler::Default => draws.next(pool.len(), *shots, is_question),
+            Sampler::FirstN => {
+                let is_other = |place: &usize| is_question.is_none_or(|is_question| !is_question(*place));
+                let first: Vec<usize> = (0..pool.len()).filter(is_other).take(*shots).collect();
+                if first.len() == *shots { Ok(first) } else { Err(first.len()) }
+            }
+        };
+        chosen.map_err(|found| {
+            let besides = if is_question.is_some() { " besides the question" } else { "" };
+            format!("expected {shots} examples{besides}, found {found}")
+        })
     }
 
     fn text(&self, form: &Form, record: &Value) -> Result<Value, String> {

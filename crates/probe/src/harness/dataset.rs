@@ -108,15 +108,14 @@ impl Dataset {
         let repo = self.path.rsplit('/').next().unwrap_or(&self.path);
         let config = self.name.as_deref().unwrap_or("default");
         let suffix = if config == "default" { String::new() } else { format!("__{config}") };
-        let stems = [
-            format!("{whole}/{config}/{}", split.name),
-            format!("{repo}{suffix}.{}", split.name),
-            format!("{whole}{suffix}.{}", split.name),
-        ];
+        let flat = [format!("{repo}{suffix}.{}", split.name), format!("{whole}{suffix}.{}", split.name)];
         let folders = data_folders.iter().flat_map(|folder| [folder.clone(), folder.join("hf")]);
         let mut places = Vec::new();
         for folder in folders {
-            for stem in &stems {
+            // A data set that has one configuration need not name it.
+            let only = if self.name.is_none() { only_folder(&folder.join(&whole)) } else { None };
+            let config = only.as_deref().unwrap_or(config);
+            for stem in std::iter::once(&format!("{whole}/{config}/{}", split.name)).chain(&flat) {
                 let with_endings = ENDINGS.iter().map(|ending| folder.join(format!("{stem}.{ending}")));
                 if let Some(found) = with_endings.chain([folder.join(stem)]).find(|place| place.exists()) {
                     return Ok(found);
@@ -133,6 +132,16 @@ impl Dataset {
             "the split `{}` of `{}` is not here: {looked}; `fineline data fetch` gets it",
             split.name, self.path
         )))
+    }
+}
+
+/// The name of the only folder in a folder.
+fn only_folder(folder: &Path) -> Option<String> {
+    let entries = fs_err::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    match &folders[..] {
+        [only] => only.file_name().map(|name| name.to_string_lossy().into_owned()),
+        _ => None,
     }
 }
 

@@ -50,7 +50,7 @@ impl Source {
                 Data::Scalar(Value::String(text)) => {
                     let template = Template::parse(text)
                         .map_err(|message| node.place.wrong(format!("`{key}`: {message}")))?;
-                    Kind::Text { text: text.clone(), template: template.into() }
+                    Kind::Text { text: text.clone(), template: Box::new(template) }
                 }
                 // The values of a mapping, in their order.
                 Data::Map(fields) => Kind::Constant(Value::Array(

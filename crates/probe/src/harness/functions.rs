@@ -210,11 +210,10 @@ fn race_text(record: &Value) -> Result<String, String> {
     for problem in &problems[..problems.len() - 1] {
         let question = text(problem, "question")?;
         let answer = &race_options(problem)?[race_gold(problem)?];
-        let solved = match question.strip_suffix("  _  .") {
-            Some(before) => format!("{before} {answer}\n"),
-            None => format!("Question: {question}\nAnswer: {answer}\n"),
-        };
-        whole += &solved;
+        match question.strip_suffix("  _  .") {
+            Some(before) => whole.extend([before, " ", answer, "\n"]),
+            None => whole.extend(["Question: ", &question, "\nAnswer: ", answer, "\n"]),
+        }
     }
     Ok(whole + &text(last(&problems)?, "question")?)
 }

@@ -1,12 +1,11 @@
 //! Task and group files of lm-evaluation-harness (version 0.4.13), read as they are.
 //!
 //! `yaml` (a file's values, each with its place) → `tree` (includes, groups, names) → `config` (one task's keys) → `dataset` (records) → `functions` (what
-//! files call in Python, built in) → `fields` (text, target and choices of a record) → `fewshot` (examples) → `build` (a [`Task`](crate::Task)).
+//! files call in Python, built in) → `fields` (text, target and choices of a record) → `build` (a [`Task`](crate::Task) with its examples).
 
 mod build;
 mod config;
 mod dataset;
-mod fewshot;
 mod fields;
 mod functions;
 mod scoring;

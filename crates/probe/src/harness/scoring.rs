@@ -111,7 +111,8 @@ impl TaskConfig {
             until: until.into_iter().filter(|text| !text.is_empty()).collect(),
             max_new_tokens: generation.max_gen_toks.unwrap_or(of_nothing.max_new_tokens),
             sampling: if is_random {
-                Sampling::Random { temperature, top_k: generation.top_k, top_p: generation.top_p, seed: 0 }
+                let Generation { top_k, top_p, .. } = generation;
+                Sampling::Random { temperature, top_k, top_p, seed: 0 }
             } else {
                 Sampling::Greedy
             },

@@ -127,7 +127,7 @@ fn written_answers_have_their_rules() {
         "t.yaml line 7: `generation_kwargs`: unknown field `max_gen_tokens`",
     );
     refused("'#(.)'", "'('", "`filter_list`: `(` is no regular expression");
-    refused("function: take_first", "function: take_one", "`filter_list`: unknown variant `take_one`");
+    refused("function: take_first", "function: take_firsts", "`filter_list`: unknown variant `take_firsts`");
     refused(
         "function: take_first",
         "function: !function utils.F",
@@ -243,6 +243,20 @@ fn what_is_wrong_is_named_with_its_place() {
         "task: t\n",
         "task: t\nprocess_docs: utils.f\n",
         "line 2: `process_docs`: expected `!function module.name`",
+    );
+}
+
+#[test]
+fn a_data_set_with_one_configuration_need_not_name_it() {
+    let text = TASK.replace("org/set", "org/other");
+    let task = read(&[("t.yaml", &text), ("data/org__other/main/test.jsonl", DATA)]).unwrap().remove(0);
+    assert_eq!(task.items.len(), 3);
+    let task = read(&[("t.yaml", &text), ("data/hf/other.test.jsonl", DATA)]).unwrap().remove(0);
+    assert_eq!(task.items.len(), 3);
+    let named = text.replace("test_split", "dataset_name: extra\ntest_split");
+    assert_refused(
+        &[("t.yaml", &named), ("data/org__other/main/test.jsonl", DATA)],
+        "DIR/data/other__extra.test.jsonl",
     );
 }
 
