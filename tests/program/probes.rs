@@ -75,6 +75,41 @@ fn representations_of_a_resumed_run_are_those_of_an_unbroken_one() {
     assert_eq!(place.log("resumed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
 }
 
+/// A suite of two tasks in which the model writes: one whose filter takes forever on what it wrote, and one without filters.
+#[test]
+fn a_task_that_fails_is_an_event_and_the_run_goes_on() {
+    let place = Workplace::new();
+    let task = |name: &str, more: &str| {
+        let text = format!(
+            "name = \"{name}\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \"{{{{q}}}}\"\nanswers = \"a\"\n\
+             [generation]\nmax_new_tokens = 60\n{more}"
+        );
+        place.write(&format!("{name}.toml"), &text);
+    };
+    let slow = r"[[generation.filters]]
+name = 'slow'
+steps = [{ function = 'regex', regex_pattern = '(?=((\w|\s|\W)+)+\d)(x)\1' }, { function = 'take_first' }]";
+    task("slow", slow);
+    task("sound", "");
+    place
+        .write("q.jsonl", "{\"q\":\"Anna is a\",\"a\":[\"baker\"]}\n{\"q\":\"Tom has\",\"a\":[\"bread\"]}\n");
+    place.write("both.toml", "tasks = [\"slow.toml\", \"sound.toml\"]");
+    place.train(&["probes=[{suite=\"both.toml\",every_steps=6,log_spaced=false}]"]);
+
+    let failed: Vec<Value> =
+        place.log("run/events.jsonl").into_iter().filter(|event| event["event"] == "probe_failed").collect();
+    let steps: Vec<u64> = failed.iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 6, 12]);
+    for event in failed {
+        assert_eq!(event["task"], "slow");
+        assert!(event["message"].as_str().unwrap().contains("pattern"), "{event}");
+    }
+    let records = place.log("run/probes.jsonl");
+    let asked = |task: &str| records.iter().filter(|record| record["task"] == task).count();
+    assert_eq!((asked("slow"), asked("sound")), (0, 3));
+    assert_eq!(place.log("run/metrics.jsonl").len(), 12);
+}
+
 /// Steps 1, 2, 4 and then every sixth, the start and the end.
 #[test]
 fn probes_come_log_spaced_and_then_regularly() {

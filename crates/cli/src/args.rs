@@ -212,11 +212,10 @@ pub(crate) enum WeightsCommand {
     },
 }
 
+/// What is asked of a checkpoint.
 #[derive(Debug, Args)]
-pub(crate) struct ProbeArgs {
-    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA.
-    pub(crate) checkpoint: PathBuf,
-    /// The suite: `tinyworld`, the name of one in configs/probes, or a suite file.
+pub(crate) struct AskedArgs {
+    /// The suite: `tinyworld`, `in_context`, `representation`, the name of one in configs/probes, a suite or task file, or a task or group file of lm-evaluation-harness (`.yaml`).
     #[arg(long)]
     pub(crate) suite: String,
     /// Only these tasks, separated by commas.
@@ -231,15 +230,23 @@ pub(crate) struct ProbeArgs {
     /// Where to compute.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    #[arg(long)]
+    pub(crate) allow_code_execution: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA.
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) asked: AskedArgs,
     /// Which table to print: `fineline` (intervals, chance), `lm-eval` (that of lm-evaluation-harness), or both.
     #[arg(long, value_enum, default_value_t = TableFormat::Both, hide_possible_values = true)]
     pub(crate) format: TableFormat,
     /// Write results.json, probes.jsonl and items.parquet into this folder.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Let tasks of code run the programs that the model writes, in a sandbox.
-    #[arg(long)]
-    pub(crate) allow_code_execution: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -263,24 +270,8 @@ pub(crate) struct SweepArgs {
     /// Without it, all.
     #[arg(long, value_name = "LIST")]
     pub(crate) revisions: Option<String>,
-    /// The suite: `tinyworld`, the name of one in configs/probes, or a suite file.
-    #[arg(long)]
-    pub(crate) suite: String,
-    /// Only these tasks, separated by commas.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) tasks: Vec<String>,
-    /// At most this many items per task.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: Option<u32>,
-    /// A folder with the tasks' data, as `data` in `[[probes]]`; may be given more than once.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Vec<PathBuf>,
-    /// Where to compute.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
-    /// Let tasks of code run the programs that the model writes, in a sandbox.
-    #[arg(long)]
-    pub(crate) allow_code_execution: bool,
+    #[command(flatten)]
+    pub(crate) asked: AskedArgs,
     /// Tokens between two numbered checkpoints (`ckpt_100`); the first has seen one such portion.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) tokens_per_checkpoint: Option<TokenCount>,

@@ -148,6 +148,25 @@ mod tests {
         (0..b * t * h).map(move |i| (i / (t * h), i / h % t, i % h))
     }
 
+    /// Keys and values that are the beginnings of longer rows, as those of a cache are.
+    #[test]
+    fn beginnings_of_longer_rows_are_read_where_they_are() {
+        let (b, s, room) = (3, 70, 90);
+        let [k, v] = [heads(1, [b, room, 2, 6]), heads(2, [b, room, 2, 6])].map(|x| x.narrow(1, 0, s));
+        let q = heads(3, [b, 5, 4, 6]);
+        for visibility in [Visibility::Causal, spans(b, 5)] {
+            let expected = portable(q.clone(), k.clone(), v.clone(), &visibility);
+            assert_close(&attention(q.clone(), k.clone(), v.clone(), &visibility), &expected, 1e-5);
+        }
+        // Rows of keys and of values that lie differently apart, and rows that don't lie together.
+        let copied = k.clone().add_scalar(0.0);
+        let turned = heads(4, [b, 2, s, 6]).swap_dims(1, 2);
+        for k in [copied, turned] {
+            let expected = portable(q.clone(), k.clone(), v.clone(), &Visibility::Causal);
+            assert_close(&attention(q.clone(), k, v.clone(), &Visibility::Causal), &expected, 1e-5);
+        }
+    }
+
     /// Queries after a text that all rows share, against rows that hold a copy of it.
     #[test]
     fn a_shared_beginning_is_seen_by_every_row() {

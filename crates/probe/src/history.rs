@@ -18,7 +18,7 @@ use crate::suite::Provenance;
 use crate::task::Kind;
 
 /// A line of `probes.jsonl`: one task, or one group of tasks, at one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRecord {
     /// Steps made before the round.
     pub step: u64,
@@ -91,20 +91,16 @@ impl ProbeRecord {
             task: result.task.clone(),
             domain: result.domain.clone(),
             kind: Some(result.kind),
-            members: Vec::new(),
             n: result.n,
             shots: Some(result.shots),
             chance: result.chance,
             headline: headline_name(result.kind).to_owned(),
             metrics: result.metrics.clone(),
-            delta: None,
-            best: None,
-            mde: None,
-            phase: None,
             truncated: result.truncated,
             not_finite: result.not_finite,
             seconds: result.seconds,
             provenance: result.provenance.clone(),
+            ..Self::default()
         }
     }
 
@@ -115,21 +111,17 @@ impl ProbeRecord {
             tokens,
             task: result.name,
             domain: result.domain,
-            kind: None,
             members: result.tasks,
             n: result.n,
             shots: result.shots,
             chance: result.chance,
             headline: result.headline,
             metrics: result.metrics,
-            delta: None,
-            best: None,
-            mde: None,
-            phase: None,
             truncated: result.truncated,
             not_finite: result.not_finite,
             seconds: result.seconds,
             provenance: result.provenance,
+            ..Self::default()
         }
     }
 }

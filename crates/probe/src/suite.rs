@@ -59,7 +59,7 @@ pub struct Asked<'a> {
 }
 
 /// What a task's numbers depend on besides the weights: hashes in hexadecimal, and the scorer's version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Of all of the task's items.
     pub data: String,
@@ -227,8 +227,7 @@ fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<
 #[cfg(test)]
 impl Provenance {
     pub(crate) fn for_tests(data: &str) -> Self {
-        let [template, tokenizer, scorer] = [(); 3].map(|()| String::new());
-        Self { data: data.to_owned(), template, tokenizer, scorer }
+        Self { data: data.to_owned(), ..Self::default() }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use anyhow::Result;
 use fineline_run::RunError;
 use fineline_run::offline::OfflineProbe;
@@ -5,22 +7,14 @@ use fineline_run::probe::ProbeError;
 
 use super::{print, print_json};
 use crate::UsageError;
-use crate::args::{ProbeArgs, TableFormat};
+use crate::args::{AskedArgs, ProbeArgs, TableFormat};
 use crate::console::Console;
 use crate::lm_eval_table::lm_eval_tables;
 use crate::table::probe_round;
 
 /// `fineline probe`
 pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
-    let request = OfflineProbe {
-        checkpoint: args.checkpoint.clone(),
-        suite: args.suite.clone(),
-        tasks: args.tasks.clone(),
-        limit: args.limit.map(|limit| limit as usize),
-        device: args.device.clone(),
-        data: args.data.clone(),
-        allow_code_execution: args.allow_code_execution,
-    };
+    let request = asked_of(&args.checkpoint, &args.asked);
     let mut console = Console::new();
     let results = request.run(&mut |progress| console.show(progress));
     console.finish();
@@ -39,6 +33,19 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
         tables.extend(lm_eval_tables(&results.results));
     }
     print(&tables.join("\n"))
+}
+
+/// What the flags ask of a checkpoint, or of each of those that `checkpoint` stands for.
+pub(super) fn asked_of(checkpoint: &Path, asked: &AskedArgs) -> OfflineProbe {
+    OfflineProbe {
+        checkpoint: checkpoint.to_owned(),
+        suite: asked.suite.clone(),
+        tasks: asked.tasks.clone(),
+        limit: asked.limit.map(|limit| limit as usize),
+        device: asked.device.clone(),
+        data: asked.data.clone(),
+        allow_code_execution: asked.allow_code_execution,
+    }
 }
 
 /// The flag at fault, where it is one.

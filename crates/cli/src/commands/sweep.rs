@@ -1,10 +1,9 @@
 use anyhow::Result;
 use fineline_run::StopSignal;
 use fineline_run::lifecycle::Ended as RunEnded;
-use fineline_run::offline::OfflineProbe;
 use fineline_run::sweep::{Axis, Sweep, Unreadable};
 
-use super::probe::by_flag;
+use super::probe::{asked_of, by_flag};
 use super::{quoted, stop_on_signals};
 use crate::args::SweepArgs;
 use crate::console::Console;
@@ -13,15 +12,7 @@ use crate::{Ended, say};
 /// `fineline sweep`
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
     let sweep = Sweep {
-        probe: OfflineProbe {
-            checkpoint: args.model.clone(),
-            suite: args.suite.clone(),
-            tasks: args.tasks.clone(),
-            limit: args.limit.map(|limit| limit as usize),
-            device: args.device.clone(),
-            data: args.data.clone(),
-            allow_code_execution: args.allow_code_execution,
-        },
+        probe: asked_of(&args.model, &args.asked),
         revisions: args.revisions.clone(),
         axis: Axis {
             tokens_per_checkpoint: args.tokens_per_checkpoint,

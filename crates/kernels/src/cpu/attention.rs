@@ -38,10 +38,22 @@ pub(super) struct Saved {
 impl CpuOp<3> for Attention {
     type Saved = Saved;
 
+    /// Keys and values of a cache are the beginnings of longer rows, which are read where they are.
+    fn forward(&self, [q, k, v]: [CpuTensor; 3]) -> CpuTensor {
+        let (qkv, key_stride) = match (row_stride(&k), row_stride(&v)) {
+            (Some(k_stride), Some(v_stride)) if k_stride == v_stride => {
+                ([contiguous(q), k, v], Some(k_stride))
+            }
+            _ => ([q, k, v].map(contiguous), None),
+        };
+        let mut sizes = Sizes::of(&qkv);
+        sizes.key_stride = key_stride.unwrap_or(sizes.key_stride);
+        let (out, _) = self.mix(&sizes, [values(&qkv[0]), from_start(&qkv[1]), from_start(&qkv[2])]);
+        out.into_tensor(qkv[0].layout().shape().clone())
+    }
+
     fn forward_saving(&self, inputs: [CpuTensor; 3]) -> (CpuTensor, Saved) {
-        // The keys and values of a cache are the beginning of a longer piece of memory, which needs no copy.
-        let qkv =
-            inputs.map(|input| if input.layout().is_contiguous() { input } else { input.to_contiguous() });
+        let qkv = inputs.map(contiguous);
         let (out, log_sums) = self.mix(&Sizes::of(&qkv), qkv.each_ref().map(values));
         let out = out.into_tensor(qkv[0].layout().shape().clone());
         (out.clone(), Saved { qkv, out, log_sums })
@@ -56,6 +68,26 @@ impl CpuOp<3> for Attention {
     }
 }
 
+fn contiguous(tensor: CpuTensor) -> CpuTensor {
+    if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+/// Values from one row of a `[batch, time, heads, dim]` tensor to the next, if each row lies together.
+fn row_stride(tensor: &CpuTensor) -> Option<usize> {
+    let [_, time, heads, dim]: [usize; 4] = dims(tensor);
+    match *tensor.layout().strides() {
+        [row, token, head, 1] if token == (heads * dim).cast_signed() && head == dim.cast_signed() => {
+            usize::try_from(row).ok().filter(|row| *row >= time * heads * dim)
+        }
+        _ => None,
+    }
+}
+
+/// The storage of a tensor from its first value on.
+fn from_start(tensor: &CpuTensor) -> &[f32] {
+    &tensor.storage()[tensor.layout().start_offset()..]
+}
+
 /// [`attention_after`](crate::attention_after) of tensors on the flex backend, without autodiff.
 pub(crate) fn attention_after(
     before: [Tensor<4>; 2],
@@ -63,8 +95,7 @@ pub(crate) fn attention_after(
     visibility: &Visibility,
 ) -> Tensor<4> {
     let flat = |tensor: Tensor<4>| -> CpuTensor {
-        let tensor = tensor.try_into_primitive::<Flex>().expect("the caller checked the backend");
-        if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() }
+        contiguous(tensor.try_into_primitive::<Flex>().expect("the caller checked the backend"))
     };
     let (before, qkv) = (before.map(flat), qkv.map(flat));
     let attention = Attention { visibility: visibility.clone() };
@@ -302,12 +333,15 @@ pub(super) struct Sizes {
     /// Query heads per key-value head.
     pub(super) group: usize,
     pub(super) dim: usize,
+    /// Values from the keys of one row to those of the next, and from values to values: more than they are, where each row has room for more.
+    pub(super) key_stride: usize,
 }
 
 impl Sizes {
     fn of([q, k, _]: &[CpuTensor; 3]) -> Self {
         let ([batch, queries, heads, dim], [_, keys, kv_heads, _]) = (dims(q), dims(k));
-        Self { batch, queries, keys, kv_heads, group: heads / kv_heads, dim }
+        let key_stride = keys * kv_heads * dim;
+        Self { batch, queries, keys, kv_heads, group: heads / kv_heads, dim, key_stride }
     }
 
     pub(super) fn heads(&self) -> usize {
@@ -341,7 +375,7 @@ impl Sizes {
     /// One key-value head, `[s, d]`.
     fn kv_head<'a>(&self, x: &'a [f32], task: usize) -> Matrix<'a> {
         let (row, head) = (task / self.kv_heads, task % self.kv_heads);
-        head_of(&x[row * self.keys * self.kv_heads * self.dim..], head, self.kv_heads, self.keys, self.dim)
+        head_of(&x[row * self.key_stride..], head, self.kv_heads, self.keys, self.dim)
     }
 
     /// One query head of a task, `[t, d]`.

@@ -97,6 +97,7 @@ impl SelfAttention {
         let ([batch, time, _], [_, _, _, half]) = (dims(x), dims(&self.rope.cos));
         let ([q_width, _], [kv_width, _]) = (dims(q), dims(k));
         let (dim, group) = (2 * half, q_width / kv_width);
-        Sizes { batch, queries: time, keys: time, kv_heads: kv_width / dim, group, dim }
+        let (kv_heads, key_stride) = (kv_width / dim, time * kv_width);
+        Sizes { batch, queries: time, keys: time, kv_heads, group, dim, key_stride }
     }
 }

@@ -1,24 +1,18 @@
 //! The suites in `configs/probes` whose data isn't at hand, on records written by hand in the form that the hub has them; and OLMES against
 //! its own requests, where those are.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use fineline_probe::{Catalog, Item, Task};
 use fs_err as fs;
 use serde_json::{Value, json};
 
-fn suites() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/probes"))
-}
+use crate::support::{material, shipped_suites};
 
 /// The task of a file in `configs/probes/tasks`, with these records where `fineline data fetch` would have put them.
 fn task(name: &str, records: &[Value]) -> Task {
     let data = tempfile::tempdir().unwrap();
-    let mut catalog = Catalog { folders: vec![suites().join("tasks")], ..Catalog::default() };
+    let mut catalog = Catalog { folders: vec![shipped_suites().join("tasks")], ..Catalog::default() };
     let lines: Vec<String> = records.iter().map(Value::to_string).collect();
     if let Some(hub) = catalog.sources(name).unwrap().remove(0).hub {
         let config = hub.config.as_deref().unwrap_or("default");
@@ -122,7 +116,7 @@ fn examples_come_before_the_question() {
 /// Each task file says what the documentation asks of it.
 #[test]
 fn every_task_is_described() {
-    for entry in fs::read_dir(suites().join("tasks")).unwrap() {
+    for entry in fs::read_dir(shipped_suites().join("tasks")).unwrap() {
         let path = entry.unwrap().path();
         let file: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         for key in ["name", "domain", "kind", "rises", "source", "licence", "version"] {
@@ -130,7 +124,7 @@ fn every_task_is_described() {
         }
         assert_eq!(path.file_stem().unwrap().to_str(), file["name"].as_str(), "{}", path.display());
     }
-    for entry in fs::read_dir(suites()).unwrap() {
+    for entry in fs::read_dir(shipped_suites()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "toml") {
             let catalog = Catalog::default();
@@ -142,12 +136,8 @@ fn every_task_is_described() {
 
 #[test]
 fn olmes_asks_what_its_requests_ask() {
-    let eval = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/eval"));
-    if !eval.join("olmes").exists() {
-        std::io::stderr().write_all(b"skipped: the OLMES requests are absent\n").unwrap();
-        return;
-    }
-    let catalog = Catalog { folders: vec![suites()], data: vec![eval.to_owned()], ..Catalog::default() };
+    let Some(eval) = material("eval") else { return };
+    let catalog = Catalog { folders: vec![shipped_suites()], data: vec![eval.clone()], ..Catalog::default() };
     let tasks = catalog.tasks("olmes").unwrap();
     let sizes: Vec<usize> = tasks.iter().map(|task| task.items.len()).collect();
     assert_eq!(sizes, [570, 299, 1221, 1000]);

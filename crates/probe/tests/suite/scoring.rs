@@ -1,59 +1,33 @@
 //! Suites put to a small random LLaMA: packing changes no score, and everything that is written comes from the rows.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::cell::Cell;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use fineline_data::{Tokenizer, train_bpe};
-use fineline_kernels::Visibility;
-use fineline_model::{Llama, LlamaConfig, Positions};
+use burn::tensor::Device;
+use fineline_data::Tokenizer;
+use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{
-    Catalog, CodeExecution, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions,
-    Task, metrics, read_items, write_items,
+    Catalog, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions, Task, metrics,
+    read_items, write_items,
 };
+
+use crate::support::{self, naive, small_config, task, tokenizer_of};
 
 const MAX_LEN: usize = 48;
 
 fn tokenizer() -> Tokenizer {
     let text = "The cat sat on the mat. A dog is in the house; the bird sings. 猫坐在垫子上。狗在房子里。 Question: where? Answer: here.";
-    let folder = tempfile::tempdir().unwrap();
-    train_bpe((0..3).map(|_| Ok(text.to_owned())), 320, &folder.path().join("tokenizer.json")).unwrap()
+    tokenizer_of(text, 320)
 }
 
 /// Weights large enough that the model has opinions.
 fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
     let config = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
         num_key_value_heads: Some(2),
         max_position_embeddings: MAX_LEN,
         initializer_range,
-        ..LlamaConfig::default()
+        ..small_config(tokenizer)
     };
     config.init(7, &Device::flex())
-}
-
-fn task(kind: Kind, items: Vec<Item>) -> Task {
-    Task {
-        name: kind.name().into(),
-        domain: "testing".into(),
-        kind,
-        shots: 0,
-        chance: matches!(kind, Kind::MultipleChoice | Kind::FullPromptMeanCe).then_some(0.5),
-        rises: None,
-        source: None,
-        licence: None,
-        version: None,
-        unconditional: None,
-        target_delimiter: " ".into(),
-        generation: None,
-        template: String::new(),
-        items,
-    }
 }
 
 fn item(context: &str, choices: &[&str], gold: usize) -> Item {
@@ -90,32 +64,12 @@ fn clustered_items() -> Vec<Item> {
 }
 
 fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len: MAX_LEN, items: None, tasks: &[], code: CodeExecution::Forbidden }
+    support::options(tokenizer, MAX_LEN)
 }
 
 fn run(tokenizer: &Tokenizer, model: &Llama, task: Task) -> fineline_probe::TaskResult {
     let suite = Suite::new("test", vec![task], options(tokenizer)).unwrap();
     suite.run(model, &Round::WHOLE).unwrap().results.remove(0)
-}
-
-/// Log-probability and greediness of the tokens after the first `skip`, one sequence through the model, softmax in float64.
-fn naive(model: &Llama, tokens: &[u32], skip: usize) -> (f64, bool) {
-    let ids: Vec<i32> = tokens.iter().map(|&id| id.cast_signed()).collect();
-    let input = Tensor::<2, Int>::from_data(
-        TensorData::new(ids[..ids.len() - 1].to_vec(), [1, ids.len() - 1]),
-        &model.device(),
-    );
-    let logits = model.logits(model.hidden(input, &Positions::Sequential, &Visibility::Causal)).into_data();
-    let logits: Vec<f64> = logits.iter::<f64>().collect();
-    let vocab = model.config().vocab_size;
-    let mut logprob = 0.0;
-    let mut greedy = true;
-    for (row, &target) in logits.chunks(vocab).zip(&tokens[1..]).skip(skip - 1) {
-        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        logprob += row[target as usize] - max - row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
-        greedy &= row[target as usize] >= max;
-    }
-    (logprob, greedy)
 }
 
 fn naive_choice(model: &Llama, tokenizer: &Tokenizer, context: &str, choice: &str) -> (f64, bool) {

@@ -1,62 +1,35 @@
 //! In-context tasks put to small models: each answer of a chain is scored as if it came alone after all before it.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+use burn::tensor::Device;
+use fineline_data::{Tokenizer, TokenizerConfig};
+use fineline_model::{Llama, LlamaConfig};
+use fineline_probe::{Catalog, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
 
-use std::io::Write;
-use std::path::Path;
-
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use fineline_data::{Tokenizer, TokenizerConfig, train_bpe};
-use fineline_kernels::Visibility;
-use fineline_model::{Llama, LlamaConfig, Positions};
-use fineline_probe::{Catalog, CodeExecution, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
+use crate::support::{material, naive, options, small_config, tokenizer_of};
 
 fn tokenizer() -> Tokenizer {
     let text =
         "3 -> 10\n4 -> 12\n10 -> 24\napple -> B\nriver -> A\na b c -> c b a\nThe cat sat on the mat.\n";
-    let folder = tempfile::tempdir().unwrap();
-    train_bpe((0..3).map(|_| Ok(text.to_owned())), 300, &folder.path().join("tokenizer.json")).unwrap()
+    tokenizer_of(text, 300)
 }
 
 fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
     let config = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
         num_key_value_heads: Some(2),
         max_position_embeddings: 512,
         initializer_range,
-        ..LlamaConfig::default()
+        ..small_config(tokenizer)
     };
     config.init(7, &Device::flex())
 }
 
 fn suite(tokenizer: &Tokenizer, max_len: usize, items: usize) -> Result<Suite, String> {
-    let options =
-        SuiteOptions { tokenizer, max_len, items: Some(items), tasks: &[], code: CodeExecution::Forbidden };
+    let options = SuiteOptions { items: Some(items), ..options(tokenizer, max_len) };
     Suite::load(&Catalog::default(), "in_context", options).map_err(|error| error.to_string())
 }
 
 fn run(suite: &Suite, model: &Llama) -> Vec<TaskResult> {
     suite.run(model, &Round::WHOLE).unwrap().results
-}
-
-/// Log-probability of `tokens` after `context`, the sequence alone in the model, softmax in float64.
-fn naive(model: &Llama, context: &[u32], tokens: &[u32]) -> f64 {
-    let ids: Vec<i32> = [context, tokens].concat().into_iter().map(u32::cast_signed).collect();
-    let read = ids.len() - 1;
-    let input =
-        Tensor::<2, Int>::from_data(TensorData::new(ids[..read].to_vec(), [1, read]), &model.device());
-    let logits = model.logits(model.hidden(input, &Positions::Sequential, &Visibility::Causal)).into_data();
-    let logits: Vec<f64> = logits.iter::<f64>().collect();
-    let rows = logits.chunks(model.config().vocab_size).skip(context.len() - 1);
-    let logprob = |(row, target): (&[f64], &u32)| {
-        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row[*target as usize] - max - row.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
-    };
-    rows.zip(tokens).map(logprob).sum()
 }
 
 #[test]
@@ -87,7 +60,7 @@ fn chained_answers_score_as_if_each_were_alone() {
                 format!(" {}", item.choices[asked.choice])
             );
             assert_eq!(ids[0] == tokenizer.bos_id().unwrap(), tokenizer.marks().bos.is_some());
-            let expected = naive(&model, &asked.context, asked.continuation);
+            let (expected, _) = naive(&model, &ids, asked.context.len());
             assert!((row.logprob - expected).abs() < 1e-5 * expected.abs(), "{} {expected}", row.logprob);
             assert_eq!(row.n_tokens as usize, asked.continuation.len());
         }
@@ -143,7 +116,6 @@ fn a_short_context_has_fewer_examples() {
 /// text up to the answer, and the border is before the answer's space.
 #[test]
 fn answers_are_found_whatever_the_tokenizer() {
-    let materials = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/tokenizers"));
     for name in [
         "llama2-spm/tokenizer.json",
         "mistral/tokenizer_v1.json",
@@ -151,13 +123,7 @@ fn answers_are_found_whatever_the_tokenizer() {
         "gpt2/tokenizer.json",
         "stories260k/tokenizer.json",
     ] {
-        let path = materials.join(name);
-        if !path.is_file() {
-            // Past the test harness, which swallows what a passing test prints.
-            let skipped = format!("skipped: {} is absent\n", path.display());
-            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
-            continue;
-        }
+        let Some(path) = material(&format!("tokenizers/{name}")) else { continue };
         let tokenizer = Tokenizer::from_file(&path).unwrap();
         let suite = suite(&tokenizer, 1024, 5).unwrap();
         for asked in suite.asked() {

@@ -1,31 +1,16 @@
 //! The task files in `configs/probes`, against the data they are for and a real model. Skipped where that is absent.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::load;
 use fineline_probe::{Catalog, CodeExecution, Round, Suite, SuiteOptions, Task};
 
-/// A path under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
-fn material(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials")).join(name);
-    if !path.exists() {
-        // Past the test harness, which swallows what a passing test prints.
-        let skipped = format!("skipped: {} is absent\n", path.display());
-        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
-        return None;
-    }
-    Some(path)
-}
+use crate::support::{material, shipped_suites, skipped};
 
 fn catalog() -> Option<Catalog> {
-    let folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/probes"))];
-    Some(Catalog { folders, data: vec![material("eval")?], ..Catalog::default() })
+    Some(Catalog { folders: vec![shipped_suites()], data: vec![material("eval")?], ..Catalog::default() })
 }
 
 #[test]
@@ -195,7 +180,7 @@ fn code_s_own_solutions_pass_their_tests() {
     let allowed = SuiteOptions { code: CodeExecution::Allowed(None), ..forbidden };
     let suite = match Suite::load(&catalog, "code", allowed) {
         Err(error) if error.to_string().contains("no sandbox") => {
-            std::io::stderr().write_all(format!("skipped: {error}\n").as_bytes()).unwrap();
+            skipped(&error.to_string());
             return;
         }
         suite => suite.unwrap(),

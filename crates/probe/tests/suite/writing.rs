@@ -1,46 +1,27 @@
 //! Tasks in which a real, if small, model writes its answers. Skipped where that model is absent.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::PathBuf;
 
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::{Sampling, load};
 use fineline_probe::{
-    CodeExecution, Equality, Extraction, GenerationRules, Item, ItemRow, Kind, Pattern, Pipeline, Round,
-    RoundScores, Share, Step, Suite, SuiteOptions, Task, metrics,
+    Equality, Extraction, GenerationRules, Item, ItemRow, Kind, Pattern, Pipeline, Round, RoundScores, Share,
+    Step, Suite, Task, metrics,
 };
 
-fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len: 512, items: None, tasks: &[], code: CodeExecution::Forbidden }
-}
+use crate::support::{self, material, options};
+
+const MAX_LEN: usize = 512;
 
 fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
-    Task {
-        name: name.into(),
-        domain: "testing".into(),
-        kind: Kind::Generation,
-        shots: 0,
-        chance: None,
-        rises: None,
-        source: None,
-        licence: None,
-        version: None,
-        unconditional: None,
-        target_delimiter: " ".into(),
-        generation: Some(rules),
-        template: String::new(),
-        items,
-    }
+    Task { name: name.into(), generation: Some(rules), ..support::task(Kind::Generation, items) }
 }
 
 /// Written answers: the same in one process or three, judged, counted, and recomputable from their rows.
 #[test]
 fn what_a_model_writes_is_judged() {
-    let Some(folder) = stories() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let item = |context: &str, answers: &[&str]| Item {
@@ -69,7 +50,7 @@ fn what_a_model_writes_is_judged() {
     };
     let task = |name, rules| task(name, rules, items.clone());
     let tasks = vec![task("greedy", rules), task("sampled", sampled)];
-    let suite = Suite::new("s", tasks, options(&tokenizer)).unwrap();
+    let suite = Suite::new("s", tasks, options(&tokenizer, MAX_LEN)).unwrap();
     assert_eq!(suite.asked().filter(|asked| asked.continuation.is_empty()).count(), 8);
     let round = Round::WHOLE;
     let whole = suite.run(&model, &round).unwrap();
@@ -99,7 +80,7 @@ fn what_a_model_writes_is_judged() {
 /// A pattern that takes forever is the failure of its task, not of the round.
 #[test]
 fn a_task_that_cannot_be_judged_fails_alone() {
-    let Some(folder) = stories() else { return };
+    let Some(folder) = material("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let items = vec![Item { context: "Once".into(), answers: vec!["x".into()], ..Item::default() }];
@@ -112,21 +93,9 @@ fn a_task_that_cannot_be_judged_fails_alone() {
     let rules = |filters| GenerationRules { filters, max_new_tokens: 60, ..GenerationRules::default() };
     let task = |name, filters| task(name, rules(filters), items.clone());
     let tasks = vec![task("slow", filters), task("sound", Vec::new())];
-    let suite = Suite::new("s", tasks, options(&tokenizer)).unwrap();
+    let suite = Suite::new("s", tasks, options(&tokenizer, MAX_LEN)).unwrap();
     let round = suite.run(&model, &Round::WHOLE).unwrap();
     assert_eq!(round.results.iter().map(|result| result.task.as_str()).collect::<Vec<_>>(), ["sound"]);
     assert_eq!(round.failures[0].task, "slow");
     assert!(round.failures[0].message.contains("failed"), "{}", round.failures[0].message);
-}
-
-fn stories() -> Option<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/models/stories260K/hf");
-    let folder = PathBuf::from(folder);
-    if folder.exists() {
-        return Some(folder);
-    }
-    // Past the test harness, which swallows what a passing test prints.
-    let skipped = format!("skipped: {} is absent\n", folder.display());
-    std::io::stderr().write_all(skipped.as_bytes()).unwrap();
-    None
 }

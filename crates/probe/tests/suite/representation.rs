@@ -1,44 +1,38 @@
 //! Representations of small models: what is compared is the hidden state of one token of each text.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::cell::Cell;
 
 use burn::tensor::Device;
-use fineline_data::{Tokenizer, train_bpe};
+use fineline_data::Tokenizer;
 use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{
-    Catalog, CodeExecution, Interrupted, Item, Kind, RepresentationHistory, Round, RoundScores, Share, Suite,
-    SuiteOptions, Task, TaskResult,
+    Catalog, Interrupted, Item, Kind, RepresentationHistory, Round, RoundScores, Share, Suite, SuiteOptions,
+    Task, TaskResult,
 };
+
+use crate::support::{options, small_config, task, tokenizer_of};
+
+const MAX_LEN: usize = 64;
 
 fn tokenizer() -> Tokenizer {
     let text =
         "Anna lives in a small town by the river. She has a dog and likes bread. How many apples are there?";
-    let folder = tempfile::tempdir().unwrap();
-    train_bpe((0..3).map(|_| Ok(text.to_owned())), 320, &folder.path().join("tokenizer.json")).unwrap()
+    tokenizer_of(text, 320)
 }
 
 fn model(tokenizer: &Tokenizer, seed: u64, initializer_range: f64) -> Llama {
-    let config = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        max_position_embeddings: 64,
-        initializer_range,
-        ..LlamaConfig::default()
-    };
+    let config =
+        LlamaConfig { max_position_embeddings: MAX_LEN, initializer_range, ..small_config(tokenizer) };
     config.init(seed, &Device::flex())
 }
 
-fn options(tokenizer: &Tokenizer, items: Option<usize>) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len: 64, items, tasks: &[], code: CodeExecution::Forbidden }
-}
-
 fn suite(tokenizer: &Tokenizer, items: usize) -> Suite {
-    Suite::load(&Catalog::default(), "representation", options(tokenizer, Some(items))).unwrap()
+    Suite::load(
+        &Catalog::default(),
+        "representation",
+        SuiteOptions { items: Some(items), ..options(tokenizer, MAX_LEN) },
+    )
+    .unwrap()
 }
 
 fn run(suite: &Suite, model: &Llama) -> TaskResult {
@@ -146,28 +140,18 @@ fn a_round_can_be_interrupted() {
 #[test]
 fn what_cannot_be_represented_is_refused_when_loading() {
     let tokenizer = tokenizer();
-    let few = Suite::load(&Catalog::default(), "representation", options(&tokenizer, Some(7))).unwrap_err();
+    let few = Suite::load(
+        &Catalog::default(),
+        "representation",
+        SuiteOptions { items: Some(7), ..options(&tokenizer, MAX_LEN) },
+    )
+    .unwrap_err();
     assert!(few.to_string().contains("expected at least 8 texts"), "{few}");
     let item = |text: &str| Item { choices: vec![text.into()], ..Item::default() };
-    let task = |items| Task {
-        name: "own".into(),
-        domain: "d".into(),
-        kind: Kind::Representation,
-        shots: 0,
-        chance: None,
-        rises: None,
-        source: None,
-        licence: None,
-        version: None,
-        unconditional: None,
-        target_delimiter: " ".into(),
-        generation: None,
-        template: String::new(),
-        items,
-    };
+    let task = |items| Task { name: "own".into(), ..task(Kind::Representation, items) };
     let mut items = vec![item("a town by the river"); 9];
-    Suite::new("s", vec![task(items.clone())], options(&tokenizer, None)).unwrap();
+    Suite::new("s", vec![task(items.clone())], options(&tokenizer, MAX_LEN)).unwrap();
     items[3] = Item { context: "before".into(), ..item("text") };
-    let refused = Suite::new("s", vec![task(items)], options(&tokenizer, None)).unwrap_err().to_string();
+    let refused = Suite::new("s", vec![task(items)], options(&tokenizer, MAX_LEN)).unwrap_err().to_string();
     assert!(refused.contains("task `own`, item 3: expected no context"), "{refused}");
 }
