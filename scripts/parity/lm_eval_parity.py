@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -379,7 +380,7 @@ def arguments():
     parser.add_argument("--dtype", default="float32", help="of the harness; float64 shows how far each is from the truth")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder, which is emptied")
-    target = ROOT / "target/release"
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     parser.add_argument("--fineline", type=pathlib.Path, default=target / "fineline")
     parser.add_argument("--asked", type=pathlib.Path, default=target / "examples/asked")
     args = parser.parse_args()

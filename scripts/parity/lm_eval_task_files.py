@@ -13,6 +13,7 @@ answers are right. Prints a table, and exits with 1 if anything differs.
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -215,7 +216,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--only", help="task files with this in their path")
-    parser.add_argument("--asked", type=pathlib.Path, default=ROOT / "target/release/examples/asked")
+    parser.add_argument("--asked", type=pathlib.Path, default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/asked")
     args = parser.parse_args()
     args.checkpoint = args.checkpoint.resolve()
     shutil.rmtree(args.out, ignore_errors=True)

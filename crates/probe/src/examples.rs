@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fineline_random::Permutation;
+use fineline_random::{Permutation, PythonRandom};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -40,6 +40,8 @@ enum Sampler {
     Seeded,
     /// Others for each item, drawn with `seed` as lm-evaluation-harness's default sampler draws them.
     Random,
+    /// Others for each item, drawn with a stream of its own, whose seed is `seed` plus the item's number, as nanochat draws them for CORE (`evaluate_example`).
+    OfItem,
 }
 
 fn default_seed() -> u64 {
@@ -61,6 +63,8 @@ pub(crate) struct Examples<'a> {
 /// A solved question.
 #[derive(Clone, Debug)]
 pub(crate) struct Example {
+    /// Its place in its file.
+    pub(crate) number: usize,
     pub(crate) record: Value,
     /// Question and answer.
     pub(crate) text: String,
@@ -74,7 +78,7 @@ impl<'a> Examples<'a> {
         pool: &[Example],
     ) -> Result<Self, (usize, String)> {
         let order: Vec<usize> = match table.sampler {
-            Sampler::FirstN | Sampler::Random => (0..pool.len()).collect(),
+            Sampler::FirstN | Sampler::Random | Sampler::OfItem => (0..pool.len()).collect(),
             Sampler::Seeded => {
                 let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
                 (0..order.len()).map(|place| order.get(place) as usize).collect()
@@ -94,8 +98,8 @@ impl<'a> Examples<'a> {
         Self { has_questions, ..self }
     }
 
-    /// The examples before the question of `record`, the next of the task's; it is never one of them.
-    pub(crate) fn before(&mut self, record: &Value) -> Result<String, String> {
+    /// The examples before the question of `record`, the task's of this `number` and the next one; it is never one of them.
+    pub(crate) fn before(&mut self, number: usize, record: &Value) -> Result<String, String> {
         let group = self.table.group(record)?;
         let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
         let chosen = match self.table.sampler {
@@ -103,6 +107,16 @@ impl<'a> Examples<'a> {
                 let others = candidates.iter().filter(|example| example.record != *record);
                 let chosen: Vec<&Example> = others.take(self.shots).collect();
                 if chosen.len() < self.shots { Err(chosen.len()) } else { Ok(chosen) }
+            }
+            Sampler::OfItem => {
+                let others: Vec<&Example> = candidates
+                    .iter()
+                    .filter(|example| !self.has_questions || example.number != number)
+                    .collect();
+                let places =
+                    PythonRandom::new(self.table.seed + number as u64).sample(others.len(), self.shots);
+                let chosen = places.map(|places| places.into_iter().map(|place| others[place]).collect());
+                chosen.ok_or(others.len())
             }
             Sampler::Random => {
                 let draws = self.draws.entry(group.clone()).or_insert_with(|| Draws::new(self.table.seed));
@@ -140,11 +154,11 @@ mod tests {
     /// Examples 0 to 9, the even ones about "a".
     fn pool() -> Vec<Example> {
         let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
-        (0..10).map(|i| Example { record: record(i), text: format!("{i}?") }).collect()
+        (0..10).map(|i| Example { number: i, record: record(i), text: format!("{i}?") }).collect()
     }
 
     fn before(toml: &str, shots: usize, record: &Value) -> Result<String, String> {
-        Examples::new(&table(toml), shots, &pool()).unwrap().before(record)
+        Examples::new(&table(toml), shots, &pool()).unwrap().before(0, record)
     }
 
     #[test]
@@ -178,13 +192,27 @@ mod tests {
         let table = table("sampler = \"random\"");
         let mut examples = Examples::new(&table, 2, &pool()).unwrap();
         let record = json!({"q": 77, "subject": "a"});
-        let drawn = [examples.before(&record).unwrap(), examples.before(&record).unwrap()];
+        let drawn = [examples.before(0, &record).unwrap(), examples.before(0, &record).unwrap()];
         assert_eq!(drawn, ["7?\n\n1?\n\n", "0?\n\n1?\n\n"]);
         let mut among = Examples { has_questions: true, ..Examples::new(&table, 9, &pool()).unwrap() };
-        let others = among.before(&json!({"q": 7, "subject": "b"})).unwrap();
+        let others = among.before(7, &json!({"q": 7, "subject": "b"})).unwrap();
         assert!(!others.contains("7?") && others.matches('?').count() == 9);
-        let error = Examples::new(&table, 11, &pool()).unwrap().before(&record).unwrap_err();
+        let error = Examples::new(&table, 11, &pool()).unwrap().before(0, &record).unwrap_err();
         assert_eq!(error, "expected 11 other examples, found 10");
+    }
+
+    /// Python's `random.Random(1234 + 3).sample([i for i in range(10) if i != 3], 4)`.
+    #[test]
+    fn each_question_has_a_stream_of_its_own() {
+        let table = table("sampler = \"of_item\"");
+        let mut examples = Examples::new(&table, 4, &pool()).unwrap().with_questions(true);
+        let record = json!({"q": 3, "subject": "b"});
+        let drawn = examples.before(3, &record).unwrap();
+        assert_eq!(drawn, "2?\n\n7?\n\n9?\n\n1?\n\n");
+        examples.before(5, &record).unwrap();
+        assert_eq!(examples.before(3, &record).unwrap(), drawn);
+        let error = Examples::new(&table, 10, &pool()).unwrap().with_questions(true).before(3, &record);
+        assert_eq!(error.unwrap_err(), "expected 10 other examples, found 9");
     }
 
     #[test]

@@ -8,17 +8,18 @@
 //! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
 //! | `acc` | cloze | every token of the answer is the likeliest one | proportion |
 //! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
+//! | `acc` | suffix | `argmin c_i = g`, where `c_i = −ℓ_i / T_i` is the mean over the scored tokens | proportion |
 //! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
 //! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
 //! | `prob_of_right` | multiple choice with several right choices | `Σ softmax(ℓ)_i` over the right ones; for the accuracies any of them will do | mean |
 //! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
-//! | `prob` | full prompt | `softmax(−c)_g` | mean |
+//! | `prob` | full prompt, suffix | `softmax(−c)_g` | mean |
 //! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
 //! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
 //! | `correct_prob_per_char` | multiple choice | `P_g`, where `P_i = exp(ℓ_i / C_i)` | mean |
 //! | `total_prob_per_char` | multiple choice | `Σ P_i` | mean |
 //! | `margin_per_char` | multiple choice | `P_g − max P_i` over `i ≠ g` | mean |
-//! | `mean_ce` | full prompt | `c_g` | mean |
+//! | `mean_ce` | full prompt, suffix | `c_g` | mean |
 //! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
 //! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
 //! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
@@ -33,7 +34,7 @@
 //! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
 //! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
 //! `norm_correct_prob_per_char`; `prob`: `norm_correct_prob`), the full prompt's `acc` is that of `OpenCompass` (`HuggingFace._get_ppl`, which divides
-//! the sum over the scored tokens by the number of all).
+//! the sum over the scored tokens by the number of all), the suffix's that of CORE (`evaluate_example` of nanochat).
 //! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
@@ -121,6 +122,11 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_prompt).exp())),
         metric("mean_ce", Measure::Score(|item| -mean_over_prompt(gold(item)))),
     ];
+    const SUFFIX: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_suffix))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_suffix).exp())),
+        metric("mean_ce", Measure::Score(|item| -mean_over_suffix(gold(item)))),
+    ];
     let (always, if_known): (&[Metric], &[Metric]) = match row.kind {
         Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
         Kind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
@@ -129,6 +135,7 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        Kind::SuffixMeanCe => (SUFFIX, &[]),
         Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
         // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
         Kind::Generation | Kind::Code | Kind::Representation => (&[], &[]),
@@ -139,7 +146,7 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
 /// The metric that stands for a task of this kind.
 pub(crate) fn headline_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe => "acc",
+        Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe | Kind::SuffixMeanCe => "acc",
         Kind::Perplexity => "bits_per_byte",
         Kind::Generation => "exact_match",
         Kind::Code => "pass@1",
@@ -186,7 +193,9 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
     let get = |name| metrics.get(name).copied().unwrap_or_default();
     match kind {
         Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
-        Kind::FullPromptMeanCe => Observation { score: get("prob"), accuracy: get("acc") },
+        Kind::FullPromptMeanCe | Kind::SuffixMeanCe => {
+            Observation { score: get("prob"), accuracy: get("acc") }
+        }
         Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
         Kind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
         // How alike representations are is neither good nor bad.
@@ -283,6 +292,11 @@ fn gained_by_context(row: &ItemRow) -> f64 {
 /// The sum over the scored tokens by the number of all, which are one more.
 fn mean_over_prompt(row: &ItemRow) -> f64 {
     row.logprob / (f64::from(row.n_tokens) + 1.0)
+}
+
+/// The mean over the scored tokens.
+fn mean_over_suffix(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_tokens)
 }
 
 /// The `score` of every choice, in their order; `None` if one is not finite.
@@ -411,6 +425,21 @@ mod tests {
         rows[2].unconditional_logprob = Some(f64::NAN);
         assert_eq!(metrics(&rows)["acc_mutual_info"], Estimate::UNKNOWN);
         assert_value(&rows, "acc", 0.0);
+    }
+
+    /// −9/9 = −1 beats −6/5 = −1.2: the sum over the scored tokens, by their number.
+    #[test]
+    fn the_suffix_is_averaged_over_its_tokens() {
+        let suffix = |choice, logprob, n_tokens| ItemRow {
+            n_tokens,
+            ..row(Kind::SuffixMeanCe, 0, choice, 0, logprob)
+        };
+        let rows = [suffix(0, -9.0, 9), suffix(1, -6.0, 5)];
+        assert_value(&rows, "acc", 1.0);
+        assert_value(&rows, "mean_ce", 1.0);
+        assert_value(&rows, "prob", 1.0 / (1.0 + (-0.2_f64).exp()));
+        let broken = metrics(&[suffix(0, -9.0, 9), suffix(1, f64::NAN, 5)]);
+        assert_eq!(broken["acc"], Estimate::UNKNOWN);
     }
 
     /// −9/(8 + 1) = −1 beats −6/(4 + 1) = −1.2: the sum over the tokens that are predicted, by the number of all.

@@ -143,6 +143,12 @@ impl<'a> Encoder<'a> {
             return Ok(ItemRequests { requests: vec![self.chained(index, item)?], truncated: false });
         }
         let mut of_item = ItemRequests::none();
+        if kind == Kind::SuffixMeanCe {
+            for (choice, pair) in self.suffixes(item)?.into_iter().enumerate() {
+                self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
+            }
+            return Ok(of_item);
+        }
         for choice in 0..item.choices.len() {
             let (context, text) = item.pair(choice);
             let pair = match kind {
@@ -188,7 +194,42 @@ impl<'a> Encoder<'a> {
 
     /// `text` to score after `context`, which loses tokens on its left if both are too long.
     fn pair(&self, context: &str, text: &str) -> Result<Pair, String> {
-        let (mut context, tokens) = self.split(context, &format!("{}{text}", self.delimiter))?;
+        let (context, tokens) = self.split(context, &format!("{}{text}", self.delimiter))?;
+        self.fit(context, tokens)
+    }
+
+    /// The whole prompt of each choice, cut where all prompts part; where a continuation follows the choices, where they end alike.
+    fn suffixes(&self, item: &Item) -> Result<Vec<Result<Pair, String>>, String> {
+        let prompt = |choice| {
+            let (context, text) = item.pair(choice);
+            self.text(&format!("{context}{}{text}", self.delimiter))
+        };
+        let prompts = (0..item.choices.len()).map(prompt).collect::<Result<Vec<_>, _>>()?;
+        let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
+        let alike = |place: &usize| {
+            let token = |prompt: &Vec<u32>| match item.continuation {
+                None => prompt[*place],
+                Some(_) => prompt[prompt.len() - 1 - *place],
+            };
+            prompts.iter().all(|prompt| token(prompt) == token(&prompts[0]))
+        };
+        let alike = (0..shortest).take_while(alike).count();
+        let start = |len: usize| match item.continuation {
+            // A prompt in which all others begin has its last token to itself.
+            None => alike.min(len.saturating_sub(1)),
+            Some(_) => len - alike,
+        };
+        let cut = |mut prompt: Vec<u32>| {
+            let tokens = prompt.split_off(start(prompt.len()));
+            // Without a token before it, the first one would be scored by nothing.
+            let context = if prompt.is_empty() { vec![self.prefix()?] } else { prompt };
+            self.fit(context, tokens)
+        };
+        Ok(prompts.into_iter().map(cut).collect())
+    }
+
+    /// Takes from the left of the context what the model can't read with the tokens to score.
+    fn fit(&self, mut context: Vec<u32>, tokens: Vec<u32>) -> Result<Pair, String> {
         let (found, max_len) = (tokens.len(), self.max_len);
         if found == 0 {
             return Err("adds no token to the context".to_owned());
@@ -416,6 +457,44 @@ pub(crate) mod tests {
         assert_eq!([&requests[0].context, &requests[1].context], [&context("uxy"), &context("uz")]);
         assert!(requests.iter().all(|request| request.continuations[0].tokens == chars(" vw")));
         assert_eq!((requests[0].continuations[0].choice, requests[1].continuations[0].choice), (0, 1));
+    }
+
+    #[test]
+    fn prompts_are_scored_from_where_they_part() {
+        let suffixes = |item: &Item, bos, max_len| {
+            let of_item = encoder(bos, max_len).requests(0, item, Kind::SuffixMeanCe).unwrap();
+            let continuation = |request: Request| {
+                let context = request.context;
+                request.continuations.into_iter().map(move |scored| (context.clone(), scored.tokens))
+            };
+            let parts: Vec<_> = of_item.requests.into_iter().flat_map(continuation).collect();
+            (parts, of_item.truncated)
+        };
+        let context = |text: &str| [vec![BOS], chars(text)].concat();
+        // All answers begin with "p": that is no part of the mean. One that ends where another goes on keeps its last token.
+        let (parts, _) = suffixes(&item("x", &["pqr", "ps", "pt"]), Some(BOS), 99);
+        let expected = [("x p", "qr"), ("x p", "s"), ("x p", "t")];
+        assert_eq!(parts, expected.map(|(before, scored)| (context(before), chars(scored))));
+        let (parts, _) = suffixes(&item("x", &["pq", "pqr"]), Some(BOS), 99);
+        assert_eq!(
+            parts,
+            [("x p", "q"), ("x pq", "r")].map(|(before, scored)| (context(before), chars(scored)))
+        );
+        // Contexts differ, and what they end in alike is scored.
+        let schema = Item { continuation: Some("vw".into()), ..item("", &["xyu", "zu"]) };
+        let (parts, _) = suffixes(&schema, Some(BOS), 99);
+        assert_eq!(
+            parts,
+            [("xy", "u vw"), ("z", "u vw")].map(|(before, scored)| (context(before), chars(scored)))
+        );
+        // Nothing is alike, and no BOS: the prefix token stands before the first.
+        let bare = Item { continuation: None, ..item("", &["xy", "z"]) };
+        let encoder = Encoder { delimiter: String::new(), ..encoder(None, 99) };
+        let of_item = encoder.requests(0, &bare, Kind::SuffixMeanCe).unwrap();
+        assert_eq!(of_item.requests[0].context, [BOS]);
+        assert_eq!(of_item.requests[0].continuations[1].tokens, chars("z"));
+        let (parts, truncated) = suffixes(&item("uvwx", &["pq", "r"]), Some(BOS), 4);
+        assert_eq!((&parts[0].0, &parts[1].0, truncated), (&chars("wx "), &chars("vwx "), true));
     }
 
     #[test]

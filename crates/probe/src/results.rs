@@ -97,7 +97,7 @@ fn group_scores(group: &GroupResult) -> Value {
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
         // The harness has no name for the second one here, and for the last two below.
-        Kind::MultipleChoice | Kind::FullPromptMeanCe => "multiple_choice",
+        Kind::MultipleChoice | Kind::FullPromptMeanCe | Kind::SuffixMeanCe => "multiple_choice",
         Kind::Cloze | Kind::InContext => "loglikelihood",
         Kind::Representation => "representation",
         Kind::Perplexity => "loglikelihood_rolling",

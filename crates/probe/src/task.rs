@@ -53,6 +53,9 @@ pub enum Kind {
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
     /// `OpenCompass` calls PPL.
     FullPromptMeanCe,
+    /// The choice whose tokens, from where the prompts part, have the least mean cross-entropy is the answer; where a continuation follows the choices, what
+    /// the prompts end in alike. As nanochat scores DCLM's CORE tasks (`batch_sequences_mc`, `batch_sequences_schema` of `nanochat/core_eval.py`).
+    SuffixMeanCe,
     /// The model writes an answer, which is right if it equals an accepted one.
     Generation,
     /// The model writes a program, which is right if it passes its tests.
@@ -65,23 +68,25 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::MultipleChoice,
         Self::Cloze,
         Self::Perplexity,
         Self::FullPromptMeanCe,
+        Self::SuffixMeanCe,
         Self::Generation,
         Self::Code,
         Self::InContext,
         Self::Representation,
     ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `generation`, `code`, `in_context`,
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `suffix_mean_ce`, `generation`, `code`, `in_context`,
     /// `representation`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::FullPromptMeanCe => "full_prompt_mean_ce",
+            Self::SuffixMeanCe => "suffix_mean_ce",
             Self::MultipleChoice => "multiple_choice",
             Self::Cloze => "cloze",
             Self::Perplexity => "perplexity",
@@ -106,7 +111,7 @@ impl Kind {
 
     /// Whether an item has several choices, of which one is right.
     pub(crate) fn has_choices(self) -> bool {
-        matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe)
+        matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe | Self::SuffixMeanCe)
     }
 
     /// The scorer and its version; with another, scores can't be compared.
@@ -114,6 +119,7 @@ impl Kind {
         match self {
             Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+            Self::SuffixMeanCe => "suffix_mean_ce/1",
             Self::Generation => "generation/1",
             Self::Code => "code/1",
             Self::InContext => "in_context/1",
@@ -269,6 +275,11 @@ impl Item {
         self.original.as_deref().unwrap_or(self.pair(choice).1)
     }
 
+    /// The accuracy of guessing among the choices.
+    pub(crate) fn guess(&self) -> f64 {
+        (1 + self.also_right.len()) as f64 / self.choices.len() as f64
+    }
+
     /// All choices that are right.
     fn right(&self) -> impl Iterator<Item = usize> {
         std::iter::once(self.gold).chain(self.also_right.iter().copied())
@@ -280,7 +291,9 @@ impl Item {
             _ if kind.has_choices() && choices < 2 => {
                 Some(format!("expected at least 2 choices, found {choices}"))
             }
-            _ if self.continuation.is_some() && kind != Kind::MultipleChoice => {
+            _ if self.continuation.is_some()
+                && !matches!(kind, Kind::MultipleChoice | Kind::SuffixMeanCe) =>
+            {
                 Some("expected no continuation after the choice".into())
             }
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {

@@ -54,6 +54,7 @@ struct TaskFile {
     original: Option<String>,
     unconditional: Option<String>,
     gold: Option<String>,
+    right: Option<String>,
     labels: Option<Labels>,
     cluster: Option<String>,
     id: Option<String>,
@@ -157,7 +158,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     };
     let path = find("data", &file.data, hub.map(|hub| &hub.split))?;
     let items = read_items(&path, &mapping, examples.as_mut())?;
-    let guess = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum::<f64>() / items.len() as f64;
+    let guess = items.iter().map(Item::guess).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
         chance: file.chance.or(is_choice.then_some(guess)),
@@ -209,6 +210,10 @@ impl TaskFile {
             "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
              {unconditional:?} {gold:?} {labels:?}"
         );
+        let template = match &self.right {
+            Some(right) => format!("{template} {right:?}"),
+            None => template,
+        };
         if !self.kind.is_written() {
             return template;
         }
@@ -241,18 +246,19 @@ fn read_items(
     mut examples: Option<&mut Examples>,
 ) -> Result<Vec<Item>, ProbeError> {
     let mut ids = BTreeMap::new();
-    let mut item = |record: &Record| {
+    let mut item = |number: usize, record: &Record| {
         if let Some(id) = mapping.id(&record.value)?
             && let Some(first) = ids.insert(id.clone(), record.line)
         {
             return Err(format!("its id {id:?} is also that of line {first}"));
         }
         let value = mapping.prepare(record.value.clone())?;
-        let before = examples.as_mut().map(|examples| examples.before(&value)).transpose()?;
+        let before = examples.as_mut().map(|examples| examples.before(number, &value)).transpose()?;
         mapping.item(&value, &before.unwrap_or_default())
     };
-    let read =
-        |(number, record): (usize, &Record)| item(record).map_err(|message| record.wrong(number, message));
+    let read = |(number, record): (usize, &Record)| {
+        item(number, record).map_err(|message| record.wrong(number, message))
+    };
     mapping.records(path)?.iter().enumerate().map(read).collect()
 }
 
@@ -262,7 +268,7 @@ fn read_examples<'a>(
     mapping: &Mapping<'a>,
 ) -> Result<Examples<'a>, ProbeError> {
     let records = mapping.records(path)?;
-    let example = |record: &Record| {
+    let example = |number: usize, record: &Record| {
         let value = mapping.prepare(record.value.clone())?;
         let item = mapping.question(&value)?;
         if !mapping.file.kind.is_written() && item.gold >= item.choices.len() {
@@ -272,10 +278,11 @@ fn read_examples<'a>(
             Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
             None => item.solved(mapping.target_delimiter()),
         };
-        Ok(Example { text, record: value })
+        Ok(Example { number, text, record: value })
     };
-    let read =
-        |(number, record): (usize, &Record)| example(record).map_err(|message| record.wrong(number, message));
+    let read = |(number, record): (usize, &Record)| {
+        example(number, record).map_err(|message| record.wrong(number, message))
+    };
     let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     Examples::new(table, mapping.file.shots, &pool)
         .map_err(|(number, message)| records[number].wrong(number, message))
@@ -303,8 +310,14 @@ impl<'a> Mapping<'a> {
             let message = "the in_context tasks are those of the builtin suite; a file can't have one";
             return Err(("kind", message.to_owned()));
         }
-        if has_choices && file.gold.is_none() {
+        if has_choices && file.gold.is_none() && file.right.is_none() {
             return Err(("gold", "missing: expected the field that says which choice is right".into()));
+        }
+        if file.gold.is_some() && file.right.is_some() {
+            return Err(("right", "expected either `gold` or `right`, not both".into()));
+        }
+        if file.right.is_some() && file.kind != Kind::MultipleChoice {
+            return Err(("right", "only a multiple_choice task can have several right choices".into()));
         }
         if file.original.is_some() && file.kind != Kind::Perplexity {
             return Err(("original", "only the text of a perplexity task is measured by another".into()));
@@ -398,10 +411,12 @@ impl<'a> Mapping<'a> {
                 self.choices.iter().map(|template| template.render(record)).collect::<Result<_, _>>()?
             }
         };
-        let gold = match &self.file.gold {
-            Some(path) => self.gold(record, path)?,
-            None => 0,
+        let mut right = match (&self.file.gold, &self.file.right) {
+            (Some(path), _) => vec![self.gold(record, path)?],
+            (None, Some(path)) => right_choices(record, path)?,
+            (None, None) => vec![0],
         };
+        let gold = right.remove(0);
         let answers = match &self.file.answers {
             Some(Choices::Field(path)) => one_or_more(record, path)?,
             _ => self.answers.iter().map(|template| template.render(record)).collect::<Result<_, _>>()?,
@@ -420,6 +435,7 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             questions: Vec::new(),
             gold,
+            also_right: right,
             answers,
             program,
             ..Item::default()
@@ -494,6 +510,17 @@ fn optional(record: &Value, path: Option<&String>) -> Result<Option<String>, Str
     path.map(|path| scalar(field(record, path)?, path)).transpose()
 }
 
+/// The places of a list, at least one, at which it says yes: true, or 1.
+fn right_choices(record: &Value, path: &str) -> Result<Vec<usize>, String> {
+    let Value::Array(labels) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
+    let is_right = |label: &Value| label.as_bool().unwrap_or_else(|| label.as_u64() == Some(1));
+    let right: Vec<usize> = (0..labels.len()).filter(|place| is_right(&labels[*place])).collect();
+    if right.is_empty() {
+        return Err(format!("`{path}` says of no choice that it is right: expected a 1 for one at least"));
+    }
+    Ok(right)
+}
+
 /// A list of texts, or a text by itself.
 fn one_or_more(record: &Value, path: &str) -> Result<Vec<String>, String> {
     match field(record, path)? {
@@ -564,6 +591,27 @@ mod tests {
         assert_eq!(gold("false").unwrap(), 0);
         assert!(gold("-1").unwrap_err().contains("gold `key` is -1, expected the index of a choice"));
         assert!(gold("null").unwrap_err().contains("`key` is null"));
+    }
+
+    #[test]
+    fn several_choices_may_be_right() {
+        let several =
+            CHOICE.replace("gold = \"key\"\n", "").replace("labels = \"options.label\"", "right = \"key\"");
+        let record = |key: &str| {
+            format!("{{\"id\":1,\"q\":\"\",\"key\":{key},\"options\":{{\"text\":[\"a\",\"b\",\"c\"]}}}}")
+        };
+        let task = read(&several, &record("[0,1,true]")).unwrap();
+        assert_eq!(
+            (task.items[0].gold, &task.items[0].also_right[..], task.chance),
+            (1, &[2][..], Some(2.0 / 3.0))
+        );
+        assert_refused(
+            &several,
+            &record("[0,0,0]"),
+            "line 1 (item 0): `key` says of no choice that it is right",
+        );
+        let beyond = read(&several, &record("[0,0,0,1]")).unwrap().check().unwrap_err().to_string();
+        assert!(beyond.contains("gold is choice 3, but there are 3"), "{beyond}");
     }
 
     #[test]
@@ -682,6 +730,11 @@ mod tests {
         );
         assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
+        assert_refused(
+            &format!("{CHOICE}\nright = \"key\""),
+            "",
+            "`right`: expected either `gold` or `right`",
+        );
         assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
         assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");
     }

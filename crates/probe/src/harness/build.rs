@@ -27,8 +27,7 @@ pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task
     let builder =
         Builder::new(config, &questions, written.as_ref().is_some_and(|(_, has_prompt)| *has_prompt))?;
     let items = builder.items(&questions, &pool)?;
-    let guess = |item: &Item| (1 + item.also_right.len()) as f64 / item.choices.len() as f64;
-    let chance = items.iter().map(guess).sum::<f64>() / items.len() as f64;
+    let chance = items.iter().map(Item::guess).sum::<f64>() / items.len() as f64;
     Ok(Task {
         name: config.name.clone(),
         domain: config.tag.clone().unwrap_or_else(|| "lm-evaluation-harness".to_owned()),

@@ -106,6 +106,35 @@ fn packed_choices_score_as_if_each_were_alone() {
     assert_close(same[0].logprob, same[1].logprob);
 }
 
+/// CORE's score: the mean over the tokens from where the prompts part.
+#[test]
+fn suffixes_score_as_if_each_were_alone() {
+    let tokenizer = tokenizer();
+    let model = model(&tokenizer, 0.3);
+    let items: Vec<Item> = choice_items().into_iter().filter(|item| !item.context.is_empty()).collect();
+    let result = run(&tokenizer, &model, task(Kind::SuffixMeanCe, items.clone()));
+    let mut rows = result.items.iter();
+    let bos = tokenizer.bos_id().unwrap();
+    for item in &items {
+        let prompt = |choice| {
+            let text = tokenizer.encode(&format!("{} {choice}", item.context)).unwrap();
+            [&[bos][..], &text].concat()
+        };
+        let prompts: Vec<Vec<u32>> = item.choices.iter().map(prompt).collect();
+        let shortest = prompts.iter().map(Vec::len).min().unwrap();
+        let parted = |place: &usize| prompts.iter().any(|prompt| prompt[*place] != prompts[0][*place]);
+        let alike = (0..shortest).find(parted).unwrap_or(shortest);
+        for prompt in &prompts {
+            let start = alike.min(prompt.len() - 1);
+            let lost = prompt.len().saturating_sub(MAX_LEN + 1);
+            let row = rows.next().unwrap();
+            assert_close(row.logprob, naive(&model, &prompt[lost..], start - lost).0);
+            assert_eq!(row.n_tokens as usize, prompt.len() - start);
+        }
+    }
+    assert_eq!(result.provenance.scorer, "suffix_mean_ce/1");
+}
+
 /// `OpenCompass`'s score: the cross-entropies of all tokens but the first, summed up and divided by the number of all.
 #[test]
 fn full_prompts_score_as_if_each_were_alone() {

