@@ -58,3 +58,32 @@ fn one_data_set_is_fetched_by_its_name() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn released_weights_are_fetched_by_their_address() {
+    let place = Workplace::new();
+    let server =
+        Server::start(&[("config.json", "{}"), ("model.safetensors", "weights"), ("README.md", "# M")]);
+    let fetch = |arguments: &[&str]| {
+        let mut command = place.command(&[&["weights", "fetch"], arguments].concat());
+        command.env("HF_ENDPOINT", &server.endpoint).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+        Finished::of(&mut command)
+    };
+    let shown = fetch(&["hf://org/data@ckpt_1", "hf://org/data"]).success().stdout();
+    assert_eq!(
+        shown,
+        "models/org__data/ckpt_1: org/data at c0ffeec0, 2 files, 9 bytes, fetched\n\
+         models/org__data/main: org/data at c0ffeec0, 2 files, 9 bytes, fetched\n"
+    );
+    let object: serde_json::Value =
+        serde_json::from_str(&fetch(&["hf://org/data", "--json"]).success().stdout()).unwrap();
+    assert_eq!(object["models"][0]["outcome"], "there already");
+    assert_eq!(object["models"][0]["model"]["files"][1]["path"], "model.safetensors");
+    for (address, expected) in [
+        ("hf://org/data@ckpt_2", "org/data has no revision `ckpt_2`"),
+        ("hf://org/data@../x", "`hf://org/data@../x` is no repository of the hub"),
+    ] {
+        let text = fetch(&[address]).fails_with(2).stderr();
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -8,6 +8,7 @@
 mod bad_input;
 mod config;
 mod data;
+mod dynamics;
 mod fetch;
 mod fine_line;
 mod memory;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fineline_data::LEAST_VOCABULARY;
+use fineline_hub::ModelAddress;
 use fineline_run::TokenCount;
 
 /// Pretrain LLaMA-style language models, and follow what they can do while they train.
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Follow a run in the terminal.
     Watch(WatchArgs),
+    /// Lay runs and sweeps beside what others published of theirs.
+    Dynamics(DynamicsArgs),
 }
 
 /// A number above 0 that stands for an amount of something in this world.
@@ -200,8 +203,24 @@ pub(crate) enum TokenizerCommand {
     },
 }
 
+/// Which models of the hub, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct FetchWeightsArgs {
+    /// Models of the Hugging Face Hub, as `hf://org/name@revision`; without a revision, `main`.
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<ModelAddress>,
+    /// The folder of models: each comes to lie in `org__name/REVISION` below it.
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum WeightsCommand {
+    /// Get released weights from the Hugging Face Hub: resumed where a connection broke, verified.
+    Fetch(FetchWeightsArgs),
     /// List the tensors of a checkpoint.
     Inspect {
         /// A model folder.
@@ -388,6 +407,19 @@ pub(crate) struct WatchArgs {
     /// Seconds between two looks.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) interval: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DynamicsArgs {
+    /// Folders of runs or sweeps.
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What to lay them beside: amber, llama-7b, llama-13b, openllama-3b, -7b, -13b, -3b-v2, -7b-v2, or a CSV file in the form of those in docs/references.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) reference: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -103,6 +103,7 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Tokenizer(TokenizerCommand::Inspect { tokenizer, text }) => {
             commands::tokenizer::inspect(&tokenizer, text.as_deref())
         }
+        Command::Weights(WeightsCommand::Fetch(args)) => commands::fetch_weights::fetch(&args),
         Command::Weights(WeightsCommand::Inspect { checkpoint, json }) => {
             commands::weights::inspect(&checkpoint, json)
         }
@@ -114,6 +115,7 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Bench(args) => commands::bench::bench(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
         Command::Watch(args) => commands::watch::watch(&args),
+        Command::Dynamics(args) => commands::dynamics::dynamics(&args),
     }
     .map(|()| Ended::Done)
 }

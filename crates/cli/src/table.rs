@@ -122,11 +122,11 @@ fn is_above_chance(record: &ProbeRecord) -> Option<bool> {
     is_above(&headline(record), record.chance?)
 }
 
-fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     value.map_or_else(dash, |value| format!("{value:.3}"))
 }
 
-fn interval(estimate: &Estimate) -> String {
+pub(crate) fn interval(estimate: &Estimate) -> String {
     match (estimate.lo, estimate.hi) {
         (Some(lo), Some(hi)) => format!("{lo:.3} – {hi:.3}"),
         _ => dash(),

@@ -3,7 +3,7 @@
 //! A probe yields a score for each item. This crate turns such scores into an [`Estimate`] ([`mean`], [`proportion`], [`ratio`]), compares two
 //! probes of the same items as a [`Difference`] ([`paired_mean`], [`paired_ratio`], [`paired_binary`]), says what such a comparison could have found
 //! ([`minimum_detectable_effect`]), sums up several tasks ([`pooled_mean`], [`combined_estimate`], [`combined_difference`]), keeps many comparisons honest
-//! ([`benjamini_hochberg`]), and labels where a task stands on its curve ([`phases`]). Items that are not independent of each other are
+//! ([`benjamini_hochberg`]), labels where a task stands on its curve ([`phases`]), and says where a measurement lies beside a [`PublishedSeries`]. Items that are not independent of each other are
 //! counted for what they are worth: every estimate is told its [`Clusters`]; what is no sum over items has its error from a [`jackknife`].
 //!
 //! Every function is total: what cannot be known (no items, one item, a NaN among the scores) is `None`, never a number
@@ -21,6 +21,7 @@ mod jackknife;
 mod multiple;
 mod phase;
 mod power;
+mod published;
 
 pub use clusters::Clusters;
 pub use combined::{Part, combined_difference, combined_estimate, pooled_mean};
@@ -30,3 +31,4 @@ pub use jackknife::jackknife;
 pub use multiple::benjamini_hochberg;
 pub use phase::{Observation, Phase, PhaseRules, phases};
 pub use power::{minimum_detectable_effect, minimum_detectable_effect_unpaired};
+pub use published::{Band, Place, PublishedPoint, PublishedSeries, parse_published};

@@ -6,14 +6,19 @@
 //! - [`write_atomically`] does this with bytes, [`AtomicFile`] with a stream.
 //! - [`write_synced`], [`sync_folder`] and [`rename`] are the steps, for a whole folder that gets its name at the end.
 //! - [`create_folder`] and [`create_folder_of`] make folders that survive a power cut too.
+//! - [`free_space`] says what fits.
 //! - [`remove_remains`] clears away what a killed process left under names of that kind.
 //!
 //! This crate knows nothing of what the files hold.
+
+mod space;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use space::free_space;
 
 /// How the name of a file or folder begins that is being written; after a kill, of a part of one.
 pub const WRITING: &str = ".writing-";

@@ -13,7 +13,7 @@ use crate::{Access, Download, FolderLock, Hub, HubError, Layout, RemoteFile, Rep
 const CONVERTED: &str = "refs/convert/parquet";
 
 /// The revision that is meant where none is named.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 /// Which part of a data set to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,22 +251,27 @@ fn folder_name(name: &str) -> String {
 impl FetchedSplit {
     /// Whether these files are on the disk as the hub has them. Their content was verified when they came.
     fn holds(&self, remote: &[&RemoteFile], folder: &Path) -> bool {
-        let is_same = |(file, remote): (&FetchedFile, &&RemoteFile)| {
-            file.from == remote.path
-                && Some(file.size) == remote.size
-                && remote.hash.as_ref().is_some_and(|hash| hash.hex() == file.hub_hash)
-        };
         self.files.len() == remote.len()
-            && self.files.iter().zip(remote).all(is_same)
+            && self.files.iter().zip(remote).all(|(file, remote)| file.is(remote))
             && self.is_there(folder)
     }
 
     fn is_there(&self, folder: &Path) -> bool {
-        let has_size = |file: &FetchedFile| {
-            fs::metadata(folder.join(&file.path))
-                .is_ok_and(|found| found.is_file() && found.len() == file.size)
-        };
-        !self.files.is_empty() && self.files.iter().all(has_size)
+        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(folder))
+    }
+}
+
+impl FetchedFile {
+    /// Whether the hub has the file as it was fetched.
+    pub(crate) fn is(&self, remote: &RemoteFile) -> bool {
+        self.from == remote.path
+            && Some(self.size) == remote.size
+            && remote.hash.as_ref().is_some_and(|hash| hash.hex() == self.hub_hash)
+    }
+
+    /// Whether it is on the disk with its size.
+    pub(crate) fn is_there(&self, folder: &Path) -> bool {
+        fs::metadata(folder.join(&self.path)).is_ok_and(|found| found.is_file() && found.len() == self.size)
     }
 }
 

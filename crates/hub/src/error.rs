@@ -90,6 +90,34 @@ pub enum HubError {
         /// What is wrong with it.
         message: String,
     },
+    /// The repository has no weights in a format that is read here.
+    #[error(
+        "{name} at {commit} has no weights in its root: expected model*.safetensors, pytorch_model*.bin, or a file of EasyLM's"
+    )]
+    NoWeights {
+        /// The repository.
+        name: String,
+        /// The commit.
+        commit: String,
+    },
+    /// A model isn't on the disk, or not whole.
+    #[error("{address} isn't in {models}: fetch it first, with `fineline weights fetch {address} --out {models}`", models = models.display())]
+    NotFetched {
+        /// The model.
+        address: String,
+        /// The folder of models.
+        models: PathBuf,
+    },
+    /// The disk has too little room.
+    #[error("{folder}: needs {needed} bytes more, but the disk has {free} left; nothing was fetched", folder = folder.display())]
+    SmallDisk {
+        /// Where to.
+        folder: PathBuf,
+        /// Bytes that are missing.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// A file has another size than the hub said.
     #[error("{url}: expected {expected} bytes, but there are {found}; nothing of it is kept")]
     WrongSize {

@@ -2,7 +2,8 @@
 //!
 //! A [`Repository`] at a revision is a [`Snapshot`]: a commit, and its files with their sizes and hashes. [`Hub::download`] puts one of
 //! them on the disk: whole, verified and under its name, or not at all; a broken connection is taken up again where it broke, also by the
-//! next start of the program. [`fetch_dataset`] finds the files of a data set's configurations and splits and lays them out for probes.
+//! next start of the program. [`fetch_dataset`] finds the files of a data set's configurations and splits and lays them out for probes;
+//! [`fetch_model`] those of a model, whose place [`find_model`] tells without asking the hub.
 //!
 //! [`HubConfig::from_env`] reads the variables of Hugging Face's own tools: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
 //!
@@ -17,6 +18,7 @@ mod error;
 mod hash;
 mod layout;
 mod lock;
+mod model;
 mod repository;
 
 pub use client::Hub;
@@ -27,4 +29,5 @@ pub use error::HubError;
 pub use hash::FileHash;
 pub use layout::{DEFAULT_CONFIG, Layout};
 pub use lock::FolderLock;
+pub use model::{FetchedModel, ModelAddress, fetch_model, find_model};
 pub use repository::{RemoteFile, Repository, RepositoryKind, Snapshot};

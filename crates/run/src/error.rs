@@ -45,6 +45,26 @@ pub enum RunError {
         /// The run's folder.
         dir: PathBuf,
     },
+    /// The folder holds neither a run nor a sweep.
+    #[error("{}: neither a run nor a sweep in this folder", dir.display())]
+    NoRun {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is no such reference.
+    #[error("no reference `{name}`{}: it is neither a file nor one of {}", nearest_reference(name), crate::published::reference_names().collect::<Vec<_>>().join(", "))]
+    NoReference {
+        /// The name.
+        name: String,
+    },
+    /// A reference can't be read.
+    #[error("reference {name}: {message}")]
+    BadReference {
+        /// Its name, or its file.
+        name: String,
+        /// What is wrong, and in which line.
+        message: String,
+    },
     /// A run is there already, and was not to be continued.
     #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
     Exists {
@@ -207,6 +227,11 @@ fn list(differences: &[Difference]) -> String {
         format!("  {}: {} -> {}", difference.key, show(&difference.left), show(&difference.right))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn nearest_reference(name: &str) -> String {
+    let nearest = fineline_data::nearest(name, crate::published::reference_names());
+    nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 
 fn beside_hint(steps: &[u64]) -> String {

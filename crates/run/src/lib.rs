@@ -30,6 +30,7 @@ pub mod prepare;
 mod probe_schedule;
 mod probing;
 mod progress;
+pub mod published;
 mod start;
 pub mod sweep;
 mod tensorboard;
@@ -43,6 +44,6 @@ pub use progress::Progress;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
-    pub use fineline_dynamics::{Difference, Estimate, benjamini_hochberg, is_above};
+    pub use fineline_dynamics::{Band, Difference, Estimate, Place, benjamini_hochberg, is_above};
     pub use fineline_probe::{Delta, HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
 }

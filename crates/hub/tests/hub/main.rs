@@ -1,5 +1,6 @@
 //! Fetching from a hub on this machine, which fails as networks and hubs do.
 
+mod model;
 mod server;
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use server::{Kind, Server};
 
 const LINES: &str = "{\"q\":1}\n{\"q\":2}\n{\"q\":3}\n";
 
-fn config(server: &Server) -> HubConfig {
+pub(crate) fn config(server: &Server) -> HubConfig {
     HubConfig { first_wait: Duration::from_millis(1), attempts: 3, ..HubConfig::at(&server.endpoint) }
 }
 
@@ -39,7 +40,7 @@ fn outcomes(fetched: &Fetched) -> Vec<(&str, Outcome)> {
 }
 
 /// The files in a folder and below it, but for the lock.
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();

@@ -46,7 +46,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A hub with the data set `org/data`, which has these files on `main`.
+    /// A hub with the data set, and the model, `org/data`, which has these files on `main` (and `ckpt_1`).
     pub(crate) fn start(files: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -179,9 +179,12 @@ impl State {
         {
             return Answer::refusal(401, "X-Error-Code: GatedRepo");
         }
-        if let Some(revision) = path.strip_prefix("/api/datasets/org/data/revision/") {
+        let kinds = ["/api/datasets/", "/api/models/"];
+        let revision =
+            kinds.iter().find_map(|kind| path.strip_prefix(kind)?.strip_prefix("org/data/revision/"));
+        if let Some(revision) = revision {
             return match revision.strip_suffix("?blobs=true").unwrap_or(revision) {
-                "main" => Answer::ok(listing(&self.commit, &self.files)),
+                "main" | "ckpt_1" => Answer::ok(listing(&self.commit, &self.files)),
                 revision if revision == self.commit => Answer::ok(listing(&self.commit, &self.files)),
                 "refs%2Fconvert%2Fparquet" if !self.converted.is_empty() => {
                     Answer::ok(listing(CONVERTED, &self.converted))
@@ -189,13 +192,14 @@ impl State {
                 _ => Answer::refusal(404, "X-Error-Code: RevisionNotFound"),
             };
         }
-        let of = |commit: &str| path.strip_prefix(&format!("/datasets/org/data/resolve/{commit}/"));
+        let below = path.strip_prefix("/datasets").unwrap_or(path);
+        let of = |commit: &str| below.strip_prefix(&format!("/org/data/resolve/{commit}/"));
         let file = of(&self.commit)
             .and_then(|file| self.files.get(file))
             .or_else(|| of(CONVERTED).and_then(|file| self.converted.get(file)));
         match file {
             // As the hub does: large files lie elsewhere.
-            Some(_) if path.ends_with(".parquet") => {
+            Some(_) if is_large(path) => {
                 let headers = format!("Location: /elsewhere{path}\r\n");
                 Answer { status: 302, headers, body: Vec::new() }
             }
@@ -223,9 +227,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+fn is_large(path: &str) -> bool {
+    [".parquet", ".safetensors", ".bin"].iter().any(|ending| path.ends_with(ending))
+}
+
 fn listing(commit: &str, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let sibling = |(path, content): (&String, &Vec<u8>)| -> Value {
-        if path.ends_with(".parquet") {
+        if is_large(path) {
             let sha256 = hex(&Sha256::digest(content));
             let lfs = json!({"sha256": sha256, "size": content.len(), "pointerSize": 130});
             return json!({"rfilename": path, "size": content.len(), "blobId": "pointer", "lfs": lfs});

@@ -1,0 +1,114 @@
+use std::fmt::Write;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use fineline_run::RunError;
+use fineline_run::probe::Place;
+use fineline_run::published::{
+    ComparedPoint, ComparedSeries, Comparison, NotCompared, compare_with_published,
+};
+use serde_json::json;
+
+use super::{grouped, print, print_json};
+use crate::UsageError;
+use crate::args::DynamicsArgs;
+use crate::table::{interval, number};
+
+const COLUMNS: [&str; 8] =
+    ["task", "metric", "step", "tokens", "measured", "95 % interval", "published", "where"];
+const NUMERIC: [usize; 5] = [2, 3, 4, 5, 6];
+
+/// `fineline dynamics`
+pub(crate) fn dynamics(args: &DynamicsArgs) -> Result<()> {
+    let compare = |run| compare_with_published(run, &args.reference).map_err(usage);
+    let comparisons = args.runs.iter().map(|run| compare(run)).collect::<Result<Vec<Comparison>>>()?;
+    if args.json {
+        return print_json(&json!({ "comparisons": comparisons }));
+    }
+    print(&comparisons.iter().map(page).collect::<Result<Vec<_>, _>>()?.join("\n"))
+}
+
+fn page(comparison: &Comparison) -> Result<String, std::fmt::Error> {
+    let mut page = format!("{} beside {}\n", comparison.run.display(), comparison.reference);
+    if !comparison.series.is_empty() {
+        page.push_str(&table(&comparison.series));
+        page.push('\n');
+    }
+    for series in &comparison.series {
+        page.push_str(&sentence(series)?);
+    }
+    for NotCompared { task, metric, reason } in &comparison.not_compared {
+        writeln!(page, "{task} {metric}: not compared, {reason}")?;
+    }
+    Ok(page)
+}
+
+fn table(series: &[ComparedSeries]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(COLUMNS);
+    for index in NUMERIC {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.add_rows(series.iter().flat_map(|series| series.points.iter().map(|point| row(series, point))));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+fn row(series: &ComparedSeries, point: &ComparedPoint) -> [String; COLUMNS.len()] {
+    let ComparedPoint { step, tokens, measured, published, place } = point;
+    [
+        series.task.clone(),
+        series.metric.clone(),
+        grouped(*step),
+        grouped(*tokens),
+        number(measured.value),
+        interval(measured),
+        format!("{:.3} ± {}", published.value, shortest(published.uncertainty)),
+        place.map_or("not measured", word).to_owned(),
+    ]
+}
+
+/// An uncertainty with as many digits as it has, up to five.
+fn shortest(uncertainty: f64) -> String {
+    let digits = format!("{uncertainty:.5}");
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Where a series leaves the band: at each measurement that is on another side than the one before.
+fn sentence(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
+    let inside = series.points.iter().filter(|point| point.place == Some(Place::Inside)).count();
+    let mut line =
+        format!("{} {}: inside at {inside} of {}", series.task, series.metric, series.points.len());
+    let mut before = Some(Place::Inside);
+    for point in &series.points {
+        if point.place != before {
+            let place = point.place.map_or("not measured", word);
+            write!(line, ", {place} from {} tokens on", grouped(point.tokens))?;
+        }
+        before = point.place;
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+fn word(place: Place) -> &'static str {
+    match place {
+        Place::Inside => "inside",
+        Place::Above => "above",
+        Place::Below => "below",
+    }
+}
+
+/// Whether it is the arguments that are wrong.
+fn usage(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::NoRun { .. } | RunError::NoReference { .. } | RunError::BadReference { .. } => {
+            UsageError(error.to_string()).into()
+        }
+        _ => error.into(),
+    }
+}

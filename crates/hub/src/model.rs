@@ -1,0 +1,282 @@
+//! Models on the disk: `org__name/REVISION`, with the files that a model is made of and `fetched.json` that says where they are from.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use fineline_files::write_atomically;
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{FetchedFile, MAIN, Outcome};
+use crate::{Access, Download, FolderLock, Hub, HubError, RemoteFile, Repository, RepositoryKind, Snapshot};
+
+/// What an address of a model begins with.
+const SCHEME: &str = "hf://";
+
+/// A model of the hub, as `hf://org/name@revision`. Without a revision it is `main`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelAddress {
+    /// The repository.
+    pub repository: Repository,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+}
+
+impl ModelAddress {
+    /// Whether a text means a model of the hub and not a folder.
+    #[must_use]
+    pub fn is_one(text: &str) -> bool {
+        text.starts_with(SCHEME)
+    }
+
+    /// Where [`fetch_model`] puts it below a folder of models.
+    #[must_use]
+    pub fn folder(&self, models: &Path) -> PathBuf {
+        models.join(self.repository.folder()).join(self.revision.replace(['/', '\\'], "__"))
+    }
+}
+
+impl FromStr for ModelAddress {
+    type Err = HubError;
+
+    fn from_str(text: &str) -> Result<Self, HubError> {
+        let name = text.strip_prefix(SCHEME).unwrap_or(text);
+        let (name, revision) = name.split_once('@').unwrap_or((name, MAIN));
+        if revision.is_empty() || revision.starts_with('.') {
+            return Err(HubError::Name { name: text.to_owned() });
+        }
+        Ok(Self { repository: Repository::new(RepositoryKind::Model, name)?, revision: revision.to_owned() })
+    }
+}
+
+impl fmt::Display for ModelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}@{}", self.repository, self.revision)
+    }
+}
+
+/// What [`fetch_model`] has put on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedModel {
+    /// The repository, as `org/name`.
+    pub repository: String,
+    /// The revision as it was asked for.
+    pub revision: String,
+    /// The commit that it stood for.
+    pub commit: String,
+    /// When it was fetched.
+    pub fetched: jiff::Timestamp,
+    /// Its files, sorted by their paths.
+    pub files: Vec<FetchedFile>,
+}
+
+/// Fetches a model into its folder below `models`, unless it is there as the hub has it. Of weights in several formats, the first of
+/// safetensors, PyTorch's and EasyLM's is taken. `progress` hears a file's name, the bytes that have come and those that will.
+///
+/// # Errors
+/// A repository or revision that isn't there; one without weights; a disk that is too small; what the network, the hub or the disk says.
+pub fn fetch_model(
+    hub: &Hub,
+    address: &ModelAddress,
+    models: &Path,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
+    let folder = address.folder(models);
+    let _lock = FolderLock::take(&folder)?;
+    let known = FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder));
+    if let Some(known) = &known {
+        let is_fixed = known.commit == address.revision || hub.config().access == Access::Offline;
+        if is_fixed {
+            return Ok((folder, known.clone(), Outcome::Kept));
+        }
+    }
+    let snapshot = hub.snapshot(&address.repository, &address.revision)?;
+    let remote = files_of_model(&snapshot)?;
+    if let Some(known) = known.filter(|known| known.holds(&remote)) {
+        return Ok((folder, known, Outcome::Kept));
+    }
+    refuse_small_disk(&folder, &remote)?;
+    remove_record(&folder)?;
+    let mut files = Vec::with_capacity(remote.len());
+    for file in remote {
+        let size = file.size.unwrap_or_default();
+        let download = Download { snapshot: &snapshot, file, to: &folder.join(&file.path) };
+        let sha256 = hub.download(download, &mut |bytes| progress(&file.path, bytes, size))?;
+        let hub_hash = file.hash.as_ref().map(|hash| hash.hex().to_owned()).unwrap_or_default();
+        let (path, from) = (PathBuf::from(&file.path), file.path.clone());
+        files.push(FetchedFile { path, from, size, sha256, hub_hash });
+    }
+    let fetched = FetchedModel {
+        repository: address.repository.to_string(),
+        revision: address.revision.clone(),
+        commit: snapshot.commit,
+        fetched: jiff::Timestamp::now(),
+        files,
+    };
+    fetched.write(&folder)?;
+    Ok((folder, fetched, Outcome::Fetched))
+}
+
+/// Where a model lies that was fetched before: never asks the hub.
+///
+/// # Errors
+/// [`HubError::NotFetched`], which says how to.
+pub fn find_model(address: &ModelAddress, models: &Path) -> Result<(PathBuf, FetchedModel), HubError> {
+    let folder = address.folder(models);
+    match FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder)) {
+        Some(known) => Ok((folder, known)),
+        None => Err(HubError::NotFetched { address: address.to_string(), models: models.to_owned() }),
+    }
+}
+
+/// The files that a model is made of: configuration, tokenizer, and its weights in one format.
+fn files_of_model(snapshot: &Snapshot) -> Result<Vec<&RemoteFile>, HubError> {
+    let in_root = || snapshot.files.iter().filter(|file| !file.path.contains('/'));
+    let sharded = |name: &str, stem: &str, ending: &str| {
+        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(".index.json").or(Some(rest)));
+        rest.is_some_and(|rest| rest.ends_with(ending))
+    };
+    let is_safetensors = |name: &str| sharded(name, "model", ".safetensors");
+    let is_pytorch = |name: &str| sharded(name, "pytorch_model", ".bin");
+    let is_easylm = |name: &str| {
+        name.ends_with("_easylm")
+            || ["streaming_params", "streaming_train_state"].iter().any(|stem| name.starts_with(stem))
+    };
+    let formats: [&dyn Fn(&str) -> bool; 3] = [&is_safetensors, &is_pytorch, &is_easylm];
+    let weights = formats.into_iter().find(|is_one| in_root().any(|file| is_one(&file.path)));
+    let Some(is_weights) = weights else {
+        return Err(HubError::NoWeights {
+            name: snapshot.repository.to_string(),
+            commit: snapshot.commit.clone(),
+        });
+    };
+    let is_wanted = |file: &&RemoteFile| is_weights(&file.path) || is_description(&file.path);
+    Ok(in_root().filter(is_wanted).collect())
+}
+
+/// Whether a file describes a model or its tokenizer.
+fn is_description(name: &str) -> bool {
+    let is_index = name.ends_with(".index.json");
+    let is_text = [".json", ".model", ".txt", ".jinja"].iter().any(|ending| name.ends_with(ending));
+    (is_text && !is_index && !name.starts_with("eval_")) || name.starts_with("LICENSE")
+}
+
+/// Refuses to begin what can't be finished. What is there already, whole or in part, takes no more room.
+fn refuse_small_disk(folder: &Path, files: &[&RemoteFile]) -> Result<(), HubError> {
+    let whole: u64 = files.iter().filter_map(|file| file.size).sum();
+    let mut there = 0;
+    for entry in fs::read_dir(folder)? {
+        there += entry?.metadata()?.len();
+    }
+    let (needed, free) = (whole.saturating_sub(there), fineline_files::free_space(folder)?);
+    if needed > free {
+        return Err(HubError::SmallDisk { folder: folder.to_owned(), needed, free });
+    }
+    Ok(())
+}
+
+/// A folder whose files are being replaced is no whole model.
+fn remove_record(folder: &Path) -> Result<(), HubError> {
+    let path = FetchedModel::path(folder);
+    if path.is_file() {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+impl FetchedModel {
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("fetched.json")
+    }
+
+    /// What is written of the model in a folder; nothing where none was fetched whole.
+    ///
+    /// # Errors
+    /// A record that can't be read.
+    pub fn open(folder: &Path) -> Result<Option<Self>, HubError> {
+        let path = Self::path(folder);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)?;
+        serde_json::from_str(&text).map(Some).map_err(|source| HubError::Json { path, source })
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), HubError> {
+        let path = Self::path(folder);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| HubError::Json { path: path.clone(), source })?;
+        json.push(b'\n');
+        Ok(write_atomically(&path, &json)?)
+    }
+
+    /// Whether its files are there with their sizes. Their content was verified when they came.
+    fn is_there(&self, folder: &Path) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(folder))
+    }
+
+    /// Whether these are its files, as the hub has them.
+    fn holds(&self, remote: &[&RemoteFile]) -> bool {
+        self.files.len() == remote.len()
+            && self.files.iter().zip(remote).all(|(file, remote)| file.is(remote))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(names: &[&str]) -> Snapshot {
+        let repository = Repository::new(RepositoryKind::Model, "org/model").expect("a name");
+        let file = |name: &&str| RemoteFile { path: (*name).to_owned(), size: Some(1), hash: None };
+        Snapshot { repository, commit: "c0ffee".into(), files: names.iter().map(file).collect() }
+    }
+
+    fn chosen(names: &[&str]) -> Vec<String> {
+        let snapshot = snapshot(names);
+        files_of_model(&snapshot).expect("weights").iter().map(|file| file.path.clone()).collect()
+    }
+
+    #[test]
+    fn addresses_name_a_repository_and_a_revision() {
+        let address: ModelAddress = "hf://LLM360/Amber@ckpt_100".parse().expect("an address");
+        assert_eq!(address.folder(Path::new("models")), Path::new("models/LLM360__Amber/ckpt_100"));
+        assert_eq!(address.to_string(), "hf://LLM360/Amber@ckpt_100");
+        let main: ModelAddress = "gpt2".parse().expect("an address");
+        assert_eq!(main.to_string(), "hf://gpt2@main");
+        let pull: ModelAddress = "hf://a/b@refs/pr/1".parse().expect("an address");
+        assert_eq!(pull.folder(Path::new("m")), Path::new("m/a__b/refs__pr__1"));
+        for wrong in ["hf://", "hf://a/b@", "hf://a/b/c", "hf://a/b@../../x", "hf://../a"] {
+            assert!(wrong.parse::<ModelAddress>().is_err(), "{wrong}");
+        }
+        assert!(ModelAddress::is_one("hf://a/b") && !ModelAddress::is_one("a/b"));
+    }
+
+    #[test]
+    fn weights_are_taken_in_one_format() {
+        let both = [
+            "README.md",
+            "config.json",
+            "eval_arc.json",
+            "model.safetensors",
+            "pytorch_model.bin",
+            "tokenizer.model",
+        ];
+        assert_eq!(chosen(&both), ["config.json", "model.safetensors", "tokenizer.model"]);
+        let shards = [
+            "config.json",
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00002-of-00002.bin",
+            "pytorch_model.bin.index.json",
+            "onnx/model.safetensors",
+        ];
+        assert_eq!(chosen(&shards), shards[..4]);
+        assert_eq!(
+            chosen(&["open_llama_7b_easylm", "tokenizer.model", "tokenizer.vocab"]),
+            ["open_llama_7b_easylm", "tokenizer.model"]
+        );
+        let nothing = files_of_model(&snapshot(&["config.json", "optimizer.bin"])).expect_err("no weights");
+        assert!(nothing.to_string().starts_with("org/model at c0ffee has no weights"), "{nothing}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Models from a hub that fails.
+
+use std::path::{Path, PathBuf};
+
+use fineline_hub::{
+    Access, FetchedModel, Hub, HubConfig, HubError, ModelAddress, Outcome, fetch_model, find_model,
+};
+use fs_err as fs;
+
+use crate::server::{Kind, Server};
+use crate::{config, names};
+
+const FILES: &[(&str, &str)] = &[
+    ("README.md", "# A model"),
+    ("config.json", "{}"),
+    ("eval_arc.json", "{}"),
+    ("pytorch_model-00001-of-00002.bin", "one half of the weights"),
+    ("pytorch_model-00002-of-00002.bin", "the other half"),
+    ("pytorch_model.bin.index.json", "{\"weight_map\": {}}"),
+    ("tokenizer.model", "pieces"),
+];
+
+fn address() -> ModelAddress {
+    "hf://org/data@ckpt_1".parse().expect("an address")
+}
+
+fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
+    fetch_model(&Hub::new(config), &address(), models, &mut |_, _, _| ())
+}
+
+#[test]
+fn a_model_is_fetched_once_and_found_without_asking() {
+    let server = Server::start(FILES);
+    let models = tempfile::tempdir().expect("a folder");
+    let missing = find_model(&address(), models.path()).expect_err("it isn't here").to_string();
+    assert!(missing.contains("hf://org/data@ckpt_1 isn't in"), "{missing}");
+    assert!(missing.contains("fineline weights fetch hf://org/data@ckpt_1 --out"), "{missing}");
+
+    let (folder, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    assert_eq!(
+        (folder.as_path(), outcome),
+        (models.path().join("org__data/ckpt_1").as_path(), Outcome::Fetched)
+    );
+    let wanted =
+        FILES.iter().map(|(name, _)| *name).filter(|name| !["README.md", "eval_arc.json"].contains(name));
+    let mut expected: Vec<&str> = wanted.chain(["fetched.json"]).collect();
+    expected.sort_unstable();
+    assert_eq!(names(&folder), expected);
+    assert_eq!((fetched.commit, fetched.revision.as_str()), ("c0ffee".repeat(6), "ckpt_1"));
+
+    server.log();
+    let (_, _, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    assert_eq!(outcome, Outcome::Kept);
+    assert_eq!(server.log().len(), 1, "only the listing was asked for");
+    let offline = HubConfig { access: Access::Offline, ..config(&server) };
+    fetch_with(offline, models.path()).expect("it is here");
+    find_model(&address(), models.path()).expect("it is here");
+    assert!(server.log().is_empty(), "nobody was asked");
+
+    server.put(&[("pytorch_model-00002-of-00002.bin", "better weights")]);
+    server.set_commit(&"decade".repeat(6));
+    let (folder, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    assert_eq!((outcome, fetched.commit), (Outcome::Fetched, "decade".repeat(6)));
+    let log = server.log();
+    assert!(!log.iter().any(|path| path.contains("elsewhere") && path.contains("00001-of-00002")), "{log:?}");
+    let text = fs::read_to_string(folder.join("pytorch_model-00002-of-00002.bin")).expect("a file");
+    assert_eq!(text, "better weights");
+}
+
+#[test]
+fn half_a_model_is_none_and_is_taken_up_again() {
+    let server = Server::start(FILES);
+    let models = tempfile::tempdir().expect("a folder");
+    server.trouble("00002-of-00002.bin", Kind::Status(429, "Retry-After: 0"));
+    server.trouble("/elsewhere", Kind::Break(8));
+    server.trouble("/elsewhere", Kind::Break(0));
+    let once = HubConfig { attempts: 1, ..config(&server) };
+    let error = fetch_with(once, models.path()).expect_err("it broke").to_string();
+    assert!(error.contains("00001-of-00002.bin"), "{error}");
+    assert!(matches!(find_model(&address(), models.path()), Err(HubError::NotFetched { .. })));
+    server.log();
+    fetch_with(config(&server), models.path()).expect("a model");
+    let log = server.log();
+    assert!(log.iter().any(|line| line.ends_with("00001-of-00002.bin bytes=8-")), "{log:?}");
+
+    let cut = models.path().join("org__data/ckpt_1/pytorch_model-00001-of-00002.bin");
+    fs::write(&cut, "one").expect("a file");
+    assert!(matches!(find_model(&address(), models.path()), Err(HubError::NotFetched { .. })));
+    let (_, _, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    assert_eq!(outcome, Outcome::Fetched);
+    assert_eq!(fs::read_to_string(cut).expect("a file"), "one half of the weights");
+}
+
+#[test]
+fn what_is_wrong_with_a_model_is_named() {
+    let server = Server::start(&[("config.json", "{}"), ("tf_model.h5", "...")]);
+    let models = tempfile::tempdir().expect("a folder");
+    let error = fetch_with(config(&server), models.path()).expect_err("no weights").to_string();
+    assert!(error.contains("has no weights in its root"), "{error}");
+    let elsewhere: ModelAddress = "hf://org/data@ckpt_2".parse().expect("an address");
+    let hub = Hub::new(config(&server));
+    let error =
+        fetch_model(&hub, &elsewhere, models.path(), &mut |_, _, _| ()).expect_err("no such revision");
+    assert_eq!(error.to_string(), "org/data has no revision `ckpt_2`");
+    let server = Server::start(FILES);
+    server.trouble("/elsewhere", Kind::Short(3));
+    let error = fetch_with(config(&server), models.path()).expect_err("too short").to_string();
+    assert!(error.contains("expected 23 bytes, but there are 20"), "{error}");
+}
