@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -48,8 +49,16 @@ pub struct Parity {
     pub rounding: Option<Rounding>,
 }
 
-/// Called with the number of bytes of each piece that is done with.
-pub type OnBytes<'a> = &'a mut dyn FnMut(u64);
+/// Called with the number of bytes of each piece that is done with; says whether to go on, or to end with
+/// [`WeightsError::Stopped`].
+pub type OnBytes<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+fn report(bytes: &[u8], on_bytes: OnBytes<'_>) -> Result<(), WeightsError> {
+    match on_bytes(bytes.len() as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(WeightsError::Stopped),
+    }
+}
 
 /// Writes tensors into a folder, which must exist, and waits for the disk. Values are kept as they are, or given the type `dtype`.
 ///
@@ -228,7 +237,7 @@ fn copy(
                 out.write_all(&converted)?;
             }
         }
-        on_bytes(piece.len() as u64);
+        report(piece, on_bytes)?;
     }
     Ok(())
 }
@@ -302,7 +311,7 @@ fn first_difference(
             rounding.get_or_insert_default().add(piece, source.dtype, &found_values, found.dtype);
         }
         at += found_values.len() as u64;
-        on_bytes(piece.len() as u64);
+        report(piece, on_bytes)?;
     }
     Ok(None)
 }

@@ -143,6 +143,9 @@ pub enum WeightsError {
         /// What is free.
         free: u64,
     },
+    /// Whoever follows the progress said so.
+    #[error("stopped before the end; nothing was left behind")]
+    Stopped,
     /// What was read back is not what was to be written.
     #[error("{path}: `{name}` reads back differently from its source: {problem}")]
     Mismatch {

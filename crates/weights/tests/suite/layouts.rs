@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use fineline_weights::{Checkpoint, Dtype, Layout, Parity, Target, WeightsError, Written, compare, write};
@@ -6,13 +7,13 @@ use crate::{OTHERS, all, fixture, head_size, open};
 
 fn save(source: &Checkpoint, target: Target, dtype: Option<Dtype>, folder: &Path) -> (Written, Parity) {
     let tensors = all(source);
-    let written = write(&tensors, target, dtype, folder, &mut |_| ()).unwrap();
+    let written = write(&tensors, target, dtype, folder, &mut |_| ControlFlow::Continue(())).unwrap();
     let found = Checkpoint::open(folder).unwrap();
     let found = match target {
         Target::EasyLm { head_size } => found.with_head_size(head_size).unwrap(),
         Target::SafeTensors { .. } => found,
     };
-    (written, compare(&tensors, &found, dtype, &mut |_| ()).unwrap())
+    (written, compare(&tensors, &found, dtype, &mut |_| ControlFlow::Continue(())).unwrap())
 }
 
 const SINGLE: Target = Target::SafeTensors { max_shard_bytes: u64::MAX };
@@ -61,7 +62,8 @@ fn an_easylm_stream_is_written_as_flax_packs_it() {
     let mut tensors = all(&reference);
     tensors.sort_by_key(|tensor| stream.tensors[&tensor.name].file_range().start);
     let folder = tempfile::tempdir().unwrap();
-    write(&tensors, Target::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| ()).unwrap();
+    write(&tensors, Target::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| ControlFlow::Continue(()))
+        .unwrap();
     assert_eq!(fs_err::read(folder.path().join("streaming_params")).unwrap(), fs_err::read(path).unwrap());
 }
 
@@ -77,7 +79,7 @@ fn round_trips_change_no_bit() {
         let stream = Checkpoint::open(folders[0].path()).unwrap().with_head_size(head_size(name)).unwrap();
         save(&stream, SINGLE, None, folders[1].path());
         let back = Checkpoint::open(folders[1].path()).unwrap();
-        compare(&all(&source), &back, None, &mut |_| ()).unwrap();
+        compare(&all(&source), &back, None, &mut |_| ControlFlow::Continue(())).unwrap();
         save(&back, Target::EasyLm { head_size: head_size(name) }, None, folders[2].path());
         let streams = [&folders[0], &folders[2]]
             .map(|folder| fs_err::read(folder.path().join("streaming_params")).unwrap());
@@ -138,7 +140,10 @@ fn another_precision_is_reported() {
     let rounding = parity.rounding.unwrap();
     assert_eq!((rounding.overflowed, rounding.largest_error.to_bits()), (0, 0.0_f64.to_bits()));
     let expected = open("untied/bin-bfloat16");
-    compare(&all(&expected), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| ()).unwrap();
+    compare(&all(&expected), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -156,12 +161,14 @@ fn the_size_of_a_head_is_needed_and_must_fit() {
 fn a_difference_is_found_and_named() {
     let source = open("untied");
     let folder = tempfile::tempdir().unwrap();
-    write(&all(&source), SINGLE, None, folder.path(), &mut |_| ()).unwrap();
+    write(&all(&source), SINGLE, None, folder.path(), &mut |_| ControlFlow::Continue(())).unwrap();
     let path = folder.path().join("model.safetensors");
     let mut bytes = fs_err::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs_err::write(&path, bytes).unwrap();
-    let error =
-        compare(&all(&source), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| ()).unwrap_err();
+    let error = compare(&all(&source), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
     assert!(matches!(&error, WeightsError::Mismatch { name, .. } if name == "model.norm.weight"), "{error}");
 }
