@@ -20,3 +20,4 @@ mod server;
 mod support;
 mod sweep;
 mod transformers;
+mod weights;

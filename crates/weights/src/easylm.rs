@@ -83,7 +83,7 @@ pub(crate) fn from_hugging_face(name: &str) -> Option<(String, Turn)> {
     Some((format!("transformer/h/{layer}/{path}/kernel"), *turn))
 }
 
-/// Types by their names in NumPy.
+/// Types by the names that `numpy` gives them.
 const DTYPES: [(&str, Dtype); 12] = [
     ("float32", Dtype::F32),
     ("float16", Dtype::F16),

@@ -1,5 +1,6 @@
 //! Values in another precision.
 
+use ::half::slice::HalfFloatSliceExt;
 use ::half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -21,6 +22,9 @@ pub(crate) fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
+/// Values that are converted at once.
+const BLOCK: usize = 4096;
+
 /// Values in another precision, rounded to the nearest, ties to even, as PyTorch does. The same precision changes no bit.
 pub(crate) fn convert(values: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) {
     out.clear();
@@ -31,40 +35,86 @@ pub(crate) fn convert(values: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) 
     debug_assert!(is_float(from) && is_float(to));
     let (from_size, to_size) = (element_size(from), element_size(to));
     out.resize(values.len() / from_size * to_size, 0);
-    let tasks = out.par_chunks_mut(to_size << 15).zip(values.par_chunks(from_size << 15));
-    tasks.for_each(|(out, values)| {
-        for (out, value) in out.chunks_exact_mut(to_size).zip(values.chunks_exact(from_size)) {
-            let value = to_f32(value, from);
-            match to {
-                Dtype::F16 => out.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-                Dtype::BF16 => out.copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
-                _ => out.copy_from_slice(&value.to_le_bytes()),
-            }
-        }
+    let blocks = out.par_chunks_mut(to_size * BLOCK).zip(values.par_chunks(from_size * BLOCK));
+    blocks.for_each_init(Scratch::default, |scratch, (out, values)| {
+        scratch.fill(values, from);
+        scratch.write(to, out);
     });
 }
 
 impl Rounding {
     /// Adds what became of some values.
     pub(crate) fn add(&mut self, before: &[u8], from: Dtype, after: &[u8], to: Dtype) {
-        let pairs = before.chunks_exact(element_size(from)).zip(after.chunks_exact(element_size(to)));
-        for (before, after) in pairs {
-            let (before, after) = (to_f32(before, from), to_f32(after, to));
-            if before.is_finite() && !after.is_finite() {
-                self.overflowed += 1;
-            } else if before.is_finite() {
-                self.largest_error = self.largest_error.max((f64::from(before) - f64::from(after)).abs());
+        let blocks =
+            before.par_chunks(element_size(from) * BLOCK).zip(after.par_chunks(element_size(to) * BLOCK));
+        let found = blocks.map_init(Default::default, |[a, b]: &mut [Scratch; 2], (before, after)| {
+            a.fill(before, from);
+            b.fill(after, to);
+            let mut rounding = Self::default();
+            for (&before, &after) in a.values.iter().zip(&b.values) {
+                if before.is_finite() && !after.is_finite() {
+                    rounding.overflowed += 1;
+                } else if before.is_finite() {
+                    let error = (f64::from(before) - f64::from(after)).abs();
+                    rounding.largest_error = rounding.largest_error.max(error);
+                }
             }
+            rounding
+        });
+        *self = found.reduce(Self::default, Self::and).and(*self);
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            largest_error: self.largest_error.max(other.largest_error),
+            overflowed: self.overflowed + other.overflowed,
         }
     }
 }
 
-fn to_f32(bytes: &[u8], dtype: Dtype) -> f32 {
-    match (dtype, bytes) {
-        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-        (Dtype::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-        (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        _ => f32::NAN,
+/// A block of values as float32, which holds all others exactly.
+#[derive(Default)]
+struct Scratch {
+    values: Vec<f32>,
+    halves: Vec<f16>,
+}
+
+impl Scratch {
+    fn fill(&mut self, bytes: &[u8], dtype: Dtype) {
+        self.values.clear();
+        match dtype {
+            Dtype::F16 => {
+                self.halves.clear();
+                self.halves.extend(bytes.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes)));
+                self.values.resize(self.halves.len(), 0.0);
+                self.halves.convert_to_f32_slice(&mut self.values);
+            }
+            Dtype::BF16 => {
+                let halves = bytes.as_chunks().0.iter();
+                self.values
+                    .extend(halves.map(|&bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)));
+            }
+            _ => self.values.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
+        }
+    }
+
+    fn write(&mut self, dtype: Dtype, out: &mut [u8]) {
+        match dtype {
+            Dtype::F16 => {
+                self.halves.resize(self.values.len(), f16::ZERO);
+                self.halves.convert_from_f32_slice(&self.values);
+                let out = out.as_chunks_mut().0.iter_mut();
+                out.zip(&self.halves).for_each(|(out, half)| *out = half.to_le_bytes());
+            }
+            Dtype::BF16 => {
+                let out = out.as_chunks_mut().0.iter_mut();
+                out.zip(&self.values).for_each(|(out, &value)| *out = bf16::from_f32(value).to_le_bytes());
+            }
+            _ => {
+                let out = out.as_chunks_mut().0.iter_mut();
+                out.zip(&self.values).for_each(|(out, value)| *out = value.to_le_bytes());
+            }
+        }
     }
 }
 

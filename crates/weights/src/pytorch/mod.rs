@@ -45,13 +45,12 @@ pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
     let mut tensors = Vec::with_capacity(described.len());
     for (name, described) in described {
         let key = &described.storage.key;
-        let storage = match storages.get(key) {
-            Some(storage) => Arc::clone(storage),
-            None => {
-                let storage = Arc::new(archive.storage(key, &name)?);
-                storages.insert(key.clone(), Arc::clone(&storage));
-                storage
-            }
+        let storage = if let Some(storage) = storages.get(key) {
+            Arc::clone(storage)
+        } else {
+            let storage = Arc::new(archive.storage(key, &name)?);
+            storages.insert(key.clone(), Arc::clone(&storage));
+            storage
         };
         tensors.push(tensor(path, name, described, &storage)?);
     }
