@@ -21,3 +21,4 @@ mod server;
 mod support;
 mod sweep;
 mod transformers;
+mod weights;

@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Make a tokenizer, or see what one does.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
-    /// Look at model weights.
+    /// Look at model weights, and turn one layout of them into another.
     #[command(subcommand)]
     Weights(WeightsCommand),
     /// Score a checkpoint with the probes of a run.
@@ -83,6 +83,23 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn mass(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|&number: &f64| number > 0.0 && number <= 1.0);
     number.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+}
+
+/// A size in bytes, with the units that `transformers` reads: powers of 1000 (`GB`) or of 1024 (`GiB`).
+fn byte_count(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = text[..digits].parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| "expected a size such as 5GB, 500MB or 2GiB".to_owned())
 }
 
 /// The size of a byte-level vocabulary.
@@ -221,14 +238,78 @@ pub(crate) struct FetchWeightsArgs {
 pub(crate) enum WeightsCommand {
     /// Get released weights from the Hugging Face Hub: resumed where a connection broke, verified.
     Fetch(FetchWeightsArgs),
-    /// List the tensors of a checkpoint.
-    Inspect {
-        /// A model folder.
-        checkpoint: PathBuf,
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    /// List what the files of a checkpoint hold, in any layout.
+    Inspect(InspectArgs),
+    /// Turn weights of any layout into a Hugging Face folder: safetensors, config.json, tokenizer.
+    Import(ImportArgs),
+    /// Write a checkpoint for other programs: a clean Hugging Face folder, or EasyLM's stream.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A model folder, a run's folder, a file of weights, or an index of shards.
+    pub(crate) checkpoint: PathBuf,
+    /// The architecture, where no config.json lies beside: a config.json or the name of a preset.
+    #[arg(long, value_name = "FILE|PRESET")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is converted, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ConversionArgs {
+    /// The folder to write; it must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The architecture, where no config.json lies beside: a config.json or the name of a preset.
+    #[arg(long, value_name = "FILE|PRESET")]
+    pub(crate) config: Option<PathBuf>,
+    /// The precision to write; without it, that of each tensor.
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<DtypeArg>,
+    /// Size that a file of safetensors is not to exceed, as `5GB`, `500MB` or `2GiB`.
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = byte_count)]
+    pub(crate) max_shard_size: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A folder or file in any layout: safetensors, PyTorch's .bin, EasyLM's stream.
+    pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) conversion: ConversionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A checkpoint of a run, a run's folder, or weights in any layout.
+    pub(crate) checkpoint: PathBuf,
+    /// The layout to write.
+    #[arg(long, value_enum)]
+    pub(crate) to: LayoutArg,
+    #[command(flatten)]
+    pub(crate) conversion: ConversionArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeArg {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// Hugging Face's.
+    Safetensors,
+    /// EasyLM's `streaming_params`.
+    Easylm,
 }
 
 /// What is asked of a checkpoint.

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use fineline_data::DataError;
+use fineline_model::WeightsError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use fineline_run::probe::ProbeError;
@@ -104,9 +105,9 @@ fn dispatch(command: Command) -> Result<Ended> {
             commands::tokenizer::inspect(&tokenizer, text.as_deref())
         }
         Command::Weights(WeightsCommand::Fetch(args)) => commands::fetch_weights::fetch(&args),
-        Command::Weights(WeightsCommand::Inspect { checkpoint, json }) => {
-            commands::weights::inspect(&checkpoint, json)
-        }
+        Command::Weights(WeightsCommand::Inspect(args)) => commands::weights::inspect(&args),
+        Command::Weights(WeightsCommand::Import(args)) => return commands::weights::import(&args),
+        Command::Weights(WeightsCommand::Export(args)) => return commands::weights::export(&args),
         Command::Probe(args) => commands::probe::probe(&args),
         Command::Generate(args) => commands::generate::generate(&args),
         Command::Verify(VerifyCommand::Resume { config, steps, stop_at }) => {
@@ -137,6 +138,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<UsageError>()
+            || cause.downcast_ref::<WeightsError>().is_some_and(WeightsError::is_usage)
             || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
             || cause.downcast_ref::<RunError>().is_some_and(is_usage)
     })

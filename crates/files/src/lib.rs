@@ -3,7 +3,7 @@
 //! A file is written beside its place under a name that begins with [`WRITING`], synced, renamed into its place, and
 //! its folder synced, so that a reader sees the old content or the new one and nothing between them.
 //!
-//! - [`write_atomically`] does this with bytes, [`AtomicFile`] with a stream.
+//! - [`write_atomically`] does this with bytes, [`AtomicFile`] with a stream, [`AtomicFolder`] with a folder of files.
 //! - [`write_synced`], [`sync_folder`] and [`rename`] are the steps, for a whole folder that gets its name at the end.
 //! - [`create_folder`] and [`create_folder_of`] make folders that survive a power cut too.
 //! - [`free_space`] says what fits.
@@ -163,18 +163,82 @@ impl Drop for Temporary {
 /// Makes the names of files that are open at once in this process differ.
 static CREATED: AtomicU64 = AtomicU64::new(0);
 
-fn create_temporary(path: &Path) -> io::Result<(std::fs::File, Temporary)> {
+/// A name beside `path` that no other writer of this process has.
+fn temporary_path(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut temporary = std::ffi::OsString::from(WRITING);
+    temporary.push(name);
+    temporary.push(format!(".{}-{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed)));
+    Ok(path.with_file_name(temporary))
+}
+
+fn create_temporary(path: &Path) -> io::Result<(std::fs::File, Temporary)> {
     loop {
-        let mut temporary = std::ffi::OsString::from(WRITING);
-        temporary.push(name);
-        temporary.push(format!(".{}-{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed)));
-        let temporary = path.with_file_name(temporary);
+        let temporary = temporary_path(path)?;
         match OpenOptions::new().write(true).create_new(true).open(&temporary) {
             // Of a process that was killed, or of one that has the same number in another container.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             file => return Ok((file?, Temporary(temporary))),
         }
+    }
+}
+
+/// A folder that is whole or not there. Its files are written at [`path`](Self::path), each with the wait for the disk.
+///
+/// Dropped without [`commit`](Self::commit), it leaves nothing behind.
+#[derive(Debug)]
+pub struct AtomicFolder {
+    temporary: TemporaryFolder,
+    path: PathBuf,
+}
+
+impl AtomicFolder {
+    /// Begins to fill what [`commit`](Self::commit) will put at `path`, where there may be an empty folder by then, but nothing
+    /// else. The folders above are made as needed.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        create_folder_of(path)?;
+        loop {
+            let temporary = temporary_path(path)?;
+            match fs_err::create_dir(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made?;
+                    return Ok(Self { temporary: TemporaryFolder(temporary), path: path.to_owned() });
+                }
+            }
+        }
+    }
+
+    /// Where it is until then.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.temporary.0
+    }
+
+    /// Makes the names of its files durable and puts it in its place.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn commit(self) -> io::Result<()> {
+        sync_folder(self.path())?;
+        if self.path.is_dir() {
+            fs_err::remove_dir(&self.path)?;
+        }
+        rename(self.path(), &self.path)
+    }
+}
+
+/// A folder under a name that it is not to keep.
+#[derive(Debug)]
+struct TemporaryFolder(PathBuf);
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // Once renamed there is nothing to remove, and an error on the way out cannot be told to anyone.
+        let _ = fs_err::remove_dir_all(&self.0);
     }
 }
 
@@ -220,6 +284,28 @@ mod tests {
         drop(file);
         assert_eq!(fs_err::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("above/folder");
+        let folder = AtomicFolder::create(&path).unwrap();
+        write_synced(&folder.path().join("a"), b"half").unwrap();
+        drop(folder);
+        assert!(names(&temp.path().join("above")).is_empty());
+
+        fs_err::create_dir(&path).unwrap();
+        let folder = AtomicFolder::create(&path).unwrap();
+        write_synced(&folder.path().join("a"), b"whole").unwrap();
+        folder.commit().unwrap();
+        assert_eq!(names(&temp.path().join("above")), ["folder"]);
+        assert_eq!(names(&path), ["a"]);
+
+        let late = AtomicFolder::create(&path).unwrap();
+        assert!(late.commit().unwrap_err().to_string().contains("above/folder"));
+        assert_eq!(names(&temp.path().join("above")), ["folder"]);
+        assert_eq!(names(&path), ["a"]);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::config::{ConfigError, LlamaConfig};
+
+/// The file in a model folder that says its architecture.
+pub(crate) const CONFIG_FILE: &str = "config.json";
 
 /// Token ids that a Hugging Face `config.json` carries besides the architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,14 +26,42 @@ pub struct SpecialTokens {
 /// (another `model_type`, scaled RoPE, biases) is refused by the name of the field. Special tokens are not read: those
 /// of published configurations are often wrong, and the tokenizer knows better.
 pub fn read_config(dir: &Path) -> Result<LlamaConfig, ConfigError> {
-    let path = dir.join("config.json");
-    let text = fs_err::read_to_string(&path)?;
-    let stored: StoredConfig =
-        serde_json::from_str(&text).map_err(|source| ConfigError::Json { path: path.clone(), source })?;
-    stored.check_supported(&path)?;
+    read_config_file(&dir.join(CONFIG_FILE))
+}
+
+/// Reads the architecture from a file as [`read_config`] does from a folder.
+pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ConfigError> {
+    let stored: StoredConfig = read_json(path)?;
+    stored.check_supported(path)?;
     let config = stored.into_config();
-    config.validate().map_err(|source| ConfigError::InvalidFile { path, source: Box::new(source) })?;
+    config
+        .validate()
+        .map_err(|source| ConfigError::InvalidFile { path: path.to_owned(), source: Box::new(source) })?;
     Ok(config)
+}
+
+/// All that a `config.json` says, with what others need to understand it as we do: defaults that old files leave out, and the
+/// precision of the weights beside it.
+pub(crate) fn completed_config(path: &Path, config: &LlamaConfig, dtype: &str) -> Result<Value, ConfigError> {
+    let mut said: Map<String, Value> = read_json(path)?;
+    let Value::Object(ours) = config.to_hf(SpecialTokens::default()) else { return Ok(Value::Object(said)) };
+    // What the model doesn't depend on stays as it is, and what it does was read from here.
+    let is_ours = |(_, value): &(String, Value)| !value.is_null();
+    for (key, value) in ours.into_iter().filter(is_ours) {
+        if key == "architectures" || !said.contains_key(&key) || said[&key].is_null() {
+            said.insert(key, value);
+        }
+    }
+    said.insert("torch_dtype".to_owned(), Value::from(dtype));
+    if said.contains_key("dtype") {
+        said.insert("dtype".to_owned(), Value::from(dtype));
+    }
+    Ok(Value::Object(said))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = fs_err::read_to_string(path)?;
+    serde_json::from_str(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })
 }
 
 impl LlamaConfig {

@@ -1,26 +1,44 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fineline_weights::{Checkpoint, Ignored, Layout};
 use serde::Serialize;
 
-use crate::weights::{StoredAt, WeightsError, stored};
+use crate::LlamaConfig;
+use crate::conversion::companions;
+use crate::weights::{Difference, WeightsError, difference};
 
 /// What a checkpoint's files hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
+    /// In what form they hold it.
+    pub layout: Layout,
     /// Every tensor, by name, with layers in the order of their numbers.
     pub tensors: Vec<StoredTensor>,
+    /// How many tensors there are of each type.
+    pub dtypes: BTreeMap<String, usize>,
     /// Values in all tensors together.
     pub parameters: u64,
     /// Bytes of all tensors together.
     pub bytes: u64,
+    /// What else is in the files, and tensors that no model reads.
+    pub ignored: Vec<Ignored>,
+    /// Parameters of the model that the files lack; none where no configuration says what the model is.
+    pub missing: Vec<String>,
+    /// Tensors that the model doesn't have; none where no configuration says what the model is.
+    pub unexpected: Vec<String>,
+    /// Tokenizer and other files beside them that belong to the model.
+    pub companions: Vec<String>,
 }
 
 /// One tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoredTensor {
-    /// Its name in the file.
+    /// Its name at Hugging Face.
     pub name: String,
-    /// Its shape.
+    /// Its name in the file.
+    pub key: String,
+    /// Its shape at Hugging Face.
     pub shape: Vec<usize>,
     /// Its type, in the words of safetensors (`F32`, `BF16`).
     pub dtype: String,
@@ -30,20 +48,38 @@ pub struct StoredTensor {
     pub file: PathBuf,
 }
 
-/// Lists the tensors in a model directory, whatever model it is; only headers are read.
-pub fn inspect(dir: &Path) -> Result<Inspection, WeightsError> {
-    let tensor = |(name, StoredAt { path, dtype, shape, bytes })| StoredTensor {
-        name,
-        shape,
-        dtype: dtype.to_string(),
-        bytes: bytes.end - bytes.start,
-        file: path,
+/// Lists the tensors of a folder or file in any layout; only headers are read. With a configuration, holds them to its model.
+pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, WeightsError> {
+    let checkpoint = Checkpoint::open(path)?;
+    let tensor = |tensor: &fineline_weights::StoredTensor| StoredTensor {
+        name: tensor.name.clone(),
+        key: tensor.key.clone(),
+        shape: tensor.shape.clone(),
+        dtype: tensor.dtype.to_string(),
+        bytes: tensor.bytes(),
+        file: tensor.file.clone(),
     };
-    let mut found: Vec<StoredTensor> = stored(dir)?.into_iter().map(tensor).collect();
-    found.sort_by(|a, b| natural(&a.name).cmp(natural(&b.name)));
-    let parameters = found.iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum();
-    let bytes = found.iter().map(|tensor| tensor.bytes).sum();
-    Ok(Inspection { tensors: found, parameters, bytes })
+    let mut tensors: Vec<StoredTensor> = checkpoint.tensors.values().map(tensor).collect();
+    tensors.sort_by(|a, b| natural(&a.name).cmp(natural(&b.name)));
+    let mut dtypes = BTreeMap::new();
+    for tensor in &tensors {
+        *dtypes.entry(tensor.dtype.clone()).or_default() += 1;
+    }
+    let Difference { missing, unexpected, ignored } = match config {
+        Some(config) => difference(&checkpoint, config),
+        None => Difference { missing: Vec::new(), unexpected: Vec::new(), ignored: checkpoint.ignored },
+    };
+    Ok(Inspection {
+        layout: checkpoint.layout,
+        parameters: checkpoint.tensors.values().map(|tensor| tensor.len() as u64).sum(),
+        bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
+        tensors,
+        dtypes,
+        ignored,
+        missing,
+        unexpected,
+        companions: companions(path),
+    })
 }
 
 /// The parts of a name, numbers as numbers: layer 2 comes before layer 10.

@@ -6,13 +6,15 @@
 //!   [`LlamaConfig::init`] or [`load`].
 //! - [`generate`] samples text, token by token; [`generate_batch`] many texts at once.
 //! - [`parameters`](mod@parameters) lists, maps and rebuilds parameters under their names, in one fixed order.
-//! - [`weights`] reads and writes safetensors; [`inspect`] says what is in a checkpoint without loading it.
+//! - [`weights`] reads every layout of `fineline-weights` and writes safetensors; [`Conversion`] turns one layout into another;
+//!   [`inspect`] says what is in a checkpoint without loading it.
 //! - [`cost`] says what a model takes: parameters, operations, memory.
 //!
 //! This crate knows nothing of text, losses' reductions, optimizers or checkpoints' directories.
 
 mod cache;
 mod config;
+mod conversion;
 pub mod cost;
 mod generate;
 mod generate_batch;
@@ -25,9 +27,10 @@ pub mod weights;
 
 pub use cache::KvCache;
 pub use config::{ConfigError, LlamaConfig};
+pub use conversion::{Architecture, Conversion, ConversionReport, Format};
 pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
 pub use generate_batch::{BatchConfig, BatchControl, Continuation, Place, Prompt, generate_batch};
-pub use hf_config::{SpecialTokens, read_config};
+pub use hf_config::{SpecialTokens, read_config, read_config_file};
 pub use inspect::{Inspection, StoredTensor, inspect};
 pub use llama::{Llama, Positions};
 pub use parameters::{ParameterSpec, named_parameters};

@@ -1,21 +1,14 @@
-//! Weights on disk: safetensors, in one file or in shards with an index, under the names of Hugging Face.
+//! The weights of a model on disk: which tensors it has, read from any layout of `fineline-weights` and written as safetensors.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    io::{self, Read, Seek, SeekFrom, Write},
-    ops::Range,
-    path::{Component, Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, TensorData};
+use fineline_weights::safetensors::{Described, write_header};
+use fineline_weights::{Checkpoint, Dtype, Ignored, StoredTensor};
 use half::{bf16, f16};
-use memmap2::Mmap;
 use rayon::prelude::*;
-use safetensors::{
-    Dtype, SafeTensorError, SafeTensors,
-    tensor::{Metadata, TensorInfo},
-};
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
@@ -25,12 +18,7 @@ use crate::{
     parameters::ParameterSpec,
 };
 
-/// The file of a checkpoint that is not in shards.
-pub const SINGLE_FILE: &str = "model.safetensors";
-/// The index of a checkpoint in shards.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
-
-/// Why weights could not be read or written.
+/// Why weights could not be read, written or converted.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
@@ -40,49 +28,14 @@ pub enum WeightsError {
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The directory has neither a file of weights nor an index.
-    #[error("{dir}: holds neither {SINGLE_FILE} nor {INDEX_FILE}")]
-    NoWeights {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A file is not safetensors, or is cut short.
-    #[error("{path}: not a whole safetensors file: {source}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: SafeTensorError,
-    },
-    /// The index is not JSON with a `weight_map`.
-    #[error("{path}: {source}")]
-    Index {
-        /// The index.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
-    /// The index names a file that is not beside it.
-    #[error("{path}: `{file}` lies outside the checkpoint's directory")]
-    OutsideDirectory {
-        /// The index.
-        path: PathBuf,
-        /// The file it names.
-        file: String,
-    },
-    /// A tensor stands in two shards.
-    #[error("{path}: `{name}` is in another shard too")]
-    Duplicate {
-        /// The second file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-    },
+    /// The files are damaged, incomplete, or of no layout that is known.
+    #[error(transparent)]
+    Files(#[from] fineline_weights::WeightsError),
     /// Parameters of the model are not in the checkpoint.
-    #[error("{dir}: `{first}` is missing ({count} of the model's parameters are)")]
+    #[error("{path}: `{first}` is missing ({count} of the model's parameters are)")]
     Missing {
-        /// The directory.
-        dir: PathBuf,
+        /// The checkpoint.
+        path: PathBuf,
         /// The first one that is missing.
         first: String,
         /// How many are.
@@ -116,152 +69,184 @@ pub enum WeightsError {
         /// The tensor.
         name: String,
         /// Its type there.
-        dtype: String,
+        dtype: Dtype,
+    },
+    /// A head of its own beside an embedding that the configuration ties it to.
+    #[error(
+        "{path}: `{HEAD}` differs from the embedding, to which config.json ties it (tie_word_embeddings): one of the two is wrong"
+    )]
+    UntiedHead {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing says which architecture the weights are of.
+    #[error("{path}: has no config.json beside its weights: give one, or a preset, with --config")]
+    NoConfig {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// What is to be written is there.
+    #[error("{path}: is there already, and not an empty folder: choose another, or remove it")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
     },
 }
 
-/// The model in a Hugging Face directory: its `config.json` and its safetensors, as float32.
+impl WeightsError {
+    /// Whether it was what was asked for that is wrong, and not the files.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NoConfig { .. } | Self::Exists { .. } | Self::Config(ConfigError::UnknownPreset { .. })
+        )
+    }
+
+    /// Whether it ended because whoever follows its progress said so.
+    #[must_use]
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Files(fineline_weights::WeightsError::Stopped))
+    }
+}
+
+/// The name of the head.
+const HEAD: &str = "lm_head.weight";
+
+/// The model in a folder with its `config.json` and weights in any layout, as float32.
 pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
     load_as(&read_config(dir)?, dir, device)
 }
 
-/// The weights in a Hugging Face directory, for a model of this architecture (`config.json` is not read).
+/// The weights in a folder or file, for a model of this architecture (`config.json` is not read).
 ///
 /// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
 /// Anything missing, too much or of another shape is an error that names it.
-pub fn load_as(config: &LlamaConfig, dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
-    let mut stored = stored(dir)?;
-    stored.retain(|name, _| !is_ignored(name, config));
-    let specs = config.parameters();
-    let absent: Vec<&ParameterSpec> = specs.iter().filter(|spec| !stored.contains_key(&spec.name)).collect();
-    if let Some(first) = absent.first() {
-        return Err(WeightsError::Missing {
-            dir: dir.to_owned(),
-            first: first.name.clone(),
-            count: absent.len(),
-        });
-    }
-    let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    if let Some((name, place)) = stored.iter().find(|(name, _)| !known.contains(name.as_str())) {
-        return Err(WeightsError::Unexpected { path: place.path.clone(), name: name.clone() });
-    }
-    let read: Vec<_> = specs.par_iter().map(|spec| read(spec, &stored)).collect();
+pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, WeightsError> {
+    let checkpoint = Checkpoint::open(path)?.with_head_size(config.head_size())?;
+    let Parameters { tensors, .. } = parameters_in(&checkpoint, config)?;
+    let read: Vec<_> = tensors.par_iter().map(|tensor| read(tensor)).collect();
     // Of several errors, the first in the order of the parameters: `rayon` would give any.
     let values = read.into_iter().collect::<Result<Vec<TensorData>, _>>()?;
     Ok(Llama::from_parameters(config, values, device))
 }
 
+/// A model's parameters among the tensors of a checkpoint.
+#[derive(Debug)]
+pub struct Parameters<'a> {
+    /// One for each of [`LlamaConfig::parameters`], in this order.
+    pub tensors: Vec<&'a StoredTensor>,
+    /// What else is there.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Finds the parameters of a model in a checkpoint, all of which must be there, in their shapes and in a precision that is read.
+///
+/// # Errors
+/// The first that isn't, or that the model doesn't have, by name.
+pub fn parameters_in<'a>(
+    checkpoint: &'a Checkpoint,
+    config: &LlamaConfig,
+) -> Result<Parameters<'a>, WeightsError> {
+    let specs = config.parameters();
+    let Difference { missing, unexpected, ignored } = difference(checkpoint, config);
+    if let Some(first) = missing.first() {
+        let (path, count) = (checkpoint.path.clone(), missing.len());
+        return Err(WeightsError::Missing { path, first: first.clone(), count });
+    }
+    if let Some(name) = unexpected.into_iter().next() {
+        return Err(WeightsError::Unexpected { path: checkpoint.tensors[&name].file.clone(), name });
+    }
+    let tensors = specs.iter().map(|spec| held_to(spec, &checkpoint.tensors[&spec.name]));
+    Ok(Parameters { tensors: tensors.collect::<Result<_, _>>()?, ignored })
+}
+
+/// How the tensors of a checkpoint differ from the parameters of a model.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) missing: Vec<String>,
+    pub(crate) unexpected: Vec<String>,
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+pub(crate) fn difference(checkpoint: &Checkpoint, config: &LlamaConfig) -> Difference {
+    let specs = config.parameters();
+    let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let missing = specs.iter().map(|spec| &spec.name).filter(|name| !checkpoint.tensors.contains_key(*name));
+    let missing = missing.cloned().collect();
+    let mut unexpected = Vec::new();
+    let mut ignored = checkpoint.ignored.clone();
+    for name in checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
+        match reason_to_ignore(name, config) {
+            Some(reason) => ignored.push(Ignored { name: name.clone(), reason: reason.to_owned() }),
+            None => unexpected.push(name.clone()),
+        }
+    }
+    Difference { missing, unexpected, ignored }
+}
+
 /// Buffers that old versions of `transformers` stored, and the copy of a tied head.
-fn is_ignored(name: &str, config: &LlamaConfig) -> bool {
-    name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
+fn reason_to_ignore(name: &str, config: &LlamaConfig) -> Option<&'static str> {
+    if name.ends_with(".rotary_emb.inv_freq") {
+        Some("a buffer that is computed from rope_theta")
+    } else if config.tie_word_embeddings && name == HEAD {
+        Some("the embedding again, to which it is tied")
+    } else {
+        None
+    }
 }
 
-/// Every tensor of a checkpoint, by name.
-pub(crate) type Stored = BTreeMap<String, StoredAt>;
-
-/// Where a tensor is, and of what kind.
-pub(crate) struct StoredAt {
-    pub(crate) path: PathBuf,
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<usize>,
-    /// Its place in the file.
-    pub(crate) bytes: Range<u64>,
-}
-
-/// Reads a parameter. Values go from the file to where they stay: a map of the file would hold all weights a second time.
-fn read(spec: &ParameterSpec, stored: &Stored) -> Result<TensorData, WeightsError> {
-    let StoredAt { path, dtype, shape, bytes } = &stored[&spec.name];
-    if *shape != spec.shape {
+fn held_to<'a>(spec: &ParameterSpec, tensor: &'a StoredTensor) -> Result<&'a StoredTensor, WeightsError> {
+    if tensor.shape != spec.shape {
         return Err(WeightsError::Shape {
-            path: path.clone(),
+            path: tensor.file.clone(),
             name: spec.name.clone(),
-            found: shape.clone(),
+            found: tensor.shape.clone(),
             expected: spec.shape.clone(),
         });
     }
-    let mut file = fs_err::File::open(path)?;
-    file.seek(SeekFrom::Start(bytes.start))?;
-    let count = shape.iter().product();
-    let mut halves = || -> io::Result<Vec<[u8; 2]>> {
-        let mut halves = vec![[0; 2]; count];
-        file.read_exact(bytemuck::cast_slice_mut(&mut halves))?;
-        Ok(halves)
-    };
-    let values: Vec<f32> = match dtype {
-        Dtype::F32 => {
-            let mut values = vec![0.0; count];
-            file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-            values
-        }
-        Dtype::F16 => halves()?.into_iter().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
-        Dtype::BF16 => halves()?.into_iter().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+    match tensor.dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(tensor),
         dtype => {
-            let (path, name) = (path.clone(), spec.name.clone());
-            return Err(WeightsError::Dtype { path, name, dtype: dtype.to_string() });
+            let (path, name) = (tensor.file.clone(), spec.name.clone());
+            Err(WeightsError::Dtype { path, name, dtype })
         }
-    };
-    Ok(TensorData::new(values, spec.shape.clone()))
+    }
 }
 
-/// Reads the headers of a checkpoint's files: of the single one, or of those that the index names.
-pub(crate) fn stored(dir: &Path) -> Result<Stored, WeightsError> {
-    let single = dir.join(SINGLE_FILE);
-    let index = dir.join(INDEX_FILE);
-    let paths = if single.is_file() {
-        vec![single]
-    } else if index.is_file() {
-        shard_paths(dir, &index)?
+/// Checks that a head that is left out because it is tied says nothing of its own.
+pub(crate) fn check_tied_head(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), WeightsError> {
+    let embedding = &config.parameters()[0].name;
+    let pair = (checkpoint.tensors.get(HEAD), checkpoint.tensors.get(embedding));
+    let (Some(head), Some(embedding)) = pair else { return Ok(()) };
+    if config.tie_word_embeddings && (head.dtype != embedding.dtype || head.read()? != embedding.read()?) {
+        return Err(WeightsError::UntiedHead { path: head.file.clone() });
+    }
+    Ok(())
+}
+
+/// Reads a parameter as float32. Values go from the file to where they stay.
+fn read(tensor: &StoredTensor) -> Result<TensorData, WeightsError> {
+    let mut values = vec![0.0_f32; tensor.len()];
+    let mut reader = tensor.open()?;
+    if tensor.dtype == Dtype::F32 {
+        reader.read_exact(bytemuck::cast_slice_mut(&mut values))?;
     } else {
-        return Err(WeightsError::NoWeights { dir: dir.to_owned() });
-    };
-    let mut stored = Stored::new();
-    for path in paths {
-        for (name, place) in header(&path)? {
-            if stored.insert(name.clone(), place).is_some() {
-                return Err(WeightsError::Duplicate { path, name });
+        /// Values that are converted at once.
+        const PIECE: usize = 1 << 20;
+        let mut halves = vec![[0; 2]; PIECE.min(values.len())];
+        for piece in values.chunks_mut(PIECE) {
+            let halves = &mut halves[..piece.len()];
+            reader.read_exact(bytemuck::cast_slice_mut(halves))?;
+            for (value, &half) in piece.iter_mut().zip(&*halves) {
+                *value = match tensor.dtype {
+                    Dtype::F16 => f16::from_le_bytes(half).to_f32(),
+                    _ => bf16::from_le_bytes(half).to_f32(),
+                };
             }
         }
     }
-    Ok(stored)
-}
-
-/// The tensors of a safetensors file, which must be whole.
-fn header(path: &Path) -> Result<Vec<(String, StoredAt)>, WeightsError> {
-    let file = fs_err::File::open(path)?;
-    #[allow(unsafe_code, reason = "the parser wants the whole file, of which it reads the beginning")]
-    // SAFETY: checkpoints are published by renaming whole directories and never written in place; a foreign
-    // process that truncates the file while it is read is outside what a reader can guard against.
-    let bytes = unsafe { Mmap::map(file.file()) }?;
-    let (length, metadata) = SafeTensors::read_metadata(&bytes)
-        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
-    // Before the header stands its length.
-    let data = (size_of::<u64>() + length) as u64;
-    let place = |(name, info): (String, &TensorInfo)| {
-        let (start, end) = info.data_offsets;
-        let bytes = data + start as u64..data + end as u64;
-        (name, StoredAt { path: path.to_owned(), dtype: info.dtype, shape: info.shape.clone(), bytes })
-    };
-    Ok(metadata.tensors().into_iter().map(place).collect())
-}
-
-fn shard_paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightsError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-
-    let text = fs_err::read_to_string(index)?;
-    let Index { weight_map } = serde_json::from_str(&text)
-        .map_err(|source| WeightsError::Index { path: index.to_owned(), source })?;
-    let files: BTreeSet<String> = weight_map.into_values().collect();
-    let beside_index = |file: String| {
-        let mut parts = Path::new(&file).components();
-        match (parts.next(), parts.next()) {
-            (Some(Component::Normal(name)), None) => Ok(dir.join(name)),
-            _ => Err(WeightsError::OutsideDirectory { path: index.to_owned(), file }),
-        }
-    };
-    files.into_iter().map(beside_index).collect()
+    Ok(TensorData::new(values, tensor.shape.clone()))
 }
 
 /// A tensor as the header of a safetensors file describes it.
@@ -280,16 +265,18 @@ impl TensorHeader {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 
-    fn stored_dtype(&self) -> io::Result<Dtype> {
-        match self.dtype {
-            DType::F32 => Ok(Dtype::F32),
-            DType::F16 => Ok(Dtype::F16),
-            DType::BF16 => Ok(Dtype::BF16),
-            DType::I64 => Ok(Dtype::I64),
+    fn described(&self) -> io::Result<Described> {
+        let dtype = match self.dtype {
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            DType::I64 => Dtype::I64,
             dtype => {
-                Err(invalid(format!("`{}` is {dtype:?}, which is not written to safetensors", self.name)))
+                let message = format!("`{}` is {dtype:?}, which is not written to safetensors", self.name);
+                return Err(invalid(message));
             }
-        }
+        };
+        Ok(Described { name: self.name.clone(), shape: self.shape.clone(), dtype })
     }
 }
 
@@ -305,11 +292,7 @@ pub fn write_safetensors(
     headers: &[TensorHeader],
     values: impl IntoIterator<Item = TensorData>,
 ) -> io::Result<()> {
-    let mut json = serde_json::to_vec(&metadata(headers)?)?;
-    // Readers map the data; the format wants it to begin at a multiple of eight.
-    json.resize(json.len().next_multiple_of(8), b' ');
-    out.write_all(&(json.len() as u64).to_le_bytes())?;
-    out.write_all(&json)?;
+    write_header(out, &headers.iter().map(TensorHeader::described).collect::<io::Result<Vec<_>>>()?)?;
     let mut values = values.into_iter();
     for header in headers {
         let fits =
@@ -318,20 +301,6 @@ pub fn write_safetensors(
         out.write_all(values.next().filter(fits).ok_or_else(unfit)?.as_bytes())?;
     }
     Ok(())
-}
-
-fn metadata(headers: &[TensorHeader]) -> io::Result<Metadata> {
-    let mut end = 0;
-    let info = |header: &TensorHeader| {
-        let start = end;
-        end += header.bytes();
-        let (dtype, shape) = (header.stored_dtype()?, header.shape.clone());
-        Ok((header.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
-    };
-    let infos = headers.iter().map(info).collect::<io::Result<_>>()?;
-    // `transformers` refuses a file without the framework's name.
-    let framework = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    Metadata::new(Some(framework), infos).map_err(|error| invalid(error.to_string()))
 }
 
 fn invalid(message: String) -> io::Error {

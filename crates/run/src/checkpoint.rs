@@ -34,6 +34,24 @@ pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
     Err(RunError::NoCheckpoint { path: path.to_owned(), beside })
 }
 
+/// The weights that `path` means: those of [`find_checkpoint`], or a file or folder that holds weights and no configuration. A
+/// run's checkpoint is held to its manifest.
+///
+/// # Errors
+/// [`RunError::NoCheckpoint`] if nothing is there; a checkpoint that is damaged.
+pub fn find_weights(path: &Path) -> Result<PathBuf, RunError> {
+    match find_checkpoint(path) {
+        Ok(folder) => {
+            if folder.join("manifest.json").is_file() {
+                fineline_train::verify(&folder)?;
+            }
+            Ok(folder)
+        }
+        Err(RunError::NoCheckpoint { .. }) if path.exists() => Ok(path.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes the checkpoints of a run that stands at `step`.
 pub(crate) fn checkpointer(
     config: &RunConfig,

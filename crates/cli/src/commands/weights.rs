@@ -1,36 +1,216 @@
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
-use fineline_model::{inspect as inspect_weights, read_config};
-use fineline_run::checkpoint::find_checkpoint;
+use fineline_model::{
+    Architecture, Conversion, ConversionReport, Format, Inspection, LlamaConfig, WeightsError,
+    inspect as inspect_weights, read_config, read_config_file,
+};
+use fineline_run::StopSignal;
+use fineline_run::checkpoint::find_weights;
+use fineline_weights::{Dtype, Ignored};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::{grouped, print, print_json};
+use super::{grouped, print, print_json, stop_on_signals};
+use crate::args::{ConversionArgs, DtypeArg, ExportArgs, ImportArgs, InspectArgs, LayoutArg};
+use crate::messages::is_json;
+use crate::{Ended, say};
+
+/// Names that are listed of many that are alike.
+const NAMED: usize = 5;
 
 /// `fineline weights inspect`
-pub(crate) fn inspect(checkpoint: &Path, as_json: bool) -> Result<()> {
-    let checkpoint = &find_checkpoint(checkpoint)?;
-    let config = read_config(checkpoint)?;
-    let found = inspect_weights(checkpoint)?;
-    let expected = config.parameter_count();
-    if as_json {
-        return print_json(
-            &json!({ "config": config, "parameters": found.parameters, "expected_parameters": expected, "bytes": found.bytes, "tensors": found.tensors }),
-        );
+pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
+    let checkpoint = find_weights(&args.checkpoint)?;
+    let config = match &args.config {
+        Some(given) => match architecture(given)? {
+            Architecture::Known(config) => Some(*config),
+            Architecture::File(file) => Some(read_config_file(&file)?),
+            Architecture::Beside => None,
+        },
+        None if beside(&checkpoint).join("config.json").is_file() => Some(read_config(beside(&checkpoint))?),
+        None => None,
+    };
+    let found = inspect_weights(&checkpoint, config.as_ref())?;
+    if args.json {
+        let mut object = json!(found);
+        object["config"] = json!(config);
+        object["expected_parameters"] = json!(config.as_ref().map(LlamaConfig::parameter_count));
+        return print_json(&object);
     }
+    print(&listing(&found, config.as_ref())?)
+}
+
+/// The folder that a path is or lies in.
+fn beside(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
+}
+
+fn listing(found: &Inspection, config: Option<&LlamaConfig>) -> Result<String> {
     let mut text = String::new();
     let width = found.tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
     for tensor in &found.tensors {
         writeln!(text, "{:<width$}  {:<5}  {:?}", tensor.name, tensor.dtype, tensor.shape)?;
     }
+    let dtypes = dtypes(&found.dtypes);
+    let (tensors, parameters, bytes) = (found.tensors.len(), grouped(found.parameters), grouped(found.bytes));
+    write!(text, "{}: {tensors} tensors ({dtypes}), {parameters} parameters, {bytes} bytes; ", found.layout)?;
+    match config {
+        Some(config) => writeln!(text, "config.json makes {} parameters", grouped(config.parameter_count()))?,
+        None => writeln!(text, "no config.json beside them")?,
+    }
+    ignored_lines(&mut text, &found.ignored)?;
+    for (what, names) in [("missing", &found.missing), ("unexpected", &found.unexpected)] {
+        if !names.is_empty() {
+            writeln!(text, "{what}: {}", shortened(names))?;
+        }
+    }
+    if !found.companions.is_empty() {
+        writeln!(text, "beside them: {}", found.companions.join(", "))?;
+    }
+    Ok(text)
+}
+
+/// `fineline weights import`
+pub(crate) fn import(args: &ImportArgs) -> Result<Ended> {
+    let format = Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size };
+    convert(&args.source, format, &args.conversion)
+}
+
+/// `fineline weights export`
+pub(crate) fn export(args: &ExportArgs) -> Result<Ended> {
+    let format = match args.to {
+        LayoutArg::Safetensors => Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size },
+        LayoutArg::Easylm => Format::EasyLm,
+    };
+    convert(&args.checkpoint, format, &args.conversion)
+}
+
+fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<Ended> {
+    let conversion = Conversion {
+        source: find_weights(source)?,
+        architecture: args.config.as_deref().map_or(Ok(Architecture::Beside), architecture)?,
+        out: args.out.clone(),
+        format,
+        dtype: args.dtype.map(|dtype| match dtype {
+            DtypeArg::F32 => Dtype::F32,
+            DtypeArg::F16 => Dtype::F16,
+            DtypeArg::Bf16 => Dtype::BF16,
+        }),
+    };
+    let stop = StopSignal::default();
+    stop_on_signals(&stop)?;
+    let bar = progress_bar();
+    let converted = conversion.run(&mut |bytes| {
+        bar.inc(bytes);
+        if stop.requested().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish_and_clear();
+    match (converted, stop.requested()) {
+        (Err(error), Some(signal)) if error.is_stop() => {
+            say(&error.to_string());
+            Ok(Ended::Stopped { signal: signal as u8 })
+        }
+        (Ok(report), _) if args.json => print_json(&report).map(|()| Ended::Done),
+        (Ok(report), _) => print(&summary(&report)?).map(|()| Ended::Done),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// What `--config` names: a file, or a preset.
+fn architecture(given: &Path) -> Result<Architecture, WeightsError> {
+    if given.is_file() {
+        return Ok(Architecture::File(given.to_owned()));
+    }
+    if given.is_dir() || given.extension().is_some() {
+        return Ok(Architecture::File(if given.is_dir() {
+            given.join("config.json")
+        } else {
+            given.to_owned()
+        }));
+    }
+    Ok(Architecture::Known(Box::new(LlamaConfig::preset(&given.to_string_lossy())?)))
+}
+
+/// Bytes that are done with, on a terminal.
+fn progress_bar() -> ProgressBar {
+    let is_terminal = !is_json() && std::io::stderr().is_terminal();
+    let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    let style =
+        ProgressStyle::with_template("{spinner} {bytes} written and compared, {bytes_per_sec}, {elapsed}");
+    bar.set_style(style.expect("the template is one"));
+    bar
+}
+
+fn summary(report: &ConversionReport) -> Result<String> {
+    let mut text = String::new();
+    let ConversionReport { source, written, parity, .. } = report;
+    let gigabytes = |bytes: u64, seconds: f64| bytes as f64 / 1e9 / seconds.max(1e-9);
     writeln!(
         text,
-        "{} tensors, {} parameters, {} bytes; config.json makes {} parameters",
-        found.tensors.len(),
-        grouped(found.parameters),
-        grouped(found.bytes),
-        grouped(expected)
+        "read      {} ({}): {} tensors ({}), {} parameters, {} bytes",
+        source.path.display(),
+        source.layout,
+        source.tensors,
+        dtypes(&source.dtypes),
+        grouped(source.parameters),
+        grouped(source.bytes)
     )?;
-    print(&text)
+    writeln!(
+        text,
+        "written   {} ({}): {}, {} bytes in {:.1} s ({:.2} GB/s)",
+        report.out.display(),
+        report.layout,
+        shortened(&written.files),
+        grouped(written.bytes),
+        report.write_s,
+        gigabytes(written.bytes, report.write_s)
+    )?;
+    if !report.copied.is_empty() {
+        writeln!(text, "copied    {}", report.copied.join(", "))?;
+    }
+    ignored_lines(&mut text, &report.ignored)?;
+    write!(text, "parity    {} tensors read back, ", parity.tensors)?;
+    match parity.rounding {
+        None => writeln!(text, "every bit as in the source ({:.1} s)", report.compare_s)?,
+        Some(rounding) => writeln!(
+            text,
+            "every bit as rounding the source makes it: at most {:.3e} from it, {} values became infinite ({:.1} s)",
+            rounding.largest_error,
+            grouped(rounding.overflowed),
+            report.compare_s
+        )?,
+    }
+    Ok(text)
+}
+
+/// `291 BF16`, or several of these.
+fn dtypes(counts: &BTreeMap<String, usize>) -> String {
+    counts.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What was ignored, by reason.
+fn ignored_lines(text: &mut String, ignored: &[Ignored]) -> Result<()> {
+    let mut by_reason: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for Ignored { name, reason } in ignored {
+        by_reason.entry(reason).or_default().push(name);
+    }
+    for (reason, names) in by_reason {
+        writeln!(text, "ignored   {}: {reason}", shortened(&names))?;
+    }
+    Ok(())
+}
+
+/// The first few names, and how many more there are.
+fn shortened(names: &[impl AsRef<str>]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

@@ -1,0 +1,317 @@
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::WeightsError;
+use crate::arrange::{in_halves, transpose};
+use crate::checkpoint::Checkpoint;
+use crate::easylm::{self, STREAM_FILE, Turn};
+use crate::precision::{Rounding, convert, is_float};
+use crate::safetensors::{Described, INDEX_FILE, SINGLE_FILE, write_header};
+use crate::tensor::{PIECE, StoredTensor};
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Safetensors, in files of at most this size where a tensor doesn't take more, with an index if they are several.
+    SafeTensors {
+        /// Bytes of tensors in one file.
+        max_shard_bytes: u64,
+    },
+    /// EasyLM's stream of parameters.
+    EasyLm {
+        /// Width of an attention head.
+        head_size: usize,
+    },
+}
+
+/// The files that were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Their names.
+    pub files: Vec<String>,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// What was found when written tensors were read back and held to their sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Parity {
+    /// Tensors that were compared, all of them equal, bit for bit.
+    pub tensors: usize,
+    /// Values in these.
+    pub values: u64,
+    /// What another precision did; nothing where every tensor kept its own.
+    pub rounding: Option<Rounding>,
+}
+
+/// Called with the number of bytes of each piece that is done with; says whether to go on, or to end with
+/// [`WeightsError::Stopped`].
+pub type OnBytes<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+fn report(bytes: &[u8], on_bytes: OnBytes<'_>) -> Result<(), WeightsError> {
+    match on_bytes(bytes.len() as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(WeightsError::Stopped),
+    }
+}
+
+/// Writes tensors into a folder, which must exist, and waits for the disk. Values are kept as they are, or given the type `dtype`.
+///
+/// One tensor at most is held in memory, and twice where it has to be turned around.
+///
+/// # Errors
+/// What is wrong with a source; [`WeightsError::Tensor`] for one that can't be given another type, or that EasyLM has no name for.
+pub fn write(
+    tensors: &[&StoredTensor],
+    target: Target,
+    dtype: Option<Dtype>,
+    folder: &Path,
+    on_bytes: OnBytes<'_>,
+) -> Result<Written, WeightsError> {
+    let refuse = |tensor: &StoredTensor, problem: String| {
+        Err(WeightsError::tensor(&tensor.file, &tensor.key, problem))
+    };
+    for tensor in tensors {
+        let wanted = dtype.unwrap_or(tensor.dtype);
+        if wanted != tensor.dtype && !(is_float(tensor.dtype) && is_float(wanted)) {
+            return refuse(tensor, format!("is {} and can't be made {wanted}", tensor.dtype));
+        }
+    }
+    match target {
+        Target::SafeTensors { max_shard_bytes } => {
+            write_safetensors(tensors, max_shard_bytes, dtype, folder, on_bytes)
+        }
+        Target::EasyLm { head_size } => write_easylm(tensors, head_size, dtype, folder, on_bytes),
+    }
+}
+
+/// Bytes that these tensors take, in their own type or in `dtype`, without headers.
+fn bytes_of(tensors: &[&StoredTensor], dtype: Option<Dtype>) -> u64 {
+    tensors.iter().map(|tensor| described(tensor, dtype).bytes()).sum()
+}
+
+/// Checks that the disk that `path` is to lie on has room for these tensors.
+///
+/// # Errors
+/// [`WeightsError::NoSpace`] if it hasn't.
+pub fn check_space(path: &Path, tensors: &[&StoredTensor], dtype: Option<Dtype>) -> Result<(), WeightsError> {
+    /// For headers, tokenizers and the file system's own records.
+    const MARGIN: u64 = 1 << 20;
+    let needed = bytes_of(tensors, dtype) + MARGIN;
+    let whole = std::path::absolute(path)?;
+    let folder = whole.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let free = fs4::available_space(folder)?;
+    if free < needed {
+        return Err(WeightsError::NoSpace { path: path.to_owned(), needed, free });
+    }
+    Ok(())
+}
+
+/// A tensor as it is to be.
+fn described(tensor: &StoredTensor, dtype: Option<Dtype>) -> Described {
+    Described { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: dtype.unwrap_or(tensor.dtype) }
+}
+
+fn write_safetensors(
+    tensors: &[&StoredTensor],
+    max_shard_bytes: u64,
+    dtype: Option<Dtype>,
+    folder: &Path,
+    on_bytes: OnBytes<'_>,
+) -> Result<Written, WeightsError> {
+    let shards = shards(tensors, max_shard_bytes, dtype);
+    let mut written = Written::default();
+    let mut weight_map = serde_json::Map::new();
+    for (number, shard) in shards.iter().enumerate() {
+        let name = match shards.len() {
+            1 => SINGLE_FILE.to_owned(),
+            count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+        };
+        let mut file = fs_err::File::create(folder.join(&name))?;
+        let mut header = Vec::new();
+        let described: Vec<Described> = shard.iter().map(|tensor| described(tensor, dtype)).collect();
+        write_header(&mut header, &described)?;
+        file.write_all(&header)?;
+        for tensor in shard {
+            copy(tensor, dtype, &mut file, on_bytes)?;
+            weight_map.insert(tensor.name.clone(), Value::from(name.as_str()));
+        }
+        file.sync_all()?;
+        written.bytes += file.metadata()?.len();
+        written.files.push(name);
+    }
+    if shards.len() > 1 {
+        weight_map.sort_keys();
+        let index =
+            json!({ "metadata": { "total_size": bytes_of(tensors, dtype) }, "weight_map": weight_map });
+        let mut bytes = serde_json::to_vec_pretty(&index).map_err(io::Error::from)?;
+        bytes.push(b'\n');
+        fineline_files::write_synced(&folder.join(INDEX_FILE), &bytes)?;
+        written.bytes += bytes.len() as u64;
+        written.files.push(INDEX_FILE.to_owned());
+    }
+    Ok(written)
+}
+
+/// Tensors by the file they go to: one after the other, and on to the next file before it gets too large.
+fn shards<'a>(
+    tensors: &[&'a StoredTensor],
+    max_shard_bytes: u64,
+    dtype: Option<Dtype>,
+) -> Vec<Vec<&'a StoredTensor>> {
+    let mut shards = vec![Vec::new()];
+    let mut filled = 0;
+    for &tensor in tensors {
+        let bytes = described(tensor, dtype).bytes();
+        if filled > 0 && filled + bytes > max_shard_bytes {
+            shards.push(Vec::new());
+            filled = 0;
+        }
+        filled += bytes;
+        if let Some(last) = shards.last_mut() {
+            last.push(tensor);
+        }
+    }
+    shards
+}
+
+fn write_easylm(
+    tensors: &[&StoredTensor],
+    head_size: usize,
+    dtype: Option<Dtype>,
+    folder: &Path,
+    on_bytes: OnBytes<'_>,
+) -> Result<Written, WeightsError> {
+    let mut file = fs_err::File::create(folder.join(STREAM_FILE))?;
+    for tensor in tensors {
+        let wrong = |problem: &str| WeightsError::tensor(&tensor.file, &tensor.key, problem);
+        let (key, turn) =
+            easylm::from_hugging_face(&tensor.name).ok_or_else(|| wrong("has no name in EasyLM"))?;
+        let Described { mut shape, dtype: wanted, .. } = described(tensor, dtype);
+        if !easylm::fits(described(tensor, dtype).bytes()) {
+            return Err(wrong("has more bytes (2 GiB) than EasyLM can read of one tensor"));
+        }
+        if turn != Turn::Plain {
+            shape.reverse();
+        }
+        let mut header = Vec::new();
+        easylm::write_header(&mut header, &key, &shape, wanted)?;
+        file.write_all(&header)?;
+        let [columns, rows] = match (turn, &shape[..]) {
+            (Turn::Plain, _) => {
+                copy(tensor, dtype, &mut file, on_bytes)?;
+                continue;
+            }
+            (_, &[columns, rows]) => [columns, rows],
+            _ => return Err(wrong("is no matrix")),
+        };
+        let order = if turn == Turn::Rotary { in_halves(rows, head_size) } else { (0..rows).collect() };
+        let mut values = Vec::with_capacity(described(tensor, dtype).bytes() as usize);
+        copy(tensor, dtype, &mut values, on_bytes)?;
+        let columns: Vec<usize> = (0..columns).collect();
+        file.write_all(&transpose(&values, &order, &columns, wanted.bitsize() / 8))?;
+    }
+    file.sync_all()?;
+    Ok(Written { files: vec![STREAM_FILE.to_owned()], bytes: file.metadata()?.len() })
+}
+
+/// Writes the values of a tensor in row-major order.
+fn copy(
+    tensor: &StoredTensor,
+    dtype: Option<Dtype>,
+    out: &mut impl Write,
+    on_bytes: OnBytes<'_>,
+) -> Result<(), WeightsError> {
+    let mut reader = tensor.open()?;
+    let (mut buffer, mut converted) = (vec![0; PIECE], Vec::new());
+    while let Some(piece) = reader.next_piece(&mut buffer)? {
+        match dtype.filter(|&wanted| wanted != tensor.dtype) {
+            None => out.write_all(piece)?,
+            Some(wanted) => {
+                convert(piece, tensor.dtype, wanted, &mut converted);
+                out.write_all(&converted)?;
+            }
+        }
+        report(piece, on_bytes)?;
+    }
+    Ok(())
+}
+
+/// Reads what was [written](write()) and holds every tensor to its source, which is read again.
+///
+/// # Errors
+/// [`WeightsError::Mismatch`] at the first difference, of a name, a shape, a type or a bit; what is wrong with a file.
+pub fn compare(
+    tensors: &[&StoredTensor],
+    written: &Checkpoint,
+    dtype: Option<Dtype>,
+    on_bytes: OnBytes<'_>,
+) -> Result<Parity, WeightsError> {
+    let mut parity = Parity::default();
+    let differs = |path: &Path, name: &str, problem: String| {
+        let (path, name): (PathBuf, String) = (path.to_owned(), name.to_owned());
+        Err(WeightsError::Mismatch { path, name, problem })
+    };
+    if let Some(name) =
+        written.tensors.keys().find(|name| !tensors.iter().any(|tensor| tensor.name == **name))
+    {
+        return differs(&written.path, name, "it has no source".to_owned());
+    }
+    for source in tensors {
+        let expected = described(source, dtype);
+        let Some(found) = written.tensors.get(&source.name) else {
+            return differs(&written.path, &source.name, "it is missing".to_owned());
+        };
+        if found.shape != expected.shape || found.dtype != expected.dtype {
+            let problem = format!(
+                "{:?} {} instead of {:?} {}",
+                found.shape, found.dtype, expected.shape, expected.dtype
+            );
+            return differs(&found.file, &found.key, problem);
+        }
+        if let Some(at) = first_difference(source, found, &mut parity.rounding, on_bytes)? {
+            return differs(&found.file, &found.key, format!("at byte {at} of its values"));
+        }
+        parity.tensors += 1;
+        parity.values += source.len() as u64;
+    }
+    Ok(parity)
+}
+
+/// The first byte in which a tensor is not what its source becomes in its type.
+fn first_difference(
+    source: &StoredTensor,
+    found: &StoredTensor,
+    rounding: &mut Option<Rounding>,
+    on_bytes: OnBytes<'_>,
+) -> Result<Option<u64>, WeightsError> {
+    let (mut source_reader, mut found_reader) = (source.open()?, found.open()?);
+    let (mut buffer, mut converted) = (vec![0; PIECE], Vec::new());
+    let mut found_values = Vec::new();
+    let mut at = 0;
+    while let Some(piece) = source_reader.next_piece(&mut buffer)? {
+        let expected = if source.dtype == found.dtype {
+            piece
+        } else {
+            convert(piece, source.dtype, found.dtype, &mut converted);
+            &converted[..]
+        };
+        found_values.resize(expected.len(), 0);
+        found_reader.read_exact(&mut found_values)?;
+        if found_values != expected {
+            let place = found_values.iter().zip(expected).position(|(found, expected)| found != expected);
+            return Ok(Some(at + place.unwrap_or_default() as u64));
+        }
+        if source.dtype != found.dtype {
+            rounding.get_or_insert_default().add(piece, source.dtype, &found_values, found.dtype);
+        }
+        at += found_values.len() as u64;
+        report(piece, on_bytes)?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,282 @@
+//! EasyLM's checkpoints: msgpack values one after the other, each the path of a tensor and the tensor as `flax` packs it.
+//!
+//! After EasyLM's `checkpoint.py` and flax's `serialization.py`: a value is `[path, bytes]`, and the bytes are an extension of type 1
+//! with `[shape, dtype, values]` in it. Matrices are `[in, out]`, and the rows of `wq` and `wk` that are rotated together are
+//! neighbours, as in Meta's own files (`convert_hf_to_easylm.py`).
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use rmp::Marker;
+use rmp::decode::{read_array_len, read_bin_len, read_ext_meta, read_int, read_str_len};
+use rmp::encode::{write_array_len, write_bin_len, write_ext_meta, write_str, write_uint};
+use safetensors::Dtype;
+
+use crate::WeightsError;
+use crate::checkpoint::Ignored;
+use crate::tensor::{Order, Place, StoredTensor, element_size};
+
+/// The name that EasyLM gives a file of parameters.
+pub const STREAM_FILE: &str = "streaming_params";
+const TRAIN_STATE_FILE: &str = "streaming_train_state";
+/// How the published files end: `open_llama_7b_easylm`.
+const PUBLISHED: &str = "_easylm";
+
+/// flax's number for arrays, among msgpack's types of extensions.
+const NDARRAY: i8 = 1;
+/// What one msgpack value of EasyLM's reader can have (`msgpack.Unpacker`, `max_buffer_size`). flax itself cuts arrays above half of it.
+const MAX_BYTES: u64 = (1 << 31) - 1;
+
+/// How a tensor is turned on its way between the two layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Not at all.
+    Plain,
+    /// A matrix, transposed.
+    Kernel,
+    /// Transposed, with its heads' rows interleaved.
+    Rotary,
+}
+
+/// The tensors of a layer: at Hugging Face, in EasyLM.
+const LAYER: [(&str, &str, Turn); 9] = [
+    ("self_attn.q_proj", "attention/wq", Turn::Rotary),
+    ("self_attn.k_proj", "attention/wk", Turn::Rotary),
+    ("self_attn.v_proj", "attention/wv", Turn::Kernel),
+    ("self_attn.o_proj", "attention/wo", Turn::Kernel),
+    ("mlp.gate_proj", "feed_forward/w1", Turn::Kernel),
+    ("mlp.down_proj", "feed_forward/w2", Turn::Kernel),
+    ("mlp.up_proj", "feed_forward/w3", Turn::Kernel),
+    ("input_layernorm", "attention_norm", Turn::Plain),
+    ("post_attention_layernorm", "ffn_norm", Turn::Plain),
+];
+/// The others, whole names.
+const OTHERS: [(&str, &str, Turn); 3] = [
+    ("model.embed_tokens.weight", "transformer/wte/embedding", Turn::Plain),
+    ("model.norm.weight", "transformer/ln_f/kernel", Turn::Plain),
+    ("lm_head.weight", "lm_head/kernel", Turn::Kernel),
+];
+
+/// Hugging Face's name of one of EasyLM's tensors.
+fn to_hugging_face(path: &str) -> Option<(String, Turn)> {
+    if let Some((name, _, turn)) = OTHERS.iter().find(|(_, other, _)| *other == path) {
+        return Some(((*name).to_owned(), *turn));
+    }
+    let (layer, rest) = path.strip_prefix("transformer/h/")?.split_once('/')?;
+    let layer: u32 = layer.parse().ok()?;
+    let part = rest.strip_suffix("/kernel")?;
+    let (name, _, turn) = LAYER.iter().find(|(_, other, _)| *other == part)?;
+    Some((format!("model.layers.{layer}.{name}.weight"), *turn))
+}
+
+/// EasyLM's name of one of Hugging Face's tensors.
+pub(crate) fn from_hugging_face(name: &str) -> Option<(String, Turn)> {
+    if let Some((_, path, turn)) = OTHERS.iter().find(|(other, _, _)| *other == name) {
+        return Some(((*path).to_owned(), *turn));
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let layer: u32 = layer.parse().ok()?;
+    let part = rest.strip_suffix(".weight")?;
+    let (_, path, turn) = LAYER.iter().find(|(other, _, _)| *other == part)?;
+    Some((format!("transformer/h/{layer}/{path}/kernel"), *turn))
+}
+
+/// Types by the names that `numpy` gives them.
+const DTYPES: [(&str, Dtype); 12] = [
+    ("float32", Dtype::F32),
+    ("float16", Dtype::F16),
+    ("bfloat16", Dtype::BF16),
+    ("float64", Dtype::F64),
+    ("int64", Dtype::I64),
+    ("int32", Dtype::I32),
+    ("int16", Dtype::I16),
+    ("int8", Dtype::I8),
+    ("uint32", Dtype::U32),
+    ("uint16", Dtype::U16),
+    ("uint8", Dtype::U8),
+    ("bool", Dtype::BOOL),
+];
+
+/// Whether a file of this name is one of EasyLM's.
+pub(crate) fn is_stream_name(name: &str) -> bool {
+    let is =
+        |known: &str| name == known || name.strip_prefix(known).is_some_and(|step| step.starts_with('_'));
+    is(STREAM_FILE) || is(TRAIN_STATE_FILE) || name.ends_with(PUBLISHED)
+}
+
+/// The tensors of a stream: of parameters, or of a whole training state, of which what is not a parameter is `ignored`.
+pub(crate) fn open(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<StoredTensor>, WeightsError> {
+    let file = fs_err::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut stream = Stream { path, length, file: BufReader::with_capacity(4096, file) };
+    let mut tensors = Vec::new();
+    let mut others: BTreeMap<String, u64> = BTreeMap::new();
+    while stream.position()? < length {
+        let (key, end) = stream.entry()?;
+        match parameter(&key) {
+            Some(parameter) => tensors.push(stream.tensor(&key, parameter, end)?),
+            None => *others.entry(key.split('/').next().unwrap_or_default().to_owned()).or_default() += 1,
+        }
+        stream.skip_to(end)?;
+    }
+    let others = others.into_iter().map(|(name, count)| Ignored {
+        name,
+        reason: format!("{count} values of the training state that are no parameters"),
+    });
+    ignored.extend(others);
+    Ok(tensors)
+}
+
+/// What stands behind `params/params/` in a training state, behind `params/` or alone in a file of parameters.
+fn parameter(key: &str) -> Option<&str> {
+    let path = key.strip_prefix("params/").unwrap_or(key);
+    let path = path.strip_prefix("params/").unwrap_or(path);
+    (path.len() < key.len() || path.starts_with("transformer/") || path.starts_with("lm_head/"))
+        .then_some(path)
+}
+
+struct Stream<'a> {
+    path: &'a Path,
+    length: u64,
+    file: BufReader<fs_err::File>,
+}
+
+impl Stream<'_> {
+    fn position(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    fn skip_to(&mut self, end: u64) -> io::Result<()> {
+        let here = self.position()?;
+        self.file.seek(SeekFrom::Current(end.cast_signed() - here.cast_signed())).map(drop)
+    }
+
+    fn malformed(&mut self, what: &str, error: impl Display) -> WeightsError {
+        let at = self.position().unwrap_or_default();
+        WeightsError::malformed(
+            self.path,
+            format!("is no EasyLM stream, or is damaged: {what}, near byte {at} ({error})"),
+        )
+    }
+
+    /// Reads the path of the next tensor, and where its bytes, which begin here, end.
+    fn entry(&mut self) -> Result<(String, u64), WeightsError> {
+        let parts =
+            read_array_len(&mut self.file).map_err(|error| self.malformed("no [path, bytes]", error))?;
+        if parts != 2 {
+            return Err(self.malformed("no [path, bytes]", format!("an array of {parts}")));
+        }
+        let depth = read_array_len(&mut self.file).map_err(|error| self.malformed("no path", error))?;
+        if depth > 64 {
+            return Err(self.malformed("no path", format!("an array of {depth}")));
+        }
+        let parts = (0..depth).map(|_| self.text()).collect::<Result<Vec<String>, _>>()?;
+        let key = parts.join("/");
+        let bytes = read_bin_len(&mut self.file)
+            .map_err(|error| self.malformed(&format!("no bytes for `{key}`"), error))?;
+        let end = self.position()? + u64::from(bytes);
+        if end > self.length {
+            let problem =
+                format!("has {bytes} bytes, it says, but the file ends {} before that", end - self.length);
+            return Err(WeightsError::tensor(self.path, &key, problem));
+        }
+        Ok((key, end))
+    }
+
+    fn text(&mut self) -> Result<String, WeightsError> {
+        let length = read_str_len(&mut self.file).map_err(|error| self.malformed("no name", error))?;
+        if length > 4096 {
+            return Err(self.malformed("no name", format!("{length} bytes")));
+        }
+        let mut bytes = vec![0; length as usize];
+        self.file.read_exact(&mut bytes).map_err(|error| self.malformed("no name", error))?;
+        String::from_utf8(bytes).map_err(|error| self.malformed("no name", error))
+    }
+
+    /// Reads the header of a packed array that ends at `end`.
+    fn tensor(&mut self, key: &str, parameter: &str, end: u64) -> Result<StoredTensor, WeightsError> {
+        let path = self.path;
+        let wrong = |problem: String| WeightsError::tensor(path, key, problem);
+        let is_map = self.file.fill_buf()?.first().is_some_and(|&byte| {
+            matches!(Marker::from_u8(byte), Marker::FixMap(_) | Marker::Map16 | Marker::Map32)
+        });
+        if is_map {
+            return Err(wrong(
+                "is in chunks, as flax packs arrays above 1 GiB, which is not read".to_owned(),
+            ));
+        }
+        let not_packed = |error: &dyn Display| wrong(format!("is no array as flax packs it ({error})"));
+        let meta = read_ext_meta(&mut self.file).map_err(|error| not_packed(&error))?;
+        if meta.typeid != NDARRAY || self.position()? + u64::from(meta.size) != end {
+            return Err(not_packed(&format!("an extension of type {}, {} bytes", meta.typeid, meta.size)));
+        }
+        let parts = read_array_len(&mut self.file).map_err(|error| not_packed(&error))?;
+        let axes = read_array_len(&mut self.file).map_err(|error| not_packed(&error))?;
+        if parts != 3 || axes > 8 {
+            return Err(not_packed(&"no [shape, dtype, values]"));
+        }
+        let mut shape = Vec::new();
+        for _ in 0..axes {
+            shape.push(read_int::<usize, _>(&mut self.file).map_err(|error| not_packed(&error))?);
+        }
+        let dtype = self.text()?;
+        let Some(&(_, dtype)) = DTYPES.iter().find(|(name, _)| *name == dtype) else {
+            return Err(wrong(format!("is of type {dtype}, which is not read")));
+        };
+        let bytes = u64::from(read_bin_len(&mut self.file).map_err(|error| not_packed(&error))?);
+        let start = self.position()?;
+        let expected = shape.iter().try_fold(element_size(dtype), |bytes, &length| bytes.checked_mul(length));
+        if start + bytes != end || expected != Some(bytes as usize) {
+            return Err(wrong(format!(
+                "of shape {shape:?} and type {dtype} has {bytes} bytes in {}",
+                end - start
+            )));
+        }
+        let (name, turn) = to_hugging_face(parameter).unwrap_or((key.to_owned(), Turn::Plain));
+        if turn != Turn::Plain && shape.len() != 2 {
+            return Err(wrong(format!("has shape {shape:?}, but is a matrix")));
+        }
+        let order = match turn {
+            Turn::Plain => Order::RowMajor,
+            Turn::Kernel => Order::Transposed,
+            Turn::Rotary => Order::Rotary { head_size: None },
+        };
+        if turn != Turn::Plain {
+            shape.reverse();
+        }
+        let place = Place { bytes: start..end, order, storage: None };
+        Ok(StoredTensor { name, key: key.to_owned(), shape, dtype, file: path.to_owned(), place })
+    }
+}
+
+/// Writes all that comes before the values of a tensor of this shape, which is EasyLM's.
+pub(crate) fn write_header(out: &mut impl Write, key: &str, shape: &[usize], dtype: Dtype) -> io::Result<()> {
+    let values = shape.iter().product::<usize>() * element_size(dtype);
+    let dtype = DTYPES.iter().find(|(_, other)| *other == dtype).map_or("void", |(name, _)| *name);
+    let mut array = Vec::new();
+    write_array_len(&mut array, 3)?;
+    write_array_len(&mut array, shape.len() as u32)?;
+    for &length in shape {
+        write_uint(&mut array, length as u64)?;
+    }
+    write_str(&mut array, dtype)?;
+    write_bin_len(&mut array, values as u32)?;
+    let mut extension = Vec::new();
+    write_ext_meta(&mut extension, (array.len() + values) as u32, NDARRAY)?;
+    write_array_len(out, 2)?;
+    let parts: Vec<&str> = key.split('/').collect();
+    write_array_len(out, parts.len() as u32)?;
+    for part in parts {
+        write_str(out, part)?;
+    }
+    write_bin_len(out, (extension.len() + array.len() + values) as u32)?;
+    out.write_all(&extension)?;
+    out.write_all(&array)
+}
+
+/// Whether an array can be written: one that EasyLM's own reader would refuse can't.
+pub(crate) fn fits(bytes: u64) -> bool {
+    bytes < MAX_BYTES - 1024
+}

@@ -1,0 +1,59 @@
+//! The index of a checkpoint in shards, which names the file of every tensor; the same for safetensors and `.bin`.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::WeightsError;
+use crate::tensor::StoredTensor;
+
+/// What is read of an index. `metadata.total_size` is not looked at: in many published files it counts other tensors too.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Opens all files that an index names, each by `open`, and holds them to what the index promises.
+pub(crate) fn open_shards(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<Vec<StoredTensor>, WeightsError>,
+) -> Result<Vec<StoredTensor>, WeightsError> {
+    let text = fs_err::read(path)?;
+    let Index { weight_map } = serde_json::from_slice(&text)
+        .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
+    let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, file) in &weight_map {
+        shards.entry(file).or_default().push(name);
+    }
+    // Before any is opened: what can't be complete shouldn't be said to be damaged.
+    for (&file, names) in &shards {
+        if !beside(path, file)?.is_file() {
+            return Err(WeightsError::MissingShard {
+                path: path.to_owned(),
+                file: file.to_owned(),
+                tensors: names.len(),
+                first: names[0].to_owned(),
+            });
+        }
+    }
+    let mut tensors = Vec::new();
+    for (&file, names) in &shards {
+        let shard = open(&beside(path, file)?)?;
+        if let Some(name) = names.iter().find(|&&name| !shard.iter().any(|tensor| tensor.key == name)) {
+            let (path, name, file) = (path.to_owned(), (*name).to_owned(), file.to_owned());
+            return Err(WeightsError::BrokenPromise { path, name, file });
+        }
+        tensors.extend(shard);
+    }
+    Ok(tensors)
+}
+
+/// The path of a file that lies in the folder of the index.
+fn beside(index: &Path, file: &str) -> Result<PathBuf, WeightsError> {
+    let mut parts = Path::new(file).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) => Ok(index.with_file_name(name)),
+        _ => Err(WeightsError::OutsideDirectory { path: index.to_owned(), file: file.to_owned() }),
+    }
+}

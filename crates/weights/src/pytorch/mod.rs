@@ -1,0 +1,190 @@
+//! PyTorch's `.bin` since 1.6: a zip archive with a pickle, `data.pkl`, and the values of every storage as a file below `data/`.
+
+mod pickle;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::WeightsError;
+use crate::arrange::{extent, is_row_major};
+use crate::tensor::{Order, Place, Storage, StoredTensor, element_size};
+use pickle::{Described, PickleError, read_state_dict};
+
+/// The file of a checkpoint that is not in shards.
+pub(crate) const SINGLE_FILE: &str = "pytorch_model.bin";
+/// The index of a checkpoint in shards.
+pub(crate) const INDEX_FILE: &str = "pytorch_model.bin.index.json";
+
+/// The longest pickle that is read. That of a model with 65 billion parameters has a fifth of a megabyte.
+const MAX_PICKLE: u64 = 16 << 20;
+/// The longest record of one word.
+const MAX_RECORD: u64 = 64;
+
+/// The tensors of a `.bin` file.
+pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
+    let mut archive = Archive::open(path)?;
+    if let Some(order) = archive.read("byteorder", MAX_RECORD)?
+        && order != b"little"
+    {
+        return Err(WeightsError::malformed(path, "was saved on a big-endian machine, which is not read"));
+    }
+    let Some(pickle) = archive.read("data.pkl", MAX_PICKLE)? else {
+        return Err(WeightsError::malformed(path, "is a zip archive without data.pkl: not of PyTorch"));
+    };
+    let described = read_state_dict(&pickle).map_err(|error| match error {
+        PickleError::Forbidden(what) => WeightsError::Forbidden { path: path.to_owned(), what },
+        PickleError::Malformed(problem) => WeightsError::malformed(path, problem),
+    })?;
+    let mut storages = HashMap::new();
+    let mut tensors = Vec::with_capacity(described.len());
+    for (name, described) in described {
+        let key = &described.storage.key;
+        let storage = if let Some(storage) = storages.get(key) {
+            Arc::clone(storage)
+        } else {
+            let storage = Arc::new(archive.storage(key, &name)?);
+            storages.insert(key.clone(), Arc::clone(&storage));
+            storage
+        };
+        tensors.push(tensor(path, name, described, &storage)?);
+    }
+    Ok(tensors)
+}
+
+/// Places a tensor in its storage, in which it must lie.
+fn tensor(
+    path: &Path,
+    name: String,
+    described: Described,
+    storage: &Arc<Storage>,
+) -> Result<StoredTensor, WeightsError> {
+    let Described { storage: claimed, offset, shape, strides } = described;
+    let wrong = |problem: String| Err(WeightsError::tensor(path, &name, problem));
+    let size = element_size(claimed.dtype) as u64;
+    let stored = storage.bytes.end - storage.bytes.start;
+    if (claimed.len as u64).checked_mul(size) != Some(stored) {
+        let (len, dtype) = (claimed.len, claimed.dtype);
+        return wrong(format!(
+            "is said to be in a storage of {len} values of {dtype}, which has {stored} bytes"
+        ));
+    }
+    let count = shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
+    let end = extent(&shape, &strides).and_then(|extent| offset.checked_add(extent));
+    // A view may repeat its elements (`expand`), and so be larger than any file. No parameter does.
+    let fits = |end: usize| end <= claimed.len && count.is_some_and(|count| count <= claimed.len);
+    let Some(end) = end.filter(|&end| fits(end)) else {
+        return wrong(format!(
+            "of shape {shape:?}, strides {strides:?}, offset {offset} lies outside of its storage of {} values",
+            claimed.len
+        ));
+    };
+    let start = storage.bytes.start + offset as u64 * size;
+    let bytes = start..storage.bytes.start + end as u64 * size;
+    let order = if is_row_major(&shape, &strides) { Order::RowMajor } else { Order::Strided(strides) };
+    // PyTorch can be told to write no checksums, and then leaves a zero.
+    let storage = (storage.crc32 != 0).then(|| Arc::clone(storage));
+    Ok(StoredTensor {
+        key: name.clone(),
+        name,
+        shape,
+        dtype: claimed.dtype,
+        file: path.to_owned(),
+        place: Place { bytes, order, storage },
+    })
+}
+
+/// A zip archive whose files lie in a folder of its own.
+struct Archive<'a> {
+    path: &'a Path,
+    zip: ZipArchive<fs_err::File>,
+    /// `pytorch_model/`, as a rule.
+    folder: String,
+    /// Where the values end and the list of files begins.
+    end: u64,
+}
+
+impl<'a> Archive<'a> {
+    fn open(path: &'a Path) -> Result<Self, WeightsError> {
+        let zip = ZipArchive::new(fs_err::File::open(path)?).map_err(|error| damaged(path, error))?;
+        if zip.has_duplicate_names() {
+            return Err(WeightsError::malformed(path, "is a zip archive with two files of one name"));
+        }
+        let mut folder = String::new();
+        for name in zip.file_names() {
+            let name = name.map_err(|error| damaged(path, error))?;
+            if let Some(found) = name.strip_suffix("data.pkl")
+                && (found.is_empty() || found.ends_with('/'))
+            {
+                found.clone_into(&mut folder);
+            }
+        }
+        let end = zip.central_directory_start();
+        Ok(Self { path, zip, folder, end })
+    }
+
+    /// A small file, if there is one of this name.
+    fn read(&mut self, name: &str, max: u64) -> Result<Option<Vec<u8>>, WeightsError> {
+        let path = self.path;
+        let file = match self.zip.by_name(&format!("{}{name}", self.folder)) {
+            Err(ZipError::FileNotFound) => return Ok(None),
+            file => file.map_err(|error| damaged(path, error))?,
+        };
+        let too_long =
+            || WeightsError::malformed(path, format!("its {name} is longer than any is: {max} bytes"));
+        if file.size() > max {
+            return Err(too_long());
+        }
+        let mut bytes = Vec::new();
+        // The size is what the archive says: what comes out may be more.
+        file.take(max + 1).read_to_end(&mut bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                WeightsError::Checksum { path: path.to_owned(), name: name.to_owned() }
+            }
+            _ => error.into(),
+        })?;
+        if bytes.len() as u64 > max { Err(too_long()) } else { Ok(Some(bytes)) }
+    }
+
+    /// The place of a storage's values, which lie in the archive as they are.
+    fn storage(&mut self, key: &str, tensor: &str) -> Result<Storage, WeightsError> {
+        let (path, end) = (self.path, self.end);
+        let name = format!("{}data/{key}", self.folder);
+        let wrong = |problem: String| WeightsError::tensor(path, tensor, problem);
+        let Some(index) = self.zip.index_for_name(&name) else {
+            return Err(wrong(format!("is in a storage that the archive lacks: {name}")));
+        };
+        let file = self.zip.by_index_raw(index).map_err(|error| damaged(path, error))?;
+        if file.compression() != CompressionMethod::Stored
+            || file.encrypted()
+            || file.compressed_size() != file.size()
+        {
+            return Err(wrong(format!(
+                "is compressed, as {name}; PyTorch's archives never are: pack it without"
+            )));
+        }
+        let start =
+            file.data_start().ok_or_else(|| wrong(format!("has no place in the archive, as {name}")))?;
+        match start.checked_add(file.size()) {
+            Some(stop) if stop <= end => {
+                let (bytes, crc32) = (start..stop, file.crc32());
+                Ok(Storage { bytes, crc32, verified: AtomicBool::new(false) })
+            }
+            _ => Err(wrong(format!("reaches beyond the values of the archive, as {name}"))),
+        }
+    }
+}
+
+fn damaged(path: &Path, error: ZipError) -> WeightsError {
+    match error {
+        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => error.into(),
+        error => {
+            WeightsError::malformed(path, format!("not a whole zip archive, as PyTorch writes it: {error}"))
+        }
+    }
+}

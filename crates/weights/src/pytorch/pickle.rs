@@ -1,0 +1,542 @@
+//! The machine that reads a pickle of tensors.
+//!
+//! A pickle is a program for a stack machine. This one has the instructions that `torch.save` writes for a dictionary of tensors, and
+//! in the place of Python's imports a fixed list of names, which it understands and never runs. Every instruction makes at most one
+//! value and values refer to each other by number, so memory is bounded by the length of the pickle, and no nesting, cycle or
+//! forged length can make it more.
+
+use std::collections::HashMap;
+
+use safetensors::Dtype;
+
+/// A tensor as the pickle describes it. Nothing of it is checked against the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Described {
+    pub(crate) storage: DescribedStorage,
+    /// Elements of the storage before the first of the tensor.
+    pub(crate) offset: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
+}
+
+/// A file of the archive with values, which several tensors may share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DescribedStorage {
+    /// Its name below `data/`.
+    pub(crate) key: String,
+    pub(crate) dtype: Dtype,
+    /// Its elements.
+    pub(crate) len: usize,
+}
+
+/// What is wrong with a pickle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PickleError {
+    /// It uses something that describes no tensor.
+    Forbidden(String),
+    /// It isn't what `torch.save` writes.
+    Malformed(String),
+}
+
+type Result<T> = std::result::Result<T, PickleError>;
+
+fn malformed<T>(problem: impl Into<String>) -> Result<T> {
+    Err(PickleError::Malformed(problem.into()))
+}
+
+fn forbidden<T>(what: impl Into<String>) -> Result<T> {
+    Err(PickleError::Forbidden(what.into()))
+}
+
+/// The names and tensors of the dictionary that a pickle makes, in its order.
+pub(crate) fn read_state_dict(pickle: &[u8]) -> Result<Vec<(String, Described)>> {
+    let mut machine = Machine { bytes: pickle, ..Machine::default() };
+    let root = machine.run()?;
+    let Value::Dict(entries) = machine.value(root) else {
+        return malformed(
+            "holds no dictionary of tensors: save the state_dict() of the model, not the model",
+        );
+    };
+    let named = |&(key, value): &(Id, Id)| match (machine.value(key), machine.value(value)) {
+        (Value::Str(name), Value::Tensor(tensor)) => Ok((name.clone(), tensor.clone())),
+        (Value::Str(name), Value::Dict(_)) => malformed(format!(
+            "holds a dictionary under `{name}` where a tensor is expected: save the state_dict() alone"
+        )),
+        (Value::Str(name), value) => {
+            malformed(format!("holds {} under `{name}`, which is no tensor", value.kind()))
+        }
+        (key, _) => malformed(format!("has {} for a name", key.kind())),
+    };
+    entries.iter().map(named).collect()
+}
+
+/// The number of a value.
+type Id = usize;
+
+#[derive(Debug)]
+enum Value {
+    None,
+    Bool,
+    Int(i64),
+    Float,
+    Str(String),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Global(Global),
+    Storage(DescribedStorage),
+    Tensor(Described),
+}
+
+impl Value {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool => "a bool",
+            Self::Int(_) => "an int",
+            Self::Float => "a float",
+            Self::Str(_) => "a str",
+            Self::Tuple(_) => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dict",
+            Self::Global(_) => "a function or class",
+            Self::Storage(_) => "a storage",
+            Self::Tensor(_) => "a tensor",
+        }
+    }
+}
+
+/// What a pickle may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Global {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    RebuildFromType,
+    /// `torch.Tensor` or `torch.nn.Parameter`, as the type of what `RebuildFromType` makes.
+    TensorType,
+    StorageType(Dtype),
+}
+
+impl Global {
+    fn named(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
+            ("collections", "OrderedDict") => Self::OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+                Self::RebuildParameter
+            }
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
+            ("torch" | "torch._tensor", "Tensor") | ("torch.nn.parameter", "Parameter") => Self::TensorType,
+            ("torch", name) => Self::StorageType(match name {
+                "FloatStorage" => Dtype::F32,
+                "HalfStorage" => Dtype::F16,
+                "BFloat16Storage" => Dtype::BF16,
+                "DoubleStorage" => Dtype::F64,
+                "LongStorage" => Dtype::I64,
+                "IntStorage" => Dtype::I32,
+                "ShortStorage" => Dtype::I16,
+                "CharStorage" => Dtype::I8,
+                "ByteStorage" => Dtype::U8,
+                "BoolStorage" => Dtype::BOOL,
+                _ => return None,
+            }),
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+impl Machine<'_> {
+    /// Runs to the end and gives what is on the stack then.
+    fn run(&mut self) -> Result<Id> {
+        loop {
+            let instruction = self.byte()?;
+            match instruction {
+                // PROTO and FRAME.
+                0x80 => drop(self.byte()?),
+                0x95 => drop(self.take(8)?),
+                // STOP
+                b'.' => return self.pop(),
+                b'(' => self.marks.push(self.stack.len()),
+                // POP, POP_MARK
+                b'0' => drop(self.pop()?),
+                b'1' => drop(self.pop_to_mark()?),
+                b'N' => self.push(Value::None),
+                0x88 | 0x89 => self.push(Value::Bool),
+                b'G' => {
+                    self.take(8)?;
+                    self.push(Value::Float);
+                }
+                b'K' | b'M' | b'J' | 0x8a => self.int(instruction)?,
+                b'X' | 0x8c => self.text(instruction)?,
+                b')' | b't' | 0x85..=0x87 => self.tuple(instruction)?,
+                b']' => self.push(Value::List(Vec::new())),
+                b'}' => self.push(Value::Dict(Vec::new())),
+                b'a' | b'e' => self.append(instruction == b'e')?,
+                b's' | b'u' => self.set_items(instruction == b'u')?,
+                // BINPUT, LONG_BINPUT, MEMOIZE
+                b'q' => self.number(1).and_then(|key| self.put(key))?,
+                b'r' => self.number(4).and_then(|key| self.put(key))?,
+                0x94 => self.put(self.memo.len() as u64)?,
+                // BINGET, LONG_BINGET
+                b'h' => self.number(1).and_then(|key| self.get(key))?,
+                b'j' => self.number(4).and_then(|key| self.get(key))?,
+                // GLOBAL, STACK_GLOBAL
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.import(&module, &name)?;
+                }
+                0x93 => {
+                    let (name, module) = (self.pop()?, self.pop()?);
+                    let (module, name) = (self.str(module)?.to_owned(), self.str(name)?.to_owned());
+                    self.import(&module, &name)?;
+                }
+                // BINPERSID, REDUCE, BUILD
+                b'Q' => self.storage()?,
+                b'R' => self.reduce()?,
+                b'b' => self.build()?,
+                other => return forbidden(unknown_instruction(other)),
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<&[u8]> {
+        match self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) {
+            Some(taken) => {
+                self.at += length;
+                Ok(taken)
+            }
+            None => {
+                malformed(format!("its pickle ends in the middle of an instruction, at byte {}", self.at))
+            }
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    /// An unsigned number of up to eight bytes.
+    fn number(&mut self, bytes: usize) -> Result<u64> {
+        Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let rest = &self.bytes[self.at..];
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+            return malformed("its pickle ends within a name");
+        };
+        let line = String::from_utf8_lossy(self.take(length)?).into_owned();
+        self.byte()?;
+        Ok(line)
+    }
+
+    fn value(&self, id: Id) -> &Value {
+        &self.values[id]
+    }
+
+    fn push(&mut self, value: Value) {
+        self.stack.push(self.values.len());
+        self.values.push(value);
+    }
+
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn pop(&mut self) -> Result<Id> {
+        if self.stack.len() <= self.floor() {
+            return malformed("its pickle takes from an empty stack");
+        }
+        self.stack
+            .pop()
+            .ok_or_else(|| PickleError::Malformed("its pickle takes from an empty stack".to_owned()))
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark)),
+            None => malformed("its pickle looks for a mark that it hasn't set"),
+        }
+    }
+
+    fn top(&self) -> Result<Id> {
+        match self.stack.last() {
+            Some(&top) if self.stack.len() > self.floor() => Ok(top),
+            _ => malformed("its pickle looks at an empty stack"),
+        }
+    }
+
+    fn put(&mut self, key: u64) -> Result<()> {
+        let top = self.top()?;
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn get(&mut self, key: u64) -> Result<()> {
+        match self.memo.get(&key) {
+            Some(&id) => {
+                self.stack.push(id);
+                Ok(())
+            }
+            None => malformed(format!("its pickle recalls {key}, which it has not remembered")),
+        }
+    }
+
+    fn int(&mut self, instruction: u8) -> Result<()> {
+        let bytes = match instruction {
+            b'K' => 1,
+            b'M' => 2,
+            b'J' => 4,
+            _ => usize::from(self.byte()?),
+        };
+        if bytes > 8 {
+            return malformed(format!("has an int of {bytes} bytes"));
+        }
+        let number = self.number(bytes)?;
+        // BININT and LONG1 are signed.
+        let unused = 64 - 8 * bytes as u32;
+        let is_signed = matches!(instruction, b'J' | 0x8a) && bytes > 0;
+        let number =
+            if is_signed { (number << unused).cast_signed() >> unused } else { number.cast_signed() };
+        self.push(Value::Int(number));
+        Ok(())
+    }
+
+    fn text(&mut self, instruction: u8) -> Result<()> {
+        let length = self.number(if instruction == b'X' { 4 } else { 1 })?;
+        match std::str::from_utf8(self.take(length as usize)?) {
+            Ok(text) => {
+                let text = text.to_owned();
+                self.push(Value::Str(text));
+                Ok(())
+            }
+            Err(_) => malformed("has a str that is not UTF-8"),
+        }
+    }
+
+    fn tuple(&mut self, instruction: u8) -> Result<()> {
+        let items = match instruction {
+            b')' => Vec::new(),
+            b't' => self.pop_to_mark()?,
+            counted => {
+                let count = usize::from(counted - 0x84);
+                if self.stack.len() < self.floor() + count {
+                    return malformed("its pickle takes from an empty stack");
+                }
+                self.stack.split_off(self.stack.len() - count)
+            }
+        };
+        self.push(Value::Tuple(items));
+        Ok(())
+    }
+
+    fn append(&mut self, is_many: bool) -> Result<()> {
+        let items = if is_many { self.pop_to_mark()? } else { vec![self.pop()?] };
+        let list = self.top()?;
+        match &mut self.values[list] {
+            Value::List(list) => {
+                list.extend(items);
+                Ok(())
+            }
+            other => malformed(format!("appends to {}", other.kind())),
+        }
+    }
+
+    fn set_items(&mut self, is_many: bool) -> Result<()> {
+        let items = if is_many {
+            self.pop_to_mark()?
+        } else {
+            let value = self.pop()?;
+            vec![self.pop()?, value]
+        };
+        let (pairs, rest) = items.as_chunks::<2>();
+        if !rest.is_empty() {
+            return malformed("has a key without a value");
+        }
+        let dict = self.top()?;
+        match &mut self.values[dict] {
+            Value::Dict(entries) => {
+                entries.extend(pairs.iter().map(|&[key, value]| (key, value)));
+                Ok(())
+            }
+            other => malformed(format!("puts items into {}", other.kind())),
+        }
+    }
+
+    fn import(&mut self, module: &str, name: &str) -> Result<()> {
+        match Global::named(module, name) {
+            Some(global) => {
+                self.push(Value::Global(global));
+                Ok(())
+            }
+            None => forbidden(format!("`{}`", format!("{module}.{name}").escape_debug())),
+        }
+    }
+
+    /// A reference to something outside of the pickle: `("storage", type, key, location, elements)`.
+    fn storage(&mut self) -> Result<()> {
+        let id = self.pop()?;
+        let [kind, dtype, key, _location, len] = self.arguments(id, "a storage")?;
+        match (self.value(kind), self.value(dtype), self.value(key)) {
+            (Value::Str(kind), &Value::Global(Global::StorageType(dtype)), Value::Str(key))
+                if kind == "storage" =>
+            {
+                let storage = DescribedStorage { key: key.clone(), dtype, len: self.size(len)? };
+                self.push(Value::Storage(storage));
+                Ok(())
+            }
+            _ => malformed("refers to something outside that is no storage of a tensor"),
+        }
+    }
+
+    fn reduce(&mut self) -> Result<()> {
+        let arguments = self.pop()?;
+        let function = self.pop()?;
+        let made = match self.value(function) {
+            &Value::Global(function) => self.call(function, arguments)?,
+            other => return forbidden(format!("a call of {}", other.kind())),
+        };
+        self.push(made);
+        Ok(())
+    }
+
+    fn call(&self, function: Global, arguments: Id) -> Result<Value> {
+        match function {
+            Global::OrderedDict => match self.value(arguments) {
+                Value::Tuple(items) if items.is_empty() => Ok(Value::Dict(Vec::new())),
+                _ => malformed("makes an OrderedDict with arguments"),
+            },
+            Global::RebuildTensor => self.rebuild_tensor(arguments),
+            Global::RebuildParameter => {
+                let [data] = self.arguments(arguments, "a parameter")?;
+                match self.value(data) {
+                    Value::Tensor(tensor) => Ok(Value::Tensor(tensor.clone())),
+                    other => malformed(format!("makes a parameter of {}", other.kind())),
+                }
+            }
+            Global::RebuildFromType => {
+                let [function, kind, inner] = self.arguments(arguments, "a tensor of another type")?;
+                match (self.value(function), self.value(kind)) {
+                    (Value::Global(Global::RebuildTensor), Value::Global(Global::TensorType)) => {
+                        self.rebuild_tensor(inner)
+                    }
+                    _ => forbidden("`torch._tensor._rebuild_from_type_v2` for other than plain tensors"),
+                }
+            }
+            Global::TensorType | Global::StorageType(_) => forbidden("a call of a type"),
+        }
+    }
+
+    /// `(storage, offset, shape, strides, ...)`; whether it wants a gradient, and hooks, make no difference.
+    fn rebuild_tensor(&self, arguments: Id) -> Result<Value> {
+        let [storage, offset, shape, strides] = self.arguments(arguments, "a tensor")?;
+        let Value::Storage(storage) = self.value(storage) else {
+            return malformed("makes a tensor of something that is no storage");
+        };
+        let tensor = Described {
+            storage: storage.clone(),
+            offset: self.size(offset)?,
+            shape: self.sizes(shape)?,
+            strides: self.sizes(strides)?,
+        };
+        if tensor.shape.len() != tensor.strides.len() {
+            return malformed("has a tensor with more or fewer strides than axes");
+        }
+        Ok(Value::Tensor(tensor))
+    }
+
+    /// Attributes are set. `state_dict()` has one, `_metadata`, with versions of modules; nothing else has any that matter.
+    fn build(&mut self) -> Result<()> {
+        let state = self.pop()?;
+        let is_metadata =
+            |&(key, _): &(Id, Id)| matches!(self.value(key), Value::Str(key) if key == "_metadata");
+        match (self.value(self.top()?), self.value(state)) {
+            (Value::Dict(_), Value::Dict(state)) if state.iter().all(is_metadata) => Ok(()),
+            (other, _) => forbidden(format!("attributes of {} (BUILD)", other.kind())),
+        }
+    }
+
+    /// The first `N` items of a tuple.
+    fn arguments<const N: usize>(&self, tuple: Id, what: &str) -> Result<[Id; N]> {
+        match self.value(tuple) {
+            Value::Tuple(items) if items.len() >= N => Ok(std::array::from_fn(|at| items[at])),
+            _ => malformed(format!("describes {what} by something else than {N} values or more")),
+        }
+    }
+
+    fn str(&self, id: Id) -> Result<&str> {
+        match self.value(id) {
+            Value::Str(text) => Ok(text),
+            other => malformed(format!("has {} where a str is expected", other.kind())),
+        }
+    }
+
+    fn size(&self, id: Id) -> Result<usize> {
+        match *self.value(id) {
+            Value::Int(number) => usize::try_from(number)
+                .map_err(|_| PickleError::Malformed(format!("has {number} where a size is expected"))),
+            ref other => malformed(format!("has {} where a size is expected", other.kind())),
+        }
+    }
+
+    fn sizes(&self, id: Id) -> Result<Vec<usize>> {
+        match self.value(id) {
+            // More axes than any library has would make one tensor's description long, and many of them longer than the file.
+            Value::Tuple(items) if items.len() <= 8 => items.iter().map(|&item| self.size(item)).collect(),
+            _ => malformed("has a tensor whose shape is not a tuple of at most 8 sizes"),
+        }
+    }
+}
+
+/// Instructions of pickles that describe no tensors, by the names that Python's `pickletools` gives them.
+fn unknown_instruction(byte: u8) -> String {
+    let name = match byte {
+        b'i' => "INST",
+        b'o' => "OBJ",
+        0x81 => "NEWOBJ",
+        0x92 => "NEWOBJ_EX",
+        0x82..=0x84 => "EXT",
+        b'P' => "PERSID",
+        b'2' => "DUP",
+        b'g' => "GET",
+        b'p' => "PUT",
+        b'I' => "INT",
+        b'L' => "LONG",
+        0x8b => "LONG4",
+        b'F' => "FLOAT",
+        b'V' => "UNICODE",
+        0x8d => "BINUNICODE8",
+        b'S' => "STRING",
+        b'T' => "BINSTRING",
+        b'U' => "SHORT_BINSTRING",
+        b'B' => "BINBYTES",
+        b'C' => "SHORT_BINBYTES",
+        0x8e => "BINBYTES8",
+        0x96 => "BYTEARRAY8",
+        b'd' => "DICT",
+        b'l' => "LIST",
+        0x8f => "EMPTY_SET",
+        0x90 => "ADDITEMS",
+        0x91 => "FROZENSET",
+        0x97 => "NEXT_BUFFER",
+        0x98 => "READONLY_BUFFER",
+        _ => return format!("the unknown instruction {byte:#04x}"),
+    };
+    format!("the instruction {name}")
+}
+
+#[cfg(test)]
+#[path = "pickle_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! The safetensors format, single files and shards.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use ::safetensors::tensor::{Metadata, TensorInfo};
+use ::safetensors::{Dtype, SafeTensorError};
+
+use crate::WeightsError;
+use crate::tensor::{Order, Place, StoredTensor, element_size};
+
+/// The file of a checkpoint that is not in shards.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// The index of a checkpoint in shards.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// The longest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+/// Before the header stands its length.
+const LENGTH: u64 = size_of::<u64>() as u64;
+
+/// A tensor as the header of a file is to describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The type of its values.
+    pub dtype: Dtype,
+}
+
+impl Described {
+    /// Size of its values in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * element_size(self.dtype)) as u64
+    }
+}
+
+/// Writes all that comes before the values of these tensors, which follow in this order. `transformers` asks for the metadata in it.
+///
+/// # Errors
+/// What `out` says, and [`io::ErrorKind::InvalidInput`] for sizes that can't be counted.
+pub fn write_header(out: &mut impl Write, tensors: &[Described]) -> io::Result<()> {
+    let mut end = 0;
+    let info = |tensor: &Described| {
+        let start = end;
+        end += tensor.bytes() as usize;
+        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+        (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    };
+    // `transformers` refuses a file without the framework's name.
+    let framework = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(framework), tensors.iter().map(info).collect())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    // Readers map the data; the format wants it to begin at a multiple of eight.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    out.write_all(&(json.len() as u64).to_le_bytes())?;
+    out.write_all(&json)
+}
+
+/// The tensors of a safetensors file, which must be whole.
+pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
+    let format = |source| WeightsError::SafeTensors { path: path.to_owned(), source };
+    let mut file = fs_err::File::open(path)?;
+    let file_length = file.metadata()?.len();
+    let mut length = [0; LENGTH as usize];
+    if file_length < LENGTH {
+        return Err(format(SafeTensorError::HeaderTooSmall));
+    }
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(format(SafeTensorError::HeaderTooLarge));
+    }
+    let start = LENGTH + length;
+    if start > file_length {
+        return Err(format(SafeTensorError::InvalidHeaderLength));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|source| format(SafeTensorError::InvalidHeaderDeserialization(source)))?;
+    if start + metadata.data_len() as u64 != file_length {
+        return Err(format(SafeTensorError::MetadataIncompleteBuffer));
+    }
+    let tensor = |(name, info): (String, &TensorInfo)| {
+        let bytes = start + info.data_offsets.0 as u64..start + info.data_offsets.1 as u64;
+        StoredTensor {
+            key: name.clone(),
+            name,
+            shape: info.shape.clone(),
+            dtype: info.dtype,
+            file: path.to_owned(),
+            place: Place { bytes, order: Order::RowMajor, storage: None },
+        }
+    };
+    Ok(metadata.tensors().into_iter().map(tensor).collect())
+}

@@ -1,0 +1,230 @@
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crc32fast::Hasher;
+use safetensors::Dtype;
+
+use crate::WeightsError;
+use crate::arrange::{gather, interleaved, transpose};
+
+/// Values are moved in pieces of this many bytes where they need not be held whole.
+pub(crate) const PIECE: usize = 4 << 20;
+
+/// A tensor in a file, under its Hugging Face name and in Hugging Face's shape.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    /// Its name at Hugging Face: `model.layers.0.self_attn.q_proj.weight`. Its `key`, where the layout's own names say nothing else.
+    pub name: String,
+    /// Its name in the file.
+    pub key: String,
+    /// Its shape at Hugging Face: matrices are `[out, in]`.
+    pub shape: Vec<usize>,
+    /// The type of its values.
+    pub dtype: Dtype,
+    /// The file that it is in.
+    pub file: PathBuf,
+    pub(crate) place: Place,
+}
+
+/// Where in a file the values of a tensor are, and in which order.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) order: Order,
+    /// What the bytes are a part of, if that has a checksum.
+    pub(crate) storage: Option<Arc<Storage>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One row after the other.
+    RowMajor,
+    /// A view with these strides, in elements.
+    Strided(Vec<usize>),
+    /// `[in, out]`, as JAX has it.
+    Transposed,
+    /// `[in, out]` with interleaved rotary rows. The size of a head is not in the file, but must be known to read it.
+    Rotary { head_size: Option<usize> },
+}
+
+/// A part of a file with a checksum.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) crc32: u32,
+    pub(crate) verified: AtomicBool,
+}
+
+impl StoredTensor {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of its values in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.len() * element_size(self.dtype)) as u64
+    }
+
+    /// Where in the file its values lie.
+    #[must_use]
+    pub fn file_range(&self) -> Range<u64> {
+        self.place.bytes.clone()
+    }
+
+    /// Starts to read the values, in row-major order of `shape`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file; [`WeightsError::Tensor`] for a rotary tensor of EasyLM without the
+    /// [size of a head](crate::Checkpoint::with_head_size).
+    pub fn open(&self) -> Result<TensorReader<'_>, WeightsError> {
+        let Place { bytes, order, storage } = &self.place;
+        let mut file = fs_err::File::open(&self.file)?;
+        if *order == Order::RowMajor {
+            // What is read from beginning to end is checked on the way.
+            let whole = storage.as_ref().filter(|storage| storage.bytes == *bytes).cloned();
+            if let Some(part) = storage.as_ref().filter(|_| whole.is_none()) {
+                self.verify(part, &mut file)?;
+            }
+            file.seek(SeekFrom::Start(bytes.start))?;
+            let checksum = whole.map(|storage| (Hasher::new(), storage));
+            return Ok(TensorReader {
+                tensor: self,
+                left: self.bytes(),
+                source: Source::File { file, checksum },
+            });
+        }
+        let values = io::Cursor::new(self.arranged(&mut file)?);
+        Ok(TensorReader { tensor: self, left: self.bytes(), source: Source::Memory(values) })
+    }
+
+    /// All values, in row-major order of `shape`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn read(&self) -> Result<Vec<u8>, WeightsError> {
+        let mut values = vec![0; self.bytes() as usize];
+        self.open()?.read_exact(&mut values)?;
+        Ok(values)
+    }
+
+    /// Reads the values and puts them in order.
+    fn arranged(&self, file: &mut fs_err::File) -> Result<Vec<u8>, WeightsError> {
+        let Place { bytes, order, storage } = &self.place;
+        if let Some(storage) = storage {
+            self.verify(storage, file)?;
+        }
+        file.seek(SeekFrom::Start(bytes.start))?;
+        let mut stored = vec![0; (bytes.end - bytes.start) as usize];
+        file.read_exact(&mut stored)?;
+        let size = element_size(self.dtype);
+        let columns = match order {
+            Order::RowMajor => return Ok(stored),
+            Order::Strided(strides) => return Ok(gather(&stored, &self.shape, strides, size)),
+            Order::Transposed => (0..self.shape[0]).collect(),
+            Order::Rotary { head_size: Some(head_size) } => interleaved(self.shape[0], *head_size),
+            Order::Rotary { head_size: None } => {
+                return Err(WeightsError::tensor(
+                    &self.file,
+                    &self.key,
+                    "can't be read without the number of attention heads: the model's configuration is needed",
+                ));
+            }
+        };
+        let rows: Vec<usize> = (0..self.shape[1]).collect();
+        Ok(transpose(&stored, &rows, &columns, size))
+    }
+
+    /// Holds a part of the file to its checksum, once.
+    fn verify(&self, storage: &Storage, file: &mut fs_err::File) -> Result<(), WeightsError> {
+        if storage.verified.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(storage.bytes.start))?;
+        let mut hasher = Hasher::new();
+        let mut left = storage.bytes.end - storage.bytes.start;
+        let mut piece = vec![0; PIECE.min(left as usize)];
+        while left > 0 {
+            let length = piece.len().min(left as usize);
+            file.read_exact(&mut piece[..length])?;
+            hasher.update(&piece[..length]);
+            left -= length as u64;
+        }
+        self.hold(hasher, storage)
+    }
+
+    fn hold(&self, hasher: Hasher, storage: &Storage) -> Result<(), WeightsError> {
+        if hasher.finalize() != storage.crc32 {
+            return Err(WeightsError::Checksum { path: self.file.clone(), name: self.name.clone() });
+        }
+        storage.verified.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The values of a tensor, from the first to the last.
+#[derive(Debug)]
+pub struct TensorReader<'a> {
+    tensor: &'a StoredTensor,
+    left: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    File { file: fs_err::File, checksum: Option<(Hasher, Arc<Storage>)> },
+    Memory(io::Cursor<Vec<u8>>),
+}
+
+impl TensorReader<'_> {
+    /// Fills `values` with the next ones, of which there must be as many.
+    ///
+    /// # Errors
+    /// A file that has become shorter, and with the last value [`WeightsError::Checksum`] for one that is damaged.
+    pub fn read_exact(&mut self, values: &mut [u8]) -> Result<(), WeightsError> {
+        match &mut self.source {
+            Source::File { file, checksum } => {
+                file.read_exact(values)?;
+                if let Some((hasher, _)) = checksum {
+                    hasher.update(values);
+                }
+            }
+            Source::Memory(memory) => memory.read_exact(values)?,
+        }
+        self.left -= values.len() as u64;
+        if self.left == 0
+            && let Source::File { checksum, .. } = &mut self.source
+            && let Some((hasher, storage)) = checksum.take()
+        {
+            self.tensor.hold(hasher, &storage)?;
+        }
+        Ok(())
+    }
+
+    /// The values in pieces: each fills the buffer but for the last, which may be shorter. None when all have been read.
+    pub(crate) fn next_piece<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, WeightsError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let length = buffer.len().min(self.left as usize);
+        let piece = &mut buffer[..length];
+        self.read_exact(piece)?;
+        Ok(Some(piece))
+    }
+}
+
+/// Bytes of one value. Types of less than a byte, which no LLaMA is published in, count as one.
+pub(crate) fn element_size(dtype: Dtype) -> usize {
+    dtype.bitsize().div_ceil(8)
+}
