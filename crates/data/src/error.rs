@@ -128,17 +128,8 @@ pub enum DataError {
         /// What the decompressor says.
         message: String,
     },
-    /// A SentencePiece model where a `tokenizer.json` is needed.
-    #[error(
-        "`{path}` is a SentencePiece model, which is not supported yet: convert it to tokenizer.json (with transformers: \
-         `AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(OUT)`)"
-    )]
-    SentencePiece {
-        /// The file.
-        path: PathBuf,
-    },
     /// A tokenizer file that cannot be used.
-    #[error("`{path}` is not a tokenizer.json that can be used: {message}")]
+    #[error("`{path}` is not a tokenizer that can be used: {message}")]
     BadTokenizer {
         /// The file.
         path: PathBuf,

@@ -38,5 +38,5 @@ pub use prepare::{Progress, prepare};
 pub use row::{DocumentPart, Row, RowOrigin};
 pub use shards::ShardInfo;
 pub use text::{TextDocuments, TextSource, open_decompressed};
-pub use tokenizer::{LEAST_VOCABULARY, Marks, Tokenizer, train_bpe};
+pub use tokenizer::{Agreement, LEAST_VOCABULARY, Marks, Tokenizer, train_bpe};
 pub use validation::{ValidationRow, ValidationSource};

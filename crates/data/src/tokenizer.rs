@@ -1,28 +1,30 @@
-//! Text to token ids and back, through the `tokenizers` crate.
+//! Text to token ids and back: `tokenizer.json` through the `tokenizers` crate, SentencePiece's `.model` by a reader of our own.
 
 mod byte_lengths;
+mod conversion;
 mod cuts;
+mod json;
 mod memo;
+mod sentencepiece;
 mod special;
 mod spelling;
 mod train;
 
+pub use conversion::Agreement;
 pub use train::{LEAST_VOCABULARY, train_bpe};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-use tokenizers::Tokenizer as Inner;
-
 use crate::{Corpus, DataError, Result, TokenizerConfig};
 use byte_lengths::ByteLengths;
-use cuts::Cuts;
-use memo::Memo;
+use json::Json;
+use sentencepiece::SentencePiece;
 use special::{SpecialIds, find_special_ids};
 
-/// A `tokenizer.json` with its BOS and EOS, and which of them documents carry. Cheap to clone.
+/// A tokenizer with its BOS and EOS, and which of them documents carry. Cheap to clone.
 ///
 /// Text is only ever text: a special token spelled out in a document (`</s>` in a web page) is encoded as the characters it
 /// consists of.
@@ -31,15 +33,20 @@ pub struct Tokenizer(Arc<Shared>);
 
 #[derive(Clone, Debug)]
 struct Shared {
-    inner: Inner,
+    engine: Arc<Engine>,
     path: PathBuf,
     fingerprint: String,
-    vocab_size: usize,
     special: SpecialIds,
     marks: Marks,
-    byte_lengths: ByteLengths,
-    cuts: Option<Cuts>,
-    memo: Arc<Memo>,
+    byte_lengths: Arc<ByteLengths>,
+    doubt: Option<String>,
+}
+
+/// What makes ids of text.
+#[derive(Debug)]
+enum Engine {
+    Json(Box<Json>),
+    SentencePiece(Box<SentencePiece>),
 }
 
 /// What documents are put between.
@@ -59,40 +66,41 @@ impl fmt::Display for Marks {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` (or the one in a folder). Documents carry the BOS and EOS that it has.
+    /// Reads a `tokenizer.json`, a SentencePiece `.model`, or the one of them that a folder holds. Documents carry the BOS and EOS
+    /// that it has.
     ///
-    /// These are what a `tokenizer_config.json` beside it names, otherwise the first of the usual names that the vocabulary has.
+    /// These are what a `tokenizer_config.json` beside it names, otherwise those of the SentencePiece model, otherwise the first of
+    /// the usual names that the vocabulary has. Of a folder with both files the `tokenizer.json` is read if both give the
+    /// same ids for a number of texts, otherwise the `tokenizer.model`. What seems wrong is logged as a warning and kept
+    /// ([`doubt`](Self::doubt)).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-        let bytes = fs_err::read(&path)?;
-        if path.extension().is_some_and(|extension| extension == "model") {
-            return Err(DataError::SentencePiece { path });
+        let (tokenizer, doubt) =
+            if path.is_dir() { conversion::open_folder(path)? } else { conversion::open_file(path)? };
+        if let Some(doubt) = &doubt {
+            tracing::warn!("{doubt}");
         }
-        let bad = |message: String| DataError::BadTokenizer { path: path.clone(), message };
-        let mut inner = Inner::from_bytes(&bytes).map_err(|error| bad(error.to_string()))?;
-        inner.set_encode_special_tokens(true);
-        // Padding and truncation are settings of whoever saved the file; here they would change documents.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| bad(error.to_string()))?;
-        let vocab = inner.get_vocab(true);
-        let vocab_size = vocab.values().max().map_or(0, |&id| id as usize + 1);
-        if vocab_size == 0 {
+        Ok(Self(Arc::new(Shared { doubt, ..Shared::clone(&tokenizer.0) })))
+    }
+
+    /// Reads one file, without a look at what is beside it.
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = fs_err::read(path)?;
+        let bad = |message: String| DataError::BadTokenizer { path: path.to_owned(), message };
+        let engine = Engine::from_bytes(&bytes, path).map_err(bad)?;
+        if engine.vocab_size() == 0 {
             return Err(bad("its vocabulary is empty".to_owned()));
         }
-        let special = find_special_ids(&path, &inner)?;
-        let cuts = Cuts::of(&inner).map_err(|error| bad(error.to_string()))?;
-        let byte_lengths = ByteLengths::of(&inner, vocab_size).map_err(|error| bad(error.to_string()))?;
+        let special = find_special_ids(path, &engine)?;
+        let byte_lengths = ByteLengths::of(&engine).map_err(|error| bad(error.to_string()))?;
         Ok(Self(Arc::new(Shared {
-            inner,
+            engine: Arc::new(engine),
             fingerprint: blake3::hash(&bytes).to_hex().to_string(),
-            path,
-            vocab_size,
+            path: path.to_owned(),
             special,
             marks: Marks { bos: special.bos, eos: special.eos },
-            byte_lengths,
-            cuts,
-            memo: Arc::default(),
+            byte_lengths: Arc::new(byte_lengths),
+            doubt: None,
         })))
     }
 
@@ -154,50 +162,28 @@ impl Tokenizer {
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let Some(cuts) = &self.0.cuts else {
-            ids.extend(self.encode_part(text)?);
-            return Ok(());
-        };
-        let encode = |(number, part): (usize, &&str)| {
-            let Some(words) = cuts.words(part) else {
-                return Ok(self.encode_part(part)?.split_off(cuts.prefix_of(number)));
-            };
-            let mut ids = Vec::with_capacity(part.len() / 3);
-            for word in words {
-                self.0.memo.encode(word, &mut ids, |word| self.encode_part(word))?;
-            }
-            Ok(ids)
-        };
-        let parts = cuts.parts(text);
-        let encoded: Vec<_> = parts.par_iter().enumerate().map(encode).collect();
-        encoded.into_iter().try_for_each(|part: Result<Vec<u32>>| {
-            ids.extend(part?);
-            Ok(())
-        })
-    }
-
-    fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
-        let failed = |error: tokenizers::Error| DataError::Tokenize { message: error.to_string() };
-        Ok(self.0.inner.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+        self.0.engine.encode_into(text, ids)
     }
 
     /// The text of ids, without special tokens. Ids that are not in the vocabulary give nothing; bytes that are no UTF-8 give
-    /// replacement characters.
+    /// replacement characters. Of a SentencePiece model, the unknown piece gives ` ⁇ `.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let failed = |error: tokenizers::Error| DataError::Tokenize { message: error.to_string() };
-        self.0.inner.decode(ids, true).map_err(failed)
+        match &*self.0.engine {
+            Engine::Json(json) => json.decode(ids),
+            Engine::SentencePiece(model) => Ok(model.decode(ids)),
+        }
     }
 
     /// The vocabulary's spelling of an id (`Ġthe`, `▁the`, `<0x0A>`), if there is one.
     #[must_use]
     pub fn token(&self, id: u32) -> Option<String> {
-        self.0.inner.id_to_token(id)
+        self.0.engine.token(id)
     }
 
     /// One more than the largest id: the rows that an embedding needs.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        self.0.vocab_size
+        self.0.engine.vocab_size()
     }
 
     /// The id that begins a text, if the tokenizer has one, whether or not documents carry it.
@@ -224,13 +210,15 @@ impl Tokenizer {
         &self.0.fingerprint
     }
 
-    /// The `tokenizer.json` that was read.
+    /// The file that was read.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Bytes of text that an id stands for; 0 for special tokens and ids outside the vocabulary.
+    /// Bytes of text that an id stands for; 0 for special tokens, the unknown piece and ids outside the vocabulary.
+    ///
+    /// Where the tokenizer normalizes text (composes accents, collapses spaces), these are the bytes of normalized text.
     #[must_use]
     pub fn byte_len(&self, id: u32) -> usize {
         self.0.byte_lengths.of_token(id)
@@ -239,6 +227,148 @@ impl Tokenizer {
     /// Bytes that the tokenizer puts before each text (the space of SentencePiece) and that are therefore no text.
     pub(crate) fn prefix_bytes(&self) -> usize {
         self.0.byte_lengths.prefix()
+    }
+
+    /// What seems wrong with the file, if anything does: it gives other ids than the `tokenizer.model` beside it, or a conversion
+    /// has left it without the words of its own vocabulary.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.0.doubt.as_deref()
+    }
+
+    /// Whether the `tokenizer.json` and `tokenizer.model` of a folder give the same ids.
+    pub fn agreement(&self) -> Result<Agreement> {
+        conversion::agreement(self)
+    }
+
+    /// What kind of tokenizer this is, in words: `SentencePiece BPE`, `tokenizer.json (byte-level BPE)`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        match &*self.0.engine {
+            Engine::Json(json) => format!("tokenizer.json ({})", json.kind()),
+            Engine::SentencePiece(model) => model.kind().to_owned(),
+        }
+    }
+
+    /// The switches of a SentencePiece model, by the names of its own format.
+    #[must_use]
+    pub fn settings(&self) -> Option<String> {
+        match &*self.0.engine {
+            Engine::Json(_) => None,
+            Engine::SentencePiece(model) => Some(model.settings()),
+        }
+    }
+
+    /// Tokens that stand apart: those that no text becomes, and others that were added or defined by hand.
+    #[must_use]
+    pub fn special_tokens(&self) -> Vec<u32> {
+        match &*self.0.engine {
+            Engine::Json(json) => json.special_tokens(),
+            Engine::SentencePiece(model) => model.special_tokens(),
+        }
+    }
+
+    /// The files that make a folder one which this tokenizer is read from, and `transformers` reads too, by name: the tokenizer,
+    /// byte for byte, and a `tokenizer_config.json`.
+    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let (name, class) = match &*self.0.engine {
+            Engine::Json(_) => ("tokenizer.json", "PreTrainedTokenizerFast"),
+            Engine::SentencePiece(_) => ("tokenizer.model", "LlamaTokenizer"),
+        };
+        let beside = self.path().with_file_name("tokenizer_config.json");
+        let settings =
+            if beside.is_file() { fs_err::read(beside)? } else { self.settings_for_transformers(class) };
+        Ok(BTreeMap::from([
+            (name.to_owned(), fs_err::read(self.path())?),
+            ("tokenizer_config.json".to_owned(), settings),
+        ]))
+    }
+
+    fn settings_for_transformers(&self, class: &str) -> Vec<u8> {
+        let mut settings = serde_json::json!({ "tokenizer_class": class });
+        if let Engine::SentencePiece(_) = &*self.0.engine {
+            // As OpenLLaMA's own has it; `legacy` leaves pieces behind special tokens as SentencePiece makes them.
+            let name = |id: Option<u32>| id.and_then(|id| self.token(id));
+            settings["bos_token"] = name(self.bos_id()).into();
+            settings["eos_token"] = name(self.eos_id()).into();
+            settings["add_bos_token"] = self.marks().bos.is_some().into();
+            settings["add_eos_token"] = false.into();
+            settings["legacy"] = true.into();
+            settings["clean_up_tokenization_spaces"] = false.into();
+        }
+        settings.to_string().into_bytes()
+    }
+
+    /// Whether this is a `tokenizer.json` with the tokens of a SentencePiece model.
+    fn is_converted_from_pieces(&self) -> bool {
+        matches!(&*self.0.engine, Engine::Json(json) if json.is_of_pieces())
+    }
+}
+
+impl Engine {
+    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, String> {
+        let is_json = path.extension().is_some_and(|extension| extension == "json")
+            || bytes.trim_ascii_start().starts_with(b"{");
+        if is_json {
+            Json::from_bytes(bytes).map(|json| Self::Json(Box::new(json)))
+        } else {
+            SentencePiece::from_bytes(bytes).map(|model| Self::SentencePiece(Box::new(model)))
+        }
+    }
+
+    /// Appends the ids of a text.
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        match self {
+            Self::Json(json) => json.encode_into(text, ids),
+            Self::SentencePiece(model) => model.encode_into(text, ids),
+        }
+    }
+
+    fn vocab_size(&self) -> usize {
+        match self {
+            Self::Json(json) => json.vocab_size(),
+            Self::SentencePiece(model) => model.vocab_size(),
+        }
+    }
+
+    fn token(&self, id: u32) -> Option<String> {
+        match self {
+            Self::Json(json) => json.inner.id_to_token(id),
+            Self::SentencePiece(model) => model.token(id).map(str::to_owned),
+        }
+    }
+
+    fn id_of(&self, token: &str) -> Option<u32> {
+        match self {
+            Self::Json(json) => json.inner.token_to_id(token),
+            Self::SentencePiece(model) => model.id_of(token),
+        }
+    }
+
+    /// The id of a name, if it isn't that of a SentencePiece model's text.
+    fn id_of_special(&self, token: &str) -> Option<u32> {
+        match self {
+            Self::Json(_) => self.id_of(token),
+            Self::SentencePiece(model) => self.id_of(token).filter(|id| model.special_tokens().contains(id)),
+        }
+    }
+
+    /// Bytes of text that an id stands for.
+    fn byte_len(&self, id: u32) -> Result<usize> {
+        match self {
+            Self::Json(json) => json.byte_len(id),
+            Self::SentencePiece(model) => Ok(model.byte_len(id)),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Tokenizer {
+    fn json(&self) -> &Json {
+        match &*self.0.engine {
+            Engine::Json(json) => json,
+            Engine::SentencePiece(_) => panic!("{} is no tokenizer.json", self.path().display()),
+        }
     }
 }
 

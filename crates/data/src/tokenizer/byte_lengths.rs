@@ -1,11 +1,13 @@
 use tokenizers::Tokenizer as Inner;
 
+use super::Engine;
 use super::spelling::Spelling;
+use crate::Result;
 
 /// How many bytes of text each id stands for, so that the bytes of any run of tokens can be summed.
 ///
 /// Exact where a tokenizer keeps every byte of its text, as byte-level BPE and SentencePiece with byte fallback do; where one
-/// normalizes (NFC, lower case), these are the bytes of the normalized text.
+/// normalizes (NFC, lower case, spaces that collapse), these are the bytes of the normalized text, and what is unknown has none.
 #[derive(Clone, Debug)]
 pub(super) struct ByteLengths {
     lengths: Vec<u16>,
@@ -13,22 +15,13 @@ pub(super) struct ByteLengths {
 }
 
 impl ByteLengths {
-    pub(super) fn of(inner: &Inner, vocab_size: usize) -> tokenizers::Result<Self> {
-        let spelling = Spelling::of(inner);
-        let added = inner.get_added_tokens_decoder();
-        let lengths = (0..vocab_size as u32).map(|id| {
-            let length = match (added.get(&id), inner.id_to_token(id)) {
-                (Some(added), _) if added.special => 0,
-                (Some(added), _) => added.content.len(),
-                (None, Some(token)) => token_bytes(inner, id, &token, spelling)?,
-                (None, None) => 0,
-            };
-            Ok(u16::try_from(length).unwrap_or(u16::MAX))
-        });
-        let lengths = lengths.collect::<tokenizers::Result<Vec<_>>>()?;
-        let mut this = Self { lengths, prefix: 0 };
-        let probe = inner.encode_fast("a", false)?;
-        let bytes: usize = probe.get_ids().iter().map(|&id| this.of_token(id)).sum();
+    pub(super) fn of(engine: &Engine) -> Result<Self> {
+        let lengths = (0..engine.vocab_size() as u32)
+            .map(|id| engine.byte_len(id).map(|length| u16::try_from(length).unwrap_or(u16::MAX)));
+        let mut this = Self { lengths: lengths.collect::<Result<_>>()?, prefix: 0 };
+        let mut probe = Vec::new();
+        engine.encode_into("a", &mut probe)?;
+        let bytes: usize = probe.iter().map(|&id| this.of_token(id)).sum();
         this.prefix = bytes.saturating_sub(1);
         Ok(this)
     }
@@ -43,7 +36,13 @@ impl ByteLengths {
     }
 }
 
-fn token_bytes(inner: &Inner, id: u32, token: &str, spelling: Spelling) -> tokenizers::Result<usize> {
+/// Bytes of text that a token which isn't special stands for.
+pub(super) fn token_bytes(
+    inner: &Inner,
+    id: u32,
+    token: &str,
+    spelling: Spelling,
+) -> tokenizers::Result<usize> {
     Ok(match spelling {
         Spelling::ByteLevel => token.chars().count(),
         Spelling::Pieces if is_byte(token) => 1,

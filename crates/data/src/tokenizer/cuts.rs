@@ -183,7 +183,7 @@ mod tests {
             Some((Tokenizer::from_file(material(&format!("tokenizers/{name}"))?).unwrap(), prefix))
         });
         for (tokenizer, prefix) in files.chain([(tiny_tokenizer(folder.path()), 0)]) {
-            let cuts = Cuts::of(&tokenizer.0.inner).unwrap().expect("its texts can be cut");
+            let cuts = Cuts::of(&tokenizer.json().inner).unwrap().expect("its texts can be cut");
             assert_eq!(cuts.prefix, prefix, "{}", tokenizer.path().display());
             let mut texts = vec!["A line of text,\nanother: 12\n\nand «ünïcode»\n中文。\n  x\n".repeat(1000)];
             for corpus in ["tinyshakespeare.txt", "wagahaiwa_nekodearu.ja.txt", "war-and-peace.txt"] {
@@ -192,7 +192,7 @@ mod tests {
                 texts.extend(text.map(|text| text.chars().skip(5000).take(40_000).collect::<String>()));
             }
             for text in texts {
-                let whole = tokenizer.0.inner.encode_fast(text.as_str(), false).unwrap();
+                let whole = tokenizer.json().inner.encode_fast(text.as_str(), false).unwrap();
                 // Byte-level vocabularies have a token for "\r\n".
                 assert!(cuts.parts(&text).len() > 2 || text.contains('\r'));
                 assert!(tokenizer.encode(&text).unwrap() == whole.get_ids(), "other tokens in parts");

@@ -1,9 +1,8 @@
 use std::path::Path;
 
-use serde_json::Value;
-use tokenizers::Tokenizer as Inner;
-
+use super::Engine;
 use crate::{DataError, Result};
+use serde_json::Value;
 
 /// Names of BOS among the families of tokenizers, the most telling first.
 const BOS_NAMES: [&str; 8] =
@@ -18,8 +17,9 @@ pub(super) struct SpecialIds {
     pub(super) eos: Option<u32>,
 }
 
-/// BOS and EOS as `tokenizer_config.json` beside the tokenizer names them (null means none), otherwise by their usual names.
-pub(super) fn find_special_ids(path: &Path, inner: &Inner) -> Result<SpecialIds> {
+/// BOS and EOS as `tokenizer_config.json` beside the tokenizer names them (null means none), otherwise as a SentencePiece model has
+/// them, otherwise by their usual names.
+pub(super) fn find_special_ids(path: &Path, engine: &Engine) -> Result<SpecialIds> {
     let config_path = path.with_file_name("tokenizer_config.json");
     let config = if config_path.is_file() {
         let bad = |error: serde_json::Error| DataError::BadTokenizer {
@@ -30,29 +30,39 @@ pub(super) fn find_special_ids(path: &Path, inner: &Inner) -> Result<SpecialIds>
     } else {
         Value::Null
     };
-    let find = |key: &str, names: &[&str]| match config.get(key) {
-        Some(Value::Null) => None,
-        Some(Value::String(name)) => inner.token_to_id(name),
-        Some(token) => inner.token_to_id(token["content"].as_str()?),
-        None => names.iter().find_map(|name| inner.token_to_id(name)),
+    let own = match engine {
+        Engine::Json(_) => SpecialIds { bos: None, eos: None },
+        Engine::SentencePiece(model) => model.special_ids(),
     };
-    Ok(SpecialIds { bos: find("bos_token", &BOS_NAMES), eos: find("eos_token", &EOS_NAMES) })
+    let find = |key: &str, own: Option<u32>, names: &[&str]| match config.get(key) {
+        Some(Value::Null) => None,
+        Some(Value::String(name)) => engine.id_of(name),
+        Some(token) => engine.id_of(token["content"].as_str()?),
+        None => own.or_else(|| names.iter().find_map(|name| engine.id_of_special(name))),
+    };
+    Ok(SpecialIds {
+        bos: find("bos_token", own.bos, &BOS_NAMES),
+        eos: find("eos_token", own.eos, &EOS_NAMES),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenizers::AddedToken;
+    use crate::tokenizer::json::Json;
+    use tokenizers::{AddedToken, Tokenizer as Inner};
 
     fn ids(config: Option<&str>) -> (Option<u32>, Option<u32>) {
         let mut inner = Inner::new(tokenizers::models::bpe::BPE::default());
         let tokens = ["<|endoftext|>", "<odd>", "</s>"].map(|name| AddedToken::from(name, true));
         inner.add_special_tokens(tokens).unwrap();
+        let engine =
+            Engine::Json(Box::new(Json::from_bytes(inner.to_string(false).unwrap().as_bytes()).unwrap()));
         let folder = tempfile::tempdir().unwrap();
         if let Some(config) = config {
             fs_err::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         }
-        let found = find_special_ids(&folder.path().join("tokenizer.json"), &inner).unwrap();
+        let found = find_special_ids(&folder.path().join("tokenizer.json"), &engine).unwrap();
         (found.bos, found.eos)
     }
 

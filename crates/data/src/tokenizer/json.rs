@@ -1,0 +1,106 @@
+use rayon::prelude::*;
+use tokenizers::{ModelWrapper, Tokenizer as Inner};
+
+use super::byte_lengths::token_bytes;
+use super::cuts::Cuts;
+use super::memo::Memo;
+use super::spelling::Spelling;
+use crate::{DataError, Result};
+
+/// A `tokenizer.json`, through the `tokenizers` crate.
+#[derive(Debug)]
+pub(super) struct Json {
+    pub(super) inner: Inner,
+    pub(super) cuts: Option<Cuts>,
+    spelling: Spelling,
+    memo: Memo,
+}
+
+impl Json {
+    /// From the bytes of a file; an error says what is wrong with it.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let mut inner = Inner::from_bytes(bytes).map_err(|error| error.to_string())?;
+        inner.set_encode_special_tokens(true);
+        // Padding and truncation are settings of whoever saved the file; here they would change documents.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| error.to_string())?;
+        let cuts = Cuts::of(&inner).map_err(|error| error.to_string())?;
+        Ok(Self { spelling: Spelling::of(&inner), inner, cuts, memo: Memo::default() })
+    }
+
+    /// Appends the ids of a text.
+    pub(super) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let Some(cuts) = &self.cuts else {
+            ids.extend(self.encode_part(text)?);
+            return Ok(());
+        };
+        let encode = |(number, part): (usize, &&str)| {
+            let Some(words) = cuts.words(part) else {
+                return Ok(self.encode_part(part)?.split_off(cuts.prefix_of(number)));
+            };
+            let mut ids = Vec::with_capacity(part.len() / 3);
+            for word in words {
+                self.memo.encode(word, &mut ids, |word| self.encode_part(word))?;
+            }
+            Ok(ids)
+        };
+        let parts = cuts.parts(text);
+        let encoded: Vec<_> = parts.par_iter().enumerate().map(encode).collect();
+        encoded.into_iter().try_for_each(|part: Result<Vec<u32>>| {
+            ids.extend(part?);
+            Ok(())
+        })
+    }
+
+    fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.inner.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+    }
+
+    pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(failed)
+    }
+
+    /// One more than the largest id.
+    pub(super) fn vocab_size(&self) -> usize {
+        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// Bytes of text that an id stands for.
+    pub(super) fn byte_len(&self, id: u32) -> Result<usize> {
+        let added = self.inner.get_added_tokens_decoder();
+        match (added.get(&id), self.inner.id_to_token(id)) {
+            (Some(added), _) if added.special => Ok(0),
+            (Some(added), _) => Ok(added.content.len()),
+            (None, Some(token)) => token_bytes(&self.inner, id, &token, self.spelling).map_err(failed),
+            (None, None) => Ok(0),
+        }
+    }
+
+    /// Special tokens and others that were added.
+    pub(super) fn special_tokens(&self) -> Vec<u32> {
+        let mut ids = self.inner.get_added_tokens_decoder().into_keys().collect::<Vec<_>>();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether tokens are spelled as SentencePiece's pieces.
+    pub(super) fn is_of_pieces(&self) -> bool {
+        self.spelling == Spelling::Pieces
+    }
+
+    /// What kind of tokenizer this is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match (self.inner.get_model(), self.spelling) {
+            (ModelWrapper::BPE(_), Spelling::ByteLevel) => "byte-level BPE",
+            (ModelWrapper::BPE(_), _) => "BPE",
+            (ModelWrapper::Unigram(_), _) => "unigram",
+            (ModelWrapper::WordPiece(_), _) => "WordPiece",
+            (ModelWrapper::WordLevel(_), _) => "word level",
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` passes it")]
+fn failed(error: tokenizers::Error) -> DataError {
+    DataError::Tokenize { message: error.to_string() }
+}

@@ -1,0 +1,271 @@
+//! SentencePiece's `.model` files: BPE and unigram models, with the ids that the `sentencepiece` package gives.
+//!
+//! What LLaMA, OpenLLaMA and Mistral were trained with. `transformers` asks the package itself (`LlamaTokenizer(use_fast=False, legacy=True)`),
+//! so the package decides what is right, ties and roundings included; `scripts/fixtures/sentencepiece.py` and
+//! `scripts/parity/sentencepiece_parity.py` hold this module to it.
+//!
+//! It is our own because no library that was tried gives the package's ids for each model (measured by the parity script's texts, see
+//! `docs/concepts/data.md`): a `tokenizers` pipeline made from the model has one rank a merge where SentencePiece has equal
+//! scores, applies the normalizer's rules to whole graphemes, not to the longest sequence, and knows neither unused pieces nor collapsed
+//! spaces; the C++ library behind bindings needs a C++ toolchain for what are few hundred lines. Borrowed are the reader of the protobuf
+//! (`prost`) and the builder of tries (`yada`).
+//!
+//! One thing differs on purpose: text is only ever text. A control symbol that is a single character is that character's bytes (or
+//! unknown) here, and the control symbol in SentencePiece.
+
+mod boundaries;
+mod bpe;
+mod normalizer;
+mod proto;
+mod trie;
+mod unigram;
+mod vocabulary;
+
+use std::fmt::Write;
+
+use prost::Message;
+use rayon::prelude::*;
+
+use super::memo::Memo;
+use super::special::SpecialIds;
+use crate::Result;
+use boundaries::Boundaries;
+use normalizer::{Normalizer, SPACE};
+use proto::{ModelProto, NormalizerProto, TrainerProto};
+use trie::Trie;
+use unigram::Unigram;
+use vocabulary::{PieceKind, Vocabulary};
+
+/// A SentencePiece model, ready to encode.
+#[derive(Debug)]
+pub(super) struct SentencePiece {
+    normalizer: Normalizer,
+    denormalizer: Option<Normalizer>,
+    vocabulary: Vocabulary,
+    algorithm: Algorithm,
+    trainer: TrainerProto,
+    /// Name of the normalizer's rules (`nmt_nfkc`, `identity`), as the model has it.
+    rules: String,
+}
+
+#[derive(Debug)]
+enum Algorithm {
+    Bpe { symbols: Trie, boundaries: Option<Boundaries>, memo: Memo },
+    Unigram(Unigram),
+}
+
+/// Parts of at least this many bytes are worked on in parallel.
+const PART_BYTES: usize = 8 << 10;
+
+impl SentencePiece {
+    /// From the bytes of a file; an error says what is wrong with it.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let proto = ModelProto::decode(bytes)
+            .map_err(|error| format!("it is no SentencePiece model, or damaged ({error})"))?;
+        let trainer = proto.trainer.unwrap_or_default();
+        let normalizer = proto.normalizer.unwrap_or_default();
+        let vocabulary = Vocabulary::new(proto.pieces, trainer.byte_fallback())?;
+        let algorithm = Algorithm::of(&trainer, &vocabulary)?;
+        let denormalizer = proto.denormalizer.filter(|spec| !spec.precompiled_charsmap().is_empty());
+        let denormalizer =
+            denormalizer.map(|spec| Normalizer::new(&spec, Trie::default(), false)).transpose()?;
+        Ok(Self {
+            normalizer: text_normalizer(&normalizer, &trainer, &vocabulary)?,
+            denormalizer,
+            vocabulary,
+            algorithm,
+            trainer,
+            rules: normalizer.name().to_owned(),
+        })
+    }
+
+    /// Appends the ids of a text.
+    pub(super) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let normalized = self.normalizer.normalize(text);
+        let begin = ids.len();
+        match &self.algorithm {
+            Algorithm::Unigram(unigram) => unigram.encode(&normalized, &self.vocabulary, ids),
+            Algorithm::Bpe { symbols, boundaries: None, .. } => {
+                bpe::encode(&normalized, &self.vocabulary, symbols, ids);
+            }
+            Algorithm::Bpe { symbols, boundaries: Some(boundaries), memo } => {
+                let encode_part = |part: &&str| {
+                    let mut ids = Vec::with_capacity(part.len() / 3);
+                    for word in boundaries.parts(part, 1) {
+                        memo.encode(word, &mut ids, |word| Ok(self.encode_word(word, symbols)))?;
+                    }
+                    Ok(ids)
+                };
+                let parts = boundaries.parts(&normalized, PART_BYTES).collect::<Vec<_>>();
+                let encoded = parts.par_iter().map(encode_part).collect::<Result<Vec<Vec<u32>>>>()?;
+                ids.extend(encoded.into_iter().flatten());
+            }
+        }
+        self.fuse_unknown(ids, begin);
+        Ok(())
+    }
+
+    fn encode_word(&self, word: &str, symbols: &Trie) -> Vec<u32> {
+        let mut ids = Vec::new();
+        bpe::encode(word, &self.vocabulary, symbols, &mut ids);
+        ids
+    }
+
+    /// Neighbours that are unknown are one unknown.
+    fn fuse_unknown(&self, ids: &mut Vec<u32>, begin: usize) {
+        let unknown = self.vocabulary.unknown;
+        if self.vocabulary.bytes.is_none() && ids[begin..].contains(&unknown) {
+            let mut fused = ids.split_off(begin);
+            fused.dedup_by(|a, b| *a == unknown && *b == unknown);
+            ids.append(&mut fused);
+        }
+    }
+
+    /// The text of ids. Control symbols, and ids outside the vocabulary, give nothing.
+    pub(super) fn decode(&self, ids: &[u32]) -> String {
+        let flags = self.normalizer.flags;
+        let mut text = String::new();
+        let mut bytes = Vec::new();
+        let (mut at_begin, mut took_space) = (true, false);
+        for piece in ids.iter().filter_map(|&id| self.vocabulary.piece(id)) {
+            if let PieceKind::Byte(byte) = piece.kind {
+                bytes.push(byte);
+                continue;
+            }
+            push_bytes(&mut bytes, &mut text);
+            at_begin &= !took_space && text.is_empty();
+            took_space = false;
+            match piece.kind {
+                PieceKind::Control => {}
+                PieceKind::Unknown => text.push_str(self.trainer.unk_surface()),
+                _ => {
+                    let strips = at_begin && (flags.add_dummy_prefix || flags.remove_extra_whitespaces);
+                    let stripped = piece.text.strip_prefix(SPACE).filter(|_| strips);
+                    // Where runs of spaces collapse, all of them go; otherwise only the one that was added.
+                    took_space = stripped.is_some() && !flags.remove_extra_whitespaces;
+                    text.push_str(&stripped.unwrap_or(&piece.text).replace(SPACE, " "));
+                }
+            }
+        }
+        push_bytes(&mut bytes, &mut text);
+        match &self.denormalizer {
+            Some(denormalizer) => denormalizer.normalize(&text),
+            None => text,
+        }
+    }
+
+    /// The spelling of an id.
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
+        self.vocabulary.piece(id).map(|piece| &*piece.text)
+    }
+
+    /// The id of a spelling; control symbols go before text.
+    pub(super) fn id_of(&self, token: &str) -> Option<u32> {
+        self.vocabulary.id_of(token)
+    }
+
+    pub(super) fn vocab_size(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// Bytes of normalized text that an id stands for: none for control symbols and what is unknown.
+    pub(super) fn byte_len(&self, id: u32) -> usize {
+        let Some(piece) = self.vocabulary.piece(id) else { return 0 };
+        match piece.kind {
+            PieceKind::Control | PieceKind::Unknown => 0,
+            PieceKind::Byte(_) => 1,
+            _ if self.normalizer.flags.escape_whitespaces => piece.text.replace(SPACE, " ").len(),
+            _ => piece.text.len(),
+        }
+    }
+
+    /// BOS and EOS as the model has them: control symbols of the names that it was trained with.
+    pub(super) fn special_ids(&self) -> SpecialIds {
+        let control = |name: &str| self.id_of(name).filter(|&id| self.is_control(id));
+        SpecialIds { bos: control(self.trainer.bos_piece()), eos: control(self.trainer.eos_piece()) }
+    }
+
+    fn is_control(&self, id: u32) -> bool {
+        self.vocabulary.piece(id).is_some_and(|piece| piece.kind == PieceKind::Control)
+    }
+
+    /// Ids that are no text, and user-defined symbols.
+    pub(super) fn special_tokens(&self) -> Vec<u32> {
+        let special = |kind| matches!(kind, PieceKind::Unknown | PieceKind::Control | PieceKind::UserDefined);
+        self.vocabulary.pieces().filter(|(_, piece)| special(piece.kind)).map(|(id, _)| id).collect()
+    }
+
+    /// What kind of model this is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::Bpe { .. } => "SentencePiece BPE",
+            Algorithm::Unigram(_) => "SentencePiece unigram",
+        }
+    }
+
+    /// What decides how text is read, as the model's own file names it.
+    pub(super) fn settings(&self) -> String {
+        let flags = self.normalizer.flags;
+        let mut settings = format!(
+            "byte_fallback={} add_dummy_prefix={} remove_extra_whitespaces={} escape_whitespaces={}",
+            self.trainer.byte_fallback(),
+            flags.add_dummy_prefix,
+            flags.remove_extra_whitespaces,
+            flags.escape_whitespaces
+        );
+        if flags.whitespace_as_suffix {
+            settings.push_str(" treat_whitespace_as_suffix=true");
+        }
+        let rules = match (self.rules.as_str(), self.normalizer.has_rules()) {
+            ("", true) => "unnamed",
+            ("", false) => "none",
+            (name, _) => name,
+        };
+        // Writing to a string doesn't fail.
+        let _ = write!(settings, " rules={rules}");
+        settings
+    }
+}
+
+impl Algorithm {
+    fn of(trainer: &TrainerProto, vocabulary: &Vocabulary) -> Result<Self, String> {
+        match trainer.model_type() {
+            1 => Ok(Self::Unigram(Unigram::new(vocabulary)?)),
+            2 => Ok(Self::Bpe {
+                symbols: symbols(vocabulary)?,
+                boundaries: Boundaries::of_bpe(vocabulary),
+                memo: Memo::default(),
+            }),
+            3 => Err("it is a model of type WORD, but only BPE and UNIGRAM are supported".to_owned()),
+            4 => Err("it is a model of type CHAR, but only BPE and UNIGRAM are supported".to_owned()),
+            other => {
+                Err(format!("it is a model of type {other}, but only 1 (UNIGRAM) and 2 (BPE) are supported"))
+            }
+        }
+    }
+}
+
+fn symbols(vocabulary: &Vocabulary) -> Result<Trie, String> {
+    let symbols = vocabulary.symbols().map(|(id, piece)| (&*piece.text, id)).collect();
+    Trie::of(symbols).ok_or_else(|| "its user-defined symbols don't fit a trie".to_owned())
+}
+
+fn text_normalizer(
+    spec: &NormalizerProto,
+    trainer: &TrainerProto,
+    vocabulary: &Vocabulary,
+) -> Result<Normalizer, String> {
+    Normalizer::new(spec, symbols(vocabulary)?, trainer.treat_whitespace_as_suffix())
+}
+
+/// Moves bytes to a text, a replacement character for each that is no UTF-8.
+fn push_bytes(bytes: &mut Vec<u8>, text: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    bytes.clear();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::trie::Trie;
+use super::vocabulary::{PieceKind, Vocabulary};
+
+/// Appends the ids of normalized text: neighbours are merged as long as they are a piece together, the best score first, and the
+/// leftmost of equals; symbols are never merged (`bpe_model.cc`).
+pub(super) fn encode(text: &str, vocabulary: &Vocabulary, symbols: &Trie, ids: &mut Vec<u32>) {
+    let mut merger = Merger {
+        text,
+        vocabulary,
+        parts: split(text, symbols),
+        merges: BinaryHeap::new(),
+        unused: HashMap::new(),
+    };
+    for right in 1..merger.parts.len() {
+        merger.consider(right - 1, right);
+    }
+    while let Some(merge) = merger.merges.pop() {
+        merger.apply(&merge);
+    }
+    let mut at = Some(0).filter(|_| !merger.parts.is_empty());
+    while let Some(index) = at {
+        merger.push(merger.parts[index].begin..merger.parts[index].end, ids);
+        at = merger.parts[index].next;
+    }
+}
+
+/// A character, a symbol, or what was merged so far.
+struct Part {
+    begin: usize,
+    /// Equal to `begin` once this has been merged into its left neighbour.
+    end: usize,
+    is_symbol: bool,
+    previous: Option<usize>,
+    next: Option<usize>,
+}
+
+struct Merger<'t> {
+    text: &'t str,
+    vocabulary: &'t Vocabulary,
+    parts: Vec<Part>,
+    merges: BinaryHeap<Merge>,
+    /// Where the pieces that aren't used were last joined, in bytes from their beginning: there they come apart again.
+    unused: HashMap<&'t str, usize>,
+}
+
+#[derive(PartialEq)]
+struct Merge {
+    score: f32,
+    left: usize,
+    right: usize,
+    /// Bytes of both when this was found; other parts since then make it void.
+    len: usize,
+}
+
+impl Eq for Merge {}
+
+impl Ord for Merge {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // -0 and 0 are equal scores.
+        let by_score = self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal);
+        by_score.then_with(|| other.left.cmp(&self.left))
+    }
+}
+
+impl PartialOrd for Merge {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn split(text: &str, symbols: &Trie) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::with_capacity(text.len());
+    let mut begin = 0;
+    while let Some(first) = text[begin..].chars().next() {
+        let symbol = symbols.longest_prefix(&text.as_bytes()[begin..]);
+        let end = begin + symbol.map_or(first.len_utf8(), |(len, _)| len);
+        let index = parts.len();
+        let next = (end < text.len()).then_some(index + 1);
+        parts.push(Part { begin, end, is_symbol: symbol.is_some(), previous: index.checked_sub(1), next });
+        begin = end;
+    }
+    parts
+}
+
+impl Merger<'_> {
+    fn consider(&mut self, left: usize, right: usize) {
+        let (first, second) = (&self.parts[left], &self.parts[right]);
+        if first.is_symbol || second.is_symbol {
+            return;
+        }
+        let text = &self.text[first.begin..second.end];
+        if let Some((_, piece)) = self.vocabulary.of_text(text) {
+            self.merges.push(Merge { score: piece.score, left, right, len: text.len() });
+            if piece.kind == PieceKind::Unused {
+                self.unused.insert(text, first.end - first.begin);
+            }
+        }
+    }
+
+    fn apply(&mut self, merge: &Merge) {
+        let (left, right) = (&self.parts[merge.left], &self.parts[merge.right]);
+        let gone = left.begin == left.end || right.begin == right.end;
+        if gone || left.end - left.begin + right.end - right.begin != merge.len {
+            return;
+        }
+        let (end, next, previous) = (right.end, right.next, left.previous);
+        let right = &mut self.parts[merge.right];
+        right.end = right.begin;
+        let left = &mut self.parts[merge.left];
+        (left.end, left.next) = (end, next);
+        if let Some(next) = next {
+            self.parts[next].previous = Some(merge.left);
+        }
+        if let Some(previous) = previous {
+            self.consider(previous, merge.left);
+        }
+        if let Some(next) = next {
+            self.consider(merge.left, next);
+        }
+    }
+
+    /// Appends the id of a part, or those that a piece which isn't used comes apart into.
+    fn push(&self, range: std::ops::Range<usize>, ids: &mut Vec<u32>) {
+        let mut pending = vec![&self.text[range]];
+        while let Some(text) = pending.pop() {
+            match (self.vocabulary.of_text(text), self.unused.get(text)) {
+                (Some((_, piece)), Some(&at)) if piece.kind == PieceKind::Unused => {
+                    let (left, right) = text.split_at(at);
+                    pending.extend([right, left]);
+                }
+                (Some((id, _)), _) => ids.push(id),
+                (None, _) => self.vocabulary.push_unknown(text, ids),
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use yada::builder::DoubleArrayBuilder;
+
+/// A double-array trie in the layout of Darts-clone, which SentencePiece stores in its models.
+///
+/// Built by `yada`, and read here: `yada` trusts what it reads, and what a damaged model holds must not end the program.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trie {
+    units: Vec<u32>,
+}
+
+impl Trie {
+    /// From units as they lie in a file; bytes behind the last whole one are ignored.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        let units =
+            bytes.chunks_exact(4).map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));
+        Self { units: units.collect() }
+    }
+
+    /// A trie of keys without NUL, each at most once; `None` where they are too many for the layout.
+    pub(super) fn of(mut keys: Vec<(&str, u32)>) -> Option<Self> {
+        if keys.is_empty() {
+            return Some(Self::default());
+        }
+        keys.sort_unstable();
+        Some(Self::from_bytes(&DoubleArrayBuilder::build(&keys).ok()?))
+    }
+
+    /// The keys that `text` begins with: length in bytes and value, the shortest first.
+    pub(super) fn prefixes<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (usize, u32)> + 't {
+        let mut at = self.units.first().map_or(0, |&root| offset(root));
+        let nodes = text.iter().enumerate().map_while(move |(index, &byte)| {
+            let unit = *self.units.get((at ^ u32::from(byte)) as usize)?;
+            // The label of a node, with the bit that tells values from nodes.
+            if unit & (1 << 31 | 0xFF) != u32::from(byte) {
+                return None;
+            }
+            at ^= u32::from(byte) ^ offset(unit);
+            let has_value = unit >> 8 & 1 == 1;
+            Some(has_value.then_some((index + 1, at)))
+        });
+        nodes.flatten().filter_map(|(len, at)| Some((len, self.units.get(at as usize)? & !(1 << 31))))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    pub(super) fn longest_prefix(&self, text: &[u8]) -> Option<(usize, u32)> {
+        self.prefixes(text).last()
+    }
+}
+
+/// How far from a node its children begin.
+fn offset(unit: u32) -> u32 {
+    (unit >> 10) << ((unit & 1 << 9) >> 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn prefixes_come_from_short_to_long() {
+        let trie = Trie::of(vec![("a", 7), ("猫", 1), ("abc", 0), ("ab", 9)]).unwrap();
+        assert_eq!(trie.prefixes(b"abcd").collect::<Vec<_>>(), [(1, 7), (2, 9), (3, 0)]);
+        assert_eq!(trie.longest_prefix("猫a".as_bytes()), Some((3, 1)));
+        assert_eq!(trie.longest_prefix(b"\0ba"), None);
+        assert_eq!(Trie::default().longest_prefix(b"a"), None);
+        assert_eq!(Trie::of(Vec::new()).unwrap().longest_prefix(b"a"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_searched(bytes: Vec<u8>, text: Vec<u8>) {
+            let _ = Trie::from_bytes(&bytes).longest_prefix(&text);
+        }
+
+        #[test]
+        fn what_is_put_in_is_found(keys in proptest::collection::btree_set("[ab▁é]{1,4}", 0..40), text in "[ab▁é]{0,8}") {
+            let pairs = keys.iter().zip(0..).map(|(key, value)| (key.as_str(), value)).collect::<Vec<_>>();
+            let mut expected = pairs.iter().filter(|(key, _)| text.starts_with(key)).map(|(key, value)| (key.len(), *value)).collect::<Vec<_>>();
+            expected.sort_unstable();
+            let trie = Trie::of(pairs.clone()).unwrap();
+            prop_assert_eq!(trie.prefixes(text.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+    }
+}

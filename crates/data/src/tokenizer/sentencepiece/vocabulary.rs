@@ -1,0 +1,166 @@
+use std::collections::HashMap;
+
+use super::proto::PieceProto;
+
+/// The pieces of a model, by id and by spelling.
+#[derive(Clone, Debug)]
+pub(super) struct Vocabulary {
+    pieces: Vec<Piece>,
+    /// Pieces that text can become.
+    by_text: HashMap<Box<str>, u32>,
+    /// Pieces that text can't become: the unknown one, control symbols, bytes.
+    reserved: HashMap<Box<str>, u32>,
+    pub(super) unknown: u32,
+    /// Ids of the 256 bytes, where the model falls back on them.
+    pub(super) bytes: Option<Box<[u32; 256]>>,
+    longest: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) text: Box<str>,
+    pub(super) score: f32,
+    pub(super) kind: PieceKind,
+}
+
+/// The type of a piece. The numbers are the format's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    Normal,
+    /// For what has no piece.
+    Unknown,
+    /// `<s>`, `</s>`: never in a text.
+    Control,
+    /// Always one token, never merged with what is beside it.
+    UserDefined,
+    /// In the vocabulary, but never in a result.
+    Unused,
+    /// `<0x0A>`.
+    Byte(u8),
+}
+
+impl Vocabulary {
+    /// Refuses what SentencePiece refuses, and numbers that are none.
+    pub(super) fn new(protos: Vec<PieceProto>, byte_fallback: bool) -> Result<Self, String> {
+        if protos.is_empty() {
+            return Err("it has no pieces".to_owned());
+        }
+        let mut unknown = None;
+        let mut bytes = [None; 256];
+        let (mut by_text, mut reserved) = (HashMap::new(), HashMap::new());
+        let mut pieces = Vec::with_capacity(protos.len());
+        for (id, proto) in (0..).zip(protos) {
+            let piece = Piece::new(id, proto)?;
+            match piece.kind {
+                PieceKind::Unknown if unknown.is_some() => {
+                    return Err(format!("piece {id} (`{}`) is a second unknown piece", piece.text));
+                }
+                PieceKind::Unknown => unknown = Some(id),
+                PieceKind::Byte(_) if !byte_fallback => {
+                    return Err(format!(
+                        "piece {id} (`{}`) is a byte, but byte_fallback is false",
+                        piece.text
+                    ));
+                }
+                PieceKind::Byte(byte) => bytes[usize::from(byte)] = Some(id),
+                _ => {}
+            }
+            let names = if piece.is_text() { &mut by_text } else { &mut reserved };
+            if let Some(other) = names.insert(piece.text.clone(), id) {
+                return Err(format!("pieces {other} and {id} are both `{}`", piece.text));
+            }
+            pieces.push(piece);
+        }
+        let missing = bytes.iter().filter(|id| id.is_none()).count();
+        if byte_fallback && missing > 0 {
+            return Err(format!("byte_fallback is true, but {missing} of the 256 bytes have no piece"));
+        }
+        Ok(Self {
+            longest: by_text.keys().map(|text| text.len()).max().unwrap_or(0),
+            unknown: unknown.ok_or("it has no piece for what is unknown (of type UNKNOWN)")?,
+            bytes: byte_fallback.then(|| Box::new(bytes.map(Option::unwrap_or_default))),
+            pieces,
+            by_text,
+            reserved,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    pub(super) fn piece(&self, id: u32) -> Option<&Piece> {
+        self.pieces.get(id as usize)
+    }
+
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (u32, &Piece)> {
+        (0..).zip(&self.pieces)
+    }
+
+    /// Pieces that text can become, with their ids.
+    pub(super) fn text_pieces(&self) -> impl Iterator<Item = (u32, &Piece)> {
+        self.pieces().filter(|(_, piece)| piece.is_text())
+    }
+
+    /// User-defined symbols.
+    pub(super) fn symbols(&self) -> impl Iterator<Item = (u32, &Piece)> {
+        self.pieces().filter(|(_, piece)| piece.kind == PieceKind::UserDefined)
+    }
+
+    /// The piece that a text is, if it is one.
+    pub(super) fn of_text(&self, text: &str) -> Option<(u32, &Piece)> {
+        if text.len() > self.longest {
+            return None;
+        }
+        self.by_text.get(text).map(|&id| (id, &self.pieces[id as usize]))
+    }
+
+    /// The id of a name; control symbols go before text.
+    pub(super) fn id_of(&self, name: &str) -> Option<u32> {
+        self.reserved.get(name).or_else(|| self.by_text.get(name)).copied()
+    }
+
+    /// Appends what stands for characters without a piece: their bytes, or the unknown piece.
+    pub(super) fn push_unknown(&self, text: &str, ids: &mut Vec<u32>) {
+        match &self.bytes {
+            Some(bytes) => ids.extend(text.bytes().map(|byte| bytes[usize::from(byte)])),
+            None => ids.push(self.unknown),
+        }
+    }
+}
+
+impl Piece {
+    fn new(id: u32, proto: PieceProto) -> Result<Self, String> {
+        let (number, score) = (proto.kind(), proto.score());
+        let text = proto.piece.unwrap_or_default();
+        if text.is_empty() || text.contains('\0') {
+            return Err(format!("piece {id} is empty or has a NUL in it: {text:?}"));
+        }
+        if !score.is_finite() {
+            return Err(format!("the score of piece {id} (`{text}`) is {score}"));
+        }
+        let kind = match number {
+            1 => PieceKind::Normal,
+            2 => PieceKind::Unknown,
+            3 => PieceKind::Control,
+            4 => PieceKind::UserDefined,
+            5 => PieceKind::Unused,
+            6 => PieceKind::Byte(
+                byte_of(&text).ok_or_else(|| format!("piece {id} is to be a byte, but is `{text}`"))?,
+            ),
+            other => return Err(format!("piece {id} (`{text}`) is of unknown type {other}")),
+        };
+        Ok(Self { text: text.into(), score, kind })
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self.kind, PieceKind::Normal | PieceKind::UserDefined | PieceKind::Unused)
+    }
+}
+
+/// The byte that `<0x0A>` spells: two digits, in capitals.
+fn byte_of(piece: &str) -> Option<u8> {
+    let hex = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    let byte = u8::from_str_radix(hex, 16).ok()?;
+    (format!("{byte:02X}") == hex).then_some(byte)
+}
