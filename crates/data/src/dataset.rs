@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -317,6 +318,18 @@ impl Dataset {
             taken as f64 / source.training.rows() as f64
         };
         self.sources.iter().enumerate().map(epochs).collect()
+    }
+
+    /// The sources of a mixture of which one of these rows is the first of another epoch than the first, with its number (from 1).
+    #[must_use]
+    pub fn epochs_begun(&self, rows: Range<u64>) -> Vec<(String, u64)> {
+        let Order::Mixture { mixture, .. } = &self.order else { return Vec::new() };
+        let begun = |(i, source): (usize, &Source)| {
+            let [before, after] =
+                [rows.start, rows.end].map(|rows| mixture.taken(i, rows).div_ceil(source.training.rows()));
+            (after > before.max(1)).then(|| (source.name.clone(), after - 1))
+        };
+        self.sources.iter().enumerate().filter_map(begun).collect()
     }
 
     /// The largest token id; an id that fits no vocabulary is `u32::MAX`. A shard that others made is read whole for it, once: the

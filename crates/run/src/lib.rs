@@ -12,6 +12,7 @@
 pub mod bench;
 mod cache_lock;
 mod changes;
+mod chunks;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
