@@ -79,6 +79,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a whole number of at least 1".to_owned())
 }
 
+fn at_least_two(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number: &usize| number > 1);
+    number.ok_or_else(|| "expected a whole number of at least 2: an input and its target".to_owned())
+}
+
 /// A probability mass to draw from.
 fn mass(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|&number: &f64| number > 0.0 && number <= 1.0);
@@ -181,7 +186,7 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Turn text into token shards (`PREFIX.bin`, `PREFIX.idx`).
+    /// Turn text into token shards (`PREFIX.bin`, `PREFIX.idx`), or into the chunks of a recipe.
     Prepare(PrepareArgs),
     /// Print the rows that a step trains on: source, document, ids and text.
     Show {
@@ -490,6 +495,13 @@ pub(crate) struct WatchArgs {
     pub(crate) interval: f64,
 }
 
+/// What `data prepare` makes besides shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareRecipe {
+    /// Amber's chunks.
+    Amber,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DynamicsArgs {
     /// Folders of runs or sweeps.
@@ -507,16 +519,31 @@ pub(crate) struct DynamicsArgs {
 pub(crate) struct PrepareArgs {
     /// Text: a file, a folder or a glob of .txt, .jsonl, .gz, .zst.
     pub(crate) input: String,
-    /// Where the shards go, without ending.
+    /// Where the shards go, without ending; with a recipe, the folder of its chunks. A call that was interrupted goes on there.
     #[arg(long)]
     pub(crate) output: PathBuf,
+    /// `amber`: rows in chunks, `train_000.jsonl` and on, as amber-data-prep makes them. Each file or folder in INPUT is then a subset.
+    #[arg(long, value_enum, hide_possible_values = true)]
+    pub(crate) recipe: Option<PrepareRecipe>,
+    /// How many chunks.
+    #[arg(long, default_value_t = 360, value_parser = clap::value_parser!(u64).range(1..=100_000), requires = "recipe")]
+    pub(crate) chunks: u64,
+    /// Token ids of a row: `data.seq_len` and one.
+    #[arg(long, default_value_t = 2049, value_parser = at_least_two, requires = "recipe")]
+    pub(crate) row_len: usize,
+    /// Rows of each subset that are kept out of the chunks, in `valid_SUBSET.jsonl`.
+    #[arg(long, default_value_t = 102_400, requires = "recipe")]
+    pub(crate) validation_rows: u64,
+    /// What the draw of those rows is keyed by.
+    #[arg(long, default_value_t = 0, requires = "recipe")]
+    pub(crate) seed: u64,
     /// The tokenizer file.
     #[arg(long)]
     pub(crate) tokenizer: PathBuf,
     /// The field of a JSON line that holds the text.
     #[arg(long, default_value = "text")]
     pub(crate) field: String,
-    /// Leave out the token that begins a document.
+    /// Leave out the token that begins a document. Amber has none in any case.
     #[arg(long)]
     pub(crate) no_bos: bool,
     /// Leave out the token that ends a document.

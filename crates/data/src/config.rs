@@ -36,6 +36,8 @@ pub struct DataConfig {
     pub seq_len: usize,
     /// How documents fill rows.
     pub packing: Packing,
+    /// In which order the rows of a source come.
+    pub order: RowOrder,
     /// Whether a token may only attend to tokens of its own document.
     pub document_mask: bool,
     /// Share of each source, from 0 up to but not including 1, that is kept out of training to measure perplexity: whole
@@ -43,6 +45,10 @@ pub struct DataConfig {
     pub validation_share: f64,
     /// The sources.
     pub mix: Vec<SourceConfig>,
+    /// Rows in numbered files, trained on one file after another, as Amber was. Packing, order, weights and `validation_share`
+    /// have no part in it: its rows are ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<ChunksConfig>,
     /// Folder for what is made once from the sources: token shards and a trained tokenizer. Safe to delete between runs.
     pub cache: PathBuf,
 }
@@ -52,9 +58,11 @@ impl Default for DataConfig {
         Self {
             seq_len: 1024,
             packing: Packing::Stream,
+            order: RowOrder::Shuffled,
             document_mask: false,
             validation_share: 0.01,
             mix: Vec::new(),
+            chunks: None,
             cache: PathBuf::from(".fineline-cache"),
         }
     }
@@ -69,6 +77,129 @@ pub enum Packing {
     Stream,
     /// Whole documents side by side, longer ones split: a row's rest is padding that no loss counts.
     Rows,
+}
+
+/// The order of a source's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RowOrder {
+    /// By key, another order in each epoch.
+    #[default]
+    Shuffled,
+    /// As in the files, again in each epoch: the rows of a step are neighbours in the stream, as in EasyLM, with which `OpenLLaMA` was
+    /// trained.
+    Sequential,
+}
+
+/// `[data.chunks]`: rows that lie ready in numbered files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChunksConfig {
+    /// A folder with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`; each also as `.gz` or `.zst`), whose lines are
+    /// `{"token_ids": [...]}` with `data.seq_len` + 1 ids. On `valid_NAME.jsonl` beside them perplexity is measured. Absent: the chunks are
+    /// made of the sources of `[[data.mix]]`, as `data prepare --recipe amber` makes them, once, and kept in `data.cache`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// How many chunks there are. They are numbered from 0.
+    pub count: u64,
+    /// How the rows of a chunk are shuffled: `"keyed"` by `run.seed` and the chunk's number, or as `"numpy"` does after
+    /// `numpy.random.seed(run.seed + number)`. Those beyond the last whole batch of the chunk are left out.
+    #[serde(default)]
+    pub shuffle: ChunkShuffle,
+    /// Numbers of chunks that are left out, and their steps and checkpoints with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<u64>,
+    /// Chunks in whose place another one is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<Replacement>,
+    /// Where the chunks are made: how many rows of each source are kept out of training to measure perplexity.
+    #[serde(default)]
+    pub validation_rows: u64,
+}
+
+/// Another chunk in the place of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replacement {
+    /// The number of the place, which decides the order of its rows and the name of its checkpoint.
+    pub chunk: u64,
+    /// The number of the chunk whose rows are read there.
+    pub with: u64,
+}
+
+/// The order of the rows of a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChunkShuffle {
+    /// Our own, computed place by place.
+    #[default]
+    Keyed,
+    /// `numpy.random.permutation` of the legacy generator, seeded anew for each chunk: that of amber-train where a process began with
+    /// the chunk.
+    Numpy,
+}
+
+/// The most chunks that a folder may have.
+const MOST_CHUNKS: u64 = 100_000;
+
+impl ChunksConfig {
+    /// The numbers of the chunks that are trained on, in their order, each with the number of the one that is read for it.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let read = |number| {
+            self.replace.iter().find(|replacement| replacement.chunk == number).map_or(number, |r| r.with)
+        };
+        (0..self.count).filter(|number| !self.skip.contains(number)).map(move |number| (number, read(number)))
+    }
+
+    fn validate(&self, mix: &[SourceConfig]) -> Result<()> {
+        let wrong = |key: &str, value: String, expected| {
+            Err(DataError::Config { key: format!("data.chunks.{key}"), value, expected })
+        };
+        if !(1..=MOST_CHUNKS).contains(&self.count) {
+            return wrong("count", self.count.to_string(), "expected 1 to 100000 chunks");
+        }
+        if self.path.is_some() && !mix.is_empty() {
+            let path = self
+                .path
+                .as_ref()
+                .map_or_else(String::new, |path| format!("{:?}", path.display().to_string()));
+            return wrong(
+                "path",
+                path,
+                "expected no [[data.mix]] beside it: chunks are either there or made of the mix",
+            );
+        }
+        if self.path.is_some() && self.validation_rows > 0 {
+            let expected = "expected none where `data.chunks.path` is given: the files valid_NAME.jsonl there say what is held out";
+            return wrong("validation_rows", self.validation_rows.to_string(), expected);
+        }
+        if let Some(number) = self.skip.iter().find(|&&number| number >= self.count) {
+            return wrong(
+                "skip",
+                format!("[.., {number}, ..]"),
+                "expected numbers below `data.chunks.count`",
+            );
+        }
+        let mut replaced = BTreeSet::new();
+        for (i, &Replacement { chunk, with }) in self.replace.iter().enumerate() {
+            let key = format!("replace[{i}].chunk");
+            if chunk >= self.count || with >= self.count {
+                return wrong(
+                    &key,
+                    format!("{chunk}, with {with}"),
+                    "expected numbers below `data.chunks.count`",
+                );
+            }
+            if self.skip.contains(&chunk) || !replaced.insert(chunk) {
+                let expected = "expected a chunk that is neither skipped nor replaced already";
+                return wrong(&key, chunk.to_string(), expected);
+            }
+        }
+        if self.places().next().is_none() {
+            return wrong("skip", "all of the chunks".to_owned(), "expected at least one to be left");
+        }
+        Ok(())
+    }
 }
 
 /// `[[data.mix]]`: one source of the mixture.
@@ -113,7 +244,10 @@ impl DataConfig {
                 "expected a share from 0 up to but not including 1",
             );
         }
-        if self.mix.is_empty() {
+        if let Some(chunks) = &self.chunks {
+            chunks.validate(&self.mix)?;
+        }
+        if self.mix.is_empty() && self.chunks.as_ref().is_none_or(|chunks| chunks.path.is_none()) {
             return wrong(
                 "data.mix",
                 "empty".to_owned(),
@@ -129,6 +263,13 @@ impl DataConfig {
             if source.name.is_empty() || !names.insert(&source.name) {
                 let key = format!("data.mix[{i}].name");
                 return wrong(&key, format!("{:?}", source.name), "expected a name that no other source has");
+            }
+            let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+            if self.chunks.is_some() && !source.name.chars().all(plain) {
+                let key = format!("data.mix[{i}].name");
+                let expected =
+                    "expected letters, digits, `-`, `_` and `.` alone: a file of chunks is called by it";
+                return wrong(&key, format!("{:?}", source.name), expected);
             }
         }
         Ok(())
@@ -163,6 +304,39 @@ mod tests {
         `data.mix[1].weight` is 0: expected a finite number above 0
         `data.mix[1].name` is "a": expected a name that no other source has
         `data.seq_len` is 0: expected at least 1
+        "#);
+    }
+
+    #[test]
+    fn chunks_are_checked_by_key() {
+        let parsed = |toml: &str| -> DataConfig {
+            serde_json::from_value(serde_json::json!({ "mix": [], "chunks": serde_json::from_str::<serde_json::Value>(toml).unwrap() }))
+                .unwrap()
+        };
+        let good = parsed(r#"{"path": "d", "count": 4, "skip": [2], "replace": [{"chunk": 3, "with": 0}]}"#);
+        good.validate().unwrap();
+        let places: Vec<_> = good.chunks.as_ref().unwrap().places().collect();
+        assert_eq!(places, [(0, 0), (1, 1), (3, 0)]);
+        let messages = [
+            r#"{"path": "d", "count": 0}"#,
+            r#"{"count": 3}"#,
+            r#"{"path": "d", "count": 3, "validation_rows": 2}"#,
+            r#"{"path": "d", "count": 3, "skip": [3]}"#,
+            r#"{"path": "d", "count": 2, "skip": [0, 1]}"#,
+            r#"{"path": "d", "count": 3, "replace": [{"chunk": 1, "with": 7}]}"#,
+            r#"{"path": "d", "count": 3, "skip": [1], "replace": [{"chunk": 1, "with": 0}]}"#,
+        ]
+        .map(|chunks| message(&parsed(chunks)));
+        let both = DataConfig { mix: vec![source("a", 1.0)], ..good };
+        insta::assert_snapshot!(messages.join("\n") + "\n" + &message(&both), @r#"
+        `data.chunks.count` is 0: expected 1 to 100000 chunks
+        `data.mix` is empty: expected at least one [[data.mix]] with a name and a path
+        `data.chunks.validation_rows` is 2: expected none where `data.chunks.path` is given: the files valid_NAME.jsonl there say what is held out
+        `data.chunks.skip` is [.., 3, ..]: expected numbers below `data.chunks.count`
+        `data.chunks.skip` is all of the chunks: expected at least one to be left
+        `data.chunks.replace[0].chunk` is 1, with 7: expected numbers below `data.chunks.count`
+        `data.chunks.replace[0].chunk` is 1: expected a chunk that is neither skipped nor replaced already
+        `data.chunks.path` is "d": expected no [[data.mix]] beside it: chunks are either there or made of the mix
         "#);
     }
 }

@@ -51,6 +51,9 @@ impl Corpus {
     /// # Errors
     /// [`DataError::NoTokenizer`], if one is token shards: the tokenizer is what wants text.
     pub(crate) fn texts(&self) -> Result<Vec<(&str, &TextSource)>> {
+        if let Some(path) = self.config.chunks.as_ref().and_then(|chunks| chunks.path.as_ref()) {
+            return Err(DataError::NoTokenizer { name: path.display().to_string() });
+        }
         let mut texts = Vec::new();
         for (source, found) in self.sources() {
             match found {

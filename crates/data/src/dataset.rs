@@ -1,43 +1,65 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fineline_random::Permutation;
 
+use crate::chunks::{
+    Chunk, ChunkFolder, ChunkSequence, ChunkSpec, Converter, Placed, RowShard, chunks_folder, make,
+};
 use crate::mixture::Mixture;
 use crate::packing::{Packer, Rest, RowMarks};
 use crate::prepare::{Progress, shards_of};
 use crate::shards::{self, ShardInfo, max_token_id};
 use crate::split::split;
+use crate::text::TextFile;
 use crate::tokens::Tokens;
 use crate::validation::ValidationSource;
-use crate::{Corpus, DataConfig, DataError, Result, Row, RowOrigin, Tokenizer};
+use crate::{ChunksConfig, Corpus, DataConfig, DataError, Result, Row, RowOrder, RowOrigin, Tokenizer};
 
 /// Changes when the same configuration and text would give other rows.
 const VERSION: &[u8] = b"fineline rows 1";
+const CHUNKS_VERSION: &[u8] = b"fineline chunk rows 1";
 
 /// The training mixture as a function from a row's number to its tokens.
 ///
 /// Rows are numbered through the whole run: step `k` (from 1) of `b` rows a step takes rows `(k - 1) * b ..  k * b`, of which each
-/// rank computes its own. A source's rows come in a new keyed order in each epoch.
+/// rank computes its own. A source's rows come in a new keyed order in each epoch, or in that of its files.
 #[derive(Debug)]
 pub struct Dataset {
     sources: Vec<Source>,
-    mixture: Mixture,
+    order: Order,
     validation: Vec<ValidationSource>,
-    seed: u64,
     cache: PathBuf,
     fingerprint: String,
+}
+
+/// What the rows of a run are numbered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// The key of their order.
+    pub seed: u64,
+    /// Rows of a step. Only chunks depend on it: they have whole steps.
+    pub batch: u64,
 }
 
 #[derive(Debug)]
 struct Source {
     name: String,
     /// What the order of its rows is keyed by, with seed and epoch.
-    order: String,
+    key: String,
     tokens: Arc<Tokens>,
     training: Packer,
     validation_tokens: u64,
     shards: Vec<KnownShard>,
+}
+
+/// Which row of which source comes when.
+#[derive(Debug)]
+enum Order {
+    Mixture { mixture: Mixture, within: RowOrder, seed: u64 },
+    Chunks(ChunkSequence),
 }
 
 /// What is known of a shard before its tokens are read.
@@ -46,18 +68,28 @@ struct KnownShard {
     prefix: PathBuf,
     fingerprint: blake3::Hash,
     /// Absent for shards that others made.
-    info: Option<ShardInfo>,
+    max_token_id: Option<u32>,
+    /// Absent for shards that others made, and for rows that come ready.
+    text_bytes: Option<u64>,
 }
 
 impl KnownShard {
     fn of(prefix: &Path) -> Result<Self> {
         let (fingerprint, info) = (shards::fingerprint(prefix)?, ShardInfo::read(prefix)?);
-        Ok(Self { prefix: prefix.to_owned(), fingerprint, info })
+        let (max_token_id, text_bytes) =
+            (info.as_ref().map(|info| info.max_token_id), info.as_ref().map(|info| info.text_bytes));
+        Ok(Self { prefix: prefix.to_owned(), fingerprint, max_token_id, text_bytes })
+    }
+
+    fn of_rows(shard: RowShard) -> Self {
+        let (prefix, fingerprint, max_token_id) =
+            (shard.prefix, shard.fingerprint, Some(shard.info.max_token_id));
+        Self { prefix, fingerprint, max_token_id, text_bytes: None }
     }
 
     fn max_token_id(&self, cache: &Path) -> Result<u32> {
-        match &self.info {
-            Some(info) => Ok(info.max_token_id),
+        match self.max_token_id {
+            Some(id) => Ok(id),
             None => max_token_id(&self.prefix, &self.fingerprint, cache),
         }
     }
@@ -90,14 +122,27 @@ struct Place<'a> {
 }
 
 impl Dataset {
-    /// Opens all sources. Text is tokenized into `data.cache` first, once; `progress` hears of it.
+    /// Opens all sources. Text is tokenized into `data.cache` first, once, and rows that come ready are made shards of there; `progress` hears
+    /// of it.
     ///
-    /// The rows depend on the text, the tokenizer, `[data]` without its cache and document mask, and `seed`; the validation
+    /// The rows depend on the text, the tokenizer, `[data]` without its cache and document mask, and `numbering`; the validation
     /// split does not depend on the seed.
     pub fn open(
         corpus: &Corpus,
         tokenizer: &Tokenizer,
-        seed: u64,
+        numbering: Numbering,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        match &corpus.config().chunks {
+            Some(chunks) => Self::open_chunks(chunks, corpus, tokenizer, numbering, progress),
+            None => Self::open_mixture(corpus, tokenizer, numbering, progress),
+        }
+    }
+
+    fn open_mixture(
+        corpus: &Corpus,
+        tokenizer: &Tokenizer,
+        Numbering { seed, .. }: Numbering,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
         let config = corpus.config();
@@ -112,6 +157,9 @@ impl Dataset {
             marks,
         );
         hasher.update(VERSION).update(format!("{setting:?}").as_bytes());
+        if config.order != RowOrder::Shuffled {
+            hasher.update(format!("{:?}", config.order).as_bytes());
+        }
         let (mut sources, mut validation) = (Vec::new(), Vec::new());
         for (source, found) in corpus.sources() {
             let in_source = |error: DataError| error.in_source(&source.name);
@@ -129,9 +177,60 @@ impl Dataset {
             validation.extend(held_out);
         }
         let weights: Vec<f64> = config.mix.iter().map(|source| source.weight).collect();
+        let order = Order::Mixture { mixture: Mixture::new(&weights), within: config.order, seed };
         let fingerprint = hasher.finalize().to_hex().to_string();
-        let (mixture, cache) = (Mixture::new(&weights), config.cache.clone());
-        Ok(Self { sources, mixture, validation, seed, cache, fingerprint })
+        Ok(Self { sources, order, validation, cache: config.cache.clone(), fingerprint })
+    }
+
+    fn open_chunks(
+        chunks: &ChunksConfig,
+        corpus: &Corpus,
+        tokenizer: &Tokenizer,
+        Numbering { seed, batch }: Numbering,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Self> {
+        let config = corpus.config();
+        let mut hasher = blake3::Hasher::new();
+        let setting = (seed, batch, config.seq_len, chunks.shuffle, tokenizer.marks().eos);
+        hasher.update(CHUNKS_VERSION).update(format!("{setting:?}").as_bytes());
+        let folder = match &chunks.path {
+            Some(path) => ChunkFolder::find(path)?,
+            None => ChunkFolder::find(&made_chunks(chunks, corpus, tokenizer, progress)?)?,
+        };
+        let ids = tokenizer.vocab_size();
+        let converter = Converter { seq_len: config.seq_len, ids, cache: &config.cache };
+        let reader = RowReader { converter, tokenizer, seq_len: config.seq_len };
+        // That one is missing is known before the first is read.
+        let places = chunks.places().map(|(number, read)| Ok((number, read, folder.chunk(read)?)));
+        let places = places.collect::<Result<Vec<_>>>()?;
+        let (mut sources, mut placed) = (Vec::<Source>::new(), Vec::new());
+        let mut source_of = BTreeMap::new();
+        for (number, read, file) in places {
+            let source = match source_of.get(&read) {
+                Some(&known) => known,
+                None => {
+                    let source = reader.open(file, &format!("chunk {read}"), progress)?;
+                    if source.training.rows() < batch {
+                        let (path, rows) = (file.path.clone(), source.training.rows());
+                        return Err(DataError::SmallChunk { path, rows, batch });
+                    }
+                    source_of.insert(read, sources.len());
+                    sources.push(source);
+                    sources.len() - 1
+                }
+            };
+            hasher.update(&number.to_le_bytes()).update(sources[source].shards[0].fingerprint.as_bytes());
+            placed.push(Placed { number, source, rows: sources[source].training.rows() });
+        }
+        let mut validation = Vec::new();
+        for (name, file) in &folder.validation {
+            let source = reader.open(file, name, progress)?;
+            hasher.update(name.as_bytes()).update(source.shards[0].fingerprint.as_bytes());
+            validation.push(ValidationSource::new(name, source.tokens, source.training, tokenizer.clone()));
+        }
+        let order = Order::Chunks(ChunkSequence::new(placed, batch, chunks.shuffle, seed));
+        let fingerprint = hasher.finalize().to_hex().to_string();
+        Ok(Self { sources, order, validation, cache: config.cache.clone(), fingerprint })
     }
 
     /// The row of a number: a pure function of the data set and `index`, in O(log n).
@@ -150,12 +249,32 @@ impl Dataset {
     }
 
     fn place(&self, index: u64) -> Place<'_> {
-        let (source, nth) = self.mixture.place(index);
-        let source = &self.sources[source];
-        let rows = source.training.rows();
-        let epoch = nth / rows;
-        let order = Permutation::new(self.seed, &source.order, epoch, rows);
-        Place { source, epoch, row: order.get(nth % rows) }
+        match &self.order {
+            Order::Mixture { mixture, within, seed } => {
+                let (source, nth) = mixture.place(index);
+                let source = &self.sources[source];
+                let rows = source.training.rows();
+                let (epoch, nth) = (nth / rows, nth % rows);
+                let row = match within {
+                    RowOrder::Shuffled => Permutation::new(*seed, &source.key, epoch, rows).get(nth),
+                    RowOrder::Sequential => nth,
+                };
+                Place { source, epoch, row }
+            }
+            Order::Chunks(chunks) => {
+                let (source, row) = chunks.place(index);
+                Place { source: &self.sources[source], epoch: index / chunks.len(), row }
+            }
+        }
+    }
+
+    /// The chunks in their order; none where the rows are a mixture.
+    #[must_use]
+    pub fn chunks(&self) -> &[Chunk] {
+        match &self.order {
+            Order::Mixture { .. } => &[],
+            Order::Chunks(chunks) => chunks.chunks(),
+        }
     }
 
     /// What is kept out of training, for each source of which something is.
@@ -175,10 +294,13 @@ impl Dataset {
     pub fn sources(&self) -> Vec<SourceStats> {
         let stats = |(i, source): (usize, &Source)| SourceStats {
             name: source.name.clone(),
-            share: self.mixture.share(i),
+            share: match &self.order {
+                Order::Mixture { mixture, .. } => mixture.share(i),
+                Order::Chunks(chunks) => chunks.taken(i, chunks.len()) as f64 / chunks.len() as f64,
+            },
             documents: source.tokens.documents(),
             tokens: source.tokens.len(),
-            text_bytes: source.shards.iter().map(|shard| Some(shard.info.as_ref()?.text_bytes)).sum(),
+            text_bytes: source.shards.iter().map(|shard| shard.text_bytes).sum(),
             validation_tokens: source.validation_tokens,
             rows: source.training.rows(),
         };
@@ -189,9 +311,25 @@ impl Dataset {
     #[must_use]
     pub fn epochs(&self, rows: u64) -> Vec<f64> {
         let epochs = |(i, source): (usize, &Source)| {
-            self.mixture.taken(i, rows) as f64 / source.training.rows() as f64
+            let taken = match &self.order {
+                Order::Mixture { mixture, .. } => mixture.taken(i, rows),
+                Order::Chunks(chunks) => chunks.taken(i, rows),
+            };
+            taken as f64 / source.training.rows() as f64
         };
         self.sources.iter().enumerate().map(epochs).collect()
+    }
+
+    /// The sources of a mixture of which one of these rows is the first of another epoch than the first, with its number (from 1).
+    #[must_use]
+    pub fn epochs_begun(&self, rows: Range<u64>) -> Vec<(String, u64)> {
+        let Order::Mixture { mixture, .. } = &self.order else { return Vec::new() };
+        let begun = |(i, source): (usize, &Source)| {
+            let [before, after] =
+                [rows.start, rows.end].map(|rows| mixture.taken(i, rows).div_ceil(source.training.rows()));
+            (after > before.max(1)).then(|| (source.name.clone(), after - 1))
+        };
+        self.sources.iter().enumerate().filter_map(begun).collect()
     }
 
     /// The largest token id; an id that fits no vocabulary is `u32::MAX`. A shard that others made is read whole for it, once: the
@@ -216,7 +354,7 @@ fn open_source(
 ) -> Result<(Source, Option<ValidationSource>)> {
     let tokens = Arc::new(Tokens::open(shards.iter().map(|shard| shard.prefix.as_path()))?);
     let split = split(&tokens, config.validation_share);
-    let marks = RowMarks { bos: tokenizer.bos_id(), padding: tokenizer.eos_id().unwrap_or(0) };
+    let marks = marks(tokenizer);
     let (training_tokens, validation_tokens) = (split.training.len(), split.validation.len());
     let pack = |spans, rest| Packer::new(config.packing, &tokens, spans, config.seq_len, rest, marks);
     let training = pack(split.training, Rest::Dropped);
@@ -227,9 +365,56 @@ fn open_source(
         let packer = pack(split.validation, Rest::Padded);
         ValidationSource::new(name, Arc::clone(&tokens), packer, tokenizer.clone())
     });
-    let order = format!("data/rows/{name}");
+    let key = format!("data/rows/{name}");
     let name = name.to_owned();
-    Ok((Source { name, order, tokens, training, validation_tokens, shards }, validation))
+    Ok((Source { name, key, tokens, training, validation_tokens, shards }, validation))
+}
+
+fn marks(tokenizer: &Tokenizer) -> RowMarks {
+    let (bos, eos) = (tokenizer.bos_id(), tokenizer.eos_id());
+    RowMarks { bos, eos, padding: eos.unwrap_or(0) }
+}
+
+/// Opens files of rows.
+struct RowReader<'a> {
+    converter: Converter<'a>,
+    tokenizer: &'a Tokenizer,
+    seq_len: usize,
+}
+
+impl RowReader<'_> {
+    fn open(&self, file: &TextFile, name: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Source> {
+        let shard = self.converter.shard(file, progress)?;
+        if shard.info.rows == 0 {
+            return Err(DataError::EmptyChunk { path: file.path.clone() });
+        }
+        let shards = vec![KnownShard::of_rows(shard)];
+        let tokens = Arc::new(Tokens::open(shards.iter().map(|shard| shard.prefix.as_path()))?);
+        let training = Packer::of_rows(&tokens, self.seq_len, marks(self.tokenizer));
+        let (name, key) = (name.to_owned(), String::new());
+        Ok(Source { name, key, tokens, training, validation_tokens: 0, shards })
+    }
+}
+
+/// The folder of the chunks that are made of the mixture's sources.
+fn made_chunks(
+    chunks: &ChunksConfig,
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<PathBuf> {
+    let config = corpus.config();
+    let texts = corpus.texts()?;
+    let spec = ChunkSpec {
+        row_len: config.seq_len + 1,
+        chunks: chunks.count,
+        validation_rows: chunks.validation_rows,
+        // As every split: the same for all seeds of a run.
+        seed: 0,
+    };
+    let folder = chunks_folder(&texts, tokenizer, &spec, &config.cache)?;
+    make(&texts, tokenizer, &spec, &folder, progress)?;
+    Ok(folder)
 }
 
 #[cfg(test)]

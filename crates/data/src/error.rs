@@ -150,7 +150,7 @@ pub enum DataError {
     },
     /// No tokenizer is given and none can be trained.
     #[error(
-        "`tokenizer.path` is needed: source `{name}` is token shards, from which no tokenizer can be trained"
+        "`tokenizer.path` is needed: source `{name}` is token ids already, from which no tokenizer can be trained"
     )]
     NoTokenizer {
         /// The source.
@@ -211,6 +211,117 @@ pub enum DataError {
         made_with: Marks,
         /// The marks of the run.
         in_use: Marks,
+    },
+    /// A path of chunks that leads nowhere.
+    #[error("nothing at `{path}`: expected a folder of chunks")]
+    NoChunks {
+        /// The path as configured.
+        path: PathBuf,
+    },
+    /// A folder of chunks without one of those that are to be trained on.
+    #[error(
+        "`{folder}` has no chunk {number}: expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its \
+         number in `data.chunks.skip`"
+    )]
+    MissingChunk {
+        /// The folder.
+        folder: PathBuf,
+        /// The chunk's number.
+        number: u64,
+    },
+    /// Two files that both claim to be one chunk.
+    #[error("`{first}` and `{second}` are both chunk {number}: remove one of them")]
+    TwiceTheChunk {
+        /// The one.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The number of both.
+        number: u64,
+    },
+    /// A chunk without a row.
+    #[error(
+        "`{path}` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`"
+    )]
+    EmptyChunk {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A chunk that doesn't fill a batch.
+    #[error(
+        "`{path}` has {rows} rows, fewer than one batch (train.global_batch is {batch}), so that none of them would be trained on: fetch it \
+         again, list its number in `data.chunks.skip`, or lower `train.global_batch`"
+    )]
+    SmallChunk {
+        /// The file.
+        path: PathBuf,
+        /// Its rows.
+        rows: u64,
+        /// Rows of a batch.
+        batch: u64,
+    },
+    /// A line of a chunk that is no row.
+    #[error("`{path}` line {line}: not a row {{\"token_ids\": [...]}}: {message}")]
+    BadRow {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// What the parser says.
+        message: String,
+    },
+    /// A row of another length.
+    #[error("`{path}` line {line}: {found} token ids, but rows have {expected} (data.seq_len + 1)")]
+    RowLength {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// Ids in the row.
+        found: usize,
+        /// Ids that a row has.
+        expected: usize,
+    },
+    /// A row with an id that the tokenizer doesn't have.
+    #[error(
+        "`{path}` line {line}: token id {id}, but the tokenizer has {ids} ids: these rows were made with another one"
+    )]
+    RowId {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u64,
+        /// The id.
+        id: u32,
+        /// Ids that the tokenizer has.
+        ids: usize,
+    },
+    /// A source that doesn't give each chunk a row.
+    #[error(
+        "{rows} rows, {validation} of them kept out of training, are fewer than one for each of {chunks} chunks: add text, or make \
+         fewer chunks"
+    )]
+    FewRows {
+        /// Rows that there are.
+        rows: u64,
+        /// Those of them that are not to be trained on.
+        validation: u64,
+        /// Chunks to be filled.
+        chunks: u64,
+    },
+    /// A folder with chunks that were made of something else.
+    #[error(
+        "`{folder}` holds chunks of another text, tokenizer or setting: give these a folder of their own, or remove it"
+    )]
+    OtherChunks {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another process makes chunks in the folder.
+    #[error("`{folder}`: another process makes chunks in this folder")]
+    ChunksLocked {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Too little text for a single row.
     #[error(

@@ -6,11 +6,13 @@
 //!
 //! The way there: a [`Corpus`] is what the configuration leads to on disk; a [`TextSource`] reads documents out of files; a [`Tokenizer`] makes ids of them; [`prepare`] writes those as
 //! token shards in Megatron's format, which are memory-mapped; a mixture says which source a row comes from; packing says
-//! which tokens stand in it; and a share of each source is kept out of training as [`ValidationSource`].
+//! which tokens stand in it; and a share of each source is kept out of training as [`ValidationSource`]. Rows may also come ready, in
+//! numbered files that are gone through one after another: then a [`Chunk`] takes the place of the mixture.
 //!
 //! This crate knows nothing of tensors, models, steps, ranks or devices, and draws no random number that is not addressed by
 //! `(seed, purpose, index)`.
 
+mod chunks;
 mod config;
 mod corpus;
 mod dataset;
@@ -29,9 +31,12 @@ mod tokenizer;
 mod tokens;
 mod validation;
 
-pub use config::{DataConfig, Packing, SourceConfig, TokenizerConfig};
+pub use chunks::{Chunk, ChunkSpec, MadeChunks, make_chunks};
+pub use config::{
+    ChunkShuffle, ChunksConfig, DataConfig, Packing, Replacement, RowOrder, SourceConfig, TokenizerConfig,
+};
 pub use corpus::Corpus;
-pub use dataset::{Dataset, SourceStats};
+pub use dataset::{Dataset, Numbering, SourceStats};
 pub use error::{DataError, Result};
 pub use nearest::nearest;
 pub use prepare::{Progress, prepare};

@@ -1,8 +1,9 @@
 //! How the documents of a part of a source fill rows of `seq_len` inputs, each with the token that follows as its target.
 //!
-//! Either way every token that has one before it in its stream or document is a target exactly once: neighbouring pieces of
+//! Rows that come ready ([`Packer::of_rows`]) are taken as they are: all but their first tokens are targets. Otherwise every token that has one before it in its stream or document is a target exactly once: neighbouring pieces of
 //! the same text overlap by one token.
 
+mod disjoint;
 mod stream;
 mod whole;
 
@@ -12,6 +13,7 @@ use crate::row::{Row, RowBuilder};
 use crate::split::Spans;
 use crate::tokens::Tokens;
 use crate::{DocumentPart, Packing};
+use disjoint::DisjointPacker;
 use stream::StreamPacker;
 use whole::WholePacker;
 
@@ -47,6 +49,8 @@ pub(crate) struct Packer {
 pub(crate) struct RowMarks {
     /// Never a target at the beginning of a document.
     pub(crate) bos: Option<u32>,
+    /// Ends the documents in rows that come ready.
+    pub(crate) eos: Option<u32>,
     pub(crate) padding: u32,
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct RowMarks {
 enum Kind {
     Stream(StreamPacker),
     Whole(WholePacker),
+    Disjoint(DisjointPacker),
 }
 
 impl Packer {
@@ -72,10 +77,16 @@ impl Packer {
         Self { kind, seq_len, marks }
     }
 
+    /// Rows that come ready: each document of the source is one.
+    pub(crate) fn of_rows(tokens: &Tokens, seq_len: usize, marks: RowMarks) -> Self {
+        Self { kind: Kind::Disjoint(DisjointPacker::new(tokens.documents(), marks.eos)), seq_len, marks }
+    }
+
     pub(crate) fn rows(&self) -> u64 {
         match &self.kind {
             Kind::Stream(stream) => stream.rows(),
             Kind::Whole(whole) => whole.rows(),
+            Kind::Disjoint(disjoint) => disjoint.rows(),
         }
     }
 
@@ -87,6 +98,7 @@ impl Packer {
                 row.push(&piece, |first| !(begins && Some(first) == self.marks.bos));
             }),
             Kind::Whole(whole) => whole.pieces(tokens, number, |piece| row.push(&piece, |_| false)),
+            Kind::Disjoint(disjoint) => disjoint.pieces(tokens, number, |piece| row.push(&piece, |_| true)),
         }
         row.finish(self.marks.padding)
     }
@@ -107,6 +119,7 @@ impl Packer {
         match &self.kind {
             Kind::Stream(stream) => stream.pieces(tokens, number, &mut push),
             Kind::Whole(whole) => whole.pieces(tokens, number, &mut push),
+            Kind::Disjoint(disjoint) => disjoint.pieces(tokens, number, &mut push),
         }
         parts
     }

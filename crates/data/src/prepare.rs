@@ -153,7 +153,8 @@ impl Job<'_> {
     }
 }
 
-fn next_batch(documents: &mut TextDocuments) -> Result<Vec<String>> {
+/// The next documents, about as many as are worth tokenizing in parallel; none at the end.
+pub(crate) fn next_batch(documents: &mut TextDocuments) -> Result<Vec<String>> {
     let wanted = BATCH_BYTES * rayon::current_num_threads();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < wanted {

@@ -25,7 +25,7 @@ mod writer;
 pub use info::ShardInfo;
 pub(crate) use info::info_path;
 pub(crate) use largest::max_token_id;
-pub(crate) use shard::{Shard, fingerprint};
+pub(crate) use shard::{Shard, fingerprint, sample};
 pub(crate) use writer::ShardWriter;
 
 use std::path::{Path, PathBuf};

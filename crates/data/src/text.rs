@@ -6,7 +6,8 @@ mod read;
 
 pub use read::open_decompressed;
 
-pub(crate) use locate::{Located, TextFile, locate, with_suffix};
+pub(crate) use locate::{Layout, Located, TextFile, locate, with_suffix};
+pub(crate) use read::open as open_text;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use crate::corpus::Found;
 use crate::{DataError, Result, SourceConfig};
 use documents::Documents;
+pub(crate) use documents::describe;
 
 /// The text of one source: files in natural order (`part-2` before `part-10`), read as a stream of documents.
 #[derive(Debug)]

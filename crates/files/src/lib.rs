@@ -5,6 +5,7 @@
 //!
 //! - [`write_atomically`] does this with bytes, [`AtomicFile`] with a stream, [`AtomicFolder`] with a folder of files.
 //! - [`write_synced`], [`sync_folder`] and [`rename`] are the steps, for a whole folder that gets its name at the end.
+//! - [`link_beside`] gives what is there a second name.
 //! - [`create_folder`] and [`create_folder_of`] make folders that survive a power cut too.
 //! - [`free_space`] says what fits.
 //! - [`remove_remains`] clears away what a killed process left under names of that kind.
@@ -69,6 +70,33 @@ pub fn create_folder_of(file: &Path) -> io::Result<()> {
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::rename(from, to)?;
     sync_folder(parent_of(to))
+}
+
+/// Makes or replaces a symbolic link at `path` to what lies beside it under the name `target`.
+///
+/// # Errors
+/// What the file system says, with the path; [`io::ErrorKind::Unsupported`] elsewhere than on Unix, where links are not everybody's to make.
+pub fn link_beside(path: &Path, target: &str) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut temporary = std::ffi::OsString::from(WRITING);
+    temporary.push(name);
+    let temporary = path.with_file_name(temporary);
+    match fs_err::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    symlink(target, &temporary)?;
+    rename(&temporary, path)
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, link: &Path) -> io::Result<()> {
+    fs_err::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_target: &str, _link: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Waits until the names in a folder are on the disk. Elsewhere than on Unix a folder cannot be opened, and need not be.
@@ -377,6 +405,19 @@ mod tests {
         let error = create_folder(&file.join("below")).unwrap_err();
         assert!(error.to_string().contains("file/below"), "{error}");
         assert!(create_folder(&file).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("newest");
+        for target in ["one", "two"] {
+            fs_err::write(folder.path().join(target), target).unwrap();
+            link_beside(&link, target).unwrap();
+            assert_eq!(fs_err::read_to_string(&link).unwrap(), target);
+        }
+        assert_eq!(names(folder.path()), ["newest", "one", "two"]);
     }
 
     #[cfg(unix)]

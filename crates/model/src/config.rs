@@ -36,6 +36,10 @@ pub struct LlamaConfig {
     pub tie_word_embeddings: bool,
     /// Standard deviation of the normal distribution that matrices are initialized from.
     pub initializer_range: f64,
+    /// Id of the padding token: its embedding is zero at first and is never trained, as with the `padding_idx` of `torch.nn.Embedding`. Absent: all
+    /// embeddings are alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token_id: Option<usize>,
 }
 
 impl Default for LlamaConfig {
@@ -53,6 +57,7 @@ impl Default for LlamaConfig {
             rope_theta: 10_000.0,
             tie_word_embeddings: false,
             initializer_range: 0.02,
+            pad_token_id: None,
         }
     }
 }
@@ -74,6 +79,7 @@ impl LlamaConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_sizes()?;
         self.validate_heads()?;
+        self.validate_padding()?;
         let reals = [
             ("rms_norm_eps", self.rms_norm_eps, f64::MIN_POSITIVE, 1.0),
             ("rope_theta", self.rope_theta, 1.0, 1e12),
@@ -104,6 +110,21 @@ impl LlamaConfig {
             }
         }
         Ok(())
+    }
+
+    fn validate_padding(&self) -> Result<(), ConfigError> {
+        match self.pad_token_id {
+            Some(id) if id >= self.vocab_size => {
+                let message = format!("{id} is not below vocab_size {}", self.vocab_size);
+                Err(ConfigError::invalid("pad_token_id", message))
+            }
+            Some(_) if self.tie_word_embeddings => {
+                let message =
+                    "the embedding is the head too, which has no row to leave untrained: leave it out";
+                Err(ConfigError::invalid("pad_token_id", message.to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_heads(&self) -> Result<(), ConfigError> {
@@ -219,6 +240,11 @@ mod tests {
         assert_eq!(key_at_fault(|c| c.rope_theta = f64::NAN), "rope_theta");
         assert_eq!(key_at_fault(|c| c.initializer_range = -0.1), "initializer_range");
         assert_eq!(key_at_fault(|c| c.hidden_size = usize::MAX), "hidden_size");
+        assert_eq!(key_at_fault(|c| c.pad_token_id = Some(c.vocab_size)), "pad_token_id");
+        assert_eq!(
+            key_at_fault(|c| (c.pad_token_id, c.tie_word_embeddings) = (Some(0), true)),
+            "pad_token_id"
+        );
     }
 
     #[test]

@@ -181,6 +181,7 @@ impl StoredConfig {
             rope_theta: self.rope_theta.or(nested_theta).unwrap_or(10_000.0),
             tie_word_embeddings: self.tie_word_embeddings,
             initializer_range: self.initializer_range.unwrap_or(0.02),
+            pad_token_id: None,
         }
     }
 }

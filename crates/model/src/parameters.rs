@@ -72,18 +72,22 @@ impl LlamaConfig {
         specs
     }
 
-    /// A new model: matrices from N(0, `initializer_range`), norms at one.
+    /// A new model: matrices from N(0, `initializer_range`), norms at one, the embedding of `pad_token_id` at zero.
     ///
     /// Each matrix has a random stream of its own, so its values depend on `seed`, its name and its shape only.
     #[must_use]
     pub fn init(&self, seed: u64, device: &Device) -> Llama {
-        let values = self.parameters().into_par_iter().map(|spec| {
-            let values: Vec<f32> = if spec.is_matrix() {
+        let values = self.parameters().into_par_iter().enumerate().map(|(place, spec)| {
+            let mut values: Vec<f32> = if spec.is_matrix() {
                 let mut stream = Stream::new(seed, &format!("init/{}", spec.name), 0);
                 (0..spec.len()).map(|_| (stream.normal() * self.initializer_range) as f32).collect()
             } else {
                 vec![1.0; spec.len()]
             };
+            // The embedding is the first of the parameters.
+            if let Some(row) = self.pad_token_id.filter(|_| place == 0) {
+                values[row * self.hidden_size..][..self.hidden_size].fill(0.0);
+            }
             TensorData::new(values, spec.shape)
         });
         Llama::from_parameters(self, values.collect(), device)
@@ -200,6 +204,20 @@ mod tests {
         assert!(
             value(&config(false), 5, "model.norm.weight").iter().all(|&x| x.to_bits() == 1.0_f32.to_bits())
         );
+    }
+
+    #[test]
+    fn the_embedding_of_padding_is_zero() {
+        let padded = LlamaConfig { pad_token_id: Some(3), ..config(false) };
+        let [plain, padded] =
+            [config(false), padded].map(|config| named_parameters(&config.init(5, &Device::flex())));
+        for ((name, plain), (_, padded)) in plain.iter().zip(&padded) {
+            let pairs = plain.iter::<f32>().zip(padded.iter::<f32>()).enumerate();
+            for (at, (plain, padded)) in pairs {
+                let is_padding = name == "model.embed_tokens.weight" && at / 12 == 3;
+                assert_eq!(padded.to_bits(), if is_padding { 0 } else { plain.to_bits() }, "{name}");
+            }
+        }
     }
 
     #[test]

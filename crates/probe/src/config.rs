@@ -21,6 +21,9 @@ pub struct ProbeConfig {
     /// Whether there are rounds at steps 1, 2, 4, 8, ... as long as those are below `every_steps`.
     #[serde(default = "default_true")]
     pub log_spaced: bool,
+    /// Whether there is a round at the end of each chunk (`[data.chunks]`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every_chunk: bool,
     /// Whether there is a round before the first step.
     #[serde(default = "default_true")]
     pub at_start: bool,
@@ -64,6 +67,7 @@ impl ProbeConfig {
             tasks: Vec::new(),
             every_steps: default_every_steps(),
             log_spaced: true,
+            every_chunk: false,
             at_start: true,
             at_end: true,
             budget: None,

@@ -6,14 +6,17 @@
 //!
 //! Both are stable across platforms and versions of this crate: checkpoints and data orders rely on it.
 //!
-//! [`PythonRandom`] is the exception: a generator with a state, where a reference's own draws must be matched.
+//! [`PythonRandom`] and [`numpy_permutation`] are the exceptions: generators with a state, where a reference's own draws must be matched.
 //!
 //! This crate knows nothing of what the numbers are used for.
 
+mod mersenne;
+mod numpy;
 mod permutation;
 mod python;
 mod stream;
 
+pub use numpy::numpy_permutation;
 pub use permutation::Permutation;
 pub use python::PythonRandom;
 pub use stream::Stream;

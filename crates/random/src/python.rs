@@ -1,17 +1,13 @@
 //! The generator of Python's `random` module, for what must be drawn as a reference written in Python draws it.
 
-const WORDS: usize = 624;
-const MIDDLE: usize = 397;
+use crate::mersenne::Mersenne;
 
 /// `random.Random(seed)` of `CPython` 3.11 and later: MT19937 (Matsumoto and Nishimura, 1998), seeded by `init_by_array`, and the drawing of integers
 /// and samples on top of it.
 ///
 /// Not for anything of our own: unlike a [`Stream`](crate::Stream), what it draws depends on what was drawn before.
 #[derive(Clone)]
-pub struct PythonRandom {
-    state: [u32; WORDS],
-    next: usize,
-}
+pub struct PythonRandom(Mersenne);
 
 impl PythonRandom {
     /// The generator that `random.Random(seed)` gives.
@@ -20,61 +16,7 @@ impl PythonRandom {
         let low = seed as u32;
         let high = (seed >> 32) as u32;
         let key = [low, high];
-        Self::from_key(if high == 0 { &key[..1] } else { &key })
-    }
-
-    /// `init_by_array` of Matsumoto and Nishimura's `mt19937ar.c`.
-    fn from_key(key: &[u32]) -> Self {
-        let mut state = [19_650_218_u32; WORDS];
-        for i in 1..WORDS {
-            let before = state[i - 1];
-            state[i] = (before ^ before >> 30).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
-        }
-        let mut at = 1;
-        let after = |state: &mut [u32; WORDS], at: usize| {
-            if at + 1 < WORDS {
-                return at + 1;
-            }
-            state[0] = state[WORDS - 1];
-            1
-        };
-        let mixed = |state: &[u32; WORDS], at: usize, factor: u32| {
-            let before = state[at - 1];
-            state[at] ^ (before ^ before >> 30).wrapping_mul(factor)
-        };
-        for j in (0..key.len()).cycle().take(WORDS.max(key.len())) {
-            state[at] = mixed(&state, at, 1_664_525).wrapping_add(key[j]).wrapping_add(j as u32);
-            at = after(&mut state, at);
-        }
-        for _ in 1..WORDS {
-            state[at] = mixed(&state, at, 1_566_083_941).wrapping_sub(at as u32);
-            at = after(&mut state, at);
-        }
-        state[0] = 1 << 31;
-        Self { state, next: WORDS }
-    }
-
-    /// The next 32 bits.
-    fn word(&mut self) -> u32 {
-        if self.next == WORDS {
-            self.twist();
-        }
-        let word = self.state[self.next];
-        self.next += 1;
-        let word = word ^ word >> 11;
-        let word = word ^ word << 7 & 0x9d2c_5680;
-        let word = word ^ word << 15 & 0xefc6_0000;
-        word ^ word >> 18
-    }
-
-    /// The next 624 words of the state.
-    fn twist(&mut self) {
-        for i in 0..WORDS {
-            let joined = self.state[i] & 1 << 31 | self.state[(i + 1) % WORDS] & !(1 << 31);
-            let odd = if joined & 1 == 1 { 0x9908_b0df } else { 0 };
-            self.state[i] = self.state[(i + MIDDLE) % WORDS] ^ joined >> 1 ^ odd;
-        }
-        self.next = 0;
+        Self(Mersenne::from_key(if high == 0 { &key[..1] } else { &key }))
     }
 
     /// `getrandbits(count)`.
@@ -85,8 +27,8 @@ impl PythonRandom {
         assert!(count <= 64, "{count} bits don't fit into a u64");
         match count {
             0 => 0,
-            1..=32 => u64::from(self.word() >> (32 - count)),
-            _ => u64::from(self.word()) | u64::from(self.word() >> (64 - count)) << 32,
+            1..=32 => u64::from(self.0.word() >> (32 - count)),
+            _ => u64::from(self.0.word()) | u64::from(self.0.word() >> (64 - count)) << 32,
         }
     }
 
@@ -144,7 +86,7 @@ impl PythonRandom {
 
 impl std::fmt::Debug for PythonRandom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PythonRandom").field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("PythonRandom").finish_non_exhaustive()
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fineline_model::SpecialTokens;
-use fineline_train::{CheckpointFolder, Checkpointer};
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer};
 use fs_err as fs;
 use serde_json::json;
 
 use crate::RunError;
+use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
 use crate::prepare::Prepared;
@@ -64,11 +65,19 @@ pub(crate) fn checkpointer(
         seed: config.run.seed,
         config_hash: config.hash(),
         data_fingerprint: prepared.dataset.fingerprint().to_owned(),
-        special_tokens: SpecialTokens { bos: tokenizer.bos_id(), eos: tokenizer.eos_id(), pad: None },
+        special_tokens: SpecialTokens {
+            bos: tokenizer.bos_id(),
+            eos: tokenizer.eos_id(),
+            pad: config.model.pad_token_id.map(|id| id as u32),
+        },
         files: companion_files(config, tokenizer.path())?,
     };
     let folder = CheckpointFolder::new(directory.checkpoints());
-    Ok(Checkpointer::open(folder, config.checkpoint.clone(), identity, step)?)
+    let mut cadence = Cadence::from(config.checkpoint.clone());
+    if config.checkpoint.every_chunk {
+        cadence.milestones = chunk_ends(config, &prepared.dataset);
+    }
+    Ok(Checkpointer::open(folder, cadence, identity, step)?)
 }
 
 /// Name of the configuration's copy in a checkpoint.

@@ -60,6 +60,13 @@ pub enum Event {
         /// Skipped steps in a row, this one included.
         in_a_row: u32,
     },
+    /// All rows of a source had been trained on, and it was begun anew.
+    EpochBegan {
+        /// The source.
+        source: String,
+        /// How many times it had been gone through.
+        epoch: u64,
+    },
     /// A suite was put to the model.
     ProbeRound {
         /// The place of its table among `[[probes]]`, from 0.
@@ -129,6 +136,9 @@ impl std::fmt::Display for Event {
             }
             Self::Skipped { reason, in_a_row } => {
                 write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
+            }
+            Self::EpochBegan { source, epoch } => {
+                write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")
             }
             Self::ProbesSkipped { suite, spent_share } => {
                 write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)

@@ -13,6 +13,7 @@ pub mod bench;
 mod cache_lock;
 mod changes;
 pub mod checkpoint;
+mod chunks;
 pub mod config;
 pub mod device;
 pub mod directory;

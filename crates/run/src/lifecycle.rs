@@ -128,6 +128,7 @@ pub(crate) fn recipe(config: &RunConfig) -> Recipe {
         guard: config.guard.clone(),
         seq_len: config.data.seq_len,
         document_mask: config.data.document_mask,
+        frozen_row: config.model.pad_token_id,
     }
 }
 

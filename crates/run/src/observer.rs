@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use fineline_data::Dataset;
 use fineline_dynamics::Phase;
 use fineline_probe::{
     History, Interrupted, ItemRow, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
@@ -16,6 +17,7 @@ use fineline_train::{
 use serde_json::Value;
 
 use crate::bench::mfu;
+use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
 use crate::events::{Event, EventRecord};
@@ -31,6 +33,7 @@ use crate::{Progress, RunError};
 pub(crate) struct RunObserver<'a> {
     config: &'a RunConfig,
     directory: &'a RunDirectory,
+    dataset: &'a Dataset,
     probing: Probing<'a>,
     validation: Validation<'a>,
     logs: Logs,
@@ -67,7 +70,14 @@ impl<'a> RunObserver<'a> {
         Ok(Self {
             config,
             directory,
-            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
+            dataset: &prepared.dataset,
+            probing: Probing::new(
+                &config.probes,
+                &prepared.suites,
+                chunk_ends(config, &prepared.dataset).into_keys().collect(),
+                &events,
+                &records,
+            ),
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
@@ -176,6 +186,15 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
+    /// Tells of each source that was begun anew in the step.
+    fn log_epochs(&mut self, step: u64) -> Result<(), RunError> {
+        let batch = self.config.train.global_batch as u64;
+        for (source, epoch) in self.dataset.epochs_begun((step - 1) * batch..step * batch) {
+            self.event(step, Event::EpochBegan { source, epoch })?;
+        }
+        Ok(())
+    }
+
     fn log_step(&mut self, report: &StepReport) -> Result<(), RunError> {
         let finite = |value: f32| value.is_finite().then_some(value);
         let record = MetricsRecord {
@@ -223,6 +242,7 @@ impl Observer for RunObserver<'_> {
             let in_a_row = report.skipped_in_a_row;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
+        self.log_epochs(report.step)?;
         self.round(view)?;
         Ok(Control::Continue)
     }

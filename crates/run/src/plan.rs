@@ -134,7 +134,9 @@ fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
     // The last `last` ones come after this regular one.
     let oldest_kept = (written - last) * every;
     let for_good = checkpoint.keep_every.map_or(0, |keep| oldest_kept / least_common_multiple(keep, every));
-    last + for_good
+    let chunks = config.data.chunks.as_ref().filter(|_| checkpoint.every_chunk);
+    let of_chunks = chunks.map_or(0, |chunks| (chunks.count - chunks.skip.len() as u64).min(steps));
+    (last + for_good).max(of_chunks)
 }
 
 fn least_common_multiple(a: u64, b: u64) -> u64 {

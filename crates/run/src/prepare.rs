@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fineline_data::{Corpus, DataConfig, Dataset, Tokenizer};
+use fineline_data::{Corpus, DataConfig, Dataset, Numbering, Tokenizer};
 use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
 use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
@@ -13,6 +13,7 @@ use fineline_train::StopSignal;
 use serde_json::json;
 
 use crate::cache_lock::CacheLock;
+use crate::chunks::check_steps;
 use crate::config::{Resolved, RunConfig, choice_hint};
 use crate::{Progress, RunError};
 
@@ -50,6 +51,7 @@ pub fn prepare(
     heed(stop)?;
     let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     check_tokens(resolved, &dataset)?;
+    check_steps(resolved, &dataset)?;
     heed(stop)?;
     progress(Progress::Preparing("probes"));
     let setting =
@@ -99,7 +101,8 @@ fn open_rows(
         let percent = 100 * at.bytes / at.total_bytes.max(1);
         progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
     };
-    Ok(Dataset::open(corpus, tokenizer, config.run.seed, &mut tokenizing)?)
+    let numbering = Numbering { seed: config.run.seed, batch: config.train.global_batch as u64 };
+    Ok(Dataset::open(corpus, tokenizer, numbering, &mut tokenizing)?)
 }
 
 /// The tokenizer and the rows alone.

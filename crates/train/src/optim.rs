@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::parameters::{ByName, take_gradients, update_parameters};
 
+/// The parameter that tokens are looked up in.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
 /// The `[optim]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -102,6 +105,13 @@ impl GradientSum {
                 None => gradient,
             };
             self.0.insert(name, sum);
+        }
+    }
+
+    /// Takes the gradient of one row of the embedding away. A row that is zero then stays so: decay takes a share of nothing.
+    pub(crate) fn freeze_embedding_row(&mut self, row: usize, width: usize) {
+        if let Some(gradient) = self.0.remove(EMBEDDING) {
+            self.0.insert(EMBEDDING.to_owned(), gradient.slice_fill(row * width..(row + 1) * width, 0.0));
         }
     }
 

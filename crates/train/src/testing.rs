@@ -43,6 +43,7 @@ pub(crate) fn recipe() -> Recipe {
         guard: GuardConfig::default(),
         seq_len: SEQ_LEN,
         document_mask: true,
+        frozen_row: None,
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Recipe {
     pub seq_len: usize,
     /// `data.document_mask`: whether a token attends only to its own document.
     pub document_mask: bool,
+    /// `model.pad_token_id`: the row of the embedding that no gradient reaches, as with the `padding_idx` of `torch.nn.Embedding`.
+    pub frozen_row: Option<usize>,
 }
 
 impl Recipe {
@@ -179,7 +181,10 @@ impl Trainer {
     }
 
     fn learn(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
-        let (loss, gradients) = self.loss_and_gradients(rows, weights);
+        let (loss, mut gradients) = self.loss_and_gradients(rows, weights);
+        if let Some(row) = self.recipe.frozen_row {
+            gradients.freeze_embedding_row(row, self.model().config().hidden_size);
+        }
         self.conclude(loss, gradients, lr)
     }
 
@@ -351,5 +356,25 @@ mod tests {
         let losses: Vec<f32> = (0..7).map(|_| trainer.step(&rows_of_step(1)).unwrap().loss).collect();
         assert!(losses[6] < losses[0] - 0.1, "{losses:?}");
         assert_eq!(moment_bits(&trainer).len(), config.parameters().len());
+    }
+
+    #[test]
+    fn a_frozen_row_counts_for_nothing() {
+        let embedding = |trainer: &Trainer| {
+            let (name, values) = fineline_model::named_parameters(trainer.model()).swap_remove(0);
+            assert_eq!(name, "model.embed_tokens.weight");
+            values.iter::<f32>().collect::<Vec<_>>()
+        };
+        let config = fineline_model::LlamaConfig { pad_token_id: Some(3), ..crate::testing::config() };
+        let norms = [None, Some(3)].map(|frozen_row| {
+            let model = config.init(1, &crate::testing::device());
+            let mut trainer = Trainer::new(Recipe { frozen_row, ..recipe() }, model).unwrap();
+            let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step)).unwrap().grad_norm);
+            let norms: Vec<f32> = norms.collect();
+            let row = &embedding(&trainer)[3 * 8..4 * 8];
+            assert_eq!(row.iter().all(|&value| value == 0.0), frozen_row.is_some());
+            norms
+        });
+        assert!(norms[1][0] < norms[0][0], "its gradient is no part of the norm");
     }
 }

@@ -117,6 +117,7 @@ fn recipe(reference: &Reference, rows: &Rows) -> Recipe {
         guard: GuardConfig::default(),
         seq_len: rows.row_len - 1,
         document_mask: false,
+        frozen_row: None,
     }
 }
 

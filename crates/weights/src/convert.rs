@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use fineline_files::free_space;
 use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -103,9 +104,7 @@ pub fn check_space(path: &Path, tensors: &[&StoredTensor], dtype: Option<Dtype>)
     /// For headers, tokenizers and the file system's own records.
     const MARGIN: u64 = 1 << 20;
     let needed = bytes_of(tensors, dtype) + MARGIN;
-    let whole = std::path::absolute(path)?;
-    let folder = whole.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-    let free = fs4::available_space(folder)?;
+    let free = free_space(path)?;
     if free < needed {
         return Err(WeightsError::NoSpace { path: path.to_owned(), needed, free });
     }

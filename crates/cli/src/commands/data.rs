@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fineline_data::{
-    DataError, Dataset, SourceConfig, Tokenizer, TokenizerConfig, prepare as prepare_shards,
+    ChunkSpec, DataError, Dataset, Progress, SourceConfig, Tokenizer, TokenizerConfig, make_chunks,
+    prepare as make_shards,
 };
 use fineline_run::config::Resolved;
 use fineline_run::prepare::open_dataset;
@@ -10,14 +13,81 @@ use serde_json::json;
 
 use super::{grouped, load, print, print_json};
 use crate::UsageError;
-use crate::args::{ConfigArgs, PrepareArgs};
+use crate::args::{ConfigArgs, PrepareArgs, PrepareRecipe};
 use crate::console::Console;
 
 /// `fineline data prepare`
 pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
-    let policy =
-        TokenizerConfig { add_bos: !args.no_bos, add_eos: !args.no_eos, ..TokenizerConfig::default() };
+    let policy = TokenizerConfig {
+        add_bos: !args.no_bos && args.recipe.is_none(),
+        add_eos: !args.no_eos,
+        ..TokenizerConfig::default()
+    };
     let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy).map_err(by_flag)?;
+    match args.recipe {
+        Some(PrepareRecipe::Amber) => prepare_chunks(args, &tokenizer),
+        None => prepare_shards(args, &tokenizer),
+    }
+}
+
+/// Shows how far tokenization is.
+fn announce(console: &Console, at: &Progress<'_>) {
+    let (documents, tokens) = (grouped(at.documents), grouped(at.tokens));
+    console.announce(format!("{}: {documents} documents, {tokens} tokens", at.source));
+}
+
+fn prepare_chunks(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
+    let spec = ChunkSpec {
+        row_len: args.row_len,
+        chunks: args.chunks,
+        validation_rows: args.validation_rows,
+        seed: args.seed,
+    };
+    let console = Console::new();
+    let mut show = |at: &Progress<'_>| announce(&console, at);
+    let made = make_chunks(&subsets(args)?, tokenizer, &spec, &args.output, &mut show);
+    console.finish();
+    let made = made?;
+    print(&format!(
+        "{}: {} chunks of {} rows of {} ids each, from {}; {} rows left over\n",
+        args.output.display(),
+        grouped(args.chunks),
+        grouped(made.rows),
+        grouped(args.row_len as u64),
+        made.sources.join(", "),
+        grouped(made.unused_rows)
+    ))
+}
+
+/// The files and folders in the input folder, or the input itself where it is one file, as sources called by their names without endings.
+fn subsets(args: &PrepareArgs) -> Result<Vec<SourceConfig>> {
+    let input = Path::new(&args.input);
+    let paths = if input.is_dir() {
+        let entries = fs_err::read_dir(input)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        entries.into_iter().filter(|path| !name_of(path).starts_with('.')).collect()
+    } else {
+        vec![input.to_owned()]
+    };
+    let source = |path: &PathBuf| SourceConfig {
+        name: name_of(path).split('.').next().unwrap_or_default().to_owned(),
+        path: path.to_string_lossy().into_owned(),
+        field: args.field.clone(),
+        weight: 1.0,
+    };
+    let sources: Vec<SourceConfig> = paths.iter().map(source).collect();
+    let mut names = BTreeSet::new();
+    if let Some(twice) = sources.iter().find(|source| !names.insert(&source.name)) {
+        let message = format!("{}: two subsets are called `{}`", args.input, twice.name);
+        return Err(UsageError(message).into());
+    }
+    Ok(sources)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn prepare_shards(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
     let source = SourceConfig {
         name: args.input.clone(),
         path: args.input.clone(),
@@ -25,9 +95,7 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
         weight: 1.0,
     };
     let console = Console::new();
-    let info = prepare_shards(&source, &tokenizer, &args.output, &mut |at| {
-        console.announce(format!("{} documents, {} tokens", grouped(at.documents), grouped(at.tokens)));
-    });
+    let info = make_shards(&source, tokenizer, &args.output, &mut |at| announce(&console, at));
     console.finish();
     let info = info?;
     let prefix = args.output.display();

@@ -31,7 +31,8 @@ fn open(config: &DataConfig, seed: u64, folder: &Path) -> Dataset {
 }
 
 fn open_with(config: &DataConfig, tokenizer: &Tokenizer, seed: u64) -> Result<Dataset> {
-    Dataset::open(&Corpus::find(config)?, tokenizer, seed, &mut |_| ())
+    let numbering = Numbering { seed, batch: 4 };
+    Dataset::open(&Corpus::find(config)?, tokenizer, numbering, &mut |_| ())
 }
 
 fn dataset(packing: Packing, validation_share: f64) -> (tempfile::TempDir, Dataset) {
@@ -328,4 +329,119 @@ proptest! {
         let rows = epochs[0] * dataset.sources()[0].rows as f64;
         prop_assert!((rows - share * f64::from(1 << 20)).abs() <= 1.5);
     }
+}
+
+/// Files of rows whose ids say where they are: chunk, line, place.
+fn chunk_files(folder: &Path, rows: &[u32]) -> DataConfig {
+    let path = folder.join("chunks");
+    fs_err::create_dir(&path).unwrap();
+    for (chunk, &rows) in (0..).zip(rows) {
+        let line = |row: u32| format!("{{\"token_ids\": [{}, {}, 2, 7, 7]}}\n", 100 + chunk, 20 + row);
+        let name = format!("train_{chunk:03}.jsonl");
+        fs_err::write(path.join(name), (0..rows).map(line).collect::<String>()).unwrap();
+    }
+    let chunks = serde_json::json!({ "path": path, "count": rows.len() });
+    let chunks = serde_json::from_value(chunks).unwrap();
+    DataConfig { seq_len: 4, chunks: Some(chunks), cache: folder.join("cache"), ..Default::default() }
+}
+
+#[test]
+fn chunks_come_one_after_another_in_whole_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = chunk_files(folder.path(), &[9, 4, 6, 11]);
+    let chunks = config.chunks.as_mut().unwrap();
+    chunks.skip = vec![1];
+    chunks.replace = vec![crate::Replacement { chunk: 2, with: 0 }];
+    fs_err::write(folder.path().join("chunks/valid_web.jsonl"), "{\"token_ids\": [9, 2, 9, 9, 9]}\n")
+        .unwrap();
+    let dataset = open(&config, 3, folder.path());
+    let spans: Vec<_> = dataset.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
+    assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
+    let read: Vec<u32> = (0..24).map(|index| dataset.row(index).tokens[0]).collect();
+    assert_eq!(read, [[100; 8], [100; 8], [103; 8]].concat());
+    let lines =
+        |rows: std::ops::Range<u64>| rows.map(|index| dataset.row(index).tokens[1]).collect::<Vec<_>>();
+    assert_ne!(lines(0..8), lines(8..16), "the same rows in another order");
+    for index in 0..24 {
+        let (row, origin) = (dataset.row(index), dataset.origin(index));
+        assert_eq!((u64::from(row.tokens[1] - 20), &row.target_mask[..]), (origin.row, &[true; 4][..]));
+        assert_eq!(origin.source, format!("chunk {}", row.tokens[0] - 100));
+        assert_eq!(origin.documents.len(), 2, "what ends with EOS, and what follows");
+    }
+    assert_eq!(dataset.validation()[0].row(0).row.tokens, [9, 2, 9, 9, 9]);
+    assert_eq!(dataset.max_token_id().unwrap(), 103);
+    let again = open(&config, 3, folder.path());
+    assert_eq!((again.row(17), again.fingerprint()), (dataset.row(17), dataset.fingerprint()));
+    let numpy = config.chunks.as_mut().unwrap();
+    numpy.shuffle = crate::ChunkShuffle::Numpy;
+    let numpy = open(&config, 3, folder.path());
+    assert_ne!(numpy.fingerprint(), dataset.fingerprint());
+    let order = fineline_random::numpy_permutation(3 + 3, 11);
+    assert!((16..24).all(|index| numpy.origin(index).row == u64::from(order[index as usize - 16])));
+}
+
+#[test]
+fn chunks_that_cannot_be_trained_on_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = chunk_files(folder.path(), &[4, 3]);
+    let error = || {
+        let error = open_with(&config, &tiny_tokenizer(folder.path()), 0).unwrap_err();
+        error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
+    };
+    let small = error();
+    fs_err::write(folder.path().join("chunks/train_001.jsonl"), "\n").unwrap();
+    let empty = error();
+    fs_err::remove_file(folder.path().join("chunks/train_001.jsonl")).unwrap();
+    let missing = error();
+    let error =
+        crate::Tokenizer::open(&TokenizerConfig::default(), &Corpus::find(&config).unwrap()).unwrap_err();
+    let tokenizer = error.to_string().replace(folder.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!([small, empty, missing, tokenizer].join("\n"), @r"
+    `DIR/chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch`
+    `DIR/chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
+    `DIR/chunks` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
+    `tokenizer.path` is needed: source `DIR/chunks` is token ids already, from which no tokenizer can be trained
+    ");
+}
+
+#[test]
+fn chunks_are_made_of_a_mixture() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    config.chunks =
+        Some(serde_json::from_value(serde_json::json!({ "count": 5, "validation_rows": 2 })).unwrap());
+    let dataset = open(&config, 3, folder.path());
+    assert_eq!(dataset.chunks().len(), 5);
+    let names: Vec<_> =
+        dataset.validation().iter().map(|held_out| (held_out.name(), held_out.rows())).collect();
+    assert_eq!(names, [("many", 2), ("one", 2)]);
+    let last = dataset.chunks()[4].rows.end;
+    assert_eq!(dataset.epochs(last).len(), 5);
+    assert_eq!(open(&config, 3, folder.path()).fingerprint(), dataset.fingerprint());
+}
+
+/// Rows of a step are neighbours: step `b` of `B` rows reads the stream from `b B S` to `(b + 1) B S`, both included, as EasyLM does.
+#[test]
+fn a_sequential_source_is_one_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let shuffled = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let mix = vec![shuffled.mix[0].clone()];
+    let config = DataConfig { mix, order: RowOrder::Sequential, ..shuffled.clone() };
+    let dataset = open(&config, 3, folder.path());
+    let stats = &dataset.sources()[0];
+    let mut stream = Vec::new();
+    dataset.sources[0].tokens.copy(0..stats.tokens, &mut stream);
+    assert_eq!(stream[0], 1);
+    for index in 0..2 * stats.rows {
+        let start = (index % stats.rows) as usize * 32;
+        let row = dataset.row(index);
+        assert_eq!(row.tokens, stream[start..start + 33]);
+        assert!(row.target_mask.iter().zip(&row.tokens[1..]).all(|(&counts, &id)| counts == (id != 1)));
+        assert_eq!(dataset.origin(index).epoch, index / stats.rows);
+        let begun = dataset.epochs_begun(index..index + 1);
+        assert_eq!(!begun.is_empty(), index == stats.rows, "the first epoch begins silently");
+    }
+    assert_eq!(dataset.epochs_begun(stats.rows - 1..stats.rows + 3), [("many".to_owned(), 1)]);
+    let other = DataConfig { order: RowOrder::Shuffled, ..config };
+    assert_ne!(open(&other, 3, folder.path()).fingerprint(), dataset.fingerprint());
 }

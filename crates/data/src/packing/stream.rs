@@ -46,7 +46,7 @@ mod tests {
     use crate::tokens::tests::tokens;
     use crate::{Packing, Row};
 
-    const MARKS: RowMarks = RowMarks { bos: Some(1), padding: 0 };
+    const MARKS: RowMarks = RowMarks { bos: Some(1), eos: None, padding: 0 };
 
     fn rows(documents: &[Vec<u32>], seq_len: usize, rest: Rest) -> Vec<Row> {
         let (_folder, tokens) = tokens(&[documents.to_vec()]);

@@ -98,7 +98,7 @@ mod tests {
     use crate::{Packing, Row};
     use proptest::prelude::*;
 
-    const MARKS: RowMarks = RowMarks { bos: Some(1), padding: 0 };
+    const MARKS: RowMarks = RowMarks { bos: Some(1), eos: None, padding: 0 };
 
     fn rows(documents: &[Vec<u32>], seq_len: usize) -> Vec<Row> {
         let (_folder, tokens) = tokens(&[documents.to_vec()]);

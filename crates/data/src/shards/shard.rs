@@ -86,25 +86,30 @@ fn decode(token_type: TokenType, bytes: &[u8], out: &mut Vec<u32>) {
     }
 }
 
-/// BLAKE3 of both files of a shard. Of a file larger than [`SAMPLED`] bytes it is taken over its length and evenly spaced parts, so
-/// that a run over terabytes starts at once.
+/// BLAKE3 of both files of a shard, each [sampled](sample).
 pub(crate) fn fingerprint(prefix: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    for path in [idx_path(prefix), bin_path(prefix)] {
-        let mut file = File::open(path)?;
-        let len = file.metadata()?.len();
-        hasher.update(&len.to_le_bytes());
-        if len <= SAMPLED {
-            hasher.update_reader(file)?;
-            continue;
-        }
-        for part in 0..PARTS {
-            let start = u128::from(len - SAMPLED / PARTS) * u128::from(part) / u128::from(PARTS - 1);
-            file.seek(SeekFrom::Start(start as u64))?;
-            hasher.update_reader(file.by_ref().take(SAMPLED / PARTS))?;
-        }
-    }
+    sample(&idx_path(prefix), &mut hasher)?;
+    sample(&bin_path(prefix), &mut hasher)?;
     Ok(hasher.finalize())
+}
+
+/// Takes a file into a hash: of one larger than [`SAMPLED`] bytes its length and evenly spaced parts, so that a run over terabytes starts
+/// at once.
+pub(crate) fn sample(path: &Path, hasher: &mut blake3::Hasher) -> Result<()> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    hasher.update(&len.to_le_bytes());
+    if len <= SAMPLED {
+        hasher.update_reader(file)?;
+        return Ok(());
+    }
+    for part in 0..PARTS {
+        let start = u128::from(len - SAMPLED / PARTS) * u128::from(part) / u128::from(PARTS - 1);
+        file.seek(SeekFrom::Start(start as u64))?;
+        hasher.update_reader(file.by_ref().take(SAMPLED / PARTS))?;
+    }
+    Ok(())
 }
 
 /// Bytes of a file that its fingerprint reads at most.

@@ -149,7 +149,7 @@ fn cut(buffer: &[u8]) -> usize {
 }
 
 /// The parser's message with the column only: its own line number is always 1.
-fn describe(error: &serde_json::Error) -> String {
+pub(crate) fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let what = message.split(" at line ").next().unwrap_or_default();
     format!("{what} (column {})", error.column())

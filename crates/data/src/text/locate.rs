@@ -47,7 +47,7 @@ impl Compression {
 
 impl TextFile {
     /// The file's kind by its name, or `None` if it is not text.
-    fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let (name, compression) = Compression::of(&name);
         let layout = match Path::new(name).extension()?.to_str()? {

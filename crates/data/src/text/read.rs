@@ -17,7 +17,7 @@ const BUFFER: usize = 1 << 18;
 const MAX_WINDOW: u64 = 1 << 31;
 
 /// The decompressed bytes of a file; `bytes_read` counts the compressed ones.
-pub(super) fn open(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
+pub(crate) fn open(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
     let reader = Counted { reader: File::open(&file.path)?, bytes: bytes_read };
     Ok(decompressed(reader, file.compression))
 }

@@ -59,6 +59,8 @@ fn write_fields(
             && let Some(inner_fields) = properties(root, inner)
         {
             nested.push((format!("{prefix}{name}[]."), inner, inner_fields));
+        } else if let Some(inner_fields) = properties(root, resolved) {
+            nested.push((format!("{prefix}{name}."), resolved, inner_fields));
         }
     }
     for (prefix, inner, inner_fields) in nested {

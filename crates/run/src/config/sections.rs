@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fineline_data::LEAST_VOCABULARY;
+use fineline_data::{ChunkShuffle, LEAST_VOCABULARY};
 use fineline_train::ScheduleKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,13 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         config.log.peak_tflops.is_none_or(|peak| peak.is_finite() && peak > 0.0),
         "log.peak_tflops",
         "must be a positive number".into(),
+    );
+    let last_seed = config.data.chunks.as_ref().and_then(|chunks| config.run.seed.checked_add(chunks.count));
+    require(
+        config.data.chunks.as_ref().is_none_or(|chunks| chunks.shuffle != ChunkShuffle::Numpy)
+            || last_seed.is_some_and(|seed| u32::try_from(seed).is_ok()),
+        "run.seed",
+        format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
     let device = &config.run.device.0;
     require(

@@ -164,7 +164,7 @@ impl Sweep {
         let folders = revisions::find(&self.probe.checkpoint)?;
         let folders = match &self.revisions {
             Some(list) => revisions::select(list, &folders)?,
-            None => folders,
+            None => revisions::without_second_names(folders),
         };
         let places = self.axis.read()?;
         let mut checkpoints = Vec::new();

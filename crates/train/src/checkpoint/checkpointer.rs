@@ -7,18 +7,35 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::checkpoint::snapshot::Snapshot;
-use crate::{CheckpointConfig, CheckpointFolder, CheckpointState, RunIdentity, TrainError, Trainer};
+use crate::{
+    CheckpointConfig, CheckpointFolder, CheckpointState, Milestones, RunIdentity, TrainError, Trainer,
+};
 
 /// Writes the checkpoints of a run: one at a time, in the background.
 ///
 /// An error of the background comes back from the next call here. Dropping it waits for the write under way.
 pub struct Checkpointer {
     folder: CheckpointFolder,
-    config: CheckpointConfig,
+    cadence: Arc<Cadence>,
     identity: Arc<RunIdentity>,
     /// The step that the newest checkpoint is of, written or being written.
     newest: Option<u64>,
     writing: Option<JoinHandle<Result<SavedCheckpoint, TrainError>>>,
+}
+
+/// When checkpoints are taken, and which are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Cadence {
+    /// In regular steps.
+    pub config: CheckpointConfig,
+    /// Besides.
+    pub milestones: Milestones,
+}
+
+impl From<CheckpointConfig> for Cadence {
+    fn from(config: CheckpointConfig) -> Self {
+        Self { config, milestones: Milestones::new() }
+    }
 }
 
 /// A checkpoint that stands whole under its name.
@@ -43,20 +60,26 @@ impl Checkpointer {
     /// as `abandoned-...`: damaged ones, and those of a future that the run has gone back behind.
     pub fn open(
         folder: CheckpointFolder,
-        config: CheckpointConfig,
+        cadence: impl Into<Cadence>,
         identity: RunIdentity,
         step: u64,
     ) -> Result<Self, TrainError> {
-        config.validate()?;
+        let cadence: Cadence = cadence.into();
+        cadence.config.validate()?;
         folder.prepare(step)?;
-        let newest = folder.steps()?.last().copied();
-        Ok(Self { folder, config, identity: Arc::new(identity), newest, writing: None })
+        let steps = folder.steps()?;
+        for (&step, link) in cadence.milestones.iter().filter(|(step, _)| steps.contains(step)) {
+            folder.link(link, step)?;
+        }
+        let newest = steps.last().copied();
+        Ok(Self { folder, cadence: Arc::new(cadence), identity: Arc::new(identity), newest, writing: None })
     }
 
     /// Whether the cadence has a checkpoint after this step.
     #[must_use]
     pub fn is_due(&self, step: u64) -> bool {
-        step > 0 && step.is_multiple_of(self.config.every_steps)
+        let Cadence { config, milestones } = &*self.cadence;
+        step > 0 && (step.is_multiple_of(config.every_steps) || milestones.contains_key(&step))
     }
 
     /// Whether the newest checkpoint, be it still being written, is of this step.
@@ -75,6 +98,7 @@ impl Checkpointer {
         let state = CheckpointState {
             progress: trainer.progress(),
             updates: optimizer.updates,
+            milestone: self.cadence.milestones.get(&trainer.progress().step).cloned(),
             seed: self.identity.seed,
             config_hash: self.identity.config_hash.clone(),
             data_fingerprint: self.identity.data_fingerprint.clone(),
@@ -83,9 +107,9 @@ impl Checkpointer {
         let step = state.progress.step;
         let snapshot =
             Snapshot { model, moments: optimizer.moments, state, identity: Arc::clone(&self.identity) };
-        let (folder, config) = (self.folder.clone(), self.config.clone());
+        let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-        self.writing = Some(thread.spawn(move || publish(&snapshot, &folder, &config))?);
+        self.writing = Some(thread.spawn(move || publish(&snapshot, &folder, &cadence))?);
         self.newest = Some(step);
         Ok(())
     }
@@ -124,7 +148,7 @@ impl Drop for Checkpointer {
 fn publish(
     snapshot: &Snapshot,
     folder: &CheckpointFolder,
-    config: &CheckpointConfig,
+    cadence: &Cadence,
 ) -> Result<SavedCheckpoint, TrainError> {
     let start = Instant::now();
     let step = snapshot.state.progress.step;
@@ -135,8 +159,15 @@ fn publish(
         TrainError::CheckpointWrite { path: folder.checkpoint(step), needed: snapshot.bytes_needed(), source }
     })?;
     let write_s = start.elapsed().as_secs_f64();
+    if let Some(link) = &snapshot.state.milestone
+        && let Err(error) = folder.link(link, step)
+    {
+        tracing::warn!(
+            "the checkpoint of step {step} is whole, but there is no link `{link}` to it: {error}"
+        );
+    }
     let named = folder.set_latest(step);
-    let removed = remove_outdated(folder, config);
+    let removed = remove_outdated(folder, cadence);
     // What was removed may have left the room that was lacking.
     if let Err(error) = named.or_else(|_| folder.set_latest(step)) {
         tracing::warn!("the checkpoint of step {step} is whole, but `latest` does not name it: {error}");
@@ -156,7 +187,7 @@ fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Pa
 
 /// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed
 /// is no reason to stop: the new one is whole.
-fn remove_outdated(folder: &CheckpointFolder, config: &CheckpointConfig) -> Vec<u64> {
+fn remove_outdated(folder: &CheckpointFolder, cadence: &Cadence) -> Vec<u64> {
     let steps = folder.steps().unwrap_or_else(|error| {
         tracing::warn!("can't look for outdated checkpoints: {error}");
         Vec::new()
@@ -168,5 +199,5 @@ fn remove_outdated(folder: &CheckpointFolder, config: &CheckpointConfig) -> Vec<
             false
         }
     };
-    config.outdated(&steps).filter(remove).collect()
+    cadence.config.outdated(&steps, &cadence.milestones).filter(remove).collect()
 }

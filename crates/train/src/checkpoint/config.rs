@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +16,16 @@ pub struct CheckpointConfig {
     /// Those whose step is a multiple of this are kept for good. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
+    /// Whether the end of each chunk (`[data.chunks]`) has a checkpoint. It is kept for good, and `checkpoints/ckpt_000` is a link to that of chunk 0.
+    pub every_chunk: bool,
 }
+
+/// Steps after which there is a checkpoint whatever the cadence says, kept for good, and the name of the link to it.
+pub type Milestones = BTreeMap<u64, String>;
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every_steps: 1000, keep_last: 3, keep_every: None }
+        Self { every_steps: 1000, keep_last: 3, keep_every: None, every_chunk: true }
     }
 }
 
@@ -41,13 +48,18 @@ impl CheckpointConfig {
     }
 
     /// Of the checkpoints of these steps, ascending, those that are to go.
-    pub(crate) fn outdated<'a>(&self, steps: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+    pub(crate) fn outdated<'a>(
+        &self,
+        steps: &'a [u64],
+        milestones: &'a Milestones,
+    ) -> impl Iterator<Item = u64> + 'a {
         let keep_every = self.keep_every;
         let old = steps.len().saturating_sub(self.keep_last);
         steps[..old]
             .iter()
             .copied()
             .filter(move |step| keep_every.is_none_or(|every| !step.is_multiple_of(every)))
+            .filter(|step| !milestones.contains_key(step))
     }
 }
 
@@ -58,10 +70,12 @@ mod tests {
     #[test]
     fn the_last_and_the_multiples_are_kept() {
         let outdated = |keep_last, keep_every, steps: &[u64]| -> Vec<u64> {
-            CheckpointConfig { every_steps: 10, keep_last, keep_every }.outdated(steps).collect()
+            let config = CheckpointConfig { every_steps: 10, keep_last, keep_every, every_chunk: true };
+            config.outdated(steps, &Milestones::from([(7, "ckpt_000".to_owned())])).collect()
         };
         assert_eq!(outdated(2, None, &[10, 20, 30, 40]), [10, 20]);
         assert_eq!(outdated(1, Some(20), &[10, 20, 25, 30, 40, 50]), [10, 25, 30]);
+        assert_eq!(outdated(1, None, &[7, 10, 20]), [10]);
         assert_eq!(outdated(9, None, &[10, 20]), [] as [u64; 0]);
         assert_eq!(outdated(1, None, &[]), [] as [u64; 0]);
     }

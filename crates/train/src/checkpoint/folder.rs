@@ -1,7 +1,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{WRITING, create_folder, remove_remains, rename, sync_folder, write_atomically};
+use fineline_files::{
+    WRITING, create_folder, link_beside, remove_remains, rename, sync_folder, write_atomically,
+};
 
 use crate::TrainError;
 use crate::checkpoint::verify;
@@ -82,11 +84,30 @@ impl CheckpointFolder {
         for &beyond in steps.iter().rev().filter(|&&beyond| beyond > step) {
             self.abandon(beyond)?;
         }
+        self.remove_dangling_links()?;
         match steps.iter().rfind(|&&kept| kept <= step) {
             Some(&newest) => self.set_latest(newest),
             None => remove_if_there(&self.0.join(LATEST)),
         }?;
         Ok(())
+    }
+
+    /// Removes the links to checkpoints that are no longer there under their names.
+    fn remove_dangling_links(&self) -> io::Result<()> {
+        for link in self.entries()?.iter().map(|entry| self.0.join(entry)).filter(|path| path.is_symlink()) {
+            if !link.exists() {
+                fs_err::remove_file(link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the checkpoint of a step a second name, where the system has links.
+    pub(crate) fn link(&self, link: &str, step: u64) -> io::Result<()> {
+        match link_beside(&self.0.join(link), &name(step)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            linked => linked,
+        }
     }
 
     /// Sets a checkpoint aside. One that was set aside before stays: a second gets a number behind its name.

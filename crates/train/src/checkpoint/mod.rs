@@ -17,8 +17,8 @@ mod snapshot;
 mod state;
 mod tensors;
 
-pub use checkpointer::{Checkpointer, SavedCheckpoint};
-pub use config::CheckpointConfig;
+pub use checkpointer::{Cadence, Checkpointer, SavedCheckpoint};
+pub use config::{CheckpointConfig, Milestones};
 pub use folder::{CheckpointFolder, Found};
 pub use load::Checkpoint;
 pub use manifest::verify;

@@ -15,6 +15,9 @@ pub struct CheckpointState {
     pub progress: Progress,
     /// Updates that the optimizer had made: steps less the skipped ones.
     pub updates: u64,
+    /// The name of the checkpoint, if it is a [milestone](crate::Milestones).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milestone: Option<String>,
     /// `run.seed`.
     pub seed: u64,
     /// Hash of the run's resolved configuration.

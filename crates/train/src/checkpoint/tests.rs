@@ -18,7 +18,7 @@ use crate::{
 };
 
 fn every(every_steps: u64, keep_last: usize) -> CheckpointConfig {
-    CheckpointConfig { every_steps, keep_last, keep_every: None }
+    CheckpointConfig { every_steps, keep_last, ..CheckpointConfig::default() }
 }
 
 fn identity() -> RunIdentity {
@@ -173,7 +173,8 @@ impl Observer for Announced {
 fn the_last_few_are_kept_and_announced() {
     let temp = tempfile::tempdir().unwrap();
     let mut announced = Announced::default();
-    let retention = CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3) };
+    let retention =
+        CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3), ..CheckpointConfig::default() };
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut announced],
@@ -379,4 +380,29 @@ fn contents_of_folders(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Milestones are taken and kept whatever the cadence says, and have a second name, as long as they have their first.
+#[test]
+#[cfg(unix)]
+fn milestones_are_kept_and_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let milestones = Milestones::from([(2, "ckpt_000".to_owned()), (5, "ckpt_001".to_owned())]);
+    let cadence = Cadence { config: every(3, 1), milestones };
+    let open = |step| {
+        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step).unwrap()
+    };
+    run(&mut trainer(recipe()), &RandomRows, Some(open(0))).0.unwrap();
+    let folder = CheckpointFolder::new(temp.path());
+    assert_eq!(folder.steps().unwrap(), [2, 5, 7]);
+    let milestone = |link: &str| CheckpointState::read(&temp.path().join(link)).map(|state| state.milestone);
+    assert_eq!(milestone("ckpt_000").unwrap().as_deref(), Some("ckpt_000"));
+    assert_eq!(milestone("ckpt_001").unwrap().as_deref(), Some("ckpt_001"));
+    assert_eq!(milestone("step-00000007").unwrap(), None);
+
+    // A run that goes back leaves no link to what it goes back behind; one that a kill kept from being made is made.
+    fs_err::remove_file(temp.path().join("ckpt_000")).unwrap();
+    drop(open(2));
+    assert_eq!(folder.steps().unwrap(), [2]);
+    assert!(milestone("ckpt_000").is_ok() && !temp.path().join("ckpt_001").is_symlink());
 }

@@ -1,0 +1,375 @@
+//! Documents to chunks, as amber-data-prep makes them.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use fineline_files::{AtomicFile, create_folder, remove_remains, write_atomically};
+use fineline_random::Permutation;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::chunks::ChunkFolder;
+use crate::prepare::next_batch;
+use crate::shards::{Shard, ShardWriter};
+use crate::text::with_suffix;
+use crate::{DataError, Progress, Result, SourceConfig, TextSource, Tokenizer};
+
+/// Changes when the same text and settings would give other files.
+const VERSION: &[u8] = b"fineline amber chunks 1";
+
+/// What chunks were made of: written first, so that a folder tells whose it is, and again at the end.
+const RECORD: &str = "chunks.json";
+
+/// Where rows wait until all are counted.
+const ROWS: &str = ".rows";
+
+/// Into how many chunks text is dealt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkSpec {
+    /// Ids of a row: the inputs, and the target of the last of them.
+    pub row_len: usize,
+    /// How many chunks.
+    pub chunks: u64,
+    /// Rows of each source that are kept out of them.
+    pub validation_rows: u64,
+    /// What the draw of those is keyed by.
+    pub seed: u64,
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeChunks {
+    /// BLAKE3 of all that decides the files.
+    fingerprint: String,
+    /// Whether all files are there.
+    complete: bool,
+    /// Rows of each chunk.
+    pub rows: u64,
+    /// Rows that are in no file, because they would not give each chunk one more.
+    pub unused_rows: u64,
+    /// The sources in their order within a chunk.
+    pub sources: Vec<String>,
+}
+
+/// Makes `train_000.jsonl`, ... and `valid_NAME.jsonl` of the sources' documents in `folder`.
+///
+/// After amber-data-prep: documents are tokenized, each with the marks of the tokenizer's policy, laid end to end per source and cut into rows that share
+/// no token; rows are dealt to the chunks in turn, and stand in them source by source in alphabetic order. What fills no row, or no round of all
+/// chunks, is left out. One thing differs: which rows are held out there was a draw that can't be repeated, and is one by key here.
+///
+/// Every file appears whole. After a kill the same call goes on where it was, and the files are the same. Memory is bounded by the longest documents and
+/// four bytes a row.
+pub fn make_chunks(
+    sources: &[SourceConfig],
+    tokenizer: &Tokenizer,
+    spec: &ChunkSpec,
+    folder: &Path,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<MadeChunks> {
+    let open = |source: &SourceConfig| {
+        let already = || DataError::AlreadyShards { path: source.path.clone() };
+        let text = TextSource::open(source).and_then(|text| text.ok_or_else(already));
+        Ok((source.name.clone(), text.map_err(|error| error.in_source(&source.name))?))
+    };
+    let opened = sources.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let texts: Vec<(&str, &TextSource)> = opened.iter().map(|(name, text)| (name.as_str(), text)).collect();
+    make(&texts, tokenizer, spec, folder, progress)
+}
+
+/// [`make_chunks`] of text that is found already.
+pub(crate) fn make(
+    texts: &[(&str, &TextSource)],
+    tokenizer: &Tokenizer,
+    spec: &ChunkSpec,
+    folder: &Path,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<MadeChunks> {
+    let mut texts = texts.to_vec();
+    texts.sort_by_key(|(name, _)| *name);
+    let fingerprint = fingerprint(&texts, tokenizer, spec)?;
+    create_folder(folder)?;
+    let lock = fs_err::File::create(folder.join(".lock"))?;
+    if lock.file().try_lock().is_err() {
+        return Err(DataError::ChunksLocked { folder: folder.to_owned() });
+    }
+    let record = folder.join(RECORD);
+    match stored(&record)? {
+        Some(made) if made.fingerprint != fingerprint => {
+            return Err(DataError::OtherChunks { folder: folder.to_owned() });
+        }
+        Some(made) if made.complete && missing(&texts, spec, folder).is_empty() => return Ok(made),
+        Some(_) => {}
+        None => refuse_unrecorded(folder)?,
+    }
+    let sources = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut made = MadeChunks { fingerprint, complete: false, rows: 0, unused_rows: 0, sources };
+    remove_remains(folder)?;
+    write_record(&record, &made)?;
+    let job = Job { tokenizer, spec, folder };
+    let rows = job.cut(&texts, progress)?;
+    made.rows = rows.iter().map(|source| source.per_chunk).sum();
+    made.unused_rows = rows.iter().map(|source| source.training() - source.per_chunk * spec.chunks).sum();
+    job.deal(&rows, progress)?;
+    drop(rows);
+    made.complete = true;
+    write_record(&record, &made)?;
+    fs_err::remove_dir_all(folder.join(ROWS))?;
+    Ok(made)
+}
+
+/// The folder in a cache for the chunks of these texts, by the key of all that decides them.
+pub(crate) fn chunks_folder(
+    texts: &[(&str, &TextSource)],
+    tokenizer: &Tokenizer,
+    spec: &ChunkSpec,
+    cache: &Path,
+) -> Result<PathBuf> {
+    let mut texts = texts.to_vec();
+    texts.sort_by_key(|(name, _)| *name);
+    Ok(cache.join(format!("chunks-{}", &fingerprint(&texts, tokenizer, spec)?[..16])))
+}
+
+/// The key of all that decides the files of chunks, whose texts are in alphabetic order.
+fn fingerprint(texts: &[(&str, &TextSource)], tokenizer: &Tokenizer, spec: &ChunkSpec) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let marks = tokenizer.marks();
+    hasher.update(VERSION).update(format!("{:?}", (spec, tokenizer.fingerprint(), marks)).as_bytes());
+    for (name, text) in texts {
+        let text = text.fingerprint().map_err(|error| error.in_source(name))?;
+        hasher.update(format!("{:?}", (name, text)).as_bytes());
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn stored(record: &Path) -> Result<Option<MadeChunks>> {
+    if !record.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs_err::read(record)?;
+    let wrong = |error: serde_json::Error| DataError::BadRow {
+        path: record.to_owned(),
+        line: error.line() as u64,
+        message: error.to_string(),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(wrong)
+}
+
+/// Refuses files of chunks that no record tells of: they would be taken for our own.
+fn refuse_unrecorded(folder: &Path) -> Result<()> {
+    let found = ChunkFolder::find(folder)?;
+    if !found.is_empty() {
+        return Err(DataError::OtherChunks { folder: folder.to_owned() });
+    }
+    let rows = folder.join(ROWS);
+    if rows.is_dir() {
+        fs_err::remove_dir_all(rows)?;
+    }
+    Ok(())
+}
+
+fn write_record(record: &Path, made: &MadeChunks) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(made).expect("a flat struct of numbers and strings");
+    json.push(b'\n');
+    Ok(write_atomically(record, &json)?)
+}
+
+fn train_file(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("train_{number:03}.jsonl"))
+}
+
+fn validation_file(folder: &Path, source: &str) -> PathBuf {
+    folder.join(format!("valid_{source}.jsonl"))
+}
+
+/// The files that aren't there yet.
+fn missing(texts: &[(&str, &TextSource)], spec: &ChunkSpec, folder: &Path) -> Vec<PathBuf> {
+    let held_out = texts.iter().filter(|_| spec.validation_rows > 0);
+    let validation = held_out.map(|(name, _)| validation_file(folder, name));
+    let train = (0..spec.chunks).map(|number| train_file(folder, number));
+    validation.chain(train).filter(|path| !path.is_file()).collect()
+}
+
+/// The rows of a source, cut and counted.
+struct CutRows {
+    name: String,
+    shard: Shard,
+    /// Numbers of those that are held out, ascending.
+    held_out: Vec<u64>,
+    /// Rows that each chunk gets.
+    per_chunk: u64,
+}
+
+impl CutRows {
+    fn training(&self) -> u64 {
+        self.shard.documents() - self.held_out.len() as u64
+    }
+
+    fn ids(&self, row: u64) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.shard.copy(self.shard.document_start(row)..self.shard.document_start(row + 1), &mut ids);
+        ids
+    }
+
+    /// The number of a training row, which are counted without those that are held out.
+    fn training_row(&self, nth: u64) -> u64 {
+        let training_before = |place: usize| self.held_out[place] - place as u64;
+        let (mut before, mut end) = (0, self.held_out.len());
+        while before < end {
+            let middle = usize::midpoint(before, end);
+            if training_before(middle) <= nth { before = middle + 1 } else { end = middle }
+        }
+        nth + before as u64
+    }
+}
+
+struct Job<'a> {
+    tokenizer: &'a Tokenizer,
+    spec: &'a ChunkSpec,
+    folder: &'a Path,
+}
+
+impl Job<'_> {
+    /// Cuts each source into rows, unless that is done already.
+    fn cut(
+        &self,
+        texts: &[(&str, &TextSource)],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Vec<CutRows>> {
+        let rows_folder = self.folder.join(ROWS);
+        create_folder(&rows_folder)?;
+        remove_remains(&rows_folder)?;
+        let mut cut = Vec::new();
+        for (number, &(name, text)) in texts.iter().enumerate() {
+            let prefix = rows_folder.join(number.to_string());
+            let in_source = |error: DataError| error.in_source(name);
+            // The index of a shard is written last.
+            if !with_suffix(&prefix, ".idx").is_file() {
+                self.cut_source((name, text), &prefix, progress).map_err(in_source)?;
+            }
+            cut.push(self.count(name, Shard::open(&prefix)?).map_err(in_source)?);
+        }
+        Ok(cut)
+    }
+
+    fn cut_source(
+        &self,
+        (name, text): (&str, &TextSource),
+        prefix: &Path,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<()> {
+        let total_bytes = text.file_bytes()?;
+        let mut writer = ShardWriter::create(prefix, self.tokenizer.vocab_size())?;
+        let (mut documents, mut read, mut rest) = (text.documents(), 0, Vec::new());
+        loop {
+            let batch = next_batch(&mut documents)?;
+            if batch.is_empty() {
+                break;
+            }
+            read += batch.len() as u64;
+            let encoded: Vec<_> =
+                batch.par_iter().map(|document| self.tokenizer.encode_document(document)).collect();
+            for document in encoded {
+                rest.extend(document?);
+                let whole = rest.len() - rest.len() % self.spec.row_len;
+                rest[..whole].chunks(self.spec.row_len).try_for_each(|row| writer.push(row))?;
+                rest.drain(..whole);
+            }
+            let (bytes, tokens) = (documents.bytes_read(), writer.tokens());
+            progress(&Progress { source: name, bytes, total_bytes, documents: read, tokens });
+        }
+        writer.finish()?;
+        Ok(())
+    }
+
+    /// Draws the rows that are held out, and says how many each chunk gets.
+    fn count(&self, name: &str, shard: Shard) -> Result<CutRows> {
+        let (rows, &ChunkSpec { chunks, validation_rows: validation, seed, .. }) =
+            (shard.documents(), self.spec);
+        let per_chunk = rows.saturating_sub(validation) / chunks;
+        if per_chunk == 0 {
+            return Err(DataError::FewRows { rows, validation, chunks });
+        }
+        let order = Permutation::new(seed, &format!("data/chunks/validation/{name}"), 0, rows);
+        let mut held_out: Vec<u64> = (0..validation).map(|place| order.get(place)).collect();
+        held_out.sort_unstable();
+        Ok(CutRows { name: name.to_owned(), shard, held_out, per_chunk })
+    }
+
+    /// Writes the files that aren't there yet, as many at once as there are threads.
+    fn deal(&self, sources: &[CutRows], progress: &mut dyn FnMut(&Progress)) -> Result<()> {
+        let held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
+        held_out.map(|source| self.write_validation(source)).collect::<Result<()>>()?;
+        let numbers: Vec<u64> = (0..self.spec.chunks).collect();
+        let rows: u64 = sources.iter().map(|source| source.per_chunk).sum();
+        let bytes_of = |chunks: u64| chunks * rows * self.spec.row_len as u64 * size_of::<u16>() as u64;
+        let mut done = 0;
+        for group in numbers.chunks(rayon::current_num_threads()) {
+            group.par_iter().map(|&number| self.write_chunk(sources, number)).collect::<Result<()>>()?;
+            done += group.len() as u64;
+            let tokens = done * rows * self.spec.row_len as u64;
+            progress(&Progress {
+                source: "chunks",
+                bytes: bytes_of(done),
+                total_bytes: bytes_of(self.spec.chunks),
+                documents: done * rows,
+                tokens,
+            });
+        }
+        Ok(())
+    }
+
+    fn write_validation(&self, source: &CutRows) -> Result<()> {
+        let path = validation_file(self.folder, &source.name);
+        let Some(mut file) = RowFile::create(&path)? else { return Ok(()) };
+        source.held_out.iter().try_for_each(|&row| file.push(&source.ids(row), &source.name))?;
+        file.commit()
+    }
+
+    fn write_chunk(&self, sources: &[CutRows], number: u64) -> Result<()> {
+        let Some(mut file) = RowFile::create(&train_file(self.folder, number))? else { return Ok(()) };
+        for source in sources {
+            for round in 0..source.per_chunk {
+                let row = source.training_row(round * self.spec.chunks + number);
+                file.push(&source.ids(row), &source.name)?;
+            }
+        }
+        file.commit()
+    }
+}
+
+/// A file of rows in the making.
+struct RowFile {
+    file: AtomicFile,
+    line: String,
+}
+
+impl RowFile {
+    /// Nothing for a file that is there: it is whole.
+    fn create(path: &Path) -> Result<Option<Self>> {
+        if path.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self { file: AtomicFile::create(path)?, line: String::new() }))
+    }
+
+    /// Appends a row, spelled as Python's `json.dumps` does.
+    fn push(&mut self, ids: &[u32], source: &str) -> Result<()> {
+        self.line.clear();
+        self.line.push_str("{\"token_ids\": [");
+        for (place, id) in ids.iter().enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            let _ = write!(self.line, "{comma}{id}");
+        }
+        let name = serde_json::to_string(source).expect("a string");
+        let _ = writeln!(self.line, "], \"source\": {name}}}");
+        Ok(self.file.write_all(self.line.as_bytes())?)
+    }
+
+    fn commit(self) -> Result<()> {
+        Ok(self.file.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fineline_random::{Permutation, numpy_permutation};
+
+use crate::ChunkShuffle;
+
+/// A chunk in the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its number, and that of its checkpoint.
+    pub number: u64,
+    /// The numbers that its rows have in the run: whole batches.
+    pub rows: Range<u64>,
+}
+
+/// Where the rows of a chunk are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) number: u64,
+    /// The source that it is read from.
+    pub(crate) source: usize,
+    /// Rows that there are, those that are left out among them.
+    pub(crate) rows: u64,
+}
+
+/// The chunks of a run, one after another, each in an order of its own.
+#[derive(Debug)]
+pub(crate) struct ChunkSequence {
+    placed: Vec<Placed>,
+    chunks: Vec<Chunk>,
+    shuffle: ChunkShuffle,
+    seed: u64,
+    /// NumPy's order of the chunk that was last asked for: it is made as a whole.
+    latest: Mutex<Option<(u64, Arc<[u32]>)>>,
+}
+
+impl ChunkSequence {
+    /// Of each chunk, the rows that fill no batch of `batch` rows are left out.
+    pub(crate) fn new(placed: Vec<Placed>, batch: u64, shuffle: ChunkShuffle, seed: u64) -> Self {
+        let mut end = 0;
+        let chunk = |placed: &Placed| {
+            let start = end;
+            end += placed.rows - placed.rows % batch;
+            Chunk { number: placed.number, rows: start..end }
+        };
+        let chunks = placed.iter().map(chunk).collect();
+        Self { placed, chunks, shuffle, seed, latest: Mutex::default() }
+    }
+
+    pub(crate) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Rows of all chunks that are trained on.
+    pub(crate) fn len(&self) -> u64 {
+        self.chunks.last().map_or(0, |last| last.rows.end)
+    }
+
+    /// How many of the first `rows` rows are the source's.
+    pub(crate) fn taken(&self, source: usize, rows: u64) -> u64 {
+        let of_source = self.placed.iter().zip(&self.chunks).filter(|(placed, _)| placed.source == source);
+        of_source.map(|(_, chunk)| rows.clamp(chunk.rows.start, chunk.rows.end) - chunk.rows.start).sum()
+    }
+
+    /// The source of a row, and which of that source's rows it is. Beyond the last chunk it begins with the first again.
+    pub(crate) fn place(&self, row: u64) -> (usize, u64) {
+        let row = row % self.len();
+        let at = self.chunks.partition_point(|chunk| chunk.rows.end <= row);
+        let Placed { number, source, rows } = self.placed[at];
+        let place = row - self.chunks[at].rows.start;
+        let shuffled = match self.shuffle {
+            ChunkShuffle::Keyed => Permutation::new(self.seed, "data/chunk", number, rows).get(place),
+            ChunkShuffle::Numpy => u64::from(self.numpy_order(number, rows)[place as usize]),
+        };
+        (source, shuffled)
+    }
+
+    fn numpy_order(&self, number: u64, rows: u64) -> Arc<[u32]> {
+        // What is kept is whole whoever panicked meanwhile.
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some((known, order)) if *known == number => Arc::clone(order),
+            _ => {
+                let order: Arc<[u32]> = numpy_permutation((self.seed + number) as u32, rows as u32).into();
+                *latest = Some((number, Arc::clone(&order)));
+                order
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn sequence(shuffle: ChunkShuffle) -> ChunkSequence {
+        let placed =
+            [(0, 0, 11), (2, 1, 8), (3, 0, 11)].map(|(number, source, rows)| Placed { number, source, rows });
+        ChunkSequence::new(placed.to_vec(), 4, shuffle, 11_111)
+    }
+
+    #[test]
+    fn the_rest_of_a_chunk_is_left_out() {
+        for shuffle in [ChunkShuffle::Keyed, ChunkShuffle::Numpy] {
+            let sequence = sequence(shuffle);
+            let spans: Vec<_> =
+                sequence.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
+            assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
+            let rows = |range: Range<u64>| range.map(|row| sequence.place(row)).collect::<Vec<_>>();
+            for (range, source) in [(0..8, 0), (8..16, 1), (16..24, 0)] {
+                let rows = rows(range);
+                assert!(rows.iter().all(|&(from, _)| from == source));
+                assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), 8, "no row twice");
+            }
+            // The same rows in another place are in another order.
+            assert_ne!(rows(0..8), rows(16..24));
+            assert_eq!(rows(24..32), rows(0..8));
+            assert_eq!((sequence.taken(0, 20), sequence.taken(1, 20), sequence.taken(1, 9)), (12, 8, 1));
+        }
+    }
+
+    /// The first places of `numpy.random.seed(11113); numpy.random.permutation(8)`.
+    #[test]
+    fn each_chunk_has_a_seed_of_its_own() {
+        let sequence = sequence(ChunkShuffle::Numpy);
+        let expected = numpy_permutation(11_113, 8);
+        assert!((8..16).all(|row| sequence.place(row).1 == u64::from(expected[row as usize - 8])));
+    }
+}
