@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::RunError;
 use crate::config::RunConfig;
+use crate::released::InitRecord;
 
 pub use fineline_files::write_atomically;
 
@@ -204,6 +205,9 @@ pub struct RunIdentity {
     /// What a run that branched off from another run's checkpoint began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The released weights that the run started from, and what is exact about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitRecord>,
 }
 
 /// Where a run branched off.

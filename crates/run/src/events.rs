@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::released::InitRecord;
+
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventRecord {
@@ -28,6 +30,8 @@ pub enum Event {
         /// The checkpoint's folder.
         checkpoint: PathBuf,
     },
+    /// Training began with released weights.
+    Initialized(InitRecord),
     /// A configuration value differs from the one that the run was started with.
     ConfigChanged {
         /// The value's key.
@@ -126,6 +130,13 @@ impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Started => f.write_str("started"),
+            Self::Initialized(InitRecord { from, step, tokens, position_from, not_exact, .. }) => {
+                write!(
+                    f,
+                    "starting from {from} at step {step} ({tokens} tokens; by {position_from}). Not exact: {}",
+                    not_exact.join("; ")
+                )
+            }
             Self::Resumed { checkpoint } => write!(f, "going on from {}", checkpoint.display()),
             Self::ConfigChanged { key, before, after } => write!(f, "changed: {key}: {before} -> {after}"),
             Self::Checkpoint { path, bytes, .. } => {

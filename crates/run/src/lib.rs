@@ -32,6 +32,7 @@ mod probe_schedule;
 mod probing;
 mod progress;
 pub mod published;
+pub mod released;
 mod start;
 pub mod sweep;
 mod tensorboard;

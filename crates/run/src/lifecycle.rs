@@ -13,7 +13,8 @@ use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
-use crate::start::Start;
+use crate::released::FetchedWeights;
+use crate::start::{Setting, Start};
 use crate::{Progress, RunError, device};
 
 /// What the caller of [`train`] decides.
@@ -23,6 +24,8 @@ pub struct TrainOptions {
     pub resume: Resume,
     /// Keys that may differ from what the run was started with.
     pub allow_changes: Vec<String>,
+    /// What `init.from` stands for, if that is a model of the hub: the caller, who knows of the hub, has found it.
+    pub fetched: Option<FetchedWeights>,
     /// How the caller asks for the end.
     pub stop: StopSignal,
     /// Stop, as if asked to, after this step.
@@ -77,8 +80,15 @@ pub fn train(
         prepared => prepared?,
     };
     let stored = directory.stored_identity()?;
-    let origin = stored.as_ref().and_then(|stored| stored.origin.as_ref());
-    let start = Start::find(config, &directory, origin, &options.resume, &device)?;
+    let setting = Setting {
+        resolved,
+        directory: &directory,
+        stored: stored.as_ref(),
+        dataset: &prepared.dataset,
+        resume: &options.resume,
+        fetched: options.fetched.as_ref(),
+    };
+    let start = Start::find(&setting, &device)?;
     refuse_shorter_run(resolved, start.step())?;
     let identity = identify(config, &prepared, &start, stored.as_ref());
     if let Some(stored) = stored.as_ref().filter(|_| start.goes_on()) {
@@ -129,6 +139,7 @@ pub(crate) fn recipe(config: &RunConfig) -> Recipe {
         seq_len: config.data.seq_len,
         document_mask: config.data.document_mask,
         frozen_row: config.model.pad_token_id,
+        rewarm: None,
     }
 }
 
@@ -178,6 +189,7 @@ fn identify(
         created: stored.map_or(now, |stored| stored.created),
         started: now,
         origin: start.origin().or(stored_origin).cloned(),
+        init: start.init().cloned(),
     }
 }
 

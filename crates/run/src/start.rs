@@ -3,29 +3,61 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use fineline_train::{Checkpoint, CheckpointFolder, TrainError, Trainer};
+use fineline_data::Dataset;
+use fineline_model::Llama;
+use fineline_train::{Checkpoint, CheckpointFolder, Rewarm, TrainError, Trainer};
 use fs_err as fs;
 
 use crate::RunError;
 use crate::changes::refuse_recounted_rows;
 use crate::checkpoint::{find_checkpoint, stored_config};
-use crate::config::RunConfig;
-use crate::directory::{Origin, RunDirectory};
+use crate::config::{Resolved, RunConfig};
+use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::lifecycle::{Resume, recipe};
+use crate::released::{FetchedWeights, InitRecord, Released, continued};
 
 /// Where training begins, and what is to be said of it.
 pub(crate) struct Start {
     point: Point,
-    checkpoint: Option<Checkpoint>,
+    state: State,
     events: Vec<Event>,
+}
+
+/// What a trainer begins with.
+enum State {
+    /// Weights drawn from the seed.
+    Fresh,
+    /// Weights alone, and where in training they stand.
+    Weights(Llama, InitRecord),
+    /// All of a run's state.
+    Checkpoint(Checkpoint, Option<InitRecord>),
+}
+
+/// What decides where training begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// The configuration.
+    pub(crate) resolved: &'a Resolved,
+    /// The run's folder.
+    pub(crate) directory: &'a RunDirectory,
+    /// What the folder tells of the run that is in it.
+    pub(crate) stored: Option<&'a RunIdentity>,
+    /// The rows, which tell where a chunk ends.
+    pub(crate) dataset: &'a Dataset,
+    /// What the caller asks for.
+    pub(crate) resume: &'a Resume,
+    /// What `init.from` stands for, if that is a model of the hub and has been fetched.
+    pub(crate) fetched: Option<&'a FetchedWeights>,
 }
 
 /// What there is to go on from.
 enum Point {
     /// Nothing: step 0.
     Beginning,
+    /// Weights that somebody released.
+    Released(Released),
     /// Another run's checkpoint: the run has none of its own yet.
     Branch(Origin),
     /// A checkpoint of the run itself.
@@ -35,7 +67,7 @@ enum Point {
 impl Point {
     fn path(&self) -> Option<&Path> {
         match self {
-            Self::Beginning => None,
+            Self::Beginning | Self::Released(_) => None,
             Self::Branch(origin) => Some(&origin.checkpoint),
             Self::Own(path) => Some(path),
         }
@@ -43,29 +75,26 @@ impl Point {
 }
 
 impl Start {
-    /// Loads what `resume` asks for, verified; nothing for a run that begins. `origin` is where the run in the folder branched off.
-    pub(crate) fn find(
-        config: &RunConfig,
-        directory: &RunDirectory,
-        origin: Option<&Origin>,
-        resume: &Resume,
-        device: &Device,
-    ) -> Result<Self, RunError> {
-        let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
-        let (point, mut events) = match resume {
-            Resume::From(path) => run.at(path)?,
-            Resume::Auto => run.newest()?,
-            Resume::Never if directory.is_run() => {
-                return Err(RunError::Exists { dir: directory.root().to_owned() });
+    /// Loads what is asked for, verified; nothing for a run that begins.
+    pub(crate) fn find(setting: &Setting<'_>, device: &Device) -> Result<Self, RunError> {
+        let config = &setting.resolved.config;
+        let (point, mut events) = setting.point()?;
+        let record = setting.stored.and_then(|stored| stored.init.clone());
+        let state = match (&point, point.path()) {
+            (Point::Released(released), _) => {
+                State::Weights(released.load(config, device)?, released.record.clone())
             }
-            Resume::Never => (Point::Beginning, Vec::new()),
+            (Point::Own(_), Some(path)) => State::Checkpoint(load(path, config, device)?, record),
+            (_, Some(path)) => State::Checkpoint(load(path, config, device)?, None),
+            (_, None) => State::Fresh,
         };
-        let checkpoint = point.path().map(|path| load(path, config, device)).transpose()?;
-        events.push(match point.path() {
-            Some(path) => Event::Resumed { checkpoint: path.to_owned() },
-            None => Event::Started,
+        events.push(match &point {
+            Point::Released(released) => Event::Initialized(released.record.clone()),
+            Point::Beginning => Event::Started,
+            Point::Branch(origin) => Event::Resumed { checkpoint: origin.checkpoint.clone() },
+            Point::Own(path) => Event::Resumed { checkpoint: path.clone() },
         });
-        Ok(Self { point, checkpoint, events })
+        Ok(Self { point, state, events })
     }
 
     /// Whether it is the run itself that goes on: then there is something to keep.
@@ -83,7 +112,20 @@ impl Start {
 
     /// Steps done.
     pub(crate) fn step(&self) -> u64 {
-        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.progress.step)
+        match &self.state {
+            State::Fresh => 0,
+            State::Weights(_, record) => record.step,
+            State::Checkpoint(checkpoint, _) => checkpoint.state.progress.step,
+        }
+    }
+
+    /// The released weights that the run started from, now or when it began.
+    pub(crate) fn init(&self) -> Option<&InitRecord> {
+        match &self.state {
+            State::Fresh => None,
+            State::Weights(_, record) => Some(record),
+            State::Checkpoint(_, record) => record.as_ref(),
+        }
     }
 
     /// The trainer at that point, and what is to be logged. Nothing of the checkpoint is kept besides: its tensors would stay in
@@ -93,11 +135,41 @@ impl Start {
         config: &RunConfig,
         device: &Device,
     ) -> Result<(Trainer, Vec<Event>), TrainError> {
-        let trainer = match self.checkpoint {
-            Some(checkpoint) => Trainer::resume(recipe(config), checkpoint),
-            None => Trainer::new(recipe(config), config.model.init(config.run.seed, device)),
+        let rewarm = self.init().map(|record| Rewarm { from: record.step, steps: record.rewarm_steps });
+        let recipe = fineline_train::Recipe { rewarm, ..recipe(config) };
+        let trainer = match self.state {
+            State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
+            State::Weights(model, record) => Trainer::from_weights(recipe, model, record.progress()),
+            State::Checkpoint(checkpoint, _) => Trainer::resume(recipe, checkpoint),
         }?;
         Ok((trainer, self.events))
+    }
+}
+
+impl Setting<'_> {
+    /// Where training begins, before anything is loaded, and what is to be said of it.
+    fn point(&self) -> Result<(Point, Vec<Event>), RunError> {
+        let Self { directory, resume, .. } = self;
+        let origin = self.stored.and_then(|stored| stored.origin.as_ref());
+        let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
+        let (point, events) = match resume {
+            Resume::From(path) => run.at(path)?,
+            Resume::Auto => run.newest()?,
+            Resume::Never if directory.is_run() => {
+                return Err(RunError::Exists { dir: directory.root().to_owned() });
+            }
+            Resume::Never => (Point::Beginning, Vec::new()),
+        };
+        match (&point, &self.resolved.config.init) {
+            (Point::Beginning, Some(init)) => match continued(self.resolved, init, self.fetched)? {
+                Some(path) => run.at(&path),
+                None => Ok((
+                    Point::Released(Released::find(self.resolved, init, self.dataset, self.fetched)?),
+                    events,
+                )),
+            },
+            _ => Ok((point, events)),
+        }
     }
 }
 

@@ -31,14 +31,14 @@ mod trainer;
 pub use batch::document_spans;
 pub use checkpoint::{
     Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found,
-    Milestones, RunIdentity, SavedCheckpoint, verify,
+    Milestones, RunIdentity, SavedCheckpoint, refuse_other_model, verify,
 };
 pub use config::{GuardConfig, LossReduction, TrainConfig};
 pub use error::{ObserverError, TrainError};
 pub use observer::{Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};
 pub use prefetch::RowSource;
-pub use schedule::{Schedule, ScheduleConfig, ScheduleKind};
+pub use schedule::{Rewarm, Schedule, ScheduleConfig, ScheduleKind};
 pub use session::{Outcome, Session, StepReport, StopReason};
 pub use stop::StopSignal;
 pub use token_count::{TokenCount, TokenCountError};

@@ -48,9 +48,19 @@ pub enum ScheduleKind {
     Constant,
 }
 
+/// A second warm-up of a run that starts from weights without moments of the optimizer: a factor that rises from 0 at the first step to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewarm {
+    /// Steps done before the first.
+    pub from: u64,
+    /// Steps over which it rises.
+    pub steps: u64,
+}
+
 /// A resolved schedule: the learning rate of every step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
+    rewarm: Option<Rewarm>,
     kind: ScheduleKind,
     peak: f64,
     floor: f64,
@@ -75,6 +85,7 @@ impl Schedule {
                 warmup_steps,
                 decay_start: u64::MAX,
                 decay_end: u64::MAX,
+                rewarm: None,
             });
         }
         let decay_end = config.decay_end.unwrap_or(total_steps);
@@ -93,7 +104,13 @@ impl Schedule {
             );
             return Err(TrainError::config("schedule.decay_start", reason));
         }
-        Ok(Self { kind, peak, floor, warmup_steps, decay_start, decay_end })
+        Ok(Self { kind, peak, floor, warmup_steps, decay_start, decay_end, rewarm: None })
+    }
+
+    /// The same schedule, with a second warm-up.
+    #[must_use]
+    pub fn with_rewarm(self, rewarm: Option<Rewarm>) -> Self {
+        Self { rewarm, ..self }
     }
 
     /// The learning rate of update `step`, counted from 0: the first update of a run has `lr(0)`, which is 0 if there
@@ -102,6 +119,15 @@ impl Schedule {
     /// The same numbers as `torch.optim.lr_scheduler.LambdaLR` gives when it is stepped after every update.
     #[must_use]
     pub fn lr(&self, step: u64) -> f64 {
+        let risen = self
+            .rewarm
+            .filter(|rewarm| rewarm.steps > 0)
+            .map_or(1.0, |rewarm| (step.saturating_sub(rewarm.from) as f64 / rewarm.steps as f64).min(1.0));
+        risen * self.planned(step)
+    }
+
+    /// Without the second warm-up.
+    fn planned(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.peak * step as f64 / self.warmup_steps as f64;
         }
@@ -135,6 +161,17 @@ mod tests {
     }
 
     /// Amber's learning rate at the last update of a chunk of 762 steps, from its published schedule.
+    #[test]
+    fn a_second_warm_up_rises_to_the_schedule() {
+        let planned = Schedule::new(&config(ScheduleKind::Cosine, 10, 1e-5), 1e-3, 100).unwrap();
+        let rewarmed = planned.clone().with_rewarm(Some(Rewarm { from: 50, steps: 4 }));
+        for (step, share) in [(50, 0.0), (51, 0.25), (53, 0.75), (54, 1.0), (99, 1.0)] {
+            assert_eq!(rewarmed.lr(step), share * planned.lr(step), "{step}");
+        }
+        let none = planned.clone().with_rewarm(Some(Rewarm { from: 50, steps: 0 }));
+        assert_eq!(none.lr(50), planned.lr(50));
+    }
+
     #[test]
     fn amber() {
         let schedule = Schedule::new(&config(ScheduleKind::Cosine, 2000, 3e-5), 3e-4, 274_320).unwrap();

@@ -44,6 +44,7 @@ pub(crate) fn recipe() -> Recipe {
         seq_len: SEQ_LEN,
         document_mask: true,
         frozen_row: None,
+        rewarm: None,
     }
 }
 

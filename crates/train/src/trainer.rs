@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{MicroBatch, find_misfit, loss_weights};
 use crate::optim::{AdamW, GradientSum};
-use crate::{Checkpoint, GuardConfig, OptimConfig, Schedule, ScheduleConfig, TrainConfig, TrainError};
+use crate::{
+    Checkpoint, GuardConfig, OptimConfig, Rewarm, Schedule, ScheduleConfig, TrainConfig, TrainError,
+};
 
 /// Everything that decides what a step does to the weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Recipe {
     pub document_mask: bool,
     /// `model.pad_token_id`: the row of the embedding that no gradient reaches, as with the `padding_idx` of `torch.nn.Embedding`.
     pub frozen_row: Option<usize>,
+    /// A second warm-up, where training starts from weights without moments.
+    pub rewarm: Option<Rewarm>,
 }
 
 impl Recipe {
@@ -35,7 +39,8 @@ impl Recipe {
     pub fn validate(&self) -> Result<Schedule, TrainError> {
         self.optim.validate()?;
         self.guard.validate()?;
-        Schedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)
+        let schedule = Schedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
+        Ok(schedule.with_rewarm(self.rewarm))
     }
 }
 
@@ -112,6 +117,12 @@ impl Trainer {
             optimizer,
             progress: Progress::default(),
         })
+    }
+
+    /// Training from weights that have come so far already, with moments that begin at zero: what is left of a run of which only weights were kept. The model
+    /// must be on a device with autodiff.
+    pub fn from_weights(recipe: Recipe, model: Llama, progress: Progress) -> Result<Self, TrainError> {
+        Ok(Self { progress, ..Self::new(recipe, model)? })
     }
 
     /// Training from where a checkpoint was taken, to the same bits as if it had never stopped.

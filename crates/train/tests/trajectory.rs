@@ -118,6 +118,7 @@ fn recipe(reference: &Reference, rows: &Rows) -> Recipe {
         seq_len: rows.row_len - 1,
         document_mask: false,
         frozen_row: None,
+        rewarm: None,
     }
 }
 

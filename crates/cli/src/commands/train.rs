@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use fineline_hub::{HubError, ModelAddress, find_model};
 use fineline_run::Progress;
+use fineline_run::config::Resolved;
 use fineline_run::lifecycle::{Ended as RunEnded, Resume, TrainOptions, train as run_train};
+use fineline_run::released::FetchedWeights;
 
 use super::{load, quoted, stop_on_signals};
 use crate::args::TrainArgs;
@@ -19,6 +22,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
             path => Resume::From(PathBuf::from(path)),
         },
         allow_changes: args.allow_changes.clone(),
+        fetched: fetched_weights(&resolved)?,
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
@@ -47,6 +51,23 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
+}
+
+/// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
+fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeights>> {
+    let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
+        return Ok(None);
+    };
+    let address: ModelAddress = init
+        .from
+        .parse()
+        .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
+    match find_model(&address, &init.models) {
+        Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
+        // Where it is needed, the run says how to fetch it.
+        Err(HubError::NotFetched { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What the next start is to do.

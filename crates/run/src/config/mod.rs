@@ -5,6 +5,7 @@
 //! Each crate owns the struct of its section; the doc comments on the fields are the reference.
 
 mod error;
+mod init;
 mod key;
 mod layers;
 mod reference;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 
 pub use error::ConfigError;
 pub(crate) use error::choice_hint;
+pub use init::{InitConfig, MomentsFrom};
 pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
@@ -43,6 +45,9 @@ pub struct RunConfig {
     pub run: RunSection,
     /// The model: a preset's name (`preset = "llama-7b"`), or the field names of a Hugging Face LLaMA `config.json`.
     pub model: LlamaConfig,
+    /// Weights to start from; without it, a run starts from fresh ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitConfig>,
     /// The generated world; its text is a source wherever a mix says `path = "tinyworld"`.
     #[serde(default)]
     pub tinyworld: WorldConfig,

@@ -99,6 +99,8 @@ pub(super) struct Problem {
 pub(super) fn problems(config: &RunConfig) -> Vec<Problem> {
     let mut found = own_problems(config);
     found.extend(long_warmup(config));
+    let init = config.init.as_ref().and_then(super::InitConfig::problem);
+    found.extend(init.map(|(key, message)| Problem { key: key.to_owned(), message }));
     found.extend(section_problems(config));
     found
 }

@@ -73,6 +73,25 @@ impl Places<'_> {
     }
 }
 
+/// What a checkpoint's name tells of where in training it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedPlace {
+    /// Steps done.
+    Step(u64),
+    /// Tokens trained on, rounded as the name has them.
+    Tokens(u64),
+    /// Its number among the checkpoints: Amber's, one after each chunk.
+    Checkpoint(u64),
+}
+
+/// What this name tells; of a step and tokens, the step.
+pub(crate) fn place_in_name(name: &str) -> Option<NamedPlace> {
+    let step = number_after(name, &["step", "params", "state"]).map(NamedPlace::Step);
+    let tokens = || tokens_in(name).map(NamedPlace::Tokens);
+    let number = || number_after(name, &["ckpt", "checkpoint", "chunk"]).map(NamedPlace::Checkpoint);
+    step.or_else(tokens).or_else(number)
+}
+
 /// The words of a name, in lower case.
 fn words(name: &str) -> Vec<String> {
     name.split(['-', '_', '=', ' ']).map(str::to_lowercase).collect()
@@ -148,6 +167,23 @@ mod tests {
     fn axis(per_checkpoint: Option<&str>, per_step: Option<&str>) -> Axis {
         let count = |text: Option<&str>| text.map(|text| text.parse().unwrap());
         Axis { tokens_per_checkpoint: count(per_checkpoint), tokens_per_step: count(per_step), table: None }
+    }
+
+    #[test]
+    fn names_tell_a_place() {
+        for (name, place) in [
+            ("ckpt_100", Some(NamedPlace::Checkpoint(100))),
+            ("open_llama_7b_step_2500", Some(NamedPlace::Step(2500))),
+            ("step-00000200", Some(NamedPlace::Step(200))),
+            ("streaming_params_10000", Some(NamedPlace::Step(10_000))),
+            ("step1000-tokens4B", Some(NamedPlace::Step(1000))),
+            ("OpenLLaMA-Reproduce-100.66B", Some(NamedPlace::Tokens(100_660_000_000))),
+            ("open_llama_7b_700bt", Some(NamedPlace::Tokens(700_000_000_000))),
+            ("main", None),
+            ("open_llama_7b", None),
+        ] {
+            assert_eq!(place_in_name(name), place, "{name}");
+        }
     }
 
     #[test]

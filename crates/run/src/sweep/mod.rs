@@ -20,6 +20,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 pub use axis::Axis;
+pub(crate) use axis::{NamedPlace, place_in_name};
 pub use error::SweepError;
 
 use crate::directory::{RunDirectory, write_atomically};

@@ -31,9 +31,7 @@ impl Checkpoint {
     /// [`TrainError::OtherModel`] with the first key or tensor that differs, if it is of another model.
     pub fn load(folder: &Path, expected: &LlamaConfig, device: &Device) -> Result<Self, TrainError> {
         let state = CheckpointState::read(folder)?;
-        if let Some(difference) = first_difference(&read_config(folder)?, expected) {
-            return Err(TrainError::OtherModel { path: folder.to_owned(), difference });
-        }
+        refuse_other_model(folder, expected)?;
         let model = fineline_model::load(folder, device)?;
         let moments = read_moments(folder, &state, expected, device)?;
         Ok(Self { model, state, moments })
@@ -48,6 +46,20 @@ impl CheckpointState {
             path: folder.to_owned(),
             reason: format!("{STATE}: {error}"),
         })
+    }
+}
+
+/// Refuses weights whose `config.json` describes another model than `expected`. Those without one are taken for what they are said to be.
+///
+/// # Errors
+/// [`TrainError::OtherModel`] with the first key that differs.
+pub fn refuse_other_model(weights: &Path, expected: &LlamaConfig) -> Result<(), TrainError> {
+    if !weights.join("config.json").is_file() {
+        return Ok(());
+    }
+    match first_difference(&read_config(weights)?, expected) {
+        Some(difference) => Err(TrainError::OtherModel { path: weights.to_owned(), difference }),
+        None => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ mod tensors;
 pub use checkpointer::{Cadence, Checkpointer, SavedCheckpoint};
 pub use config::{CheckpointConfig, Milestones};
 pub use folder::{CheckpointFolder, Found};
-pub use load::Checkpoint;
+pub use load::{Checkpoint, refuse_other_model};
 pub use manifest::verify;
 pub use snapshot::RunIdentity;
 pub use state::CheckpointState;
