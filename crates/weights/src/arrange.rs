@@ -87,7 +87,7 @@ pub(crate) fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
         if length != 1 && stride != expected {
             return false;
         }
-        expected *= length;
+        expected = usize::saturating_mul(expected, length);
     }
     true
 }
