@@ -185,17 +185,16 @@ impl Conversion {
             Dtype::BF16 => "bfloat16",
             _ => "float32",
         };
-        let json = match file {
-            Some(file) => completed_config(file, config, dtype)?,
-            None => {
-                let mut json = config.to_hf(SpecialTokens::default());
-                // Tokens that aren't known are better left to defaults than said to be absent.
-                if let Value::Object(said) = &mut json {
-                    said.retain(|_, value| !value.is_null());
-                    said.insert("torch_dtype".to_owned(), Value::from(dtype));
-                }
-                json
+        let json = if let Some(file) = file {
+            completed_config(file, config, dtype)?
+        } else {
+            let mut json = config.to_hf(SpecialTokens::default());
+            // Tokens that aren't known are better left to defaults than said to be absent.
+            if let Value::Object(said) = &mut json {
+                said.retain(|_, value| !value.is_null());
+                said.insert("torch_dtype".to_owned(), Value::from(dtype));
             }
+            json
         };
         let mut bytes = serde_json::to_vec_pretty(&json).map_err(io::Error::from)?;
         bytes.push(b'\n');

@@ -87,7 +87,7 @@ pub(crate) fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
         if length != 1 && stride != expected {
             return false;
         }
-        expected *= length;
+        expected = usize::saturating_mul(expected, length);
     }
     true
 }
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// `view(heads, size / 2, 2).transpose(1, 2)` of 0, 1, 2, ... in NumPy.
+    /// `view(heads, size / 2, 2).transpose(1, 2)` of 0, 1, 2, ... in `numpy`.
     #[test]
     fn rotary_rows_go_where_numpy_puts_them() {
         assert_eq!(interleaved(12, 6), [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);

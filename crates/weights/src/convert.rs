@@ -11,6 +11,7 @@ use crate::WeightsError;
 use crate::arrange::{in_halves, transpose};
 use crate::checkpoint::Checkpoint;
 use crate::easylm::{self, STREAM_FILE, Turn};
+use crate::output::Output;
 use crate::precision::{Rounding, convert, is_float};
 use crate::safetensors::{Described, INDEX_FILE, SINGLE_FILE, write_header};
 use crate::tensor::{PIECE, StoredTensor};
@@ -131,7 +132,7 @@ fn write_safetensors(
             1 => SINGLE_FILE.to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
         };
-        let mut file = fs_err::File::create(folder.join(&name))?;
+        let mut file = Output::create(&folder.join(&name))?;
         let mut header = Vec::new();
         let described: Vec<Described> = shard.iter().map(|tensor| described(tensor, dtype)).collect();
         write_header(&mut header, &described)?;
@@ -140,8 +141,7 @@ fn write_safetensors(
             copy(tensor, dtype, &mut file, on_bytes)?;
             weight_map.insert(tensor.name.clone(), Value::from(name.as_str()));
         }
-        file.sync_all()?;
-        written.bytes += file.metadata()?.len();
+        written.bytes += file.finish()?;
         written.files.push(name);
     }
     if shards.len() > 1 {
@@ -186,7 +186,7 @@ fn write_easylm(
     folder: &Path,
     on_bytes: OnBytes<'_>,
 ) -> Result<Written, WeightsError> {
-    let mut file = fs_err::File::create(folder.join(STREAM_FILE))?;
+    let mut file = Output::create(&folder.join(STREAM_FILE))?;
     for tensor in tensors {
         let wrong = |problem: &str| WeightsError::tensor(&tensor.file, &tensor.key, problem);
         let (key, turn) =
@@ -215,8 +215,7 @@ fn write_easylm(
         let columns: Vec<usize> = (0..columns).collect();
         file.write_all(&transpose(&values, &order, &columns, wanted.bitsize() / 8))?;
     }
-    file.sync_all()?;
-    Ok(Written { files: vec![STREAM_FILE.to_owned()], bytes: file.metadata()?.len() })
+    Ok(Written { files: vec![STREAM_FILE.to_owned()], bytes: file.finish()? })
 }
 
 /// Writes the values of a tensor in row-major order.

@@ -23,6 +23,7 @@ mod convert;
 mod easylm;
 mod error;
 mod index;
+mod output;
 mod precision;
 mod pytorch;
 pub mod safetensors;

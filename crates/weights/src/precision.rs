@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn values_are_rounded_to_the_nearest_and_kept_where_they_fit() {
-        let values: Vec<f32> = vec![1.0, -0.0, 1.003_906_25, 1e-8, 65_520.0, f32::INFINITY, 0.1];
+        let values: Vec<f32> = vec![1.0, -0.0, 1.0 + 1.0 / 256.0, 1e-8, 65_520.0, f32::INFINITY, 0.1];
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let mut out = Vec::new();
         convert(&bytes, Dtype::F32, Dtype::BF16, &mut out);

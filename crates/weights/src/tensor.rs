@@ -191,8 +191,11 @@ impl TensorReader<'_> {
     /// Fills `values` with the next ones, of which there must be as many.
     ///
     /// # Errors
-    /// A file that has become shorter, and with the last value [`WeightsError::Checksum`] for one that is damaged.
+    /// A file that has become shorter, or a tensor that has fewer values left; and with the last value [`WeightsError::Checksum`] for one that is damaged.
     pub fn read_exact(&mut self, values: &mut [u8]) -> Result<(), WeightsError> {
+        if values.len() as u64 > self.left {
+            return Err(WeightsError::tensor(&self.tensor.file, &self.tensor.key, "has no more values"));
+        }
         match &mut self.source {
             Source::File { file, checksum } => {
                 file.read_exact(values)?;
