@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
 use fineline_train::{CheckpointFolder, Checkpointer};
 use fs_err as fs;
-use serde_json::json;
 
 use crate::RunError;
 use crate::config::RunConfig;
@@ -47,7 +47,7 @@ pub(crate) fn checkpointer(
         config_hash: config.hash(),
         data_fingerprint: prepared.dataset.fingerprint().to_owned(),
         special_tokens: SpecialTokens { bos: tokenizer.bos_id(), eos: tokenizer.eos_id(), pad: None },
-        files: companion_files(config, tokenizer.path())?,
+        files: companion_files(config, tokenizer)?,
     };
     let folder = CheckpointFolder::new(directory.checkpoints());
     Ok(Checkpointer::open(folder, config.checkpoint.clone(), identity, step)?)
@@ -70,17 +70,10 @@ pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunE
 
 /// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
 /// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.
-fn companion_files(config: &RunConfig, tokenizer: &Path) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+fn companion_files(config: &RunConfig, tokenizer: &Tokenizer) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
     let mut copy = config.clone();
     copy.run.dir = PathBuf::from(&copy.run.name);
-    let mut files = BTreeMap::from([(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes())]);
-    files.insert("tokenizer.json".to_owned(), fs::read(tokenizer)?);
-    let settings = tokenizer.with_file_name("tokenizer_config.json");
-    let settings = if settings.is_file() {
-        fs::read(settings)?
-    } else {
-        json!({ "tokenizer_class": "PreTrainedTokenizerFast" }).to_string().into_bytes()
-    };
-    files.insert("tokenizer_config.json".to_owned(), settings);
+    let mut files = tokenizer.files()?;
+    files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
     Ok(files)
 }

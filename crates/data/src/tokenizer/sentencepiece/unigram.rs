@@ -28,7 +28,10 @@ impl Unigram {
         let keys = pieces.map(|(id, piece)| (&*piece.text, id)).collect::<Vec<_>>();
         let normal = vocabulary.text_pieces().filter(|(_, piece)| piece.kind == PieceKind::Normal);
         let least = normal.map(|(_, piece)| piece.score).fold(f32::MAX, f32::min);
-        Ok(Self { trie: Trie::of(keys).ok_or("its pieces don't fit a trie")?, unknown: least - UNKNOWN_PENALTY })
+        Ok(Self {
+            trie: Trie::of(keys).ok_or("its pieces don't fit a trie")?,
+            unknown: least - UNKNOWN_PENALTY,
+        })
     }
 
     /// Appends the ids of normalized text.
