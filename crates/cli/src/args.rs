@@ -215,11 +215,11 @@ pub(crate) enum DataCommand {
 pub(crate) enum TokenizerCommand {
     /// Train a byte-level BPE tokenizer on text.
     Train(TokenizerTrainArgs),
-    /// Print what a tokenizer makes of a text.
+    /// Print what a tokenizer is, and what it makes of a text.
     Inspect {
-        /// The tokenizer file.
+        /// A tokenizer.json, a SentencePiece .model, or a folder that holds one.
         tokenizer: PathBuf,
-        /// The text; without it, standard input.
+        /// The text; without it, standard input unless that is a terminal.
         #[arg(long)]
         text: Option<String>,
     },

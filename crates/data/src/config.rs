@@ -10,7 +10,7 @@ use crate::{DataError, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// A `tokenizer.json`, or a folder that holds one. Absent: a byte-level BPE is trained on the training text, once,
+    /// A `tokenizer.json`, a SentencePiece `.model`, or a folder that holds one. Absent: a byte-level BPE is trained on the training text, once,
     /// and kept in `data.cache`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,

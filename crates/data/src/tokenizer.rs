@@ -275,18 +275,34 @@ impl Tokenizer {
             Engine::Json(_) => ("tokenizer.json", "PreTrainedTokenizerFast"),
             Engine::SentencePiece(_) => ("tokenizer.model", "LlamaTokenizer"),
         };
-        let beside = self.path().with_file_name("tokenizer_config.json");
-        let settings =
-            if beside.is_file() { fs_err::read(beside)? } else { self.settings_for_transformers(class) };
         Ok(BTreeMap::from([
             (name.to_owned(), fs_err::read(self.path())?),
-            ("tokenizer_config.json".to_owned(), settings),
+            ("tokenizer_config.json".to_owned(), self.settings_for_transformers(class)?),
         ]))
     }
 
-    fn settings_for_transformers(&self, class: &str) -> Vec<u8> {
+    /// The `tokenizer_config.json` beside the file, if there is one that names a class for such files, otherwise one with `class`.
+    fn settings_for_transformers(&self, class: &str) -> Result<Vec<u8>> {
+        let is_model = matches!(&*self.0.engine, Engine::SentencePiece(_));
+        let beside = self.path().with_file_name("tokenizer_config.json");
+        if beside.is_file() {
+            let bytes = fs_err::read(&beside)?;
+            let bad = |error: serde_json::Error| DataError::BadTokenizer {
+                path: beside,
+                message: error.to_string(),
+            };
+            let mut settings: serde_json::Value = serde_json::from_slice(&bytes).map_err(bad)?;
+            let reads_json = settings["tokenizer_class"].as_str().is_none_or(|class| class.ends_with("Fast"));
+            return match settings.as_object_mut() {
+                Some(settings) if is_model && reads_json => {
+                    settings.insert("tokenizer_class".to_owned(), class.into());
+                    Ok(serde_json::json!(settings).to_string().into_bytes())
+                }
+                _ => Ok(bytes),
+            };
+        }
         let mut settings = serde_json::json!({ "tokenizer_class": class });
-        if let Engine::SentencePiece(_) = &*self.0.engine {
+        if is_model {
             // As OpenLLaMA's own has it; `legacy` leaves pieces behind special tokens as SentencePiece makes them.
             let name = |id: Option<u32>| id.and_then(|id| self.token(id));
             settings["bos_token"] = name(self.bos_id()).into();
@@ -296,7 +312,7 @@ impl Tokenizer {
             settings["legacy"] = true.into();
             settings["clean_up_tokenization_spaces"] = false.into();
         }
-        settings.to_string().into_bytes()
+        Ok(settings.to_string().into_bytes())
     }
 
     /// Whether this is a `tokenizer.json` with the tokens of a SentencePiece model.
@@ -436,10 +452,133 @@ mod tests {
             .join("\n")
             .replace(folder.path().to_str().unwrap(), "DIR");
         insta::assert_snapshot!(errors, @r"
-        `DIR/tokenizer.model` is a SentencePiece model, which is not supported yet: convert it to tokenizer.json (with transformers: `AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(OUT)`)
-        `DIR/a.json` is not a tokenizer.json that can be used: expected `,` or `}` at line 1 column 5
-        `DIR/b.json` is not a tokenizer.json that can be used: expected ident at line 1 column 2
+        `DIR/tokenizer.model` is not a tokenizer that can be used: it is no SentencePiece model, or damaged (failed to decode Protobuf message: invalid varint)
+        `DIR/a.json` is not a tokenizer that can be used: expected `,` or `}` at line 1 column 5
+        `DIR/b.json` is not a tokenizer that can be used: expected ident at line 1 column 2
         failed to open file `DIR/none.json`: No such file or directory (os error 2)
         ");
+    }
+
+    /// A folder with a SentencePiece model of the fixtures, and `tokenizer.json` with the same pieces and a merge for each, which
+    /// keeps all spaces.
+    fn folder_of(name: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sentencepiece");
+        fs_err::copy(format!("{fixtures}/{name}.model"), folder.path().join("tokenizer.model")).unwrap();
+        let model = Tokenizer::from_file(folder.path()).unwrap();
+        fs_err::write(folder.path().join("tokenizer.json"), converted(&model).to_string()).unwrap();
+        folder
+    }
+
+    /// What a conversion that knows no flags makes of a model whose pieces are in the order of their scores.
+    fn converted(model: &Tokenizer) -> serde_json::Value {
+        let tokens = (0..model.vocab_size() as u32).map(|id| (model.token(id).unwrap(), id));
+        let tokens = tokens.collect::<Vec<_>>();
+        let vocab: std::collections::HashMap<_, _> = tokens.iter().cloned().collect();
+        let merges = tokens.iter().filter(|(token, _)| !token.starts_with('<')).flat_map(|(token, _)| {
+            let halves = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
+            let halves =
+                halves.filter(|(left, right)| vocab.contains_key(*left) && vocab.contains_key(*right));
+            halves.map(|(left, right)| [left.to_owned(), right.to_owned()]).collect::<Vec<_>>()
+        });
+        let merges = merges.collect::<Vec<_>>();
+        serde_json::json!({
+            "added_tokens": [],
+            "normalizer": { "type": "Sequence", "normalizers": [
+                { "type": "Prepend", "prepend": "▁" },
+                { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+            ] },
+            "decoder": { "type": "Sequence", "decoders": [
+                { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+                { "type": "ByteFallback" }, { "type": "Fuse" },
+                { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+            ] },
+            "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab, "merges": merges },
+        })
+    }
+
+    #[test]
+    fn of_two_files_that_agree_the_json_is_read() {
+        let folder = folder_of("v2");
+        let tokenizer = Tokenizer::from_file(folder.path()).unwrap();
+        assert_eq!(tokenizer.path(), folder.path().join("tokenizer.json"));
+        assert_eq!((tokenizer.doubt(), tokenizer.agreement().unwrap()), (None, Agreement::Same));
+        assert_eq!(tokenizer.kind(), "tokenizer.json (BPE)");
+    }
+
+    #[test]
+    fn of_two_files_that_differ_the_model_is_read_and_a_doubt_kept() {
+        let folder = folder_of("v1");
+        let tokenizer = Tokenizer::from_file(folder.path()).unwrap();
+        assert_eq!(tokenizer.path(), folder.path().join("tokenizer.model"));
+        assert!(matches!(tokenizer.agreement().unwrap(), Agreement::Differs { text } if text.contains("  ")));
+        let json = Tokenizer::from_file(folder.path().join("tokenizer.json")).unwrap();
+        fs_err::remove_file(folder.path().join("tokenizer.model")).unwrap();
+        let alone = Tokenizer::from_file(folder.path()).unwrap();
+        let doubts =
+            [&tokenizer, &json, &alone].map(|tokenizer| tokenizer.doubt().unwrap_or("none").to_owned());
+        let doubts = doubts.join("\n").replace(folder.path().to_str().unwrap(), "DIR");
+        insta::assert_snapshot!(doubts, @r#"
+        `DIR/tokenizer.json` and tokenizer.model beside it give different ids for "hello     world": tokenizer.model is used, which a conversion to tokenizer.json may have got wrong; to use the other, name the file itself
+        `DIR/tokenizer.json` gives other ids than tokenizer.model beside it for "hello     world": a conversion may have got it wrong; to use tokenizer.model, name that file or the folder
+        `DIR/tokenizer.json` may be a wrong conversion of a SentencePiece model: it keeps runs of spaces, for which its vocabulary has no token, so that the model probably collapsed them (remove_extra_whitespaces); get its tokenizer.model
+        "#);
+    }
+
+    #[test]
+    fn a_json_with_wrong_merges_is_doubted() {
+        let folder = folder_of("v2");
+        let path = folder.path().join("tokenizer.json");
+        fs_err::remove_file(folder.path().join("tokenizer.model")).unwrap();
+        assert_eq!(Tokenizer::from_file(&path).unwrap().doubt(), None);
+        let mut json: serde_json::Value =
+            serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+        json["model"]["merges"].as_array_mut().unwrap().retain(|merge| merge[0].as_str().unwrap().len() > 3);
+        fs_err::write(&path, json.to_string()).unwrap();
+        let doubt = Tokenizer::from_file(&path).unwrap().doubt().unwrap().to_owned();
+        assert!(doubt.contains("words that are tokens of their own come out in parts"), "{doubt}");
+    }
+
+    #[test]
+    fn real_conversions_are_not_doubted() {
+        for tokenizer in NAMES.iter().filter_map(|name| material(name)) {
+            assert_eq!(tokenizer.doubt(), None);
+        }
+        if let Some(folder) = crate::testing::material("tokenizers/llama2-spm") {
+            assert_eq!(Tokenizer::from_file(folder).unwrap().agreement().unwrap(), Agreement::Same);
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_format_leaves_the_json() {
+        let folder = folder_of("v2");
+        fs_err::write(folder.path().join("tokenizer.model"), "IQ== 0\nIg== 1\n").unwrap();
+        let tokenizer = Tokenizer::from_file(folder.path()).unwrap();
+        assert_eq!(tokenizer.path(), folder.path().join("tokenizer.json"));
+        assert!(tokenizer.doubt().unwrap().starts_with("only tokenizer.json is used"));
+    }
+
+    #[test]
+    fn the_files_of_a_model_make_a_folder_of_it() {
+        let folder = folder_of("v1");
+        let tokenizer = Tokenizer::from_file(folder.path().join("tokenizer.model")).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        for (name, bytes) in tokenizer.files().unwrap() {
+            fs_err::write(copy.path().join(name), bytes).unwrap();
+        }
+        let again = Tokenizer::from_file(copy.path()).unwrap();
+        assert_eq!((again.fingerprint(), again.marks()), (tokenizer.fingerprint(), tokenizer.marks()));
+        let settings = fs_err::read_to_string(copy.path().join("tokenizer_config.json")).unwrap();
+        assert!(
+            settings.contains(r#""tokenizer_class":"LlamaTokenizer","bos_token":"<s>","eos_token":"</s>""#),
+            "{settings}"
+        );
+        // A class that reads no SentencePiece model gives way to one that does.
+        let config = folder.path().join("tokenizer_config.json");
+        fs_err::write(config, r#"{"eos_token": "<s>", "tokenizer_class": "PreTrainedTokenizerFast"}"#)
+            .unwrap();
+        let files = Tokenizer::from_file(folder.path().join("tokenizer.model")).unwrap().files().unwrap();
+        let settings = String::from_utf8_lossy(&files["tokenizer_config.json"]);
+        assert_eq!(settings, r#"{"eos_token":"<s>","tokenizer_class":"LlamaTokenizer"}"#);
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
 use fineline_train::{Cadence, CheckpointFolder, Checkpointer};
 use fs_err as fs;
-use serde_json::json;
 
 use crate::RunError;
 use crate::chunks::chunk_ends;
@@ -70,7 +70,7 @@ pub(crate) fn checkpointer(
             eos: tokenizer.eos_id(),
             pad: config.model.pad_token_id.map(|id| id as u32),
         },
-        files: companion_files(config, tokenizer.path())?,
+        files: companion_files(config, tokenizer)?,
     };
     let folder = CheckpointFolder::new(directory.checkpoints());
     let mut cadence = Cadence::from(config.checkpoint.clone());
@@ -97,17 +97,10 @@ pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunE
 
 /// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
 /// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.
-fn companion_files(config: &RunConfig, tokenizer: &Path) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+fn companion_files(config: &RunConfig, tokenizer: &Tokenizer) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
     let mut copy = config.clone();
     copy.run.dir = PathBuf::from(&copy.run.name);
-    let mut files = BTreeMap::from([(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes())]);
-    files.insert("tokenizer.json".to_owned(), fs::read(tokenizer)?);
-    let settings = tokenizer.with_file_name("tokenizer_config.json");
-    let settings = if settings.is_file() {
-        fs::read(settings)?
-    } else {
-        json!({ "tokenizer_class": "PreTrainedTokenizerFast" }).to_string().into_bytes()
-    };
-    files.insert("tokenizer_config.json".to_owned(), settings);
+    let mut files = tokenizer.files()?;
+    files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
     Ok(files)
 }

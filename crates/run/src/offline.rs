@@ -26,7 +26,7 @@ use crate::{Progress, RunError, device};
 /// What to ask of which checkpoint.
 #[derive(Clone, Debug)]
 pub struct OfflineProbe {
-    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json`.
+    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json` or `tokenizer.model`.
     pub checkpoint: PathBuf,
     /// The suite's name or file.
     pub suite: String,
@@ -277,7 +277,7 @@ fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.
 ///
 /// # Errors
-/// A folder without a `tokenizer.json`, or with one that can't be read.
+/// A folder without a tokenizer, or with one that can't be read.
 pub fn open_checkpoint_tokenizer(checkpoint: &Path) -> Result<Tokenizer, RunError> {
     open_tokenizer(checkpoint, stored_config(checkpoint)?.as_ref())
 }

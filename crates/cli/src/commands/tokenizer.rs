@@ -1,8 +1,9 @@
 use std::fmt::Write;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use fineline_data::{SourceConfig, TextSource, Tokenizer, train_bpe};
+use fineline_data::{Agreement, SourceConfig, TextSource, Tokenizer, train_bpe};
 
 use super::{grouped, print};
 use crate::args::TokenizerTrainArgs;
@@ -26,21 +27,48 @@ pub(crate) fn train(args: &TokenizerTrainArgs) -> Result<()> {
 pub(crate) fn inspect(path: &Path, text: Option<&str>) -> Result<()> {
     let tokenizer = Tokenizer::from_file(path)?;
     let mut page = String::new();
-    let mark = |id: Option<u32>| {
-        id.map_or_else(
-            || "none".to_owned(),
-            |id| format!("{} ({id})", tokenizer.token(id).unwrap_or_default()),
-        )
-    };
+    let token = |id: u32| format!("{} ({id})", tokenizer.token(id).unwrap_or_default());
+    let mark = |id: Option<u32>| id.map_or_else(|| "none".to_owned(), token);
     writeln!(page, "{}", tokenizer.path().display())?;
+    writeln!(page, "kind         {}", tokenizer.kind())?;
+    if let Some(settings) = tokenizer.settings() {
+        writeln!(page, "settings     {settings}")?;
+    }
     writeln!(page, "vocabulary   {}", grouped(tokenizer.vocab_size() as u64))?;
     writeln!(page, "BOS          {}", mark(tokenizer.bos_id()))?;
     writeln!(page, "EOS          {}", mark(tokenizer.eos_id()))?;
+    writeln!(page, "special      {}", listed(&tokenizer.special_tokens(), token))?;
+    match tokenizer.agreement()? {
+        Agreement::Alone => {}
+        Agreement::Same => {
+            writeln!(page, "files        tokenizer.json and tokenizer.model give the same ids")?;
+        }
+        Agreement::Differs { text } => {
+            let found = format!("tokenizer.json and tokenizer.model give different ids for {text:?}");
+            writeln!(page, "files        {found}")?;
+        }
+    }
     writeln!(page, "fingerprint  {}", tokenizer.fingerprint())?;
-    let text =
-        if let Some(text) = text { text.to_owned() } else { std::io::read_to_string(std::io::stdin())? };
+    let text = match text {
+        Some(text) => text.to_owned(),
+        None if std::io::stdin().is_terminal() => String::new(),
+        None => std::io::read_to_string(std::io::stdin())?,
+    };
     for id in tokenizer.encode(&text)? {
         writeln!(page, "{id:>7}  {:?}", tokenizer.token(id).unwrap_or_default())?;
     }
     print(&page)
+}
+
+/// The first few ids by `name`, and how many more there are.
+fn listed(ids: &[u32], name: impl Fn(u32) -> String) -> String {
+    const SHOWN: usize = 8;
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    let shown = ids.iter().take(SHOWN).map(|&id| name(id)).collect::<Vec<_>>().join(", ");
+    match ids.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -123,7 +123,7 @@ fn first_difference(one: &Tokenizer, other: &Tokenizer) -> Result<Option<&'stati
 const TRIED: usize = 512;
 
 /// Fewer words than this say nothing.
-const FEWEST: usize = 64;
+const FEWEST: usize = 32;
 
 /// What speaks against a `tokenizer.json` of pieces whose SentencePiece model isn't there to compare with.
 fn doubt_of_pieces(tokenizer: &Tokenizer) -> Result<Option<String>> {

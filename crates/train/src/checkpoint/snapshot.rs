@@ -32,7 +32,7 @@ pub struct RunIdentity {
     pub data_fingerprint: String,
     /// For `config.json` and `generation_config.json`.
     pub special_tokens: SpecialTokens,
-    /// Files that are put into every checkpoint as they are, by name: `tokenizer.json`, `tokenizer_config.json`.
+    /// Files that are put into every checkpoint as they are, by name: the tokenizer, `tokenizer_config.json`.
     pub files: BTreeMap<String, Vec<u8>>,
 }
 

@@ -30,8 +30,8 @@ impl Trie {
         let mut at = self.units.first().map_or(0, |&root| offset(root));
         let nodes = text.iter().enumerate().map_while(move |(index, &byte)| {
             let unit = *self.units.get((at ^ u32::from(byte)) as usize)?;
-            // The label of a node, with the bit that tells values from nodes.
-            if unit & (1 << 31 | 0xFF) != u32::from(byte) {
+            // The label of a node, with the bit that tells values from nodes. A NUL would lead to the value of the node before, or nowhere.
+            if byte == 0 || unit & (1 << 31 | 0xFF) != u32::from(byte) {
                 return None;
             }
             at ^= u32::from(byte) ^ offset(unit);
@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(trie.prefixes(b"abcd").collect::<Vec<_>>(), [(1, 7), (2, 9), (3, 0)]);
         assert_eq!(trie.longest_prefix("猫a".as_bytes()), Some((3, 1)));
         assert_eq!(trie.longest_prefix(b"\0ba"), None);
+        assert_eq!(trie.longest_prefix(b"a\0b"), Some((1, 7)));
         assert_eq!(Trie::default().longest_prefix(b"a"), None);
         assert_eq!(Trie::of(Vec::new()).unwrap().longest_prefix(b"a"), None);
     }
