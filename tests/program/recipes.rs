@@ -39,7 +39,11 @@ fn figures_are_those_of_the_released_runs() {
         let path = repository(&format!("configs/{config}.toml"));
         let plan = place.run(&["plan", path.to_str().unwrap(), "--json"]).success().json();
         assert_eq!(plan["parameters"], parameters, "{config}");
-        assert_eq!((&plan["steps"], &plan["tokens_per_step"]), (&json!(steps), &json!(tokens_per_step)), "{config}");
+        assert_eq!(
+            (&plan["steps"], &plan["tokens_per_step"]),
+            (&json!(steps), &json!(tokens_per_step)),
+            "{config}"
+        );
     }
 }
 
@@ -200,7 +204,9 @@ fn follow(place: &Workplace, fixture: &Path) {
     let lines = place.log("run/metrics.jsonl");
     assert_eq!(lines.len(), 100);
     for (at, line) in lines.iter().enumerate() {
-        for (what, expected, tolerance) in [("loss", &expected["losses"], 1e-4), ("lr", &expected["lrs"], 1e-12)] {
+        for (what, expected, tolerance) in
+            [("loss", &expected["losses"], 1e-4), ("lr", &expected["lrs"], 1e-12)]
+        {
             let (actual, expected) = (line[what].as_f64().unwrap(), expected[at].as_f64().unwrap());
             let near = (actual - expected).abs() <= tolerance * expected.abs();
             assert!(near, "step {}: {what} {actual} instead of {expected}", at + 1);
@@ -271,7 +277,8 @@ fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64)
         arguments
     };
     let [unbroken, killed] = ["unbroken", "killed"].map(arguments);
-    let [unbroken, killed] = [&unbroken, &killed].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
+    let [unbroken, killed] =
+        [&unbroken, &killed].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
     place.run(&unbroken).success();
     fs_err::remove_dir_all(place.path("cache")).unwrap();
 
@@ -281,7 +288,9 @@ fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64)
     run.kill();
     let newest = || {
         let entries = fs_err::read_dir(place.path("killed/checkpoints")).into_iter().flatten();
-        entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse().ok()).max()
+        entries
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse().ok())
+            .max()
     };
     for _ in 0..3 {
         let before: Option<u64> = newest();
@@ -327,7 +336,9 @@ fn amber_mini_survives_kills() {
         .collect();
     let ends = fs_err::read_dir(place.path("killed/checkpoints")).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();
-        path.is_symlink().then(|| fs_err::read_link(path).unwrap().to_str()?.strip_prefix("step-")?.parse().ok()).flatten()
+        path.is_symlink()
+            .then(|| fs_err::read_link(path).unwrap().to_str()?.strip_prefix("step-")?.parse().ok())
+            .flatten()
     });
     let mut ends: Vec<u64> = ends.collect();
     ends.extend([0, 72]);
@@ -341,6 +352,16 @@ fn amber_mini_survives_kills() {
     back.extend(all.flat_map(|value| ["--set", value]));
     place.run(&back).success();
     assert_eq!(place.log("killed/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
+
+    // The last chunk is replaced by the first: what came before stays, and what follows is other.
+    back.extend(["--set", "data.chunks.replace=[{chunk=3, with=0}]"]);
+    let refused = place.run(&back).fails_with(2).stderr();
+    assert!(refused.contains("data.chunks.replace"), "{refused}");
+    back.extend(["--allow-change", "data"]);
+    place.run(&back).success();
+    let [replaced, before] = ["killed", "unbroken"].map(|run| place.log(&format!("{run}/metrics.jsonl")));
+    assert_eq!(replaced[..54], before[..54]);
+    assert_ne!(replaced[54], before[54]);
 }
 
 #[test]
@@ -387,7 +408,8 @@ fn bad_chunks_are_told_by_file_and_line_before_training() {
         let place = Workplace::new();
         let settings = chunks(&place);
         place.write("chunks/train_001.jsonl", &content);
-        let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(settings.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> =
+            ["train", "tiny.toml"].into_iter().chain(settings.iter().map(String::as_str)).collect();
         let error = place.run(&arguments).fails_with(1).stderr();
         assert!(!place.path("run/run.json").exists(), "training hasn't begun");
         error

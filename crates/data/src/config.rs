@@ -36,7 +36,7 @@ pub struct DataConfig {
     pub seq_len: usize,
     /// How documents fill rows.
     pub packing: Packing,
-    /// In which order the rows of a source come.
+    /// In which order the rows of a source come: `"shuffled"` by key, another order in each epoch, or `"sequential"`, as in its files.
     pub order: RowOrder,
     /// Whether a token may only attend to tokens of its own document.
     pub document_mask: bool,
@@ -159,21 +159,36 @@ impl ChunksConfig {
             return wrong("count", self.count.to_string(), "expected 1 to 100000 chunks");
         }
         if self.path.is_some() && !mix.is_empty() {
-            let path = self.path.as_ref().map_or_else(String::new, |path| format!("{:?}", path.display().to_string()));
-            return wrong("path", path, "expected no [[data.mix]] beside it: chunks are either there or made of the mix");
+            let path = self
+                .path
+                .as_ref()
+                .map_or_else(String::new, |path| format!("{:?}", path.display().to_string()));
+            return wrong(
+                "path",
+                path,
+                "expected no [[data.mix]] beside it: chunks are either there or made of the mix",
+            );
         }
         if self.path.is_some() && self.validation_rows > 0 {
             let expected = "expected none where `data.chunks.path` is given: the files valid_NAME.jsonl there say what is held out";
             return wrong("validation_rows", self.validation_rows.to_string(), expected);
         }
         if let Some(number) = self.skip.iter().find(|&&number| number >= self.count) {
-            return wrong("skip", format!("[.., {number}, ..]"), "expected numbers below `data.chunks.count`");
+            return wrong(
+                "skip",
+                format!("[.., {number}, ..]"),
+                "expected numbers below `data.chunks.count`",
+            );
         }
         let mut replaced = BTreeSet::new();
         for (i, &Replacement { chunk, with }) in self.replace.iter().enumerate() {
             let key = format!("replace[{i}].chunk");
             if chunk >= self.count || with >= self.count {
-                return wrong(&key, format!("{chunk}, with {with}"), "expected numbers below `data.chunks.count`");
+                return wrong(
+                    &key,
+                    format!("{chunk}, with {with}"),
+                    "expected numbers below `data.chunks.count`",
+                );
             }
             if self.skip.contains(&chunk) || !replaced.insert(chunk) {
                 let expected = "expected a chunk that is neither skipped nor replaced already";
@@ -252,7 +267,8 @@ impl DataConfig {
             let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
             if self.chunks.is_some() && !source.name.chars().all(plain) {
                 let key = format!("data.mix[{i}].name");
-                let expected = "expected letters, digits, `-`, `_` and `.` alone: a file of chunks is called by it";
+                let expected =
+                    "expected letters, digits, `-`, `_` and `.` alone: a file of chunks is called by it";
                 return wrong(&key, format!("{:?}", source.name), expected);
             }
         }

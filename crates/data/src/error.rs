@@ -249,7 +249,9 @@ pub enum DataError {
         number: u64,
     },
     /// A chunk without a row.
-    #[error("`{path}` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`")]
+    #[error(
+        "`{path}` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`"
+    )]
     EmptyChunk {
         /// The file.
         path: PathBuf,
@@ -290,7 +292,9 @@ pub enum DataError {
         expected: usize,
     },
     /// A row with an id that the tokenizer doesn't have.
-    #[error("`{path}` line {line}: token id {id}, but the tokenizer has {ids} ids: these rows were made with another one")]
+    #[error(
+        "`{path}` line {line}: token id {id}, but the tokenizer has {ids} ids: these rows were made with another one"
+    )]
     RowId {
         /// The file.
         path: PathBuf,
@@ -315,7 +319,9 @@ pub enum DataError {
         chunks: u64,
     },
     /// A folder with chunks that were made of something else.
-    #[error("`{folder}` holds chunks of another text, tokenizer or setting: give these a folder of their own, or remove it")]
+    #[error(
+        "`{folder}` holds chunks of another text, tokenizer or setting: give these a folder of their own, or remove it"
+    )]
     OtherChunks {
         /// The folder.
         folder: PathBuf,

@@ -119,7 +119,8 @@ impl LlamaConfig {
                 Err(ConfigError::invalid("pad_token_id", message))
             }
             Some(_) if self.tie_word_embeddings => {
-                let message = "the embedding is the head too, which has no row to leave untrained: leave it out";
+                let message =
+                    "the embedding is the head too, which has no row to leave untrained: leave it out";
                 Err(ConfigError::invalid("pad_token_id", message.to_owned()))
             }
             _ => Ok(()),

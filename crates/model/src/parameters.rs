@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn the_embedding_of_padding_is_zero() {
         let padded = LlamaConfig { pad_token_id: Some(3), ..config(false) };
-        let [plain, padded] = [config(false), padded].map(|config| named_parameters(&config.init(5, &Device::flex())));
+        let [plain, padded] =
+            [config(false), padded].map(|config| named_parameters(&config.init(5, &Device::flex())));
         for ((name, plain), (_, padded)) in plain.iter().zip(&padded) {
             let pairs = plain.iter::<f32>().zip(padded.iter::<f32>()).enumerate();
             for (at, (plain, padded)) in pairs {

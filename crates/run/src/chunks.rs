@@ -21,6 +21,8 @@ pub(crate) fn check_steps(resolved: &Resolved, dataset: &Dataset) -> Result<(), 
         return Ok(());
     }
     let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
-    let message = format!("makes a run of {steps} steps, but the chunks have {last}: the rest of each that fills no batch is left out");
+    let message = format!(
+        "makes a run of {steps} steps, but the chunks have {last}: the rest of each that fills no batch is left out"
+    );
     Err(resolved.invalid(key, message))
 }

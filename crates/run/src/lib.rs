@@ -12,8 +12,8 @@
 pub mod bench;
 mod cache_lock;
 mod changes;
-mod chunks;
 pub mod checkpoint;
+mod chunks;
 pub mod config;
 pub mod device;
 pub mod directory;

@@ -30,8 +30,8 @@ mod trainer;
 
 pub use batch::document_spans;
 pub use checkpoint::{
-    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found, Milestones,
-    RunIdentity, SavedCheckpoint, verify,
+    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found,
+    Milestones, RunIdentity, SavedCheckpoint, verify,
 };
 pub use config::{GuardConfig, LossReduction, TrainConfig};
 pub use error::{ObserverError, TrainError};

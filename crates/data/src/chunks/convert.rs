@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn rows_are_read_whatever_they_are_packed_in() {
         let folder = tempfile::tempdir().unwrap();
-        let text = b"{\"token_ids\": [1, 2, 299], \"source\": \"web\"}\n\n{\"source\":\"b\",\"token_ids\":[0,0,0]}";
+        let text =
+            b"{\"token_ids\": [1, 2, 299], \"source\": \"web\"}\n\n{\"source\":\"b\",\"token_ids\":[0,0,0]}";
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(text).unwrap();
         let zst = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);

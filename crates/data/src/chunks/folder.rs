@@ -21,7 +21,8 @@ impl ChunkFolder {
             return Err(DataError::NoChunks { path: path.to_owned() });
         }
         let mut folder = Self { path: path.to_owned(), chunks: BTreeMap::new(), validation: BTreeMap::new() };
-        let mut entries = fs_err::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let mut entries =
+            fs_err::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         entries.sort();
         entries.into_iter().filter_map(|path| rows_file(&path)).try_for_each(|file| folder.add(file))?;
         Ok(folder)
@@ -52,9 +53,7 @@ impl ChunkFolder {
 
     /// The file of a chunk.
     pub(crate) fn chunk(&self, number: u64) -> Result<&TextFile> {
-        self.chunks
-            .get(&number)
-            .ok_or_else(|| DataError::MissingChunk { folder: self.path.clone(), number })
+        self.chunks.get(&number).ok_or_else(|| DataError::MissingChunk { folder: self.path.clone(), number })
     }
 }
 

@@ -131,11 +131,7 @@ pub(crate) fn chunks_folder(
 }
 
 /// The key of all that decides the files of chunks, whose texts are in alphabetic order.
-fn fingerprint(
-    texts: &[(&str, &TextSource)],
-    tokenizer: &Tokenizer,
-    spec: &ChunkSpec,
-) -> Result<String> {
+fn fingerprint(texts: &[(&str, &TextSource)], tokenizer: &Tokenizer, spec: &ChunkSpec) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let marks = tokenizer.marks();
     hasher.update(VERSION).update(format!("{:?}", (spec, tokenizer.fingerprint(), marks)).as_bytes());
@@ -235,7 +231,11 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Cuts each source into rows, unless that is done already.
-    fn cut(&self, texts: &[(&str, &TextSource)], progress: &mut dyn FnMut(&Progress)) -> Result<Vec<CutRows>> {
+    fn cut(
+        &self,
+        texts: &[(&str, &TextSource)],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Vec<CutRows>> {
         let rows_folder = self.folder.join(ROWS);
         create_folder(&rows_folder)?;
         remove_remains(&rows_folder)?;
@@ -284,7 +284,8 @@ impl Job<'_> {
 
     /// Draws the rows that are held out, and says how many each chunk gets.
     fn count(&self, name: &str, shard: Shard) -> Result<CutRows> {
-        let (rows, &ChunkSpec { chunks, validation_rows: validation, seed, .. }) = (shard.documents(), self.spec);
+        let (rows, &ChunkSpec { chunks, validation_rows: validation, seed, .. }) =
+            (shard.documents(), self.spec);
         let per_chunk = rows.saturating_sub(validation) / chunks;
         if per_chunk == 0 {
             return Err(DataError::FewRows { rows, validation, chunks });

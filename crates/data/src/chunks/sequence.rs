@@ -97,7 +97,8 @@ mod tests {
     use super::*;
 
     fn sequence(shuffle: ChunkShuffle) -> ChunkSequence {
-        let placed = [(0, 0, 11), (2, 1, 8), (3, 0, 11)].map(|(number, source, rows)| Placed { number, source, rows });
+        let placed =
+            [(0, 0, 11), (2, 1, 8), (3, 0, 11)].map(|(number, source, rows)| Placed { number, source, rows });
         ChunkSequence::new(placed.to_vec(), 4, shuffle, 11_111)
     }
 
@@ -105,7 +106,8 @@ mod tests {
     fn the_rest_of_a_chunk_is_left_out() {
         for shuffle in [ChunkShuffle::Keyed, ChunkShuffle::Numpy] {
             let sequence = sequence(shuffle);
-            let spans: Vec<_> = sequence.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
+            let spans: Vec<_> =
+                sequence.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
             assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
             let rows = |range: Range<u64>| range.map(|row| sequence.place(row)).collect::<Vec<_>>();
             for (range, source) in [(0..8, 0), (8..16, 1), (16..24, 0)] {

@@ -352,13 +352,15 @@ fn chunks_come_one_after_another_in_whole_batches() {
     let chunks = config.chunks.as_mut().unwrap();
     chunks.skip = vec![1];
     chunks.replace = vec![crate::Replacement { chunk: 2, with: 0 }];
-    fs_err::write(folder.path().join("chunks/valid_web.jsonl"), "{\"token_ids\": [9, 2, 9, 9, 9]}\n").unwrap();
+    fs_err::write(folder.path().join("chunks/valid_web.jsonl"), "{\"token_ids\": [9, 2, 9, 9, 9]}\n")
+        .unwrap();
     let dataset = open(&config, 3, folder.path());
     let spans: Vec<_> = dataset.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
     assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
     let read: Vec<u32> = (0..24).map(|index| dataset.row(index).tokens[0]).collect();
     assert_eq!(read, [[100; 8], [100; 8], [103; 8]].concat());
-    let lines = |rows: std::ops::Range<u64>| rows.map(|index| dataset.row(index).tokens[1]).collect::<Vec<_>>();
+    let lines =
+        |rows: std::ops::Range<u64>| rows.map(|index| dataset.row(index).tokens[1]).collect::<Vec<_>>();
     assert_ne!(lines(0..8), lines(8..16), "the same rows in another order");
     for index in 0..24 {
         let (row, origin) = (dataset.row(index), dataset.origin(index));
@@ -391,7 +393,8 @@ fn chunks_that_cannot_be_trained_on_are_named() {
     let empty = error();
     fs_err::remove_file(folder.path().join("chunks/train_001.jsonl")).unwrap();
     let missing = error();
-    let error = crate::Tokenizer::open(&TokenizerConfig::default(), &Corpus::find(&config).unwrap()).unwrap_err();
+    let error =
+        crate::Tokenizer::open(&TokenizerConfig::default(), &Corpus::find(&config).unwrap()).unwrap_err();
     let tokenizer = error.to_string().replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!([small, empty, missing, tokenizer].join("\n"), @r"
     `DIR/chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch`
@@ -405,10 +408,12 @@ fn chunks_that_cannot_be_trained_on_are_named() {
 fn chunks_are_made_of_a_mixture() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
-    config.chunks = Some(serde_json::from_value(serde_json::json!({ "count": 5, "validation_rows": 2 })).unwrap());
+    config.chunks =
+        Some(serde_json::from_value(serde_json::json!({ "count": 5, "validation_rows": 2 })).unwrap());
     let dataset = open(&config, 3, folder.path());
     assert_eq!(dataset.chunks().len(), 5);
-    let names: Vec<_> = dataset.validation().iter().map(|held_out| (held_out.name(), held_out.rows())).collect();
+    let names: Vec<_> =
+        dataset.validation().iter().map(|held_out| (held_out.name(), held_out.rows())).collect();
     assert_eq!(names, [("many", 2), ("one", 2)]);
     let last = dataset.chunks()[4].rows.end;
     assert_eq!(dataset.epochs(last).len(), 5);

@@ -45,7 +45,8 @@ pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, RunError> {
 
 /// Without those that are links to what lies beside them: a run's `ckpt_000` is one of its steps.
 pub(super) fn without_second_names(folders: Vec<(String, PathBuf)>) -> Vec<(String, PathBuf)> {
-    let is_second = |folder: &Path| fs::read_link(folder).is_ok_and(|target| target.components().count() == 1);
+    let is_second =
+        |folder: &Path| fs::read_link(folder).is_ok_and(|target| target.components().count() == 1);
     folders.into_iter().filter(|(_, folder)| !is_second(folder)).collect()
 }
 

@@ -162,7 +162,9 @@ fn publish(
     if let Some(link) = &snapshot.state.milestone
         && let Err(error) = folder.link(link, step)
     {
-        tracing::warn!("the checkpoint of step {step} is whole, but there is no link `{link}` to it: {error}");
+        tracing::warn!(
+            "the checkpoint of step {step} is whole, but there is no link `{link}` to it: {error}"
+        );
     }
     let named = folder.set_latest(step);
     let removed = remove_outdated(folder, cadence);

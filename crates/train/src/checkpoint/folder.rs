@@ -1,7 +1,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{WRITING, create_folder, link_beside, remove_remains, rename, sync_folder, write_atomically};
+use fineline_files::{
+    WRITING, create_folder, link_beside, remove_remains, rename, sync_folder, write_atomically,
+};
 
 use crate::TrainError;
 use crate::checkpoint::verify;

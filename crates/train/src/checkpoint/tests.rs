@@ -173,7 +173,8 @@ impl Observer for Announced {
 fn the_last_few_are_kept_and_announced() {
     let temp = tempfile::tempdir().unwrap();
     let mut announced = Announced::default();
-    let retention = CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3), ..CheckpointConfig::default() };
+    let retention =
+        CheckpointConfig { every_steps: 1, keep_last: 2, keep_every: Some(3), ..CheckpointConfig::default() };
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut announced],

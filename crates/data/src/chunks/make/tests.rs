@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::testing::{source, tiny_tokenizer};
 use crate::TokenizerConfig;
+use crate::testing::{source, tiny_tokenizer};
 
 const SPEC: ChunkSpec = ChunkSpec { row_len: 9, chunks: 4, validation_rows: 3, seed: 5 };
 
@@ -48,7 +48,9 @@ fn lines(path: &Path) -> Vec<Line> {
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    visible.map(|entry| (entry.file_name().into_string().unwrap(), fs_err::read(entry.path()).unwrap())).collect()
+    visible
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs_err::read(entry.path()).unwrap()))
+        .collect()
 }
 
 /// The definition, one row after another.
@@ -92,7 +94,10 @@ fn rows_are_dealt_as_amber_data_prep_deals_them() {
         assert_eq!(&lines(&out.join(format!("train_{number:03}.jsonl"))), expected, "chunk {number}");
         assert_eq!(made.rows, expected.len() as u64);
     }
-    assert_eq!((made.unused_rows, &made.sources[..]), (unused as u64, &["books".to_owned(), "web".to_owned()][..]));
+    assert_eq!(
+        (made.unused_rows, &made.sources[..]),
+        (unused as u64, &["books".to_owned(), "web".to_owned()][..])
+    );
     assert_eq!(files(&out).len(), 4 + 2 + 1);
     assert!(!out.join(ROWS).exists());
 }
