@@ -13,6 +13,7 @@ mod fetch;
 mod fine_line;
 mod memory;
 mod probes;
+mod recipes;
 mod resume;
 mod run;
 #[allow(dead_code, reason = "the hub's own tests use more of it")]

@@ -12,7 +12,7 @@ mod sequence;
 pub use make::{ChunkSpec, MadeChunks, make_chunks};
 pub use sequence::Chunk;
 
-pub(crate) use convert::{Converter, RowShard};
+pub(crate) use convert::Converter;
 pub(crate) use folder::ChunkFolder;
 pub(crate) use make::{chunks_folder, make};
 pub(crate) use sequence::{ChunkSequence, Placed};

@@ -36,7 +36,7 @@ pub struct DataConfig {
     pub seq_len: usize,
     /// How documents fill rows.
     pub packing: Packing,
-    /// In which order the rows of a source come.
+    /// In which order the rows of a source come: `"shuffled"` by key, another order in each epoch, or `"sequential"`, as in its files.
     pub order: RowOrder,
     /// Whether a token may only attend to tokens of its own document.
     pub document_mask: bool,

@@ -1,26 +1,23 @@
-use std::collections::BTreeMap;
+mod chunked;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fineline_random::Permutation;
 
-use crate::chunks::{
-    Chunk, ChunkFolder, ChunkSequence, ChunkSpec, Converter, Placed, RowShard, chunks_folder, make,
-};
+use crate::chunks::{Chunk, ChunkSequence};
 use crate::mixture::Mixture;
 use crate::packing::{Packer, Rest, RowMarks};
 use crate::prepare::{Progress, shards_of};
 use crate::shards::{self, ShardInfo, max_token_id};
 use crate::split::split;
-use crate::text::TextFile;
 use crate::tokens::Tokens;
 use crate::validation::ValidationSource;
-use crate::{ChunksConfig, Corpus, DataConfig, DataError, Result, Row, RowOrder, RowOrigin, Tokenizer};
+use crate::{Corpus, DataConfig, DataError, Result, Row, RowOrder, RowOrigin, Tokenizer};
 
 /// Changes when the same configuration and text would give other rows.
 const VERSION: &[u8] = b"fineline rows 1";
-const CHUNKS_VERSION: &[u8] = b"fineline chunk rows 1";
 
 /// The training mixture as a function from a row's number to its tokens.
 ///
@@ -79,12 +76,6 @@ impl KnownShard {
         let (max_token_id, text_bytes) =
             (info.as_ref().map(|info| info.max_token_id), info.as_ref().map(|info| info.text_bytes));
         Ok(Self { prefix: prefix.to_owned(), fingerprint, max_token_id, text_bytes })
-    }
-
-    fn of_rows(shard: RowShard) -> Self {
-        let (prefix, fingerprint, max_token_id) =
-            (shard.prefix, shard.fingerprint, Some(shard.info.max_token_id));
-        Self { prefix, fingerprint, max_token_id, text_bytes: None }
     }
 
     fn max_token_id(&self, cache: &Path) -> Result<u32> {
@@ -178,57 +169,6 @@ impl Dataset {
         }
         let weights: Vec<f64> = config.mix.iter().map(|source| source.weight).collect();
         let order = Order::Mixture { mixture: Mixture::new(&weights), within: config.order, seed };
-        let fingerprint = hasher.finalize().to_hex().to_string();
-        Ok(Self { sources, order, validation, cache: config.cache.clone(), fingerprint })
-    }
-
-    fn open_chunks(
-        chunks: &ChunksConfig,
-        corpus: &Corpus,
-        tokenizer: &Tokenizer,
-        Numbering { seed, batch }: Numbering,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Self> {
-        let config = corpus.config();
-        let mut hasher = blake3::Hasher::new();
-        let setting = (seed, batch, config.seq_len, chunks.shuffle, tokenizer.marks().eos);
-        hasher.update(CHUNKS_VERSION).update(format!("{setting:?}").as_bytes());
-        let folder = match &chunks.path {
-            Some(path) => ChunkFolder::find(path)?,
-            None => ChunkFolder::find(&made_chunks(chunks, corpus, tokenizer, progress)?)?,
-        };
-        let ids = tokenizer.vocab_size();
-        let converter = Converter { seq_len: config.seq_len, ids, cache: &config.cache };
-        let reader = RowReader { converter, tokenizer, seq_len: config.seq_len };
-        // That one is missing is known before the first is read.
-        let places = chunks.places().map(|(number, read)| Ok((number, read, folder.chunk(read)?)));
-        let places = places.collect::<Result<Vec<_>>>()?;
-        let (mut sources, mut placed) = (Vec::<Source>::new(), Vec::new());
-        let mut source_of = BTreeMap::new();
-        for (number, read, file) in places {
-            let source = match source_of.get(&read) {
-                Some(&known) => known,
-                None => {
-                    let source = reader.open(file, &format!("chunk {read}"), progress)?;
-                    if source.training.rows() < batch {
-                        let (path, rows) = (file.path.clone(), source.training.rows());
-                        return Err(DataError::SmallChunk { path, rows, batch });
-                    }
-                    source_of.insert(read, sources.len());
-                    sources.push(source);
-                    sources.len() - 1
-                }
-            };
-            hasher.update(&number.to_le_bytes()).update(sources[source].shards[0].fingerprint.as_bytes());
-            placed.push(Placed { number, source, rows: sources[source].training.rows() });
-        }
-        let mut validation = Vec::new();
-        for (name, file) in &folder.validation {
-            let source = reader.open(file, name, progress)?;
-            hasher.update(name.as_bytes()).update(source.shards[0].fingerprint.as_bytes());
-            validation.push(ValidationSource::new(name, source.tokens, source.training, tokenizer.clone()));
-        }
-        let order = Order::Chunks(ChunkSequence::new(placed, batch, chunks.shuffle, seed));
         let fingerprint = hasher.finalize().to_hex().to_string();
         Ok(Self { sources, order, validation, cache: config.cache.clone(), fingerprint })
     }
@@ -373,48 +313,6 @@ fn open_source(
 fn marks(tokenizer: &Tokenizer) -> RowMarks {
     let (bos, eos) = (tokenizer.bos_id(), tokenizer.eos_id());
     RowMarks { bos, eos, padding: eos.unwrap_or(0) }
-}
-
-/// Opens files of rows.
-struct RowReader<'a> {
-    converter: Converter<'a>,
-    tokenizer: &'a Tokenizer,
-    seq_len: usize,
-}
-
-impl RowReader<'_> {
-    fn open(&self, file: &TextFile, name: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Source> {
-        let shard = self.converter.shard(file, progress)?;
-        if shard.info.rows == 0 {
-            return Err(DataError::EmptyChunk { path: file.path.clone() });
-        }
-        let shards = vec![KnownShard::of_rows(shard)];
-        let tokens = Arc::new(Tokens::open(shards.iter().map(|shard| shard.prefix.as_path()))?);
-        let training = Packer::of_rows(&tokens, self.seq_len, marks(self.tokenizer));
-        let (name, key) = (name.to_owned(), String::new());
-        Ok(Source { name, key, tokens, training, validation_tokens: 0, shards })
-    }
-}
-
-/// The folder of the chunks that are made of the mixture's sources.
-fn made_chunks(
-    chunks: &ChunksConfig,
-    corpus: &Corpus,
-    tokenizer: &Tokenizer,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<PathBuf> {
-    let config = corpus.config();
-    let texts = corpus.texts()?;
-    let spec = ChunkSpec {
-        row_len: config.seq_len + 1,
-        chunks: chunks.count,
-        validation_rows: chunks.validation_rows,
-        // As every split: the same for all seeds of a run.
-        seed: 0,
-    };
-    let folder = chunks_folder(&texts, tokenizer, &spec, &config.cache)?;
-    make(&texts, tokenizer, &spec, &folder, progress)?;
-    Ok(folder)
 }
 
 #[cfg(test)]

@@ -298,14 +298,14 @@ impl Job<'_> {
 
     /// Writes the files that aren't there yet, as many at once as there are threads.
     fn deal(&self, sources: &[CutRows], progress: &mut dyn FnMut(&Progress)) -> Result<()> {
-        let held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
-        held_out.map(|source| self.write_validation(source)).collect::<Result<()>>()?;
+        let mut held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
+        held_out.try_for_each(|source| self.write_validation(source))?;
         let numbers: Vec<u64> = (0..self.spec.chunks).collect();
         let rows: u64 = sources.iter().map(|source| source.per_chunk).sum();
         let bytes_of = |chunks: u64| chunks * rows * self.spec.row_len as u64 * size_of::<u16>() as u64;
         let mut done = 0;
         for group in numbers.chunks(rayon::current_num_threads()) {
-            group.par_iter().map(|&number| self.write_chunk(sources, number)).collect::<Result<()>>()?;
+            group.par_iter().try_for_each(|&number| self.write_chunk(sources, number))?;
             done += group.len() as u64;
             let tokens = done * rows * self.spec.row_len as u64;
             progress(&Progress {

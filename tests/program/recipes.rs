@@ -1,0 +1,496 @@
+//! The recipes of released models: their figures, a hundred steps of each as the original code makes them, and the small versions of both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fineline_train::{
+    CheckpointConfig, CheckpointFolder, Checkpointer, GuardConfig, OptimConfig, Recipe, RunIdentity,
+    ScheduleConfig, TrainConfig, Trainer,
+};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+use crate::support::{Workplace, files_below, wait_for};
+
+fn repository(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(relative).canonicalize().unwrap()
+}
+
+/// Parameters, steps and tokens of the released models and of those that were to be like them.
+#[test]
+fn figures_are_those_of_the_released_runs() {
+    let place = Workplace::new();
+    let seven = 6_738_415_616_u64;
+    for (config, parameters, steps, tokens_per_step) in [
+        ("amber-7b", seven, 274_320_u64, 4_587_520_u64),
+        ("openllama-3b", 3_426_473_600, 250_000, 4_194_304),
+        ("openllama-7b", seven, 250_000, 4_194_304),
+        ("openllama-13b", 13_015_864_320, 500_000, 2_097_152),
+        ("openllama-3b-v2", 3_426_473_600, 465_000, 2_097_152),
+        ("openllama-7b-v2", seven, 465_000, 2_097_152),
+        ("fineline-openllama-7b", seven, 486_662, 4_194_304),
+        ("fineline-amber", 5_798_891_520, 299_880, 4_194_304),
+        ("llama-7b", seven, 238_418, 4_194_304),
+        ("llama-13b", 13_015_864_320, 238_418, 4_194_304),
+        ("llama-33b", 32_528_943_616, 333_786, 4_194_304),
+        ("llama-65b", 65_285_660_672, 333_786, 4_194_304),
+    ] {
+        let path = repository(&format!("configs/{config}.toml"));
+        let plan = place.run(&["plan", path.to_str().unwrap(), "--json"]).success().json();
+        assert_eq!(plan["parameters"], parameters, "{config}");
+        assert_eq!(
+            (&plan["steps"], &plan["tokens_per_step"]),
+            (&json!(steps), &json!(tokens_per_step)),
+            "{config}"
+        );
+    }
+}
+
+/// The schedule that a shipped configuration leads to.
+fn schedule(config: &str) -> (fineline_train::Schedule, Value) {
+    let place = Workplace::new();
+    let path = repository(&format!("configs/{config}.toml"));
+    let shown = place.run(&["config", "show", path.to_str().unwrap(), "--json"]).success().json();
+    let config = &shown["config"];
+    let schedule: ScheduleConfig = serde_json::from_value(config["schedule"].clone()).unwrap();
+    let (steps, peak) = (config["train"]["steps"].as_u64().unwrap(), config["optim"]["lr"].as_f64().unwrap());
+    (fineline_train::Schedule::new(&schedule, peak, steps).unwrap(), shown)
+}
+
+/// Amber's learning rate at the last step of a chunk, and OpenLLaMA's at its milestones.
+#[test]
+#[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
+fn learning_rates_are_those_of_the_released_runs() {
+    let close = |actual: f64, expected: f64| (actual - expected).abs() <= 4e-5 * expected;
+    let (amber, shown) = schedule("amber-7b");
+    let steps_per_chunk = 1_706_976 / shown["config"]["train"]["global_batch"].as_u64().unwrap();
+    assert_eq!(steps_per_chunk, 762);
+    for (chunk, lr) in [
+        (0, 1.1415e-4),
+        (1, 2.2845e-4),
+        (2, 2.99999e-4),
+        (50, 2.8798e-4),
+        (100, 2.5259e-4),
+        (200, 1.4175e-4),
+        (300, 4.7755e-5),
+        (355, 3.0084e-5),
+        (359, 3.0000e-5),
+    ] {
+        let actual = amber.lr(steps_per_chunk * (chunk + 1) - 1);
+        assert!(close(actual, lr), "chunk {chunk}: {actual}");
+    }
+    assert_eq!((amber.lr(0), amber.lr(2000)), (0.0, 3e-4));
+    let (openllama, _) = schedule("openllama-7b");
+    let (larger, _) = schedule("openllama-13b");
+    for (schedule, step, lr) in [
+        (&openllama, 1000, 1.5e-4),
+        (&openllama, 2000, 3e-4),
+        (&openllama, 126_000, 1.65e-4),
+        (&openllama, 250_000, 3e-5),
+        (&larger, 2000, 1.5e-4),
+        (&larger, 251_000, 8.25e-5),
+        (&larger, 500_000, 1.5e-5),
+    ] {
+        assert!((schedule.lr(step) - lr).abs() <= 1e-12 * lr, "step {step}: {}", schedule.lr(step));
+    }
+    assert_eq!(openllama.lr(0), 0.0);
+}
+
+/// A checkpoint of step 0 with the weights of a fixture.
+fn start_from(fixture: &Path, folder: &Path) -> PathBuf {
+    let model = fineline_model::load(fixture, &Device::flex().autodiff()).unwrap();
+    let recipe = Recipe {
+        optim: OptimConfig::default(),
+        schedule: ScheduleConfig::default(),
+        train: TrainConfig { steps: Some(1), ..TrainConfig::default() },
+        guard: GuardConfig::default(),
+        seq_len: 32,
+        document_mask: false,
+        frozen_row: None,
+    };
+    let trainer = Trainer::new(recipe, model).unwrap();
+    let folder = CheckpointFolder::new(folder);
+    let mut checkpointer =
+        Checkpointer::open(folder, CheckpointConfig::default(), RunIdentity::default(), 0).unwrap();
+    checkpointer.save(&trainer, BTreeMap::new()).unwrap();
+    checkpointer.wait().unwrap().unwrap().path
+}
+
+/// What both recipes are in the fixtures: small, and everything that is no matter of size from the shipped base.
+fn small(base: &str, fixtures: &Path, rest: &str) -> String {
+    let base = repository(&format!("configs/base/{base}.toml"));
+    let tokenizer = fixtures.join("tokenizer.json");
+    format!(
+        r#"
+extends = ["{}"]
+
+[run]
+name = "small"
+dir = "run"
+threads = 1
+
+[model]
+vocab_size = 272
+hidden_size = 32
+intermediate_size = 48
+num_hidden_layers = 2
+num_attention_heads = 4
+max_position_embeddings = 32
+
+[tokenizer]
+path = "{}"
+
+[data]
+seq_len = 32
+cache = "cache"
+
+[optim]
+lr = 4e-3
+
+[schedule]
+warmup_steps = 7
+min_lr = 4e-4
+
+[train]
+steps = 100
+global_batch = 4
+micro_batch = 2
+
+[validation]
+every_steps = 0
+
+[checkpoint]
+every_steps = 50
+{rest}"#,
+        base.display(),
+        tokenizer.display()
+    )
+}
+
+/// Chunk 3 isn't there, and 0 stands for 5.
+fn small_amber(fixtures: &Path) -> String {
+    let chunks = fixtures.join("amber");
+    let rest = format!(
+        "\n[data.chunks]\npath = \"{}\"\ncount = 7\nskip = [3]\nreplace = [{{ chunk = 5, with = 0 }}]\n",
+        chunks.display()
+    );
+    small("amber", fixtures, &rest).replace("[model]\n", "[model]\npad_token_id = 0\n")
+}
+
+fn small_openllama(fixtures: &Path) -> String {
+    let documents = fixtures.join("openllama/documents.jsonl");
+    let rest = format!("\n[[data.mix]]\nname = \"documents\"\npath = \"{}\"\n", documents.display());
+    small("openllama", fixtures, &rest)
+}
+
+/// The norm of the difference over the norm.
+fn relative_distance(actual: &[u8], expected: &[u8]) -> f64 {
+    let values = |bytes: &[u8]| -> Vec<f64> {
+        bytes.as_chunks::<4>().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect()
+    };
+    let norm = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
+    let (actual, expected) = (values(actual), values(expected));
+    let difference: Vec<f64> = actual.iter().zip(&expected).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(&expected)
+}
+
+/// A hundred steps from the same files and weights as the reference: the same losses and learning rates, and the same weights at the end.
+#[track_caller]
+fn follow(place: &Workplace, fixture: &Path) {
+    let start = start_from(fixture, &place.path("start"));
+    place.run(&["train", "small.toml", "--resume", start.to_str().unwrap()]).success();
+    let expected: Value = serde_json::from_slice(&fs_err::read(fixture.join("log.json")).unwrap()).unwrap();
+    let lines = place.log("run/metrics.jsonl");
+    assert_eq!(lines.len(), 100);
+    for (at, line) in lines.iter().enumerate() {
+        for (what, expected, tolerance) in
+            [("loss", &expected["losses"], 1e-4), ("lr", &expected["lrs"], 1e-12)]
+        {
+            let (actual, expected) = (line[what].as_f64().unwrap(), expected[at].as_f64().unwrap());
+            let near = (actual - expected).abs() <= tolerance * expected.abs();
+            assert!(near, "step {}: {what} {actual} instead of {expected}", at + 1);
+        }
+    }
+    let read = |path: PathBuf| fs_err::read(path).unwrap();
+    let (actual, expected) = (
+        read(place.path("run/checkpoints/step-00000100/model.safetensors")),
+        read(fixture.join("final.safetensors")),
+    );
+    let [actual, expected] = [&actual, &expected].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    assert_eq!(actual.len(), expected.len());
+    for (name, expected) in expected.tensors() {
+        let distance = relative_distance(actual.tensor(&name).unwrap().data(), expected.data());
+        assert!(distance <= 1e-3, "final {name} is off by {distance:e}");
+    }
+}
+
+#[test]
+fn a_hundred_steps_are_amber_trains() {
+    let fixtures = repository("tests/fixtures/recipes");
+    let place = Workplace::new();
+    place.write("small.toml", &small_amber(&fixtures));
+    follow(&place, &fixtures.join("amber"));
+    let milestones: Vec<(u64, String)> = [0, 1, 2, 4, 5, 6]
+        .map(|chunk| {
+            let link = format!("ckpt_{chunk:03}");
+            let state = fs_err::read(place.path(&format!("run/checkpoints/{link}/state.json"))).unwrap();
+            let state: Value = serde_json::from_slice(&state).unwrap();
+            assert_eq!(state["milestone"], link);
+            (state["step"].as_u64().unwrap(), link)
+        })
+        .to_vec();
+    let steps: Vec<u64> = milestones.into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [17, 33, 50, 65, 82, 100]);
+    assert!(!place.path("run/checkpoints/ckpt_003").exists());
+}
+
+#[test]
+fn a_hundred_steps_are_easylms() {
+    let fixtures = repository("tests/fixtures/recipes");
+    let place = Workplace::new();
+    place.write("small.toml", &small_openllama(&fixtures));
+    follow(&place, &fixtures.join("openllama"));
+}
+
+/// Small versions of the small recipes: both come to their end in seconds.
+const SMALLER: [&str; 8] = [
+    "model.hidden_size=32",
+    "model.intermediate_size=64",
+    "model.num_hidden_layers=2",
+    "tinyworld.documents=1500",
+    "probes[0].items=4",
+    "validation.rows=8",
+    "checkpoint.every_steps=10",
+    "data.cache=cache",
+];
+
+/// Runs a shipped configuration unbroken, and again with kills: while its data are made, after its first checkpoint, and later. Both must leave the same.
+#[track_caller]
+fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64) {
+    let path = repository(&format!("configs/{config}.toml"));
+    let arguments = |run: &str| {
+        let mut arguments = vec!["train".to_owned(), path.to_str().unwrap().to_owned()];
+        let own = format!("run.dir={run}");
+        let all = SMALLER.iter().chain(settings).map(|value| (*value).to_owned()).chain([own]);
+        arguments.extend(all.flat_map(|value| ["--set".to_owned(), value]));
+        arguments
+    };
+    let [unbroken, killed] = ["unbroken", "killed"].map(arguments);
+    let [unbroken, killed] =
+        [&unbroken, &killed].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
+    place.run(&unbroken).success();
+    fs_err::remove_dir_all(place.path("cache")).unwrap();
+
+    let run = place.start(&killed);
+    wait_for(|| place.path("cache").exists());
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    run.kill();
+    let newest = || {
+        let entries = fs_err::read_dir(place.path("killed/checkpoints")).into_iter().flatten();
+        entries
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse().ok())
+            .max()
+    };
+    for _ in 0..3 {
+        let before: Option<u64> = newest();
+        let mut run = place.start(&killed);
+        wait_for(|| run.has_ended() || newest() > before);
+        run.kill();
+    }
+    place.run(&killed).success();
+    for log in ["metrics", "probes"] {
+        let [left, right] = ["unbroken", "killed"].map(|run| place.log(&format!("{run}/{log}.jsonl")));
+        assert_eq!(left, right, "{log}");
+    }
+    for folder in ["items".to_owned(), format!("checkpoints/step-{last:08}")] {
+        let [left, right] =
+            ["unbroken", "killed"].map(|run| files_below(&place.path(&format!("{run}/{folder}"))));
+        assert!(left == right, "{folder} differs");
+    }
+    let resumed = place.log("killed/events.jsonl").iter().filter(|event| event["event"] == "resumed").count();
+    assert!(resumed >= 3, "{resumed} starts went on from a checkpoint");
+}
+
+#[test]
+fn amber_mini_survives_kills() {
+    let place = Workplace::new();
+    let settings = ["data.chunks.count=4", "train.steps=72", "validation.every_steps=18"];
+    survives_kills(&place, "amber-mini", &settings, 72);
+    let links = |run: &str| -> Vec<String> {
+        let entries = fs_err::read_dir(place.path(&format!("{run}/checkpoints"))).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut links: Vec<String> = names.filter(|name| name.starts_with("ckpt_")).collect();
+        links.sort();
+        links
+    };
+    assert_eq!(links("unbroken"), ["ckpt_000", "ckpt_001", "ckpt_002", "ckpt_003"]);
+    assert_eq!(links("killed"), links("unbroken"));
+    let probed: Vec<u64> = place
+        .log("killed/probes.jsonl")
+        .iter()
+        .filter(|record| record["task"] == "agreement" || record["task"] == "exam")
+        .map(|record| record["step"].as_u64().unwrap())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let ends = fs_err::read_dir(place.path("killed/checkpoints")).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        path.is_symlink()
+            .then(|| fs_err::read_link(path).unwrap().to_str()?.strip_prefix("step-")?.parse().ok())
+            .flatten()
+    });
+    let mut ends: Vec<u64> = ends.collect();
+    ends.extend([0, 72]);
+    ends.sort_unstable();
+    ends.dedup();
+    assert_eq!(probed, ends, "a round at the start, after each chunk, and at the end");
+    // A run goes on from a chunk under its name, and sets aside what came after.
+    let path = repository("configs/amber-mini.toml");
+    let mut back = vec!["train", path.to_str().unwrap(), "--resume", "killed/checkpoints/ckpt_002"];
+    let all = SMALLER.iter().chain(&settings).copied().chain(["run.dir=killed"]);
+    back.extend(all.flat_map(|value| ["--set", value]));
+    place.run(&back).success();
+    assert_eq!(place.log("killed/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
+
+    // The last chunk is replaced by the first: what came before stays, and what follows is other.
+    back.extend(["--set", "data.chunks.replace=[{chunk=3, with=0}]"]);
+    let refused = place.run(&back).fails_with(2).stderr();
+    assert!(refused.contains("data.chunks.replace"), "{refused}");
+    back.extend(["--allow-change", "data"]);
+    place.run(&back).success();
+    let [replaced, before] = ["killed", "unbroken"].map(|run| place.log(&format!("{run}/metrics.jsonl")));
+    assert_eq!(replaced[..54], before[..54]);
+    assert_ne!(replaced[54], before[54]);
+}
+
+#[test]
+fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
+    let place = Workplace::new();
+    survives_kills(&place, "openllama-mini", &["train.steps=100", "schedule.decay_end=100"], 100);
+    for run in ["unbroken", "killed"] {
+        let mut events = place.log(&format!("{run}/events.jsonl"));
+        events.retain(|event| event["event"] == "epoch_began");
+        assert_eq!(events.len(), 1, "{run}: {events:?}");
+        assert_eq!((&events[0]["source"], &events[0]["epoch"]), (&json!("tinyworld"), &json!(1)));
+    }
+}
+
+/// Two chunks of five rows each under `chunks`, of the tokenizer of the fixtures, and the arguments to train on them.
+fn chunks(place: &Workplace) -> Vec<String> {
+    let row = format!("{{\"token_ids\": [{}]}}\n", vec!["5"; 33].join(", "));
+    for chunk in 0..2 {
+        place.write(&format!("chunks/train_{chunk:03}.jsonl"), &row.repeat(5));
+    }
+    let tokenizer = repository("tests/fixtures/recipes/tokenizer.json");
+    let settings = [
+        "data.mix=[]".to_owned(),
+        "data.chunks={path=\"chunks\", count=2}".to_owned(),
+        format!("tokenizer.path={}", tokenizer.display()),
+        "train.steps=2".to_owned(),
+        "probes=[]".to_owned(),
+    ];
+    settings.into_iter().flat_map(|value| ["--set".to_owned(), value]).collect()
+}
+
+#[test]
+fn bad_chunks_are_told_by_file_and_line_before_training() {
+    let row = |ids: &str, count: usize| format!("{{\"token_ids\": [{}]}}\n", vec![ids; count].join(", "));
+    let good = row("5", 33);
+    let errors = [
+        good.repeat(4) + &row("5", 32),
+        good.repeat(4) + &row("270", 33),
+        good.repeat(4) + "{\"token_ids\": [1,",
+        good.repeat(3),
+        String::new(),
+    ]
+    .map(|content| {
+        let place = Workplace::new();
+        let settings = chunks(&place);
+        place.write("chunks/train_001.jsonl", &content);
+        let arguments: Vec<&str> =
+            ["train", "tiny.toml"].into_iter().chain(settings.iter().map(String::as_str)).collect();
+        let error = place.run(&arguments).fails_with(1).stderr();
+        assert!(!place.path("run/run.json").exists(), "training hasn't begun");
+        error
+    });
+    insta::assert_snapshot!(errors.join(""), @r#"
+    error: `chunks/train_001.jsonl` line 5: 32 token ids, but rows have 33 (data.seq_len + 1)
+    error: `chunks/train_001.jsonl` line 5: token id 270, but the tokenizer has 270 ids: these rows were made with another one
+    error: `chunks/train_001.jsonl` line 5: not a row {"token_ids": [...]}: EOF while parsing a value (column 17)
+    error: `chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch`
+    error: `chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
+    "#);
+}
+
+#[test]
+fn a_missing_chunk_and_too_many_steps_are_told_before_training() {
+    let place = Workplace::new();
+    let settings = chunks(&place);
+    let run = |more: &[&str], code| {
+        let mut arguments: Vec<&str> = vec!["train", "tiny.toml"];
+        arguments.extend(settings.iter().map(String::as_str));
+        arguments.extend(more.iter().flat_map(|value| ["--set", value]));
+        place.run(&arguments).fails_with(code).stderr()
+    };
+    let steps = run(&["train.steps=3"], 2);
+    fs_err::rename(place.path("chunks/train_001.jsonl"), place.path("chunks/train_002.jsonl")).unwrap();
+    let missing = run(&["data.chunks.count=3", "train.steps=3"], 1);
+    let both = run(&["data.mix=[{name=\"a\", path=\"a\"}]"], 2);
+    let seed = run(&["data.chunks.shuffle=numpy", "run.seed=4294967295"], 2);
+    insta::assert_snapshot!([steps, missing, both, seed].concat(), @r#"
+    error: --set: `train.steps` makes a run of 3 steps, but the chunks have 2: the rest of each that fills no batch is left out
+    error: `chunks` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
+    error: --set: `data.chunks.path` is "chunks": expected no [[data.mix]] beside it: chunks are either there or made of the mix
+    error: --set: `run.seed` (4294967295) plus the number of a chunk must be below 2^32, as NumPy's seeds are
+    "#);
+    run(&["data.chunks.count=3", "data.chunks.skip=[1]", "train.steps=2"], 0);
+}
+
+/// From text in folders to chunks to rows to a step, with a kill in between.
+#[test]
+fn chunks_are_prepared_and_trained_on() {
+    let place = Workplace::new();
+    let line = |name: &str, i: usize| format!("{{\"text\": \"{name} tells of {i} and {}.\"}}\n", i * i % 977);
+    place.write("text/web/a.jsonl", &(0..20_000).map(|i| line("The web", i)).collect::<String>());
+    place.write("text/web/b.jsonl", &(20_000..30_000).map(|i| line("The web", i)).collect::<String>());
+    place.write("text/books.jsonl", &(0..9_000).map(|i| line("A book", i)).collect::<String>());
+    let tokenizer = repository("tests/fixtures/recipes/tokenizer.json");
+    let prepare = |output: &'static str| {
+        let mut arguments = vec!["data", "prepare", "text", "--recipe", "amber", "--output", output];
+        arguments.extend(["--chunks", "40", "--row-len", "33", "--validation-rows", "20", "--tokenizer"]);
+        arguments.push(tokenizer.to_str().unwrap());
+        arguments
+    };
+    let made = place.run(&prepare("whole")).success().stdout();
+    assert!(made.starts_with("whole: 40 chunks of ") && made.contains("from books, web;"), "{made}");
+    for file in ["killed/chunks.json", "killed/.rows/1.bin", "killed/train_003.jsonl"] {
+        let mut run = place.start(&prepare("killed"));
+        wait_for(|| run.has_ended() || place.path(file).exists());
+        run.kill();
+    }
+    place.run(&prepare("killed")).success();
+    let visible = |folder: &str| {
+        let mut files = files_below(&place.path(folder));
+        files.retain(|(name, _)| name != Path::new(".lock"));
+        files
+    };
+    assert!(visible("killed") == visible("whole"));
+    assert_eq!(visible("whole").len(), 40 + 2 + 1);
+
+    let settings = [
+        "data.mix=[]",
+        "data.chunks={path=\"whole\", count=40}",
+        &format!("tokenizer.path={}", tokenizer.display()),
+        "tokenizer.add_bos=false",
+        "probes=[]",
+    ];
+    place.train(&settings);
+    let validated = place.log("run/probes.jsonl");
+    let tasks: Vec<&str> = validated.iter().map(|record| record["task"].as_str().unwrap()).collect();
+    assert!(tasks.contains(&"validation/books") && tasks.contains(&"validation/web"), "{tasks:?}");
+    let mut show = vec!["data", "show", "tiny.toml", "--step", "1", "--row", "2"];
+    show.extend(settings.iter().flat_map(|value| ["--set", value]));
+    let shown = place.run(&show).success().stdout();
+    assert!(shown.starts_with("step 1 row 2: chunk 0 epoch 0 row "), "{shown}");
+}
