@@ -108,6 +108,7 @@ fn start_from(fixture: &Path, folder: &Path) -> PathBuf {
         seq_len: 32,
         document_mask: false,
         frozen_row: None,
+        rewarm: None,
     };
     let trainer = Trainer::new(recipe, model).unwrap();
     let folder = CheckpointFolder::new(folder);

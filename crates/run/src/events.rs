@@ -31,7 +31,10 @@ pub enum Event {
         checkpoint: PathBuf,
     },
     /// Training began with released weights.
-    Initialized(InitRecord),
+    Initialized {
+        /// What they are, and what is exact about going on from them.
+        init: Box<InitRecord>,
+    },
     /// A configuration value differs from the one that the run was started with.
     ConfigChanged {
         /// The value's key.
@@ -130,7 +133,8 @@ impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Started => f.write_str("started"),
-            Self::Initialized(InitRecord { from, step, tokens, position_from, not_exact, .. }) => {
+            Self::Initialized { init } => {
+                let InitRecord { from, step, tokens, position_from, not_exact, .. } = &**init;
                 write!(
                     f,
                     "starting from {from} at step {step} ({tokens} tokens; by {position_from}). Not exact: {}",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::{Inspection, Llama, inspect};
-use fineline_train::{CheckpointState, Progress};
+use fineline_train::{CheckpointState, Progress, TrainError};
 use serde::{Deserialize, Serialize};
 
 use crate::RunError;
@@ -65,7 +65,13 @@ impl Released {
     ) -> Result<Self, RunError> {
         let config = &resolved.config;
         let path = path(resolved, init, fetched)?;
-        fineline_train::refuse_other_model(&path, &config.model)?;
+        match fineline_train::refuse_other_model(&path, &config.model) {
+            Err(TrainError::OtherModel { difference, .. }) => {
+                let message = format!("is of another model: {difference}");
+                return Err(resolved.invalid("init.from", message).into());
+            }
+            result => result?,
+        }
         let found = inspect(&path, Some(&config.model))?;
         refuse_other_parameters(resolved, &found)?;
         let (step, position_from) = position(resolved, init, dataset, &path)?;

@@ -89,7 +89,7 @@ impl Start {
             (_, None) => State::Fresh,
         };
         events.push(match &point {
-            Point::Released(released) => Event::Initialized(released.record.clone()),
+            Point::Released(released) => Event::Initialized { init: Box::new(released.record.clone()) },
             Point::Beginning => Event::Started,
             Point::Branch(origin) => Event::Resumed { checkpoint: origin.checkpoint.clone() },
             Point::Own(path) => Event::Resumed { checkpoint: path.clone() },

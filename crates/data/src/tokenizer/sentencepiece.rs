@@ -49,6 +49,7 @@ pub(super) struct SentencePiece {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of a tokenizer")]
 enum Algorithm {
     Bpe { symbols: Trie, boundaries: Option<Boundaries>, memo: Memo },
     Unigram(Unigram),

@@ -75,6 +75,11 @@ impl Server {
         }
     }
 
+    #[allow(dead_code, reason = "the program's tests use it")]
+    pub(crate) fn put_bytes(&self, files: &[(String, Vec<u8>)]) {
+        self.state().files.extend(files.iter().cloned());
+    }
+
     pub(crate) fn put_converted(&self, path: &str, text: &str) {
         self.state().converted.insert(path.to_owned(), text.as_bytes().to_vec());
     }

@@ -1,0 +1,240 @@
+//! Runs that start from weights that somebody released.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+use crate::support::{Finished, Workplace, files_below};
+
+/// A run of twelve steps with checkpoints at 4, 8 and 12, and its fourth as others would release it: weights and tokenizer alone.
+fn released() -> Workplace {
+    let place = Workplace::new();
+    place.train(&["probes=[]"]);
+    place
+        .run(&[
+            "weights",
+            "export",
+            "run/checkpoints/step-00000004",
+            "--to",
+            "safetensors",
+            "--out",
+            "released/step_4",
+        ])
+        .success();
+    place
+}
+
+fn metrics(place: &Workplace, run: &str) -> Vec<Value> {
+    place.log(&format!("{run}/metrics.jsonl"))
+}
+
+fn identity(place: &Workplace, run: &str) -> Value {
+    serde_json::from_str(&fs_err::read_to_string(place.path(&format!("{run}/run.json"))).unwrap()).unwrap()
+}
+
+const OTHER: [&str; 2] = ["probes=[]", "run.dir=other"];
+
+fn train_from(place: &Workplace, init: &str, more: &[&str]) -> Finished {
+    let init = format!("init={init}");
+    let mut arguments = vec!["train", "tiny.toml"];
+    let overrides = OTHER.iter().copied().chain([init.as_str()]).chain(more.iter().copied());
+    arguments.extend(overrides.flat_map(|value| ["--set", value]));
+    place.run(&arguments)
+}
+
+#[test]
+fn weights_alone_go_on_at_their_step_and_say_what_is_not_exact() {
+    let place = released();
+    let shown = train_from(&place, "{from=\"released/step_4\"}", &[]).success().stderr();
+    assert!(
+        shown.contains(
+            "starting from released/step_4 at step 4 (512 tokens; by the name `step_4`). Not exact: moments"
+        ),
+        "{shown}"
+    );
+    let (unbroken, other) = (metrics(&place, "run"), metrics(&place, "other"));
+    assert_eq!(other.len(), 8);
+    // The same weights, rows and learning rate; then moments that begin at zero.
+    assert_eq!(other[0], unbroken[4]);
+    assert_eq!(
+        (&other[1]["step"], &other[1]["tokens"], &other[1]["lr"]),
+        (&unbroken[5]["step"], &unbroken[5]["tokens"], &unbroken[5]["lr"])
+    );
+    assert_ne!(other[1]["loss"], unbroken[5]["loss"]);
+    let record = &identity(&place, "other")["init"];
+    assert_eq!(
+        (&record["step"], &record["tokens"], &record["rewarm_steps"]),
+        (&json!(4), &json!(512), &json!(0))
+    );
+    assert_eq!(record["exact"][0], "weights, as they were saved (safetensors, F32)");
+    assert_eq!(record["not_exact"][0], "moments of the optimizer, which begin at zero");
+    let events = place.log("other/events.jsonl");
+    assert_eq!(
+        (&events[0]["event"], &events[0]["init"]["from"], &events[0]["step"]),
+        (&json!("initialized"), &json!("released/step_4"), &json!(4))
+    );
+}
+
+#[test]
+fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
+    let place = released();
+    train_from(&place, "{from=\"run/checkpoints/step-00000004\"}", &[]).success();
+    assert_eq!(metrics(&place, "other"), metrics(&place, "run")[4..]);
+    let weights = |run: &str| {
+        fs_err::read(place.path(&format!("{run}/checkpoints/step-00000012/model.safetensors"))).unwrap()
+    };
+    assert!(weights("other") == weights("run"));
+
+    let text = train_from(&place, "{from=\"run/checkpoints/step-00000004\", step=5}", &["run.dir=third"])
+        .fails_with(2)
+        .stderr();
+    assert!(
+        text.contains("`init.step` contradicts run/checkpoints/step-00000004, which tells its own step"),
+        "{text}"
+    );
+    train_from(&place, "{from=\"run/checkpoints/step-00000004\", moments=\"zero\"}", &["run.dir=third"])
+        .success();
+    let third = metrics(&place, "third");
+    assert_eq!(third[0], metrics(&place, "run")[4]);
+    assert_ne!(third[1], metrics(&place, "run")[5]);
+}
+
+#[test]
+fn a_second_warm_up_outlives_a_stop_and_the_weights() {
+    let place = released();
+    let init = "{from=\"released/step_4\", rewarm_steps=6}";
+    train_from(&place, init, &["run.dir=unbroken"]).success();
+    let planned = metrics(&place, "run");
+    for (index, record) in metrics(&place, "unbroken").iter().enumerate() {
+        let share = (index as f64 / 6.0).min(1.0);
+        let (lr, expected) =
+            (record["lr"].as_f64().unwrap(), share * planned[index + 4]["lr"].as_f64().unwrap());
+        assert!((lr - expected).abs() <= 1e-15, "{lr} is not {expected}");
+    }
+    // Stopped after step 8 by a shorter run, which then is made longer; the weights are gone by then.
+    train_from(&place, init, &["train.steps=8", "schedule.decay_end=12"]).success();
+    fs_err::remove_dir_all(place.path("released")).unwrap();
+    let longer = ["--allow-change", "train.steps"];
+    let init = format!("init={init}");
+    let mut arguments = vec!["train", "tiny.toml", "--set", "schedule.decay_end=12", "--set", &init];
+    arguments.extend(OTHER.iter().flat_map(|value| ["--set", *value]));
+    arguments.extend(longer);
+    place.run(&arguments).success();
+    assert_eq!(metrics(&place, "other"), metrics(&place, "unbroken"));
+    assert_eq!(identity(&place, "other")["init"]["step"], 4);
+    let checkpoint = |run: &str| {
+        let files = files_below(&place.path(&format!("{run}/checkpoints/step-00000012")));
+        let tensors = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
+            path.extension().is_some_and(|ending| ending == "safetensors").then_some(bytes)
+        };
+        files.into_iter().filter_map(tensors).collect::<Vec<_>>()
+    };
+    assert!(checkpoint("other") == checkpoint("unbroken"));
+}
+
+#[test]
+fn weights_of_the_hub_are_found_where_they_were_fetched() {
+    let place = released();
+    let init = "{from=\"hf://org/data@ckpt_1\", tokens=512}";
+    let text = train_from(&place, init, &[]).fails_with(2).stderr();
+    assert!(text.contains("(hf://org/data@ckpt_1) isn't in models: fetch it first, with `fineline weights fetch hf://org/data@ckpt_1 --out models`"), "{text}");
+
+    // What the hub's server here has is text; the released files take the place of what was fetched.
+    let files: Vec<(String, Vec<u8>)> = files_below(&place.path("released/step_4"))
+        .into_iter()
+        .map(|(path, bytes)| (path.to_string_lossy().into_owned(), bytes))
+        .collect();
+    let server = Server::start(&[]);
+    server.put_bytes(&files);
+    let mut fetch = place.command(&["weights", "fetch", "hf://org/data@ckpt_1"]);
+    fetch.env("HF_ENDPOINT", &server.endpoint).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+    Finished::of(&mut fetch).success();
+    train_from(&place, init, &[]).success();
+    assert_eq!(metrics(&place, "other")[0], metrics(&place, "run")[4]);
+    let record = &identity(&place, "other")["init"];
+    assert_eq!(
+        (&record["commit"], &record["position_from"]),
+        (&json!("c0ffee".repeat(6)), &json!("init.tokens"))
+    );
+}
+
+#[test]
+fn what_can_not_be_started_from_is_named() {
+    let place = released();
+    fs_err::rename(place.path("released/step_4"), place.path("released/mine")).unwrap();
+    for (init, more, expected) in [
+        ("{from=\"released/none\"}", &[][..], "`init.from` is `released/none`, but nothing is there"),
+        (
+            "{from=\"released/mine\"}",
+            &[],
+            "(`released/mine`) has a name that doesn't tell where in training it stands: say so by init.step, init.tokens or init.chunk",
+        ),
+        (
+            "{from=\"released/mine\", step=4, chunk=1}",
+            &[],
+            "says where the weights stand in several ways: init.step, init.chunk",
+        ),
+        (
+            "{from=\"released/mine\", chunk=1}",
+            &[],
+            "`init.chunk` stands after chunk 1, but the data aren't in chunks",
+        ),
+        (
+            "{from=\"released/mine\", step=13}",
+            &[],
+            "makes a run of 12 steps, but this one has done 13 already",
+        ),
+        (
+            "{from=\"released/mine\", step=4}",
+            &["model.num_attention_heads=2"],
+            "num_attention_heads is 4 there and 2 in this run",
+        ),
+        (
+            "{from=\"hf://org/a/b\"}",
+            &[],
+            "`init.from` can't be read: `org/a/b` is no repository of the hub",
+        ),
+    ] {
+        let text = train_from(&place, init, more).fails_with(2).stderr();
+        assert!(text.contains(expected), "{text}");
+        assert!(!place.path("other/checkpoints").exists(), "{init}");
+    }
+}
+
+#[test]
+fn chunks_tell_where_their_checkpoints_stand() {
+    let place = Workplace::new();
+    let chunks = [
+        "probes=[]",
+        "data.chunks={count=3, validation_rows=4}",
+        "data.validation_share=0",
+        "validation.every_steps=0",
+        "checkpoint.every_chunk=true",
+        "tokenizer.add_bos=false",
+    ];
+    let steps = "train.steps=100000";
+    let mut arguments = vec!["train", "tiny.toml", "--set", steps];
+    arguments.extend(chunks.iter().flat_map(|value| ["--set", *value]));
+    // A number of steps that is too high is refused with the right one.
+    let refused = place.run(&arguments).fails_with(2).stderr();
+    let last: u64 =
+        refused.split("the chunks have ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
+    let per_chunk = last / 3;
+    let stopped = format!("train.steps={per_chunk}");
+    place.train(&[&chunks[..], &[stopped.as_str(), "schedule.decay_end=1000"]].concat());
+    let checkpoint = format!("run/checkpoints/step-{per_chunk:08}");
+    place.run(&["weights", "export", &checkpoint, "--to", "easylm", "--out", "released/ckpt_000"]).success();
+    let longer = format!("train.steps={}", per_chunk + 2);
+    train_from(
+        &place,
+        "{from=\"released/ckpt_000\"}",
+        &[&chunks[1..], &[longer.as_str(), "schedule.decay_end=1000"]].concat(),
+    )
+    .success();
+    assert_eq!(metrics(&place, "other")[0]["step"], per_chunk + 1);
+    let record = &identity(&place, "other")["init"];
+    assert_eq!(
+        (&record["step"], &record["position_from"]),
+        (&json!(per_chunk), &json!("the name `ckpt_000`"))
+    );
+    assert_eq!(record["exact"][2], "order of the chunks: the next one begins");
+}
