@@ -1,5 +1,7 @@
 //! Data: prepared, shown, counted, trained on.
 
+use std::path::Path;
+
 use crate::support::{Workplace, material};
 
 #[test]
@@ -82,4 +84,54 @@ fn a_tokenizer_is_trained_and_inspected() {
     let shown = place.run(&["tokenizer", "inspect", "tok", "--text", "the cat"]).success().stdout();
     assert!(shown.contains("BOS          <s>"), "{shown}");
     assert!(shown.contains("the"), "{shown}");
+}
+
+#[test]
+fn a_sentencepiece_model_goes_through_a_run_and_into_its_checkpoint() {
+    let place = Workplace::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tests/fixtures/sentencepiece");
+    fs_err::create_dir(place.path("spm")).unwrap();
+    fs_err::copy(fixtures.join("v1.model"), place.path("spm/tokenizer.model")).unwrap();
+    place.train(&["tokenizer.path=spm", "model.vocab_size=600", "probes=[]", "train.steps=4"]);
+
+    let checkpoint = "run/checkpoints/step-00000004";
+    let [used, kept] = ["spm", checkpoint].map(|folder| {
+        assert!(!place.path(folder).join("tokenizer.json").exists());
+        fs_err::read(place.path(folder).join("tokenizer.model")).unwrap()
+    });
+    assert!(used == kept, "the checkpoint holds another tokenizer");
+    let config = fs_err::read_to_string(place.path(checkpoint).join("tokenizer_config.json")).unwrap();
+    assert!(config.contains("LlamaTokenizer"), "{config}");
+    let arguments =
+        ["generate", checkpoint, "--prompt", "The", "--greedy", "--max-new-tokens", "3", "--json"];
+    let ids = place.run(&arguments).success().json()["ids"].clone();
+    assert_eq!(ids.as_array().unwrap().len(), 3, "{ids}");
+
+    let shown = place.run(&["tokenizer", "inspect", checkpoint, "--text", "a    b"]).success().stdout();
+    let shown = shown.lines().filter(|line| !line.starts_with("fingerprint")).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(shown, @r#"
+    run/checkpoints/step-00000004/tokenizer.model
+    kind         SentencePiece BPE
+    settings     byte_fallback=true add_dummy_prefix=true remove_extra_whitespaces=true escape_whitespaces=true rules=identity
+    vocabulary   600
+    BOS          <s> (1)
+    EOS          </s> (2)
+    special      <unk> (0), <s> (1), </s> (2)
+        261  "▁a"
+        306  "▁b"
+    "#);
+}
+
+#[test]
+fn a_json_that_disagrees_with_the_model_beside_it_is_warned_of() {
+    let place = Workplace::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tests/fixtures/sentencepiece");
+    place.write("t.txt", &"the cat sat on the mat. ".repeat(50));
+    place
+        .run(&["tokenizer", "train", "t.txt", "--vocab-size", "280", "--output", "tok/tokenizer.json"])
+        .success();
+    fs_err::copy(fixtures.join("v1.model"), place.path("tok/tokenizer.model")).unwrap();
+    let run = place.run(&["tokenizer", "inspect", "tok", "--text", ""]).success();
+    assert!(run.stderr().contains("tokenizer.model is used"), "{}", run.stderr());
+    assert!(run.stdout().contains("files        tokenizer.json and tokenizer.model give different ids"));
 }

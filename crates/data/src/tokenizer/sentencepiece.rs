@@ -4,11 +4,11 @@
 //! so the package decides what is right, ties and roundings included; `scripts/fixtures/sentencepiece.py` and
 //! `scripts/parity/sentencepiece_parity.py` hold this module to it.
 //!
-//! It is our own because no library that was tried gives the package's ids for each model (measured by the parity script's texts, see
-//! `docs/concepts/data.md`): a `tokenizers` pipeline made from the model has one rank a merge where SentencePiece has equal
-//! scores, applies the normalizer's rules to whole graphemes, not to the longest sequence, and knows neither unused pieces nor collapsed
-//! spaces; the C++ library behind bindings needs a C++ toolchain for what are few hundred lines. Borrowed are the reader of the protobuf
-//! (`prost`) and the builder of tries (`yada`).
+//! It is our own because no library that was tried gives the package's ids for each model (figures in `docs/concepts/tokenizers.md`):
+//! `kitoken` differs where spaces collapse, rules apply or symbols are defined, `sentencepiece-rs` where pieces aren't used, and it is
+//! slow; a `tokenizers` pipeline made from the model has one rank a merge where SentencePiece has equal scores, and applies rules
+//! to whole graphemes, not to the longest sequence; bindings of the C++ library need a C++ toolchain for what are few hundred
+//! lines. Borrowed are the reader of the protobuf (`prost`) and the builder of tries (`yada`).
 //!
 //! One thing differs on purpose: text is only ever text. A control symbol that is a single character is that character's bytes (or
 //! unknown) here, and the control symbol in SentencePiece.
@@ -51,7 +51,7 @@ pub(super) struct SentencePiece {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of a tokenizer")]
 enum Algorithm {
-    Bpe { symbols: Trie, boundaries: Option<Boundaries>, memo: Memo },
+    Bpe { symbols: Trie, boundaries: Option<Boundaries>, memo: Box<Memo> },
     Unigram(Unigram),
 }
 
@@ -235,7 +235,7 @@ impl Algorithm {
             2 => Ok(Self::Bpe {
                 symbols: symbols(vocabulary)?,
                 boundaries: Boundaries::of_bpe(vocabulary),
-                memo: Memo::default(),
+                memo: Box::default(),
             }),
             3 => Err("it is a model of type WORD, but only BPE and UNIGRAM are supported".to_owned()),
             4 => Err("it is a model of type CHAR, but only BPE and UNIGRAM are supported".to_owned()),
