@@ -188,11 +188,7 @@ fn what_can_not_be_started_from_is_named() {
             &["model.num_attention_heads=2"],
             "num_attention_heads is 4 there and 2 in this run",
         ),
-        (
-            "{from=\"hf://org/a/b\"}",
-            &[],
-            "`init.from` can't be read: `org/a/b` is no repository of the hub",
-        ),
+        ("{from=\"hf://org/a/b\"}", &[], "`init.from` can't be read: `org/a/b` is no repository of the hub"),
     ] {
         let text = train_from(&place, init, more).fails_with(2).stderr();
         assert!(text.contains(expected), "{text}");
@@ -237,4 +233,42 @@ fn chunks_tell_where_their_checkpoints_stand() {
         (&json!(per_chunk), &json!("the name `ckpt_000`"))
     );
     assert_eq!(record["exact"][2], "order of the chunks: the next one begins");
+}
+
+#[test]
+fn a_dry_run_does_all_but_the_first_step() {
+    let place = released();
+    let dry = |more: &[&str]| {
+        let mut arguments = vec!["train", "tiny.toml", "--dry-run"];
+        arguments.extend(OTHER.iter().chain(more).flat_map(|value| ["--set", *value]));
+        place.run(&arguments)
+    };
+    let shown = dry(&["init={from=\"released/step_4\"}"]).success().stdout();
+    assert!(shown.starts_with("starting from released/step_4 at step 4"), "{shown}");
+    assert!(
+        shown.contains("model         39,072 parameters in 21 tensors")
+            && shown.contains("data          world: "),
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("ready: the next step would be 5 of 12; nothing was written into other\n"),
+        "{shown}"
+    );
+    assert!(!place.path("other").exists());
+    let text =
+        dry(&["init={from=\"released/step_4\"}", "model.hidden_size=64", "model.intermediate_size=32"])
+            .fails_with(2)
+            .stderr();
+    assert!(
+        text.contains("`init.from` is of another model: hidden_size is 32 there and 64 in this run"),
+        "{text}"
+    );
+    let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
+    assert!(
+        done.contains("going on from") && done.ends_with("done: all 12 steps have been made\n"),
+        "{done}"
+    );
+    // A model of seven billion parameters, of which nothing is put into memory.
+    let large = dry(&["model={preset=\"llama-7b\"}", "data.seq_len=64"]).success().stdout();
+    assert!(large.contains("model         6,738,415,616 parameters in 291 tensors"), "{large}");
 }

@@ -131,6 +131,10 @@ pub(crate) struct TrainArgs {
     /// path: go back to it, or, if it is another run's, branch off from it.
     #[arg(long, value_name = "auto|never|PATH", default_value = "auto")]
     pub(crate) resume: String,
+    /// Do all that comes before the first step but to begin it: resolve, read data, tokenizer and probes, hold the weights to the model. Nothing is written into
+    /// the run's folder, and no model is put into memory.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Let this key differ from what the run was started with; may be given more than once.
     #[arg(long = "allow-change", value_name = "KEY")]
     pub(crate) allow_changes: Vec<String>,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fineline_data::SourceStats;
+use fineline_model::ParameterSpec;
 use fineline_train::{
     Control, Observer, ObserverError, Outcome, Recipe, Session, StepReport, StopReason, StopSignal, View,
 };
@@ -10,6 +12,7 @@ use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
 use crate::directory::{Origin, RunDirectory, RunIdentity};
+use crate::events::Event;
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
@@ -126,6 +129,64 @@ pub fn train(
         Outcome::Finished => Ended::Finished,
         Outcome::Stopped(StopReason::Signal(signal)) => Ended::Stopped { step, signal: Some(signal) },
         Outcome::Stopped(_) => Ended::Stopped { step, signal: None },
+    })
+}
+
+/// What [`train`] would begin with.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// Steps done by then.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub total_steps: u64,
+    /// What would be logged first.
+    pub events: Vec<Event>,
+    /// The names and shapes of all parameters, in their order.
+    pub parameters: Vec<ParameterSpec>,
+    /// The sources of the training rows.
+    pub sources: Vec<SourceStats>,
+    /// Suites, and how many tasks each has.
+    pub suites: Vec<(String, usize)>,
+}
+
+/// Does all that [`train`] does before its first step, but puts no model into memory and writes nothing into the run's folder. What is made of the data is kept in
+/// `data.cache`, where the run will find it.
+///
+/// # Errors
+/// What [`train`] would find wrong before its first step.
+pub fn dry_run(
+    resolved: &Resolved,
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outlook, RunError> {
+    let config = &resolved.config;
+    use_threads(config)?;
+    device::open(&config.run.device.0)?;
+    let directory = RunDirectory::new(&config.run.dir);
+    directory.refuse_foreign_files()?;
+    let mut events = changes_since_start(config, &directory, &options.allow_changes)?;
+    let prepared = prepare(resolved, &options.stop, progress)?;
+    recipe(config).validate()?;
+    let stored = directory.stored_identity()?;
+    let setting = Setting {
+        resolved,
+        directory: &directory,
+        stored: stored.as_ref(),
+        dataset: &prepared.dataset,
+        resume: &options.resume,
+        fetched: options.fetched.as_ref(),
+    };
+    let (step, begun) = setting.outlook()?;
+    refuse_shorter_run(resolved, step)?;
+    events.extend(begun);
+    let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
+    Ok(Outlook {
+        step,
+        total_steps: config.train.total_steps(config.data.seq_len)?,
+        events,
+        parameters: config.model.parameters(),
+        sources: prepared.dataset.sources(),
+        suites: config.probes.iter().map(|probes| probes.suite.clone()).zip(tasks).collect(),
     })
 }
 

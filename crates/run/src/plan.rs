@@ -35,6 +35,8 @@ pub struct Plan {
     pub memory: Memory,
     /// Whether that fits into the stated memory, however slow the disk.
     pub fits: Option<bool>,
+    /// What other ways to divide the work and other precisions would take; this one is the first.
+    pub ways: Vec<Way>,
     /// Days at the stated speed, without probes.
     pub days: Option<f64>,
     /// Size of a checkpoint.
@@ -43,10 +45,49 @@ pub struct Plan {
     pub checkpoints_bytes: u64,
 }
 
+/// A way to train, and what it takes of each device.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Way {
+    /// How the devices divide the work.
+    pub mode: Mode,
+    /// The precision of products and of what lies between them.
+    pub precision: PlannedPrecision,
+    /// Whether this version of the program can.
+    pub available: bool,
+    /// Memory of one device.
+    pub memory: Memory,
+    /// Whether that fits into the stated memory, however slow the disk.
+    pub fits: Option<bool>,
+    /// The largest `train.micro_batch` that does; 0 if not even one sequence does.
+    pub largest_micro_batch: Option<usize>,
+}
+
+/// How devices divide the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Each has all weights, gradients and moments.
+    DataParallel,
+    /// Each keeps the moments of its share of the parameters, and writes its share of a checkpoint (Rajbhandari et al., 2020, stage 1).
+    #[serde(rename = "zero-1")]
+    Zero1,
+}
+
+/// The precision of products and of what lies between them. Weights, their gradients and moments are float32 in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum PlannedPrecision {
+    /// float32 throughout.
+    #[serde(rename = "f32")]
+    F32,
+    /// bfloat16 products of a bfloat16 copy of the weights; activations take half.
+    #[serde(rename = "bf16-mixed")]
+    Bf16Mixed,
+}
+
 /// Memory of one device at the height of a step, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// The weights.
+    /// The weights, and their copy in the precision of the products, if that is another.
     pub parameters: u64,
     /// Their gradients.
     pub gradients: u64,
@@ -82,7 +123,8 @@ pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError>
     let tokens = steps * tokens_per_step;
     let parameters = config.model.parameter_count();
     let flops = tokens as f64 * config.model.flops_per_token(seq_len) as f64;
-    let memory = memory(config);
+    let ways = ways(config, machines);
+    let memory = ways[0].memory;
     let checkpoint_bytes = 3 * config.model.parameter_bytes();
     let seconds = machines.tflops.map(|tflops| flops / (tflops * 1e12 * machines.devices as f64));
     Ok(Plan {
@@ -93,20 +135,55 @@ pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError>
         tokens_per_parameter: tokens as f64 / parameters as f64,
         flops,
         memory,
-        fits: machines.memory_gib.map(|gib| memory.total as f64 <= gib * f64::from(1 << 30)),
+        fits: ways[0].fits,
+        ways,
         days: seconds.map(|seconds| seconds / 86_400.0),
         checkpoint_bytes,
         checkpoints_bytes: checkpoint_bytes * kept_checkpoints(config, steps),
     })
 }
 
-fn memory(config: &RunConfig) -> Memory {
-    let (batch, time) = (config.train.micro_batch, config.data.seq_len);
-    let parameters = config.model.parameter_bytes();
-    let (gradients, optimizer) = (parameters, 2 * parameters);
-    let activations = config.model.activation_bytes(batch, time);
-    let logits = config.model.logits_bytes(batch, time);
-    let snapshot = parameters + optimizer;
+fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
+    let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
+    let way = |(mode, precision): (Mode, PlannedPrecision)| {
+        let devices = match mode {
+            Mode::DataParallel => 1,
+            Mode::Zero1 => machines.devices,
+        };
+        let memory = |micro_batch| memory(config, micro_batch, devices, precision);
+        let largest = |room: u64| {
+            (1..=config.train.global_batch).take_while(|batch| memory(*batch).total <= room).last()
+        };
+        let memory = memory(config.train.micro_batch);
+        Way {
+            mode,
+            precision,
+            available: mode == Mode::DataParallel && precision == PlannedPrecision::F32,
+            memory,
+            fits: room.map(|room| memory.total <= room),
+            largest_micro_batch: room.map(|room| largest(room).unwrap_or(0)),
+        }
+    };
+    let precisions = [PlannedPrecision::F32, PlannedPrecision::Bf16Mixed];
+    let modes: &[Mode] =
+        if machines.devices > 1 { &[Mode::DataParallel, Mode::Zero1] } else { &[Mode::DataParallel] };
+    let ways = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
+    ways.map(way).collect()
+}
+
+/// With moments and snapshots divided among this many devices.
+fn memory(config: &RunConfig, micro_batch: usize, devices: u64, precision: PlannedPrecision) -> Memory {
+    let time = config.data.seq_len;
+    let float32 = config.model.parameter_bytes();
+    let (copy, activation_share) = match precision {
+        PlannedPrecision::F32 => (0, 1),
+        PlannedPrecision::Bf16Mixed => (float32 / 2, 2),
+    };
+    let (parameters, gradients) = (float32 + copy, float32);
+    let optimizer = (2 * float32).div_ceil(devices);
+    let activations = config.model.activation_bytes(micro_batch, time) / activation_share;
+    let logits = config.model.logits_bytes(micro_batch, time);
+    let snapshot = (3 * float32).div_ceil(devices);
     let program = PROGRAM_BYTES;
     let always = parameters + gradients + optimizer + program;
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.

@@ -65,6 +65,15 @@ enum Point {
 }
 
 impl Point {
+    fn event(&self) -> Event {
+        match self {
+            Self::Released(released) => Event::Initialized { init: Box::new(released.record.clone()) },
+            Self::Beginning => Event::Started,
+            Self::Branch(origin) => Event::Resumed { checkpoint: origin.checkpoint.clone() },
+            Self::Own(path) => Event::Resumed { checkpoint: path.clone() },
+        }
+    }
+
     fn path(&self) -> Option<&Path> {
         match self {
             Self::Beginning | Self::Released(_) => None,
@@ -88,12 +97,7 @@ impl Start {
             (_, Some(path)) => State::Checkpoint(load(path, config, device)?, None),
             (_, None) => State::Fresh,
         };
-        events.push(match &point {
-            Point::Released(released) => Event::Initialized { init: Box::new(released.record.clone()) },
-            Point::Beginning => Event::Started,
-            Point::Branch(origin) => Event::Resumed { checkpoint: origin.checkpoint.clone() },
-            Point::Own(path) => Event::Resumed { checkpoint: path.clone() },
-        });
+        events.push(point.event());
         Ok(Self { point, state, events })
     }
 
@@ -147,6 +151,25 @@ impl Start {
 }
 
 impl Setting<'_> {
+    /// Where training would begin: the step, and what is to be said of it. Nothing is loaded.
+    pub(crate) fn outlook(&self) -> Result<(u64, Vec<Event>), RunError> {
+        let config = &self.resolved.config;
+        let (point, mut events) = self.point()?;
+        let step = match (&point, point.path()) {
+            (Point::Released(released), _) => released.record.step,
+            (_, Some(path)) => {
+                if let Some(made_with) = stored_config(path)? {
+                    refuse_recounted_rows(&made_with.differences(config), path)?;
+                }
+                fineline_train::refuse_other_model(path, &config.model)?;
+                fineline_train::CheckpointState::read(path)?.progress.step
+            }
+            (_, None) => 0,
+        };
+        events.push(point.event());
+        Ok((step, events))
+    }
+
     /// Where training begins, before anything is loaded, and what is to be said of it.
     fn point(&self) -> Result<(Point, Vec<Event>), RunError> {
         let Self { directory, resume, .. } = self;

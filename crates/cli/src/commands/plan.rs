@@ -1,7 +1,8 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use fineline_run::plan::{Machines, plan as make_plan};
+use comfy_table::{CellAlignment, Table, presets};
+use fineline_run::plan::{Machines, Memory, Mode, PlannedPrecision, Way, plan as make_plan};
 
 use super::{grouped, load, print, print_json};
 use crate::args::PlanArgs;
@@ -29,32 +30,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
         plan.tokens_per_parameter
     )?;
     writeln!(page, "operations    {:.3e} FLOP", plan.flops)?;
-    writeln!(page, "\nmemory of a device, MiB")?;
-    let memory = plan.memory;
-    let parts = [
-        ("parameters", memory.parameters),
-        ("gradients", memory.gradients),
-        ("optimizer", memory.optimizer),
-        ("activations", memory.activations),
-        ("logits", memory.logits),
-        ("snapshot", memory.snapshot),
-        ("program", memory.program),
-        ("total", memory.total),
-        ("on fast disk", memory.total_on_fast_disk),
-    ];
-    for (name, bytes) in parts {
-        writeln!(page, "  {name:<12} {:>12.1}", mib(bytes))?;
-    }
-    if let Some(fits) = plan.fits {
-        writeln!(
-            page,
-            "  {}",
-            if fits {
-                "fits, however slow the disk"
-            } else {
-                "does not fit: lower train.micro_batch or data.seq_len"
-            }
-        )?;
+    let unit = Unit::for_bytes(plan.memory.total);
+    writeln!(page, "\nmemory of a device, {}, of {}", unit.name(), devices(args.devices))?;
+    writeln!(page, "{}", table(&plan.ways, unit))?;
+    for way in plan.ways.iter().filter(|way| way.fits == Some(false)) {
+        writeln!(page, "{}", unfit(way, args.memory.unwrap_or_default()))?;
     }
     writeln!(page)?;
     match plan.days {
@@ -65,11 +45,130 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
             writeln!(page, "time          unknown: state --peak-tflops, or measure with `fineline bench`")?;
         }
     }
-    writeln!(page, "checkpoint    {:.1} MiB", mib(plan.checkpoint_bytes))?;
-    writeln!(page, "checkpoints   {:.1} MiB at the end", mib(plan.checkpoints_bytes))?;
+    let size = |bytes| {
+        let unit = Unit::for_bytes(bytes);
+        format!("{} {}", unit.of(bytes), unit.name())
+    };
+    writeln!(page, "checkpoint    {}", size(plan.checkpoint_bytes))?;
+    writeln!(page, "checkpoints   {} at the end", size(plan.checkpoints_bytes))?;
     print(&page)
 }
 
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+fn devices(count: u64) -> String {
+    if count == 1 { "one".to_owned() } else { format!("{} that share the batch", grouped(count)) }
+}
+
+type Part = fn(&Memory) -> u64;
+
+/// A column for each way to train, a line for each part of the memory.
+fn table(ways: &[Way], unit: Unit) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let heads = ways.iter().map(|way| {
+        format!("{} {}{}", mode(way.mode), precision(way.precision), if way.available { "" } else { " *" })
+    });
+    table.set_header(std::iter::once(String::new()).chain(heads));
+    let parts: [(&str, Part); 9] = [
+        ("parameters", |memory| memory.parameters),
+        ("gradients", |memory| memory.gradients),
+        ("optimizer", |memory| memory.optimizer),
+        ("activations", |memory| memory.activations),
+        ("logits", |memory| memory.logits),
+        ("snapshot", |memory| memory.snapshot),
+        ("program", |memory| memory.program),
+        ("total", |memory| memory.total),
+        ("on a fast disk", |memory| memory.total_on_fast_disk),
+    ];
+    for (name, part) in parts {
+        let sizes = ways.iter().map(|way| unit.of(part(&way.memory)));
+        table.add_row(std::iter::once(name.to_owned()).chain(sizes));
+    }
+    if ways.iter().any(|way| way.fits.is_some()) {
+        let word = |fits: Option<bool>| if fits == Some(true) { "yes" } else { "no" };
+        table.add_row(
+            std::iter::once("fits".to_owned()).chain(ways.iter().map(|way| word(way.fits).to_owned())),
+        );
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    format!("{}\n* not in this version", table.trim_fmt())
+}
+
+/// Why a way doesn't fit, and what would help.
+fn unfit(way: &Way, room: f64) -> String {
+    let Memory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } = way.memory;
+    let state = parameters + gradients + optimizer + snapshot + program;
+    let name = format!("{} {}", mode(way.mode), precision(way.precision));
+    match way.largest_micro_batch {
+        Some(largest @ 1..) => format!(
+            "{name} does not fit into {room} GiB: activations and logits of a micro batch take {:.1} GiB; train.micro_batch = {largest} fits",
+            gib(activations + logits)
+        ),
+        _ if gib(state) >= room => format!(
+            "{name} does not fit into {room} GiB: weights, gradients, moments and the snapshot of a checkpoint alone take {:.1} GiB",
+            gib(state)
+        ),
+        _ => format!(
+            "{name} does not fit into {room} GiB: {:.1} GiB beside the state, which not even one sequence fits into: lower data.seq_len",
+            room - gib(state)
+        ),
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::DataParallel => "data-parallel",
+        Mode::Zero1 => "ZeRO-1",
+    }
+}
+
+fn precision(precision: PlannedPrecision) -> &'static str {
+    match precision {
+        PlannedPrecision::F32 => "f32",
+        PlannedPrecision::Bf16Mixed => "bf16-mixed",
+    }
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+/// The unit in which sizes of one kind are told.
+#[derive(Clone, Copy)]
+enum Unit {
+    Mib,
+    Gib,
+    Tib,
+}
+
+impl Unit {
+    /// The largest of which there are ten or more.
+    fn for_bytes(bytes: u64) -> Self {
+        match bytes {
+            bytes if bytes >= 10 << 40 => Self::Tib,
+            bytes if bytes >= 10 << 30 => Self::Gib,
+            _ => Self::Mib,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mib => "MiB",
+            Self::Gib => "GiB",
+            Self::Tib => "TiB",
+        }
+    }
+
+    fn of(self, bytes: u64) -> String {
+        let shift = match self {
+            Self::Mib => 20,
+            Self::Gib => 30,
+            Self::Tib => 40,
+        };
+        format!("{:.1}", bytes as f64 / (1_u64 << shift) as f64)
+    }
 }

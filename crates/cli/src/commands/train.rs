@@ -1,13 +1,17 @@
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use fineline_hub::{HubError, ModelAddress, find_model};
-use fineline_run::Progress;
+use fineline_model::ParameterSpec;
 use fineline_run::config::Resolved;
-use fineline_run::lifecycle::{Ended as RunEnded, Resume, TrainOptions, train as run_train};
+use fineline_run::lifecycle::{
+    Ended as RunEnded, Resume, TrainOptions, dry_run as run_dry, train as run_train,
+};
 use fineline_run::released::FetchedWeights;
+use fineline_run::{Progress, RunError};
 
-use super::{load, quoted, stop_on_signals};
+use super::{grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
 use crate::{Ended, say};
@@ -26,6 +30,9 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
+    if args.dry_run {
+        return dry_run(&resolved, &options);
+    }
     let mut console = Console::new();
     let (mut told, mut is_training) = (false, false);
     let ended = run_train(&resolved, &options, &mut |progress| {
@@ -51,6 +58,52 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
+}
+
+/// All that comes before the first step, and what it would begin with.
+fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<Ended> {
+    let mut console = Console::new();
+    let outlook = run_dry(resolved, options, &mut |progress| console.show(progress));
+    console.finish();
+    let outlook = match outlook {
+        Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { signal: signal as u8 }),
+        outlook => outlook?,
+    };
+    let mut page = String::new();
+    for event in &outlook.events {
+        writeln!(page, "{event}")?;
+    }
+    let parameters: usize = outlook.parameters.iter().map(ParameterSpec::len).sum();
+    writeln!(
+        page,
+        "model         {} parameters in {} tensors",
+        grouped(parameters as u64),
+        outlook.parameters.len()
+    )?;
+    for source in &outlook.sources {
+        let (tokens, rows) = (grouped(source.tokens), grouped(source.rows));
+        writeln!(
+            page,
+            "data          {}: {tokens} tokens, {rows} rows an epoch, {:.1} % of the rows",
+            source.name,
+            100.0 * source.share
+        )?;
+    }
+    for (suite, tasks) in &outlook.suites {
+        writeln!(page, "probes        {suite}: {tasks} tasks")?;
+    }
+    let (next, total) = (grouped(outlook.step + 1), grouped(outlook.total_steps));
+    if outlook.step < outlook.total_steps {
+        writeln!(
+            page,
+            "ready: the next step would be {next} of {total}; nothing was written into {}",
+            resolved.config.run.dir.display()
+        )?;
+    } else {
+        writeln!(page, "done: all {total} steps have been made")?;
+    }
+    print(&page)?;
+    Ok(Ended::Done)
 }
 
 /// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
