@@ -63,7 +63,13 @@ impl SentencePiece {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let proto = ModelProto::decode(bytes)
             .map_err(|error| format!("it is no SentencePiece model, or damaged ({error})"))?;
-        let trainer = proto.trainer.unwrap_or_default();
+        // Pieces come first in a file, so that one which is cut off behind any of them is still a message.
+        let Some(trainer) = proto.trainer.filter(|_| !proto.pieces.is_empty()) else {
+            return Err(
+                "it has no pieces, or no trainer_spec behind them: it is no SentencePiece model, or cut off"
+                    .to_owned(),
+            );
+        };
         let normalizer = proto.normalizer.unwrap_or_default();
         let vocabulary = Vocabulary::new(proto.pieces, trainer.byte_fallback())?;
         let algorithm = Algorithm::of(&trainer, &vocabulary)?;

@@ -14,13 +14,18 @@ pub(super) struct Unigram {
     unknown: f32,
 }
 
-/// The best way to a place in the text.
+/// The best way to a place in the text. There is one for each byte of a text, so it is small.
 #[derive(Clone, Copy, Default)]
 struct Path {
     score: f32,
-    /// Where its last piece begins, and which that is (`None`: unknown); `None` where no way leads.
-    last: Option<(usize, Option<u32>)>,
+    /// The last piece, or [`UNKNOWN`].
+    id: u32,
+    /// Bytes of the last piece; 0 where no way leads.
+    len: u32,
 }
+
+/// Stands for a character without a piece.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Unigram {
     pub(super) fn new(vocabulary: &Vocabulary) -> Result<Self, String> {
@@ -37,18 +42,21 @@ impl Unigram {
     /// Appends the ids of normalized text.
     pub(super) fn encode(&self, text: &str, vocabulary: &Vocabulary, ids: &mut Vec<u32>) {
         let paths = self.best_paths(text, vocabulary);
-        let mut pieces = Vec::with_capacity(text.len() / 3);
+        let first = ids.len();
         let mut end = text.len();
-        while let Some((begin, id)) = paths[end].last {
-            pieces.push((begin..end, id));
+        while paths[end].len > 0 {
+            let begin = end - paths[end].len as usize;
+            match paths[end].id {
+                UNKNOWN => {
+                    let from = ids.len();
+                    vocabulary.push_unknown(&text[begin..end], ids);
+                    ids[from..].reverse();
+                }
+                id => ids.push(id),
+            }
             end = begin;
         }
-        for (range, id) in pieces.into_iter().rev() {
-            match id {
-                Some(id) => ids.push(id),
-                None => vocabulary.push_unknown(&text[range], ids),
-            }
-        }
+        ids[first..].reverse();
     }
 
     /// Sums are rounded as SentencePiece rounds them: which of two ways that are almost equally good is taken depends on it.
@@ -58,26 +66,26 @@ impl Unigram {
         for (begin, char) in text.char_indices() {
             let offset = paths[begin].score;
             if offset.abs() > LARGEST_SUM {
-                for path in paths[begin..=reached].iter_mut().filter(|path| path.last.is_some()) {
+                for path in paths[begin..=reached].iter_mut().filter(|path| path.len > 0) {
                     path.score -= offset;
                 }
             }
             let so_far = paths[begin].score;
-            let mut extend = |len: usize, id: Option<u32>, score: f32| {
+            let mut extend = |len: usize, id: u32, score: f32| {
                 let (path, score) = (&mut paths[begin + len], score + so_far);
                 reached = reached.max(begin + len);
-                if path.last.is_none() || score > path.score {
-                    *path = Path { score, last: Some((begin, id)) };
+                if path.len == 0 || score > path.score {
+                    *path = Path { score, id, len: len as u32 };
                 }
             };
             let mut has_piece = false;
             for (len, id) in self.trie.prefixes(&text.as_bytes()[begin..]) {
                 let Some(piece) = vocabulary.piece(id) else { continue };
-                extend(len, Some(id), score(piece, len));
+                extend(len, id, score(piece, len));
                 has_piece |= len == char.len_utf8();
             }
             if !has_piece {
-                extend(char.len_utf8(), None, self.unknown);
+                extend(char.len_utf8(), UNKNOWN, self.unknown);
             }
         }
         paths

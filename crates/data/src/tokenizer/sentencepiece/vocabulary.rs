@@ -42,9 +42,6 @@ pub(super) enum PieceKind {
 impl Vocabulary {
     /// Refuses what SentencePiece refuses, and numbers that are none.
     pub(super) fn new(protos: Vec<PieceProto>, byte_fallback: bool) -> Result<Self, String> {
-        if protos.is_empty() {
-            return Err("it has no pieces".to_owned());
-        }
         let mut unknown = None;
         let mut bytes = [None; 256];
         let (mut by_text, mut reserved) = (HashMap::new(), HashMap::new());
