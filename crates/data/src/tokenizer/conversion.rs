@@ -125,6 +125,9 @@ const TRIED: usize = 512;
 /// Fewer words than this say nothing.
 const FEWEST: usize = 32;
 
+/// With fewer pieces than this, none need be left for runs of spaces.
+const LARGE: usize = 4096;
+
 /// What speaks against a `tokenizer.json` of pieces whose SentencePiece model isn't there to compare with.
 fn doubt_of_pieces(tokenizer: &Tokenizer) -> Result<Option<String>> {
     if !tokenizer.is_converted_from_pieces() {
@@ -151,6 +154,9 @@ fn doubt_of_pieces(tokenizer: &Tokenizer) -> Result<Option<String>> {
         return Ok(Some(format!(
             "{pieces} of {count} words that are tokens of their own come out in parts ({word:?})"
         )));
+    }
+    if tokens.len() < LARGE {
+        return Ok(None);
     }
     let has_runs = tokens.iter().any(|(_, token)| token.contains("▁▁"));
     if !has_runs && tried.len() >= FEWEST && tokenizer.encode("a  b")? != tokenizer.encode("a b")? {
