@@ -514,6 +514,12 @@ mod tests {
         assert!(matches!(tokenizer.agreement().unwrap(), Agreement::Differs { text } if text.contains("  ")));
         let json = Tokenizer::from_file(folder.path().join("tokenizer.json")).unwrap();
         fs_err::remove_file(folder.path().join("tokenizer.model")).unwrap();
+        assert_eq!(Tokenizer::from_file(folder.path()).unwrap().doubt(), None, "its vocabulary is small");
+        let mut large: serde_json::Value =
+            serde_json::from_str(&fs_err::read_to_string(json.path()).unwrap()).unwrap();
+        let vocab = large["model"]["vocab"].as_object_mut().unwrap();
+        (vocab.len()..4096).for_each(|id| drop(vocab.insert(format!("unused {id}"), id.into())));
+        fs_err::write(json.path(), large.to_string()).unwrap();
         let alone = Tokenizer::from_file(folder.path()).unwrap();
         let doubts =
             [&tokenizer, &json, &alone].map(|tokenizer| tokenizer.doubt().unwrap_or("none").to_owned());
