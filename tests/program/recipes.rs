@@ -377,6 +377,54 @@ fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
     }
 }
 
+/// From the weights of its own twentieth step, exported as others would release them, and from its checkpoint with moments.
+#[test]
+fn openllama_mini_goes_on_from_its_own_checkpoint() {
+    let place = Workplace::new();
+    let path = repository("configs/openllama-mini.toml");
+    let train = |run: &str, init: &str| {
+        let own = [format!("run.dir={run}"), init.to_owned()];
+        let settings = [
+            "train.steps=40",
+            "schedule.decay_end=40",
+            "checkpoint.every_steps=20",
+            "checkpoint.keep_last=2",
+            "probes=[]",
+        ];
+        let settings = SMALLER
+            .iter()
+            .filter(|value| !value.starts_with("probes") && !value.starts_with("checkpoint"))
+            .copied()
+            .chain(settings);
+        let all = settings.chain(own.iter().map(String::as_str).filter(|value| !value.is_empty()));
+        let arguments: Vec<&str> = ["train", path.to_str().unwrap()]
+            .into_iter()
+            .chain(all.flat_map(|value| ["--set", value]))
+            .collect();
+        place.run(&arguments).success();
+        place.log(&format!("{run}/metrics.jsonl"))
+    };
+    let unbroken = train("unbroken", "");
+    let checkpoint = "unbroken/checkpoints/step-00000020";
+    for layout in ["safetensors", "easylm"] {
+        let out = format!("{layout}/step_20");
+        place.run(&["weights", "export", checkpoint, "--to", layout, "--out", &out]).success();
+    }
+    let with_moments = train("with", &format!("init={{from=\"{checkpoint}\"}}"));
+    assert_eq!(with_moments, unbroken[20..]);
+    let last = |run: &str| {
+        fs_err::read(place.path(&format!("{run}/checkpoints/step-00000040/model.safetensors"))).unwrap()
+    };
+    assert!(last("with") == last("unbroken"));
+
+    let without = train("without", "init={from=\"safetensors/step_20\"}");
+    assert_eq!(without[0], unbroken[20], "the same weights, rows and learning rate");
+    assert_ne!(without[1]["loss"], unbroken[21]["loss"], "moments began at zero");
+    let loss = |log: &[Value]| log.last().unwrap()["loss"].as_f64().unwrap();
+    assert!((loss(&without) - loss(&unbroken)).abs() < 0.2, "{} and {}", loss(&without), loss(&unbroken));
+    assert_eq!(train("stream", "init={from=\"easylm/step_20\"}"), without, "the layout changes nothing");
+}
+
 /// Two chunks of five rows each under `chunks`, of the tokenizer of the fixtures, and the arguments to train on them.
 fn chunks(place: &Workplace) -> Vec<String> {
     let row = format!("{{\"token_ids\": [{}]}}\n", vec!["5"; 33].join(", "));
