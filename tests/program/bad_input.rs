@@ -298,6 +298,8 @@ fn a_tokenizer_with_more_ids_than_the_model_is_refused_before_training() {
     place
         .run(&["tokenizer", "train", "t.txt", "--vocab-size", "275", "--output", "tok/tokenizer.json"])
         .success();
+    let error = with(&place, &["tokenizer.path=nowhere"], 2);
+    assert!(error.contains("`tokenizer.path` is `nowhere`, but nothing is there"), "{error}");
     let error = with(&place, &["tokenizer.path=tok", "model.vocab_size=270"], 2);
     insta::assert_snapshot!(error, @r"
     error: --set: `model.vocab_size` (270) must not be smaller than the vocabulary of tok/tokenizer.json (275 ids)

@@ -43,6 +43,7 @@ pub fn prepare(
 ) -> Result<Prepared, RunError> {
     let config = &resolved.config;
     check_suites(resolved)?;
+    check_tokenizer_path(resolved)?;
     let _lock = CacheLock::take(&config.data.cache, stop, progress)?;
     let corpus = find_corpus(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
@@ -60,6 +61,20 @@ pub fn prepare(
     refuse_shared_tasks(resolved, &suites)?;
     heed(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Refuses a tokenizer that isn't there, before anything else takes time.
+fn check_tokenizer_path(resolved: &Resolved) -> Result<(), RunError> {
+    match &resolved.config.tokenizer.path {
+        Some(path) if !path.exists() => {
+            let message = format!(
+                "is `{}`, but nothing is there: expected a tokenizer.json, a tokenizer.model, or a folder that holds one",
+                path.display()
+            );
+            Err(resolved.invalid("tokenizer.path", message).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Ends what is being prepared, if that was asked for.
