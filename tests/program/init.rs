@@ -91,6 +91,9 @@ fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
         text.contains("`init.step` contradicts run/checkpoints/step-00000004, which tells its own step"),
         "{text}"
     );
+    let rewarmed = "{from=\"run/checkpoints/step-00000004\", rewarm_steps=5}";
+    let text = train_from(&place, rewarmed, &["run.dir=third"]).fails_with(2).stderr();
+    assert!(text.contains("`init.rewarm_steps` contradicts run/checkpoints/step-00000004"), "{text}");
     train_from(&place, "{from=\"run/checkpoints/step-00000004\", moments=\"zero\"}", &["run.dir=third"])
         .success();
     let third = metrics(&place, "third");
@@ -110,6 +113,9 @@ fn a_second_warm_up_outlives_a_stop_and_the_weights() {
             (record["lr"].as_f64().unwrap(), share * planned[index + 4]["lr"].as_f64().unwrap());
         assert!((lr - expected).abs() <= 1e-15, "{lr} is not {expected}");
     }
+    // Whoever branches off within it goes on with it.
+    train_from(&place, "{from=\"unbroken/checkpoints/step-00000008\"}", &["run.dir=branch"]).success();
+    assert_eq!(metrics(&place, "branch"), metrics(&place, "unbroken")[4..]);
     // Stopped after step 8 by a shorter run, which then is made longer; the weights are gone by then.
     train_from(&place, init, &["train.steps=8", "schedule.decay_end=12"]).success();
     fs_err::remove_dir_all(place.path("released")).unwrap();
@@ -192,6 +198,13 @@ fn what_can_not_be_started_from_is_named() {
     ] {
         let text = train_from(&place, init, more).fails_with(2).stderr();
         assert!(text.contains(expected), "{text}");
+        let init = format!("init={init}");
+        let mut check = vec!["config", "check", "tiny.toml", "--set", &init];
+        check.extend(OTHER.iter().chain(more).flat_map(|value| ["--set", *value]));
+        if !init.contains("hf://") && !init.contains("step=13") {
+            let text = place.run(&check).fails_with(2).stderr();
+            assert!(text.contains(expected), "{text}");
+        }
         assert!(!place.path("other/checkpoints").exists(), "{init}");
     }
 }

@@ -125,6 +125,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
 pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, WeightsError> {
     let checkpoint = Checkpoint::open(path)?.with_head_size(config.head_size())?;
     let Parameters { tensors, .. } = parameters_in(&checkpoint, config)?;
+    check_tied_head(&checkpoint, config)?;
     let read: Vec<_> = tensors.par_iter().map(|tensor| read(tensor)).collect();
     // Of several errors, the first in the order of the parameters: `rayon` would give any.
     let values = read.into_iter().collect::<Result<Vec<TensorData>, _>>()?;

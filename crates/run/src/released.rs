@@ -116,6 +116,7 @@ pub(crate) fn continued(
         ("init.step", init.step.is_some()),
         ("init.tokens", init.tokens.is_some()),
         ("init.chunk", init.chunk.is_some()),
+        ("init.rewarm_steps", init.rewarm_steps > 0),
     ];
     if let Some((key, _)) = position.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!(
@@ -125,6 +126,14 @@ pub(crate) fn continued(
         return Err(resolved.invalid(key, message).into());
     }
     Ok(Some(path))
+}
+
+/// Checks all that can be known of `[init]` without a run. Models of the hub are looked for by whoever knows of them.
+pub(crate) fn check_init(resolved: &Resolved, init: &InitConfig, dataset: &Dataset) -> Result<(), RunError> {
+    if init.from.starts_with(HUB) || continued(resolved, init, None)?.is_some() {
+        return Ok(());
+    }
+    Released::find(resolved, init, dataset, None).map(drop)
 }
 
 fn path(

@@ -139,11 +139,15 @@ impl Start {
         config: &RunConfig,
         device: &Device,
     ) -> Result<(Trainer, Vec<Event>), TrainError> {
-        let rewarm = self.init().map(|record| Rewarm { from: record.step, steps: record.rewarm_steps });
-        let recipe = fineline_train::Recipe { rewarm, ..recipe(config) };
+        let recipe = recipe(config);
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
-            State::Weights(model, record) => Trainer::from_weights(recipe, model, record.progress()),
+            State::Weights(model, record) => {
+                let rewarm = (record.rewarm_steps > 0)
+                    .then_some(Rewarm { from: record.step, steps: record.rewarm_steps });
+                let recipe = fineline_train::Recipe { rewarm, ..recipe };
+                Trainer::from_weights(recipe, model, record.progress())
+            }
             State::Checkpoint(checkpoint, _) => Trainer::resume(recipe, checkpoint),
         }?;
         Ok((trainer, self.events))

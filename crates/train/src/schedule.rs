@@ -49,7 +49,7 @@ pub enum ScheduleKind {
 }
 
 /// A second warm-up of a run that starts from weights without moments of the optimizer: a factor that rises from 0 at the first step to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewarm {
     /// Steps done before the first.
     pub from: u64,

@@ -125,8 +125,9 @@ impl Trainer {
         Ok(Self { progress, ..Self::new(recipe, model)? })
     }
 
-    /// Training from where a checkpoint was taken, to the same bits as if it had never stopped.
+    /// Training from where a checkpoint was taken, to the same bits as if it had never stopped. A second warm-up is the checkpoint's own.
     pub fn resume(recipe: Recipe, checkpoint: Checkpoint) -> Result<Self, TrainError> {
+        let recipe = Recipe { rewarm: checkpoint.state.rewarm, ..recipe };
         let mut trainer = Self::new(recipe, checkpoint.model)?;
         trainer.optimizer.moments = checkpoint.moments;
         trainer.optimizer.updates = checkpoint.state.updates;

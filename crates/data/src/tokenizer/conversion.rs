@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use super::Tokenizer;
+use crate::DataError;
 use crate::Result;
 
 /// Texts on which a conversion that is wrong shows: spaces in runs, at both ends and of other kinds, line breaks, digits, capitals,
@@ -35,6 +36,10 @@ const PROBES: [&str; 14] = [
 /// model, which is what a LLaMA was trained with.
 pub(super) fn open_folder(folder: &Path) -> Result<(Tokenizer, Option<String>)> {
     let (json, model) = (folder.join("tokenizer.json"), folder.join("tokenizer.model"));
+    if !model.is_file() && !json.is_file() {
+        let message = "the folder holds neither tokenizer.json nor tokenizer.model; a file under another name can be given itself";
+        return Err(DataError::BadTokenizer { path: folder.to_owned(), message: message.to_owned() });
+    }
     if !model.is_file() {
         return open_file(&json);
     }

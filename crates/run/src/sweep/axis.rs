@@ -86,9 +86,9 @@ pub(crate) enum NamedPlace {
 
 /// What this name tells; of a step and tokens, the step.
 pub(crate) fn place_in_name(name: &str) -> Option<NamedPlace> {
-    let step = number_after(name, &["step", "params", "state"]).map(NamedPlace::Step);
+    let step = number_after(name, &["step", "params", "state", "checkpoint"]).map(NamedPlace::Step);
     let tokens = || tokens_in(name).map(NamedPlace::Tokens);
-    let number = || number_after(name, &["ckpt", "checkpoint", "chunk"]).map(NamedPlace::Checkpoint);
+    let number = || number_after(name, &["ckpt", "chunk"]).map(NamedPlace::Checkpoint);
     step.or_else(tokens).or_else(number)
 }
 
@@ -177,6 +177,7 @@ mod tests {
             ("step-00000200", Some(NamedPlace::Step(200))),
             ("streaming_params_10000", Some(NamedPlace::Step(10_000))),
             ("step1000-tokens4B", Some(NamedPlace::Step(1000))),
+            ("checkpoint-500", Some(NamedPlace::Step(500))),
             ("OpenLLaMA-Reproduce-100.66B", Some(NamedPlace::Tokens(100_660_000_000))),
             ("open_llama_7b_700bt", Some(NamedPlace::Tokens(700_000_000_000))),
             ("main", None),

@@ -99,6 +99,7 @@ impl Checkpointer {
             progress: trainer.progress(),
             updates: optimizer.updates,
             milestone: self.cadence.milestones.get(&trainer.progress().step).cloned(),
+            rewarm: trainer.recipe().rewarm,
             seed: self.identity.seed,
             config_hash: self.identity.config_hash.clone(),
             data_fingerprint: self.identity.data_fingerprint.clone(),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Rewarm;
 use crate::trainer::Progress;
 
 /// `state.json`: all of a run's state that is not a tensor.
@@ -18,6 +19,9 @@ pub struct CheckpointState {
     /// The name of the checkpoint, if it is a [milestone](crate::Milestones).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestone: Option<String>,
+    /// The second warm-up that the run began with, if it did: whoever goes on from here is in it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewarm: Option<Rewarm>,
     /// `run.seed`.
     pub seed: u64,
     /// Hash of the run's resolved configuration.

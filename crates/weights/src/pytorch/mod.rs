@@ -80,7 +80,7 @@ fn tensor(
     let fits = |end: usize| end <= claimed.len && count.is_some_and(|count| count <= claimed.len);
     let Some(end) = end.filter(|&end| fits(end)) else {
         return wrong(format!(
-            "of shape {shape:?}, strides {strides:?}, offset {offset} lies outside of its storage of {} values",
+            "of shape {shape:?}, strides {strides:?}, offset {offset} lies outside of its storage of {} values, or repeats them",
             claimed.len
         ));
     };
@@ -182,7 +182,7 @@ impl<'a> Archive<'a> {
 
 fn damaged(path: &Path, error: ZipError) -> WeightsError {
     match error {
-        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => error.into(),
+        ZipError::Io(error) if error.raw_os_error().is_some() => error.into(),
         error => {
             WeightsError::malformed(path, format!("not a whole zip archive, as PyTorch writes it: {error}"))
         }
