@@ -2,60 +2,106 @@
 
 use rayon::prelude::*;
 
-/// Rows of the result that one task makes; with [`TILE_COLUMNS`], what stays in the nearest cache.
-const BLOCK_ROWS: usize = 128;
-/// Columns of the result that are made at once: a cache line of float16.
-const TILE_COLUMNS: usize = 32;
+/// Rows of a matrix that are turned at once: a cache line of float16 in a line of the transpose.
+const TILE_ROWS: usize = 32;
+/// Columns of a matrix that are turned at once, by one task.
+const TILE_COLUMNS: usize = 64;
+/// What is turned at once stays, twice, in the nearest cache.
+const TILE: usize = TILE_ROWS * TILE_COLUMNS;
 
-/// The transpose of a matrix with its rows and columns taken in the given order: `out[k][t] = source[rows[t]][columns[k]]`.
-/// `rows` and `columns` are permutations; elements have `size` bytes: 1, 2, 4 or 8.
-pub(crate) fn transpose(source: &[u8], rows: &[usize], columns: &[usize], size: usize) -> Vec<u8> {
-    debug_assert_eq!(source.len(), rows.len() * columns.len() * size);
-    let mut out = vec![0; source.len()];
-    match size {
-        1 => transpose_elements::<1>(source, rows, columns, &mut out),
-        2 => transpose_elements::<2>(source, rows, columns, &mut out),
-        4 => transpose_elements::<4>(source, rows, columns, &mut out),
-        _ => transpose_elements::<8>(source, rows, columns, &mut out),
-    }
-    out
+/// The transpose of a matrix with its rows and columns taken in the given order: `out[k][t] = source[rows[t]][columns[k]]`, where an
+/// order that is absent is that of the source. The source may come in pieces.
+#[derive(Debug)]
+pub(crate) struct Transposition {
+    /// Rows of the source.
+    pub(crate) height: usize,
+    /// Columns of the source.
+    pub(crate) width: usize,
+    /// Bytes of an element: 1, 2, 4 or 8.
+    pub(crate) size: usize,
+    pub(crate) rows: Option<Vec<usize>>,
+    pub(crate) columns: Option<Vec<usize>>,
+    /// `rows` moves rows only within groups of so many, and a piece of the source must have whole groups.
+    pub(crate) group: usize,
 }
 
-/// Elements are gathered a tile at a time into a small copy, since rows of a power of two bytes fall on each other in the cache.
-fn transpose_elements<const SIZE: usize>(source: &[u8], rows: &[usize], columns: &[usize], out: &mut [u8]) {
-    let (source, _) = source.as_chunks::<SIZE>();
-    let (out, _) = out.as_chunks_mut::<SIZE>();
-    let (width, height) = (columns.len(), rows.len());
-    if width == 0 || height == 0 {
-        return;
+impl Transposition {
+    /// Rows of the source that fit into so many bytes, but at least one group.
+    pub(crate) fn rows_in(&self, bytes: usize) -> usize {
+        let group = self.group * self.width * self.size;
+        (bytes / group.max(1)).max(1) * self.group
     }
-    let blocks = out.par_chunks_mut(BLOCK_ROWS * height).zip(columns.par_chunks(BLOCK_ROWS));
-    blocks.for_each(|(out, columns)| {
-        let mut tile = [[0; SIZE]; BLOCK_ROWS * TILE_COLUMNS];
-        for (at, rows) in rows.chunks(TILE_COLUMNS).enumerate() {
-            for (&row, line) in rows.iter().zip(tile.chunks_exact_mut(BLOCK_ROWS)) {
-                let from = &source[row * width..][..width];
-                for (value, &column) in line.iter_mut().zip(columns) {
-                    *value = from[column];
+
+    /// Puts the rows of the source from `first` on, which are `piece`, to their places in `out`, which is the whole transpose.
+    pub(crate) fn place(&self, first: usize, piece: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(out.len(), self.height * self.width * self.size);
+        match self.size {
+            1 => self.place_elements::<1>(first, piece, out),
+            2 => self.place_elements::<2>(first, piece, out),
+            4 => self.place_elements::<4>(first, piece, out),
+            _ => self.place_elements::<8>(first, piece, out),
+        }
+    }
+
+    fn place_elements<const SIZE: usize>(&self, first: usize, piece: &[u8], out: &mut [u8]) {
+        let (piece, _) = piece.as_chunks::<SIZE>();
+        let (out, _) = out.as_chunks_mut::<SIZE>();
+        if piece.is_empty() {
+            return;
+        }
+        let height = piece.len() / self.width;
+        let blocks = out.par_chunks_mut(TILE_COLUMNS * self.height).enumerate();
+        blocks.for_each(|(block, out)| {
+            let start = block * TILE_COLUMNS;
+            let mut tiles = [[[0; SIZE]; TILE]; 2];
+            for top in (0..height).step_by(TILE_ROWS) {
+                let rows = TILE_ROWS.min(height - top);
+                let [tile, other] = &mut tiles;
+                for (t, line) in tile.chunks_exact_mut(TILE_COLUMNS).take(rows).enumerate() {
+                    let row = self.rows.as_ref().map_or(top + t, |rows| rows[first + top + t] - first);
+                    self.fill(line, &piece[row * self.width..][..self.width], start);
+                }
+                let turned = turn(tile, other);
+                for (line, values) in out.chunks_exact_mut(self.height).zip(turned.chunks_exact(TILE_ROWS)) {
+                    line[first + top..][..rows].copy_from_slice(&values[..rows]);
                 }
             }
-            for (k, line) in out.chunks_exact_mut(height).enumerate() {
-                for (t, value) in line[at * TILE_COLUMNS..][..rows.len()].iter_mut().enumerate() {
-                    *value = tile[t * BLOCK_ROWS + k];
+        });
+    }
+
+    /// The elements of a row that come to the lines of the transpose from `start` on.
+    fn fill<T: Copy>(&self, line: &mut [T], row: &[T], start: usize) {
+        let count = line.len().min(self.width - start);
+        match &self.columns {
+            None => line[..count].copy_from_slice(&row[start..][..count]),
+            Some(columns) => {
+                for (value, &column) in line.iter_mut().zip(&columns[start..]) {
+                    *value = row[column];
                 }
             }
         }
-    });
+    }
+}
+
+/// The transpose of a tile, in one of the two. Riffled like cards, the index of each element turns by a bit; when the bits of the row have
+/// passed those of the column, rows are columns. A riffle is what vector instructions are good at.
+fn turn<'a, T: Copy>(mut tile: &'a mut [T; TILE], mut other: &'a mut [T; TILE]) -> &'a [T; TILE] {
+    for _ in 0..TILE_ROWS.ilog2() {
+        let (low, high) = tile.split_at(TILE / 2);
+        for ((pair, &low), &high) in other.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
+            *pair = [low, high];
+        }
+        (tile, other) = (other, tile);
+    }
+    tile
 }
 
 /// The values of a strided view in row-major order. The view begins at the first element of `source`; strides are in elements.
-pub(crate) fn gather(source: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
-    let count: usize = shape.iter().product();
-    let mut out = Vec::with_capacity(count * size);
+pub(crate) fn gather(source: &[u8], shape: &[usize], strides: &[usize], size: usize, out: &mut [u8]) {
     let mut index = vec![0; shape.len()];
     let mut place = 0;
-    for _ in 0..count {
-        out.extend_from_slice(&source[place * size..][..size]);
+    for value in out.chunks_exact_mut(size) {
+        value.copy_from_slice(&source[place * size..][..size]);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
             place += strides[axis];
@@ -66,7 +112,6 @@ pub(crate) fn gather(source: &[u8], shape: &[usize], strides: &[usize], size: us
             index[axis] = 0;
         }
     }
-    out
 }
 
 /// How many elements a view reaches over, from its first to behind its last; none if that is beyond counting.
@@ -99,6 +144,11 @@ pub(crate) fn interleaved(rows: usize, head_size: usize) -> Vec<usize> {
     (0..rows).map(|row| row / head_size * head_size + row % half * 2 + row % head_size / half).collect()
 }
 
+/// Whether rows of so many are those of heads of this size, which rotate in pairs.
+pub(crate) fn are_heads(rows: usize, head_size: usize) -> bool {
+    head_size > 0 && head_size.is_multiple_of(2) && rows.is_multiple_of(head_size)
+}
+
 /// The inverse of [`interleaved`].
 pub(crate) fn in_halves(rows: usize, head_size: usize) -> Vec<usize> {
     let half = head_size / 2;
@@ -110,18 +160,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transpose_is_one_at_every_size() {
-        for (height, width, size) in
-            [(1, 1, 2), (3, 5, 4), (130, 33, 2), (64, 257, 4), (31, 128, 8), (0, 4, 2), (9, 4, 1)]
-        {
+    fn a_transpose_is_one_at_every_size_in_pieces() {
+        for (height, width, size, group) in [
+            (1, 1, 2, 1),
+            (3, 5, 4, 1),
+            (130, 33, 2, 13),
+            (64, 257, 4, 64),
+            (96, 128, 8, 32),
+            (150, 65, 1, 10),
+            (0, 4, 2, 1),
+            (9, 0, 4, 1),
+        ] {
             let source: Vec<u8> = (0..height * width * size).map(|at| (at * 31 % 251) as u8).collect();
-            let rows: Vec<usize> = (0..height).rev().collect();
+            let rows: Vec<usize> =
+                (0..height).map(|row| row / group * group + group - 1 - row % group).collect();
             let columns: Vec<usize> = (0..width).map(|column| (column + 1) % width).collect();
-            let out = transpose(&source, &rows, &columns, size);
-            for (k, &column) in columns.iter().enumerate() {
-                for (t, &row) in rows.iter().enumerate() {
+            for (rows, columns, bytes) in [
+                (None, None, usize::MAX),
+                (Some(rows.clone()), None, 0),
+                (None, Some(columns.clone()), 40 * width * size),
+                (Some(rows), Some(columns), usize::MAX),
+            ] {
+                let transposition = Transposition { height, width, size, rows, columns, group };
+                let mut out = vec![0; source.len()];
+                let step = transposition.rows_in(bytes);
+                for first in (0..height).step_by(step) {
+                    let end = first.saturating_add(step).min(height);
+                    transposition.place(first, &source[first * width * size..end * width * size], &mut out);
+                }
+                let order = |order: &Option<Vec<usize>>, at| order.as_ref().map_or(at, |order| order[at]);
+                for (k, t) in (0..width).flat_map(|k| (0..height).map(move |t| (k, t))) {
+                    let (row, column) = (order(&transposition.rows, t), order(&transposition.columns, k));
                     let (to, from) = ((k * height + t) * size, (row * width + column) * size);
-                    assert_eq!(out[to..to + size], source[from..from + size], "{height} {width} {size}");
+                    assert_eq!(out[to..to + size], source[from..from + size], "{transposition:?}");
                 }
             }
         }
@@ -140,10 +211,15 @@ mod tests {
 
     #[test]
     fn views_are_gathered_in_row_major_order() {
-        let source: Vec<u8> = (0..24).collect();
-        assert_eq!(gather(&source, &[3, 2], &[1, 4], 1), [0, 4, 1, 5, 2, 6]);
-        assert_eq!(gather(&source, &[2, 2], &[6, 2], 2), [0, 1, 4, 5, 12, 13, 16, 17]);
-        assert_eq!(gather(&source, &[], &[], 4), [0, 1, 2, 3]);
+        let gathered = |shape: &[usize], strides: &[usize], size| {
+            let source: Vec<u8> = (0..24).collect();
+            let mut out = vec![0; shape.iter().product::<usize>() * size];
+            gather(&source, shape, strides, size, &mut out);
+            out
+        };
+        assert_eq!(gathered(&[3, 2], &[1, 4], 1), [0, 4, 1, 5, 2, 6]);
+        assert_eq!(gathered(&[2, 2], &[6, 2], 2), [0, 1, 4, 5, 12, 13, 16, 17]);
+        assert_eq!(gathered(&[], &[], 4), [0, 1, 2, 3]);
         assert_eq!(extent(&[3, 2], &[1, 4]), Some(7));
         assert_eq!(extent(&[0, usize::MAX], &[1, usize::MAX]), Some(0));
         assert_eq!(extent(&[3, 3], &[usize::MAX, 1]), None);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::arrange::are_heads;
 use crate::index::open_shards;
 use crate::tensor::{Order, StoredTensor};
 use crate::{WeightsError, easylm, pytorch, safetensors};
@@ -97,7 +98,7 @@ impl Checkpoint {
         for tensor in self.tensors.values_mut() {
             let Order::Rotary { head_size } = &mut tensor.place.order else { continue };
             let rows = tensor.shape[0];
-            if size == 0 || !size.is_multiple_of(2) || !rows.is_multiple_of(size) {
+            if !are_heads(rows, size) {
                 let problem = format!(
                     "has {rows} columns, which heads of {size} don't divide: is this its configuration?"
                 );

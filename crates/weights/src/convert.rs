@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::WeightsError;
-use crate::arrange::{in_halves, transpose};
+use crate::arrange::{Transposition, are_heads, in_halves};
 use crate::checkpoint::Checkpoint;
 use crate::easylm::{self, STREAM_FILE, Turn};
 use crate::output::Output;
 use crate::precision::{Rounding, convert, is_float};
 use crate::safetensors::{Described, INDEX_FILE, SINGLE_FILE, write_header};
-use crate::tensor::{PIECE, StoredTensor};
+use crate::tensor::{Memory, PIECE, StoredTensor, at_least, element_size};
 
 /// What is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +55,60 @@ pub struct Parity {
 /// [`WeightsError::Stopped`].
 pub type OnBytes<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 
-fn report(bytes: &[u8], on_bytes: OnBytes<'_>) -> Result<(), WeightsError> {
-    match on_bytes(bytes.len() as u64) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(WeightsError::Stopped),
+/// Passes the values of tensors on, in memory that is kept from one to the next.
+struct Passage<'a> {
+    /// The type they are given, if not their own.
+    dtype: Option<Dtype>,
+    on_bytes: OnBytes<'a>,
+    memory: Memory,
+    piece: Vec<u8>,
+    converted: Vec<u8>,
+}
+
+impl<'a> Passage<'a> {
+    fn new(dtype: Option<Dtype>, on_bytes: OnBytes<'a>) -> Self {
+        Self { dtype, on_bytes, memory: Memory::default(), piece: Vec::new(), converted: Vec::new() }
+    }
+
+    /// Gives `each` the values of a tensor in row-major order, in pieces of `length` bytes but for the last: as they are, and in the
+    /// type that is wanted.
+    fn pass(
+        &mut self,
+        tensor: &StoredTensor,
+        length: usize,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), WeightsError>,
+    ) -> Result<(), WeightsError> {
+        let other = self.dtype.filter(|&wanted| wanted != tensor.dtype);
+        let mut reader = tensor.open_in(std::mem::take(&mut self.memory))?;
+        loop {
+            let piece = reader.next_piece(length, &mut self.piece)?;
+            if piece.is_empty() {
+                break;
+            }
+            match other {
+                None => each(piece, piece)?,
+                Some(wanted) => {
+                    convert(piece, tensor.dtype, wanted, &mut self.converted);
+                    each(piece, &self.converted)?;
+                }
+            }
+            if (self.on_bytes)(piece.len() as u64).is_break() {
+                return Err(WeightsError::Stopped);
+            }
+        }
+        self.memory = reader.into_memory();
+        Ok(())
+    }
+
+    /// Writes the values of a tensor in row-major order.
+    fn copy(&mut self, tensor: &StoredTensor, out: &mut Output) -> Result<(), WeightsError> {
+        self.pass(tensor, PIECE, |_, values| Ok(out.write_all(values)?))
     }
 }
 
 /// Writes tensors into a folder, which must exist, and waits for the disk. Values are kept as they are, or given the type `dtype`.
 ///
-/// One tensor at most is held in memory, and twice where it has to be turned around.
+/// One tensor at most is held in memory, where it has to be turned around.
 ///
 /// # Errors
 /// What is wrong with a source; [`WeightsError::Tensor`] for one that can't be given another type, or that EasyLM has no name for.
@@ -125,6 +169,7 @@ fn write_safetensors(
     on_bytes: OnBytes<'_>,
 ) -> Result<Written, WeightsError> {
     let shards = shards(tensors, max_shard_bytes, dtype);
+    let mut passage = Passage::new(dtype, on_bytes);
     let mut written = Written::default();
     let mut weight_map = serde_json::Map::new();
     for (number, shard) in shards.iter().enumerate() {
@@ -138,7 +183,7 @@ fn write_safetensors(
         write_header(&mut header, &described)?;
         file.write_all(&header)?;
         for tensor in shard {
-            copy(tensor, dtype, &mut file, on_bytes)?;
+            passage.copy(tensor, &mut file)?;
             weight_map.insert(tensor.name.clone(), Value::from(name.as_str()));
         }
         written.bytes += file.finish()?;
@@ -187,12 +232,15 @@ fn write_easylm(
     on_bytes: OnBytes<'_>,
 ) -> Result<Written, WeightsError> {
     let mut file = Output::create(&folder.join(STREAM_FILE))?;
+    let mut passage = Passage::new(dtype, on_bytes);
+    let mut turned = Vec::new();
     for tensor in tensors {
         let wrong = |problem: &str| WeightsError::tensor(&tensor.file, &tensor.key, problem);
         let (key, turn) =
             easylm::from_hugging_face(&tensor.name).ok_or_else(|| wrong("has no name in EasyLM"))?;
         let Described { mut shape, dtype: wanted, .. } = described(tensor, dtype);
-        if !easylm::fits(described(tensor, dtype).bytes()) {
+        let bytes = described(tensor, dtype).bytes();
+        if !easylm::fits(bytes) {
             return Err(wrong("has more bytes (2 GiB) than EasyLM can read of one tensor"));
         }
         if turn != Turn::Plain {
@@ -201,43 +249,34 @@ fn write_easylm(
         let mut header = Vec::new();
         easylm::write_header(&mut header, &key, &shape, wanted)?;
         file.write_all(&header)?;
-        let [columns, rows] = match (turn, &shape[..]) {
+        let [width, height] = match (turn, &shape[..]) {
             (Turn::Plain, _) => {
-                copy(tensor, dtype, &mut file, on_bytes)?;
+                passage.copy(tensor, &mut file)?;
                 continue;
             }
-            (_, &[columns, rows]) => [columns, rows],
+            (_, &[width, height]) => [width, height],
             _ => return Err(wrong("is no matrix")),
         };
-        let order = if turn == Turn::Rotary { in_halves(rows, head_size) } else { (0..rows).collect() };
-        let mut values = Vec::with_capacity(described(tensor, dtype).bytes() as usize);
-        copy(tensor, dtype, &mut values, on_bytes)?;
-        let columns: Vec<usize> = (0..columns).collect();
-        file.write_all(&transpose(&values, &order, &columns, wanted.bitsize() / 8))?;
+        let (rows, group) = match turn {
+            Turn::Rotary if are_heads(height, head_size) => (Some(in_halves(height, head_size)), head_size),
+            Turn::Rotary => {
+                return Err(wrong(&format!("has {height} rows, which heads of {head_size} don't divide")));
+            }
+            _ => (None, 1),
+        };
+        let transposition =
+            Transposition { height, width, size: element_size(wanted), rows, columns: None, group };
+        let step = transposition.rows_in(PIECE);
+        let turned = at_least(&mut turned, bytes as usize);
+        let mut first = 0;
+        passage.pass(tensor, step * width * element_size(tensor.dtype), |_, values| {
+            transposition.place(first, values, turned);
+            first += step;
+            Ok(())
+        })?;
+        file.write_all(turned)?;
     }
     Ok(Written { files: vec![STREAM_FILE.to_owned()], bytes: file.finish()? })
-}
-
-/// Writes the values of a tensor in row-major order.
-fn copy(
-    tensor: &StoredTensor,
-    dtype: Option<Dtype>,
-    out: &mut impl Write,
-    on_bytes: OnBytes<'_>,
-) -> Result<(), WeightsError> {
-    let mut reader = tensor.open()?;
-    let (mut buffer, mut converted) = (vec![0; PIECE], Vec::new());
-    while let Some(piece) = reader.next_piece(&mut buffer)? {
-        match dtype.filter(|&wanted| wanted != tensor.dtype) {
-            None => out.write_all(piece)?,
-            Some(wanted) => {
-                convert(piece, tensor.dtype, wanted, &mut converted);
-                out.write_all(&converted)?;
-            }
-        }
-        report(piece, on_bytes)?;
-    }
-    Ok(())
 }
 
 /// Reads what was [written](write()) and holds every tensor to its source, which is read again.
@@ -251,6 +290,12 @@ pub fn compare(
     on_bytes: OnBytes<'_>,
 ) -> Result<Parity, WeightsError> {
     let mut parity = Parity::default();
+    let mut comparison = Comparison {
+        sources: Passage::new(dtype, on_bytes),
+        memory: Memory::default(),
+        piece: Vec::new(),
+        rounding: None,
+    };
     let differs = |path: &Path, name: &str, problem: String| {
         let (path, name): (PathBuf, String) = (path.to_owned(), name.to_owned());
         Err(WeightsError::Mismatch { path, name, problem })
@@ -272,44 +317,47 @@ pub fn compare(
             );
             return differs(&found.file, &found.key, problem);
         }
-        if let Some(at) = first_difference(source, found, &mut parity.rounding, on_bytes)? {
+        if let Some(at) = comparison.first_difference(source, found)? {
             return differs(&found.file, &found.key, format!("at byte {at} of its values"));
         }
         parity.tensors += 1;
         parity.values += source.len() as u64;
     }
+    parity.rounding = comparison.rounding;
     Ok(parity)
 }
 
-/// The first byte in which a tensor is not what its source becomes in its type.
-fn first_difference(
-    source: &StoredTensor,
-    found: &StoredTensor,
-    rounding: &mut Option<Rounding>,
-    on_bytes: OnBytes<'_>,
-) -> Result<Option<u64>, WeightsError> {
-    let (mut source_reader, mut found_reader) = (source.open()?, found.open()?);
-    let (mut buffer, mut converted) = (vec![0; PIECE], Vec::new());
-    let mut found_values = Vec::new();
-    let mut at = 0;
-    while let Some(piece) = source_reader.next_piece(&mut buffer)? {
-        let expected = if source.dtype == found.dtype {
-            piece
-        } else {
-            convert(piece, source.dtype, found.dtype, &mut converted);
-            &converted[..]
-        };
-        found_values.resize(expected.len(), 0);
-        found_reader.read_exact(&mut found_values)?;
-        if found_values != expected {
-            let place = found_values.iter().zip(expected).position(|(found, expected)| found != expected);
-            return Ok(Some(at + place.unwrap_or_default() as u64));
-        }
-        if source.dtype != found.dtype {
-            rounding.get_or_insert_default().add(piece, source.dtype, &found_values, found.dtype);
-        }
-        at += found_values.len() as u64;
-        report(piece, on_bytes)?;
+/// What holds written tensors to their sources.
+struct Comparison<'a> {
+    sources: Passage<'a>,
+    memory: Memory,
+    piece: Vec<u8>,
+    rounding: Option<Rounding>,
+}
+
+impl Comparison<'_> {
+    /// The first byte in which a tensor is not what its source becomes in its type.
+    fn first_difference(
+        &mut self,
+        source: &StoredTensor,
+        found: &StoredTensor,
+    ) -> Result<Option<usize>, WeightsError> {
+        let mut reader = found.open_in(std::mem::take(&mut self.memory))?;
+        let mut at = 0;
+        let mut difference = None;
+        self.sources.pass(source, PIECE, |values, expected| {
+            let found_values = reader.next_piece(expected.len(), &mut self.piece)?;
+            if difference.is_none() && found_values != expected {
+                let place = found_values.iter().zip(expected).position(|(found, expected)| found != expected);
+                difference = Some(at + place.unwrap_or_default());
+            }
+            if source.dtype != found.dtype {
+                self.rounding.get_or_insert_default().add(values, source.dtype, found_values, found.dtype);
+            }
+            at += expected.len();
+            Ok(())
+        })?;
+        self.memory = reader.into_memory();
+        Ok(difference)
     }
-    Ok(None)
 }

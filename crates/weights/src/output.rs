@@ -4,6 +4,9 @@ use std::thread::JoinHandle;
 
 /// Bytes after which the disk is asked to begin. Left to itself, the system gathers gigabytes first, and all wait for them at the end.
 const AHEAD: u64 = 256 << 20;
+/// Bytes of one write. Linux gives a write of 2 MiB pages of that size, which took a virtual machine ten times as long to come by as
+/// small ones (0.3 against 2 to 3 GB/s); from 128 KiB to 1 MiB all are alike.
+const AT_ONCE: usize = 512 << 10;
 
 /// A large file that goes to the disk while it is being written.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.write(&bytes[..bytes.len().min(AT_ONCE)])?;
         self.waiting += written as u64;
         if self.waiting >= AHEAD {
             self.sync_in_background()?;

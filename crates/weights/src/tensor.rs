@@ -1,4 +1,4 @@
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crc32fast::Hasher;
 use safetensors::Dtype;
 
 use crate::WeightsError;
-use crate::arrange::{gather, interleaved, transpose};
+use crate::arrange::{Transposition, gather, interleaved};
 
 /// Values are moved in pieces of this many bytes where they need not be held whole.
 pub(crate) const PIECE: usize = 4 << 20;
@@ -89,24 +89,26 @@ impl StoredTensor {
     /// Whatever is wrong with the file; [`WeightsError::Tensor`] for a rotary tensor of EasyLM without the
     /// [size of a head](crate::Checkpoint::with_head_size).
     pub fn open(&self) -> Result<TensorReader<'_>, WeightsError> {
+        self.open_in(Memory::default())
+    }
+
+    /// As [`open`](Self::open), in memory that another tensor needs no more.
+    pub(crate) fn open_in(&self, mut memory: Memory) -> Result<TensorReader<'_>, WeightsError> {
         let Place { bytes, order, storage } = &self.place;
         let mut file = fs_err::File::open(&self.file)?;
-        if *order == Order::RowMajor {
+        let source = if *order == Order::RowMajor {
             // What is read from beginning to end is checked on the way.
             let whole = storage.as_ref().filter(|storage| storage.bytes == *bytes).cloned();
             if let Some(part) = storage.as_ref().filter(|_| whole.is_none()) {
                 self.verify(part, &mut file)?;
             }
             file.seek(SeekFrom::Start(bytes.start))?;
-            let checksum = whole.map(|storage| (Hasher::new(), storage));
-            return Ok(TensorReader {
-                tensor: self,
-                left: self.bytes(),
-                source: Source::File { file, checksum },
-            });
-        }
-        let values = io::Cursor::new(self.arranged(&mut file)?);
-        Ok(TensorReader { tensor: self, left: self.bytes(), source: Source::Memory(values) })
+            Source::File { file, checksum: whole.map(|storage| (Hasher::new(), storage)) }
+        } else {
+            self.arrange(&mut file, &mut memory)?;
+            Source::Memory
+        };
+        Ok(TensorReader { tensor: self, left: self.bytes(), source, memory })
     }
 
     /// All values, in row-major order of `shape`.
@@ -119,21 +121,28 @@ impl StoredTensor {
         Ok(values)
     }
 
-    /// Reads the values and puts them in order.
-    fn arranged(&self, file: &mut fs_err::File) -> Result<Vec<u8>, WeightsError> {
+    /// Reads the values into memory, in order.
+    fn arrange(&self, file: &mut fs_err::File, memory: &mut Memory) -> Result<(), WeightsError> {
         let Place { bytes, order, storage } = &self.place;
         if let Some(storage) = storage {
             self.verify(storage, file)?;
         }
+        if self.is_empty() {
+            return Ok(());
+        }
         file.seek(SeekFrom::Start(bytes.start))?;
-        let mut stored = vec![0; (bytes.end - bytes.start) as usize];
-        file.read_exact(&mut stored)?;
         let size = element_size(self.dtype);
+        let values = at_least(&mut memory.values, self.bytes() as usize);
         let columns = match order {
-            Order::RowMajor => return Ok(stored),
-            Order::Strided(strides) => return Ok(gather(&stored, &self.shape, strides, size)),
-            Order::Transposed => (0..self.shape[0]).collect(),
-            Order::Rotary { head_size: Some(head_size) } => interleaved(self.shape[0], *head_size),
+            Order::RowMajor => return Ok(file.read_exact(values)?),
+            Order::Strided(strides) => {
+                let stored = at_least(&mut memory.piece, (bytes.end - bytes.start) as usize);
+                file.read_exact(stored)?;
+                gather(stored, &self.shape, strides, size, values);
+                return Ok(());
+            }
+            Order::Transposed => None,
+            Order::Rotary { head_size: Some(head_size) } => Some(interleaved(self.shape[0], *head_size)),
             Order::Rotary { head_size: None } => {
                 return Err(WeightsError::tensor(
                     &self.file,
@@ -142,8 +151,15 @@ impl StoredTensor {
                 ));
             }
         };
-        let rows: Vec<usize> = (0..self.shape[1]).collect();
-        Ok(transpose(&stored, &rows, &columns, size))
+        let (width, height) = (self.shape[0], self.shape[1]);
+        let transposition = Transposition { height, width, size, rows: None, columns, group: 1 };
+        let step = transposition.rows_in(PIECE);
+        for first in (0..height).step_by(step) {
+            let piece = at_least(&mut memory.piece, step.min(height - first) * width * size);
+            file.read_exact(piece)?;
+            transposition.place(first, piece, values);
+        }
+        Ok(())
     }
 
     /// Holds a part of the file to its checksum, once.
@@ -173,18 +189,40 @@ impl StoredTensor {
     }
 }
 
+/// Memory for values that have to be turned around. Fresh memory costs more than to turn what is in it, so it is kept from tensor to tensor.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// All values of a tensor, in order.
+    values: Vec<u8>,
+    /// A piece of the file.
+    piece: Vec<u8>,
+}
+
+/// The first `length` bytes of a buffer, which grows if it has fewer. What is in them is left over.
+pub(crate) fn at_least(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    &mut buffer[..length]
+}
+
 /// The values of a tensor, from the first to the last.
 #[derive(Debug)]
 pub struct TensorReader<'a> {
     tensor: &'a StoredTensor,
     left: u64,
     source: Source,
+    memory: Memory,
 }
 
 #[derive(Debug)]
 enum Source {
-    File { file: fs_err::File, checksum: Option<(Hasher, Arc<Storage>)> },
-    Memory(io::Cursor<Vec<u8>>),
+    File {
+        file: fs_err::File,
+        checksum: Option<(Hasher, Arc<Storage>)>,
+    },
+    /// The reader's own.
+    Memory,
 }
 
 impl TensorReader<'_> {
@@ -196,6 +234,7 @@ impl TensorReader<'_> {
         if values.len() as u64 > self.left {
             return Err(WeightsError::tensor(&self.tensor.file, &self.tensor.key, "has no more values"));
         }
+        let at = self.position();
         match &mut self.source {
             Source::File { file, checksum } => {
                 file.read_exact(values)?;
@@ -203,7 +242,7 @@ impl TensorReader<'_> {
                     hasher.update(values);
                 }
             }
-            Source::Memory(memory) => memory.read_exact(values)?,
+            Source::Memory => values.copy_from_slice(&self.memory.values[at..][..values.len()]),
         }
         self.left -= values.len() as u64;
         if self.left == 0
@@ -215,15 +254,33 @@ impl TensorReader<'_> {
         Ok(())
     }
 
-    /// The values in pieces: each fills the buffer but for the last, which may be shorter. None when all have been read.
-    pub(crate) fn next_piece<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, WeightsError> {
-        if self.left == 0 {
-            return Ok(None);
+    /// How many bytes have been read.
+    fn position(&self) -> usize {
+        (self.tensor.bytes() - self.left) as usize
+    }
+
+    /// The next `length` values, or what is left: in `buffer`, or where they are in memory. Empty when all have been read.
+    pub(crate) fn next_piece<'b>(
+        &'b mut self,
+        length: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], WeightsError> {
+        let length = length.min(self.left as usize);
+        if matches!(self.source, Source::Memory) {
+            let at = self.position();
+            self.left -= length as u64;
+            return Ok(&self.memory.values[at..][..length]);
         }
-        let length = buffer.len().min(self.left as usize);
-        let piece = &mut buffer[..length];
-        self.read_exact(piece)?;
-        Ok(Some(piece))
+        let piece = at_least(buffer, length);
+        if !piece.is_empty() {
+            self.read_exact(piece)?;
+        }
+        Ok(piece)
+    }
+
+    /// The memory, for another tensor.
+    pub(crate) fn into_memory(self) -> Memory {
+        self.memory
     }
 }
 

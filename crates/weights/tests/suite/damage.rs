@@ -325,22 +325,20 @@ fn streams_that_deceive_are_refused() {
 #[test]
 fn writing_refuses_what_the_other_layout_lacks() {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = Checkpoint::open(&fixture("untied/bin-float16")).unwrap();
-    let tensors: Vec<&StoredTensor> = checkpoint.tensors.values().collect();
-    let error = write(&tensors, Target::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| {
-        ControlFlow::Continue(())
-    });
-    let message = error.unwrap_err().to_string();
+    let write_easylm = |relative: &str, head_size: usize, go_on: ControlFlow<()>| {
+        let checkpoint = Checkpoint::open(&fixture(relative)).unwrap();
+        let tensors: Vec<&StoredTensor> = checkpoint.tensors.values().collect();
+        write(&tensors, Target::EasyLm { head_size }, None, folder.path(), &mut |_| go_on).unwrap_err()
+    };
+    let message = write_easylm("untied/bin-float16", 6, ControlFlow::Continue(())).to_string();
     assert!(message.contains("inv_freq") && message.contains("no name in EasyLM"), "{message}");
-    let error =
-        write(
-            &tensors,
-            Target::EasyLm { head_size: 6 },
-            None,
-            folder.path(),
-            &mut |_| ControlFlow::Break(()),
-        );
-    assert!(matches!(error, Err(WeightsError::Stopped)));
+    for head_size in [0, 3, 22] {
+        let message =
+            write_easylm("untied/model.safetensors", head_size, ControlFlow::Continue(())).to_string();
+        assert!(message.contains(&format!("heads of {head_size}")), "{message}");
+    }
+    let error = write_easylm("untied/bin-float16", 6, ControlFlow::Break(()));
+    assert!(matches!(error, WeightsError::Stopped));
 }
 
 proptest! {
