@@ -86,7 +86,7 @@ fn values_out_of_range_are_refused_before_any_work() {
         error: --set: `schedule.kind` can't be read: unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
         error: tiny.toml:22: `tokenizer.train_vocab_size` (320) must be at least 259 and not above model.vocab_size (300); --set gives model.vocab_size
         error: --set: `data.validation_share` is 1.5: expected a share from 0 up to but not including 1
-        error: --set: `probes[0].suite` can't be: unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld
+        error: --set: `probes[0].suite` can't be: unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld (files were looked for in configs/probes)
         error: --set: `probes[0].items` is wrong: expected at least 1; leave it out for all items
         error: --set: `schedule.warmup_steps` (13) must not be above 12, the end of the run (train.steps)
         error: tiny.toml:38: `schedule.warmup_steps` (2) must not be above 1, the end of the run (train.steps); --set gives train.steps

@@ -238,6 +238,9 @@ pub(crate) struct FetchWeightsArgs {
     /// The folder of models: each comes to lie in `org__name/REVISION` below it.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub(crate) out: PathBuf,
+    /// Read files that are there already, and fetch again what has changed since.
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

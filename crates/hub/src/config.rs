@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::HubError;
+
 /// Where the hub is, and who asks.
 #[derive(Clone)]
 pub struct HubConfig {
@@ -47,15 +49,31 @@ impl HubConfig {
     }
 
     /// What the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE` (`1`, `true`, `yes` or `on`).
-    #[must_use]
-    pub fn from_env() -> Self {
+    ///
+    /// # Errors
+    /// [`HubError::Environment`]: an endpoint that is no address, a token that can't be sent.
+    pub fn from_env() -> Result<Self, HubError> {
         let variable = |name| std::env::var(name).ok().map(|value| value.trim().to_owned());
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let is_on = |value: String| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str());
         let base = set("HF_ENDPOINT").map_or_else(Self::public, |endpoint| Self::at(&endpoint));
         let offline = set("HF_HUB_OFFLINE").is_some_and(is_on);
         let access = if offline { Access::Offline } else { Access::Online };
-        Self { token: set("HF_TOKEN"), access, ..base }
+        Self { token: set("HF_TOKEN"), access, ..base }.checked()
+    }
+
+    /// Refuses at once what no attempt could do anything with.
+    fn checked(self) -> Result<Self, HubError> {
+        let wrong = |variable, expected| Err(HubError::Environment { variable, expected });
+        let rest = ["http://", "https://"].iter().find_map(|scheme| self.endpoint.strip_prefix(scheme));
+        if rest.is_none_or(str::is_empty) || self.endpoint.contains(char::is_whitespace) {
+            return wrong("HF_ENDPOINT", "an address that begins with https:// or http://");
+        }
+        let is_sendable = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !self.token.as_ref().is_none_or(is_sendable) {
+            return wrong("HF_TOKEN", "a token of ASCII characters without spaces");
+        }
+        Ok(self)
     }
 }
 
@@ -73,6 +91,23 @@ impl std::fmt::Debug for HubConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_attempt_could_use_is_refused_at_once() {
+        let refused = |endpoint: &str, token: Option<&str>| {
+            let config = HubConfig { token: token.map(str::to_owned), ..HubConfig::at(endpoint) };
+            config.checked().expect_err("it can't be used").to_string()
+        };
+        for endpoint in ["banana", "https://", "ftp://a", "https://a b"] {
+            assert_eq!(
+                refused(endpoint, None),
+                "HF_ENDPOINT: expected an address that begins with https:// or http://"
+            );
+        }
+        let error = refused("https://localhost", Some("hf_a\nb"));
+        assert_eq!(error, "HF_TOKEN: expected a token of ASCII characters without spaces");
+        HubConfig { token: Some("hf_a".into()), ..HubConfig::public() }.checked().expect("it is good");
+    }
 
     #[test]
     fn a_token_is_never_shown() {

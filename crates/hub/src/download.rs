@@ -32,6 +32,7 @@ struct Partial {
 
 /// What the hub says of a file. A download without it couldn't be verified.
 struct Expected<'a> {
+    snapshot: &'a Snapshot,
     size: u64,
     hash: &'a FileHash,
 }
@@ -46,7 +47,7 @@ impl Hub {
     /// What the network, the hub or the disk says. A file that isn't what the hub has listed is removed.
     pub fn download(&self, request: Download<'_>, progress: &mut dyn FnMut(u64)) -> Result<String, HubError> {
         let url = self.file_url(request.snapshot, request.file);
-        let expected = expected(request.file, &url)?;
+        let expected = expected(request, &url)?;
         if request.to.is_file() {
             let (sha256, _) = Self::hash_of(request.to, &expected)?;
             if let Some(sha256) = sha256 {
@@ -89,6 +90,10 @@ impl Hub {
         let begins = match response.status().as_u16() {
             200 => 0,
             206 => content_range(&response).map_or(partial.bytes, |(begin, _)| begin),
+            status @ (401 | 403) => {
+                let Snapshot { repository, commit, .. } = expected.snapshot;
+                return Err(self.refusal(repository, commit, status, &response, url).into());
+            }
             404 | 410 => return Err(HubError::NoFile { url: url.to_owned() }.into()),
             status => return Err(HubError::Status { url: url.to_owned(), status, attempts }.into()),
         };
@@ -139,12 +144,13 @@ impl Hub {
     }
 }
 
-fn expected<'a>(file: &'a RemoteFile, url: &str) -> Result<Expected<'a>, HubError> {
+fn expected<'a>(request: Download<'a>, url: &str) -> Result<Expected<'a>, HubError> {
+    let Download { snapshot, file, .. } = request;
     let (Some(size), Some(hash)) = (file.size, &file.hash) else {
         let message = "the hub names no size or no hash for this file, so it can't be verified".to_owned();
         return Err(HubError::Answer { url: url.to_owned(), message });
     };
-    Ok(Expected { size, hash })
+    Ok(Expected { snapshot, size, hash })
 }
 
 /// Hashes what is left of a file; returns its length.

@@ -14,6 +14,14 @@ pub enum HubError {
         /// The name as given.
         name: String,
     },
+    /// A variable of the environment can't be used.
+    #[error("{variable}: expected {expected}")]
+    Environment {
+        /// Its name; a token is nobody's business.
+        variable: &'static str,
+        /// What can be.
+        expected: &'static str,
+    },
     /// Something would have to be asked of the network, which is switched off.
     #[error("{what} isn't here, and HF_HUB_OFFLINE forbids to fetch it")]
     Offline {

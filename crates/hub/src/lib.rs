@@ -29,5 +29,5 @@ pub use error::HubError;
 pub use hash::FileHash;
 pub use layout::{DEFAULT_CONFIG, Layout};
 pub use lock::FolderLock;
-pub use model::{FetchedModel, ModelAddress, fetch_model, find_model};
+pub use model::{FetchedModel, Known, ModelAddress, fetch_model, find_model};
 pub use repository::{RemoteFile, Repository, RepositoryKind, Snapshot};

@@ -71,6 +71,15 @@ pub struct FetchedModel {
     pub files: Vec<FetchedFile>,
 }
 
+/// How a model that was fetched before is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// By the sizes of its files: their content was verified when they came.
+    BySize,
+    /// By their content too, which takes as long as reading them, and the hub.
+    ByContent,
+}
+
 /// Fetches a model into its folder below `models`, unless it is there as the hub has it. Of weights in several formats, the first of
 /// safetensors, PyTorch's and EasyLM's is taken. `progress` hears a file's name, the bytes that have come and those that will.
 ///
@@ -80,11 +89,16 @@ pub fn fetch_model(
     hub: &Hub,
     address: &ModelAddress,
     models: &Path,
+    known_by: Known,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
     let folder = address.folder(models);
     let _lock = FolderLock::take(&folder)?;
-    let known = FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder));
+    let known = match known_by {
+        Known::BySize => FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder)),
+        // Downloads verify what is there already.
+        Known::ByContent => None,
+    };
     if let Some(known) = &known {
         let is_fixed = known.commit == address.revision || hub.config().access == Access::Offline;
         if is_fixed {
@@ -99,10 +113,14 @@ pub fn fetch_model(
     refuse_small_disk(&folder, &remote)?;
     remove_record(&folder)?;
     let mut files = Vec::with_capacity(remote.len());
+    let mut outcome = Outcome::Kept;
     for file in remote {
         let size = file.size.unwrap_or_default();
         let download = Download { snapshot: &snapshot, file, to: &folder.join(&file.path) };
-        let sha256 = hub.download(download, &mut |bytes| progress(&file.path, bytes, size))?;
+        let sha256 = hub.download(download, &mut |bytes| {
+            outcome = Outcome::Fetched;
+            progress(&file.path, bytes, size);
+        })?;
         let hub_hash = file.hash.as_ref().map(|hash| hash.hex().to_owned()).unwrap_or_default();
         let (path, from) = (PathBuf::from(&file.path), file.path.clone());
         files.push(FetchedFile { path, from, size, sha256, hub_hash });
@@ -115,7 +133,7 @@ pub fn fetch_model(
         files,
     };
     fetched.write(&folder)?;
-    Ok((folder, fetched, Outcome::Fetched))
+    Ok((folder, fetched, outcome))
 }
 
 /// Where a model lies that was fetched before: never asks the hub.

@@ -118,7 +118,7 @@ impl Catalog {
         }
         let known = self.names()?;
         let hint = nearest_hint(name, known.iter().map(String::as_str));
-        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, hint })
+        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, folders: self.folders.clone(), hint })
     }
 
     /// A suite file has `tasks`; anything else should be a task, or in YAML a task or group of lm-evaluation-harness, which is then a suite of its own.
@@ -225,10 +225,12 @@ mod tests {
     fn unknown_suites_are_refused_with_the_nearest() {
         let (_folder, catalog) = catalog(&[("probes/early.toml", "")]);
         let error = catalog.check("tinywrold").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld"
+        let folders = [&catalog.folders[0], &catalog.folders[1]].map(|folder| folder.display().to_string());
+        let expected = format!(
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld (files were looked for in {})",
+            folders.join(", ")
         );
+        assert_eq!(error, expected);
         assert!(!catalog.check("something/else.toml").unwrap_err().to_string().contains("did you mean"));
         assert!(catalog.check("early").is_ok());
     }

@@ -9,12 +9,14 @@ pub enum ProbeError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// No suite has this name.
-    #[error("unknown probe suite `{name}`{hint}; known are {}", known.join(", "))]
+    #[error("unknown probe suite `{name}`{hint}; known are {}{}", known.join(", "), looked_in(folders))]
     UnknownSuite {
         /// The name as configured.
         name: String,
         /// The suites there are.
         known: Vec<String>,
+        /// Where suite files were looked for.
+        folders: Vec<PathBuf>,
         /// The nearest of them, in parentheses.
         hint: String,
     },
@@ -124,4 +126,13 @@ pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a s
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
         .min()
         .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
+}
+
+fn looked_in(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    if folders.is_empty() {
+        String::new()
+    } else {
+        format!(" (files were looked for in {})", folders.join(", "))
+    }
 }

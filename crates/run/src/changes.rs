@@ -9,6 +9,7 @@ use crate::RunError;
 use crate::config::{Difference, Key, RunConfig};
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
+use crate::prepare::Prepared;
 
 /// Whether `key` is one of the `allowed` keys, or lies in a section that is.
 fn is_allowed(key: &str, allowed: &[String]) -> bool {
@@ -88,13 +89,13 @@ fn refuse_unknown_allowances(
 /// What data and tokenizer differ in from those of the run's last start, as events; refused unless that is `allowed`.
 pub(crate) fn data_changes(
     stored: &RunIdentity,
-    identity: &RunIdentity,
+    prepared: &Prepared,
     directory: &RunDirectory,
     allowed: &[String],
 ) -> Result<Vec<Event>, RunError> {
     let fingerprints = [
-        (TOKENIZER, &stored.tokenizer_fingerprint, &identity.tokenizer_fingerprint),
-        (DATA, &stored.data_fingerprint, &identity.data_fingerprint),
+        (TOKENIZER, stored.tokenizer_fingerprint.as_str(), prepared.tokenizer.fingerprint()),
+        (DATA, stored.data_fingerprint.as_str(), prepared.dataset.fingerprint()),
     ];
     let changed = || fingerprints.into_iter().filter(|(_, before, after)| before != after);
     let refused: Vec<&'static str> =
@@ -102,10 +103,10 @@ pub(crate) fn data_changes(
     if !refused.is_empty() {
         return Err(RunError::DataChanged { dir: directory.root().to_owned(), changed: refused });
     }
-    let event = |(key, before, after): (&str, &String, &String)| Event::ConfigChanged {
+    let event = |(key, before, after): (&str, &str, &str)| Event::ConfigChanged {
         key: key.to_owned(),
-        before: Value::from(before.as_str()),
-        after: Value::from(after.as_str()),
+        before: Value::from(before),
+        after: Value::from(after),
     };
     Ok(changed().map(event).collect())
 }

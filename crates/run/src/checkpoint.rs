@@ -41,16 +41,25 @@ pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
 /// # Errors
 /// [`RunError::NoCheckpoint`] if nothing is there; a checkpoint that is damaged.
 pub fn find_weights(path: &Path) -> Result<PathBuf, RunError> {
+    let found = locate_weights(path)?;
+    hold_to_manifest(&found)?;
+    Ok(found)
+}
+
+/// The same, but whether they are whole is not looked at: that takes as long as reading them.
+pub(crate) fn locate_weights(path: &Path) -> Result<PathBuf, RunError> {
     match find_checkpoint(path) {
-        Ok(folder) => {
-            if folder.join("manifest.json").is_file() {
-                fineline_train::verify(&folder)?;
-            }
-            Ok(folder)
-        }
         Err(RunError::NoCheckpoint { .. }) if path.exists() => Ok(path.to_owned()),
-        Err(error) => Err(error),
+        found => found,
     }
+}
+
+/// Holds weights to their manifest, if they have one: a run's checkpoint does.
+pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
+    if weights.join("manifest.json").is_file() {
+        fineline_train::verify(weights)?;
+    }
+    Ok(())
 }
 
 /// Writes the checkpoints of a run that stands at `step`.

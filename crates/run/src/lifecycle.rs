@@ -76,27 +76,15 @@ pub fn train(
     let device = device::open(&config.run.device.0)?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
-    directory.refuse_foreign_files()?;
-    let mut changes = changes_since_start(config, &directory, &options.allow_changes)?;
-    let prepared = match prepare(resolved, &options.stop, progress) {
+    let ready = match Ready::find(resolved, options, &directory, progress) {
         Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
-        prepared => prepared?,
+        ready => ready?,
     };
-    let stored = directory.stored_identity()?;
-    let setting = Setting {
-        resolved,
-        directory: &directory,
-        stored: stored.as_ref(),
-        dataset: &prepared.dataset,
-        resume: &options.resume,
-        fetched: options.fetched.as_ref(),
-    };
-    let start = Start::find(&setting, &device)?;
+    let start = Start::find(&ready.setting(), &device)?;
     refuse_shorter_run(resolved, start.step())?;
+    let data_changes = ready.data_changes(start.goes_on())?;
+    let Ready { prepared, stored, changes, .. } = ready;
     let identity = identify(config, &prepared, &start, stored.as_ref());
-    if let Some(stored) = stored.as_ref().filter(|_| start.goes_on()) {
-        changes.extend(data_changes(stored, &identity, &directory, &options.allow_changes)?);
-    }
     directory.write_identity(&identity, config)?;
     let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
     let mut branch_point = BranchPoint(start.origin().cloned());
@@ -106,7 +94,7 @@ pub fn train(
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
     let checkpointer = checkpointer(config, &directory, &prepared, step)?;
     let mut logs = open_logs(&directory, step, &config.log)?;
-    for event in changes.into_iter().chain(events) {
+    for event in changes.into_iter().chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -163,31 +151,68 @@ pub fn dry_run(
     use_threads(config)?;
     device::open(&config.run.device.0)?;
     let directory = RunDirectory::new(&config.run.dir);
-    directory.refuse_foreign_files()?;
-    let mut events = changes_since_start(config, &directory, &options.allow_changes)?;
-    let prepared = prepare(resolved, &options.stop, progress)?;
+    let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
-    let stored = directory.stored_identity()?;
-    let setting = Setting {
-        resolved,
-        directory: &directory,
-        stored: stored.as_ref(),
-        dataset: &prepared.dataset,
-        resume: &options.resume,
-        fetched: options.fetched.as_ref(),
-    };
-    let (step, begun) = setting.outlook()?;
-    refuse_shorter_run(resolved, step)?;
-    events.extend(begun);
+    let begin = ready.setting().outlook()?;
+    refuse_shorter_run(resolved, begin.step)?;
+    let data_changes = ready.data_changes(begin.goes_on)?;
+    let Ready { prepared, changes, .. } = ready;
     let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
     Ok(Outlook {
-        step,
+        step: begin.step,
         total_steps: config.train.total_steps(config.data.seq_len)?,
-        events,
+        events: changes.into_iter().chain(data_changes).chain(begin.events).collect(),
         parameters: config.model.parameters(),
         sources: prepared.dataset.sources(),
         suites: config.probes.iter().map(|probes| probes.suite.clone()).zip(tasks).collect(),
     })
+}
+
+/// What there is before it is decided where training begins.
+struct Ready<'a> {
+    resolved: &'a Resolved,
+    options: &'a TrainOptions,
+    directory: &'a RunDirectory,
+    /// What the folder tells of the run that is in it.
+    stored: Option<RunIdentity>,
+    /// What the run reads.
+    prepared: Prepared,
+    /// What differs in the configuration from the run's last start.
+    changes: Vec<Event>,
+}
+
+impl<'a> Ready<'a> {
+    fn find(
+        resolved: &'a Resolved,
+        options: &'a TrainOptions,
+        directory: &'a RunDirectory,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, RunError> {
+        directory.refuse_foreign_files()?;
+        let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
+        let prepared = prepare(resolved, &options.stop, progress)?;
+        let stored = directory.stored_identity()?;
+        Ok(Self { resolved, options, directory, stored, prepared, changes })
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            resolved: self.resolved,
+            directory: self.directory,
+            stored: self.stored.as_ref(),
+            dataset: &self.prepared.dataset,
+            resume: &self.options.resume,
+            fetched: self.options.fetched.as_ref(),
+        }
+    }
+
+    /// What differs in tokenizer and data, where it is the run itself that goes on.
+    fn data_changes(&self, goes_on: bool) -> Result<Vec<Event>, RunError> {
+        match self.stored.as_ref().filter(|_| goes_on) {
+            Some(stored) => data_changes(stored, &self.prepared, self.directory, &self.options.allow_changes),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 /// Everything in the configuration that decides what a step does.
@@ -236,7 +261,7 @@ fn identify(
     stored: Option<&RunIdentity>,
 ) -> RunIdentity {
     let now = jiff::Timestamp::now();
-    let stored_origin = stored.filter(|_| start.goes_on()).and_then(|stored| stored.origin.as_ref());
+    let own = stored.filter(|_| start.goes_on());
     RunIdentity {
         name: config.run.name.clone(),
         config_hash: config.hash(),
@@ -249,8 +274,8 @@ fn identify(
         threads: rayon::current_num_threads(),
         created: stored.map_or(now, |stored| stored.created),
         started: now,
-        origin: start.origin().or(stored_origin).cloned(),
-        init: start.init().cloned(),
+        origin: start.origin().or(own.and_then(|own| own.origin.as_ref())).cloned(),
+        init: start.init().or(own.and_then(|own| own.init.as_ref())).cloned(),
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::cache_lock::CacheLock;
 use crate::chunks::check_steps;
 use crate::config::{Resolved, RunConfig, choice_hint};
-use crate::released::check_init;
+use crate::released::{FetchedWeights, check_init};
 use crate::{Progress, RunError};
 
 /// The path by which a mix asks for the generated world's text.
@@ -102,10 +102,14 @@ fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunE
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(resolved: &Resolved, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), RunError> {
+pub fn check(
+    resolved: &Resolved,
+    fetched: Option<&FetchedWeights>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), RunError> {
     let prepared = prepare(resolved, &StopSignal::default(), progress)?;
     match &resolved.config.init {
-        Some(init) => check_init(resolved, init, &prepared.dataset),
+        Some(init) => check_init(resolved, init, &prepared.dataset, fetched),
         None => Ok(()),
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::{Inspection, Llama, inspect};
-use fineline_train::{CheckpointState, Progress, TrainError};
+use fineline_train::{CheckpointState, Progress, Rewarm, TrainError};
 use serde::{Deserialize, Serialize};
 
 use crate::RunError;
-use crate::checkpoint::find_weights;
+use crate::checkpoint::{hold_to_manifest, locate_weights};
 use crate::chunks::chunk_ends;
 use crate::config::{InitConfig, MomentsFrom, Resolved, RunConfig};
 use crate::sweep::{NamedPlace, place_in_name};
@@ -65,6 +65,7 @@ impl Released {
     ) -> Result<Self, RunError> {
         let config = &resolved.config;
         let path = path(resolved, init, fetched)?;
+        hold_to_manifest(&path)?;
         match fineline_train::refuse_other_model(&path, &config.model) {
             Err(TrainError::OtherModel { difference, .. }) => {
                 let message = format!("is of another model: {difference}");
@@ -95,6 +96,11 @@ impl Released {
 }
 
 impl InitRecord {
+    /// The second warm-up, if there is one.
+    pub(crate) fn rewarm(&self) -> Option<Rewarm> {
+        (self.rewarm_steps > 0).then_some(Rewarm { from: self.step, steps: self.rewarm_steps })
+    }
+
     /// Where training stands before its first step.
     pub(crate) fn progress(&self) -> Progress {
         Progress { step: self.step, tokens: self.tokens, skipped_in_a_row: 0 }
@@ -128,12 +134,20 @@ pub(crate) fn continued(
     Ok(Some(path))
 }
 
-/// Checks all that can be known of `[init]` without a run. Models of the hub are looked for by whoever knows of them.
-pub(crate) fn check_init(resolved: &Resolved, init: &InitConfig, dataset: &Dataset) -> Result<(), RunError> {
-    if init.from.starts_with(HUB) || continued(resolved, init, None)?.is_some() {
-        return Ok(());
+/// Checks all that can be known of `[init]` without a run.
+pub(crate) fn check_init(
+    resolved: &Resolved,
+    init: &InitConfig,
+    dataset: &Dataset,
+    fetched: Option<&FetchedWeights>,
+) -> Result<(), RunError> {
+    match continued(resolved, init, fetched)? {
+        Some(checkpoint) => {
+            hold_to_manifest(&checkpoint)?;
+            Ok(fineline_train::refuse_other_model(&checkpoint, &resolved.config.model)?)
+        }
+        None => Released::find(resolved, init, dataset, fetched).map(drop),
     }
-    Released::find(resolved, init, dataset, None).map(drop)
 }
 
 fn path(
@@ -154,7 +168,7 @@ fn path(
     }
     let path = PathBuf::from(&init.from);
     if path.exists() {
-        return find_weights(&path);
+        return locate_weights(&path);
     }
     Err(resolved.invalid("init.from", format!("is `{}`, but nothing is there", init.from)).into())
 }

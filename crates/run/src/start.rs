@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::Llama;
-use fineline_train::{Checkpoint, CheckpointFolder, Rewarm, TrainError, Trainer};
+use fineline_train::{Checkpoint, CheckpointFolder, CheckpointState, Recipe, TrainError, Trainer};
 use fs_err as fs;
 
 use crate::RunError;
@@ -29,10 +29,10 @@ pub(crate) struct Start {
 enum State {
     /// Weights drawn from the seed.
     Fresh,
-    /// Weights alone, and where in training they stand.
-    Weights(Llama, InitRecord),
+    /// Weights alone.
+    Weights(Llama),
     /// All of a run's state.
-    Checkpoint(Checkpoint, Option<InitRecord>),
+    Checkpoint(Checkpoint),
 }
 
 /// What decides where training begins.
@@ -50,6 +50,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) resume: &'a Resume,
     /// What `init.from` stands for, if that is a model of the hub and has been fetched.
     pub(crate) fetched: Option<&'a FetchedWeights>,
+}
+
+/// Where training would begin.
+pub(crate) struct Begin {
+    /// Steps done by then.
+    pub(crate) step: u64,
+    /// Whether it is the run itself that goes on.
+    pub(crate) goes_on: bool,
+    /// What is to be said of it.
+    pub(crate) events: Vec<Event>,
 }
 
 /// What there is to go on from.
@@ -88,13 +98,9 @@ impl Start {
     pub(crate) fn find(setting: &Setting<'_>, device: &Device) -> Result<Self, RunError> {
         let config = &setting.resolved.config;
         let (point, mut events) = setting.point()?;
-        let record = setting.stored.and_then(|stored| stored.init.clone());
         let state = match (&point, point.path()) {
-            (Point::Released(released), _) => {
-                State::Weights(released.load(config, device)?, released.record.clone())
-            }
-            (Point::Own(_), Some(path)) => State::Checkpoint(load(path, config, device)?, record),
-            (_, Some(path)) => State::Checkpoint(load(path, config, device)?, None),
+            (Point::Released(released), _) => State::Weights(released.load(config, device)?),
+            (_, Some(path)) => State::Checkpoint(load(path, config, device)?),
             (_, None) => State::Fresh,
         };
         events.push(point.event());
@@ -114,21 +120,19 @@ impl Start {
         }
     }
 
-    /// Steps done.
-    pub(crate) fn step(&self) -> u64 {
-        match &self.state {
-            State::Fresh => 0,
-            State::Weights(_, record) => record.step,
-            State::Checkpoint(checkpoint, _) => checkpoint.state.progress.step,
+    /// The released weights that the run begins with.
+    pub(crate) fn init(&self) -> Option<&InitRecord> {
+        match &self.point {
+            Point::Released(released) => Some(&released.record),
+            _ => None,
         }
     }
 
-    /// The released weights that the run started from, now or when it began.
-    pub(crate) fn init(&self) -> Option<&InitRecord> {
+    /// Steps done.
+    pub(crate) fn step(&self) -> u64 {
         match &self.state {
-            State::Fresh => None,
-            State::Weights(_, record) => Some(record),
-            State::Checkpoint(_, record) => record.as_ref(),
+            State::Checkpoint(checkpoint) => checkpoint.state.progress.step,
+            _ => self.init().map_or(0, |record| record.step),
         }
     }
 
@@ -139,39 +143,34 @@ impl Start {
         config: &RunConfig,
         device: &Device,
     ) -> Result<(Trainer, Vec<Event>), TrainError> {
-        let recipe = recipe(config);
+        let progress = self.init().map(InitRecord::progress).unwrap_or_default();
+        let rewarm = self.init().and_then(InitRecord::rewarm);
+        let recipe = Recipe { rewarm, ..recipe(config) };
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
-            State::Weights(model, record) => {
-                let rewarm = (record.rewarm_steps > 0)
-                    .then_some(Rewarm { from: record.step, steps: record.rewarm_steps });
-                let recipe = fineline_train::Recipe { rewarm, ..recipe };
-                Trainer::from_weights(recipe, model, record.progress())
-            }
-            State::Checkpoint(checkpoint, _) => Trainer::resume(recipe, checkpoint),
+            State::Weights(model) => Trainer::from_weights(recipe, model, progress),
+            State::Checkpoint(checkpoint) => Trainer::resume(recipe, checkpoint),
         }?;
         Ok((trainer, self.events))
     }
 }
 
 impl Setting<'_> {
-    /// Where training would begin: the step, and what is to be said of it. Nothing is loaded.
-    pub(crate) fn outlook(&self) -> Result<(u64, Vec<Event>), RunError> {
-        let config = &self.resolved.config;
+    /// Where training would begin. Nothing is loaded.
+    pub(crate) fn outlook(&self) -> Result<Begin, RunError> {
         let (point, mut events) = self.point()?;
         let step = match (&point, point.path()) {
             (Point::Released(released), _) => released.record.step,
             (_, Some(path)) => {
-                if let Some(made_with) = stored_config(path)? {
-                    refuse_recounted_rows(&made_with.differences(config), path)?;
-                }
+                let config = &self.resolved.config;
+                refuse_other_rows(path, config)?;
                 fineline_train::refuse_other_model(path, &config.model)?;
-                fineline_train::CheckpointState::read(path)?.progress.step
+                CheckpointState::read(path)?.progress.step
             }
             (_, None) => 0,
         };
         events.push(point.event());
-        Ok((step, events))
+        Ok(Begin { step, goes_on: matches!(point, Point::Own(_)), events })
     }
 
     /// Where training begins, before anything is loaded, and what is to be said of it.
@@ -279,10 +278,15 @@ impl Run<'_> {
 
 /// Loads a checkpoint whose rows this configuration counts as the checkpoint's own did.
 fn load(path: &Path, config: &RunConfig, device: &Device) -> Result<Checkpoint, RunError> {
-    if let Some(made_with) = stored_config(path)? {
-        refuse_recounted_rows(&made_with.differences(config), path)?;
-    }
+    refuse_other_rows(path, config)?;
     Ok(Checkpoint::load(path, &config.model, device)?)
+}
+
+fn refuse_other_rows(path: &Path, config: &RunConfig) -> Result<(), RunError> {
+    match stored_config(path)? {
+        Some(made_with) => refuse_recounted_rows(&made_with.differences(config), path),
+        None => Ok(()),
+    }
 }
 
 fn damage_event(damage: &TrainError) -> Event {

@@ -7,6 +7,7 @@ use fineline_run::config::{Resolved, json_schema, reference_markdown};
 use fineline_run::prepare;
 use serde_json::json;
 
+use super::fetch_weights::fetched_weights;
 use super::{load, print, print_json};
 use crate::args::ConfigArgs;
 use crate::console::Console;
@@ -27,8 +28,9 @@ pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {
 /// `fineline config check`
 pub(crate) fn check(args: &ConfigArgs) -> Result<()> {
     let resolved = load(args)?;
+    let fetched = fetched_weights(&resolved)?;
     let mut console = Console::new();
-    let checked = prepare::check(&resolved, &mut |progress| console.show(progress));
+    let checked = prepare::check(&resolved, fetched.as_ref(), &mut |progress| console.show(progress));
     console.finish();
     checked?;
     print(&format!("{}: good; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))

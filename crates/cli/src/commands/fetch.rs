@@ -16,7 +16,7 @@ use crate::{UsageError, say};
 /// `fineline data fetch`
 pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
     let requests = requests(args)?;
-    let hub = Hub::new(HubConfig::from_env());
+    let hub = Hub::new(HubConfig::from_env().map_err(usage)?);
     let console = Console::new();
     let (mut failures, mut lines) = (0, String::new());
     for request in &requests {
@@ -115,7 +115,8 @@ fn line(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> Str
 /// Whether it is the arguments that are wrong.
 fn usage(error: HubError) -> anyhow::Error {
     match error {
-        HubError::Name { .. }
+        HubError::Environment { .. }
+        | HubError::Name { .. }
         | HubError::NoRevision { .. }
         | HubError::NoConfig { .. }
         | HubError::SeveralConfigs { .. }

@@ -1,5 +1,9 @@
 use anyhow::{Result, bail};
-use fineline_hub::{FetchedModel, Hub, HubConfig, HubError, Outcome, fetch_model};
+use fineline_hub::{
+    FetchedModel, Hub, HubConfig, HubError, Known, ModelAddress, Outcome, fetch_model, find_model,
+};
+use fineline_run::config::Resolved;
+use fineline_run::released::FetchedWeights;
 use serde_json::json;
 
 use super::{grouped, print, print_json};
@@ -9,11 +13,12 @@ use crate::console::Console;
 
 /// `fineline weights fetch`
 pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
-    let hub = Hub::new(HubConfig::from_env());
+    let hub = Hub::new(HubConfig::from_env().map_err(usage)?);
+    let known_by = if args.verify { Known::ByContent } else { Known::BySize };
     let console = Console::new();
     let (mut lines, mut objects, mut failures) = (String::new(), Vec::new(), 0);
     for address in &args.models {
-        let fetched = fetch_model(&hub, address, &args.out, &mut |file, bytes, of| {
+        let fetched = fetch_model(&hub, address, &args.out, known_by, &mut |file, bytes, of| {
             console.announce(format!("{address}: {file}, {} of {} bytes", grouped(bytes), grouped(of)));
         });
         match fetched {
@@ -47,6 +52,23 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
     Ok(())
 }
 
+/// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
+pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeights>> {
+    let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
+        return Ok(None);
+    };
+    let address: ModelAddress = init
+        .from
+        .parse()
+        .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
+    match find_model(&address, &init.models) {
+        Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
+        // Where it is needed, the run says how to fetch it.
+        Err(HubError::NotFetched { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn line(folder: &str, model: &FetchedModel, outcome: Outcome) -> String {
     let bytes: u64 = model.files.iter().map(|file| file.size).sum();
     let commit: String = model.commit.chars().take(8).collect();
@@ -69,9 +91,10 @@ fn word(outcome: Outcome) -> &'static str {
 /// Whether it is the arguments that are wrong.
 fn usage(error: HubError) -> anyhow::Error {
     match error {
-        HubError::Name { .. } | HubError::NoRevision { .. } | HubError::NoWeights { .. } => {
-            UsageError(error.to_string()).into()
-        }
+        HubError::Environment { .. }
+        | HubError::Name { .. }
+        | HubError::NoRevision { .. }
+        | HubError::NoWeights { .. } => UsageError(error.to_string()).into(),
         _ => error.into(),
     }
 }

@@ -2,15 +2,14 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fineline_hub::{HubError, ModelAddress, find_model};
 use fineline_model::ParameterSpec;
 use fineline_run::config::Resolved;
 use fineline_run::lifecycle::{
     Ended as RunEnded, Resume, TrainOptions, dry_run as run_dry, train as run_train,
 };
-use fineline_run::released::FetchedWeights;
 use fineline_run::{Progress, RunError};
 
+use super::fetch_weights::fetched_weights;
 use super::{grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
@@ -104,23 +103,6 @@ fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<Ended> {
     }
     print(&page)?;
     Ok(Ended::Done)
-}
-
-/// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
-fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeights>> {
-    let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
-        return Ok(None);
-    };
-    let address: ModelAddress = init
-        .from
-        .parse()
-        .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
-    match find_model(&address, &init.models) {
-        Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
-        // Where it is needed, the run says how to fetch it.
-        Err(HubError::NotFetched { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// What the next start is to do.

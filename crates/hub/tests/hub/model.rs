@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fineline_hub::{
-    Access, FetchedModel, Hub, HubConfig, HubError, ModelAddress, Outcome, fetch_model, find_model,
+    Access, FetchedModel, Hub, HubConfig, HubError, Known, ModelAddress, Outcome, fetch_model, find_model,
 };
 use fs_err as fs;
 
@@ -25,7 +25,7 @@ fn address() -> ModelAddress {
 }
 
 fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
-    fetch_model(&Hub::new(config), &address(), models, &mut |_, _, _| ())
+    fetch_model(&Hub::new(config), &address(), models, Known::BySize, &mut |_, _, _| ())
 }
 
 #[test]
@@ -99,11 +99,41 @@ fn what_is_wrong_with_a_model_is_named() {
     assert!(error.contains("has no weights in its root"), "{error}");
     let elsewhere: ModelAddress = "hf://org/data@ckpt_2".parse().expect("an address");
     let hub = Hub::new(config(&server));
-    let error =
-        fetch_model(&hub, &elsewhere, models.path(), &mut |_, _, _| ()).expect_err("no such revision");
+    let error = fetch_model(&hub, &elsewhere, models.path(), Known::BySize, &mut |_, _, _| ())
+        .expect_err("no such revision");
     assert_eq!(error.to_string(), "org/data has no revision `ckpt_2`");
     let server = Server::start(FILES);
     server.trouble("/elsewhere", Kind::Short(3));
     let error = fetch_with(config(&server), models.path()).expect_err("too short").to_string();
     assert!(error.contains("expected 23 bytes, but there are 20"), "{error}");
+}
+
+#[test]
+fn content_that_has_changed_is_found_where_that_is_asked() {
+    let server = Server::start(FILES);
+    let models = tempfile::tempdir().expect("a folder");
+    let (folder, _, _) = fetch_with(config(&server), models.path()).expect("a model");
+    let verified = || {
+        let hub = Hub::new(config(&server));
+        fetch_model(&hub, &address(), models.path(), Known::ByContent, &mut |_, _, _| ()).expect("a model").2
+    };
+    assert_eq!(verified(), Outcome::Kept);
+    let half = folder.join("pytorch_model-00001-of-00002.bin");
+    fs::write(&half, "one half of the Weights").expect("a file");
+    assert_eq!(
+        fetch_with(config(&server), models.path()).expect("a model").2,
+        Outcome::Kept,
+        "its size is right"
+    );
+    assert_eq!(verified(), Outcome::Fetched);
+    assert_eq!(fs::read_to_string(half).expect("a file"), "one half of the weights");
+}
+
+#[test]
+fn a_closed_file_is_told_with_the_way_in() {
+    let server = Server::start(FILES);
+    let models = tempfile::tempdir().expect("a folder");
+    server.trouble("00001-of-00002.bin", Kind::Status(401, ""));
+    let error = fetch_with(config(&server), models.path()).expect_err("it is closed").to_string();
+    assert!(error.contains("HF_TOKEN can say who asks"), "{error}");
 }
