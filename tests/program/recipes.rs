@@ -1,13 +1,8 @@
 //! The recipes of released models: their figures, a hundred steps of each as the original code makes them, and the small versions of both.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use fineline_train::{
-    CheckpointConfig, CheckpointFolder, Checkpointer, GuardConfig, OptimConfig, Recipe, RunIdentity,
-    ScheduleConfig, TrainConfig, Trainer,
-};
+use fineline_train::ScheduleConfig;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -83,27 +78,6 @@ fn learning_rates_are_those_of_the_released_runs() {
         assert!((schedule.lr(step) - lr).abs() <= 1e-12 * lr, "step {step}: {}", schedule.lr(step));
     }
     assert_eq!(openllama.lr(0), 0.0);
-}
-
-/// A checkpoint of step 0 with the weights of a fixture.
-fn start_from(fixture: &Path, folder: &Path) -> PathBuf {
-    let model = fineline_model::load(fixture, &Device::flex().autodiff()).unwrap();
-    let recipe = Recipe {
-        optim: OptimConfig::default(),
-        schedule: ScheduleConfig::default(),
-        train: TrainConfig { steps: Some(1), ..TrainConfig::default() },
-        guard: GuardConfig::default(),
-        seq_len: 32,
-        document_mask: false,
-        frozen_row: None,
-        rewarm: None,
-    };
-    let trainer = Trainer::new(recipe, model).unwrap();
-    let folder = CheckpointFolder::new(folder);
-    let mut checkpointer =
-        Checkpointer::open(folder, CheckpointConfig::default(), RunIdentity::default(), 0).unwrap();
-    checkpointer.save(&trainer, BTreeMap::new()).unwrap();
-    checkpointer.wait().unwrap().unwrap().path
 }
 
 /// What both recipes are in the fixtures: small, and everything that is no matter of size from the shipped base.
@@ -187,8 +161,8 @@ fn relative_distance(actual: &[u8], expected: &[u8]) -> f64 {
 /// A hundred steps from the same files and weights as the reference: the same losses and learning rates, and the same weights at the end.
 #[track_caller]
 fn follow(place: &Workplace, fixture: &Path) {
-    let start = start_from(fixture, &place.path("start"));
-    place.run(&["train", "small.toml", "--resume", start.to_str().unwrap()]).success();
+    let init = format!("init={{from={:?}, step=0}}", fixture.to_str().unwrap());
+    place.run(&["train", "small.toml", "--set", &init]).success();
     let expected: Value = serde_json::from_slice(&fs_err::read(fixture.join("log.json")).unwrap()).unwrap();
     let lines = place.log("run/metrics.jsonl");
     assert_eq!(lines.len(), 100);

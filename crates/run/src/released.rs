@@ -83,7 +83,7 @@ impl Released {
             tokens: step * config.train.tokens_per_step(config.data.seq_len),
             position_from,
             rewarm_steps: init.rewarm_steps,
-            exact: exact(config, &found),
+            exact: exact(config, init, &found),
             not_exact: not_exact(config, init, &found),
         };
         Ok(Self { path, record })
@@ -252,11 +252,14 @@ fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -
     Err(resolved.invalid(key, message).into())
 }
 
-fn exact(config: &RunConfig, found: &Inspection) -> Vec<String> {
+fn exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<String> {
     let types: Vec<&str> = found.dtypes.keys().map(String::as_str).collect();
     let mut exact = vec![
         format!("weights, as they were saved ({}, {})", found.layout, types.join(", ")),
-        "learning rate: the schedule goes on at this step".to_owned(),
+        match init.rewarm_steps {
+            0 => "learning rate: the schedule goes on at this step".to_owned(),
+            steps => format!("learning rate, after {steps} steps: the schedule goes on"),
+        },
     ];
     if config.data.chunks.is_some() {
         exact.push("order of the chunks: the next one begins".to_owned());
