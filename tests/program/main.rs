@@ -14,6 +14,8 @@ mod fine_line;
 mod init;
 mod memory;
 mod probes;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod recipes;
 mod resume;
 mod run;

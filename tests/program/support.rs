@@ -102,8 +102,7 @@ impl Workplace {
 
     /// Starts the program and lets it run.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        Running(Some(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()))
+        Running::of(&mut self.command(arguments))
     }
 
     /// Trains `tiny.toml` with these overrides; it must succeed.
@@ -137,6 +136,11 @@ pub(crate) fn read_log(path: &Path) -> Vec<Value> {
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
+    /// Starts a command, whose standard error is kept.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(Some(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
     fn child(&mut self) -> &mut Child {
         self.0.as_mut().expect("it is only taken by what consumes this")
     }

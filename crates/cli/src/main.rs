@@ -15,6 +15,7 @@ mod commands;
 mod console;
 mod lm_eval_table;
 mod messages;
+mod ranks;
 mod table;
 
 use std::io;
@@ -65,10 +66,20 @@ fn main() -> ExitCode {
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            messages::say_error(&chain(&error));
-            ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
+            say_failure(&error);
+            ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Says why a command failed.
+pub(crate) fn say_failure(error: &anyhow::Error) {
+    messages::say_error(&chain(error));
+}
+
+/// The exit code of a command that failed.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if is_usage_error(error) { 2 } else { 1 }
 }
 
 /// Says what is wrong with the arguments, or what was asked of them (`--help`).

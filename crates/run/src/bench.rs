@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use fineline_probe::{Round, Suite};
+use fineline_ranks::Ranks;
 use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
 
 use crate::config::Resolved;
-use crate::lifecycle::{recipe, use_threads};
+use crate::lifecycle::{divide, first_in_turn, recipe, use_threads};
 use crate::prepare::prepare;
 use crate::{Progress, RunError, device};
 
@@ -33,7 +34,9 @@ pub struct Measurement {
     pub peak_rss_mib: Option<f64>,
     /// Parameters of the model.
     pub parameters: u64,
-    /// Threads that computed.
+    /// Processes that trained together.
+    pub ranks: usize,
+    /// Threads that computed, of each.
     pub threads: usize,
     /// Where it ran.
     pub device: String,
@@ -71,21 +74,25 @@ pub fn bench(
     resolved: &Resolved,
     steps: u64,
     scope: Scope,
+    ranks: &dyn Ranks,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Measurement, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    let prepared = prepare(resolved, &StopSignal::default(), progress)?;
+    let prepared = first_in_turn(ranks, || prepare(resolved, &StopSignal::default(), progress))?;
     let device = device::open(&config.run.device.0)?.autodiff();
-    let mut trainer = Trainer::new(recipe(config), config.model.init(config.run.seed, &device))?;
+    let division = divide(resolved, ranks)?;
+    let model = config.model.init(config.run.seed, &device);
+    let mut trainer = Trainer::new(recipe(config), model)?.divided(division);
     let global_batch = config.train.global_batch as u64;
     let mut seconds = Vec::new();
     let mut loss = 0.0;
     for step in 0..WARM_UP_STEPS + steps.max(1) {
-        let indices = step * global_batch..(step + 1) * global_batch;
-        let rows: Vec<_> = indices.map(|index| prepared.dataset.row(index)).collect();
+        let own = trainer.own_rows().map(|row| step * global_batch + row as u64);
+        let rows: Vec<_> = own.map(|index| prepared.dataset.row(index)).collect();
+        ranks.wait_for_all();
         let start = Instant::now();
-        loss = f64::from(trainer.step(&rows)?.loss);
+        loss = f64::from(trainer.step(&rows, ranks)?.loss);
         if step >= WARM_UP_STEPS {
             seconds.push(start.elapsed().as_secs_f64());
         }
@@ -102,6 +109,7 @@ pub fn bench(
         mfu: mfu(config, tokens_per_s),
         peak_rss_mib: peak_rss_mib(),
         parameters: config.model.parameter_count(),
+        ranks: ranks.size(),
         threads: rayon::current_num_threads(),
         device: config.run.device.0.clone(),
         loss,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
+use fineline_ranks::Ranks;
 use fineline_train::{Cadence, CheckpointFolder, Checkpointer};
 use fs_err as fs;
 
@@ -68,6 +69,7 @@ pub(crate) fn checkpointer(
     directory: &RunDirectory,
     prepared: &Prepared,
     step: u64,
+    ranks: &dyn Ranks,
 ) -> Result<Checkpointer, RunError> {
     let tokenizer = &prepared.tokenizer;
     let identity = fineline_train::RunIdentity {
@@ -86,7 +88,7 @@ pub(crate) fn checkpointer(
     if config.checkpoint.every_chunk {
         cadence.milestones = chunk_ends(config, &prepared.dataset);
     }
-    Ok(Checkpointer::open(folder, cadence, identity, step)?)
+    Ok(Checkpointer::open(folder, cadence, identity, step, ranks)?)
 }
 
 /// Name of the configuration's copy in a checkpoint.

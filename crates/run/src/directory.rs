@@ -105,6 +105,12 @@ impl RunDirectory {
         self.root.join("checkpoints")
     }
 
+    /// Signs of life of a run's ranks, while it runs.
+    #[must_use]
+    pub fn ranks(&self) -> PathBuf {
+        self.root.join(".ranks")
+    }
+
     /// What the sweep is whose probe log this is: see [`crate::sweep`].
     #[must_use]
     pub fn sweep(&self) -> PathBuf {
@@ -196,7 +202,10 @@ pub struct RunIdentity {
     pub host: Option<String>,
     /// Device of the last start.
     pub device: String,
-    /// Threads of the last start.
+    /// Processes of the last start.
+    #[serde(default = "one")]
+    pub ranks: usize,
+    /// Threads of the last start, of each.
     pub threads: usize,
     /// When the run was first started.
     pub created: jiff::Timestamp,
@@ -261,6 +270,11 @@ impl RunDirectory {
         let text = fs::read_to_string(&path)?;
         serde_json::from_str(&text).map(Some).map_err(|source| RunError::Json { path, source })
     }
+}
+
+/// What runs of versions without ranks had.
+fn one() -> usize {
+    1
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod directory;
 pub mod doctor;
 mod error;
 pub mod events;
+mod heartbeat;
 pub mod jsonl;
 pub mod lifecycle;
 mod logs;

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
+use fineline_ranks::Ranks;
 use fineline_train::{
-    Control, Observer, ObserverError, Outcome, Recipe, Session, StepReport, StopReason, StopSignal, View,
+    Control, Division, Observer, ObserverError, Outcome, Recipe, Session, StepReport, StopReason, StopSignal,
+    TrainError, Trainer, View,
 };
 
 use crate::changes::{changes_since_start, data_changes};
@@ -13,12 +15,15 @@ use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
 use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::Event;
+use crate::heartbeat::Watcher;
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
 use crate::start::{Setting, Start};
 use crate::{Progress, RunError, device};
+
+pub use crate::heartbeat::Watch;
 
 /// What the caller of [`train`] decides.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +36,8 @@ pub struct TrainOptions {
     pub fetched: Option<FetchedWeights>,
     /// How the caller asks for the end.
     pub stop: StopSignal,
+    /// How other ranks are watched, where there are any.
+    pub watch: Option<Watch>,
     /// Stop, as if asked to, after this step.
     pub stop_after: Option<u64>,
 }
@@ -69,30 +76,53 @@ pub enum Ended {
 pub fn train(
     resolved: &Resolved,
     options: &TrainOptions,
+    ranks: &dyn Ranks,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
     let device = device::open(&config.run.device.0)?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
-    let _lock = directory.lock()?;
-    let ready = match Ready::find(resolved, options, &directory, progress) {
-        Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
+    let division = divide(resolved, ranks)?;
+    let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
+    let _watcher = Watcher::start(options.watch.as_ref(), directory.ranks(), config, ranks)?;
+    ranks.begins("getting the data ready");
+    let ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
+        Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
         ready => ready?,
     };
-    let start = Start::find(&ready.setting(), &device)?;
+    if let Some(signal) = stop_of_others(ranks) {
+        return Ok(Ended::Stopped { step: None, signal: Some(signal) });
+    }
+    let start = Start::find(&ready.setting(), &division, &device, ranks)?;
     refuse_shorter_run(resolved, start.step())?;
     let data_changes = ready.data_changes(start.goes_on())?;
     let Ready { prepared, stored, changes, .. } = ready;
-    let identity = identify(config, &prepared, &start, stored.as_ref());
-    directory.write_identity(&identity, config)?;
+    let identity = identify(config, &prepared, &start, stored.as_ref(), ranks);
+    ranks.wait_for_all();
+    if ranks.is_first() {
+        directory.write_identity(&identity, config)?;
+    }
     let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
     let mut branch_point = BranchPoint(start.origin().cloned());
-    let (mut trainer, events) = start.into_trainer(config, &device)?;
+    let (trainer, events) = start.into_trainer(config, &device)?;
+    let mut trainer = trainer.divided(division);
     let step = trainer.progress().step;
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
-    let checkpointer = checkpointer(config, &directory, &prepared, step)?;
+    let checkpointer = checkpointer(config, &directory, &prepared, step, ranks)?;
+    let mut limit = StopAfter(options.stop_after);
+    let mut observers: Vec<&mut dyn Observer> = vec![&mut limit, &mut branch_point];
+    let session = |observers| Session {
+        rows: &prepared.dataset,
+        observers,
+        checkpointer: Some(checkpointer),
+        stop: options.stop.clone(),
+        ranks,
+    };
+    if !ranks.is_first() {
+        return Ok(ended(session(observers).run(&mut trainer)?, &trainer));
+    }
     let mut logs = open_logs(&directory, step, &config.log)?;
     for event in changes.into_iter().chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
@@ -104,20 +134,49 @@ pub fn train(
         directory: directory.root(),
     });
     let mut observer = RunObserver::new(config, &directory, &prepared, logs, progress)?;
-    let mut limit = StopAfter(options.stop_after);
-    let session = Session {
-        rows: &prepared.dataset,
-        observers: vec![&mut observer, &mut limit, &mut branch_point],
-        checkpointer: Some(checkpointer),
-        stop: options.stop.clone(),
-    };
-    let outcome = session.run(&mut trainer)?;
+    observers.insert(0, &mut observer);
+    Ok(ended(session(observers).run(&mut trainer)?, &trainer))
+}
+
+fn ended(outcome: Outcome, trainer: &Trainer) -> Ended {
     let step = Some(trainer.progress().step);
-    Ok(match outcome {
+    match outcome {
         Outcome::Finished => Ended::Finished,
         Outcome::Stopped(StopReason::Signal(signal)) => Ended::Stopped { step, signal: Some(signal) },
         Outcome::Stopped(_) => Ended::Stopped { step, signal: None },
-    })
+    }
+}
+
+/// Who does what of a step.
+pub(crate) fn divide(resolved: &Resolved, ranks: &dyn Ranks) -> Result<Division, RunError> {
+    let config = &resolved.config;
+    match Division::new(&config.distributed, &config.train, &config.model, ranks) {
+        Err(TrainError::Config { key, reason }) => Err(resolved.invalid(key, reason).into()),
+        division => Ok(division?),
+    }
+}
+
+/// Does something on rank 0, then on the others, which find what it has left: the data in the cache.
+pub(crate) fn first_in_turn<T>(ranks: &dyn Ranks, work: impl FnOnce() -> T) -> T {
+    if !ranks.is_first() {
+        ranks.wait_for_all();
+    }
+    let done = work();
+    if ranks.is_first() {
+        ranks.wait_for_all();
+    }
+    done
+}
+
+/// This rank was asked to stop before training: the others hear of it.
+fn stopped_before(signal: usize, ranks: &dyn Ranks) -> Ended {
+    ranks.collect(&[signal as u8]);
+    Ended::Stopped { step: None, signal: Some(signal) }
+}
+
+/// The signal that another rank was stopped by before training.
+fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
+    ranks.collect(&[0]).into_iter().flatten().find(|&signal| signal > 0).map(usize::from)
 }
 
 /// What [`train`] would begin with.
@@ -259,6 +318,7 @@ fn identify(
     prepared: &Prepared,
     start: &Start,
     stored: Option<&RunIdentity>,
+    ranks: &dyn Ranks,
 ) -> RunIdentity {
     let now = jiff::Timestamp::now();
     let own = stored.filter(|_| start.goes_on());
@@ -271,6 +331,7 @@ fn identify(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: sysinfo::System::host_name(),
         device: config.run.device.0.clone(),
+        ranks: ranks.size(),
         threads: rayon::current_num_threads(),
         created: stored.map_or(now, |stored| stored.created),
         started: now,

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::Llama;
-use fineline_train::{Checkpoint, CheckpointFolder, CheckpointState, Recipe, TrainError, Trainer};
+use fineline_ranks::Ranks;
+use fineline_train::{Checkpoint, CheckpointFolder, CheckpointState, Division, Recipe, TrainError, Trainer};
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
 
 use crate::RunError;
 use crate::changes::refuse_recounted_rows;
@@ -74,7 +76,24 @@ enum Point {
     Own(PathBuf),
 }
 
+/// A point as rank 0 tells the others of it.
+#[derive(Serialize, Deserialize)]
+enum Choice {
+    /// The beginning, or released weights: the configuration says which.
+    OwnLook,
+    Branch(Origin),
+    Own(PathBuf),
+}
+
 impl Point {
+    fn choice(&self) -> Choice {
+        match self {
+            Self::Beginning | Self::Released(_) => Choice::OwnLook,
+            Self::Branch(origin) => Choice::Branch(origin.clone()),
+            Self::Own(path) => Choice::Own(path.clone()),
+        }
+    }
+
     fn event(&self) -> Event {
         match self {
             Self::Released(released) => Event::Initialized { init: Box::new(released.record.clone()) },
@@ -94,13 +113,18 @@ impl Point {
 }
 
 impl Start {
-    /// Loads what is asked for, verified; nothing for a run that begins.
-    pub(crate) fn find(setting: &Setting<'_>, device: &Device) -> Result<Self, RunError> {
+    /// Loads what is asked for, verified; nothing for a run that begins. Rank 0 decides for all.
+    pub(crate) fn find(
+        setting: &Setting<'_>,
+        division: &Division,
+        device: &Device,
+        ranks: &dyn Ranks,
+    ) -> Result<Self, RunError> {
         let config = &setting.resolved.config;
-        let (point, mut events) = setting.point()?;
+        let (point, mut events) = setting.common_point(ranks)?;
         let state = match (&point, point.path()) {
             (Point::Released(released), _) => State::Weights(released.load(config, device)?),
-            (_, Some(path)) => State::Checkpoint(load(path, config, device)?),
+            (_, Some(path)) => State::Checkpoint(load(path, config, division, device)?),
             (_, None) => State::Fresh,
         };
         events.push(point.event());
@@ -171,6 +195,26 @@ impl Setting<'_> {
         };
         events.push(point.event());
         Ok(Begin { step, goes_on: matches!(point, Point::Own(_)), events })
+    }
+
+    /// The point that rank 0 finds. The others look for themselves only where nothing depends on what is in the folder.
+    fn common_point(&self, ranks: &dyn Ranks) -> Result<(Point, Vec<Event>), RunError> {
+        let own = if ranks.is_first() { Some(self.point()?) } else { None };
+        let told = own.as_ref().and_then(|(point, _)| serde_json::to_vec(&point.choice()).ok());
+        let told = ranks.broadcast(told.unwrap_or_default());
+        match own {
+            Some(found) => Ok(found),
+            None => self.follow(serde_json::from_slice(&told).unwrap_or(Choice::OwnLook)),
+        }
+    }
+
+    fn follow(&self, choice: Choice) -> Result<(Point, Vec<Event>), RunError> {
+        let point = match choice {
+            Choice::OwnLook => return self.point(),
+            Choice::Branch(origin) => Point::Branch(origin),
+            Choice::Own(path) => Point::Own(path),
+        };
+        Ok((point, Vec::new()))
     }
 
     /// Where training begins, before anything is loaded, and what is to be said of it.
@@ -277,9 +321,14 @@ impl Run<'_> {
 }
 
 /// Loads a checkpoint whose rows this configuration counts as the checkpoint's own did.
-fn load(path: &Path, config: &RunConfig, device: &Device) -> Result<Checkpoint, RunError> {
+fn load(
+    path: &Path,
+    config: &RunConfig,
+    division: &Division,
+    device: &Device,
+) -> Result<Checkpoint, RunError> {
     refuse_other_rows(path, config)?;
-    Ok(Checkpoint::load(path, &config.model, device)?)
+    Ok(Checkpoint::load(path, &config.model, division, device)?)
 }
 
 fn refuse_other_rows(path: &Path, config: &RunConfig) -> Result<(), RunError> {

@@ -64,24 +64,37 @@ pub(crate) fn find_misfit(rows: &[Row], seq_len: usize, vocab_size: usize) -> Op
     })
 }
 
+/// Targets of these rows that aren't masked.
+pub(crate) fn count_targets(rows: &[Row]) -> usize {
+    rows.iter().map(targets_of).sum()
+}
+
+fn targets_of(row: &Row) -> usize {
+    row.target_mask.iter().filter(|&&counts| counts).count()
+}
+
+/// What the loss of a step is a mean over, on all ranks together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GlobalBatch {
+    /// Targets that aren't masked.
+    pub(crate) targets: usize,
+    /// Sequences.
+    pub(crate) rows: usize,
+}
+
 /// How much each target adds to the loss of the step, `[rows * time]`: 0 where it is masked, and a sum of 1 over the
 /// whole batch, so that the losses and gradients of micro-batches add up to those of the batch.
-///
-/// `None` if every target is masked.
-pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction) -> Option<Vec<f32>> {
-    let counts: Vec<usize> =
-        rows.iter().map(|row| row.target_mask.iter().filter(|&&counts| counts).count()).collect();
-    let total: usize = counts.iter().sum();
+pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: GlobalBatch) -> Vec<f32> {
     let mut weights = Vec::with_capacity(rows.iter().map(|row| row.target_mask.len()).sum());
-    for (row, &count) in rows.iter().zip(&counts) {
+    for row in rows {
         let divisor = match reduction {
-            LossReduction::TokenMean => total,
-            LossReduction::SequenceMean => count * rows.len(),
+            LossReduction::TokenMean => batch.targets,
+            LossReduction::SequenceMean => targets_of(row) * batch.rows,
         };
         let weight = (1.0 / divisor.max(1) as f64) as f32;
         weights.extend(row.target_mask.iter().map(|&counts| if counts { weight } else { 0.0 }));
     }
-    (total > 0).then_some(weights)
+    weights
 }
 
 /// Each input token of a row sees its own document from its start: the document mask.
@@ -110,28 +123,30 @@ mod tests {
         }
     }
 
+    /// The weights of rows that are the whole batch.
+    fn weights(rows: &[Row], reduction: LossReduction) -> Vec<f32> {
+        loss_weights(rows, reduction, GlobalBatch { targets: count_targets(rows), rows: rows.len() })
+    }
+
     #[test]
     fn token_mean_weighs_targets_alike() {
         let rows = [row(&[1, 1, 0], &[0; 3]), row(&[0, 1, 1], &[0; 3])];
-        assert_eq!(
-            loss_weights(&rows, LossReduction::TokenMean).unwrap(),
-            [0.25, 0.25, 0.0, 0.0, 0.25, 0.25]
-        );
+        assert_eq!(weights(&rows, LossReduction::TokenMean), [0.25, 0.25, 0.0, 0.0, 0.25, 0.25]);
     }
 
     #[test]
     fn sequence_mean_weighs_sequences_alike() {
         let rows =
             [row(&[1, 1], &[0; 2]), row(&[0, 1], &[0; 2]), row(&[0, 0], &[0; 2]), row(&[1, 0], &[0; 2])];
-        let weights = loss_weights(&rows, LossReduction::SequenceMean).unwrap();
+        let weights = weights(&rows, LossReduction::SequenceMean);
         assert_eq!(weights, [0.125, 0.125, 0.0, 0.25, 0.0, 0.0, 0.25, 0.0]);
     }
 
     #[test]
     fn nothing_to_learn_is_no_division_by_zero() {
         for reduction in [LossReduction::TokenMean, LossReduction::SequenceMean] {
-            assert_eq!(loss_weights(&[row(&[0, 0], &[0; 2])], reduction), None);
-            assert_eq!(loss_weights(&[], reduction), None);
+            assert_eq!(weights(&[row(&[0, 0], &[0; 2])], reduction), [0.0; 2]);
+            assert_eq!(weights(&[], reduction), [] as [f32; 0]);
         }
     }
 

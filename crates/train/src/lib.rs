@@ -15,6 +15,7 @@
 mod batch;
 mod checkpoint;
 mod config;
+mod distributed;
 mod error;
 mod observer;
 mod optim;
@@ -34,6 +35,7 @@ pub use checkpoint::{
     Milestones, RunIdentity, SavedCheckpoint, refuse_other_model, verify,
 };
 pub use config::{GuardConfig, LossReduction, TrainConfig};
+pub use distributed::{DistributedConfig, Division, Mode};
 pub use error::{ObserverError, TrainError};
 pub use observer::{Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};

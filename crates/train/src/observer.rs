@@ -67,3 +67,14 @@ pub enum Control {
     /// The end of the training, with a checkpoint of this step.
     Stop,
 }
+
+impl Control {
+    /// From its place in the order.
+    pub(crate) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Continue,
+            1 => Self::Checkpoint,
+            _ => Self::Stop,
+        }
+    }
+}

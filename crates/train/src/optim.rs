@@ -94,18 +94,30 @@ impl OptimConfig {
 
 /// The gradient of one step, added up over its micro-batches.
 #[derive(Default)]
-pub(crate) struct GradientSum(ByName<Tensor<1>>);
+pub(crate) struct GradientSum(pub(crate) ByName<Tensor<1>>);
 
 impl GradientSum {
-    /// Adds the gradients of one backward pass.
-    pub(crate) fn add(&mut self, model: &Llama, gradients: Gradients) {
-        for (name, gradient) in take_gradients(model, gradients) {
-            let sum = match self.0.remove(&name) {
-                Some(sum) => add_to(sum, gradient),
-                None => gradient,
+    /// The gradients of one backward pass.
+    pub(crate) fn of(model: &Llama, gradients: Gradients) -> Self {
+        Self(take_gradients(model, gradients))
+    }
+
+    /// The gradient of a parameter, `[n]`, if it has one.
+    pub(crate) fn get(&self, name: &str) -> Option<&Tensor<1>> {
+        self.0.get(name)
+    }
+
+    /// Both, added up parameter by parameter.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let mut sum = self.0;
+        for (name, right) in other.0 {
+            let both = match sum.remove(&name) {
+                Some(left) => add_to(left, right),
+                None => right,
             };
-            self.0.insert(name, sum);
+            sum.insert(name, both);
         }
+        Self(sum)
     }
 
     /// Takes the gradient of one row of the embedding away. A row that is zero then stays so: decay takes a share of nothing.
@@ -142,13 +154,29 @@ fn clip_factor(clip_norm: f64, grad_norm: f64) -> f64 {
     }
 }
 
-/// The running means that Adam keeps of one parameter: `[n]` each.
+/// The running means that Adam keeps of one parameter, or of the part of it that a rank owns: `[n]` each.
 #[derive(Clone, Debug)]
 pub(crate) struct Moments {
+    /// Which of the parameter's values the first is of.
+    pub(crate) start: usize,
     /// Of the gradient.
     pub(crate) exp_avg: Tensor<1>,
     /// Of its square.
     pub(crate) exp_avg_sq: Tensor<1>,
+}
+
+/// The values of a parameter, or of the part of it that a rank owns, and how they are to change.
+pub(crate) struct Part<'a> {
+    /// The parameter.
+    pub(crate) name: &'a str,
+    /// How many dimensions it has.
+    pub(crate) dimensions: usize,
+    /// Which of its values the first is.
+    pub(crate) start: usize,
+    /// `[n]`.
+    pub(crate) values: Tensor<1>,
+    /// `[n]`.
+    pub(crate) gradient: Tensor<1>,
 }
 
 /// `torch.optim.AdamW`, with clipping in front of it.
@@ -170,25 +198,39 @@ impl AdamW {
 
     /// One update at learning rate `lr`. `grad_norm` is the norm of `gradients` before clipping.
     pub(crate) fn update(&mut self, model: Llama, gradients: GradientSum, grad_norm: f64, lr: f64) -> Llama {
-        self.updates += 1;
-        let update = self.rule(grad_norm, lr);
+        let update = self.begin_update(grad_norm, lr);
         let mut gradients = gradients.0;
-        update_parameters(model, |name, dimensions, parameter| {
-            let Some(gradient) = gradients.remove(name) else { return parameter };
-            let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
-                exp_avg: gradient.zeros_like(),
-                exp_avg_sq: gradient.zeros_like(),
-            });
-            let weight_decay = match self.config.decay {
-                Decay::Matrices if dimensions < 2 => 0.0,
-                Decay::All | Decay::Matrices => self.config.weight_decay,
-            };
-            let update = kernels::AdamW { weight_decay, ..update };
-            let moments = [moments.exp_avg, moments.exp_avg_sq];
-            let (parameter, [exp_avg, exp_avg_sq]) = adamw(parameter, gradient, moments, &update);
-            self.moments.insert(name.to_owned(), Moments { exp_avg, exp_avg_sq });
-            parameter
+        update_parameters(model, |name, dimensions, values| match gradients.remove(name) {
+            Some(gradient) => {
+                self.update_part(Part { name, dimensions, start: 0, values, gradient }, &update)
+            }
+            None => values,
         })
+    }
+
+    /// Counts an update, and gives its numbers.
+    pub(crate) fn begin_update(&mut self, grad_norm: f64, lr: f64) -> kernels::AdamW {
+        self.updates += 1;
+        self.rule(grad_norm, lr)
+    }
+
+    /// The values of a part after the update, `[n]`.
+    pub(crate) fn update_part(&mut self, part: Part<'_>, update: &kernels::AdamW) -> Tensor<1> {
+        let Part { name, dimensions, start, values, gradient } = part;
+        let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
+            start,
+            exp_avg: gradient.zeros_like(),
+            exp_avg_sq: gradient.zeros_like(),
+        });
+        let weight_decay = match self.config.decay {
+            Decay::Matrices if dimensions < 2 => 0.0,
+            Decay::All | Decay::Matrices => self.config.weight_decay,
+        };
+        let update = kernels::AdamW { weight_decay, ..*update };
+        let moments = [moments.exp_avg, moments.exp_avg_sq];
+        let (values, [exp_avg, exp_avg_sq]) = adamw(values, gradient, moments, &update);
+        self.moments.insert(name.to_owned(), Moments { start, exp_avg, exp_avg_sq });
+        values
     }
 
     /// The numbers of the update that `updates` counts last, for parameters that decay.

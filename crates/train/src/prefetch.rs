@@ -1,4 +1,4 @@
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -23,18 +23,21 @@ pub(crate) struct Prefetch<'scope> {
 }
 
 impl<'scope> Prefetch<'scope> {
-    /// Starts with the first of `steps` (counted from 1). The thread ends after the last, or when this is dropped.
+    /// Starts with the first of `steps` (counted from 1), and of each with the rows `own` of its global batch. The thread ends after
+    /// the last, or when this is dropped.
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn RowSource,
         global_batch: usize,
+        own: Range<usize>,
         steps: RangeInclusive<u64>,
     ) -> Self {
         let (sender, batches) = sync_channel(1);
         let global_batch = global_batch as u64;
         let thread = scope.spawn(move || {
             for step in steps {
-                let indices = (step - 1) * global_batch..step * global_batch;
+                let first = (step - 1) * global_batch;
+                let indices = own.clone().map(|row| first + row as u64);
                 if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
                     return;
                 }
@@ -74,7 +77,7 @@ mod tests {
     #[test]
     fn steps_come_in_order_and_end() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 2, 3..=5);
+            let batches = Prefetch::start(scope, &Indices, 2, 0..2, 3..=5);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
             assert_eq!(first_tokens, [[4, 5], [6, 7], [8, 9]]);
@@ -82,15 +85,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rank_has_its_own_rows_only() {
+        std::thread::scope(|scope| {
+            let batches = Prefetch::start(scope, &Indices, 4, 1..3, 1..=2);
+            let first_tokens: Vec<Vec<u32>> =
+                batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
+            assert_eq!(first_tokens, [[1, 2], [5, 6]]);
+        });
+    }
+
+    #[test]
     fn no_steps_are_no_batches() {
         let (next, last) = (6, 5);
-        std::thread::scope(|scope| assert_eq!(Prefetch::start(scope, &Indices, 2, next..=last).count(), 0));
+        std::thread::scope(|scope| {
+            assert_eq!(Prefetch::start(scope, &Indices, 2, 0..2, next..=last).count(), 0);
+        });
     }
 
     #[test]
     fn the_thread_ends_with_its_owner() {
         std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &Indices, 1, 1..=u64::MAX);
+            let mut batches = Prefetch::start(scope, &Indices, 1, 0..1, 1..=u64::MAX);
             batches.next();
         });
     }

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use fineline_ranks::Ranks;
+
 use crate::prefetch::Prefetch;
 use crate::{
     Checkpointer, Control, Observer, ObserverError, RowSource, SavedCheckpoint, SkipReason, StopSignal,
@@ -61,6 +63,35 @@ pub struct Session<'a> {
     pub checkpointer: Option<Checkpointer>,
     /// Looked at between steps.
     pub stop: StopSignal,
+    /// Who trains together. Each has a session; rank 0 has the observers whose doings must not be done twice.
+    pub ranks: &'a dyn Ranks,
+}
+
+/// What a rank asks for between two steps. The strongest request of all ranks counts for each of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Vote {
+    /// What observers ask for.
+    control: Control,
+    /// The signal that was received; 0 is none.
+    signal: u8,
+    /// Whether a checkpoint is due.
+    save: bool,
+    /// Whether the checkpoint being written is not ready to go on.
+    unready: bool,
+}
+
+impl Vote {
+    fn strongest(self, ranks: &dyn Ranks) -> Self {
+        let all = ranks.collect(&[self.control as u8, self.signal, self.save.into(), self.unready.into()]);
+        let strongest =
+            |at: usize| all.iter().filter_map(|vote| vote.get(at)).copied().max().unwrap_or_default();
+        Self {
+            control: Control::from_number(strongest(0)),
+            signal: strongest(1),
+            save: strongest(2) > 0,
+            unready: strongest(3) > 0,
+        }
+    }
 }
 
 impl Session<'_> {
@@ -72,9 +103,10 @@ impl Session<'_> {
         let rows = self.rows;
         std::thread::scope(|scope| {
             let steps = trainer.progress().step + 1..=trainer.total_steps();
-            let mut batches = Prefetch::start(scope, rows, trainer.recipe().train.global_batch, steps);
+            let global_batch = trainer.recipe().train.global_batch;
+            let mut batches = Prefetch::start(scope, rows, global_batch, trainer.own_rows(), steps);
             let outcome = self.run_steps(trainer, &mut batches);
-            if outcome.is_err() {
+            if outcome.is_err() && self.ranks.size() == 1 {
                 self.finish_checkpoint();
             }
             outcome
@@ -82,7 +114,7 @@ impl Session<'_> {
     }
 
     /// After an error: what is being written is still worth having, and worth being told of. The first error is the one to
-    /// give back.
+    /// give back. Where others train along, there is no asking them after an error.
     fn finish_checkpoint(&mut self) {
         if let Err(error) = self.announce(Checkpointer::wait) {
             tracing::error!("after another error: {error}");
@@ -96,18 +128,34 @@ impl Session<'_> {
     ) -> Result<Outcome, TrainError> {
         let mut control = self.ask(trainer, |observer, view| observer.on_start(view))?;
         loop {
-            let outcome = self.outcome(trainer, control);
-            if outcome.is_some() || control == Control::Checkpoint || self.checkpoint_is_due(trainer) {
+            let vote = self.vote(trainer, control);
+            if !vote.unready {
+                self.announce(Checkpointer::advance)?;
+            }
+            let outcome = outcome(trainer, vote);
+            if outcome.is_some() || vote.control == Control::Checkpoint || vote.save {
                 self.save(trainer)?;
             }
             if let Some(outcome) = outcome {
                 return self.end(trainer, outcome);
             }
-            let report = timed_step(trainer, batches)?;
+            let report = timed_step(trainer, batches, self.ranks)?;
             control = self.ask(trainer, |observer, view| observer.on_step(&report, view))?;
             check_guard(trainer, &report)?;
-            self.announce(Checkpointer::poll)?;
         }
+    }
+
+    /// What is asked for, by whichever rank.
+    fn vote(&self, trainer: &Trainer, control: Control) -> Vote {
+        let step = trainer.progress().step;
+        let checkpointer = self.checkpointer.as_ref();
+        let own = Vote {
+            control,
+            signal: self.stop.requested().and_then(|signal| u8::try_from(signal).ok()).unwrap_or_default(),
+            save: checkpointer.is_some_and(|checkpointer| checkpointer.is_due(step)),
+            unready: checkpointer.is_some_and(|checkpointer| !checkpointer.is_ready()),
+        };
+        own.strongest(self.ranks)
     }
 
     /// Puts one question to all observers. The strongest request counts.
@@ -116,27 +164,13 @@ impl Session<'_> {
         trainer: &Trainer,
         mut question: impl FnMut(&mut dyn Observer, &View<'_>) -> Result<Control, ObserverError>,
     ) -> Result<Control, TrainError> {
+        self.ranks.begins("what looks at a step: logs, validation, probes");
         let view = view(trainer, &self.stop);
         let mut strongest = Control::Continue;
         for observer in &mut self.observers {
             strongest = strongest.max(question(&mut **observer, &view)?);
         }
         Ok(strongest)
-    }
-
-    fn outcome(&self, trainer: &Trainer, control: Control) -> Option<Outcome> {
-        // A signal comes first, also after the last step: an observer may have left something undone because of it.
-        if let Some(signal) = self.stop.requested() {
-            Some(Outcome::Stopped(StopReason::Signal(signal)))
-        } else if trainer.progress().step >= trainer.total_steps() {
-            Some(Outcome::Finished)
-        } else {
-            (control == Control::Stop).then_some(Outcome::Stopped(StopReason::Observer))
-        }
-    }
-
-    fn checkpoint_is_due(&self, trainer: &Trainer) -> bool {
-        self.checkpointer.as_ref().is_some_and(|checkpointer| checkpointer.is_due(trainer.progress().step))
     }
 
     /// Takes a snapshot, unless there is one of this step, and lets it be written in the background.
@@ -152,7 +186,7 @@ impl Session<'_> {
             notes.extend(observer.before_checkpoint(&view)?);
         }
         match &mut self.checkpointer {
-            Some(checkpointer) => checkpointer.save(trainer, notes),
+            Some(checkpointer) => checkpointer.save(trainer, notes, self.ranks),
             None => Ok(()),
         }
     }
@@ -160,10 +194,10 @@ impl Session<'_> {
     /// Tells observers of a checkpoint that `finished` says has come to its end, and gives its error back if it failed.
     fn announce(
         &mut self,
-        finished: impl FnOnce(&mut Checkpointer) -> Result<Option<SavedCheckpoint>, TrainError>,
+        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError>,
     ) -> Result<(), TrainError> {
         let Some(checkpointer) = &mut self.checkpointer else { return Ok(()) };
-        let Some(saved) = finished(checkpointer)? else { return Ok(()) };
+        let Some(saved) = finished(checkpointer, self.ranks)? else { return Ok(()) };
         self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(&saved))?;
         Ok(())
     }
@@ -176,12 +210,27 @@ impl Session<'_> {
     }
 }
 
+fn outcome(trainer: &Trainer, vote: Vote) -> Option<Outcome> {
+    // A signal comes first, also after the last step: an observer may have left something undone because of it.
+    if vote.signal > 0 {
+        Some(Outcome::Stopped(StopReason::Signal(vote.signal.into())))
+    } else if trainer.progress().step >= trainer.total_steps() {
+        Some(Outcome::Finished)
+    } else {
+        (vote.control == Control::Stop).then_some(Outcome::Stopped(StopReason::Observer))
+    }
+}
+
 /// The one place where a step meets the clock.
-fn timed_step(trainer: &mut Trainer, batches: &mut Prefetch<'_>) -> Result<StepReport, TrainError> {
+fn timed_step(
+    trainer: &mut Trainer,
+    batches: &mut Prefetch<'_>,
+    ranks: &dyn Ranks,
+) -> Result<StepReport, TrainError> {
     let start = Instant::now();
     let rows = batches.next().expect("there are rows for every step up to the last");
     let data_wait_s = start.elapsed().as_secs_f64();
-    let outcome = trainer.step(&rows)?;
+    let outcome = trainer.step(&rows, ranks)?;
     let step_s = start.elapsed().as_secs_f64();
     let progress = trainer.progress();
     let tokens = trainer.recipe().train.tokens_per_step(trainer.recipe().seq_len);
@@ -225,6 +274,7 @@ mod tests {
     use burn::tensor::{Int, Tensor};
     use fineline_kernels::Visibility;
     use fineline_model::Positions;
+    use fineline_ranks::Alone;
 
     use super::*;
     use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
@@ -267,7 +317,9 @@ mod tests {
 
     fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> Outcome {
         let stop = StopSignal::default();
-        Session { rows: &RandomRows, observers: vec![diary], checkpointer: None, stop }.run(trainer).unwrap()
+        Session { rows: &RandomRows, observers: vec![diary], checkpointer: None, stop, ranks: &Alone }
+            .run(trainer)
+            .unwrap()
     }
 
     #[test]
@@ -315,8 +367,13 @@ mod tests {
         }
         let (mut full, mut later) = (Full, Reports::default());
         let observers: Vec<&mut dyn Observer> = vec![&mut full, &mut later];
-        let session =
-            Session { rows: &RandomRows, observers, checkpointer: None, stop: StopSignal::default() };
+        let session = Session {
+            rows: &RandomRows,
+            observers,
+            checkpointer: None,
+            stop: StopSignal::default(),
+            ranks: &Alone,
+        };
         let error = session.run(&mut trainer(recipe())).unwrap_err();
         assert_eq!(error.to_string(), "no room for the log");
         assert!(later.0.is_empty());
@@ -369,7 +426,9 @@ mod tests {
         fn trained(observers: Vec<&mut dyn Observer>) -> Trainer {
             let mut trainer = trainer(recipe());
             let stop = StopSignal::default();
-            Session { rows: &RandomRows, observers, checkpointer: None, stop }.run(&mut trainer).unwrap();
+            Session { rows: &RandomRows, observers, checkpointer: None, stop, ranks: &Alone }
+                .run(&mut trainer)
+                .unwrap();
             trainer
         }
         let mut probe = Probe(Vec::new());

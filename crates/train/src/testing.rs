@@ -4,11 +4,13 @@ use burn::tensor::Device;
 use fineline_data::Row;
 use fineline_model::{Llama, LlamaConfig, named_parameters};
 use fineline_random::Stream;
+use fineline_ranks::Alone;
 use rand::RngExt;
 
 use crate::{
-    Checkpointer, Control, GuardConfig, Observer, ObserverError, OptimConfig, Outcome, Recipe, RowSource,
-    ScheduleConfig, Session, StepReport, StopSignal, TrainConfig, TrainError, Trainer, View,
+    Checkpointer, Control, DistributedConfig, Division, GuardConfig, Observer, ObserverError, OptimConfig,
+    Outcome, Recipe, RowSource, ScheduleConfig, Session, StepReport, StopSignal, TrainConfig, TrainError,
+    Trainer, View,
 };
 
 pub(crate) const SEQ_LEN: usize = 6;
@@ -46,6 +48,11 @@ pub(crate) fn recipe() -> Recipe {
         frozen_row: None,
         rewarm: None,
     }
+}
+
+/// All work is one rank's.
+pub(crate) fn undivided() -> Division {
+    Division::new(&DistributedConfig::default(), &recipe().train, &config(), &Alone).unwrap()
 }
 
 pub(crate) fn trainer(recipe: Recipe) -> Trainer {
@@ -98,7 +105,13 @@ pub(crate) fn run(
     checkpointer: Option<Checkpointer>,
 ) -> (Result<Outcome, TrainError>, Vec<StepReport>) {
     let mut reports = Reports::default();
-    let session = Session { rows, observers: vec![&mut reports], checkpointer, stop: StopSignal::default() };
+    let session = Session {
+        rows,
+        observers: vec![&mut reports],
+        checkpointer,
+        stop: StopSignal::default(),
+        ranks: &Alone,
+    };
     (session.run(trainer), reports.0)
 }
 

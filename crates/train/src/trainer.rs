@@ -1,13 +1,16 @@
 use std::fmt;
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use fineline_data::Row;
 use fineline_kernels::{cross_entropy, in_pool};
 use fineline_model::{Llama, Positions};
+use fineline_ranks::Ranks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{MicroBatch, find_misfit, loss_weights};
+use crate::batch::{GlobalBatch, MicroBatch, count_targets, find_misfit, loss_weights};
+use crate::distributed::{self, Division};
 use crate::optim::{AdamW, GradientSum};
 use crate::{
     Checkpoint, GuardConfig, OptimConfig, Rewarm, Schedule, ScheduleConfig, TrainConfig, TrainError,
@@ -98,9 +101,11 @@ pub struct Trainer {
     schedule: Schedule,
     total_steps: u64,
     /// Only ever absent within [`Self::update`].
-    model: Option<Llama>,
+    pub(crate) model: Option<Llama>,
     pub(crate) optimizer: AdamW,
     progress: Progress,
+    /// Who does what; `None` where all is this process's, in any order.
+    division: Option<Division>,
 }
 
 impl Trainer {
@@ -116,7 +121,15 @@ impl Trainer {
             model: Some(model),
             optimizer,
             progress: Progress::default(),
+            division: None,
         })
+    }
+
+    /// The same training, as one of the ranks that share it. Its moments must be those of this rank: none yet, or
+    /// [loaded](Checkpoint::load) for this division.
+    #[must_use]
+    pub fn divided(self, division: Division) -> Self {
+        Self { division: (!division.is_trivial()).then_some(division), ..self }
     }
 
     /// Training from weights that have come so far already, with moments that begin at zero: what is left of a run of which only weights were kept. The model
@@ -162,28 +175,60 @@ impl Trainer {
         &self.recipe
     }
 
-    /// One optimizer step over the rows of a global batch.
+    /// Who does what, where steps are shared or their order of additions is fixed.
+    pub(crate) fn division(&self) -> Option<&Division> {
+        self.division.as_ref()
+    }
+
+    /// Which rows of a global batch are this rank's.
+    #[must_use]
+    pub fn own_rows(&self) -> Range<usize> {
+        let TrainConfig { global_batch, micro_batch, .. } = self.recipe.train;
+        match &self.division {
+            Some(division) => {
+                let own = division.micro_batches();
+                own.start * micro_batch..own.end * micro_batch
+            }
+            None => 0..global_batch,
+        }
+    }
+
+    /// One optimizer step over a global batch, of which `rows` are [this rank's](Self::own_rows). All ranks take it together.
     ///
-    /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches are
+    /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches and ranks are
     /// those of the whole batch. Loss and gradient norm come back from the device once, together; if either is not
     /// finite, weights and moments stay as they are.
     ///
     /// # Errors
     /// Only for rows that do not fit the model. Then nothing has changed.
-    pub fn step(&mut self, rows: &[Row]) -> Result<StepOutcome, TrainError> {
+    pub fn step(&mut self, rows: &[Row], ranks: &dyn Ranks) -> Result<StepOutcome, TrainError> {
         let step = self.progress.step + 1;
         if let Some((row, reason)) = find_misfit(rows, self.recipe.seq_len, self.model().config().vocab_size)
         {
-            return Err(TrainError::Row { step, row, reason });
+            return Err(TrainError::Row { step, row: self.own_rows().start + row, reason });
         }
         let lr = self.schedule.lr(self.progress.step);
-        let outcome = match loss_weights(rows, self.recipe.train.loss) {
-            Some(weights) => in_pool(|| self.learn(rows, &weights, lr)),
-            None => StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) },
+        let targets = match &self.division {
+            Some(_) => distributed::count_targets(count_targets(rows), ranks),
+            None => count_targets(rows),
+        };
+        let outcome = if targets == 0 {
+            StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) }
+        } else {
+            let TrainConfig { loss, global_batch, .. } = self.recipe.train;
+            let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch });
+            match self.division.take() {
+                Some(division) => {
+                    let outcome = self.learn_together(rows, &weights, lr, &division, ranks);
+                    self.division = Some(division);
+                    outcome
+                }
+                None => in_pool(|| self.learn(rows, &weights, lr)),
+            }
         };
         self.progress = Progress {
             step,
-            tokens: self.progress.tokens + (rows.len() * self.recipe.seq_len) as u64,
+            tokens: self.progress.tokens + self.recipe.train.tokens_per_step(self.recipe.seq_len),
             skipped_in_a_row: match outcome.skipped {
                 Some(_) => self.progress.skipped_in_a_row + 1,
                 None => 0,
@@ -193,46 +238,53 @@ impl Trainer {
     }
 
     fn learn(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
-        let (loss, mut gradients) = self.loss_and_gradients(rows, weights);
-        if let Some(row) = self.recipe.frozen_row {
-            gradients.freeze_embedding_row(row, self.model().config().hidden_size);
+        let mut gradients = GradientSum::default();
+        let mut losses = Vec::new();
+        for (loss, gradient) in self.micro_batches(rows, weights) {
+            losses.push(loss);
+            gradients = gradients.plus(gradient);
         }
-        self.conclude(loss, gradients, lr)
+        self.freeze(&mut gradients);
+        self.conclude(Tensor::cat(losses, 0).sum(), gradients, lr)
     }
 
     /// Reads what the device found, and updates or skips.
     fn conclude(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
         let [loss, grad_norm] = read_together(loss, gradients.norm());
-        let skipped = if !loss.is_finite() {
-            Some(SkipReason::NonFiniteLoss)
-        } else if !grad_norm.is_finite() {
-            Some(SkipReason::NonFiniteGradient)
-        } else {
+        let skipped = reason_to_skip(loss, grad_norm);
+        if skipped.is_none() {
             self.update(gradients, grad_norm, lr);
-            None
-        };
+        }
         StepOutcome { loss, grad_norm, lr, skipped }
     }
 
-    /// The loss of the whole batch, `[1]`, and its gradients, all still on the device.
-    fn loss_and_gradients(&self, rows: &[Row], weights: &[f32]) -> (Tensor<1>, GradientSum) {
+    /// Loss `[1]` and gradients of one micro-batch after another, as shares of those of the whole batch, all still on the device.
+    pub(crate) fn micro_batches(
+        &self,
+        rows: &[Row],
+        weights: &[f32],
+    ) -> impl Iterator<Item = (Tensor<1>, GradientSum)> {
         let model = self.model();
         let micro_batch = self.recipe.train.micro_batch;
-        let mut gradients = GradientSum::default();
-        let mut losses = Vec::new();
-        for (rows, weights) in rows.chunks(micro_batch).zip(weights.chunks(micro_batch * self.recipe.seq_len))
-        {
-            let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
-            let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.visibility);
-            let hidden_nh = hidden_bth.flatten(0, 1);
-            let loss = cross_entropy(hidden_nh, model.lm_head(), batch.targets_n, batch.weights_n);
-            gradients.add(model, loss.backward());
-            losses.push(loss.inner());
-        }
-        (Tensor::cat(losses, 0).sum(), gradients)
+        rows.chunks(micro_batch).zip(weights.chunks(micro_batch * self.recipe.seq_len)).map(
+            move |(rows, weights)| {
+                let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
+                let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.visibility);
+                let hidden_nh = hidden_bth.flatten(0, 1);
+                let loss = cross_entropy(hidden_nh, model.lm_head(), batch.targets_n, batch.weights_n);
+                let gradients = GradientSum::of(model, loss.backward());
+                (loss.inner(), gradients)
+            },
+        )
     }
 
-    fn update(&mut self, gradients: GradientSum, grad_norm: f32, lr: f64) {
+    pub(crate) fn freeze(&self, gradients: &mut GradientSum) {
+        if let Some(row) = self.recipe.frozen_row {
+            gradients.freeze_embedding_row(row, self.model().config().hidden_size);
+        }
+    }
+
+    pub(crate) fn update(&mut self, gradients: GradientSum, grad_norm: f32, lr: f64) {
         let model = self.model.take().expect("the model is only away within an update");
         self.model = Some(self.optimizer.update(model, gradients, f64::from(grad_norm), lr));
     }
@@ -240,6 +292,17 @@ impl Trainer {
     /// The weights without autodiff, sharing memory with the live ones until those change.
     pub(crate) fn snapshot(&self) -> (Llama, AdamW) {
         (self.model().valid(), self.optimizer.clone())
+    }
+}
+
+/// Why a step with this loss and gradient norm must not change the weights.
+pub(crate) fn reason_to_skip(loss: f32, grad_norm: f32) -> Option<SkipReason> {
+    if !loss.is_finite() {
+        Some(SkipReason::NonFiniteLoss)
+    } else if !grad_norm.is_finite() {
+        Some(SkipReason::NonFiniteGradient)
+    } else {
+        None
     }
 }
 
@@ -253,6 +316,8 @@ fn read_together(loss: Tensor<1>, grad_norm: Option<Tensor<1>>) -> [f32; 2] {
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
 mod tests {
+    use fineline_ranks::Alone;
+
     use super::*;
     use crate::LossReduction;
     use crate::testing::{moment_bits, recipe, rows_of_step, trainer, weight_bits};
@@ -266,7 +331,7 @@ mod tests {
         for loss in [LossReduction::TokenMean, LossReduction::SequenceMean] {
             let [whole, halves, rows] = [8, 4, 1].map(|micro_batch| {
                 let mut trainer = trainer(with_micro_batch(micro_batch, loss));
-                (1..=5).map(|step| trainer.step(&rows_of_step(step)).unwrap()).collect::<Vec<_>>()
+                (1..=5).map(|step| trainer.step(&rows_of_step(step), &Alone).unwrap()).collect::<Vec<_>>()
             });
             for parts in [halves, rows] {
                 for (whole, part) in whole.iter().zip(parts) {
@@ -282,7 +347,7 @@ mod tests {
 
     #[test]
     fn reductions_differ_where_masks_are_uneven() {
-        let loss = |loss| trainer(with_micro_batch(4, loss)).step(&rows_of_step(1)).unwrap().loss;
+        let loss = |loss| trainer(with_micro_batch(4, loss)).step(&rows_of_step(1), &Alone).unwrap().loss;
         assert!((loss(LossReduction::TokenMean) - loss(LossReduction::SequenceMean)).abs() > 1e-3);
     }
 
@@ -290,7 +355,7 @@ mod tests {
     fn a_step_at_learning_rate_zero_moves_no_weight_but_fills_moments() {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
-        let outcome = trainer.step(&rows_of_step(1)).unwrap();
+        let outcome = trainer.step(&rows_of_step(1), &Alone).unwrap();
         assert_eq!((outcome.lr, outcome.skipped), (0.0, None));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(moment_bits(&trainer).len(), before.len());
@@ -301,12 +366,14 @@ mod tests {
     fn before_update() -> (Trainer, Tensor<1>, GradientSum) {
         let mut trainer = trainer(recipe());
         for step in 1..=3 {
-            trainer.step(&rows_of_step(step)).unwrap();
+            trainer.step(&rows_of_step(step), &Alone).unwrap();
         }
         let rows = rows_of_step(4);
-        let weights = loss_weights(&rows, LossReduction::TokenMean).unwrap();
-        let (loss, gradients) = trainer.loss_and_gradients(&rows, &weights);
-        (trainer, loss, gradients)
+        let batch = GlobalBatch { targets: count_targets(&rows), rows: rows.len() };
+        let weights = loss_weights(&rows, LossReduction::TokenMean, batch);
+        let (losses, gradients): (Vec<_>, Vec<_>) = trainer.micro_batches(&rows, &weights).unzip();
+        let gradients = gradients.into_iter().reduce(GradientSum::plus).unwrap();
+        (trainer, Tensor::cat(losses, 0).sum(), gradients)
     }
 
     #[test]
@@ -343,11 +410,11 @@ mod tests {
             row.target_mask.fill(false);
         }
         let before = weight_bits(trainer.model());
-        let outcome = trainer.step(&rows).unwrap();
+        let outcome = trainer.step(&rows, &Alone).unwrap();
         assert_eq!((outcome.loss, outcome.skipped), (0.0, Some(SkipReason::NoTargets)));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
-        trainer.step(&rows_of_step(2)).unwrap();
+        trainer.step(&rows_of_step(2), &Alone).unwrap();
         assert_eq!(trainer.progress().skipped_in_a_row, 0);
     }
 
@@ -356,7 +423,7 @@ mod tests {
         let mut trainer = trainer(recipe());
         let mut rows = rows_of_step(1);
         rows[3].tokens[2] = 17;
-        let error = trainer.step(&rows).unwrap_err().to_string();
+        let error = trainer.step(&rows, &Alone).unwrap_err().to_string();
         assert!(error.starts_with("row 3 of the batch of step 1: token id 17"), "{error}");
         assert_eq!(trainer.progress(), Progress::default());
     }
@@ -365,7 +432,7 @@ mod tests {
     fn a_tied_head_is_trained_once() {
         let config = fineline_model::LlamaConfig { tie_word_embeddings: true, ..crate::testing::config() };
         let mut trainer = Trainer::new(recipe(), config.init(1, &crate::testing::device())).unwrap();
-        let losses: Vec<f32> = (0..7).map(|_| trainer.step(&rows_of_step(1)).unwrap().loss).collect();
+        let losses: Vec<f32> = (0..7).map(|_| trainer.step(&rows_of_step(1), &Alone).unwrap().loss).collect();
         assert!(losses[6] < losses[0] - 0.1, "{losses:?}");
         assert_eq!(moment_bits(&trainer).len(), config.parameters().len());
     }
@@ -381,7 +448,7 @@ mod tests {
         let norms = [None, Some(3)].map(|frozen_row| {
             let model = config.init(1, &crate::testing::device());
             let mut trainer = Trainer::new(Recipe { frozen_row, ..recipe() }, model).unwrap();
-            let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step)).unwrap().grad_norm);
+            let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step), &Alone).unwrap().grad_norm);
             let norms: Vec<f32> = norms.collect();
             let row = &embedding(&trainer)[3 * 8..4 * 8];
             assert_eq!(row.iter().all(|&value| value == 0.0), frozen_row.is_some());

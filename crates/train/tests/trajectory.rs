@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Row;
 use fineline_model::named_parameters;
+use fineline_ranks::Alone;
 use fineline_train::{
     Control, GuardConfig, LossReduction, Observer, ObserverError, OptimConfig, Outcome, Recipe, RowSource,
     ScheduleConfig, ScheduleKind, Session, StepReport, StopSignal, TrainConfig, Trainer, View,
@@ -167,7 +168,8 @@ fn follow(folder: &Path) {
     let mut trainer = Trainer::new(recipe(&reference, &rows), model).unwrap();
     let mut compare = Compare { case: &case, expected: &rows };
     let observers: Vec<&mut dyn Observer> = vec![&mut compare];
-    let session = Session { rows: &rows, observers, checkpointer: None, stop: StopSignal::default() };
+    let session =
+        Session { rows: &rows, observers, checkpointer: None, stop: StopSignal::default(), ranks: &Alone };
     assert_eq!(session.run(&mut trainer).unwrap(), Outcome::Finished);
 
     let bytes = fs_err::read(folder.join("final.safetensors")).unwrap();

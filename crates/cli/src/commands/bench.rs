@@ -1,18 +1,27 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use fineline_ranks::Ranks;
 use fineline_run::bench::{Scope, bench as run_bench};
 
 use super::{grouped, load, print, print_json};
 use crate::args::BenchArgs;
 use crate::console::Console;
+use crate::ranks::Team;
 
 /// `fineline bench`
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    Team::join()?.run(|team| bench_with(args, &*team.ranks))
+}
+
+fn bench_with(args: &BenchArgs, ranks: &dyn Ranks) -> Result<()> {
     let resolved = load(&args.config)?;
     let scope = if args.probes { Scope::StepsAndProbes } else { Scope::Steps };
+    if !ranks.is_first() {
+        return Ok(run_bench(&resolved, args.steps, Scope::Steps, ranks, &mut |_| ()).map(drop)?);
+    }
     let mut console = Console::new();
-    let measured = run_bench(&resolved, args.steps, scope, &mut |progress| console.show(progress));
+    let measured = run_bench(&resolved, args.steps, scope, ranks, &mut |progress| console.show(progress));
     console.finish();
     let measured = measured?;
     if args.json {
@@ -21,7 +30,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let mut text = String::new();
     let unknown = || "unknown".to_owned();
     writeln!(text, "parameters   {}", grouped(measured.parameters))?;
-    writeln!(text, "device       {}, {} threads", measured.device, measured.threads)?;
+    let ranks = if measured.ranks > 1 { format!("{} ranks of ", measured.ranks) } else { String::new() };
+    writeln!(text, "device       {}, {ranks}{} threads", measured.device, measured.threads)?;
     writeln!(text, "tokens/s     {:.0}", measured.tokens_per_s)?;
     writeln!(
         text,

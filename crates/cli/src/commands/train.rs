@@ -13,10 +13,16 @@ use super::fetch_weights::fetched_weights;
 use super::{grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
+use crate::ranks::Team;
 use crate::{Ended, say};
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
+    Team::join()?.run(|team| train_with(args, team))
+}
+
+fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
+    let ranks = &*team.ranks;
     let resolved = load(&args.config)?;
     let options = TrainOptions {
         resume: match args.resume.as_str() {
@@ -26,15 +32,23 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
+        watch: team.watch.clone(),
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
     if args.dry_run {
         return dry_run(&resolved, &options);
     }
+    if !ranks.is_first() {
+        let ended = run_train(&resolved, &options, ranks, &mut |_| ())?;
+        return Ok(match ended {
+            RunEnded::Finished => Ended::Done,
+            RunEnded::Stopped { signal, .. } => by(signal),
+        });
+    }
     let mut console = Console::new();
     let (mut told, mut is_training) = (false, false);
-    let ended = run_train(&resolved, &options, &mut |progress| {
+    let ended = run_train(&resolved, &options, ranks, &mut |progress| {
         is_training |= matches!(progress, Progress::Training { .. });
         if !told && options.stop.requested().is_some() {
             let how = if is_training { "after this step, with a checkpoint" } else { "before training" };
@@ -54,9 +68,13 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
                     command(args, Again::Same)
                 ),
             });
-            signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
+            by(signal)
         }
     })
+}
+
+fn by(signal: Option<usize>) -> Ended {
+    signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
 }
 
 /// All that comes before the first step, and what it would begin with.

@@ -20,7 +20,9 @@ use fineline_data::{DataConfig, TokenizerConfig};
 use fineline_model::LlamaConfig;
 use fineline_probe::ProbeConfig;
 use fineline_tinyworld::WorldConfig;
-use fineline_train::{CheckpointConfig, GuardConfig, OptimConfig, ScheduleConfig, TrainConfig};
+use fineline_train::{
+    CheckpointConfig, DistributedConfig, GuardConfig, OptimConfig, ScheduleConfig, TrainConfig,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -76,6 +78,9 @@ pub struct RunConfig {
     /// What happens when a step goes wrong.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// How several ranks share a step.
+    #[serde(default)]
+    pub distributed: DistributedConfig,
     /// What is logged, and where to.
     #[serde(default)]
     pub log: LogConfig,
@@ -148,7 +153,7 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 9] = [
+        const HARMLESS: [&str; 12] = [
             "run.name",
             "run.dir",
             "checkpoint",
@@ -158,6 +163,9 @@ impl RunConfig {
             "validation.every_steps",
             "validation.rows",
             "probes",
+            "distributed.mode",
+            "distributed.bucket_mib",
+            "distributed.timeout_s",
         ];
         let Ok(key) = key.parse::<Key>() else { return false };
         HARMLESS

@@ -196,7 +196,8 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
         }
     }
     let recipe = crate::lifecycle::recipe(config);
-    for checked in [recipe.validate().map(drop), config.checkpoint.validate()] {
+    for checked in [recipe.validate().map(drop), config.checkpoint.validate(), config.distributed.validate()]
+    {
         if let Err(fineline_train::TrainError::Config { key, reason }) = checked {
             found.push(Problem { key: key.to_owned(), message: reason });
         }

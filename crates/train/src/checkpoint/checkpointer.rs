@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use fineline_ranks::Ranks;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checkpoint::snapshot::Snapshot;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::snapshot::{Shard, Snapshot, own_moments, own_weights};
 use crate::{
-    CheckpointConfig, CheckpointFolder, CheckpointState, Milestones, RunIdentity, TrainError, Trainer,
+    CheckpointConfig, CheckpointFolder, CheckpointState, Division, Milestones, RunIdentity, TrainError,
+    Trainer,
 };
 
 /// Writes the checkpoints of a run: one at a time, in the background.
@@ -20,7 +25,43 @@ pub struct Checkpointer {
     identity: Arc<RunIdentity>,
     /// The step that the newest checkpoint is of, written or being written.
     newest: Option<u64>,
-    writing: Option<JoinHandle<Result<SavedCheckpoint, TrainError>>>,
+    stage: Stage,
+}
+
+/// How far the checkpoint has come that is being written.
+enum Stage {
+    /// There is none.
+    Idle,
+    /// Each rank writes its files.
+    Writing { step: u64, needed: u64, thread: Background<io::Result<Manifest>> },
+    /// All have written theirs, and rank 0 gives the checkpoint its name. The others have nothing to do. One process alone does both at once.
+    Publishing(Option<Background<Result<SavedCheckpoint, TrainError>>>),
+}
+
+type Background<T> = JoinHandle<T>;
+
+/// What a rank says of the files that it was to write.
+type Written = Result<Manifest, Failure>;
+
+/// An error of the system, as ranks tell each other.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failure {
+    needed: u64,
+    code: Option<i32>,
+    message: String,
+}
+
+impl Failure {
+    fn new(needed: u64, error: &io::Error) -> Self {
+        Self { needed, code: error.raw_os_error(), message: error.to_string() }
+    }
+
+    fn into_error(self, rank: usize) -> io::Error {
+        match self.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::other(format!("rank {rank}: {}", self.message)),
+        }
+    }
 }
 
 /// When checkpoints are taken, and which are kept.
@@ -56,23 +97,35 @@ pub struct SavedCheckpoint {
 impl Checkpointer {
     /// For a run that stands at `step`: 0, or that of the checkpoint it resumes from.
     ///
-    /// Creates the folder if need be, removes the remains of interrupted writes, and sets aside checkpoints beyond `step`
+    /// On several ranks all open it, rank 0 before the others. It creates the folder if need be, removes the remains of interrupted writes, and sets aside checkpoints beyond `step`
     /// as `abandoned-...`: damaged ones, and those of a future that the run has gone back behind.
     pub fn open(
         folder: CheckpointFolder,
         cadence: impl Into<Cadence>,
         identity: RunIdentity,
         step: u64,
+        ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
         let cadence: Cadence = cadence.into();
         cadence.config.validate()?;
-        folder.prepare(step)?;
+        if ranks.is_first() {
+            folder.prepare(step)?;
+        }
+        ranks.wait_for_all();
         let steps = folder.steps()?;
-        for (&step, link) in cadence.milestones.iter().filter(|(step, _)| steps.contains(step)) {
+        for (&step, link) in
+            cadence.milestones.iter().filter(|(step, _)| steps.contains(step) && ranks.is_first())
+        {
             folder.link(link, step)?;
         }
         let newest = steps.last().copied();
-        Ok(Self { folder, cadence: Arc::new(cadence), identity: Arc::new(identity), newest, writing: None })
+        Ok(Self {
+            folder,
+            cadence: Arc::new(cadence),
+            identity: Arc::new(identity),
+            newest,
+            stage: Stage::Idle,
+        })
     }
 
     /// Whether the cadence has a checkpoint after this step.
@@ -89,11 +142,38 @@ impl Checkpointer {
     }
 
     /// Takes a snapshot of the trainer and begins to write it. If the last one is still being written, waits for it;
-    /// call [`wait`](Self::wait) before to learn what became of that.
+    /// call [`wait`](Self::wait) before to learn what became of that. All ranks take theirs together; what observers wanted kept is
+    /// asked of rank 0.
     ///
     /// The snapshot shares memory with the live tensors until the next update.
-    pub fn save(&mut self, trainer: &Trainer, observers: BTreeMap<String, Value>) -> Result<(), TrainError> {
-        self.wait()?;
+    pub fn save(
+        &mut self,
+        trainer: &Trainer,
+        observers: BTreeMap<String, Value>,
+        ranks: &dyn Ranks,
+    ) -> Result<(), TrainError> {
+        self.wait(ranks)?;
+        let snapshot = self.snapshot(trainer, observers, ranks);
+        let step = snapshot.state.progress.step;
+        let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
+        self.stage = if ranks.size() == 1 {
+            Stage::Publishing(Some(background(move || write_and_publish(&snapshot, &folder, &cadence))?))
+        } else {
+            let writing = folder.writing(step);
+            let needed = snapshot.bytes_needed();
+            let made = if ranks.is_first() { make_anew(&writing) } else { Ok(()) };
+            ranks.wait_for_all();
+            Stage::Writing {
+                step,
+                needed,
+                thread: background(move || made.and_then(|()| snapshot.write(&writing)))?,
+            }
+        };
+        self.newest = Some(step);
+        Ok(())
+    }
+
+    fn snapshot(&self, trainer: &Trainer, observers: BTreeMap<String, Value>, ranks: &dyn Ranks) -> Snapshot {
         let (model, optimizer) = trainer.snapshot();
         let state = CheckpointState {
             progress: trainer.progress(),
@@ -105,48 +185,127 @@ impl Checkpointer {
             data_fingerprint: self.identity.data_fingerprint.clone(),
             observers,
         };
-        let step = state.progress.step;
-        let snapshot =
-            Snapshot { model, moments: optimizer.moments, state, identity: Arc::clone(&self.identity) };
-        let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-        self.writing = Some(thread.spawn(move || publish(&snapshot, &folder, &cadence))?);
-        self.newest = Some(step);
-        Ok(())
+        let shard = (ranks.size() > 1).then(|| Shard {
+            rank: ranks.rank(),
+            size: ranks.size(),
+            divided: trainer.division().is_some_and(Division::divides_moments),
+        });
+        Snapshot {
+            config: model.config().clone(),
+            weights: own_weights(&model, shard.as_ref()),
+            moments: own_moments(model.config(), &optimizer.moments, shard.as_ref()),
+            state,
+            identity: Arc::clone(&self.identity),
+            shard,
+        }
     }
 
-    /// What became of the last checkpoint, if it has come to its end since the last call.
-    pub fn poll(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
-        match &self.writing {
-            Some(thread) if thread.is_finished() => self.wait(),
-            _ => Ok(None),
+    /// Whether this rank has nothing to do for the checkpoint that is being written but to go on to what comes next.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match &self.stage {
+            Stage::Idle | Stage::Publishing(None) => true,
+            Stage::Writing { thread, .. } => thread.is_finished(),
+            Stage::Publishing(Some(thread)) => thread.is_finished(),
         }
+    }
+
+    /// Goes on to what comes next, and gives the checkpoint that has come to its end, if one has. All ranks do so together; those that aren't
+    /// [ready](Self::is_ready) are waited for.
+    pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Idle => Ok(None),
+            Stage::Writing { step, needed, thread } => {
+                let own = join(thread).map_err(|error| Failure::new(needed, &error));
+                let manifest = self.all_written(step, &own, ranks)?;
+                let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
+                let link = self.cadence.milestones.get(&step).cloned();
+                let publish =
+                    move || publish(step, &manifest, link.as_deref(), &folder, &cadence, Instant::now());
+                self.stage =
+                    Stage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
+                Ok(None)
+            }
+            Stage::Publishing(thread) => {
+                let saved = thread.map(join).transpose();
+                let stands = ranks.broadcast(vec![u8::from(saved.is_ok())]) == [1];
+                if !stands {
+                    self.newest = None;
+                }
+                saved
+            }
+        }
+    }
+
+    /// The manifest of all ranks' files; the first failure, if there was one.
+    fn all_written(&mut self, step: u64, own: &Written, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
+        let mut manifest = Manifest::default();
+        for (rank, words) in
+            ranks.collect(&serde_json::to_vec(own).unwrap_or_default()).into_iter().enumerate()
+        {
+            let unreadable =
+                |error: serde_json::Error| Failure { needed: 0, code: None, message: error.to_string() };
+            match serde_json::from_slice::<Written>(&words).unwrap_or_else(|error| Err(unreadable(error))) {
+                Ok(written) => manifest.files.extend(written.files),
+                Err(failure) => {
+                    self.newest = None;
+                    // Nobody writes there any more. If it stays, the next start of the run removes it.
+                    if ranks.is_first() {
+                        let _ = fs_err::remove_dir_all(self.folder.writing(step));
+                    }
+                    let path = self.folder.checkpoint(step);
+                    let needed = failure.needed;
+                    return Err(TrainError::CheckpointWrite {
+                        path,
+                        needed,
+                        source: failure.into_error(rank),
+                    });
+                }
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// What became of the last checkpoint, if it has come to its end since the last call. For one process: several ask first whether
+    /// all [are ready](Self::is_ready).
+    pub fn poll(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
+        if self.is_ready() { self.advance(ranks) } else { Ok(None) }
     }
 
     /// Waits for the checkpoint being written, and says what became of it.
-    pub fn wait(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
-        let Some(thread) = self.writing.take() else { return Ok(None) };
-        // A panic there is a bug, and is shown as what it is.
-        let saved = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if saved.is_err() {
-            self.newest = None;
+    pub fn wait(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
+        let mut saved = None;
+        while !matches!(self.stage, Stage::Idle) {
+            saved = self.advance(ranks)?;
         }
-        saved.map(Some)
+        Ok(saved)
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        if let Some(Ok(Err(error))) = self.writing.take().map(JoinHandle::join) {
+        let lost = match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Idle | Stage::Publishing(None) => return,
+            Stage::Writing { thread, .. } => thread.join().map(|written| written.err().map(TrainError::from)),
+            Stage::Publishing(Some(thread)) => thread.join().map(Result::err),
+        };
+        if let Ok(Some(error)) = lost {
             tracing::error!(%error, "the last checkpoint was lost");
         }
     }
 }
 
-/// Writes a checkpoint under another name, gives it its own, and removes those that retention lets go.
-///
-/// With its name it is saved. Nothing that goes wrong after that may say otherwise.
-fn publish(
+fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Background<T>> {
+    std::thread::Builder::new().name("checkpoint".to_owned()).spawn(work)
+}
+
+/// A panic in the background is a bug, and is shown as what it is.
+fn join<T>(thread: Background<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// What one process does alone.
+fn write_and_publish(
     snapshot: &Snapshot,
     folder: &CheckpointFolder,
     cadence: &Cadence,
@@ -154,13 +313,41 @@ fn publish(
     let start = Instant::now();
     let step = snapshot.state.progress.step;
     let writing = folder.writing(step);
-    let bytes = write_and_rename(snapshot, folder, &writing).map_err(|source| {
-        // Best effort: if it stays, the next start of the run removes it.
-        let _ = fs_err::remove_dir_all(&writing);
-        TrainError::CheckpointWrite { path: folder.checkpoint(step), needed: snapshot.bytes_needed(), source }
-    })?;
+    let manifest = make_anew(&writing).and_then(|()| snapshot.write(&writing));
+    let needed = snapshot.bytes_needed();
+    let manifest = manifest.map_err(|source| failed(folder, step, needed, source))?;
+    publish(step, &manifest, snapshot.state.milestone.as_deref(), folder, cadence, start)
+}
+
+fn make_anew(writing: &Path) -> io::Result<()> {
+    if writing.exists() {
+        fs_err::remove_dir_all(writing)?;
+    }
+    fs_err::create_dir(writing)
+}
+
+/// Takes away what was written of a checkpoint that couldn't be.
+fn failed(folder: &CheckpointFolder, step: u64, needed: u64, source: io::Error) -> TrainError {
+    // Best effort: if it stays, the next start of the run removes it.
+    let _ = fs_err::remove_dir_all(folder.writing(step));
+    TrainError::CheckpointWrite { path: folder.checkpoint(step), needed, source }
+}
+
+/// Makes written files a checkpoint, gives it its name, and removes those that retention lets go.
+///
+/// With its name it is saved. Nothing that goes wrong after that may say otherwise.
+fn publish(
+    step: u64,
+    manifest: &Manifest,
+    link: Option<&str>,
+    folder: &CheckpointFolder,
+    cadence: &Cadence,
+    start: Instant,
+) -> Result<SavedCheckpoint, TrainError> {
+    let whole = manifest.write(&folder.writing(step)).and_then(|bytes| folder.publish(step).map(|()| bytes));
+    let bytes = whole.map_err(|source| failed(folder, step, manifest.bytes(), source))?;
     let write_s = start.elapsed().as_secs_f64();
-    if let Some(link) = &snapshot.state.milestone
+    if let Some(link) = link
         && let Err(error) = folder.link(link, step)
     {
         tracing::warn!(
@@ -174,16 +361,6 @@ fn publish(
         tracing::warn!("the checkpoint of step {step} is whole, but `latest` does not name it: {error}");
     }
     Ok(SavedCheckpoint { step, path: folder.checkpoint(step), bytes, write_s, removed })
-}
-
-fn write_and_rename(snapshot: &Snapshot, folder: &CheckpointFolder, writing: &Path) -> std::io::Result<u64> {
-    if writing.exists() {
-        fs_err::remove_dir_all(writing)?;
-    }
-    fs_err::create_dir(writing)?;
-    let bytes = snapshot.write(writing)?;
-    folder.publish(snapshot.state.progress.step)?;
-    Ok(bytes)
 }
 
 /// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed

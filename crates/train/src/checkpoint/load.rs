@@ -1,14 +1,17 @@
+use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::Device;
-use fineline_model::{Llama, LlamaConfig, SpecialTokens, read_config};
+use burn::tensor::{Device, Tensor, TensorData};
+use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens, read_config};
 
+use crate::checkpoint::shard::{is_optimizer_file, split_part_name};
 use crate::checkpoint::snapshot::{EXP_AVG, EXP_AVG_SQ, OPTIMIZER, STATE};
 use crate::checkpoint::tensors::TensorFile;
 use crate::optim::Moments;
 use crate::parameters::ByName;
-use crate::{CheckpointState, TrainError};
+use crate::{CheckpointState, Division, TrainError};
 
 /// Keys of `config.json` that have no part in what the model computes.
 const FREE_KEYS: [&str; 2] = ["initializer_range", "max_position_embeddings"];
@@ -24,16 +27,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Loads the checkpoint in `folder` for a run whose model is `expected`. The caller has [verified](crate::verify) it,
+    /// Loads the checkpoint in `folder` for a run whose model is `expected`, with the moments that are this rank's by `division`, whatever ranks
+    /// wrote them. The caller has [verified](crate::verify) it,
     /// or found it by [`newest_whole`](crate::CheckpointFolder::newest_whole), which does.
     ///
     /// # Errors
     /// [`TrainError::OtherModel`] with the first key or tensor that differs, if it is of another model.
-    pub fn load(folder: &Path, expected: &LlamaConfig, device: &Device) -> Result<Self, TrainError> {
+    pub fn load(
+        folder: &Path,
+        expected: &LlamaConfig,
+        division: &Division,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let state = CheckpointState::read(folder)?;
         refuse_other_model(folder, expected)?;
         let model = fineline_model::load(folder, device)?;
-        let moments = read_moments(folder, &state, expected, device)?;
+        let moments = read_moments(folder, &state, division, device)?;
         Ok(Self { model, state, moments })
     }
 }
@@ -71,33 +80,106 @@ fn first_difference(found: &LlamaConfig, expected: &LlamaConfig) -> Option<Strin
         .map(|(key, value)| format!("{key} is {} there and {value} in this run", found[key]))
 }
 
+/// Reads the moments that are this rank's, whatever ranks wrote them.
 fn read_moments(
     folder: &Path,
     state: &CheckpointState,
-    config: &LlamaConfig,
+    division: &Division,
     device: &Device,
 ) -> Result<ByName<Moments>, TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: folder.to_owned(), reason };
-    let mut file = TensorFile::open(&folder.join(OPTIMIZER)).map_err(|error| match error.kind() {
+    let mut files = MomentFiles::open(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             damaged(error.to_string())
         }
         _ => error.into(),
     })?;
-    if file.len() == 0 && state.updates == 0 {
+    if files.parts.is_empty() && state.updates == 0 {
         return Ok(ByName::new());
     }
-    let mut read = |prefix: &str, name: &str, shape: &[usize]| {
-        let name = format!("{prefix}{name}");
-        file.read(&name, shape, device)?
-            .ok_or_else(|| damaged(format!("{OPTIMIZER} has no float32 tensor {name} of shape {shape:?}")))
-    };
-    let moments = config.parameters().into_iter().map(|spec| {
-        let moments = Moments {
-            exp_avg: read(EXP_AVG, &spec.name, &spec.shape)?,
-            exp_avg_sq: read(EXP_AVG_SQ, &spec.name, &spec.shape)?,
+    let mut read = |prefix: &str, spec: &ParameterSpec, values: &Range<usize>| {
+        let name = format!("{prefix}{}", spec.name);
+        let missing = || {
+            let (start, end) = (values.start, values.end);
+            damaged(format!("the optimizer's files have no float32 values {start}..{end} of {name}"))
         };
-        Ok((spec.name, moments))
+        let read = files.read(&name, spec.len(), values)?.ok_or_else(missing)?;
+        let data = TensorData::new(read, [values.len()]);
+        Ok::<_, TrainError>(Tensor::from_data(data, device).without_autodiff())
+    };
+    let owned = division.owned().into_iter();
+    let moments = owned.map(|(spec, values)| {
+        let moments = Moments {
+            start: values.start,
+            exp_avg: read(EXP_AVG, spec, &values)?,
+            exp_avg_sq: read(EXP_AVG_SQ, spec, &values)?,
+        };
+        Ok((spec.name.clone(), moments))
     });
     moments.collect()
+}
+
+/// `optimizer.safetensors`, or the files that ranks wrote a part of it into each.
+struct MomentFiles {
+    files: Vec<TensorFile>,
+    /// By name: which values of the tensor stand where.
+    parts: HashMap<String, Vec<Part>>,
+}
+
+struct Part {
+    /// Which values of the whole.
+    values: Range<usize>,
+    /// Which file.
+    file: usize,
+    /// What the part is called there.
+    name: String,
+}
+
+impl MomentFiles {
+    fn open(folder: &Path) -> io::Result<Self> {
+        let mut names: Vec<String> = fs_err::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()?;
+        names.retain(|name| is_optimizer_file(name));
+        names.sort();
+        if names.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{OPTIMIZER} is missing")));
+        }
+        let mut found = Self { files: Vec::new(), parts: HashMap::new() };
+        for (at, file) in names.iter().enumerate() {
+            let file = TensorFile::open(&folder.join(file))?;
+            for (name, len) in file.lens() {
+                let (tensor, start) = split_part_name(&name);
+                let part = Part { values: start..start + len, file: at, name: name.clone() };
+                found.parts.entry(tensor.to_owned()).or_default().push(part);
+            }
+            found.files.push(file);
+        }
+        found.parts.values_mut().for_each(|parts| parts.sort_by_key(|part| part.values.start));
+        Ok(found)
+    }
+
+    /// Some values of a tensor that has `len` in all. `None` if not all of them, or not `len`, are there.
+    fn read(&mut self, name: &str, len: usize, wanted: &Range<usize>) -> io::Result<Option<Vec<f32>>> {
+        let Some(parts) = self.parts.get(name) else { return Ok(None) };
+        let mut end = 0;
+        for part in parts {
+            if part.values.start != end {
+                return Ok(None);
+            }
+            end = part.values.end;
+        }
+        if end != len {
+            return Ok(None);
+        }
+        let mut values = vec![0.0; wanted.len()];
+        for part in parts {
+            let common = part.values.start.max(wanted.start)..part.values.end.min(wanted.end);
+            if !common.is_empty() {
+                let into = &mut values[common.start - wanted.start..common.end - wanted.start];
+                self.files[part.file].read_into(&part.name, common.start - part.values.start, into)?;
+            }
+        }
+        Ok(Some(values))
+    }
 }

@@ -2,15 +2,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
+use fineline_files::write_synced;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::checkpoint::snapshot::pretty;
 
 /// The name of the file that a checkpoint is whole with.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// `manifest.json`: every other file of a checkpoint. Written last, so where it is and agrees, the checkpoint is whole.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) files: BTreeMap<String, FileEntry>,
 }
@@ -27,6 +29,13 @@ impl Manifest {
     pub(crate) fn of(folder: &Path, names: impl IntoIterator<Item = String>) -> io::Result<Self> {
         let entry = |name: String| Ok((name.clone(), FileEntry::of(&folder.join(name))?));
         Ok(Self { files: names.into_iter().map(entry).collect::<io::Result<_>>()? })
+    }
+
+    /// Writes it into `folder`, whose files it lists: then the checkpoint is whole. Gives the bytes of all, with its own.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<u64> {
+        let bytes = pretty(self)?;
+        write_synced(&folder.join(MANIFEST), &bytes)?;
+        Ok(self.bytes() + bytes.len() as u64)
     }
 
     /// Bytes of all files.

@@ -13,6 +13,7 @@ mod config;
 mod folder;
 mod load;
 mod manifest;
+mod shard;
 mod snapshot;
 mod state;
 mod tensors;

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fineline_files::write_synced;
-use fineline_model::{Llama, ParameterSpec, SpecialTokens};
+use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::CheckpointState;
-use crate::checkpoint::manifest::{MANIFEST, Manifest};
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::shard::{part_name, shard_name};
 use crate::checkpoint::tensors::{self, Stored};
 use crate::optim::Moments;
 use crate::parameters::{ByName, parameter_values};
@@ -37,27 +38,63 @@ pub struct RunIdentity {
 }
 
 /// A moment of training, to be written while training goes on.
+///
+/// It holds what this rank writes, and no other tensor: they share memory with the live ones only until the next update.
 pub(crate) struct Snapshot {
-    pub(crate) model: Llama,
-    pub(crate) moments: ByName<Moments>,
+    pub(crate) config: LlamaConfig,
+    pub(crate) weights: Vec<Stored>,
+    pub(crate) moments: Vec<Stored>,
     pub(crate) state: CheckpointState,
     pub(crate) identity: Arc<RunIdentity>,
+    /// What of it this rank writes; `None`: all.
+    pub(crate) shard: Option<Shard>,
+}
+
+/// The part of a checkpoint that one of several ranks writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) rank: usize,
+    pub(crate) size: usize,
+    /// Whether each rank has moments of its own; rank 0 writes everything otherwise.
+    pub(crate) divided: bool,
 }
 
 impl Snapshot {
     /// Bytes that writing it takes, but for a few kilobytes of headers.
     pub(crate) fn bytes_needed(&self) -> u64 {
-        let weights: usize = self.model.config().parameters().iter().map(ParameterSpec::len).sum();
-        let moments: usize =
-            self.moments.values().map(|moments| 2 * moments.exp_avg.shape().num_elements()).sum();
+        let tensors = self.weights.iter().chain(&self.moments);
+        let values: usize = tensors.map(|tensor| tensor.values.shape().num_elements()).sum();
         let files: usize = self.identity.files.values().map(Vec::len).sum();
-        ((weights + moments) * size_of::<f32>() + files) as u64
+        (values * size_of::<f32>() + files) as u64
     }
 
-    /// Writes every file of the checkpoint into `folder`, the manifest last, and waits for the disk after each. Gives
-    /// the size of all.
-    pub(crate) fn write(&self, folder: &Path) -> io::Result<u64> {
-        let config = self.model.config();
+    /// Writes this rank's files of the checkpoint into `folder`, and waits for the disk after each. Gives what a manifest says of them.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<Manifest> {
+        let mut files = BTreeMap::new();
+        if self.shard.as_ref().is_none_or(|shard| shard.rank == 0) {
+            files = self.small_files()?;
+            files.iter().try_for_each(|(name, bytes)| write_synced(&folder.join(name), bytes))?;
+        }
+        let mut names: Vec<String> = files.into_keys().collect();
+        for (whole, tensors) in [(MODEL, &self.weights), (OPTIMIZER, &self.moments)] {
+            let Some(name) = self.file_name(whole) else { continue };
+            tensors::write(&folder.join(&name), tensors)?;
+            names.push(name);
+        }
+        Manifest::of(folder, names)
+    }
+
+    /// What this rank calls its part of the file `whole`, if it has one.
+    fn file_name(&self, whole: &str) -> Option<String> {
+        match &self.shard {
+            None => Some(whole.to_owned()),
+            Some(Shard { divided: false, rank, .. }) => (*rank == 0).then(|| whole.to_owned()),
+            Some(shard) => Some(shard_name(whole, shard.rank, shard.size)),
+        }
+    }
+
+    /// All files but tensors, by name.
+    fn small_files(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let special = self.identity.special_tokens;
         let generation = json!({
             "_from_model_config": true,
@@ -66,45 +103,87 @@ impl Snapshot {
             "pad_token_id": special.pad,
         });
         let mut files = self.identity.files.clone();
-        files.insert("config.json".to_owned(), pretty(&config.to_hf(special))?);
+        files.insert("config.json".to_owned(), pretty(&self.config.to_hf(special))?);
         files.insert("generation_config.json".to_owned(), pretty(&generation)?);
         files.insert(STATE.to_owned(), pretty(&self.state)?);
-        files.iter().try_for_each(|(name, bytes)| write_synced(&folder.join(name), bytes))?;
-        tensors::write(&folder.join(MODEL), &self.weights())?;
-        tensors::write(&folder.join(OPTIMIZER), &self.moments())?;
-
-        let names = files.into_keys().chain([MODEL.to_owned(), OPTIMIZER.to_owned()]);
-        let manifest = Manifest::of(folder, names)?;
-        let bytes = pretty(&manifest)?;
-        write_synced(&folder.join(MANIFEST), &bytes)?;
-        Ok(manifest.bytes() + bytes.len() as u64)
+        if let Some(shard) = self.shard.as_ref().filter(|shard| shard.divided) {
+            files.insert(format!("{MODEL}.index.json"), pretty(&self.index(shard))?);
+        }
+        Ok(files)
     }
 
-    fn weights(&self) -> Vec<Stored> {
-        let values = parameter_values(&self.model);
-        let specs = self.model.config().parameters();
-        specs
-            .into_iter()
-            .zip(values)
-            .map(|(spec, values)| Stored { name: spec.name, shape: spec.shape, values })
-            .collect()
-    }
-
-    fn moments(&self) -> Vec<Stored> {
-        let specs = self.model.config().parameters();
-        let kept = specs.iter().filter_map(|spec| Some((spec, self.moments.get(&spec.name)?)));
-        kept.flat_map(|(spec, moments)| {
-            [(EXP_AVG, &moments.exp_avg), (EXP_AVG_SQ, &moments.exp_avg_sq)].map(|(prefix, values)| Stored {
-                name: format!("{prefix}{}", spec.name),
-                shape: spec.shape.clone(),
-                values: values.clone(),
-            })
-        })
-        .collect()
+    /// Which file each parameter is in, as `transformers` reads it.
+    fn index(&self, shard: &Shard) -> Value {
+        let specs = self.config.parameters();
+        let files = shard_of_parameters(&specs, shard.size);
+        let map: Map<String, Value> = specs
+            .iter()
+            .zip(files)
+            .map(|(spec, rank)| (spec.name.clone(), shard_name(MODEL, rank, shard.size).into()))
+            .collect();
+        let bytes: usize = specs.iter().map(|spec| spec.len() * size_of::<f32>()).sum();
+        json!({ "metadata": { "total_size": bytes }, "weight_map": map })
     }
 }
 
-fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
+impl Shard {
+    /// Whether this rank writes nothing at all.
+    fn is_empty(&self) -> bool {
+        !self.divided && self.rank > 0
+    }
+}
+
+/// The weights that a rank writes.
+pub(crate) fn own_weights(model: &Llama, shard: Option<&Shard>) -> Vec<Stored> {
+    if shard.is_some_and(Shard::is_empty) {
+        return Vec::new();
+    }
+    let specs = model.config().parameters();
+    let divided = shard.filter(|shard| shard.divided);
+    let owners = shard_of_parameters(&specs, divided.map_or(1, |shard| shard.size));
+    let own = divided.map_or(0, |shard| shard.rank);
+    let stored = specs.into_iter().zip(parameter_values(model)).zip(owners);
+    stored
+        .filter(|(_, owner)| *owner == own)
+        .map(|((spec, values), _)| Stored { name: spec.name, shape: spec.shape, values })
+        .collect()
+}
+
+/// The moments that a rank writes: all that it has, in the order of parameters.
+pub(crate) fn own_moments(
+    config: &LlamaConfig,
+    moments: &ByName<Moments>,
+    shard: Option<&Shard>,
+) -> Vec<Stored> {
+    if shard.is_some_and(Shard::is_empty) {
+        return Vec::new();
+    }
+    let specs = config.parameters();
+    let kept = specs.iter().filter_map(|spec| Some((spec, moments.get(&spec.name)?)));
+    kept.flat_map(|(spec, moments)| {
+        [(EXP_AVG, &moments.exp_avg), (EXP_AVG_SQ, &moments.exp_avg_sq)].map(|(prefix, values)| {
+            let len = values.shape().num_elements();
+            let shape = if len == spec.len() { spec.shape.clone() } else { vec![len] };
+            let name = part_name(&format!("{prefix}{}", spec.name), moments.start);
+            Stored { name, shape, values: values.clone() }
+        })
+    })
+    .collect()
+}
+
+/// Which of `count` files each parameter goes into: in their order, about as many values in each.
+fn shard_of_parameters(specs: &[ParameterSpec], count: usize) -> Vec<usize> {
+    let total: usize = specs.iter().map(ParameterSpec::len).sum();
+    let mut before = 0;
+    let place = |spec: &ParameterSpec| {
+        let middle = before + spec.len() / 2;
+        before += spec.len();
+        (middle * count / total.max(1)).min(count - 1)
+    };
+    specs.iter().map(place).collect()
+}
+
+pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use fineline_model::weights::{TensorHeader, write_safetensors};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -53,33 +53,33 @@ impl TensorFile {
         Ok(Self { file, metadata: serde_json::from_slice(&header)?, start: 8 + length })
     }
 
-    /// How many tensors there are.
-    pub(crate) fn len(&self) -> usize {
-        self.metadata.offset_keys().len()
+    /// The names of all tensors, and how many values each has. One that isn't float32 is left out.
+    pub(crate) fn lens(&self) -> impl Iterator<Item = (String, usize)> {
+        let float = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+            (info.dtype == Dtype::F32).then(|| (name, info.shape.iter().product()))
+        };
+        self.metadata.tensors().into_iter().filter_map(float)
     }
 
-    /// One tensor, flat. `None` if there is none of this name, shape, and type.
-    pub(crate) fn read(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        device: &Device,
-    ) -> io::Result<Option<Tensor<1>>> {
-        let Some(info) = self.metadata.info(name) else { return Ok(None) };
-        if info.dtype != Dtype::F32 || info.shape != shape {
-            return Ok(None);
+    /// Some of a tensor's values, in the order in which they lie.
+    pub(crate) fn read_into(&mut self, name: &str, from: usize, values: &mut [f32]) -> io::Result<()> {
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("no tensor {name}"));
+        let (start, end) = self.metadata.info(name).ok_or_else(missing)?.data_offsets;
+        if start + (from + values.len()) * size_of::<f32>() > end {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the tensor {name} is too short"),
+            ));
         }
-        let (start, end) = info.data_offsets;
-        let mut values = vec![0.0_f32; (end - start) / size_of::<f32>()];
-        self.file.seek(SeekFrom::Start(self.start + start as u64))?;
-        self.file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-        let data = TensorData::new(values, [(end - start) / size_of::<f32>()]);
-        Ok(Some(Tensor::from_data(data, device).without_autodiff()))
+        self.file.seek(SeekFrom::Start(self.start + (start + from * size_of::<f32>()) as u64))?;
+        self.file.read_exact(bytemuck::cast_slice_mut(values))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]
@@ -94,13 +94,14 @@ mod tests {
         write(&path, &[matrix, empty]).unwrap();
 
         let mut file = TensorFile::open(&path).unwrap();
-        assert_eq!(file.len(), 2);
-        let read = file.read("b", &[2, 3], &device.clone().autodiff()).unwrap().unwrap();
-        assert!(!read.is_autodiff());
-        let bits: Vec<u32> = read.into_data().iter::<f32>().map(f32::to_bits).collect();
-        assert_eq!(bits, values.map(f32::to_bits));
-        assert!(file.read("b", &[3, 2], &device).unwrap().is_none());
-        assert!(file.read("c", &[1], &device).unwrap().is_none());
+        let mut lens: Vec<_> = file.lens().collect();
+        lens.sort();
+        assert_eq!(lens, [("a".to_owned(), 0), ("b".to_owned(), 6)]);
+        let mut read = [0.0; 4];
+        file.read_into("b", 1, &mut read).unwrap();
+        assert_eq!(read.map(f32::to_bits), [values[1], values[2], values[3], values[4]].map(f32::to_bits));
+        assert!(file.read_into("b", 3, &mut read).unwrap_err().to_string().contains("too short"));
+        assert!(file.read_into("c", 0, &mut read).is_err());
 
         let bytes = fs_err::read(&path).unwrap();
         let parsed = safetensors::SafeTensors::deserialize(&bytes).unwrap();

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use fineline_model::LlamaConfig;
+use fineline_ranks::Alone;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{
-    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, skip, trainer,
+    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, skip, trainer, undivided,
     weight_bits,
 };
 use crate::{
@@ -32,13 +33,13 @@ fn identity() -> RunIdentity {
 }
 
 fn checkpointer(folder: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
-    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step).unwrap()
+    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step, &Alone).unwrap()
 }
 
 fn load(folder: &Path, step: u64) -> Checkpoint {
     let path = CheckpointFolder::new(folder).checkpoint(step);
     verify(&path).unwrap();
-    Checkpoint::load(&path, &config(), &device()).unwrap()
+    Checkpoint::load(&path, &config(), &undivided(), &device()).unwrap()
 }
 
 /// Asks for one thing after one step.
@@ -76,12 +77,14 @@ fn resuming_equals_never_having_stopped() {
         observers: vec![&mut reports, &mut stop],
         checkpointer: Some(checkpointer(&broken, every(100, 3), 0)),
         stop: StopSignal::default(),
+        ranks: &Alone,
     };
     assert_eq!(session.run(&mut first).unwrap(), Outcome::Stopped(StopReason::Observer));
 
     let found = CheckpointFolder::new(&broken).newest_whole().unwrap();
     assert!(found.damaged.is_empty());
-    let checkpoint = Checkpoint::load(&found.newest_whole.unwrap(), &config(), &device()).unwrap();
+    let checkpoint =
+        Checkpoint::load(&found.newest_whole.unwrap(), &config(), &undivided(), &device()).unwrap();
     assert_eq!((checkpoint.state.progress.step, checkpoint.state.updates), (3, 2));
     let mut second = Trainer::resume(recipe(), checkpoint).unwrap();
     let (outcome, later_reports) = run(&mut second, &rows, Some(checkpointer(&broken, every(100, 3), 3)));
@@ -151,6 +154,7 @@ fn what_observers_keep_comes_back() {
         observers: vec![&mut counter, &mut ask],
         checkpointer: Some(checkpointer(temp.path(), every(5, 9), 0)),
         stop: StopSignal::default(),
+        ranks: &Alone,
     };
     session.run(&mut trainer(recipe())).unwrap();
     assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 5, 7]);
@@ -180,6 +184,7 @@ fn the_last_few_are_kept_and_announced() {
         observers: vec![&mut announced],
         checkpointer: Some(checkpointer(temp.path(), retention, 0)),
         stop: StopSignal::default(),
+        ranks: &Alone,
     };
     session.run(&mut trainer(recipe())).unwrap();
     assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
@@ -234,7 +239,7 @@ fn a_checkpoint_of_another_model_is_refused_by_name() {
     let refusal = |change: fn(&mut LlamaConfig)| {
         let mut other = config();
         change(&mut other);
-        Checkpoint::load(&path, &other, &device()).map(|_| ()).unwrap_err().to_string()
+        Checkpoint::load(&path, &other, &undivided(), &device()).map(|_| ()).unwrap_err().to_string()
     };
     let message = refusal(|config| config.hidden_size = 16);
     assert!(message.contains("hidden_size") && message.contains('8') && message.contains("16"), "{message}");
@@ -244,7 +249,7 @@ fn a_checkpoint_of_another_model_is_refused_by_name() {
     assert!(message.contains("num_key_value_heads is 1"), "{message}");
     // What has no part in computing the model may differ.
     let wider = LlamaConfig { max_position_embeddings: 9, initializer_range: 1.0, ..config() };
-    Checkpoint::load(&path, &wider, &device()).unwrap();
+    Checkpoint::load(&path, &wider, &undivided(), &device()).unwrap();
 }
 
 /// A link to itself is what cannot be read even by root.
@@ -278,6 +283,7 @@ fn a_checkpoint_is_saved_once_it_has_its_name() {
         observers: vec![&mut announced],
         checkpointer: Some(writer),
         stop: StopSignal::default(),
+        ranks: &Alone,
     };
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
     assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 6, 7]);
@@ -305,8 +311,8 @@ fn the_time_to_write_is_without_the_time_to_remove() {
     let mut trainer = trainer(recipe());
     run(&mut trainer, &RandomRows, None).0.unwrap();
     let start = Instant::now();
-    writer.save(&trainer, BTreeMap::new()).unwrap();
-    let saved = writer.wait().unwrap().unwrap();
+    writer.save(&trainer, BTreeMap::new(), &Alone).unwrap();
+    let saved = writer.wait(&Alone).unwrap().unwrap();
     let all_s = start.elapsed().as_secs_f64();
     assert_eq!(saved.removed, [1]);
     assert!(saved.write_s < all_s - removal_s / 4.0, "{} of {all_s}, {removal_s}", saved.write_s);
@@ -327,6 +333,7 @@ fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
         observers: vec![&mut full, &mut announced],
         checkpointer: Some(checkpointer(temp.path(), every(4, 1), 0)),
         stop: StopSignal::default(),
+        ranks: &Alone,
     };
     let error = session.run(&mut trainer(recipe())).unwrap_err();
     assert_eq!(error.to_string(), "no room for the log");
@@ -390,7 +397,8 @@ fn milestones_are_kept_and_named() {
     let milestones = Milestones::from([(2, "ckpt_000".to_owned()), (5, "ckpt_001".to_owned())]);
     let cadence = Cadence { config: every(3, 1), milestones };
     let open = |step| {
-        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step).unwrap()
+        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step, &Alone)
+            .unwrap()
     };
     run(&mut trainer(recipe()), &RandomRows, Some(open(0))).0.unwrap();
     let folder = CheckpointFolder::new(temp.path());

@@ -1,0 +1,72 @@
+//! The ranks of a command that several processes run together.
+
+use anyhow::Result;
+use fineline_ranks::{Alone, Ranks};
+use fineline_run::lifecycle::Watch;
+
+/// This process's place among those that were started together.
+pub(crate) struct Team {
+    pub(crate) ranks: Box<dyn Ranks>,
+    /// How the others are watched, where there are any.
+    pub(crate) watch: Option<Watch>,
+}
+
+impl Team {
+    /// Joins the other processes, if `mpirun` or `srun` started several.
+    pub(crate) fn join() -> Result<Self> {
+        match started_together() {
+            0 | 1 => Ok(Self { ranks: Box::new(Alone), watch: None }),
+            count => join_by_mpi(count),
+        }
+    }
+
+    /// What the work of all comes to. If it fails here, it fails for all: the others would wait for this one for ever.
+    pub(crate) fn run<T>(self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let done = work(&self);
+        match done {
+            Err(error) if self.ranks.size() > 1 => {
+                // What is wrong with the configuration is wrong on all: rank 0 says it for them.
+                if !self.ranks.is_first() {
+                    std::thread::sleep(std::time::Duration::from_secs(2));
+                }
+                crate::say_failure(&error);
+                self.ranks.abort(crate::exit_code(&error).into())
+            }
+            done => done,
+        }
+    }
+}
+
+/// How many processes a launcher says that it started: Open MPI, MPICH and Intel MPI, Slurm. 0: there was none.
+fn started_together() -> usize {
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse().ok())
+        .unwrap_or_default()
+}
+
+#[cfg(feature = "mpi")]
+fn join_by_mpi(_: usize) -> Result<Team> {
+    use fineline_ranks::{MpiRanks, Watched};
+
+    let ranks = Watched::new(MpiRanks::start()?);
+    let watch = Watch { activity: ranks.activity(), give_up };
+    Ok(Team { ranks: Box::new(ranks), watch: Some(watch) })
+}
+
+/// Without MPI, each process would train the whole model, all into one folder.
+#[cfg(not(feature = "mpi"))]
+fn join_by_mpi(count: usize) -> Result<Team> {
+    Err(crate::UsageError(format!(
+        "{count} processes were started together, but this build has no MPI to join them: build it with \
+         `cargo build --release --features mpi` (scripts/setup-mpi.sh installs what that needs)"
+    ))
+    .into())
+}
+
+/// Ends this process at once. The launcher ends the others.
+#[cfg(feature = "mpi")]
+fn give_up(message: &str) -> ! {
+    crate::messages::say_error(message);
+    signal_hook::low_level::exit(1)
+}

@@ -1,0 +1,147 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Ranks;
+
+/// What a rank does, seen from another thread of its process.
+#[derive(Debug)]
+pub struct Activity(Mutex<State>);
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    doing: Doing,
+    since: Instant,
+    meetings: u64,
+}
+
+/// What a rank is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Its own work.
+    Working,
+    /// A meeting with the others, of this name: it waits until all have come.
+    Meeting(&'static str),
+    /// Something that may take long, of this name: the others have to wait.
+    Busy(&'static str),
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Mutex::new(State { doing: Doing::Working, since: Instant::now(), meetings: 0 }))
+    }
+}
+
+impl Activity {
+    /// What the rank does, for how long it has done so, and how many meetings it has come to.
+    #[must_use]
+    pub fn now(&self) -> (Doing, Duration, u64) {
+        let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.doing, state.since.elapsed(), state.meetings)
+    }
+
+    fn set(&self, doing: Doing) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meetings = state.meetings + u64::from(matches!(doing, Doing::Meeting(_)));
+        *state = State { doing, since: Instant::now(), meetings };
+    }
+}
+
+/// Ranks whose [`Activity`] tells when they wait for each other.
+pub struct Watched<R> {
+    ranks: R,
+    activity: Arc<Activity>,
+}
+
+impl<R: Ranks> Watched<R> {
+    /// These ranks, watched.
+    #[must_use]
+    pub fn new(ranks: R) -> Self {
+        Self { ranks, activity: Arc::default() }
+    }
+
+    /// What this rank does.
+    #[must_use]
+    pub fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    fn meeting<T>(&self, name: &'static str, meet: impl FnOnce(&R) -> T) -> T {
+        self.activity.set(Doing::Meeting(name));
+        let met = meet(&self.ranks);
+        self.activity.set(Doing::Working);
+        met
+    }
+}
+
+impl<R: Ranks> Ranks for Watched<R> {
+    fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.ranks.size()
+    }
+
+    fn exchange(&self, sent: &[f32], sent_lens: &[usize], received: &mut [f32], received_lens: &[usize]) {
+        self.meeting("an exchange of gradients", |ranks| {
+            ranks.exchange(sent, sent_lens, received, received_lens);
+        });
+    }
+
+    fn gather(&self, own: &[f32], all: &mut [f32], lens: &[usize]) {
+        self.meeting("putting parts together", |ranks| ranks.gather(own, all, lens));
+    }
+
+    fn broadcast(&self, words: Vec<u8>) -> Vec<u8> {
+        self.meeting("a word of rank 0", |ranks| ranks.broadcast(words))
+    }
+
+    fn collect(&self, words: &[u8]) -> Vec<Vec<u8>> {
+        self.meeting("a word of every rank", |ranks| ranks.collect(words))
+    }
+
+    fn wait_for_all(&self) {
+        self.meeting("all to come", R::wait_for_all);
+    }
+
+    fn begins(&self, what: &'static str) {
+        self.activity.set(Doing::Busy(what));
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        self.ranks.abort(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Alone, ThreadRanks};
+
+    #[test]
+    fn a_rank_that_waits_is_seen_to_wait() {
+        let mut ranks = ThreadRanks::new(2);
+        let (late, early) = (ranks.pop().unwrap(), Watched::new(ranks.pop().unwrap()));
+        let activity = early.activity();
+        std::thread::scope(|scope| {
+            scope.spawn(move || early.wait_for_all());
+            while activity.now().0 == Doing::Working {
+                std::thread::yield_now();
+            }
+            assert_eq!(activity.now().0, Doing::Meeting("all to come"));
+            late.wait_for_all();
+        });
+        let (doing, _, meetings) = activity.now();
+        assert_eq!((doing, meetings), (Doing::Working, 1));
+    }
+
+    #[test]
+    fn long_work_has_a_name() {
+        let ranks = Watched::new(Alone);
+        let activity = ranks.activity();
+        ranks.begins("probes");
+        assert_eq!(activity.now().0, Doing::Busy("probes"));
+        ranks.wait_for_all();
+        assert_eq!(activity.now().0, Doing::Working);
+    }
+}

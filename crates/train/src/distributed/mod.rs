@@ -1,0 +1,27 @@
+//! One step on many ranks.
+//!
+//! - [`DistributedConfig`] is the section `[distributed]`.
+//! - [`Division`] says who does what: which micro-batches of a step are a rank's, which part of every vector it owns.
+//! - [`TreeSum`] adds in an order that doesn't depend on who holds what.
+//! - [`reduce()`] makes of each rank's gradients those of the whole batch, a part on each rank.
+//!
+//! A gradient goes the way of two collective operations: each rank receives its own part of every vector from all others, adds up,
+//! and the parts are put together. That takes as many bytes as any all-reduce must, and whoever owns a part adds in an order
+//! that is fixed. With ZeRO-1 (Rajbhandari et al., 2020) the update stands between the two: then it's the new parameters that are put together, and
+//! each rank has moments for its part alone.
+
+mod config;
+mod division;
+mod reduce;
+mod step;
+mod tree;
+
+pub use config::{DistributedConfig, Mode};
+pub(crate) use division::Bucket;
+pub use division::Division;
+pub(crate) use reduce::count_targets;
+use reduce::{put_together, reduce, sum_losses};
+pub(crate) use tree::{Node, TreeSum};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! The part of a step that ranks share: from gradients to new weights.
+
+use burn::tensor::{Tensor, TensorData};
+use fineline_data::Row;
+use fineline_kernels::in_pool;
+use fineline_ranks::Ranks;
+
+use crate::distributed::{Division, Node, TreeSum, put_together, reduce, sum_losses};
+use crate::optim::{GradientSum, Part};
+use crate::parameters::{parameter_values, update_parameters};
+use crate::trainer::reason_to_skip;
+use crate::{StepOutcome, Trainer};
+
+impl Trainer {
+    /// The same for a step that is shared. All ranks find the same loss and norm, and so decide alike.
+    pub(crate) fn learn_together(
+        &mut self,
+        rows: &[Row],
+        weights: &[f32],
+        lr: f64,
+        division: &Division,
+        ranks: &dyn Ranks,
+    ) -> StepOutcome {
+        let (losses, nodes) = in_pool(|| self.own_gradients(rows, weights, division));
+        let loss = sum_losses(&losses, division, ranks);
+        let reduced = reduce(&nodes, division, ranks);
+        drop(nodes);
+        let grad_norm = reduced.norm as f32;
+        let skipped = reason_to_skip(loss, grad_norm);
+        if skipped.is_none() {
+            if division.divides_moments() {
+                self.update_own(reduced.pieces, grad_norm, lr, division, ranks);
+            } else {
+                let device = self.model().device().inner();
+                let gradients = put_together(reduced.pieces, division, ranks, &device);
+                in_pool(|| self.update(GradientSum(gradients), grad_norm, lr));
+            }
+        }
+        StepOutcome { loss, grad_norm, lr, skipped }
+    }
+
+    /// The losses of this rank's micro-batches, and the nodes of the tree that their gradients add up to.
+    fn own_gradients(
+        &self,
+        rows: &[Row],
+        weights: &[f32],
+        division: &Division,
+    ) -> (Vec<f32>, Vec<Node<GradientSum>>) {
+        let mut losses = Vec::new();
+        let mut tree = TreeSum::new(GradientSum::plus);
+        let mut sum = GradientSum::default();
+        for (leaf, (loss, gradient)) in division.micro_batches().zip(self.micro_batches(rows, weights)) {
+            losses.push(loss);
+            if division.is_deterministic() {
+                tree.push(Node::leaf(leaf, gradient));
+            } else {
+                sum = sum.plus(gradient);
+            }
+        }
+        let mut nodes = tree.into_nodes();
+        if !division.is_deterministic() {
+            nodes.push(Node::leaf(division.rank(), sum));
+        }
+        for node in &mut nodes {
+            self.freeze(&mut node.sum);
+        }
+        (Tensor::cat(losses, 0).into_data().iter::<f32>().collect(), nodes)
+    }
+
+    /// Updates what this rank owns of each parameter, of which `pieces` has the gradients, and puts the parameters together.
+    fn update_own(
+        &mut self,
+        mut pieces: Vec<Vec<f32>>,
+        grad_norm: f32,
+        lr: f64,
+        division: &Division,
+        ranks: &dyn Ranks,
+    ) {
+        let values = parameter_values(self.model());
+        let update = self.optimizer.begin_update(f64::from(grad_norm), lr);
+        for (piece, bucket) in pieces.iter_mut().zip(division.buckets()) {
+            for segment in division.segments(bucket) {
+                let spec = &division.parameters()[segment.parameter];
+                let whole = values[segment.parameter].clone();
+                let device = whole.device();
+                let own = &mut piece[segment.in_piece];
+                let part = Part {
+                    name: &spec.name,
+                    dimensions: spec.shape.len(),
+                    start: segment.values.start,
+                    values: whole.slice(segment.values),
+                    gradient: Tensor::from_data(TensorData::from(&*own), &device),
+                };
+                let updated = in_pool(|| self.optimizer.update_part(part, &update)).into_data();
+                own.iter_mut().zip(updated.iter::<f32>()).for_each(|(own, updated)| *own = updated);
+            }
+        }
+        drop(values);
+        let model = self.model.take().expect("the model is only away within an update");
+        let device = model.device().inner();
+        let mut updated = put_together(pieces, division, ranks, &device);
+        self.model = Some(update_parameters(model, |name, _, before| updated.remove(name).unwrap_or(before)));
+    }
+}

@@ -1,0 +1,225 @@
+//! What must be true of several ranks, here threads: they learn what one would, and their checkpoints are one's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fineline_ranks::{Ranks, ThreadRanks};
+
+use super::*;
+use crate::testing::{
+    RandomRows, Reports, config, device, moment_bits, numbers, recipe, trainer, weight_bits,
+};
+use crate::{
+    Checkpoint, CheckpointConfig, CheckpointFolder, Checkpointer, Control, Observer, ObserverError, Outcome,
+    Recipe, RunIdentity, Session, StepReport, StopSignal, TrainConfig, TrainError, Trainer, View, verify,
+};
+
+/// Seven steps of eight rows in micro-batches of one: up to eight ranks.
+fn small_batches() -> Recipe {
+    Recipe { train: TrainConfig { micro_batch: 1, ..recipe().train }, ..recipe() }
+}
+
+fn distributed(mode: Mode, deterministic: bool) -> DistributedConfig {
+    DistributedConfig { mode, deterministic, bucket_mib: 1, ..DistributedConfig::default() }
+}
+
+fn division(distributed: &DistributedConfig, ranks: &dyn Ranks) -> Division {
+    Division::new(distributed, &small_batches().train, &config(), ranks).unwrap()
+}
+
+/// What `work` gives on each rank, in their order.
+fn on_ranks<T: Send>(size: usize, work: impl Fn(&ThreadRanks) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            ThreadRanks::new(size).into_iter().map(|ranks| scope.spawn(move || work(&ranks))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+type Bits = Vec<(String, Vec<u32>)>;
+
+/// Reports of a run on so many ranks, which must be the same on each, and the weights at its end.
+fn trained(size: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bits) {
+    let mut all = on_ranks(size, |ranks| {
+        let mut trainer = trainer(small_batches()).divided(division(distributed, ranks));
+        let reports = session(&mut trainer, ranks, None, None).unwrap().1;
+        (reports, weight_bits(trainer.model()))
+    });
+    let first = all.swap_remove(0);
+    for (reports, weights) in all {
+        assert_eq!(numbers(&reports), numbers(&first.0));
+        assert_eq!(weights, first.1);
+    }
+    first
+}
+
+struct StopAt(Option<u64>);
+
+impl Observer for StopAt {
+    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+        Ok(if self.0 == Some(report.step) { Control::Stop } else { Control::Continue })
+    }
+}
+
+/// Runs to the end, or to the step at which one rank, the last, asks for it.
+fn session(
+    trainer: &mut Trainer,
+    ranks: &ThreadRanks,
+    checkpointer: Option<Checkpointer>,
+    stop_at: Option<u64>,
+) -> Result<(Outcome, Vec<StepReport>), TrainError> {
+    let (mut reports, mut stop) =
+        (Reports::default(), StopAt(stop_at.filter(|_| ranks.rank() + 1 == ranks.size())));
+    let observers: Vec<&mut dyn Observer> = vec![&mut reports, &mut stop];
+    let session = Session { rows: &RandomRows, observers, checkpointer, stop: StopSignal::default(), ranks };
+    let outcome = session.run(trainer)?;
+    Ok((outcome, reports.0))
+}
+
+fn close(left: f32, right: f32, relative: f32) -> bool {
+    (left - right).abs() <= relative * right.abs()
+}
+
+#[test]
+fn many_ranks_learn_what_one_does() {
+    let mut alone = trainer(small_batches());
+    let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
+    for mode in [Mode::DataParallel, Mode::Zero1] {
+        for size in [1, 2, 3, 4, 8] {
+            let (shared, _) = trained(size, &distributed(mode, false));
+            for (shared, alone) in shared.iter().zip(&reports) {
+                assert!(
+                    close(shared.loss, alone.loss, 1e-6),
+                    "{size} ranks, {mode:?}: {shared:?}, {alone:?}"
+                );
+                assert!(close(shared.grad_norm, alone.grad_norm, 1e-5), "{shared:?}, {alone:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
+    let (reports, weights) = trained(1, &distributed(Mode::DataParallel, true));
+    assert_eq!(reports.len(), 7);
+    for mode in [Mode::DataParallel, Mode::Zero1] {
+        for size in [1, 2, 3, 4, 5, 8] {
+            let (shared, its_weights) = trained(size, &distributed(mode, true));
+            assert_eq!(numbers(&shared), numbers(&reports), "{size} ranks, {mode:?}");
+            assert!(its_weights == weights, "{size} ranks, {mode:?}");
+        }
+    }
+}
+
+fn checkpointer(folder: &Path, step: u64, ranks: &ThreadRanks) -> Checkpointer {
+    let config = CheckpointConfig { every_steps: 2, keep_last: 9, ..CheckpointConfig::default() };
+    Checkpointer::open(CheckpointFolder::new(folder), config, RunIdentity::default(), step, ranks).unwrap()
+}
+
+/// Goes on from the checkpoint of `step`, on so many ranks, to its end.
+fn resumed(
+    folder: &Path,
+    step: u64,
+    size: usize,
+    distributed: &DistributedConfig,
+) -> Vec<(Vec<StepReport>, Bits)> {
+    on_ranks(size, |ranks| {
+        let division = division(distributed, ranks);
+        let path = CheckpointFolder::new(folder).checkpoint(step);
+        verify(&path).unwrap();
+        let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
+        let mut trainer = Trainer::resume(small_batches(), checkpoint).unwrap().divided(division);
+        let reports = session(&mut trainer, ranks, None, None).unwrap().1;
+        (reports, weight_bits(trainer.model()))
+    })
+}
+
+#[test]
+fn a_checkpoint_of_any_ranks_goes_on_on_any_other() {
+    let (whole, weights) = trained(1, &distributed(Mode::DataParallel, true));
+    for (mode, size) in [(Mode::Zero1, 4), (Mode::Zero1, 3), (Mode::DataParallel, 2)] {
+        let temp = tempfile::tempdir().unwrap();
+        let config = distributed(mode, true);
+        for (outcome, _) in on_ranks(size, |ranks| {
+            let mut trainer = trainer(small_batches()).divided(division(&config, ranks));
+            session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), Some(5)).unwrap()
+        }) {
+            assert_eq!(outcome, Outcome::Stopped(crate::StopReason::Observer));
+        }
+        assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 4, 5]);
+        for mode in [Mode::Zero1, Mode::DataParallel] {
+            for size in [1, 2, 4, 5] {
+                for (reports, its_weights) in resumed(temp.path(), 5, size, &distributed(mode, true)) {
+                    assert_eq!(numbers(&reports), numbers(&whole[5..]), "{size} ranks, {mode:?}");
+                    assert!(its_weights == weights);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_are_a_model_that_others_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let zero1 = distributed(Mode::Zero1, true);
+    let weights = on_ranks(3, |ranks| {
+        let mut trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), None).unwrap();
+        weight_bits(trainer.model())
+    });
+    let path = CheckpointFolder::new(temp.path()).checkpoint(7);
+    let mut names: Vec<String> = fs_err::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("safetensors"))
+        .collect();
+    names.sort();
+    let shards = |kind| (1..=3).map(move |shard| format!("{kind}-{shard:05}-of-00003.safetensors"));
+    let index = "model.safetensors.index.json".to_owned();
+    assert_eq!(names, shards("model").chain([index]).chain(shards("optimizer")).collect::<Vec<_>>());
+    assert_eq!(weight_bits(&fineline_model::load(&path, &device()).unwrap()), weights[0]);
+
+    // The moments of three ranks, put together, are those of one.
+    let alone = on_ranks(1, |ranks| {
+        let division = division(&zero1, ranks);
+        let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
+        let mut trainer = trainer(small_batches()).divided(division);
+        session(&mut trainer, ranks, None, None).unwrap();
+        (moment_bits(&Trainer::resume(small_batches(), checkpoint).unwrap()), moment_bits(&trainer))
+    });
+    assert!(!alone[0].0.is_empty() && alone[0].0 == alone[0].1);
+}
+
+#[test]
+fn a_missing_shard_is_damage() {
+    let temp = tempfile::tempdir().unwrap();
+    let zero1 = distributed(Mode::Zero1, true);
+    on_ranks(2, |ranks| {
+        let mut trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), None).unwrap();
+    });
+    let path = CheckpointFolder::new(temp.path()).checkpoint(7);
+    fs_err::remove_file(path.join("optimizer-00002-of-00002.safetensors")).unwrap();
+    assert!(matches!(verify(&path), Err(TrainError::Damaged { .. })));
+    let error = Checkpoint::load(&path, &config(), &crate::testing::undivided(), &device()).unwrap_err();
+    assert!(error.to_string().contains("have no float32 values"), "{error}");
+}
+
+#[test]
+fn a_rank_that_cannot_write_fails_all_and_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let zero1 = distributed(Mode::Zero1, true);
+    let errors = on_ranks(2, |ranks| {
+        let trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        // To rank 1 the folder isn't there.
+        let folder = if ranks.is_first() { temp.path().to_owned() } else { temp.path().join("gone") };
+        let mut checkpointer = checkpointer(&folder, 0, ranks);
+        checkpointer.save(&trainer, BTreeMap::new(), ranks).unwrap();
+        let error = checkpointer.wait(ranks).unwrap_err();
+        assert!(!checkpointer.has(0));
+        error.to_string()
+    });
+    assert!(errors.iter().all(|error| error.starts_with("cannot write the checkpoint")), "{errors:?}");
+    assert_eq!(fs_err::read_dir(temp.path()).unwrap().count(), 0);
+}

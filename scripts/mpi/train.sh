@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Trains on several ranks under Open MPI, and starts again from the newest checkpoint when the job breaks.
+#
+#   scripts/mpi/train.sh RANKS CONFIG [ARGUMENTS OF fineline train]
+#
+# HOSTFILE=hosts.txt   ranks on several hosts, as for `mpirun --hostfile`; all must see the run's folder and the data
+# BINARY=...           the program, built with `--features mpi` (default: target/release/fineline)
+# ATTEMPTS=10          starts in all; one that comes further than the last doesn't count
+#
+# Ctrl-C or SIGTERM to this script ends all ranks after a checkpoint of the same step: `mpirun` alone would kill them a second later.
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+    sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
+    exit 2
+fi
+ranks=$1
+config=$2
+shift 2
+binary=${BINARY:-target/release/fineline}
+launch=(mpirun -np "$ranks")
+[ -z "${HOSTFILE:-}" ] || launch+=(--hostfile "$HOSTFILE")
+[ "$(id -u)" != 0 ] || launch+=(--allow-run-as-root)
+dir=$("$binary" config show "$config" "$@" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["run"]["dir"])')
+
+newest() { cat "$dir/checkpoints/latest" 2>/dev/null || true; }
+
+stopping=
+left=${ATTEMPTS:-10}
+while [ "$left" -gt 0 ]; do
+    before=$(newest)
+    "${launch[@]}" "$binary" train "$config" "$@" &
+    job=$!
+    # mpirun hands SIGUSR2 on to every rank; to fineline it means the same as SIGTERM.
+    trap 'stopping=1; kill -USR2 $job 2>/dev/null || true' TERM INT
+    code=0
+    wait "$job" || code=$?
+    # A signal ends `wait` before the job has ended.
+    while kill -0 "$job" 2>/dev/null; do code=0; wait "$job" || code=$?; done
+    # Done, asked wrongly, or asked to stop: no reason to try again.
+    if [ "$code" = 0 ] || [ "$code" = 2 ] || [ -n "$stopping" ]; then exit "$code"; fi
+    [ "$(newest)" != "$before" ] || left=$((left - 1))
+    echo "train.sh: ended with code $code, starts again from ${before:-the beginning}" >&2
+    sleep 5
+done
+echo "train.sh: no start came further than the last: see the messages above" >&2
+exit 1
