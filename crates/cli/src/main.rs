@@ -152,7 +152,8 @@ fn is_usage(error: &RunError) -> bool {
         | RunError::ConfigChanged { .. }
         | RunError::RowsRecounted { .. }
         | RunError::Exists { .. }
-        | RunError::UnknownDevice { .. }
+        | RunError::DeviceNotBuilt { .. }
+        | RunError::NoDevice { .. }
         | RunError::UnknownAllowance { .. }
         | RunError::ForeignFiles { .. }
         | RunError::OtherRunsCheckpoint { .. }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::Resolved;
 use crate::lifecycle::{recipe, use_threads};
 use crate::prepare::prepare;
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 
 /// Steps before the first that counts: caches fill, and buffers come into being.
 const WARM_UP_STEPS: u64 = 2;
@@ -76,7 +76,7 @@ pub fn bench(
     let config = &resolved.config;
     use_threads(config)?;
     let prepared = prepare(resolved, &StopSignal::default(), progress)?;
-    let device = device::open(&config.run.device.0)?.autodiff();
+    let device = config.run.device.open()?.autodiff();
     let mut trainer = Trainer::new(recipe(config), config.model.init(config.run.seed, &device))?;
     let global_batch = config.train.global_batch as u64;
     let mut seconds = Vec::new();
@@ -103,7 +103,7 @@ pub fn bench(
         peak_rss_mib: peak_rss_mib(),
         parameters: config.model.parameter_count(),
         threads: rayon::current_num_threads(),
-        device: config.run.device.0.clone(),
+        device: config.run.device.to_string(),
         loss,
         probes: match scope {
             Scope::Steps => None,

@@ -18,7 +18,7 @@ use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
 use crate::start::{Setting, Start};
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 
 /// What the caller of [`train`] decides.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ pub fn train(
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    let device = device::open(&config.run.device.0)?.autodiff();
+    let device = config.run.device.open()?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
     let ready = match Ready::find(resolved, options, &directory, progress) {
@@ -149,7 +149,7 @@ pub fn dry_run(
 ) -> Result<Outlook, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    device::open(&config.run.device.0)?;
+    config.run.device.open()?;
     let directory = RunDirectory::new(&config.run.dir);
     let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
@@ -270,7 +270,7 @@ fn identify(
         parameters: config.model.parameter_count(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: sysinfo::System::host_name(),
-        device: config.run.device.0.clone(),
+        device: config.run.device.to_string(),
         threads: rayon::current_num_threads(),
         created: stored.map_or(now, |stored| stored.created),
         started: now,

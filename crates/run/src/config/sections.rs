@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RunConfig;
-use crate::device::BUILT_IN;
+use crate::device::{BUILT_IN, DeviceName};
 
 /// The `[run]` section.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,8 @@ pub struct RunSection {
     /// The seed of initialization and data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Where tensors live: `cpu`, the one device that this version has.
+    /// Where tensors live: `cpu`; `wgpu`, in a build with that feature; `cuda:N`, in a build with `cuda`. `cuda` alone is, for the k-th process of a
+    /// machine, its k-th device.
     #[serde(default)]
     pub device: DeviceName,
     /// The precision of computation. Parameters, sums, norms, softmax and loss are float32 in any case.
@@ -33,17 +34,6 @@ pub struct RunSection {
 
 fn default_seed() -> u64 {
     1234
-}
-
-/// A device, as `run.device` names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct DeviceName(pub String);
-
-impl Default for DeviceName {
-    fn default() -> Self {
-        Self(BUILT_IN[0].to_owned())
-    }
 }
 
 /// Precision of the matrix products and what lies between them.
@@ -142,11 +132,15 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         "run.seed",
         format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
-    let device = &config.run.device.0;
+    let device = config.run.device;
     require(
-        BUILT_IN.contains(&device.as_str()),
+        device.is_built_in(),
         "run.device",
-        format!("is \"{device}\", which this build doesn't have; it has {}", BUILT_IN.join(", ")),
+        format!(
+            "is \"{device}\", which takes a build with `--features {}`; this one has {}",
+            device.kind(),
+            BUILT_IN.join(", ")
+        ),
     );
     let (seq_len, positions) = (config.data.seq_len, config.model.max_position_embeddings);
     require(
