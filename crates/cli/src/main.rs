@@ -154,6 +154,7 @@ fn is_usage(error: &RunError) -> bool {
         | RunError::Exists { .. }
         | RunError::DeviceNotBuilt { .. }
         | RunError::NoDevice { .. }
+        | RunError::NoPrecision { .. }
         | RunError::UnknownAllowance { .. }
         | RunError::ForeignFiles { .. }
         | RunError::OtherRunsCheckpoint { .. }

@@ -76,7 +76,7 @@ pub fn bench(
     let config = &resolved.config;
     use_threads(config)?;
     let prepared = prepare(resolved, &StopSignal::default(), progress)?;
-    let device = config.run.device.open()?.autodiff();
+    let device = config.open_device()?.autodiff();
     let mut trainer = Trainer::new(recipe(config), config.model.init(config.run.seed, &device))?;
     let global_batch = config.train.global_batch as u64;
     let mut seconds = Vec::new();

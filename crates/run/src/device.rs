@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::RunError;
+use crate::config::{Precision, RunConfig};
 
 /// A device, as `run.device` and `--device` name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +38,9 @@ impl FromStr for DeviceName {
             None if name == "cpu" => Ok(Self::Cpu),
             None if name == "wgpu" => Ok(Self::Wgpu),
             None if name == "cuda" => Ok(Self::Cuda(None)),
-            Some(("cuda", index)) => index.parse().map(|index| Self::Cuda(Some(index))).map_err(|_| unknown()),
+            Some(("cuda", index)) => {
+                index.parse().map(|index| Self::Cuda(Some(index))).map_err(|_| unknown())
+            }
             _ => Err(unknown()),
         }
     }
@@ -167,6 +170,28 @@ pub fn names() -> Vec<DeviceName> {
         .filter(|name| !on_this_machine(*name).is_empty())
         .chain(numbered(on_this_machine(DeviceName::Cuda(None)).len()))
         .collect()
+}
+
+/// The precisions that `run.precision` may have on a device.
+#[must_use]
+pub fn precisions(device: &Device) -> Vec<Precision> {
+    let has_bfloat16 = device.supports_dtype(FloatDType::BF16);
+    [Some(Precision::F32), has_bfloat16.then_some(Precision::Bf16Mixed)].into_iter().flatten().collect()
+}
+
+impl RunConfig {
+    /// Opens `run.device`, which must be able to compute in `run.precision`.
+    ///
+    /// # Errors
+    /// As [`DeviceName::open`]; or [`RunError::NoPrecision`].
+    pub fn open_device(&self) -> Result<Device, RunError> {
+        let device = self.run.device.open()?;
+        if precisions(&device).contains(&self.run.precision) {
+            Ok(device)
+        } else {
+            Err(RunError::NoPrecision { device: self.run.device, precision: self.run.precision.name() })
+        }
+    }
 }
 
 /// What the device calls itself, if it says.

@@ -1,13 +1,13 @@
 //! What works on this machine.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use fineline_probe::sandbox_problem;
-use burn::tensor::DType;
+use jiff::Timestamp;
 use serde::Serialize;
 use sysinfo::{Disks, System};
 
+use crate::config::Precision;
 use crate::device::{self, BUILT_IN, DeviceName};
 
 /// The machine as a run would find it.
@@ -42,8 +42,8 @@ pub struct DeviceDiagnosis {
     pub name: String,
     /// What it calls itself; null where it doesn't say.
     pub description: Option<String>,
-    /// Whether it computes in bfloat16.
-    pub bfloat16: bool,
+    /// What `run.precision` may be with it.
+    pub precisions: Vec<Precision>,
     /// What is wrong with it; null where it works.
     pub problem: Option<String>,
 }
@@ -74,7 +74,9 @@ pub fn diagnose() -> Diagnosis {
         cpu_features: cpu_features(),
         memory_mib: system.total_memory() >> 20,
         memory_available_mib: system.available_memory() >> 20,
-        disk: std::env::current_dir().ok().map_or_else(DiskDiagnosis::default, |folder| DiskDiagnosis::of(&folder)),
+        disk: std::env::current_dir()
+            .ok()
+            .map_or_else(DiskDiagnosis::default, |folder| DiskDiagnosis::of(&folder)),
         host: System::host_name(),
         os: System::long_os_version(),
     }
@@ -98,7 +100,7 @@ impl DeviceDiagnosis {
         Self {
             name: name.to_string(),
             description: device.as_ref().and_then(device::description),
-            bfloat16: device.is_some_and(|device| device.supports_dtype(DType::BF16)),
+            precisions: device.as_ref().map(device::precisions).unwrap_or_default(),
             problem: name.check().err().map(|error| error.to_string()),
         }
     }
@@ -123,20 +125,30 @@ impl DiskDiagnosis {
 /// Whether other machines usually see the same files, by the name of the file system.
 fn is_shared(kind: &str) -> bool {
     const SHARED: [&str; 12] = [
-        "9p", "afs", "beegfs", "ceph", "cifs", "fuse.gcsfuse", "fuse.s3fs", "gpfs", "lustre", "nfs", "smb", "wekafs",
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.gcsfuse",
+        "fuse.s3fs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "smb",
+        "wekafs",
     ];
     SHARED.iter().any(|shared| kind.to_lowercase().starts_with(shared))
 }
 
 /// Seconds that a file written now in this folder is dated ahead of this machine's clock; unknown where none can be written.
 fn clock_offset(folder: &Path) -> Option<f64> {
-    let before = SystemTime::now();
+    let before = Timestamp::now();
     let file = tempfile::NamedTempFile::new_in(folder).ok()?;
-    let written = file.as_file().metadata().ok()?.modified().ok()?;
-    let after = SystemTime::now();
-    let ahead = |of: SystemTime| written.duration_since(of).map_or_else(|e| -e.duration().as_secs_f64(), |d| d.as_secs_f64());
-    // Between the two, nothing is known to differ.
-    Some(if ahead(before) < 0.0 { ahead(before) } else { ahead(after).max(0.0) })
+    let written = Timestamp::try_from(file.as_file().metadata().ok()?.modified().ok()?).ok()?;
+    let after = Timestamp::now();
+    // It was written between the two; only what lies outside of them is known to be off.
+    Some(written.duration_since(written.clamp(before, after)).as_secs_f64())
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -204,6 +204,14 @@ pub enum RunError {
         /// What there is.
         found: Vec<DeviceName>,
     },
+    /// A device can't compute in the precision asked for.
+    #[error("run.precision: device \"{device}\" has no {precision}; take `f32`, or another device")]
+    NoPrecision {
+        /// The device.
+        device: DeviceName,
+        /// The precision.
+        precision: &'static str,
+    },
     /// A device doesn't compute what it should.
     #[error("device \"{name}\" doesn't work: {problem}")]
     BrokenDevice {
@@ -246,7 +254,9 @@ fn nearest_reference(name: &str) -> String {
 fn driver_hint(name: DeviceName) -> &'static str {
     match name {
         DeviceName::Cpu => "",
-        DeviceName::Wgpu => " (on Linux it takes a Vulkan driver; Debian's mesa-vulkan-drivers has one that computes on the processor)",
+        DeviceName::Wgpu => {
+            " (on Linux it takes a Vulkan driver; Debian's mesa-vulkan-drivers has one that computes on the processor)"
+        }
         DeviceName::Cuda(_) => " (it takes NVIDIA's driver; CUDA_VISIBLE_DEVICES may hide devices)",
     }
 }

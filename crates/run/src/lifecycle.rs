@@ -73,7 +73,7 @@ pub fn train(
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    let device = config.run.device.open()?.autodiff();
+    let device = config.open_device()?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
     let ready = match Ready::find(resolved, options, &directory, progress) {
@@ -149,7 +149,7 @@ pub fn dry_run(
 ) -> Result<Outlook, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    config.run.device.open()?;
+    config.open_device()?;
     let directory = RunDirectory::new(&config.run.dir);
     let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
@@ -226,6 +226,7 @@ pub(crate) fn recipe(config: &RunConfig) -> Recipe {
         document_mask: config.data.document_mask,
         frozen_row: config.model.pad_token_id,
         rewarm: None,
+        precision: config.run.precision.into(),
     }
 }
 

@@ -15,13 +15,14 @@ use fs_err as fs;
 use serde_json::Value;
 
 use crate::checkpoint::{find_checkpoint, stored_config};
+use crate::config::Precision;
 use crate::config::RunConfig;
+use crate::device::{self, DeviceName};
 use crate::directory::write_atomically;
 use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
 use crate::prepare::{SuiteSetting, load_suites};
-use crate::device::DeviceName;
 use crate::{Progress, RunError};
 
 /// What to ask of which checkpoint.
@@ -109,8 +110,11 @@ impl Subject {
         Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
     }
 
+    /// The model, computing in the precision that it was trained in, or in float32 where the device lacks that.
     pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
-        Ok(load(&self.folder, device)?)
+        let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
+        let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
+        Ok(load(&self.folder, device)?.with_precision(precision.into()))
     }
 }
 

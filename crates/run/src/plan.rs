@@ -3,7 +3,8 @@
 use fineline_train::TrainError;
 use serde::Serialize;
 
-use crate::config::RunConfig;
+use crate::config::{Precision, RunConfig};
+use crate::device::DeviceName;
 
 /// What the caller knows of the machines.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ pub struct Way {
     /// How the devices divide the work.
     pub mode: Mode,
     /// The precision of products and of what lies between them.
-    pub precision: PlannedPrecision,
+    pub precision: Precision,
     /// Whether this version of the program can.
     pub available: bool,
     /// Memory of one device.
@@ -71,17 +72,6 @@ pub enum Mode {
     /// Each keeps the moments of its share of the parameters, and writes its share of a checkpoint (Rajbhandari et al., 2020, stage 1).
     #[serde(rename = "zero-1")]
     Zero1,
-}
-
-/// The precision of products and of what lies between them. Weights, their gradients and moments are float32 in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum PlannedPrecision {
-    /// float32 throughout.
-    #[serde(rename = "f32")]
-    F32,
-    /// bfloat16 products of a bfloat16 copy of the weights; activations take half.
-    #[serde(rename = "bf16-mixed")]
-    Bf16Mixed,
 }
 
 /// Memory of one device at the height of a step, in bytes.
@@ -145,7 +135,7 @@ pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError>
 
 fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
     let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
-    let way = |(mode, precision): (Mode, PlannedPrecision)| {
+    let way = |(mode, precision): (Mode, Precision)| {
         let devices = match mode {
             Mode::DataParallel => 1,
             Mode::Zero1 => machines.devices,
@@ -158,13 +148,16 @@ fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
         Way {
             mode,
             precision,
-            available: mode == Mode::DataParallel && precision == PlannedPrecision::F32,
+            available: mode == Mode::DataParallel,
             memory,
             fits: room.map(|room| memory.total <= room),
             largest_micro_batch: room.map(|room| largest(room).unwrap_or(0)),
         }
     };
-    let precisions = [PlannedPrecision::F32, PlannedPrecision::Bf16Mixed];
+    let precisions = match config.run.precision {
+        Precision::F32 => [Precision::F32, Precision::Bf16Mixed],
+        Precision::Bf16Mixed => [Precision::Bf16Mixed, Precision::F32],
+    };
     let modes: &[Mode] =
         if machines.devices > 1 { &[Mode::DataParallel, Mode::Zero1] } else { &[Mode::DataParallel] };
     let ways = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
@@ -172,16 +165,18 @@ fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
 }
 
 /// With moments and snapshots divided among this many devices.
-fn memory(config: &RunConfig, micro_batch: usize, devices: u64, precision: PlannedPrecision) -> Memory {
+fn memory(config: &RunConfig, micro_batch: usize, devices: u64, precision: Precision) -> Memory {
     let time = config.data.seq_len;
     let float32 = config.model.parameter_bytes();
-    let (copy, activation_share) = match precision {
-        PlannedPrecision::F32 => (0, 1),
-        PlannedPrecision::Bf16Mixed => (float32 / 2, 2),
+    let activations = config.model.activation_bytes(micro_batch, time);
+    let (copy, activations) = match (precision, config.run.device) {
+        (Precision::F32, _) => (0, activations),
+        // What lies between products stays float32; the factors of a product are rounded for as long as it takes.
+        (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch)),
+        (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
     };
     let (parameters, gradients) = (float32 + copy, float32);
     let optimizer = (2 * float32).div_ceil(devices);
-    let activations = config.model.activation_bytes(micro_batch, time) / activation_share;
     let logits = config.model.logits_bytes(micro_batch, time);
     let snapshot = (3 * float32).div_ceil(devices);
     let program = PROGRAM_BYTES;
@@ -200,6 +195,13 @@ fn memory(config: &RunConfig, micro_batch: usize, devices: u64, precision: Plann
         total,
         total_on_fast_disk,
     }
+}
+
+/// The factors of the largest product of a layer, as float32.
+fn rounded_bytes(config: &RunConfig, micro_batch: usize) -> u64 {
+    let (width, inner) = (config.model.hidden_size as u64, config.model.intermediate_size as u64);
+    let tokens = (micro_batch * config.data.seq_len) as u64;
+    4 * (tokens * inner + tokens.max(inner) * width)
 }
 
 /// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.

@@ -34,11 +34,8 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
 
 fn device(found: &DeviceDiagnosis) -> String {
     let name = found.description.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-    let state = match &found.problem {
-        Some(problem) => problem.as_str(),
-        None if found.bfloat16 => "works, has bfloat16",
-        None => "works",
-    };
+    let precisions: Vec<_> = found.precisions.iter().map(|precision| precision.name()).collect();
+    let state = found.problem.clone().unwrap_or_else(|| format!("works ({})", precisions.join(", ")));
     format!("{}{name}: {state}", found.name)
 }
 
@@ -53,10 +50,13 @@ fn disk(found: &DiskDiagnosis) -> String {
         None => "whose is unknown",
     };
     let clock = match found.clock_offset_s {
-        Some(offset) if offset.abs() > CLOCK_TOLERANCE_S => format!("; its clock is {offset:+.1} s off this machine's"),
+        Some(offset) if offset.abs() > CLOCK_TOLERANCE_S => {
+            format!("; its clock is {offset:+.1} s off this machine's")
+        }
         Some(_) => String::new(),
         None => "; nothing can be written here".to_owned(),
     };
-    let (free, kind) = (found.free_mib.map_or_else(unknown, grouped), found.kind.clone().unwrap_or_else(unknown));
+    let (free, kind) =
+        (found.free_mib.map_or_else(unknown, grouped), found.kind.clone().unwrap_or_else(unknown));
     format!("{free} MiB free here ({kind}, {shared}){clock}")
 }

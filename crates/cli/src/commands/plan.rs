@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::plan::{Machines, Memory, Mode, PlannedPrecision, Way, plan as make_plan};
+use fineline_run::plan::{Machines, Memory, Mode, Way, plan as make_plan};
 
 use super::{grouped, load, print, print_json};
 use crate::args::PlanArgs;
@@ -65,7 +65,7 @@ fn table(ways: &[Way], unit: Unit) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let heads = ways.iter().map(|way| {
-        format!("{} {}{}", mode(way.mode), precision(way.precision), if way.available { "" } else { " *" })
+        format!("{} {}{}", mode(way.mode), way.precision.name(), if way.available { "" } else { " *" })
     });
     table.set_header(std::iter::once(String::new()).chain(heads));
     let parts: [(&str, Part); 9] = [
@@ -102,7 +102,7 @@ fn table(ways: &[Way], unit: Unit) -> String {
 fn unfit(way: &Way, room: f64) -> String {
     let Memory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } = way.memory;
     let state = parameters + gradients + optimizer + snapshot + program;
-    let name = format!("{} {}", mode(way.mode), precision(way.precision));
+    let name = format!("{} {}", mode(way.mode), way.precision.name());
     match way.largest_micro_batch {
         Some(largest @ 1..) => format!(
             "{name} does not fit into {room} GiB: activations and logits of a micro batch take {:.1} GiB; train.micro_batch = {largest} fits",
@@ -123,13 +123,6 @@ fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::DataParallel => "data-parallel",
         Mode::Zero1 => "ZeRO-1",
-    }
-}
-
-fn precision(precision: PlannedPrecision) -> &'static str {
-    match precision {
-        PlannedPrecision::F32 => "f32",
-        PlannedPrecision::Bf16Mixed => "bf16-mixed",
     }
 }
 

@@ -25,7 +25,7 @@ pub struct RunSection {
     /// machine, its k-th device.
     #[serde(default)]
     pub device: DeviceName,
-    /// The precision of computation. Parameters, sums, norms, softmax and loss are float32 in any case.
+    /// What the products of matrices are computed in.
     #[serde(default)]
     pub precision: Precision,
     /// Threads for computation; absent: one per core. Results are bit-identical only at equal thread counts.
@@ -43,6 +43,30 @@ pub enum Precision {
     #[default]
     #[serde(rename = "f32")]
     F32,
+    /// bfloat16, but for what is always float32: parameters, moments, sums of gradients, norms, softmax, logits, loss. `cpu` emulates it, in no less time;
+    /// `cuda` computes in it where the device has it; `wgpu` does not have it.
+    #[serde(rename = "bf16-mixed")]
+    Bf16Mixed,
+}
+
+impl Precision {
+    /// As configurations write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16Mixed => "bf16-mixed",
+        }
+    }
+}
+
+impl From<Precision> for fineline_kernels::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16Mixed => Self::Bf16Mixed,
+        }
+    }
 }
 
 /// The `[validation]` section.
