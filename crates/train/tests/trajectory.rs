@@ -234,8 +234,8 @@ fn apart(a: &[f64], b: &[f64]) -> f64 {
     (squares.sum::<f64>() / a.len() as f64).sqrt()
 }
 
-/// In bfloat16, the curves of losses and gradient norms stay with those of `torch.autocast` and with float32's: within a fifth of the
-/// rounding of one value (2⁻⁹) for losses.
+/// In bfloat16, whose values lie 2⁻⁸ apart, the curves of losses stay within 5e-4 of those of `torch.autocast` and of float32, those of gradient norms
+/// within 4e-3. Autocast's own are as far from float32's: rounding errors of one run are not those of another. They are not float32's either.
 #[test]
 fn bfloat16_steps_are_those_of_torchs_autocast() {
     let autocast: BTreeMap<String, Autocast> =
@@ -253,16 +253,14 @@ fn bfloat16_steps_are_those_of_torchs_autocast() {
         session.run(&mut trainer).unwrap();
 
         let torch = &autocast[&*case];
-        eprintln!(
-            "{case}: losses: torch {:e} f32 {:e} torch-f32 {:e}; norms: {:e} {:e} {:e}; first {:e} {:e}",
-            apart(&curve.losses, &torch.losses),
-            apart(&curve.losses, &rows.losses),
-            apart(&torch.losses, &rows.losses),
-            apart(&curve.grad_norms, &torch.grad_norms),
-            apart(&curve.grad_norms, &rows.grad_norms),
-            apart(&torch.grad_norms, &rows.grad_norms),
-            apart(&curve.losses[..1], &torch.losses[..1]),
-            apart(&curve.grad_norms[..1], &torch.grad_norms[..1])
-        );
+        for (whose, losses, grad_norms) in
+            [("autocast's", &torch.losses, &torch.grad_norms), ("float32's", &rows.losses, &rows.grad_norms)]
+        {
+            let distances = [apart(&curve.losses, losses), apart(&curve.grad_norms, grad_norms)];
+            assert!(
+                (1e-5..5e-4).contains(&distances[0]) && (1e-4..4e-3).contains(&distances[1]),
+                "{case}: losses and gradient norms are {distances:e?} from {whose}"
+            );
+        }
     }
 }
