@@ -109,32 +109,28 @@ fn a_run_is_that_of_the_processor() {
     assert_eq!(on_wgpu["ids"], on_cpu["ids"]);
 }
 
-/// The first half on one device, the second on the other.
+/// What one device began, the other brings to its end.
 #[test]
 fn a_checkpoint_goes_on_on_another_device() {
     let Some(place) = workplace() else { return };
-    place.train_on("cpu", &["probes=[]", "validation.every_steps=0"]);
+    let plain = ["probes=[]", "validation.every_steps=0"];
+    for device in ["cpu", "wgpu"] {
+        place.train_on(device, &plain);
+    }
     let unbroken = place.log("cpu/metrics.jsonl");
     for (first, second) in [("wgpu", "cpu"), ("cpu", "wgpu")] {
-        let settings = [
-            "run.dir=moved".to_owned(),
-            "probes=[]".to_owned(),
-            "validation.every_steps=0".to_owned(),
-            format!("train.steps={STEPS}"),
-            "schedule.decay_end=20".to_owned(),
-        ];
-        let train = |device: &str, more: &[&str]| {
-            let device = format!("run.device={device}");
-            let settings = settings.iter().chain([&device]).flat_map(|setting| ["--set", setting]);
-            let arguments: Vec<&str> =
-                ["train", "tiny.toml"].into_iter().chain(settings).chain(more.iter().copied()).collect();
-            place.run(&arguments)
-        };
-        train(first, &["--stop-after", "8"]).success();
-        train(second, &[]).fails_with(2);
-        train(second, &["--allow-change", "run.device"]).success();
-        assert_same_metrics(&place.log("moved/metrics.jsonl"), &unbroken, TRAINING);
-        fs_err::remove_dir_all(place.path("moved")).unwrap();
+        for step in 9..=STEPS {
+            let _ = fs_err::remove_dir_all(place.path(&format!("{first}/checkpoints/step-{step:08}")));
+        }
+        let settings =
+            [format!("run.device={second}"), format!("run.dir={first}"), format!("train.steps={STEPS}")];
+        let settings =
+            settings.iter().map(String::as_str).chain(plain).flat_map(|setting| ["--set", setting]);
+        let go_on: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(settings).collect();
+        let refusal = place.run(&go_on).fails_with(2).stderr();
+        assert!(refusal.contains("run.device"), "{refusal}");
+        place.run(&[&go_on[..], &["--allow-change", "run.device"]].concat()).success();
+        assert_same_metrics(&place.log(&format!("{first}/metrics.jsonl")), &unbroken, TRAINING);
     }
 }
 
