@@ -82,7 +82,7 @@ fn values_out_of_range_are_refused_before_any_work() {
         error: --set: `model.num_key_value_heads` can't be: 3 key-value heads do not divide num_attention_heads 4
         error: --set: `train.micro_batch` (3) must divide train.global_batch (4)
         error: --set: `data.seq_len` (4096) must not exceed model.max_position_embeddings (256)
-        error: --set: `run.device` is "tpu", which this build doesn't have; it has cpu
+        error: --set: `run.device` can't be read: unknown device "tpu": expected `cpu`, `wgpu`, `cuda` or `cuda:N`
         error: --set: `schedule.kind` can't be read: unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
         error: tiny.toml:22: `tokenizer.train_vocab_size` (320) must be at least 259 and not above model.vocab_size (300); --set gives model.vocab_size
         error: --set: `data.validation_share` is 1.5: expected a share from 0 up to but not including 1

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fineline_data::LEAST_VOCABULARY;
 use fineline_hub::ModelAddress;
 use fineline_run::TokenCount;
+use fineline_run::device::DeviceName;
 
 /// Pretrain LLaMA-style language models, and follow what they can do while they train.
 #[derive(Debug, Parser)]
@@ -339,9 +340,9 @@ pub(crate) struct AskedArgs {
     /// A folder with the tasks' data, as `data` in `[[probes]]`; may be given more than once.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
-    /// Where to compute.
+    /// Where to compute: `cpu`, `wgpu` or `cuda:N`, if this build has it.
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    pub(crate) device: DeviceName,
     /// Let tasks of code run the programs that the model writes, in a sandbox.
     #[arg(long)]
     pub(crate) allow_code_execution: bool,
@@ -448,6 +449,9 @@ pub(crate) struct GenerateArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Where to compute: `cpu`, `wgpu` or `cuda:N`, if this build has it.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceName,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -163,7 +163,9 @@ fn is_usage(error: &RunError) -> bool {
         | RunError::ConfigChanged { .. }
         | RunError::RowsRecounted { .. }
         | RunError::Exists { .. }
-        | RunError::UnknownDevice { .. }
+        | RunError::DeviceNotBuilt { .. }
+        | RunError::NoDevice { .. }
+        | RunError::NoPrecision { .. }
         | RunError::UnknownAllowance { .. }
         | RunError::ForeignFiles { .. }
         | RunError::OtherRunsCheckpoint { .. }

@@ -4,7 +4,7 @@ use burn::{
 };
 
 use crate::{
-    Visibility,
+    Precision, Visibility,
     cpu::{self, CpuKernels},
 };
 
@@ -24,6 +24,7 @@ pub fn attention(
     k_bskd: Tensor<4>,
     v_bskd: Tensor<4>,
     visibility: &Visibility,
+    precision: Precision,
 ) -> Tensor<4> {
     let [b, t, h, _] = q_bthd.dims();
     let [_, s, k, _] = k_bskd.dims();
@@ -34,9 +35,9 @@ pub fn attention(
     }
     if cpu::takes(&q_bthd) {
         let [q, k, v] = [q_bthd, k_bskd, v_bskd].map(Tensor::into_dispatch);
-        return Tensor::from_dispatch(Dispatch::grouped_attention(q, k, v, visibility.clone()));
+        return Tensor::from_dispatch(Dispatch::grouped_attention(q, k, v, visibility.clone(), precision));
     }
-    portable(q_bthd, k_bskd, v_bskd, visibility)
+    portable(q_bthd, k_bskd, v_bskd, visibility, precision)
 }
 
 /// [`attention`] of rows that all go on from one text, whose keys and values are `before`, `[1, keys, kv_heads, head_dim]` each: every query
@@ -53,13 +54,14 @@ pub fn attention_after(
     k_bskd: Tensor<4>,
     v_bskd: Tensor<4>,
     visibility: &Visibility,
+    precision: Precision,
 ) -> Tensor<4> {
     let before = before.map(Tensor::without_autodiff);
     let [q, k, v] = [q_bthd, k_bskd, v_bskd].map(Tensor::without_autodiff);
     if cpu::takes(&q) {
-        return cpu::attention_after(before, [q, k, v], visibility);
+        return cpu::attention_after(before, [q, k, v], visibility, precision);
     }
-    portable_after(&before, q, k, v, visibility)
+    portable_after(&before, q, k, v, visibility, precision)
 }
 
 fn portable_after(
@@ -68,6 +70,7 @@ fn portable_after(
     k_bskd: Tensor<4>,
     v_bskd: Tensor<4>,
     visibility: &Visibility,
+    precision: Precision,
 ) -> Tensor<4> {
     let [b, t, ..] = q_bthd.dims();
     let ([_, s, k, d], [_, p, ..]) = (k_bskd.dims(), before[0].dims());
@@ -77,16 +80,28 @@ fn portable_after(
     let hidden = Tensor::cat(vec![seen, hidden], 3);
     let [keys, values] = [(&before[0], k_bskd), (&before[1], v_bskd)]
         .map(|(before, own)| Tensor::cat(vec![before.clone().expand([b, p, k, d]), own], 1));
-    masked(q_bthd, keys, values, hidden)
+    masked(q_bthd, keys, values, hidden, precision)
 }
 
-fn portable(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, visibility: &Visibility) -> Tensor<4> {
+fn portable(
+    q_bthd: Tensor<4>,
+    k_bskd: Tensor<4>,
+    v_bskd: Tensor<4>,
+    visibility: &Visibility,
+    precision: Precision,
+) -> Tensor<4> {
     let hidden = visibility.hidden(q_bthd.dims()[1], k_bskd.dims()[1], &q_bthd.device());
-    masked(q_bthd, k_bskd, v_bskd, hidden)
+    masked(q_bthd, k_bskd, v_bskd, hidden, precision)
 }
 
 /// Attention to the keys that are not `hidden`, `[batch or 1, 1, queries, keys]`.
-fn masked(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, hidden: Tensor<4, Bool>) -> Tensor<4> {
+fn masked(
+    q_bthd: Tensor<4>,
+    k_bskd: Tensor<4>,
+    v_bskd: Tensor<4>,
+    hidden: Tensor<4, Bool>,
+    precision: Precision,
+) -> Tensor<4> {
     let [b, t, h, d] = q_bthd.dims();
     let [_, s, k, _] = k_bskd.dims();
     let g = h / k;
@@ -98,14 +113,15 @@ fn masked(q_bthd: Tensor<4>, k_bskd: Tensor<4>, v_bskd: Tensor<4>, hidden: Tenso
         g * t,
         d,
     ]);
-    let scores = q.matmul(k_bskd.permute([0, 2, 3, 1])).reshape([b, h, t, s]);
+    let scores = precision.matmul(q, k_bskd.permute([0, 2, 3, 1])).reshape([b, h, t, s]);
     let probabilities = softmax(scores.mask_fill(hidden.expand([b, h, t, s]), f32::NEG_INFINITY), 3);
-    let out = probabilities.reshape([b, k, g * t, s]).matmul(v_bskd.swap_dims(1, 2));
+    let out = precision.matmul(probabilities.reshape([b, k, g * t, s]), v_bskd.swap_dims(1, 2));
     out.reshape([b, h, t, d]).swap_dims(1, 2)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Precision::F32;
     use super::*;
     use crate::{
         Span,
@@ -155,15 +171,15 @@ mod tests {
         let [k, v] = [heads(1, [b, room, 2, 6]), heads(2, [b, room, 2, 6])].map(|x| x.narrow(1, 0, s));
         let q = heads(3, [b, 5, 4, 6]);
         for visibility in [Visibility::Causal, spans(b, 5)] {
-            let expected = portable(q.clone(), k.clone(), v.clone(), &visibility);
-            assert_close(&attention(q.clone(), k.clone(), v.clone(), &visibility), &expected, 1e-5);
+            let expected = portable(q.clone(), k.clone(), v.clone(), &visibility, F32);
+            assert_close(&attention(q.clone(), k.clone(), v.clone(), &visibility, F32), &expected, 1e-5);
         }
         // Rows of keys and of values that lie differently apart, and rows that don't lie together.
         let copied = k.clone().add_scalar(0.0);
         let turned = heads(4, [b, 2, s, 6]).swap_dims(1, 2);
         for k in [copied, turned] {
-            let expected = portable(q.clone(), k.clone(), v.clone(), &Visibility::Causal);
-            assert_close(&attention(q.clone(), k, v.clone(), &Visibility::Causal), &expected, 1e-5);
+            let expected = portable(q.clone(), k.clone(), v.clone(), &Visibility::Causal, F32);
+            assert_close(&attention(q.clone(), k, v.clone(), &Visibility::Causal, F32), &expected, 1e-5);
         }
     }
 
@@ -179,12 +195,12 @@ mod tests {
             let own = visibility.hidden(t, t, &device());
             let seen = Tensor::<4, Int>::zeros([own.dims()[0], 1, t, p], &device()).bool();
             let hidden = Tensor::cat(vec![seen, own], 3);
-            let expected = masked(q.clone(), copied[0].clone(), copied[1].clone(), hidden);
+            let expected = masked(q.clone(), copied[0].clone(), copied[1].clone(), hidden, F32);
             let inputs = || (before.clone(), q.clone(), k.clone(), v.clone());
             let (before, q, k, v) = inputs();
-            assert_close(&attention_after(before, q, k, v, &visibility), &expected, 1e-5);
+            assert_close(&attention_after(before, q, k, v, &visibility, F32), &expected, 1e-5);
             let (before, q, k, v) = inputs();
-            assert_close(&portable_after(&before, q, k, v, &visibility), &expected, 1e-5);
+            assert_close(&portable_after(&before, q, k, v, &visibility, F32), &expected, 1e-5);
         }
     }
 
@@ -200,7 +216,7 @@ mod tests {
             let (q, k, v) = (heads(1, [2, t, h, d]), heads(2, [2, s, kv, d]), heads(3, [2, s, kv, d]));
             for visibility in [Visibility::Causal, spans(2, t)] {
                 let expected = reference(&q, &k, &v, &visibility);
-                let actual = attention(q.clone(), k.clone(), v.clone(), &visibility);
+                let actual = attention(q.clone(), k.clone(), v.clone(), &visibility, F32);
                 assert_close(&actual, &expected, 2e-6);
             }
         }
@@ -209,7 +225,7 @@ mod tests {
     #[test]
     fn huge_scores_stay_finite() {
         let q = heads(1, [1, 3, 1, 4]) * 1e4;
-        let out = attention(q.clone(), q.clone(), q, &Visibility::Causal);
+        let out = attention(q.clone(), q.clone(), q, &Visibility::Causal, F32);
         assert!(out.into_data().iter::<f32>().all(f32::is_finite));
     }
 
@@ -221,7 +237,7 @@ mod tests {
                 move |[q, k, v]| {
                     let (q, k, v) =
                         (q.reshape([2, 5, 4, 3]), k.reshape([2, 5, 2, 3]), v.reshape([2, 5, 2, 3]));
-                    attention(q, k, v, &visibility).reshape([2, 5, 12])
+                    attention(q, k, v, &visibility, F32).reshape([2, 5, 12])
                 },
             );
         }
@@ -241,11 +257,11 @@ mod tests {
                     &[random(flat, 1), random([b, s, kv * d], 2), random([b, s, kv * d], 3)],
                     |inputs| {
                         let (q, k, v) = heads(inputs);
-                        attention(q, k, v, &visibility).reshape(flat)
+                        attention(q, k, v, &visibility, F32).reshape(flat)
                     },
                     |inputs| {
                         let (q, k, v) = heads(inputs);
-                        portable(q, k, v, &visibility).reshape(flat)
+                        portable(q, k, v, &visibility, F32).reshape(flat)
                     },
                 );
             }

@@ -1,7 +1,7 @@
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{
-    add,
+    Numerics, add,
     cpu::{self, CpuKernels},
     linear, rms_norm, swiglu,
 };
@@ -23,9 +23,9 @@ pub struct FeedForwardWeights {
 ///
 /// What [`rms_norm`], [`linear`], [`swiglu`] and [`add`] give one after the other, up to rounding, in fewer passes over memory.
 #[must_use]
-pub fn feed_forward(x_btd: Tensor<3>, weights: FeedForwardWeights, eps: f64) -> Tensor<3> {
+pub fn feed_forward(x_btd: Tensor<3>, weights: FeedForwardWeights, numerics: Numerics) -> Tensor<3> {
     if !cpu::takes(&x_btd) {
-        return portable(x_btd, weights, eps);
+        return portable(x_btd, weights, numerics);
     }
     Tensor::from_dispatch(Dispatch::feed_forward(
         x_btd.into_dispatch(),
@@ -33,20 +33,25 @@ pub fn feed_forward(x_btd: Tensor<3>, weights: FeedForwardWeights, eps: f64) -> 
         weights.gate.into_dispatch(),
         weights.up.into_dispatch(),
         weights.down.into_dispatch(),
-        eps,
+        numerics,
     ))
 }
 
-fn portable(x_btd: Tensor<3>, weights: FeedForwardWeights, eps: f64) -> Tensor<3> {
+fn portable(x_btd: Tensor<3>, weights: FeedForwardWeights, numerics: Numerics) -> Tensor<3> {
+    let Numerics { eps, precision } = numerics;
     let normed_btd = rms_norm(x_btd.clone(), weights.norm, eps);
-    let gated_btf = swiglu(linear(normed_btd.clone(), weights.gate), linear(normed_btd, weights.up));
-    add(x_btd, linear(gated_btf, weights.down))
+    let gated_btf = swiglu(
+        linear(normed_btd.clone(), weights.gate, precision),
+        linear(normed_btd, weights.up, precision),
+    );
+    add(x_btd, linear(gated_btf, weights.down, precision))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_bodies, check_gradients, random};
+    use crate::Precision;
+    use crate::testing::{BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, random};
     use burn::tensor::TensorData;
 
     fn inputs([b, t, d, f]: [usize; 4]) -> [TensorData; 5] {
@@ -55,24 +60,33 @@ mod tests {
     }
 
     fn run(
-        body: fn(Tensor<3>, FeedForwardWeights, f64) -> Tensor<3>,
+        body: fn(Tensor<3>, FeedForwardWeights, Numerics) -> Tensor<3>,
+        precision: Precision,
     ) -> impl Fn([Tensor<3>; 5]) -> Tensor<3> {
         move |[x, norm, gate, up, down]| {
             let norm = norm.flatten(0, 2);
             let [gate, up, down] = [gate, up, down].map(|weight| weight.squeeze_dim(0));
-            body(x, FeedForwardWeights { norm, gate, up, down }, 1e-5)
+            body(x, FeedForwardWeights { norm, gate, up, down }, Numerics { eps: 1e-5, precision })
         }
     }
 
     #[test]
     fn gradients_match_finite_differences() {
-        check_gradients(&inputs([2, 3, 4, 5]), run(feed_forward));
+        check_gradients(&inputs([2, 3, 4, 5]), run(feed_forward, Precision::F32));
+    }
+
+    #[test]
+    fn both_bodies_agree_in_bfloat16() {
+        let bf16 = Precision::Bf16Mixed;
+        for shape in [[2, 3, 5, 7], [3, 67, 32, 88]] {
+            check_bodies_within(BF16_TOLERANCE, &inputs(shape), run(feed_forward, bf16), run(portable, bf16));
+        }
     }
 
     #[test]
     fn both_bodies_agree() {
         for shape in [[1, 1, 1, 1], [2, 3, 5, 7], [3, 67, 32, 88]] {
-            check_bodies(&inputs(shape), run(feed_forward), run(portable));
+            check_bodies(&inputs(shape), run(feed_forward, Precision::F32), run(portable, Precision::F32));
         }
     }
 }

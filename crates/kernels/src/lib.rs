@@ -8,7 +8,7 @@
 //! Each has a portable body in Burn operations, which any backend and Burn's own autodiff can run, and a fast body for the
 //! CPU with its own backward pass (the `cpu` module), which takes over where tensors are in the CPU's memory.
 //!
-//! Norms, softmax, logits and losses are computed in float32. Sums are made in a fixed order, so that the same call
+//! Norms, softmax, logits and losses are computed in float32, whatever the [`Precision`] of the other products. Sums are made in a fixed order, so that the same call
 //! gives the same bits.
 //!
 //! This crate knows nothing of parameters, layers or models: those are in `fineline-model`.
@@ -21,6 +21,7 @@ mod cross_entropy;
 mod embedding;
 mod feed_forward;
 mod linear;
+mod precision;
 mod rms_norm;
 mod rope;
 mod self_attention;
@@ -44,6 +45,7 @@ pub use cross_entropy::{cross_entropy, logits_chunk};
 pub use embedding::embedding;
 pub use feed_forward::{FeedForwardWeights, feed_forward};
 pub use linear::linear;
+pub use precision::{Numerics, Precision};
 pub use rms_norm::rms_norm;
 pub use rope::{Rotary, rope};
 pub use self_attention::{SelfAttentionWeights, self_attention};

@@ -1,7 +1,7 @@
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{
-    Rotary, Visibility, add, attention,
+    Numerics, Rotary, Visibility, add, attention,
     cpu::{self, CpuKernels},
     linear, rms_norm, rope,
 };
@@ -31,10 +31,10 @@ pub fn self_attention(
     weights: SelfAttentionWeights,
     rotary: &Rotary,
     visibility: &Visibility,
-    eps: f64,
+    numerics: Numerics,
 ) -> Tensor<3> {
     if !cpu::takes(&x_btd) {
-        return portable(x_btd, weights, rotary, visibility, eps);
+        return portable(x_btd, weights, rotary, visibility, numerics);
     }
     let (cos, sin) = rotary.tables();
     Tensor::from_dispatch(Dispatch::self_attention(
@@ -47,7 +47,7 @@ pub fn self_attention(
         cos.into_dispatch(),
         sin.into_dispatch(),
         visibility.clone(),
-        eps,
+        numerics,
     ))
 }
 
@@ -56,25 +56,26 @@ fn portable(
     weights: SelfAttentionWeights,
     rotary: &Rotary,
     visibility: &Visibility,
-    eps: f64,
+    numerics: Numerics,
 ) -> Tensor<3> {
     let [b, t, _] = x_btd.dims();
+    let Numerics { eps, precision } = numerics;
     let normed_btd = rms_norm(x_btd.clone(), weights.norm, eps);
     let heads = |weight: Tensor<2>| {
         let heads = weight.dims()[0] / rotary.head_dim();
-        linear(normed_btd.clone(), weight).reshape([b, t, heads, rotary.head_dim()])
+        linear(normed_btd.clone(), weight, precision).reshape([b, t, heads, rotary.head_dim()])
     };
     let (q_bthe, k_btke) = (rope(heads(weights.q), rotary), rope(heads(weights.k), rotary));
-    let mixed_bthe = attention(q_bthe, k_btke, heads(weights.v), visibility);
-    add(x_btd, linear(mixed_bthe.flatten(2, 3), weights.out))
+    let mixed_bthe = attention(q_bthe, k_btke, heads(weights.v), visibility, precision);
+    add(x_btd, linear(mixed_bthe.flatten(2, 3), weights.out, precision))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        Span,
-        testing::{check_bodies, check_gradients, device, random},
+        Precision, Span,
+        testing::{BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, device, random},
     };
     use burn::tensor::TensorData;
 
@@ -87,20 +88,27 @@ mod tests {
         })
     }
 
-    type Body = fn(Tensor<3>, SelfAttentionWeights, &Rotary, &Visibility, f64) -> Tensor<3>;
+    type Body = fn(Tensor<3>, SelfAttentionWeights, &Rotary, &Visibility, Numerics) -> Tensor<3>;
 
     fn run(
         body: Body,
         time: usize,
         head_dim: usize,
         visibility: Visibility,
+        precision: Precision,
     ) -> impl Fn([Tensor<3>; 6]) -> Tensor<3> {
         let positions: Vec<u32> = (0..time as u32).collect();
         let rotary = Rotary::new(&positions, time, head_dim, 10_000.0, &device());
         move |[x, norm, q, k, v, out]| {
             let norm = norm.flatten(0, 2);
             let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
-            body(x, SelfAttentionWeights { norm, q, k, v, out }, &rotary, &visibility, 1e-5)
+            body(
+                x,
+                SelfAttentionWeights { norm, q, k, v, out },
+                &rotary,
+                &visibility,
+                Numerics { eps: 1e-5, precision },
+            )
         }
     }
 
@@ -113,7 +121,24 @@ mod tests {
     #[test]
     fn gradients_match_finite_differences() {
         for visibility in [Visibility::Causal, halves(2, 3)] {
-            check_gradients(&inputs([2, 3, 4, 2, 1, 2]), run(self_attention, 3, 2, visibility));
+            check_gradients(
+                &inputs([2, 3, 4, 2, 1, 2]),
+                run(self_attention, 3, 2, visibility, Precision::F32),
+            );
+        }
+    }
+
+    #[test]
+    fn both_bodies_agree_in_bfloat16() {
+        let ([b, t, d, h, k, e], bf16) = ([2, 70, 12, 6, 2, 10], Precision::Bf16Mixed);
+        for visibility in [Visibility::Causal, halves(b, t)] {
+            let fast = run(self_attention, t, e, visibility.clone(), bf16);
+            check_bodies_within(
+                BF16_TOLERANCE,
+                &inputs([b, t, d, h, k, e]),
+                fast,
+                run(portable, t, e, visibility, bf16),
+            );
         }
     }
 
@@ -123,8 +148,8 @@ mod tests {
             for visibility in [Visibility::Causal, halves(b, t)] {
                 check_bodies(
                     &inputs([b, t, d, h, k, e]),
-                    run(self_attention, t, e, visibility.clone()),
-                    run(portable, t, e, visibility),
+                    run(self_attention, t, e, visibility.clone(), Precision::F32),
+                    run(portable, t, e, visibility, Precision::F32),
                 );
             }
         }

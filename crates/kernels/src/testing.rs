@@ -69,8 +69,21 @@ pub(crate) fn check_gradients<const N: usize>(
     }
 }
 
-/// Asserts that two bodies of an operation give the same result and the same gradients, up to rounding.
+/// Asserts that two bodies of an operation give the same result and the same gradients, up to the rounding of float32.
 pub(crate) fn check_bodies<const N: usize>(
+    inputs: &[TensorData; N],
+    fast: impl Fn([Tensor<3>; N]) -> Tensor<3>,
+    portable: impl Fn([Tensor<3>; N]) -> Tensor<3>,
+) {
+    check_bodies_within(1e-5, inputs, fast, portable);
+}
+
+/// Two roundings to bfloat16, in which portable bodies round results of products besides their factors.
+pub(crate) const BF16_TOLERANCE: f32 = 1.0 / 128.0;
+
+/// Asserts that no value of the two bodies' results or gradients differs by more than this share of the largest.
+pub(crate) fn check_bodies_within<const N: usize>(
+    tolerance: f32,
     inputs: &[TensorData; N],
     fast: impl Fn([Tensor<3>; N]) -> Tensor<3>,
     portable: impl Fn([Tensor<3>; N]) -> Tensor<3>,
@@ -88,6 +101,6 @@ pub(crate) fn check_bodies<const N: usize>(
     };
     for (actual, expected) in run(&fast).iter().zip(run(&portable)) {
         let largest = expected.clone().abs().max().into_scalar::<f32>().max(1.0);
-        assert_close(actual, &expected, 1e-5 * largest);
+        assert_close(actual, &expected, tolerance * largest);
     }
 }

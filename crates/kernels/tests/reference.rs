@@ -6,12 +6,14 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_kernels::{
-    AdamW, FeedForwardWeights, Rotary, SelfAttentionWeights, Span, Visibility, adamw, add, attention,
-    cross_entropy, embedding, feed_forward, linear, rms_norm, rope, self_attention, square_sum, swiglu,
-    token_logprobs,
+    AdamW, FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Span, Visibility, adamw,
+    add, attention, cross_entropy, embedding, feed_forward, linear, rms_norm, rope, self_attention,
+    square_sum, swiglu, token_logprobs,
 };
 use fineline_random::Stream;
 use proptest::{prelude::*, test_runner::RngSeed};
+
+const NUMERICS: Numerics = Numerics { eps: 1e-5, precision: Precision::F32 };
 
 /// Rows of numbers, row-major: `[shape[0], shape[1], shape[2]]`.
 #[derive(Clone)]
@@ -251,7 +253,7 @@ proptest! {
     fn linear_is_exact(b in 1_usize..4, t in 1_usize..70, i in 1_usize..150, o in 1_usize..150) {
         check(
             &[Array::random([b, t, i], 1), Array::random([1, o, i], 2)],
-            |[x, w]| linear(x, w.squeeze_dim(0)),
+            |[x, w]| linear(x, w.squeeze_dim(0), Precision::F32),
             |[x, w]| exact::linear(x, w),
         );
     }
@@ -359,7 +361,7 @@ proptest! {
             &inputs,
             |[x, norm, gate, up, down]| {
                 let [gate, up, down] = [gate, up, down].map(|weight| weight.squeeze_dim(0));
-                feed_forward(x, FeedForwardWeights { norm: norm.flatten(0, 2), gate, up, down }, 1e-5)
+                feed_forward(x, FeedForwardWeights { norm: norm.flatten(0, 2), gate, up, down }, NUMERICS)
             },
             |[x, norm, gate, up, down]| {
                 let normed = exact::rms_norm(x, norm, 1e-5);
@@ -380,7 +382,7 @@ proptest! {
             &[Array::random([b, t, h * d], 1), Array::random([b, s, k * d], 2), Array::random([b, s, k * d], 3)],
             |[q, keys, values]| {
                 let (q, keys, values) = (q.reshape([b, t, h, d]), keys.reshape([b, s, k, d]), values.reshape([b, s, k, d]));
-                attention(q, keys, values, &visibility).reshape([b, t, h * d])
+                attention(q, keys, values, &visibility, Precision::F32).reshape([b, t, h * d])
             },
             |[q, keys, values]| exact::attention([q, keys, values], d, &visibility),
         );
@@ -399,7 +401,7 @@ proptest! {
             |[x, norm, q, k, v, out]| {
                 let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
                 let weights = SelfAttentionWeights { norm: norm.flatten(0, 2), q, k, v, out };
-                self_attention(x, weights, &rotary(t, e), &visibility, 1e-5)
+                self_attention(x, weights, &rotary(t, e), &visibility, NUMERICS)
             },
             |[x, norm, q, k, v, out]| {
                 let normed = exact::rms_norm(x, norm, 1e-5);

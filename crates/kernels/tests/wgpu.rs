@@ -9,10 +9,13 @@ use std::{io::Write, panic::catch_unwind, sync::LazyLock};
 
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use fineline_kernels::{
-    AdamW, FeedForwardWeights, Rotary, SelfAttentionWeights, Span, Visibility, adamw, add_to, attention,
-    cross_entropy, embedding, feed_forward, linear, self_attention, square_sum, token_logprobs,
+    AdamW, FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Span, Visibility, adamw,
+    add_to, attention, cross_entropy, embedding, feed_forward, linear, self_attention, square_sum,
+    token_logprobs,
 };
 use fineline_random::Stream;
+
+const NUMERICS: Numerics = Numerics { eps: 1e-5, precision: Precision::F32 };
 
 /// The device, unless this machine has none.
 static WGPU: LazyLock<Option<Device>> = LazyLock::new(|| {
@@ -78,7 +81,7 @@ fn ints<const D: usize>(count: usize, below: usize, shape: [usize; D], device: &
 
 #[test]
 fn linear_and_embedding() {
-    check([[2, 3, 5], [1, 7, 5]], |[x, w], _| linear(x, w.squeeze_dim(0)));
+    check([[2, 3, 5], [1, 7, 5]], |[x, w], _| linear(x, w.squeeze_dim(0), Precision::F32));
     check([[1, 11, 6]], |[w], device| embedding(w.squeeze_dim(0), ints(8, 11, [2, 4], device)));
 }
 
@@ -87,7 +90,7 @@ fn attention_of_grouped_heads() {
     for visibility in [Visibility::Causal, texts(2, 7)] {
         check([[2, 7, 24], [2, 7, 12], [2, 7, 12]], |[q, k, v], _| {
             let (q, k, v) = (q.reshape([2, 7, 4, 6]), k.reshape([2, 7, 2, 6]), v.reshape([2, 7, 2, 6]));
-            attention(q, k, v, &visibility).reshape([2, 7, 24])
+            attention(q, k, v, &visibility, Precision::F32).reshape([2, 7, 24])
         });
     }
 }
@@ -96,14 +99,14 @@ fn attention_of_grouped_heads() {
 fn blocks_of_the_residual_stream() {
     check([[2, 3, 5], [1, 1, 5], [1, 7, 5], [1, 7, 5], [1, 5, 7]], |[x, norm, gate, up, down], _| {
         let [gate, up, down] = [gate, up, down].map(|weight| weight.squeeze_dim(0));
-        feed_forward(x, FeedForwardWeights { norm: norm.flatten(0, 2), gate, up, down }, 1e-5)
+        feed_forward(x, FeedForwardWeights { norm: norm.flatten(0, 2), gate, up, down }, NUMERICS)
     });
     let shapes = [[2, 5, 6], [1, 1, 6], [1, 16, 6], [1, 8, 6], [1, 8, 6], [1, 6, 16]];
     check(shapes, |[x, norm, q, k, v, out], device| {
         let rotary = Rotary::new(&[0, 1, 2, 3, 4], 5, 4, 10_000.0, device);
         let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
         let weights = SelfAttentionWeights { norm: norm.flatten(0, 2), q, k, v, out };
-        self_attention(x, weights, &rotary, &Visibility::Causal, 1e-5)
+        self_attention(x, weights, &rotary, &Visibility::Causal, NUMERICS)
     });
 }
 

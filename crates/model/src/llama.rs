@@ -3,8 +3,8 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use fineline_kernels::{
-    FeedForwardWeights, Rotary, SelfAttentionWeights, Visibility, add, attention, attention_after, embedding,
-    feed_forward, linear, rms_norm, rope, self_attention,
+    FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Visibility, add, attention,
+    attention_after, embedding, feed_forward, linear, rms_norm, rope, self_attention,
 };
 
 use crate::{cache::KvCache, config::LlamaConfig};
@@ -19,6 +19,8 @@ pub struct Llama {
     lm_head: Option<Projection>,
     #[module(skip)]
     config: LlamaConfig,
+    #[module(skip)]
+    precision: Precision,
 }
 
 #[derive(Module, Debug)]
@@ -81,6 +83,7 @@ pub enum Positions {
 /// What all layers of one pass share.
 struct Pass<'a> {
     config: &'a LlamaConfig,
+    precision: Precision,
     rotary: Rotary,
     visibility: &'a Visibility,
     past: Past<'a>,
@@ -128,6 +131,7 @@ impl Llama {
             },
             lm_head: (!config.tie_word_embeddings).then(|| source.projection()),
             config: config.clone(),
+            precision: Precision::F32,
         }
     }
 
@@ -135,6 +139,12 @@ impl Llama {
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// The same model, computing in this precision. A new one computes in float32. Parameters are float32 in any case, and so are the logits.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Where the parameters are.
@@ -221,7 +231,7 @@ impl Llama {
     /// Logits `[batch, time, vocab]` of hidden states.
     #[must_use]
     pub fn logits(&self, hidden_btd: Tensor<3>) -> Tensor<3> {
-        linear(hidden_btd, self.lm_head())
+        linear(hidden_btd, self.lm_head(), Precision::F32)
     }
 
     /// Final-normed hidden states; `visit` sees those before, from the embedding's on.
@@ -244,7 +254,7 @@ impl Llama {
         };
         let config = &self.config;
         let rotary = Rotary::new(positions, time, config.head_size(), config.rope_theta, &self.device());
-        let mut pass = Pass { config, rotary, visibility, past };
+        let mut pass = Pass { config, precision: self.precision, rotary, visibility, past };
         let mut x_btd = embedding(self.model.embed_tokens.weight.val(), tokens_bt);
         visit(&x_btd);
         for (index, layer) in self.model.layers.iter().enumerate() {
@@ -257,14 +267,14 @@ impl Llama {
 
 impl Layer {
     fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut Pass<'_>) -> Tensor<3> {
-        let eps = pass.config.rms_norm_eps;
+        let numerics = Numerics { eps: pass.config.rms_norm_eps, precision: pass.precision };
         let x_btd = if matches!(pass.past, Past::Nothing) {
-            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, eps)
+            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, numerics)
         } else {
             let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
             add(x_btd, self.self_attn.forward(normed, index, pass))
         };
-        feed_forward(x_btd, self.feed_forward_weights(), eps)
+        feed_forward(x_btd, self.feed_forward_weights(), numerics)
     }
 }
 
@@ -296,28 +306,29 @@ impl SelfAttention {
     fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut Pass<'_>) -> Tensor<3> {
         let [b, t, _] = x_btd.dims();
         let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
-        let queries = self.q_proj.forward(x_btd.clone()).reshape([b, t, h, e]);
-        let keys = self.k_proj.forward(x_btd.clone()).reshape([b, t, k, e]);
-        let values = self.v_proj.forward(x_btd).reshape([b, t, k, e]);
+        let precision = pass.precision;
+        let queries = self.q_proj.forward(x_btd.clone(), precision).reshape([b, t, h, e]);
+        let keys = self.k_proj.forward(x_btd.clone(), precision).reshape([b, t, k, e]);
+        let values = self.v_proj.forward(x_btd, precision).reshape([b, t, k, e]);
         let queries = rope(queries, &pass.rotary);
         let keys = rope(keys, &pass.rotary);
         let mixed = match &mut pass.past {
-            Past::Nothing => attention(queries, keys, values, pass.visibility),
+            Past::Nothing => attention(queries, keys, values, pass.visibility, precision),
             Past::Extended(cache) => {
                 let (keys, values) = cache.append(layer, keys, values);
-                attention(queries, keys, values, pass.visibility)
+                attention(queries, keys, values, pass.visibility, precision)
             }
             Past::Shared(cache) => {
-                attention_after(cache.layer(layer), queries, keys, values, pass.visibility)
+                attention_after(cache.layer(layer), queries, keys, values, pass.visibility, precision)
             }
         };
-        self.o_proj.forward(mixed.reshape([b, t, h * e]))
+        self.o_proj.forward(mixed.reshape([b, t, h * e]), precision)
     }
 }
 
 impl Projection {
-    fn forward(&self, x_bti: Tensor<3>) -> Tensor<3> {
-        linear(x_bti, self.weight.val())
+    fn forward(&self, x_bti: Tensor<3>, precision: Precision) -> Tensor<3> {
+        linear(x_bti, self.weight.val(), precision)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::Resolved;
 use crate::lifecycle::{divide, first_in_turn, recipe, use_threads};
 use crate::prepare::prepare;
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 
 /// Steps before the first that counts: caches fill, and buffers come into being.
 const WARM_UP_STEPS: u64 = 2;
@@ -80,7 +80,7 @@ pub fn bench(
     let config = &resolved.config;
     use_threads(config)?;
     let prepared = first_in_turn(ranks, || prepare(resolved, &StopSignal::default(), progress))?;
-    let device = device::open(&config.run.device.0)?.autodiff();
+    let device = config.open_device()?.autodiff();
     let division = divide(resolved, ranks)?;
     let model = config.model.init(config.run.seed, &device);
     let mut trainer = Trainer::new(recipe(config), model)?.divided(division);
@@ -111,7 +111,7 @@ pub fn bench(
         parameters: config.model.parameter_count(),
         ranks: ranks.size(),
         threads: rayon::current_num_threads(),
-        device: config.run.device.0.clone(),
+        device: config.run.device.to_string(),
         loss,
         probes: match scope {
             Scope::Steps => None,

@@ -1,40 +1,217 @@
-//! Devices by name.
+//! Devices by name: which there are in this build, which on this machine, and whether they compute.
 
-use burn::tensor::{Device, Tensor};
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::{Device, FloatDType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::RunError;
+use crate::config::{Precision, RunConfig};
 
-/// The names that `run.device` may have in this build.
-pub const BUILT_IN: [&str; 1] = ["cpu"];
+/// A device, as `run.device` and `--device` name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum DeviceName {
+    /// `cpu`: the processor.
+    #[default]
+    Cpu,
+    /// `wgpu`: the best device that WebGPU reaches, through Vulkan, Metal or Direct3D 12.
+    Wgpu,
+    /// `cuda:N`: a CUDA device by its number. `cuda`: the one that the process's place among those of its machine gives it.
+    Cuda(Option<usize>),
+}
 
-/// The device called `name`, without automatic differentiation.
-///
-/// # Errors
-/// [`RunError::UnknownDevice`] for a name that this build has no device for.
-pub fn open(name: &str) -> Result<Device, RunError> {
+/// A name that no device has, in any build.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown device \"{0}\": expected `cpu`, `wgpu`, `cuda` or `cuda:N`")]
+pub struct UnknownDevice(String);
+
+impl FromStr for DeviceName {
+    type Err = UnknownDevice;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
+        let unknown = || UnknownDevice(name.to_owned());
+        match name.split_once(':') {
+            None if name == "cpu" => Ok(Self::Cpu),
+            None if name == "wgpu" => Ok(Self::Wgpu),
+            None if name == "cuda" => Ok(Self::Cuda(None)),
+            Some(("cuda", index)) => {
+                index.parse().map(|index| Self::Cuda(Some(index))).map_err(|_| unknown())
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = UnknownDevice;
+
+    fn try_from(name: String) -> Result<Self, UnknownDevice> {
+        name.parse()
+    }
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Wgpu => f.write_str("wgpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// The kinds of device in this build, by the names that choose them.
+pub const BUILT_IN: &[&str] = &[
+    "cpu",
+    #[cfg(feature = "wgpu")]
+    "wgpu",
+    #[cfg(feature = "cuda")]
+    "cuda",
+];
+
+impl DeviceName {
+    /// Its kind: what it is called in [`BUILT_IN`], and the feature that brings it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+            Self::Cuda(_) => "cuda",
+        }
+    }
+
+    /// Whether this build has its kind.
+    #[must_use]
+    pub fn is_built_in(self) -> bool {
+        BUILT_IN.contains(&self.kind())
+    }
+
+    /// The device of the process that is number `local_rank` on its machine, which has `count` of the kind: `cuda` becomes the one of that
+    /// number, unless the process sees a single one, as where the launcher hands them out. Another name stays as it is.
+    #[must_use]
+    pub fn for_local_rank(self, local_rank: usize, count: usize) -> Self {
+        match self {
+            Self::Cuda(None) => Self::Cuda(Some(if count == 1 { 0 } else { local_rank })),
+            other => other,
+        }
+    }
+
+    /// Opens the device, without automatic differentiation. `cuda` is that of this process's [`local_rank`].
+    ///
+    /// # Errors
+    /// [`RunError::DeviceNotBuilt`] where this build lacks its kind, [`RunError::NoDevice`] where this machine lacks it.
+    pub fn open(self) -> Result<Device, RunError> {
+        if !self.is_built_in() {
+            return Err(RunError::DeviceNotBuilt { name: self });
+        }
+        let found = on_this_machine(self);
+        let local_rank = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
+        let name = self.for_local_rank(local_rank, found.len());
+        let place = match name {
+            Self::Cpu | Self::Wgpu | Self::Cuda(None) => 0,
+            Self::Cuda(Some(index)) => index,
+        };
+        found.into_iter().nth(place).ok_or(RunError::NoDevice { name, found: names() })
+    }
+
+    /// Opens the device and has it multiply two small matrices.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); or [`RunError::BrokenDevice`].
+    pub fn check(self) -> Result<(), RunError> {
+        let device = self.open()?;
+        let left = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
+        let broken = |problem: String| RunError::BrokenDevice { name: self, problem };
+        let product = left.clone().matmul(left).try_into_data().map_err(|error| broken(error.to_string()))?;
+        let product: Vec<f32> = product.iter().collect();
+        if product == [7.0, 10.0, 15.0, 22.0] {
+            Ok(())
+        } else {
+            Err(broken(format!("it multiplies matrices wrongly: [[1, 2], [3, 4]] squared is {product:?}")))
+        }
+    }
+}
+
+/// The devices of this kind here, in the order of their numbers. Of those that WebGPU reaches, there is the best one.
+#[allow(clippy::unnecessary_wraps, reason = "what is built in decides")]
+fn on_this_machine(name: DeviceName) -> Vec<Device> {
     match name {
-        "cpu" => Ok(Device::flex()),
-        _ => Err(unknown(name)),
+        DeviceName::Cpu => vec![Device::flex()],
+        #[cfg(feature = "wgpu")]
+        DeviceName::Wgpu => {
+            use burn::tensor::{DeviceKind, DeviceType};
+            let adapters = Device::enumerate(DeviceType::Wgpu).into_vec();
+            (!adapters.is_empty()).then(|| Device::wgpu(DeviceKind::DefaultDevice)).into_iter().collect()
+        }
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda(_) => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+        #[allow(unreachable_patterns, reason = "what is built in decides")]
+        _ => Vec::new(),
     }
 }
 
-fn unknown(name: &str) -> RunError {
-    RunError::UnknownDevice { name: name.to_owned(), known: BUILT_IN.join(", ") }
+/// The devices of this build that this machine has.
+#[must_use]
+pub fn names() -> Vec<DeviceName> {
+    let numbered = |count: usize| (0..count).map(|index| DeviceName::Cuda(Some(index)));
+    [DeviceName::Cpu, DeviceName::Wgpu]
+        .into_iter()
+        .filter(|name| !on_this_machine(*name).is_empty())
+        .chain(numbered(on_this_machine(DeviceName::Cuda(None)).len()))
+        .collect()
 }
 
-/// Opens the device and has it multiply two small matrices.
-///
-/// # Errors
-/// The device can't be opened, or gives a wrong result.
-pub fn check(name: &str) -> Result<(), RunError> {
-    let device = open(name)?;
-    let left = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
-    let product = left.clone().matmul(left).into_data();
-    if product.iter::<f32>().eq([7.0, 10.0, 15.0, 22.0]) {
-        Ok(())
-    } else {
-        Err(RunError::BrokenDevice { name: name.to_owned() })
+/// The precisions that `run.precision` may have on a device.
+#[must_use]
+pub fn precisions(device: &Device) -> Vec<Precision> {
+    let has_bfloat16 = device.supports_dtype(FloatDType::BF16);
+    [Some(Precision::F32), has_bfloat16.then_some(Precision::Bf16Mixed)].into_iter().flatten().collect()
+}
+
+impl RunConfig {
+    /// Opens `run.device`, which must be able to compute in `run.precision`.
+    ///
+    /// # Errors
+    /// As [`DeviceName::open`]; or [`RunError::NoPrecision`].
+    pub fn open_device(&self) -> Result<Device, RunError> {
+        let device = self.run.device.open()?;
+        if precisions(&device).contains(&self.run.precision) {
+            Ok(device)
+        } else {
+            Err(RunError::NoPrecision { device: self.run.device, precision: self.run.precision.name() })
+        }
     }
+}
+
+/// What the device calls itself, if it says.
+#[must_use]
+pub fn description(device: &Device) -> Option<String> {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    return device.identity().map(|identity| identity.name);
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// The number of this process among those that a launcher (Open MPI, MPICH, Slurm) started on this machine, as `variable` tells; none
+/// where no launcher did.
+#[must_use]
+pub fn local_rank(variable: impl Fn(&str) -> Option<String>) -> Option<usize> {
+    const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+    LAUNCHERS.into_iter().find_map(|name| variable(name)?.parse().ok())
 }
 
 #[cfg(test)]
@@ -43,12 +220,56 @@ mod tests {
 
     #[test]
     fn the_processor_works() {
-        check("cpu").unwrap();
+        DeviceName::Cpu.check().unwrap();
+        assert_eq!(names()[0], DeviceName::Cpu);
     }
 
     #[test]
-    fn an_unknown_device_is_named() {
-        let message = open("tpu").unwrap_err().to_string();
-        assert!(message.contains("tpu") && message.contains("cpu"), "{message}");
+    fn names_are_read_as_they_are_written() {
+        for name in ["cpu", "wgpu", "cuda", "cuda:0", "cuda:15"] {
+            assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
+        }
+        for name in ["tpu", "", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "wgpu:1", "CPU", "cuda:0:1"] {
+            let message = name.parse::<DeviceName>().unwrap_err().to_string();
+            assert!(message.contains(&format!("\"{name}\"")) && message.contains("`cuda:N`"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_in_names_the_feature() {
+        for name in [DeviceName::Wgpu, DeviceName::Cuda(Some(0))] {
+            if !name.is_built_in() {
+                let message = name.open().unwrap_err().to_string();
+                assert!(message.contains(&format!("--features {}", name.kind())), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_process_of_a_machine_has_a_device_of_its_own() {
+        let cuda = DeviceName::Cuda(None);
+        assert_eq!(cuda.for_local_rank(3, 8), DeviceName::Cuda(Some(3)));
+        // More processes than devices: the number stays, so that opening it says what is there.
+        assert_eq!(cuda.for_local_rank(3, 2), DeviceName::Cuda(Some(3)));
+        // The launcher shows each process only its own.
+        assert_eq!(cuda.for_local_rank(3, 1), DeviceName::Cuda(Some(0)));
+        for fixed in [DeviceName::Cpu, DeviceName::Wgpu, DeviceName::Cuda(Some(1))] {
+            assert_eq!(fixed.for_local_rank(3, 8), fixed);
+        }
+    }
+
+    #[test]
+    fn launchers_tell_the_local_rank() {
+        let told = |names: &'static [(&str, &str)]| {
+            local_rank(|variable| {
+                names.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&[("SLURM_LOCALID", "2")]), Some(2));
+        assert_eq!(told(&[("MPI_LOCALRANKID", "1")]), Some(1));
+        // `mpirun` within a Slurm job: every process inherits Slurm's variable from the one step that started them.
+        assert_eq!(told(&[("SLURM_LOCALID", "0"), ("OMPI_COMM_WORLD_LOCAL_RANK", "5")]), Some(5));
+        assert_eq!(told(&[("SLURM_LOCALID", "first")]), None);
     }
 }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use fineline_probe::sandbox_problem;
+use jiff::Timestamp;
 use serde::Serialize;
 use sysinfo::{Disks, System};
 
-use crate::device;
+use crate::config::Precision;
+use crate::device::{self, BUILT_IN, DeviceName};
 
 /// The machine as a run would find it.
 #[derive(Clone, Debug, Serialize)]
@@ -25,8 +27,8 @@ pub struct Diagnosis {
     pub memory_mib: u64,
     /// Memory that is free, or can be made so, in MiB.
     pub memory_available_mib: u64,
-    /// Free space where the working directory lies, in MiB; null where that can't be told.
-    pub disk_free_mib: Option<u64>,
+    /// The file system that holds the working directory.
+    pub disk: DiskDiagnosis,
     /// Name of the machine.
     pub host: Option<String>,
     /// Name and version of the operating system.
@@ -37,9 +39,26 @@ pub struct Diagnosis {
 #[derive(Clone, Debug, Serialize)]
 pub struct DeviceDiagnosis {
     /// The name for `run.device`.
-    pub name: &'static str,
+    pub name: String,
+    /// What it calls itself; null where it doesn't say.
+    pub description: Option<String>,
+    /// What `run.precision` may be with it.
+    pub precisions: Vec<Precision>,
     /// What is wrong with it; null where it works.
     pub problem: Option<String>,
+}
+
+/// A file system, as runs on several machines would share it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DiskDiagnosis {
+    /// What the system calls it (`ext4`, `nfs4`, `lustre`).
+    pub kind: Option<String>,
+    /// Whether it is of a kind that other machines see too, as a run on several of them needs.
+    pub shared: Option<bool>,
+    /// Free space, in MiB.
+    pub free_mib: Option<u64>,
+    /// Seconds that files written here are dated ahead of this machine's clock: what its clock and the file server's differ by.
+    pub clock_offset_s: Option<f64>,
 }
 
 /// Looks at the machine.
@@ -49,32 +68,87 @@ pub fn diagnose() -> Diagnosis {
     system.refresh_memory();
     Diagnosis {
         version: env!("CARGO_PKG_VERSION"),
-        devices: device::BUILT_IN
-            .map(|name| DeviceDiagnosis {
-                name,
-                problem: device::check(name).err().map(|error| error.to_string()),
-            })
-            .to_vec(),
+        devices: device_names().into_iter().map(DeviceDiagnosis::of).collect(),
         sandbox_problem: sandbox_problem(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: cpu_features(),
         memory_mib: system.total_memory() >> 20,
         memory_available_mib: system.available_memory() >> 20,
-        disk_free_mib: std::env::current_dir().ok().and_then(|folder| free_disk_mib(&folder)),
+        disk: std::env::current_dir()
+            .ok()
+            .map_or_else(DiskDiagnosis::default, |folder| DiskDiagnosis::of(&folder)),
         host: System::host_name(),
         os: System::long_os_version(),
     }
 }
 
-/// Free space, in MiB, of the disk that holds `path`.
-fn free_disk_mib(path: &Path) -> Option<u64> {
-    let path = fs_err::canonicalize(path).ok()?;
-    Disks::new_with_refreshed_list()
-        .list()
-        .iter()
-        .filter(|disk| path.starts_with(disk.mount_point()))
-        .max_by_key(|disk| disk.mount_point().components().count())
-        .map(|disk| disk.available_space() >> 20)
+/// Every device of this machine that the build can use; and where there is none of a kind that it has, the kind.
+fn device_names() -> Vec<DeviceName> {
+    let found = device::names();
+    let kinds = BUILT_IN.iter().filter_map(|kind| kind.parse::<DeviceName>().ok());
+    kinds
+        .flat_map(|kind| {
+            let of_kind: Vec<_> = found.iter().copied().filter(|name| name.kind() == kind.kind()).collect();
+            if of_kind.is_empty() { vec![kind] } else { of_kind }
+        })
+        .collect()
+}
+
+impl DeviceDiagnosis {
+    fn of(name: DeviceName) -> Self {
+        let device = name.open().ok();
+        Self {
+            name: name.to_string(),
+            description: device.as_ref().and_then(device::description),
+            precisions: device.as_ref().map(device::precisions).unwrap_or_default(),
+            problem: name.check().err().map(|error| error.to_string()),
+        }
+    }
+}
+
+impl DiskDiagnosis {
+    fn of(folder: &Path) -> Self {
+        let Ok(folder) = fs_err::canonicalize(folder) else { return Self::default() };
+        let disks = Disks::new_with_refreshed_list();
+        let holding = disks.list().iter().filter(|disk| folder.starts_with(disk.mount_point()));
+        let disk = holding.max_by_key(|disk| disk.mount_point().components().count());
+        let kind = disk.map(|disk| disk.file_system().to_string_lossy().into_owned());
+        Self {
+            free_mib: disk.map(|disk| disk.available_space() >> 20),
+            shared: kind.as_deref().map(is_shared),
+            kind,
+            clock_offset_s: clock_offset(&folder),
+        }
+    }
+}
+
+/// Whether other machines usually see the same files, by the name of the file system.
+fn is_shared(kind: &str) -> bool {
+    const SHARED: [&str; 12] = [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.gcsfuse",
+        "fuse.s3fs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "smb",
+        "wekafs",
+    ];
+    SHARED.iter().any(|shared| kind.to_lowercase().starts_with(shared))
+}
+
+/// Seconds that a file written now in this folder is dated ahead of this machine's clock; unknown where none can be written.
+fn clock_offset(folder: &Path) -> Option<f64> {
+    let before = Timestamp::now();
+    let file = tempfile::NamedTempFile::new_in(folder).ok()?;
+    let written = Timestamp::try_from(file.as_file().metadata().ok()?.modified().ok()?).ok()?;
+    let after = Timestamp::now();
+    // It was written between the two; only what lies outside of them is known to be off.
+    Some(written.duration_since(written.clamp(before, after)).as_secs_f64())
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::config::{ConfigError, Difference};
+use crate::device::{BUILT_IN, DeviceName};
 
 /// Why a run, or a look at one, failed.
 #[derive(Debug, Error)]
@@ -189,19 +190,35 @@ pub enum RunError {
         /// What failed.
         source: Box<tfrecord::error::Error>,
     },
-    /// No device of that name.
-    #[error("unknown device \"{name}\"; this build has {known}")]
-    UnknownDevice {
+    /// A device of a kind that this build lacks.
+    #[error("device \"{name}\" takes a build with `--features {}`; this one has {}", name.kind(), BUILT_IN.join(", "))]
+    DeviceNotBuilt {
         /// The name.
-        name: String,
-        /// The names there are.
-        known: String,
+        name: DeviceName,
     },
-    /// A device computes wrong results.
-    #[error("device \"{name}\" multiplies matrices wrongly; its driver is broken")]
+    /// A device that this machine lacks.
+    #[error("there is no device \"{name}\" here{}; there is {}", driver_hint(*name), join(found))]
+    NoDevice {
+        /// The name.
+        name: DeviceName,
+        /// What there is.
+        found: Vec<DeviceName>,
+    },
+    /// A device can't compute in the precision asked for.
+    #[error("run.precision: device \"{device}\" has no {precision}; take `f32`, or another device")]
+    NoPrecision {
+        /// The device.
+        device: DeviceName,
+        /// The precision.
+        precision: &'static str,
+    },
+    /// A device doesn't compute what it should.
+    #[error("device \"{name}\" doesn't work: {problem}")]
     BrokenDevice {
         /// The name.
-        name: String,
+        name: DeviceName,
+        /// What it did.
+        problem: String,
     },
     /// The threads can't be started.
     #[error("can't start {threads} threads: {message}")]
@@ -232,6 +249,20 @@ fn list(differences: &[Difference]) -> String {
 fn nearest_reference(name: &str) -> String {
     let nearest = fineline_data::nearest(name, crate::published::reference_names());
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
+}
+
+fn driver_hint(name: DeviceName) -> &'static str {
+    match name {
+        DeviceName::Cpu => "",
+        DeviceName::Wgpu => {
+            " (on Linux it takes a Vulkan driver; Debian's mesa-vulkan-drivers has one that computes on the processor)"
+        }
+        DeviceName::Cuda(_) => " (it takes NVIDIA's driver; CUDA_VISIBLE_DEVICES may hide devices)",
+    }
+}
+
+fn join(names: &[DeviceName]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn beside_hint(steps: &[u64]) -> String {

@@ -21,7 +21,7 @@ use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
 use crate::start::{Setting, Start};
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 
 pub use crate::heartbeat::Watch;
 
@@ -81,7 +81,7 @@ pub fn train(
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    let device = device::open(&config.run.device.0)?.autodiff();
+    let device = config.open_device()?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let division = divide(resolved, ranks)?;
     let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
@@ -208,7 +208,7 @@ pub fn dry_run(
 ) -> Result<Outlook, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    device::open(&config.run.device.0)?;
+    config.open_device()?;
     let directory = RunDirectory::new(&config.run.dir);
     let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
@@ -285,6 +285,7 @@ pub(crate) fn recipe(config: &RunConfig) -> Recipe {
         document_mask: config.data.document_mask,
         frozen_row: config.model.pad_token_id,
         rewarm: None,
+        precision: config.run.precision.into(),
     }
 }
 
@@ -330,7 +331,7 @@ fn identify(
         parameters: config.model.parameter_count(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: sysinfo::System::host_name(),
-        device: config.run.device.0.clone(),
+        device: config.run.device.to_string(),
         ranks: ranks.size(),
         threads: rayon::current_num_threads(),
         created: stored.map_or(now, |stored| stored.created),

@@ -15,13 +15,15 @@ use fs_err as fs;
 use serde_json::Value;
 
 use crate::checkpoint::{find_checkpoint, stored_config};
+use crate::config::Precision;
 use crate::config::RunConfig;
+use crate::device::{self, DeviceName};
 use crate::directory::write_atomically;
 use crate::events::Event;
 use crate::jsonl::to_lines;
 use crate::lifecycle::use_threads;
 use crate::prepare::{SuiteSetting, load_suites};
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 
 /// What to ask of which checkpoint.
 #[derive(Clone, Debug)]
@@ -35,7 +37,7 @@ pub struct OfflineProbe {
     /// Items per task at most; absent: as many as the checkpoint's own run asks, or all.
     pub limit: Option<usize>,
     /// Where to compute.
-    pub device: String,
+    pub device: DeviceName,
     /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
     pub allow_code_execution: bool,
     /// Folders in which task files look for their data, besides those of the checkpoint's run.
@@ -108,8 +110,11 @@ impl Subject {
         Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
     }
 
+    /// The model, computing in the precision that it was trained in, or in float32 where the device lacks that.
     pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
-        Ok(load(&self.folder, device)?)
+        let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
+        let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
+        Ok(load(&self.folder, device)?.with_precision(precision.into()))
     }
 }
 
@@ -132,7 +137,7 @@ impl OfflineProbe {
     /// A checkpoint or suite that can't be read.
     pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
         let start = Start::now();
-        let device = device::open(&self.device)?;
+        let device = self.device.open()?;
         let subject = Subject::open(&find_checkpoint(&self.checkpoint)?)?;
         let questions = self.questions(&subject)?;
         let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
@@ -193,7 +198,7 @@ impl OfflineProbe {
             results.iter_mut().flat_map(|result| representations.compare(at.step, result)).collect();
         let header = ResultsHeader {
             model: subject.folder.display().to_string(),
-            device: self.device.clone(),
+            device: self.device.to_string(),
             limit: self.limit,
             ..ResultsHeader::default()
         };

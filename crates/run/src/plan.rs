@@ -1,9 +1,11 @@
 //! What a run would take, before anything is spent.
 
+use fineline_model::ParameterSpec;
 use fineline_train::TrainError;
 use serde::Serialize;
 
-use crate::config::RunConfig;
+use crate::config::{Precision, RunConfig};
+use crate::device::DeviceName;
 
 /// What the caller knows of the machines.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +53,7 @@ pub struct Way {
     /// How the devices divide the work.
     pub mode: Mode,
     /// The precision of products and of what lies between them.
-    pub precision: PlannedPrecision,
-    /// Whether this version of the program can.
-    pub available: bool,
+    pub precision: Precision,
     /// Memory of one device.
     pub memory: Memory,
     /// Whether that fits into the stated memory, however slow the disk.
@@ -73,17 +73,6 @@ pub enum Mode {
     Zero1,
 }
 
-/// The precision of products and of what lies between them. Weights, their gradients and moments are float32 in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum PlannedPrecision {
-    /// float32 throughout.
-    #[serde(rename = "f32")]
-    F32,
-    /// bfloat16 products of a bfloat16 copy of the weights; activations take half.
-    #[serde(rename = "bf16-mixed")]
-    Bf16Mixed,
-}
-
 /// Memory of one device at the height of a step, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
@@ -97,12 +86,14 @@ pub struct Memory {
     pub activations: u64,
     /// Logits of a micro-batch, as far as they exist at a time, and what the loss keeps of them.
     pub logits: u64,
+    /// Buffers of an exchange of gradients, after the backward pass.
+    pub exchange: u64,
     /// What a checkpoint being written holds on to while training replaces it: weights and moments.
     pub snapshot: u64,
     /// The program, its threads and buffers.
     pub program: u64,
-    /// The height of a backward pass while a checkpoint is still being written, as where the disk takes longer than a step: all of
-    /// the above.
+    /// The height of a step while a checkpoint is still being written, as where the disk takes longer than a step: all of
+    /// the above, but of activations with logits and the exchange whichever is more.
     pub total: u64,
     /// The height where the disk is so fast that a checkpoint is written within a step: that of a backward pass, or of an update that
     /// replaces what a snapshot holds, whichever is more.
@@ -145,12 +136,9 @@ pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError>
 
 fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
     let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
-    let way = |(mode, precision): (Mode, PlannedPrecision)| {
-        let devices = match mode {
-            Mode::DataParallel => 1,
-            Mode::Zero1 => machines.devices,
-        };
-        let memory = |micro_batch| memory(config, micro_batch, devices, precision);
+    let way = |(mode, precision): (Mode, Precision)| {
+        let shares = Shares { devices: machines.devices.max(1), mode };
+        let memory = |micro_batch| memory(config, micro_batch, shares, precision);
         let largest = |room: u64| {
             (1..=config.train.global_batch).take_while(|batch| memory(*batch).total <= room).last()
         };
@@ -158,48 +146,91 @@ fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
         Way {
             mode,
             precision,
-            available: mode == Mode::DataParallel && precision == PlannedPrecision::F32,
             memory,
             fits: room.map(|room| memory.total <= room),
             largest_micro_batch: room.map(|room| largest(room).unwrap_or(0)),
         }
     };
-    let precisions = [PlannedPrecision::F32, PlannedPrecision::Bf16Mixed];
+    let precisions = match config.run.precision {
+        Precision::F32 => [Precision::F32, Precision::Bf16Mixed],
+        Precision::Bf16Mixed => [Precision::Bf16Mixed, Precision::F32],
+    };
     let modes: &[Mode] =
         if machines.devices > 1 { &[Mode::DataParallel, Mode::Zero1] } else { &[Mode::DataParallel] };
     let ways = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
     ways.map(way).collect()
 }
 
-/// With moments and snapshots divided among this many devices.
-fn memory(config: &RunConfig, micro_batch: usize, devices: u64, precision: PlannedPrecision) -> Memory {
+/// Who has what.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    devices: u64,
+    mode: Mode,
+}
+
+impl Shares {
+    /// Devices that moments and snapshots are divided among.
+    fn of_moments(self) -> u64 {
+        match self.mode {
+            Mode::DataParallel => 1,
+            Mode::Zero1 => self.devices,
+        }
+    }
+
+    /// What an exchange of gradients takes: the piece of each bucket that is a device's own, and the largest bucket as it is sent, received and
+    /// added up.
+    fn exchange(self, config: &RunConfig) -> u64 {
+        if self.devices == 1 {
+            return 0;
+        }
+        let largest =
+            config.model.parameters().iter().map(ParameterSpec::len).max().unwrap_or_default() as u64;
+        let bucket = (4 * largest).max((config.distributed.bucket_mib as u64) << 20);
+        let bucket = bucket.min(config.model.parameter_bytes());
+        config.model.parameter_bytes().div_ceil(self.devices) + 3 * bucket
+    }
+}
+
+fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Precision) -> Memory {
     let time = config.data.seq_len;
     let float32 = config.model.parameter_bytes();
-    let (copy, activation_share) = match precision {
-        PlannedPrecision::F32 => (0, 1),
-        PlannedPrecision::Bf16Mixed => (float32 / 2, 2),
+    let activations = config.model.activation_bytes(micro_batch, time);
+    let (copy, activations) = match (precision, config.run.device) {
+        (Precision::F32, _) => (0, activations),
+        // What lies between products stays float32; the factors of a product are rounded for as long as it takes.
+        (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch)),
+        (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
     };
     let (parameters, gradients) = (float32 + copy, float32);
-    let optimizer = (2 * float32).div_ceil(devices);
-    let activations = config.model.activation_bytes(micro_batch, time) / activation_share;
+    let optimizer = (2 * float32).div_ceil(shares.of_moments());
     let logits = config.model.logits_bytes(micro_batch, time);
-    let snapshot = (3 * float32).div_ceil(devices);
+    let snapshot = (3 * float32).div_ceil(shares.of_moments());
+    let exchange = shares.exchange(config);
     let program = PROGRAM_BYTES;
     let always = parameters + gradients + optimizer + program;
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
-    let total_on_fast_disk = always + (activations + logits).max(snapshot);
-    let total = always + activations + logits + snapshot;
+    let total_on_fast_disk = always + (activations + logits).max(exchange).max(snapshot);
+    // Gradients are exchanged when the activations are gone.
+    let total = always + (activations + logits).max(exchange) + snapshot;
     Memory {
         parameters,
         gradients,
         optimizer,
         activations,
         logits,
+        exchange,
         snapshot,
         program,
         total,
         total_on_fast_disk,
     }
+}
+
+/// The factors of the largest product of a layer, as float32.
+fn rounded_bytes(config: &RunConfig, micro_batch: usize) -> u64 {
+    let (width, inner) = (config.model.hidden_size as u64, config.model.intermediate_size as u64);
+    let tokens = (micro_batch * config.data.seq_len) as u64;
+    4 * (tokens * inner + tokens.max(inner) * width)
 }
 
 /// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.

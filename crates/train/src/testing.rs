@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use fineline_data::Row;
+use fineline_kernels::Precision;
 use fineline_model::{Llama, LlamaConfig, named_parameters};
 use fineline_random::Stream;
 use fineline_ranks::Alone;
@@ -47,6 +48,7 @@ pub(crate) fn recipe() -> Recipe {
         document_mask: true,
         frozen_row: None,
         rewarm: None,
+        precision: Precision::F32,
     }
 }
 

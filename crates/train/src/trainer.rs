@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use fineline_data::Row;
-use fineline_kernels::{cross_entropy, in_pool};
+use fineline_kernels::{Precision, cross_entropy, in_pool};
 use fineline_model::{Llama, Positions};
 use fineline_ranks::Ranks;
 use schemars::JsonSchema;
@@ -35,6 +35,8 @@ pub struct Recipe {
     pub frozen_row: Option<usize>,
     /// A second warm-up, where training starts from weights without moments.
     pub rewarm: Option<Rewarm>,
+    /// `run.precision`: what the model's products are computed in.
+    pub precision: Precision,
 }
 
 impl Recipe {
@@ -114,6 +116,7 @@ impl Trainer {
         let schedule = recipe.validate()?;
         let total_steps = recipe.train.total_steps(recipe.seq_len)?;
         let optimizer = AdamW::new(recipe.optim.clone());
+        let model = model.with_precision(recipe.precision);
         Ok(Self {
             recipe,
             schedule,

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use fineline_run::doctor;
+use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis};
 
 use super::{grouped, print, print_json};
 use crate::args::DoctorArgs;
@@ -24,10 +24,39 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
     writeln!(text, "cores     {} ({})", found.cores, found.cpu_features.join(", "))?;
     let (free, all) = (grouped(found.memory_available_mib), grouped(found.memory_mib));
     writeln!(text, "memory    {free} MiB free of {all}")?;
-    writeln!(text, "disk      {} MiB free here", found.disk_free_mib.map_or_else(unknown, grouped))?;
+    writeln!(text, "disk      {}", disk(&found.disk))?;
     for device in found.devices {
-        writeln!(text, "device    {}: {}", device.name, device.problem.as_deref().unwrap_or("works"))?;
+        writeln!(text, "device    {}", self::device(&device))?;
     }
     writeln!(text, "sandbox   {}", found.sandbox_problem.as_deref().unwrap_or("works"))?;
     print(&text)
+}
+
+fn device(found: &DeviceDiagnosis) -> String {
+    let name = found.description.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+    let precisions: Vec<_> = found.precisions.iter().map(|precision| precision.name()).collect();
+    let state = found.problem.clone().unwrap_or_else(|| format!("works ({})", precisions.join(", ")));
+    format!("{}{name}: {state}", found.name)
+}
+
+/// Clocks further apart than this, in seconds, make times of files misleading.
+const CLOCK_TOLERANCE_S: f64 = 1.0;
+
+fn disk(found: &DiskDiagnosis) -> String {
+    let unknown = || "unknown".to_owned();
+    let shared = match found.shared {
+        Some(true) => "shared with other machines",
+        Some(false) => "this machine's own",
+        None => "whose is unknown",
+    };
+    let clock = match found.clock_offset_s {
+        Some(offset) if offset.abs() > CLOCK_TOLERANCE_S => {
+            format!("; its clock is {offset:+.1} s off this machine's")
+        }
+        Some(_) => String::new(),
+        None => "; nothing can be written here".to_owned(),
+    };
+    let (free, kind) =
+        (found.free_mib.map_or_else(unknown, grouped), found.kind.clone().unwrap_or_else(unknown));
+    format!("{free} MiB free here ({kind}, {shared}){clock}")
 }

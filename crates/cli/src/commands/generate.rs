@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use fineline_model::{Finish, GenerateConfig, Sampling, generate as generate_tokens, load};
 use fineline_run::checkpoint::find_checkpoint;
-use fineline_run::device;
 use fineline_run::offline::open_checkpoint_tokenizer;
 use serde_json::json;
 
@@ -15,7 +14,7 @@ use crate::args::GenerateArgs;
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     let checkpoint = find_checkpoint(&args.checkpoint)?;
     let tokenizer = open_checkpoint_tokenizer(&checkpoint)?;
-    let model = load(&checkpoint, &device::open("cpu")?)?;
+    let model = load(&checkpoint, &args.device.open()?)?;
     let mut prompt: Vec<u32> = tokenizer.marks().bos.into_iter().collect();
     prompt.extend(tokenizer.encode(&args.prompt)?);
     let sampling = if args.greedy {

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::plan::{Machines, Memory, Mode, PlannedPrecision, Way, plan as make_plan};
+use fineline_run::plan::{Machines, Memory, Mode, Way, plan as make_plan};
 
 use super::{grouped, load, print, print_json};
 use crate::args::PlanArgs;
@@ -64,16 +64,15 @@ type Part = fn(&Memory) -> u64;
 fn table(ways: &[Way], unit: Unit) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    let heads = ways.iter().map(|way| {
-        format!("{} {}{}", mode(way.mode), precision(way.precision), if way.available { "" } else { " *" })
-    });
+    let heads = ways.iter().map(|way| format!("{} {}", mode(way.mode), way.precision.name()));
     table.set_header(std::iter::once(String::new()).chain(heads));
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 10] = [
         ("parameters", |memory| memory.parameters),
         ("gradients", |memory| memory.gradients),
         ("optimizer", |memory| memory.optimizer),
         ("activations", |memory| memory.activations),
         ("logits", |memory| memory.logits),
+        ("exchange", |memory| memory.exchange),
         ("snapshot", |memory| memory.snapshot),
         ("program", |memory| memory.program),
         ("total", |memory| memory.total),
@@ -95,14 +94,14 @@ fn table(ways: &[Way], unit: Unit) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    format!("{}\n* not in this version", table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// Why a way doesn't fit, and what would help.
 fn unfit(way: &Way, room: f64) -> String {
     let Memory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } = way.memory;
     let state = parameters + gradients + optimizer + snapshot + program;
-    let name = format!("{} {}", mode(way.mode), precision(way.precision));
+    let name = format!("{} {}", mode(way.mode), way.precision.name());
     match way.largest_micro_batch {
         Some(largest @ 1..) => format!(
             "{name} does not fit into {room} GiB: activations and logits of a micro batch take {:.1} GiB; train.micro_batch = {largest} fits",
@@ -123,13 +122,6 @@ fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::DataParallel => "data-parallel",
         Mode::Zero1 => "ZeRO-1",
-    }
-}
-
-fn precision(precision: PlannedPrecision) -> &'static str {
-    match precision {
-        PlannedPrecision::F32 => "f32",
-        PlannedPrecision::Bf16Mixed => "bf16-mixed",
     }
 }
 

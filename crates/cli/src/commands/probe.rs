@@ -42,7 +42,7 @@ pub(super) fn asked_of(checkpoint: &Path, asked: &AskedArgs) -> OfflineProbe {
         suite: asked.suite.clone(),
         tasks: asked.tasks.clone(),
         limit: asked.limit.map(|limit| limit as usize),
-        device: asked.device.clone(),
+        device: asked.device,
         data: asked.data.clone(),
         allow_code_execution: asked.allow_code_execution,
     }

@@ -12,7 +12,7 @@ use super::{
     values,
     vector::{self, exp},
 };
-use crate::{Span, Visibility};
+use crate::{Precision, Span, Visibility};
 
 // Shapes: t queries, s keys, d head_dim.
 
@@ -22,6 +22,7 @@ use crate::{Span, Visibility};
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
     pub(super) visibility: Visibility,
+    pub(super) precision: Precision,
 }
 
 /// Queries of one tile.
@@ -93,12 +94,13 @@ pub(crate) fn attention_after(
     before: [Tensor<4>; 2],
     qkv: [Tensor<4>; 3],
     visibility: &Visibility,
+    precision: Precision,
 ) -> Tensor<4> {
     let flat = |tensor: Tensor<4>| -> CpuTensor {
         contiguous(tensor.try_into_primitive::<Flex>().expect("the caller checked the backend"))
     };
     let (before, qkv) = (before.map(flat), qkv.map(flat));
-    let attention = Attention { visibility: visibility.clone() };
+    let attention = Attention { visibility: visibility.clone(), precision };
     let mixed = attention.mix_after(&Sizes::of(&qkv), qkv.each_ref().map(values), before.each_ref());
     Tensor::from_primitive::<Flex>(mixed.into_tensor(qkv[0].layout().shape().clone()))
 }
@@ -128,10 +130,16 @@ impl Attention {
         let results = sizes.query_heads(&mut out).zip(log_sums.chunks_exact_mut(sizes.group * sizes.queries));
         let tasks: Vec<_> = sizes.tasks().zip(results).collect();
         tasks.into_par_iter().for_each(|(task, (out, log_sums))| {
-            let (k, v) = (sizes.kv_head(k, task), sizes.kv_head(v, task));
+            let [k, v] = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
             let heads = out.into_iter().zip(log_sums.chunks_exact_mut(sizes.queries));
             for (head, (out, log_sums)) in heads.enumerate() {
-                self.forward_head(sizes, task, [sizes.query_head(q, task, head), k, v], out, log_sums);
+                self.forward_head(
+                    sizes,
+                    task,
+                    [sizes.query_head(q, task, head).at(self.precision), k, v],
+                    out,
+                    log_sums,
+                );
             }
         });
         (out, log_sums)
@@ -145,10 +153,11 @@ impl Attention {
         let tasks: Vec<_> =
             sizes.tasks().zip(results).zip(log_sums.chunks_exact(sizes.group * sizes.queries)).collect();
         tasks.into_par_iter().for_each(|((task, ((dq, mut dk), mut dv)), log_sums)| {
-            let (k, v) = (sizes.kv_head(k, task), sizes.kv_head(v, task));
+            let [k, v] = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
             let heads = dq.into_iter().zip(log_sums.chunks_exact(sizes.queries));
             for (head, (dq, log_sums)) in heads.enumerate() {
-                let [q, out, dout] = [q, out, dout].map(|values| sizes.query_head(values, task, head));
+                let [q, out, dout] =
+                    [q, out, dout].map(|values| sizes.query_head(values, task, head).at(self.precision));
                 let into = if head == 0 { Into::Set } else { Into::Add };
                 let inputs = Backward { q, k, v, out, dout, log_sums };
                 self.backward_head(sizes, task, &inputs, dq, [&mut dk, &mut dv], into);
@@ -175,7 +184,7 @@ impl Attention {
             for (query, weights) in tile.clone().zip(weights.chunks_exact_mut(keys)) {
                 log_sums[query] = softmax(weights, self.seen(sizes, task, query));
             }
-            let weights = Matrix::new(weights, keys);
+            let weights = Matrix::new(weights, keys).at(self.precision);
             product(out.rows(tile), weights, v.first_rows(keys), Into::Set, Threads::One);
         }
     }
@@ -187,10 +196,11 @@ impl Attention {
         let mut out = Buffer::new(q.len());
         let tasks: Vec<_> = sizes.tasks().zip(sizes.query_heads(&mut out)).collect();
         tasks.into_par_iter().for_each(|(task, out)| {
-            let own = [k, v].map(|x| sizes.kv_head(x, task));
-            let before = before.map(|x| shared.kv_head(values(x), task % sizes.kv_heads));
+            let own = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
+            let before = before.map(|x| shared.kv_head(values(x), task % sizes.kv_heads).at(self.precision));
             for (head, out) in out.into_iter().enumerate() {
-                self.forward_head_after(sizes, task, sizes.query_head(q, task, head), before, own, out);
+                let q = sizes.query_head(q, task, head).at(self.precision);
+                self.forward_head_after(sizes, task, q, before, own, out);
             }
         });
         out
@@ -219,7 +229,8 @@ impl Attention {
             for (query, (before, own)) in tile.clone().zip(rows) {
                 softmax_after(before, own, self.seen(sizes, task, query));
             }
-            let (before, own) = (Matrix::new(before, keys_before), Matrix::new(own, keys));
+            let before = Matrix::new(before, keys_before).at(self.precision);
+            let own = Matrix::new(own, keys).at(self.precision);
             product(out.rows(tile.clone()), before, v_before, Into::Set, Threads::One);
             product(out.rows(tile), own, v.first_rows(keys), Into::Add, Threads::One);
         }
@@ -252,7 +263,7 @@ impl Attention {
                 let pull = vector::dot(out.row(query), dout.row(query));
                 score_gradients(weights, dscores, self.seen(sizes, task, query), log_sums[query], pull);
             }
-            let (weights, dscores) = (Matrix::new(weights, keys), Matrix::new(dscores, keys));
+            let [weights, dscores] = [weights, dscores].map(|x| Matrix::new(x, keys).at(self.precision));
             product(dv.rows(0..keys), weights.t(), dout_tile, into, Threads::One);
             product(dk.rows(0..keys), dscores.t(), q_tile, into, Threads::One);
             product(dq.rows(tile), dscores.scaled(sizes.score_scale()), k, Into::Set, Threads::One);

@@ -6,6 +6,7 @@ use super::{
     rms_norm::RmsNorm,
     swiglu, values,
 };
+use crate::{Numerics, Precision};
 
 // Shapes: n tokens, d hidden, f intermediate.
 
@@ -15,7 +16,14 @@ use super::{
 /// gated values again instead of keeping them.
 #[derive(Clone, Debug)]
 pub(super) struct FeedForward {
-    pub(super) norm: RmsNorm,
+    norm: RmsNorm,
+    precision: Precision,
+}
+
+impl FeedForward {
+    pub(super) fn new(Numerics { eps, precision }: Numerics) -> Self {
+        Self { norm: RmsNorm { eps: eps as f32 }, precision }
+    }
 }
 
 /// What the backward pass needs.
@@ -34,9 +42,9 @@ impl CpuOp<5> for FeedForward {
         let inputs = inputs.map(|input| input.to_contiguous());
         let [x, norm, gate, up, down] = &inputs;
         let normed = self.norm.normalized(values(x), values(norm));
-        let (gate_nf, up_nf) = (project(&normed, gate), project(&normed, up));
+        let (gate_nf, up_nf) = (project(&normed, gate, self.precision), project(&normed, up, self.precision));
         let mut y = Buffer::copy_of(values(x));
-        project_into(&mut y, Into::Add, &swiglu::gated(&gate_nf, &up_nf), down);
+        project_into(&mut y, Into::Add, &swiglu::gated(&gate_nf, &up_nf), down, self.precision);
         let y = y.into_tensor(x.layout().shape().clone());
         let [width, ffn] = dims(down);
         let tokens = values(x).len() / width;
@@ -53,17 +61,17 @@ impl CpuOp<5> for FeedForward {
         let Saved { inputs: [x, norm, gate, up, down], normed_nd, mut gate_nf, mut up_nf } = saved;
         let mut gradient = gradient.to_contiguous();
         let mut dgated = Buffer::new(values(&gate_nf).len());
-        input_gradient(&mut dgated, Into::Set, values(&gradient), &down);
+        input_gradient(&mut dgated, Into::Set, values(&gradient), &down, self.precision);
         // From here on the names hold gradients, and `gated` what went into `down`.
         swiglu::gradients(gate_nf.storage_mut(), up_nf.storage_mut(), &mut dgated);
         let gated = dgated;
-        let ddown = weight_gradient(values(&gradient), &gated, &down);
+        let ddown = weight_gradient(values(&gradient), &gated, &down, self.precision);
         drop(gated);
         let mut dnormed = Buffer::new(values(&x).len());
-        input_gradient(&mut dnormed, Into::Set, values(&gate_nf), &gate);
-        input_gradient(&mut dnormed, Into::Add, values(&up_nf), &up);
-        let dgate = weight_gradient(values(&gate_nf), values(&normed_nd), &gate);
-        let dup = weight_gradient(values(&up_nf), values(&normed_nd), &up);
+        input_gradient(&mut dnormed, Into::Set, values(&gate_nf), &gate, self.precision);
+        input_gradient(&mut dnormed, Into::Add, values(&up_nf), &up, self.precision);
+        let dgate = weight_gradient(values(&gate_nf), values(&normed_nd), &gate, self.precision);
+        let dup = weight_gradient(values(&up_nf), values(&normed_nd), &up, self.precision);
         // The residual stream's gradient is the result's, and the norm's comes to it.
         let dx = gradient.storage_mut();
         let dnorm = self.norm.gradients(dx, Into::Add, values(&x), values(&norm), &dnormed);

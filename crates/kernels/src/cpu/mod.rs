@@ -50,7 +50,7 @@ use self::{
     feed_forward::FeedForward, linear::Linear, rms_norm::RmsNorm, rope::Rope, self_attention::SelfAttention,
     swiglu::SwiGlu,
 };
-use crate::Visibility;
+use crate::{Numerics, Precision, Visibility};
 
 pub(crate) use self::{
     adamw::{adamw, add_to, square_sum},
@@ -74,7 +74,7 @@ pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuKernels: Backend {
     /// See [`linear`](crate::linear).
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self>;
     /// See [`embedding`](crate::embedding).
     fn embedding_rows(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self>;
     /// See [`rms_norm`](crate::rms_norm).
@@ -87,6 +87,7 @@ pub(crate) trait CpuKernels: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         visibility: Visibility,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     /// See [`swiglu`](crate::swiglu).
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -102,7 +103,7 @@ pub(crate) trait CpuKernels: Backend {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
         visibility: Visibility,
-        eps: f64,
+        numerics: Numerics,
     ) -> FloatTensor<Self>;
     /// See [`feed_forward`](crate::feed_forward).
     fn feed_forward(
@@ -111,7 +112,7 @@ pub(crate) trait CpuKernels: Backend {
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
         down: FloatTensor<Self>,
-        eps: f64,
+        numerics: Numerics,
     ) -> FloatTensor<Self>;
     /// See [`add`](crate::add).
     fn add_tensors(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -125,8 +126,8 @@ pub(crate) trait CpuKernels: Backend {
 }
 
 impl CpuKernels for Flex {
-    fn linear(x: CpuTensor, weight: CpuTensor) -> CpuTensor {
-        Linear.forward([x, weight])
+    fn linear(x: CpuTensor, weight: CpuTensor, precision: Precision) -> CpuTensor {
+        Linear { precision }.forward([x, weight])
     }
 
     fn embedding_rows(weight: CpuTensor, tokens: IntTensor<Self>) -> CpuTensor {
@@ -141,8 +142,14 @@ impl CpuKernels for Flex {
         Rope { cos, sin }.forward([x])
     }
 
-    fn grouped_attention(q: CpuTensor, k: CpuTensor, v: CpuTensor, visibility: Visibility) -> CpuTensor {
-        Attention { visibility }.forward([q, k, v])
+    fn grouped_attention(
+        q: CpuTensor,
+        k: CpuTensor,
+        v: CpuTensor,
+        visibility: Visibility,
+        precision: Precision,
+    ) -> CpuTensor {
+        Attention { visibility, precision }.forward([q, k, v])
     }
 
     fn swiglu(gate: CpuTensor, up: CpuTensor) -> CpuTensor {
@@ -159,9 +166,9 @@ impl CpuKernels for Flex {
         cos: CpuTensor,
         sin: CpuTensor,
         visibility: Visibility,
-        eps: f64,
+        numerics: Numerics,
     ) -> CpuTensor {
-        SelfAttention::new(cos, sin, visibility, eps).forward([x, norm, q, k, v, out])
+        SelfAttention::new(cos, sin, visibility, numerics).forward([x, norm, q, k, v, out])
     }
 
     fn feed_forward(
@@ -170,9 +177,9 @@ impl CpuKernels for Flex {
         gate: CpuTensor,
         up: CpuTensor,
         down: CpuTensor,
-        eps: f64,
+        numerics: Numerics,
     ) -> CpuTensor {
-        FeedForward { norm: RmsNorm { eps: eps as f32 } }.forward([x, norm, gate, up, down])
+        FeedForward::new(numerics).forward([x, norm, gate, up, down])
     }
 
     fn add_tensors(x: CpuTensor, y: CpuTensor) -> CpuTensor {
@@ -190,8 +197,8 @@ impl CpuKernels for Flex {
 }
 
 impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        record::<C, _, 2>(&Linear, [x, weight])
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self> {
+        record::<C, _, 2>(&Linear { precision }, [x, weight])
     }
 
     fn embedding_rows(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
@@ -211,8 +218,9 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         visibility: Visibility,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, _, 3>(&Attention { visibility }, [q, k, v])
+        record::<C, _, 3>(&Attention { visibility, precision }, [q, k, v])
     }
 
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -229,9 +237,9 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
         visibility: Visibility,
-        eps: f64,
+        numerics: Numerics,
     ) -> FloatTensor<Self> {
-        let op = SelfAttention::new(cos.into_primitive(), sin.into_primitive(), visibility, eps);
+        let op = SelfAttention::new(cos.into_primitive(), sin.into_primitive(), visibility, numerics);
         record::<C, _, 6>(&op, [x, norm, q, k, v, out])
     }
 
@@ -241,9 +249,9 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
         down: FloatTensor<Self>,
-        eps: f64,
+        numerics: Numerics,
     ) -> FloatTensor<Self> {
-        let op = FeedForward { norm: RmsNorm { eps: eps as f32 } };
+        let op = FeedForward::new(numerics);
         record::<C, _, 5>(&op, [x, norm, gate, up, down])
     }
 

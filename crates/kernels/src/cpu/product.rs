@@ -6,7 +6,10 @@ use std::{marker::PhantomData, ops::Range};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// A matrix within a slice: rows that may lie apart, perhaps transposed, perhaps scaled.
+use super::{buffer::Buffer, vector};
+use crate::Precision;
+
+/// A matrix within a slice: rows that may lie apart, perhaps transposed, perhaps scaled, perhaps to be rounded.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -15,6 +18,7 @@ pub(super) struct Matrix<'a> {
     row_stride: usize,
     column_stride: usize,
     scale: f32,
+    precision: Precision,
 }
 
 impl<'a> Matrix<'a> {
@@ -29,7 +33,7 @@ impl<'a> Matrix<'a> {
     /// If `values` ends before the last of them.
     pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(reaches(values.len(), rows, columns, row_stride), "{rows} rows lie within the slice");
-        Self { values, rows, columns, row_stride, column_stride: 1, scale: 1.0 }
+        Self { values, rows, columns, row_stride, column_stride: 1, scale: 1.0, precision: Precision::F32 }
     }
 
     /// The transpose. Nothing is moved.
@@ -48,6 +52,11 @@ impl<'a> Matrix<'a> {
         Self { scale: self.scale * factor, ..self }
     }
 
+    /// The matrix, whose values products round to this precision.
+    pub(super) fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// How many rows there are.
     pub(super) fn row_count(self) -> usize {
         self.rows
@@ -64,6 +73,43 @@ impl<'a> Matrix<'a> {
         assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
         let start = if range.is_empty() { 0 } else { range.start * self.row_stride };
         Self { values: &self.values[start..], rows: range.len(), ..self }
+    }
+
+    /// Its values rounded, if they are to be, one stored line after the other.
+    fn rounded(self) -> Option<Buffer> {
+        if self.precision == Precision::F32 {
+            return None;
+        }
+        let (lines, len, stride) = self.lines();
+        let mut rounded = Buffer::new(lines * len);
+        if !rounded.is_empty() {
+            let pairs =
+                rounded.par_chunks_exact_mut(len).with_min_len(ROUNDED_TOGETHER.div_ceil(len)).enumerate();
+            pairs.for_each(|(line, rounded)| {
+                vector::round_to_bf16(&self.values[line * stride..][..len], rounded);
+            });
+        }
+        Some(rounded)
+    }
+
+    /// The same matrix with values from [`rounded`](Self::rounded), if there are.
+    fn of<'b>(self, rounded: Option<&'b Buffer>) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        let Some(values) = rounded else { return self };
+        let (_, len, _) = self.lines();
+        let (row_stride, column_stride) = if self.column_stride == 1 { (len, 1) } else { (1, len) };
+        Matrix { values, row_stride, column_stride, ..self }
+    }
+
+    /// How the values lie: so many lines, of so many values each, that begin so far apart.
+    fn lines(self) -> (usize, usize, usize) {
+        if self.column_stride == 1 {
+            (self.rows, self.columns, self.row_stride)
+        } else {
+            (self.columns, self.rows, self.column_stride)
+        }
     }
 
     /// One row. Not for a transpose.
@@ -150,6 +196,9 @@ pub(super) enum Threads {
     All,
 }
 
+/// Values that one task rounds at least.
+const ROUNDED_TOGETHER: usize = 1 << 15;
+
 /// Multiply-adds below which a product is not shared among threads.
 const PARALLEL_WORK: usize = 1 << 20;
 
@@ -163,6 +212,8 @@ pub(super) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: In
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions");
     assert_eq!((out.rows, out.columns), (m, n), "shape of the result");
+    let [rounded_a, rounded_b] = [a, b].map(Matrix::rounded);
+    let (a, b) = (a.of(rounded_a.as_ref()), b.of(rounded_b.as_ref()));
     let threads = match threads {
         Threads::All if m * k * n >= PARALLEL_WORK => rayon::current_num_threads(),
         _ => 1,
@@ -344,6 +395,35 @@ mod tests {
         block_product(ours, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
         portable_product(&mut portable, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
         assert!(results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+
+    /// In any layout, the product of matrices to be rounded is the product of the rounded values.
+    #[test]
+    fn factors_are_rounded_wherever_they_lie() {
+        let (m, k, n) = (5, 7, 3);
+        let [a, b] = [m * k, k * n].map(|len| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>());
+        let [a16, b16] = [&a, &b].map(|x| {
+            let mut rounded = vec![0.0; x.len()];
+            vector::round_to_bf16(x, &mut rounded);
+            rounded
+        });
+        let layouts = |a: &'static [f32], b: &'static [f32]| {
+            [
+                (Matrix::new(a, k), Matrix::new(b, n)),
+                (Matrix::new(a, m).t(), Matrix::new(b, n)),
+                (Matrix::new(a, k), Matrix::new(b, k).t()),
+                (Matrix::strided(a, 2, 3, 17), Matrix::strided(b, 4, 3, 5).t().first_rows(3)),
+            ]
+        };
+        let [a, b, a16, b16] = [a, b, a16, b16].map(|x| &*x.leak());
+        for ((a, b), (a16, b16)) in layouts(a, b).into_iter().zip(layouts(a16, b16)) {
+            let run = |a: Matrix<'_>, b: Matrix<'_>| {
+                let mut out = vec![0.0; a.rows * b.columns];
+                set(&mut out, a.scaled(0.3), b, Threads::All);
+                out
+            };
+            assert_eq!(run(a.at(Precision::Bf16Mixed), b.at(Precision::Bf16Mixed)), run(a16, b16));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     rope::{Direction, Rope},
     values,
 };
-use crate::Visibility;
+use crate::{Numerics, Precision, Visibility};
 
 // Shapes: n tokens, d hidden, h query heads, k key-value heads, e head_dim.
 
@@ -20,6 +20,7 @@ pub(super) struct SelfAttention {
     norm: RmsNorm,
     rope: Rope,
     attention: Attention,
+    precision: Precision,
 }
 
 /// What the backward pass needs.
@@ -41,12 +42,12 @@ impl CpuOp<6> for SelfAttention {
         let [x, norm, q, k, v, out] = &inputs;
         let sizes = self.sizes(&inputs);
         let normed = self.norm.normalized(values(x), values(norm));
-        let mut qkv = [q, k, v].map(|weight| project(&normed, weight));
+        let mut qkv = [q, k, v].map(|weight| project(&normed, weight, self.precision));
         self.rope.rotate(&mut qkv[0], sizes.heads(), Direction::Forward);
         self.rope.rotate(&mut qkv[1], sizes.kv_heads, Direction::Forward);
         let (mixed, log_sums) = self.attention.mix(&sizes, qkv.each_ref().map(|values| &**values));
         let mut y = Buffer::copy_of(values(x));
-        project_into(&mut y, Into::Add, &mixed, out);
+        project_into(&mut y, Into::Add, &mixed, out, self.precision);
         let y = y.into_tensor(x.layout().shape().clone());
         let tokens = sizes.batch * sizes.queries;
         let rows = |buffer: Buffer| {
@@ -64,18 +65,18 @@ impl CpuOp<6> for SelfAttention {
         let [x, norm, q, k, v, out] = inputs;
         let mut gradient = gradient.to_contiguous();
         let mut dmixed = Buffer::new(values(&mixed).len());
-        input_gradient(&mut dmixed, Into::Set, values(&gradient), &out);
-        let dout = weight_gradient(values(&gradient), values(&mixed), &out);
+        input_gradient(&mut dmixed, Into::Set, values(&gradient), &out, self.precision);
+        let dout = weight_gradient(values(&gradient), values(&mixed), &out, self.precision);
         let forward = Mixed { qkv: qkv.each_ref().map(values), out: values(&mixed), log_sums: &log_sums };
         let [mut dq, mut dk, dv] = self.attention.gradients(&sizes, &forward, &dmixed);
         self.rope.rotate(&mut dq, sizes.heads(), Direction::Back);
         self.rope.rotate(&mut dk, sizes.kv_heads, Direction::Back);
         let mut dnormed = Buffer::new(values(&x).len());
-        input_gradient(&mut dnormed, Into::Set, &dq, &q);
-        input_gradient(&mut dnormed, Into::Add, &dk, &k);
-        input_gradient(&mut dnormed, Into::Add, &dv, &v);
+        input_gradient(&mut dnormed, Into::Set, &dq, &q, self.precision);
+        input_gradient(&mut dnormed, Into::Add, &dk, &k, self.precision);
+        input_gradient(&mut dnormed, Into::Add, &dv, &v, self.precision);
         let [dq, dk, dv] = [(&dq, &q), (&dk, &k), (&dv, &v)]
-            .map(|(dy, weight)| weight_gradient(dy, values(&normed_nd), weight));
+            .map(|(dy, weight)| weight_gradient(dy, values(&normed_nd), weight, self.precision));
         // The residual stream's gradient is the result's, and the norm's comes to it.
         let dx = gradient.storage_mut();
         let dnorm = self.norm.gradients(dx, Into::Add, values(&x), values(&norm), &dnormed);
@@ -85,11 +86,13 @@ impl CpuOp<6> for SelfAttention {
 }
 
 impl SelfAttention {
-    pub(super) fn new(cos: CpuTensor, sin: CpuTensor, visibility: Visibility, eps: f64) -> Self {
+    pub(super) fn new(cos: CpuTensor, sin: CpuTensor, visibility: Visibility, numerics: Numerics) -> Self {
+        let Numerics { eps, precision } = numerics;
         Self {
             norm: RmsNorm { eps: eps as f32 },
             rope: Rope { cos, sin },
-            attention: Attention { visibility },
+            attention: Attention { visibility, precision },
+            precision,
         }
     }
 

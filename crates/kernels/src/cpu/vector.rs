@@ -37,6 +37,18 @@ pub(super) fn exp(x: f32) -> f32 {
     if x.is_nan() { x } else { e_x }
 }
 
+/// Writes the bfloat16 values nearest to `values`, those with an even last bit where two are equally near. NaN stays NaN.
+#[with_simd]
+pub(super) fn round_to_bf16<S: Simd>(values: &[f32], rounded: &mut [f32]) {
+    for (rounded, &value) in rounded.iter_mut().zip(values) {
+        let bits = value.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        // What is added could carry a NaN over to infinity, or to zero.
+        let kept = if value.is_nan() { bits | 0x40_0000 } else { nearest };
+        *rounded = f32::from_bits(kept & 0xffff_0000);
+    }
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
@@ -161,6 +173,24 @@ pub(super) fn add<S: Simd>(values: &mut [f32], other: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bfloat16_is_the_nearest() {
+        let rounded = |value: f32| {
+            let mut rounded = [0.0];
+            round_to_bf16(&[value], &mut rounded);
+            rounded[0]
+        };
+        // Every value of bfloat16, exactly, and with what is just below, at and above half of its last bit.
+        for kept in 0..=u16::MAX {
+            for rest in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                let value = f32::from_bits(u32::from(kept) << 16 | rest);
+                let expected = burn::tensor::bf16::from_f32(value).to_f32();
+                let same = rounded(value).to_bits() == expected.to_bits();
+                assert!(same || (value.is_nan() && rounded(value).is_nan()), "{value:e}");
+            }
+        }
+    }
 
     #[test]
     fn exp_is_close_to_the_exact_one() {

@@ -34,7 +34,7 @@ pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use sections::{DeviceName, LogConfig, Precision, RunSection, ValidationConfig};
+pub use sections::{LogConfig, Precision, RunSection, ValidationConfig};
 pub use show::Difference;
 
 use layers::Layers;

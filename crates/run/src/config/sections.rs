@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RunConfig;
-use crate::device::BUILT_IN;
+use crate::device::{BUILT_IN, DeviceName};
 
 /// The `[run]` section.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -21,10 +21,11 @@ pub struct RunSection {
     /// The seed of initialization and data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Where tensors live: `cpu`, the one device that this version has.
+    /// Where tensors live: `cpu`; `wgpu`, in a build with that feature; `cuda:N`, in a build with `cuda`. `cuda` alone is, for the k-th process of a
+    /// machine, its k-th device.
     #[serde(default)]
     pub device: DeviceName,
-    /// The precision of computation. Parameters, sums, norms, softmax and loss are float32 in any case.
+    /// What the products of matrices are computed in.
     #[serde(default)]
     pub precision: Precision,
     /// Threads for computation; absent: one per core. Results are bit-identical only at equal thread counts.
@@ -35,17 +36,6 @@ fn default_seed() -> u64 {
     1234
 }
 
-/// A device, as `run.device` names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct DeviceName(pub String);
-
-impl Default for DeviceName {
-    fn default() -> Self {
-        Self(BUILT_IN[0].to_owned())
-    }
-}
-
 /// Precision of the matrix products and what lies between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Precision {
@@ -53,6 +43,30 @@ pub enum Precision {
     #[default]
     #[serde(rename = "f32")]
     F32,
+    /// bfloat16, but for what is always float32: parameters, moments, sums of gradients, norms, softmax, logits, loss. `cpu` emulates it, in no less time;
+    /// `cuda` computes in it where the device has it; `wgpu` does not have it.
+    #[serde(rename = "bf16-mixed")]
+    Bf16Mixed,
+}
+
+impl Precision {
+    /// As configurations write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16Mixed => "bf16-mixed",
+        }
+    }
+}
+
+impl From<Precision> for fineline_kernels::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16Mixed => Self::Bf16Mixed,
+        }
+    }
 }
 
 /// The `[validation]` section.
@@ -142,11 +156,15 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         "run.seed",
         format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
-    let device = &config.run.device.0;
+    let device = config.run.device;
     require(
-        BUILT_IN.contains(&device.as_str()),
+        device.is_built_in(),
         "run.device",
-        format!("is \"{device}\", which this build doesn't have; it has {}", BUILT_IN.join(", ")),
+        format!(
+            "is \"{device}\", which takes a build with `--features {}`; this one has {}",
+            device.kind(),
+            BUILT_IN.join(", ")
+        ),
     );
     let (seq_len, positions) = (config.data.seq_len, config.model.max_position_embeddings);
     require(

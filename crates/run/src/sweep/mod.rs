@@ -29,7 +29,7 @@ use crate::jsonl::{JsonLines, read_lines};
 use crate::lifecycle::Ended;
 use crate::logs::drop_rounds;
 use crate::offline::{Answers, At, OfflineProbe, Questions, Start, Subject};
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError};
 use revisions::Checkpoint;
 
 /// What to ask of which checkpoints.
@@ -103,7 +103,7 @@ impl Sweep {
     /// checkpoint that can't be read, unless such are passed over, and what a suite or the disk says.
     pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Ended, RunError> {
         let checkpoints = self.checkpoints()?;
-        let device = device::open(&self.probe.device)?;
+        let device = self.probe.device.open()?;
         let directory = RunDirectory::new(&self.out);
         let _lock = directory.lock()?;
         let mut state = State::open(self, directory, &checkpoints)?;

@@ -141,12 +141,6 @@ impl Division {
         }
     }
 
-    /// Values of the largest bucket: what an exchange needs memory for, twice.
-    #[must_use]
-    pub fn largest_bucket(&self) -> usize {
-        self.buckets.iter().map(|bucket| bucket.len).max().unwrap_or_default()
-    }
-
     pub(crate) fn parameters(&self) -> &[ParameterSpec] {
         &self.parameters
     }

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Trains through injected faults, and holds the end to a run that nothing disturbed.
+
+    cargo build --release --features mpi
+    scripts/soak.py --binary target/release/fineline [--steps 2000] [--faults 30] [--seed 1] [--ranks 1,2,4]
+
+A tiny model with a fixed tree of additions (`distributed.deterministic`), on a number of ranks that changes with every start. Faults, dealt out in turn at random steps:
+
+    kill        SIGKILL to a random rank
+    term        SIGTERM to a random rank: a checkpoint, and exit code 143
+    hang        SIGSTOP to a random rank: the others name it and end
+    torn        SIGKILL, then the newest checkpoint loses the end of a file
+    full_disk   the disk fills up under the run, which is then killed and given room again (needs root, for a tmpfs)
+    nan         the loss of a step becomes NaN, and the guard stops the run (FINELINE_FAULTS)
+
+After each the same command goes on. At the end the logged losses and the weights must be those of the undisturbed run, to the bit. Needs nothing but Python and
+Open MPI. Exit code 1 if anything differs.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CONFIG = """
+[run]
+name = "soak"
+dir = "run"
+seed = 7
+threads = 1
+
+[model]
+vocab_size = 320
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+max_position_embeddings = 64
+
+[tinyworld]
+seed = 3
+documents = 2000
+
+[tokenizer]
+train_vocab_size = 320
+
+[data]
+seq_len = 32
+cache = "cache"
+
+[[data.mix]]
+name = "world"
+path = "tinyworld"
+
+[optim]
+lr = 1e-2
+
+[schedule]
+warmup_steps = 20
+min_lr = 1e-3
+
+[train]
+steps = STEPS
+global_batch = 8
+micro_batch = 1
+
+[checkpoint]
+every_steps = 10
+keep_last = 3
+
+[distributed]
+deterministic = true
+timeout_s = 5
+
+[guard]
+max_skips = 1
+
+[[probes]]
+suite = "tinyworld"
+every_steps = 200
+items = 20
+"""
+
+FAULTS = ["kill", "term", "torn", "nan", "hang", "full_disk"]
+
+
+class Soak:
+    def __init__(self, options, place):
+        self.options = options
+        self.place = place
+        self.random = random.Random(options.seed)
+        self.told = {}
+        (place / "soak.toml").write_text(CONFIG.replace("STEPS", str(options.steps)))
+
+    def command(self, folder, ranks, *overrides):
+        command = [str(self.options.binary), "train", "soak.toml", "--set", f"run.dir={folder}"]
+        for override in overrides:
+            command += ["--set", override]
+        if ranks == 1:
+            return command
+        launch = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+        if os.geteuid() == 0:
+            launch.append("--allow-run-as-root")
+        return launch + command
+
+    def start(self, folder, ranks, faults="", overrides=()):
+        env = dict(os.environ)
+        if faults:
+            env["FINELINE_FAULTS"] = faults
+        log = open(self.place / "output.log", "ab")
+        return subprocess.Popen(self.command(folder, ranks, *overrides), cwd=self.place, env=env, stdout=log, stderr=log)
+
+    def step(self, folder):
+        """The step that the log has come to; a torn last line doesn't count."""
+        try:
+            lines = (self.place / folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+            return json.loads(lines[-1])["step"] if lines else 0
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def processes(self, folder):
+        """The processes that train in the folder, without `mpirun`."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"fineline") and f"run.dir={folder}".encode() in words:
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def go_on_until(self, job, folder, step):
+        """Whether it came there before it ended."""
+        while self.step(folder) < step:
+            if job.poll() is not None:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def wait(self, job, seconds=90):
+        try:
+            return job.wait(seconds)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            for process in self.processes("soaked"):
+                os.kill(process, signal.SIGKILL)
+            raise SystemExit("soak: the job didn't end by itself") from None
+
+    def inject(self, fault, step):
+        """Goes on to the step, has the fault happen, and sees the job to its end."""
+        folder = "soaked"
+        ranks = self.random.choice(self.options.ranks)
+        if fault == "hang" and ranks == 1:
+            ranks = max(self.options.ranks)
+        overrides = ["distributed.mode=\"zero1\""] if self.random.random() < 0.5 else []
+        job = self.start(folder, ranks, f"nan_loss@{step}" if fault == "nan" else "", overrides)
+        if fault == "nan":
+            code = self.wait(job)
+            assert code not in (0, 143), f"a NaN ended the run with {code}"
+            return self.report(fault, step, ranks, code)
+        assert self.go_on_until(job, folder, step), f"the run ended before the fault, with {job.returncode}: see output.log"
+        victims = self.processes(folder)
+        victim = self.random.choice(victims) if victims else None
+        if fault == "full_disk":
+            filler = self.place / folder / "filler"
+            fill(filler)
+            time.sleep(1.0)
+            for process in self.processes(folder):
+                os.kill(process, signal.SIGKILL)
+            code = self.wait(job)
+            filler.unlink()
+            return self.report(fault, step, ranks, code)
+        number = {"term": signal.SIGTERM, "hang": signal.SIGSTOP}.get(fault, signal.SIGKILL)
+        if victim is not None:
+            os.kill(victim, number)
+        code = self.wait(job)
+        if fault == "term":
+            assert code == 143, f"SIGTERM ended the run with {code}"
+        if fault == "hang":
+            assert code == 1, f"a hung rank ended the job with {code}"
+        if fault == "torn":
+            self.tear(folder)
+        return self.report(fault, step, ranks, code)
+
+    def tear(self, folder):
+        checkpoints = sorted((self.place / folder / "checkpoints").glob("step-*"))
+        if len(checkpoints) > 1:
+            files = sorted(checkpoints[-1].glob("*.safetensors"))
+            torn = self.random.choice(files)
+            os.truncate(torn, torn.stat().st_size // 2)
+
+    def report(self, fault, step, ranks, code):
+        self.told[fault] = self.told.get(fault, 0) + 1
+        print(f"  step {step:5}  {fault:9}  {ranks} ranks  exit code {code}", flush=True)
+
+    def run(self):
+        options = self.options
+        started = time.time()
+        assert self.wait(self.start("undisturbed", 1), 3600) == 0, "the undisturbed run failed: see output.log"
+        undisturbed_s = time.time() - started
+        can_fill = mount(self.place / "soaked")
+        faults = [fault for fault in FAULTS if can_fill or fault != "full_disk"]
+        try:
+            started = time.time()
+            steps = sorted(self.random.sample(range(15, options.steps - 10), options.faults))
+            for place, step in enumerate(steps):
+                # What an earlier fault undid is made again on the way to this one.
+                self.inject(faults[place % len(faults)], step)
+            assert self.wait(self.start("soaked", self.random.choice(options.ranks)), 3600) == 0, "the last start failed: see output.log"
+            soaked_s = time.time() - started
+            same = self.compare()
+        finally:
+            if can_fill:
+                subprocess.run(["umount", str(self.place / "soaked")], check=False)
+        print(json.dumps({
+            "steps": options.steps, "faults": self.told, "undisturbed_s": round(undisturbed_s, 1),
+            "soaked_s": round(soaked_s, 1), "identical": same,
+        }))
+        return same
+
+    def compare(self):
+        last = f"checkpoints/step-{self.options.steps:08}"
+        digests, losses = [], []
+        for folder in ["undisturbed", "soaked"]:
+            digests.append(tensors(self.place / folder / last))
+            lines = (self.place / folder / "metrics.jsonl").read_text().splitlines()
+            losses.append([(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)])
+        if losses[0] != losses[1]:
+            first = next((pair for pair in zip(*losses) if pair[0] != pair[1]), "the number of lines")
+            print(f"losses differ: {first}")
+        if digests[0] != digests[1]:
+            print("weights differ")
+        return losses[0] == losses[1] and digests[0] == digests[1]
+
+
+def tensors(folder):
+    """A hash of each weight, whatever files they lie in."""
+    found = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        data = path.read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        for name, entry in json.loads(data[8:8 + length]).items():
+            if name != "__metadata__":
+                start, end = entry["data_offsets"]
+                found[name] = hashlib.sha256(data[8 + length + start:8 + length + end]).hexdigest()
+    return found
+
+
+def mount(folder):
+    """A file system of its own for the run, small enough to be filled."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if done.returncode != 0:
+        print("full_disk is left out: no file system can be mounted here")
+    return done.returncode == 0
+
+
+def fill(path):
+    with open(path, "wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            pass
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=lambda path: Path(path).resolve(), required=True)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--faults", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ranks", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4])
+    parser.add_argument("--keep", type=Path, help="work in this folder, and leave it there")
+    options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True)
+        same = Soak(options, options.keep.resolve()).run()
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            same = Soak(options, Path(place)).run()
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()
