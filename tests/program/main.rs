@@ -11,6 +11,7 @@ mod data;
 mod dynamics;
 mod fetch;
 mod fine_line;
+mod guards;
 mod init;
 mod memory;
 mod probes;

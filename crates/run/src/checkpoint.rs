@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
-use fineline_train::{Cadence, CheckpointFolder, Checkpointer};
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Trainer};
 use fs_err as fs;
 
 use crate::RunError;
@@ -62,12 +62,12 @@ pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Writes the checkpoints of a run that stands at `step`.
+/// Writes the checkpoints of a run that stands where `trainer` does.
 pub(crate) fn checkpointer(
     config: &RunConfig,
     directory: &RunDirectory,
     prepared: &Prepared,
-    step: u64,
+    trainer: &Trainer,
 ) -> Result<Checkpointer, RunError> {
     let tokenizer = &prepared.tokenizer;
     let identity = fineline_train::RunIdentity {
@@ -84,9 +84,9 @@ pub(crate) fn checkpointer(
     let folder = CheckpointFolder::new(directory.checkpoints());
     let mut cadence = Cadence::from(config.checkpoint.clone());
     if config.checkpoint.every_chunk {
-        cadence.milestones = chunk_ends(config, &prepared.dataset);
+        cadence.milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
     }
-    Ok(Checkpointer::open(folder, cadence, identity, step)?)
+    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step)?)
 }
 
 /// Name of the configuration's copy in a checkpoint.

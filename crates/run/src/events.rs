@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fineline_train::{Action, Alarm, RowRange};
 use serde::{Deserialize, Serialize};
 
 use crate::released::InitRecord;
@@ -66,6 +67,29 @@ pub enum Event {
         reason: String,
         /// Skipped steps in a row, this one included.
         in_a_row: u32,
+    },
+    /// A step broke a rule of the guard.
+    Guard {
+        /// Which, what is done about it, and the evidence.
+        #[serde(flatten)]
+        alarm: Alarm,
+    },
+    /// The run went back to the checkpoint of this event's step. What came after it is undone.
+    Rewound {
+        /// The step after which it went back.
+        from: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The rows that are left out from now on, by their numbers in the run.
+        left_out: RowRange,
+        /// How many times the run has gone back to this checkpoint, this time included.
+        count: u32,
+        /// Why, for people.
+        reason: String,
+        /// Why, if it was the guard.
+        alarm: Option<Alarm>,
+        /// The trigger that asked for it, if one did.
+        trigger: Option<String>,
     },
     /// All rows of a source had been trained on, and it was begun anew.
     EpochBegan {
@@ -151,6 +175,24 @@ impl std::fmt::Display for Event {
             }
             Self::Skipped { reason, in_a_row } => {
                 write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
+            }
+            Self::Guard { alarm } => {
+                let done = match alarm.action {
+                    Action::Log => "",
+                    Action::LowerLr => "; the learning rate is lowered",
+                    Action::Skip => "; the update is left out",
+                    Action::SkipData => "; the update and the rows that follow are left out",
+                    Action::Rewind => "; the run goes back",
+                    Action::Stop => "; the run stops",
+                };
+                write!(f, "warning: {alarm}{done}")
+            }
+            Self::Rewound { from, left_out: RowRange { start, end }, count, reason, .. } => {
+                write!(
+                    f,
+                    "warning: went back here from step {from} (time {count}): {reason}. Rows {start} to {} are left out from now on",
+                    end.saturating_sub(1)
+                )
             }
             Self::EpochBegan { source, epoch } => {
                 write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")

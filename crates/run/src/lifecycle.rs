@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
 use fineline_train::{
@@ -11,12 +12,14 @@ use fineline_train::{
 use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
-use crate::directory::{Origin, RunDirectory, RunIdentity};
+use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
+use crate::faults::Faults;
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
+use crate::rewinds::{Return, left_out_since};
 use crate::start::{Setting, Start};
 use crate::{Progress, RunError, device};
 
@@ -33,6 +36,8 @@ pub struct TrainOptions {
     pub stop: StopSignal,
     /// Stop, as if asked to, after this step.
     pub stop_after: Option<u64>,
+    /// What is to go wrong on purpose.
+    pub faults: Faults,
 }
 
 /// Where a run begins.
@@ -76,25 +81,45 @@ pub fn train(
     let device = device::open(&config.run.device.0)?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
-    let ready = match Ready::find(resolved, options, &directory, progress) {
+    let mut ready = match Ready::find(resolved, options, &directory, progress) {
         Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
         ready => ready?,
     };
-    let start = Start::find(&ready.setting(), &device)?;
+    loop {
+        if let Some(ended) = train_on(&ready, &device, progress)? {
+            return Ok(ended);
+        }
+        ready.go_back()?;
+    }
+}
+
+/// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
+fn train_on(
+    ready: &Ready<'_>,
+    device: &Device,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<Ended>, RunError> {
+    let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+    let config = &resolved.config;
+    let start = Start::find(&ready.setting(), device)?;
     refuse_shorter_run(resolved, start.step())?;
     let data_changes = ready.data_changes(start.goes_on())?;
-    let Ready { prepared, stored, changes, .. } = ready;
-    let identity = identify(config, &prepared, &start, stored.as_ref());
+    let identity = identify(config, prepared, &start, ready.stored.as_ref());
     directory.write_identity(&identity, config)?;
-    let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
-    let mut branch_point = BranchPoint(start.origin().cloned());
-    let (mut trainer, events) = start.into_trainer(config, &device)?;
+    let goes_on = start.goes_on();
+    let mut first_checkpoint = FirstCheckpoint(start.origin().is_some() || may_rewind(config));
+    let (mut trainer, events) = start.into_trainer(config, device)?;
     let step = trainer.progress().step;
+    if goes_on {
+        left_out_since(directory, step)?.into_iter().for_each(|rows| trainer.leave_out(rows));
+    }
+    trainer.inject(options.faults.numbers());
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
-    let checkpointer = checkpointer(config, &directory, &prepared, step)?;
-    let mut logs = open_logs(&directory, step, &config.log)?;
-    for event in changes.into_iter().chain(data_changes).chain(events) {
+    let checkpointer = checkpointer(config, directory, prepared, &trainer)?;
+    let open_logs = if goes_on { Logs::resume } else { Logs::begin };
+    let mut logs = open_logs(directory, step, &config.log)?;
+    for event in ready.changes.iter().cloned().chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -103,21 +128,33 @@ pub fn train(
         parameters: identity.parameters,
         directory: directory.root(),
     });
-    let mut observer = RunObserver::new(config, &directory, &prepared, logs, progress)?;
+    let mut observer = RunObserver::new(config, directory, prepared, logs, progress)?;
     let mut limit = StopAfter(options.stop_after);
+    let mut faults = options.faults.observer();
+    let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
     let session = Session {
-        rows: &prepared.dataset,
-        observers: vec![&mut observer, &mut limit, &mut branch_point],
+        rows: &rows,
+        observers: vec![&mut observer, &mut limit, &mut first_checkpoint, &mut faults],
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
     };
     let outcome = session.run(&mut trainer)?;
     let step = Some(trainer.progress().step);
     Ok(match outcome {
-        Outcome::Finished => Ended::Finished,
-        Outcome::Stopped(StopReason::Signal(signal)) => Ended::Stopped { step, signal: Some(signal) },
-        Outcome::Stopped(_) => Ended::Stopped { step, signal: None },
+        Outcome::Finished => Some(Ended::Finished),
+        Outcome::Stopped(StopReason::Signal(signal)) => Some(Ended::Stopped { step, signal: Some(signal) }),
+        Outcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
+        Outcome::Rewind(rewind) => {
+            let back = Return::prepare(directory, &rewind, None, config.guard.max_rewinds)?;
+            observer.go_back(back.step, back.event)?;
+            None
+        }
     })
+}
+
+/// Whether something may take the run back. Then it begins with a checkpoint.
+fn may_rewind(config: &RunConfig) -> bool {
+    config.guard.may_rewind()
 }
 
 /// What [`train`] would begin with.
@@ -173,6 +210,8 @@ struct Ready<'a> {
     resolved: &'a Resolved,
     options: &'a TrainOptions,
     directory: &'a RunDirectory,
+    /// Where to begin.
+    resume: Resume,
     /// What the folder tells of the run that is in it.
     stored: Option<RunIdentity>,
     /// What the run reads.
@@ -192,7 +231,16 @@ impl<'a> Ready<'a> {
         let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
         let prepared = prepare(resolved, &options.stop, progress)?;
         let stored = directory.stored_identity()?;
-        Ok(Self { resolved, options, directory, stored, prepared, changes })
+        let resume = options.resume.clone();
+        Ok(Self { resolved, options, directory, resume, stored, prepared, changes })
+    }
+
+    /// Makes ready for another start, from the run's own newest checkpoint.
+    fn go_back(&mut self) -> Result<(), RunError> {
+        self.resume = Resume::Auto;
+        self.changes.clear();
+        self.stored = self.directory.stored_identity()?;
+        Ok(())
     }
 
     fn setting(&self) -> Setting<'_> {
@@ -201,7 +249,7 @@ impl<'a> Ready<'a> {
             directory: self.directory,
             stored: self.stored.as_ref(),
             dataset: &self.prepared.dataset,
-            resume: &self.options.resume,
+            resume: &self.resume,
             fetched: self.options.fetched.as_ref(),
         }
     }
@@ -288,11 +336,12 @@ impl Observer for StopAfter {
     }
 }
 
-/// Has a branch begin with a checkpoint of its own: the one that it comes from is another run's to remove.
-struct BranchPoint(Option<Origin>);
+/// Has a run begin with a checkpoint of its own: a branch, since the one that it comes from is another run's to remove, and a run that may
+/// have to go back before its first regular one.
+struct FirstCheckpoint(bool);
 
-impl Observer for BranchPoint {
+impl Observer for FirstCheckpoint {
     fn on_start(&mut self, _view: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if self.0.is_some() { Control::Checkpoint } else { Control::Continue })
+        Ok(if self.0 { Control::Checkpoint } else { Control::Continue })
     }
 }

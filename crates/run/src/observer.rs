@@ -12,7 +12,7 @@ use fineline_probe::{
     write_similarities,
 };
 use fineline_train::{
-    Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
+    Alarm, Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
 };
 use serde_json::Value;
 
@@ -71,13 +71,7 @@ impl<'a> RunObserver<'a> {
             config,
             directory,
             dataset: &prepared.dataset,
-            probing: Probing::new(
-                &config.probes,
-                &prepared.suites,
-                chunk_ends(config, &prepared.dataset).into_keys().collect(),
-                &events,
-                &records,
-            ),
+            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
@@ -94,13 +88,20 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
+    /// Logs that the run goes back to `step`, durably: what it has learned must outlive the steps that are undone.
+    pub(crate) fn go_back(&mut self, step: u64, event: Event) -> Result<(), RunError> {
+        self.event(step, event)?;
+        self.logs.sync()
+    }
+
     /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
     /// made up for when the run goes on.
     fn round(&mut self, view: &View<'_>) -> Result<(), RunError> {
         if self.last_round == Some(view.step) {
             return Ok(());
         }
-        let plan = self.probing.plan(view.step, view.total_steps);
+        let at_chunk_end = || chunk_ends(self.config, self.dataset, view.detours).contains_key(&view.step);
+        let plan = self.probing.plan(view.step, view.total_steps, at_chunk_end);
         let Ok(mut measured) = self.measure(view, &plan) else { return Ok(()) };
         for event in self.probing.left_out(&plan) {
             self.event(view.step, event)?;
@@ -187,10 +188,10 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Tells of each source that was begun anew in the step.
-    fn log_epochs(&mut self, step: u64) -> Result<(), RunError> {
-        let batch = self.config.train.global_batch as u64;
-        for (source, epoch) in self.dataset.epochs_begun((step - 1) * batch..step * batch) {
-            self.event(step, Event::EpochBegan { source, epoch })?;
+    fn log_epochs(&mut self, view: &View<'_>) -> Result<(), RunError> {
+        let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch as u64);
+        for (source, epoch) in self.dataset.epochs_begun(passed) {
+            self.event(view.step, Event::EpochBegan { source, epoch })?;
         }
         Ok(())
     }
@@ -242,9 +243,13 @@ impl Observer for RunObserver<'_> {
             let in_a_row = report.skipped_in_a_row;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
-        self.log_epochs(report.step)?;
+        self.log_epochs(view)?;
         self.round(view)?;
         Ok(Control::Continue)
+    }
+
+    fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {
+        Ok(self.event(view.step, Event::Guard { alarm: *alarm })?)
     }
 
     fn before_checkpoint(&mut self, _view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
@@ -263,6 +268,8 @@ impl Observer for RunObserver<'_> {
             Outcome::Finished => Event::Finished,
             Outcome::Stopped(StopReason::Signal(signal)) => Event::Stopped { signal: Some(signal) },
             Outcome::Stopped(_) => Event::Stopped { signal: None },
+            // Where it went back to is known to the caller, who logs it there.
+            Outcome::Rewind(_) => return Ok(()),
         };
         self.event(view.step, event)?;
         Ok(self.logs.sync()?)

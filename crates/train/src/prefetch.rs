@@ -4,15 +4,29 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use fineline_data::{Dataset, Row};
 
-/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`.
+use crate::Detours;
+
+/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`, as long as no rows are
+/// [left out](Detours).
 pub trait RowSource: Sync {
     /// The row at `index`: a function of it alone.
     fn row(&self, index: u64) -> Row;
+
+    /// The index after the last row of the chunk that the row at `index` belongs to; none where there are no chunks.
+    fn chunk_end(&self, index: u64) -> Option<u64> {
+        let _ = index;
+        None
+    }
 }
 
 impl RowSource for Dataset {
     fn row(&self, index: u64) -> Row {
         Self::row(self, index)
+    }
+
+    fn chunk_end(&self, index: u64) -> Option<u64> {
+        let chunk = self.chunks().iter().find(|chunk| chunk.rows.contains(&index))?;
+        Some(chunk.rows.end)
     }
 }
 
@@ -28,13 +42,13 @@ impl<'scope> Prefetch<'scope> {
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn RowSource,
         global_batch: usize,
+        detours: Detours,
         steps: RangeInclusive<u64>,
     ) -> Self {
         let (sender, batches) = sync_channel(1);
-        let global_batch = global_batch as u64;
         let thread = scope.spawn(move || {
             for step in steps {
-                let indices = (step - 1) * global_batch..step * global_batch;
+                let indices = detours.rows_of_step(step, global_batch as u64);
                 if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
                     return;
                 }
@@ -71,26 +85,35 @@ mod tests {
         }
     }
 
+    /// Leaves out rows 6 and 7.
+    fn detours() -> Detours {
+        let mut detours = Detours::default();
+        detours.leave_out(crate::RowRange { start: 6, end: 8 });
+        detours
+    }
+
     #[test]
     fn steps_come_in_order_and_end() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 2, 3..=5);
+            let batches = Prefetch::start(scope, &Indices, 2, detours(), 3..=5);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
-            assert_eq!(first_tokens, [[4, 5], [6, 7], [8, 9]]);
+            assert_eq!(first_tokens, [[4, 5], [8, 9], [10, 11]]);
         });
     }
 
     #[test]
     fn no_steps_are_no_batches() {
         let (next, last) = (6, 5);
-        std::thread::scope(|scope| assert_eq!(Prefetch::start(scope, &Indices, 2, next..=last).count(), 0));
+        std::thread::scope(|scope| {
+            assert_eq!(Prefetch::start(scope, &Indices, 2, detours(), next..=last).count(), 0)
+        });
     }
 
     #[test]
     fn the_thread_ends_with_its_owner() {
         std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &Indices, 1, 1..=u64::MAX);
+            let mut batches = Prefetch::start(scope, &Indices, 1, detours(), 1..=u64::MAX);
             batches.next();
         });
     }

@@ -8,9 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{MicroBatch, find_misfit, loss_weights};
+use crate::faults::distort;
+use crate::guard::{Guard, StepNumbers};
 use crate::optim::{AdamW, GradientSum};
 use crate::{
-    Checkpoint, GuardConfig, OptimConfig, Rewarm, Schedule, ScheduleConfig, TrainConfig, TrainError,
+    Checkpoint, Detours, GuardConfig, GuardState, NumberFault, OptimConfig, Rewarm, RowRange, Schedule,
+    ScheduleConfig, TrainConfig, TrainError, Verdict,
 };
 
 /// Everything that decides what a step does to the weights.
@@ -22,7 +25,7 @@ pub struct Recipe {
     pub schedule: ScheduleConfig,
     /// Length, batch and loss.
     pub train: TrainConfig,
-    /// When to give up.
+    /// What is done about steps that go wrong.
     pub guard: GuardConfig,
     /// `data.seq_len`: tokens of a row that the model reads.
     pub seq_len: usize,
@@ -56,7 +59,7 @@ pub struct Progress {
 }
 
 /// What one step found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
     /// The loss of the global batch before the update, nats per token.
     pub loss: f32,
@@ -64,8 +67,8 @@ pub struct StepOutcome {
     pub grad_norm: f32,
     /// The learning rate of the update.
     pub lr: f64,
-    /// Why there was no update, if there was none.
-    pub skipped: Option<SkipReason>,
+    /// What the guard made of it. Why there was no update, if there was none, is in it.
+    pub verdict: Verdict,
 }
 
 /// Why a step left weights and moments as they were.
@@ -78,6 +81,10 @@ pub enum SkipReason {
     NonFiniteGradient,
     /// Every target of the batch was masked. The loss is reported as 0.
     NoTargets,
+    /// The guard took the loss for an outlier.
+    LossSpike,
+    /// The guard took the norm of the gradients for one.
+    GradientOutlier,
 }
 
 impl fmt::Display for SkipReason {
@@ -86,6 +93,8 @@ impl fmt::Display for SkipReason {
             Self::NonFiniteLoss => "the loss was not finite",
             Self::NonFiniteGradient => "the norm of the gradients was not finite",
             Self::NoTargets => "every target of the batch was masked",
+            Self::LossSpike => "the loss was far above its median",
+            Self::GradientOutlier => "the norm of the gradients was far above its median",
         })
     }
 }
@@ -101,6 +110,9 @@ pub struct Trainer {
     model: Option<Llama>,
     pub(crate) optimizer: AdamW,
     progress: Progress,
+    guard: Guard,
+    detours: Detours,
+    faults: Vec<NumberFault>,
 }
 
 impl Trainer {
@@ -109,6 +121,7 @@ impl Trainer {
         let schedule = recipe.validate()?;
         let total_steps = recipe.train.total_steps(recipe.seq_len)?;
         let optimizer = AdamW::new(recipe.optim.clone());
+        let guard = Guard::new(recipe.guard.clone(), GuardState::default());
         Ok(Self {
             recipe,
             schedule,
@@ -116,6 +129,9 @@ impl Trainer {
             model: Some(model),
             optimizer,
             progress: Progress::default(),
+            guard,
+            detours: Detours::default(),
+            faults: Vec::new(),
         })
     }
 
@@ -132,7 +148,29 @@ impl Trainer {
         trainer.optimizer.moments = checkpoint.moments;
         trainer.optimizer.updates = checkpoint.state.updates;
         trainer.progress = checkpoint.state.progress;
+        trainer.guard.state = checkpoint.state.guard;
+        trainer.detours = checkpoint.state.detours;
         Ok(trainer)
+    }
+
+    /// Leaves rows out from now on: those that the run has learned must not be trained on since the checkpoint was taken.
+    pub fn leave_out(&mut self, rows: RowRange) {
+        self.detours.leave_out(rows);
+    }
+
+    /// Shows the guard other numbers than steps come to: for drills.
+    pub fn inject(&mut self, faults: Vec<NumberFault>) {
+        self.faults = faults;
+    }
+
+    /// The rows that are left out.
+    #[must_use]
+    pub fn detours(&self) -> &Detours {
+        &self.detours
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The live weights.
@@ -165,8 +203,8 @@ impl Trainer {
     /// One optimizer step over the rows of a global batch.
     ///
     /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches are
-    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if either is not
-    /// finite, weights and moments stay as they are.
+    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if the guard has
+    /// something against them, weights and moments stay as they are.
     ///
     /// # Errors
     /// Only for rows that do not fit the model. Then nothing has changed.
@@ -179,12 +217,15 @@ impl Trainer {
         let lr = self.schedule.lr(self.progress.step);
         let outcome = match loss_weights(rows, self.recipe.train.loss) {
             Some(weights) => in_pool(|| self.learn(rows, &weights, lr)),
-            None => StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) },
+            None => {
+                let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
+                StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
+            }
         };
         self.progress = Progress {
             step,
             tokens: self.progress.tokens + (rows.len() * self.recipe.seq_len) as u64,
-            skipped_in_a_row: match outcome.skipped {
+            skipped_in_a_row: match outcome.verdict.skipped {
                 Some(_) => self.progress.skipped_in_a_row + 1,
                 None => 0,
             },
@@ -200,18 +241,26 @@ impl Trainer {
         self.conclude(loss, gradients, lr)
     }
 
-    /// Reads what the device found, and updates or skips.
+    /// Reads what the device found, has the guard decide, and updates or skips.
     fn conclude(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
-        let [loss, grad_norm] = read_together(loss, gradients.norm());
-        let skipped = if !loss.is_finite() {
-            Some(SkipReason::NonFiniteLoss)
-        } else if !grad_norm.is_finite() {
-            Some(SkipReason::NonFiniteGradient)
-        } else {
+        let step = self.progress.step + 1;
+        let found = read_together(loss, gradients.norm());
+        let [loss, grad_norm] = distort(&self.faults, self.planned_step(step), found);
+        let numbers = StepNumbers { step, loss, grad_norm };
+        // With many processes, one of them decides here, and tells the others.
+        let verdict = self.guard.judge(&numbers);
+        self.guard.record(&numbers, &verdict);
+        let lr = lr * self.guard.lr_factor(step);
+        if verdict.skipped.is_none() {
             self.update(gradients, grad_norm, lr);
-            None
-        };
-        StepOutcome { loss, grad_norm, lr, skipped }
+        }
+        StepOutcome { loss, grad_norm, lr, verdict }
+    }
+
+    /// The step that would train on the first row of `step`, if no row were left out.
+    fn planned_step(&self, step: u64) -> u64 {
+        let global_batch = self.recipe.train.global_batch as u64;
+        self.detours.row_index((step - 1) * global_batch) / global_batch + 1
     }
 
     /// The loss of the whole batch, `[1]`, and its gradients, all still on the device.
@@ -291,7 +340,7 @@ mod tests {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows_of_step(1)).unwrap();
-        assert_eq!((outcome.lr, outcome.skipped), (0.0, None));
+        assert_eq!((outcome.lr, outcome.verdict), (0.0, Verdict::default()));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(moment_bits(&trainer).len(), before.len());
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 0 });
@@ -323,7 +372,7 @@ mod tests {
                 SkipReason::NonFiniteLoss => loss = loss.mul_scalar(0.0).add_scalar(poison),
                 _ => gradients.poison(poison),
             }
-            assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, Some(reason));
+            assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, Some(reason));
             assert_eq!(
                 (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates),
                 before
@@ -331,7 +380,7 @@ mod tests {
         }
         let (mut trainer, loss, gradients) = before_update();
         let before = weight_bits(trainer.model());
-        assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, None);
+        assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, None);
         assert_ne!(weight_bits(trainer.model()), before);
     }
 
@@ -344,7 +393,7 @@ mod tests {
         }
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows).unwrap();
-        assert_eq!((outcome.loss, outcome.skipped), (0.0, Some(SkipReason::NoTargets)));
+        assert_eq!((outcome.loss, outcome.verdict.skipped), (0.0, Some(SkipReason::NoTargets)));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
         trainer.step(&rows_of_step(2)).unwrap();

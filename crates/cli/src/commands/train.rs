@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fineline_model::ParameterSpec;
 use fineline_run::config::Resolved;
+use fineline_run::faults::Faults;
 use fineline_run::lifecycle::{
     Ended as RunEnded, Resume, TrainOptions, dry_run as run_dry, train as run_train,
 };
@@ -13,7 +14,7 @@ use super::fetch_weights::fetched_weights;
 use super::{grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
-use crate::{Ended, say};
+use crate::{Ended, UsageError, say};
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
@@ -26,6 +27,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
+        faults: faults()?,
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
@@ -57,6 +59,18 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
             signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
         }
     })
+}
+
+/// The variable that names what is to go wrong on purpose, for drills: see [`Faults`].
+const FAULTS: &str = "FINELINE_FAULTS";
+
+fn faults() -> Result<Faults> {
+    let Some(text) = std::env::var_os(FAULTS) else { return Ok(Faults::default()) };
+    let faults = text.to_string_lossy().parse().map_err(|error| UsageError(format!("{FAULTS}: {error}")))?;
+    if faults != Faults::default() {
+        say(&format!("warning: a drill: {FAULTS} is {}", text.to_string_lossy()));
+    }
+    Ok(faults)
 }
 
 /// All that comes before the first step, and what it would begin with.

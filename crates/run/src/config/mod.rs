@@ -148,12 +148,15 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 9] = [
+        const HARMLESS: [&str; 12] = [
             "run.name",
             "run.dir",
             "checkpoint",
             "log",
-            "guard",
+            "guard.max_skips",
+            "guard.max_rewinds",
+            "guard.max_lowerings",
+            "guard.stall",
             "data.cache",
             "validation.every_steps",
             "validation.rows",

@@ -142,6 +142,11 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         "run.seed",
         format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
+    require(
+        !config.guard.leave_out_chunk || config.data.chunks.is_some(),
+        "guard.leave_out_chunk",
+        "needs chunks (`[data.chunks]`)".into(),
+    );
     let device = &config.run.device.0;
     require(
         BUILT_IN.contains(&device.as_str()),
