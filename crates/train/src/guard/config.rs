@@ -83,7 +83,7 @@ pub struct OutlierRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StallRule {
-    /// How many times the median a step may take.
+    /// How many times the median a step may take. Below one second, nothing is a stall.
     pub factor: f64,
 }
 

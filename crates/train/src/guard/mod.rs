@@ -124,11 +124,16 @@ pub struct GuardState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lowered: Option<Lowered>,
     /// How many times the rate was lowered.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     lowerings: u32,
     /// How many times each rule was broken.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<Rule, u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,9 @@ pub(crate) struct StallWatch {
 /// Steps that it takes to know what is usual.
 const LEAST_STEPS: usize = 5;
 
+/// What is shorter is no stall: a busy machine does that to steps of milliseconds.
+const LEAST_SECONDS: f64 = 1.0;
+
 impl StallWatch {
     pub(crate) fn new(config: &GuardConfig) -> Self {
         let (factor, window) = (config.stall.factor, config.window.max(LEAST_STEPS));
@@ -32,7 +35,7 @@ impl StallWatch {
             return None;
         }
         let median = median(&mut past);
-        let threshold = self.factor * median;
+        let threshold = (self.factor * median).max(LEAST_SECONDS);
         if seconds <= threshold {
             return None;
         }
@@ -63,6 +66,14 @@ mod tests {
         let alarm = watch.look(7, 11.0).unwrap();
         assert_eq!((alarm.value, alarm.median, alarm.threshold), (Some(11.0), Some(1.0), Some(10.0)));
         assert_eq!((alarm.action, alarm.count), (Action::Log, 1));
+    }
+
+    #[test]
+    fn short_steps_do_not_stall() {
+        let mut watch = StallWatch::new(&GuardConfig::default());
+        (1..=5).for_each(|step| assert!(watch.look(step, 0.001).is_none()));
+        assert!(watch.look(6, 0.9).is_none());
+        assert!(watch.look(7, 1.1).is_some());
     }
 
     #[test]
