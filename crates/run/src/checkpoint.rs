@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
-use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Trainer};
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Trainer, kept_name};
 use fs_err as fs;
 
 use crate::RunError;
 use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
+use crate::events::EventRecord;
+use crate::jsonl::read_lines;
 use crate::prepare::Prepared;
+use crate::triggers::kept_steps;
 
 /// The checkpoint that `path` means: a model folder itself, or the newest checkpoint of a run's folder, of its `checkpoints` or by its
 /// `latest`.
@@ -85,6 +88,10 @@ pub(crate) fn checkpointer(
     let mut cadence = Cadence::from(config.checkpoint.clone());
     if config.checkpoint.every_chunk {
         cadence.milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
+    }
+    let events: Vec<EventRecord> = read_lines(&directory.events())?;
+    for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
+        cadence.milestones.entry(step).or_insert_with(|| kept_name(step));
     }
     Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step)?)
 }

@@ -6,6 +6,7 @@ use fineline_train::{Action, Alarm, RowRange};
 use serde::{Deserialize, Serialize};
 
 use crate::released::InitRecord;
+use crate::triggers::{TriggerAction, TriggerEvidence};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,6 +137,28 @@ pub enum Event {
         /// The phase from here on.
         after: String,
     },
+    /// A trigger's condition held.
+    Triggered {
+        /// Its name.
+        trigger: String,
+        /// The task that it looks at.
+        task: String,
+        /// What it held by.
+        evidence: TriggerEvidence,
+        /// What is done, or would have been.
+        actions: Vec<TriggerAction>,
+        /// Whether nothing is done.
+        dry_run: bool,
+        /// The folder of the branch, if there is one.
+        branch: Option<PathBuf>,
+    },
+    /// A trigger's command could not be started.
+    TriggerFailed {
+        /// The trigger's name.
+        trigger: String,
+        /// What went wrong.
+        message: String,
+    },
     /// The run was stopped, after a checkpoint.
     Stopped {
         /// The number of the signal that asked for it, if one did.
@@ -213,6 +236,18 @@ impl std::fmt::Display for Event {
                 write!(f, "warning: a round of probes is lost: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
+            Self::Triggered { trigger, task, evidence, actions, dry_run, branch } => {
+                let names = actions.iter().map(|action| format!("{action:?}").to_lowercase());
+                let names = names.collect::<Vec<_>>().join(", ");
+                let done = match (names.is_empty(), dry_run) {
+                    (true, _) => String::new(),
+                    (false, true) => format!("; would: {names}"),
+                    (false, false) => format!("; {names}"),
+                };
+                write!(f, "trigger {trigger}: {task} {evidence}{done}")?;
+                branch.as_ref().map_or(Ok(()), |branch| write!(f, " ({})", branch.display()))
+            }
+            Self::TriggerFailed { trigger, message } => write!(f, "warning: trigger {trigger}: {message}"),
             Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),
             Self::Stopped { signal: None } => f.write_str("stopped"),
             Self::Finished => f.write_str("finished: all steps are done"),

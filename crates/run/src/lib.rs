@@ -38,6 +38,7 @@ pub mod rewinds;
 mod start;
 pub mod sweep;
 mod tensorboard;
+pub mod triggers;
 mod validation;
 pub mod verify;
 

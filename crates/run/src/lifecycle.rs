@@ -1,6 +1,8 @@
 //! A run from its beginning, or from where it stopped, to its end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use fineline_data::SourceStats;
@@ -21,6 +23,7 @@ use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
 use crate::rewinds::{Return, left_out_since};
 use crate::start::{Setting, Start};
+use crate::triggers::{Notifier, Notify, TriggerConfig};
 use crate::{Progress, RunError, device};
 
 /// What the caller of [`train`] decides.
@@ -36,6 +39,10 @@ pub struct TrainOptions {
     pub stop: StopSignal,
     /// Stop, as if asked to, after this step.
     pub stop_after: Option<u64>,
+    /// How the caller asks for a checkpoint, after which training goes on. Taken back once it is seen.
+    pub checkpoint: Arc<AtomicBool>,
+    /// Who tells others of triggers; without one, webhooks are not called.
+    pub notify: Option<Arc<dyn Notify>>,
     /// What is to go wrong on purpose.
     pub faults: Faults,
 }
@@ -128,13 +135,15 @@ fn train_on(
         parameters: identity.parameters,
         directory: directory.root(),
     });
-    let mut observer = RunObserver::new(config, directory, prepared, logs, progress)?;
+    let notifier = Notifier(options.notify.as_ref());
+    let mut observer = RunObserver::new(config, directory, prepared, notifier, logs, progress)?;
     let mut limit = StopAfter(options.stop_after);
+    let mut request = CheckpointRequest(&options.checkpoint);
     let mut faults = options.faults.observer();
     let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
     let session = Session {
         rows: &rows,
-        observers: vec![&mut observer, &mut limit, &mut first_checkpoint, &mut faults],
+        observers: vec![&mut observer, &mut limit, &mut request, &mut first_checkpoint, &mut faults],
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
     };
@@ -145,7 +154,8 @@ fn train_on(
         Outcome::Stopped(StopReason::Signal(signal)) => Some(Ended::Stopped { step, signal: Some(signal) }),
         Outcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
         Outcome::Rewind(rewind) => {
-            let back = Return::prepare(directory, &rewind, None, config.guard.max_rewinds)?;
+            let trigger = observer.rewinding();
+            let back = Return::prepare(directory, &rewind, trigger, config.guard.max_rewinds)?;
             observer.go_back(back.step, back.event)?;
             None
         }
@@ -154,7 +164,7 @@ fn train_on(
 
 /// Whether something may take the run back. Then it begins with a checkpoint.
 fn may_rewind(config: &RunConfig) -> bool {
-    config.guard.may_rewind()
+    config.guard.may_rewind() || config.triggers.iter().any(TriggerConfig::may_rewind)
 }
 
 /// What [`train`] would begin with.
@@ -333,6 +343,16 @@ struct StopAfter(Option<u64>);
 impl Observer for StopAfter {
     fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
         Ok(if self.0 == Some(report.step) { Control::Stop } else { Control::Continue })
+    }
+}
+
+/// Has a checkpoint written when the caller asks for one.
+struct CheckpointRequest<'a>(&'a AtomicBool);
+
+impl Observer for CheckpointRequest<'_> {
+    fn on_step(&mut self, _report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
+        let is_asked_for = self.0.swap(false, Ordering::SeqCst);
+        Ok(if is_asked_for { Control::Checkpoint } else { Control::Continue })
     }
 }
 

@@ -73,13 +73,17 @@ impl<'a> Probing<'a> {
         Self { tables, started: Instant::now(), elapsed_before_s: elapsed_s(events) }
     }
 
-    /// What is asked after `step` of a run of `last_step` steps. `at_chunk_end` is whether a chunk of data ends with the step.
-    pub(crate) fn plan(&self, step: u64, last_step: u64, at_chunk_end: impl Fn() -> bool) -> Plan {
+    /// What is asked after `step` of a run of `last_step` steps. `is_due_besides` is about what no table knows by itself.
+    pub(crate) fn plan(
+        &self,
+        step: u64,
+        last_step: u64,
+        is_due_besides: impl Fn(&ProbeConfig) -> bool,
+    ) -> Plan {
         let due = Due { elapsed_s: self.elapsed_s(), is_last: step == last_step };
         let mut plan = Plan { asked: Vec::new(), left_out: Vec::new() };
         for (place, table) in self.tables.iter().enumerate() {
-            let at_chunk = table.config.every_chunk && at_chunk_end();
-            if !at_chunk && !table.config.is_due(step, last_step) {
+            if !table.config.is_due(step, last_step) && !is_due_besides(table.config) {
                 continue;
             }
             match table.schedule.choose(due) {

@@ -56,6 +56,8 @@ pub struct View<'a> {
     pub tokens: u64,
     /// Length of the whole run in steps.
     pub total_steps: u64,
+    /// The learning rate of the next update.
+    pub lr: f64,
     /// The rows that are left out.
     pub detours: &'a Detours,
     /// The live weights. [`Module::valid`](burn::module::Module::valid) gives them without autodiff and without a copy.

@@ -358,6 +358,7 @@ fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
         step: progress.step,
         tokens: progress.tokens,
         total_steps: trainer.total_steps(),
+        lr: trainer.next_lr(),
         detours: trainer.detours(),
         model: trainer.model(),
         stop,

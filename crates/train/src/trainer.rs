@@ -163,6 +163,12 @@ impl Trainer {
         self.faults = faults;
     }
 
+    /// The learning rate of the next update, unless the guard lowers it.
+    #[must_use]
+    pub fn next_lr(&self) -> f64 {
+        self.schedule.lr(self.progress.step) * self.guard.lr_factor(self.progress.step + 1)
+    }
+
     /// The rows that are left out.
     #[must_use]
     pub fn detours(&self) -> &Detours {

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use fineline_model::ParameterSpec;
@@ -11,7 +12,8 @@ use fineline_run::lifecycle::{
 use fineline_run::{Progress, RunError};
 
 use super::fetch_weights::fetched_weights;
-use super::{grouped, load, print, quoted, stop_on_signals};
+use super::webhooks::Webhooks;
+use super::{checkpoint_on_signal, grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
 use crate::{Ended, UsageError, say};
@@ -27,10 +29,12 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
+        notify: Some(Arc::new(Webhooks::default())),
         faults: faults()?,
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
+    checkpoint_on_signal(&options.checkpoint)?;
     if args.dry_run {
         return dry_run(&resolved, &options);
     }

@@ -37,6 +37,8 @@ pub use show::Difference;
 
 use layers::Layers;
 
+use crate::triggers::TriggerConfig;
+
 /// A resolved configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +78,9 @@ pub struct RunConfig {
     /// What happens when a step goes wrong.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// What is done when probes say something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerConfig>,
     /// What is logged, and where to.
     #[serde(default)]
     pub log: LogConfig,
@@ -148,7 +153,7 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 12] = [
+        const HARMLESS: [&str; 13] = [
             "run.name",
             "run.dir",
             "checkpoint",
@@ -157,6 +162,7 @@ impl RunConfig {
             "guard.max_rewinds",
             "guard.max_lowerings",
             "guard.stall",
+            "triggers",
             "data.cache",
             "validation.every_steps",
             "validation.rows",

@@ -200,6 +200,17 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
             });
         }
     }
+    let mut names = std::collections::BTreeSet::new();
+    for (place, trigger) in config.triggers.iter().enumerate() {
+        let twice =
+            (!names.insert(&trigger.name)).then_some(("name", "expected another name than an earlier one's"));
+        if let Some((field, expected)) = trigger.problem().or(twice) {
+            found.push(Problem {
+                key: format!("triggers[{place}].{field}"),
+                message: format!("is wrong: {expected}"),
+            });
+        }
+    }
     let recipe = crate::lifecycle::recipe(config);
     for checked in [recipe.validate().map(drop), config.checkpoint.validate()] {
         if let Err(fineline_train::TrainError::Config { key, reason }) = checked {
