@@ -119,7 +119,9 @@ impl<'a> Triggers<'a> {
                 TriggerAction::Keep => Control::Keep,
                 TriggerAction::Probe => Control::Continue,
                 TriggerAction::Branch => {
-                    let (decay_steps, lr) = (trigger.branch_steps, view.lr);
+                    let decay_steps = trigger.branch_steps;
+                    // Before the first update of a warm-up there is no rate to go on with.
+                    let lr = if view.lr > 0.0 { view.lr } else { self.config.optim.lr };
                     let point = BranchPoint { trigger: &trigger.name, step: view.step, lr, decay_steps };
                     branch_folder = Some(write_branch(self.config, self.directory, &point)?);
                     Control::Keep
