@@ -92,7 +92,7 @@ impl Workplace {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fineline"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("FINELINE_LOG").env_remove("RUST_BACKTRACE");
+        command.env_remove("FINELINE_LOG").env_remove("FINELINE_FAULTS").env_remove("RUST_BACKTRACE");
         command
     }
 
@@ -102,7 +102,14 @@ impl Workplace {
 
     /// Starts the program and lets it run.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        Running::of(&mut self.command(arguments))
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with variables of the environment.
+    pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        Running::of(&mut command)
     }
 
     /// Trains `tiny.toml` with these overrides; it must succeed.

@@ -65,7 +65,7 @@ pub use group::{Group, GroupMean, GroupResult};
 pub use history::{Delta, History, ProbeRecord, headline};
 pub use hub::{HubSource, TaskSource};
 pub use items::{ItemRow, read_items, write_items};
-pub use metrics::metrics;
+pub use metrics::{higher_is_better, metrics};
 pub use pattern::Pattern;
 pub use representation::{
     Representation, RepresentationHistory, SimilarityRow, read_representations, write_representations,

@@ -156,7 +156,8 @@ pub(crate) fn headline_name(kind: Kind) -> &'static str {
 }
 
 /// Whether a greater value of the metric is better.
-pub(crate) fn higher_is_better(metric: &str) -> bool {
+#[must_use]
+pub fn higher_is_better(metric: &str) -> bool {
     !matches!(metric, "bits_per_byte" | "brier" | "mean_ce" | "late_nats")
         && !metric.ends_with("perplexity")
         && !metric.contains("nats_at_")

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
 use fineline_ranks::Ranks;
-use fineline_train::{Cadence, CheckpointFolder, Checkpointer};
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Trainer, kept_name};
 use fs_err as fs;
 
 use crate::RunError;
 use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
+use crate::events::EventRecord;
+use crate::jsonl::read_lines;
 use crate::prepare::Prepared;
+use crate::triggers::kept_steps;
 
 /// The checkpoint that `path` means: a model folder itself, or the newest checkpoint of a run's folder, of its `checkpoints` or by its
 /// `latest`.
@@ -63,12 +66,12 @@ pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Writes the checkpoints of a run that stands at `step`.
+/// Writes the checkpoints of a run that stands where `trainer` does.
 pub(crate) fn checkpointer(
     config: &RunConfig,
     directory: &RunDirectory,
     prepared: &Prepared,
-    step: u64,
+    trainer: &Trainer,
     ranks: &dyn Ranks,
 ) -> Result<Checkpointer, RunError> {
     let tokenizer = &prepared.tokenizer;
@@ -86,9 +89,13 @@ pub(crate) fn checkpointer(
     let folder = CheckpointFolder::new(directory.checkpoints());
     let mut cadence = Cadence::from(config.checkpoint.clone());
     if config.checkpoint.every_chunk {
-        cadence.milestones = chunk_ends(config, &prepared.dataset);
+        cadence.milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
     }
-    Ok(Checkpointer::open(folder, cadence, identity, step, ranks)?)
+    let events: Vec<EventRecord> = read_lines(&directory.events())?;
+    for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
+        cadence.milestones.entry(step).or_insert_with(|| kept_name(step));
+    }
+    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
 }
 
 /// Name of the configuration's copy in a checkpoint.

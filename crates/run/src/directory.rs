@@ -111,6 +111,18 @@ impl RunDirectory {
         self.root.join(".ranks")
     }
 
+    /// What triggers have made ready to branch off.
+    #[must_use]
+    pub fn branches(&self) -> PathBuf {
+        self.root.join("branches")
+    }
+
+    /// What the commands of triggers print.
+    #[must_use]
+    pub fn command_output(&self) -> PathBuf {
+        self.root.join("commands.log")
+    }
+
     /// What the sweep is whose probe log this is: see [`crate::sweep`].
     #[must_use]
     pub fn sweep(&self) -> PathBuf {

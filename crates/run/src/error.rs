@@ -96,6 +96,18 @@ pub enum RunError {
         /// What is wrong with the newest.
         source: Box<fineline_train::TrainError>,
     },
+    /// The run has come to grief after the same checkpoint again and again.
+    #[error("stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} goes wrong again: {reason}. That checkpoint stays where it is; leave more rows out (guard.leave_out_steps), lower optim.lr, or go back further with `--resume CHECKPOINT`", checkpoint.display())]
+    TooManyRewinds {
+        /// Where it would have gone back to.
+        checkpoint: PathBuf,
+        /// How many times it has been there.
+        count: u32,
+        /// The step that went wrong.
+        from: u64,
+        /// What went wrong with it.
+        reason: String,
+    },
     /// The data or the tokenizer aren't those of the run's last start.
     #[error("{}: changed since this run was last started: {}; restore what it was, or allow the change with {}", dir.display(), changed.join(" and "), changed.iter().map(|key| format!("`--allow-change {key}`")).collect::<Vec<_>>().join(" "))]
     DataChanged {

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use fineline_train::{Action, Alarm, RowRange};
 use serde::{Deserialize, Serialize};
 
 use crate::released::InitRecord;
+use crate::triggers::{TriggerAction, TriggerEvidence};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +69,29 @@ pub enum Event {
         /// Skipped steps in a row, this one included.
         in_a_row: u32,
     },
+    /// A step broke a rule of the guard.
+    Guard {
+        /// Which, what is done about it, and the evidence.
+        #[serde(flatten)]
+        alarm: Alarm,
+    },
+    /// The run went back to the checkpoint of this event's step. What came after it is undone.
+    Rewound {
+        /// The step after which it went back.
+        from: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The rows that are left out from now on, by their numbers in the run.
+        left_out: RowRange,
+        /// How many times the run has gone back to this checkpoint, this time included.
+        count: u32,
+        /// Why, for people.
+        reason: String,
+        /// Why, if it was the guard.
+        alarm: Option<Alarm>,
+        /// The trigger that asked for it, if one did.
+        trigger: Option<String>,
+    },
     /// All rows of a source had been trained on, and it was begun anew.
     EpochBegan {
         /// The source.
@@ -112,6 +137,28 @@ pub enum Event {
         /// The phase from here on.
         after: String,
     },
+    /// A trigger's condition held.
+    Triggered {
+        /// Its name.
+        trigger: String,
+        /// The task that it looks at.
+        task: String,
+        /// What it held by.
+        evidence: TriggerEvidence,
+        /// What is done, or would have been.
+        actions: Vec<TriggerAction>,
+        /// Whether nothing is done.
+        dry_run: bool,
+        /// The folder of the branch, if there is one.
+        branch: Option<PathBuf>,
+    },
+    /// A trigger's command could not be started.
+    TriggerFailed {
+        /// The trigger's name.
+        trigger: String,
+        /// What went wrong.
+        message: String,
+    },
     /// The run was stopped, after a checkpoint.
     Stopped {
         /// The number of the signal that asked for it, if one did.
@@ -152,6 +199,24 @@ impl std::fmt::Display for Event {
             Self::Skipped { reason, in_a_row } => {
                 write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
             }
+            Self::Guard { alarm } => {
+                let done = match alarm.action {
+                    Action::Log => "",
+                    Action::LowerLr => "; the learning rate is lowered",
+                    Action::Skip => "; the update is left out",
+                    Action::SkipData => "; the update and the rows that follow are left out",
+                    Action::Rewind => "; the run goes back",
+                    Action::Stop => "; the run stops",
+                };
+                write!(f, "warning: {alarm}{done}")
+            }
+            Self::Rewound { from, left_out: RowRange { start, end }, count, reason, .. } => {
+                write!(
+                    f,
+                    "warning: went back here from step {from} (time {count}): {reason}. Rows {start} to {} are left out from now on",
+                    end.saturating_sub(1)
+                )
+            }
             Self::EpochBegan { source, epoch } => {
                 write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")
             }
@@ -171,6 +236,18 @@ impl std::fmt::Display for Event {
                 write!(f, "warning: a round of probes is lost: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
+            Self::Triggered { trigger, task, evidence, actions, dry_run, branch } => {
+                let names = actions.iter().map(|action| format!("{action:?}").to_lowercase());
+                let names = names.collect::<Vec<_>>().join(", ");
+                let done = match (names.is_empty(), dry_run) {
+                    (true, _) => String::new(),
+                    (false, true) => format!("; would: {names}"),
+                    (false, false) => format!("; {names}"),
+                };
+                write!(f, "trigger {trigger}: {task} {evidence}{done}")?;
+                branch.as_ref().map_or(Ok(()), |branch| write!(f, " ({})", branch.display()))
+            }
+            Self::TriggerFailed { trigger, message } => write!(f, "warning: trigger {trigger}: {message}"),
             Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),
             Self::Stopped { signal: None } => f.write_str("stopped"),
             Self::Finished => f.write_str("finished: all steps are done"),

@@ -1,7 +1,10 @@
 //! A run from its beginning, or from where it stopped, to its end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::Device;
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
@@ -13,14 +16,17 @@ use fineline_train::{
 use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
-use crate::directory::{Origin, RunDirectory, RunIdentity};
+use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
+use crate::faults::Faults;
 use crate::heartbeat::Watcher;
 use crate::logs::Logs;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
+use crate::rewinds::{Return, left_out_since};
 use crate::start::{Setting, Start};
+use crate::triggers::{Notifier, Notify, TriggerConfig};
 use crate::{Progress, RunError};
 
 pub use crate::heartbeat::Watch;
@@ -40,6 +46,12 @@ pub struct TrainOptions {
     pub watch: Option<Watch>,
     /// Stop, as if asked to, after this step.
     pub stop_after: Option<u64>,
+    /// How the caller asks for a checkpoint, after which training goes on. Taken back once it is seen.
+    pub checkpoint: Arc<AtomicBool>,
+    /// Who tells others of triggers; without one, webhooks are not called.
+    pub notify: Option<Arc<dyn Notify>>,
+    /// What is to go wrong on purpose.
+    pub faults: Faults,
 }
 
 /// Where a run begins.
@@ -87,44 +99,77 @@ pub fn train(
     let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
     let _watcher = Watcher::start(options.watch.as_ref(), directory.ranks(), config, ranks)?;
     ranks.begins("getting the data ready");
-    let ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
+    let mut ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
         Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
         ready => ready?,
     };
     if let Some(signal) = stop_of_others(ranks) {
         return Ok(Ended::Stopped { step: None, signal: Some(signal) });
     }
-    let start = Start::find(&ready.setting(), &division, &device, ranks)?;
+    loop {
+        let place = Place { device: &device, division: &division, ranks };
+        if let Some(ended) = train_on(&ready, &place, progress)? {
+            return Ok(ended);
+        }
+        ready.go_back()?;
+    }
+}
+
+/// What computes, and with whom.
+struct Place<'a> {
+    device: &'a Device,
+    division: &'a Division,
+    ranks: &'a dyn Ranks,
+}
+
+/// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
+fn train_on(
+    ready: &Ready<'_>,
+    place: &Place<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<Ended>, RunError> {
+    let &Place { device, division, ranks } = place;
+    let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+    let config = &resolved.config;
+    let start = Start::find(&ready.setting(), division, device, ranks)?;
     refuse_shorter_run(resolved, start.step())?;
     let data_changes = ready.data_changes(start.goes_on())?;
-    let Ready { prepared, stored, changes, .. } = ready;
-    let identity = identify(config, &prepared, &start, stored.as_ref(), ranks);
+    let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
     ranks.wait_for_all();
     if ranks.is_first() {
         directory.write_identity(&identity, config)?;
     }
-    let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
-    let mut branch_point = BranchPoint(start.origin().cloned());
-    let (trainer, events) = start.into_trainer(config, &device)?;
-    let mut trainer = trainer.divided(division);
+    let goes_on = start.goes_on();
+    let mut first_checkpoint = FirstCheckpoint(start.origin().is_some() || may_rewind(config));
+    let (trainer, events) = start.into_trainer(config, device)?;
+    let mut trainer = trainer.divided(division.clone());
     let step = trainer.progress().step;
+    if goes_on {
+        left_out_since(directory, step)?.into_iter().for_each(|rows| trainer.leave_out(rows));
+    }
+    trainer.inject(options.faults.numbers());
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
-    let checkpointer = checkpointer(config, &directory, &prepared, step, ranks)?;
+    let checkpointer = checkpointer(config, directory, prepared, &trainer, ranks)?;
     let mut limit = StopAfter(options.stop_after);
-    let mut observers: Vec<&mut dyn Observer> = vec![&mut limit, &mut branch_point];
+    let mut request = CheckpointRequest(&options.checkpoint);
+    let mut faults = options.faults.observer();
+    let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
+    let mut observers: Vec<&mut dyn Observer> =
+        vec![&mut limit, &mut request, &mut first_checkpoint, &mut faults];
     let session = |observers| Session {
-        rows: &prepared.dataset,
+        rows: &rows,
         observers,
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
         ranks,
     };
     if !ranks.is_first() {
-        return Ok(ended(session(observers).run(&mut trainer)?, &trainer));
+        return Ok(ended(&session(observers).run(&mut trainer)?, &trainer));
     }
-    let mut logs = open_logs(&directory, step, &config.log)?;
-    for event in changes.into_iter().chain(data_changes).chain(events) {
+    let open_logs = if goes_on { Logs::resume } else { Logs::begin };
+    let mut logs = open_logs(directory, step, &config.log)?;
+    for event in ready.changes.iter().cloned().chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -133,17 +178,26 @@ pub fn train(
         parameters: identity.parameters,
         directory: directory.root(),
     });
-    let mut observer = RunObserver::new(config, &directory, &prepared, logs, progress)?;
+    let notifier = Notifier(options.notify.as_ref());
+    let mut observer = RunObserver::new(config, directory, prepared, notifier, logs, progress)?;
     observers.insert(0, &mut observer);
-    Ok(ended(session(observers).run(&mut trainer)?, &trainer))
+    let outcome = session(observers).run(&mut trainer)?;
+    if let Outcome::Rewind(rewind) = &outcome {
+        let trigger = observer.rewinding();
+        let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
+        observer.go_back(back.step, back.event)?;
+    }
+    Ok(ended(&outcome, &trainer))
 }
 
-fn ended(outcome: Outcome, trainer: &Trainer) -> Ended {
+/// How it ended; not at all if the run is to go back.
+fn ended(outcome: &Outcome, trainer: &Trainer) -> Option<Ended> {
     let step = Some(trainer.progress().step);
     match outcome {
-        Outcome::Finished => Ended::Finished,
-        Outcome::Stopped(StopReason::Signal(signal)) => Ended::Stopped { step, signal: Some(signal) },
-        Outcome::Stopped(_) => Ended::Stopped { step, signal: None },
+        Outcome::Finished => Some(Ended::Finished),
+        Outcome::Stopped(StopReason::Signal(signal)) => Some(Ended::Stopped { step, signal: Some(*signal) }),
+        Outcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
+        Outcome::Rewind(_) => None,
     }
 }
 
@@ -177,6 +231,11 @@ fn stopped_before(signal: usize, ranks: &dyn Ranks) -> Ended {
 /// The signal that another rank was stopped by before training.
 fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
     ranks.collect(&[0]).into_iter().flatten().find(|&signal| signal > 0).map(usize::from)
+}
+
+/// Whether something may take the run back. Then it begins with a checkpoint.
+fn may_rewind(config: &RunConfig) -> bool {
+    config.guard.may_rewind() || config.triggers.iter().any(TriggerConfig::may_rewind)
 }
 
 /// What [`train`] would begin with.
@@ -232,6 +291,8 @@ struct Ready<'a> {
     resolved: &'a Resolved,
     options: &'a TrainOptions,
     directory: &'a RunDirectory,
+    /// Where to begin.
+    resume: Resume,
     /// What the folder tells of the run that is in it.
     stored: Option<RunIdentity>,
     /// What the run reads.
@@ -251,7 +312,16 @@ impl<'a> Ready<'a> {
         let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
         let prepared = prepare(resolved, &options.stop, progress)?;
         let stored = directory.stored_identity()?;
-        Ok(Self { resolved, options, directory, stored, prepared, changes })
+        let resume = options.resume.clone();
+        Ok(Self { resolved, options, directory, resume, stored, prepared, changes })
+    }
+
+    /// Makes ready for another start, from the run's own newest checkpoint.
+    fn go_back(&mut self) -> Result<(), RunError> {
+        self.resume = Resume::Auto;
+        self.changes.clear();
+        self.stored = self.directory.stored_identity()?;
+        Ok(())
     }
 
     fn setting(&self) -> Setting<'_> {
@@ -260,7 +330,7 @@ impl<'a> Ready<'a> {
             directory: self.directory,
             stored: self.stored.as_ref(),
             dataset: &self.prepared.dataset,
-            resume: &self.options.resume,
+            resume: &self.resume,
             fetched: self.options.fetched.as_ref(),
         }
     }
@@ -350,11 +420,22 @@ impl Observer for StopAfter {
     }
 }
 
-/// Has a branch begin with a checkpoint of its own: the one that it comes from is another run's to remove.
-struct BranchPoint(Option<Origin>);
+/// Has a checkpoint written when the caller asks for one.
+struct CheckpointRequest<'a>(&'a AtomicBool);
 
-impl Observer for BranchPoint {
+impl Observer for CheckpointRequest<'_> {
+    fn on_step(&mut self, _report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
+        let is_asked_for = self.0.swap(false, Ordering::SeqCst);
+        Ok(if is_asked_for { Control::Checkpoint } else { Control::Continue })
+    }
+}
+
+/// Has a run begin with a checkpoint of its own: a branch, since the one that it comes from is another run's to remove, and a run that may
+/// have to go back before its first regular one.
+struct FirstCheckpoint(bool);
+
+impl Observer for FirstCheckpoint {
     fn on_start(&mut self, _view: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if self.0.is_some() { Control::Checkpoint } else { Control::Continue })
+        Ok(if self.0 { Control::Checkpoint } else { Control::Continue })
     }
 }

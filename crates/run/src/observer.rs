@@ -7,12 +7,12 @@ use std::time::Instant;
 use fineline_data::Dataset;
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
-    TaskFailure, TaskResult, read_items, read_representations, write_items, write_representations,
-    write_similarities,
+    History, Interrupted, ItemRow, ProbeConfig, ProbeError, ProbeRecord, RepresentationHistory,
+    SimilarityRow, TaskFailure, TaskResult, read_items, read_representations, write_items,
+    write_representations, write_similarities,
 };
 use fineline_train::{
-    Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
+    Alarm, Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
 };
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
 use crate::prepare::Prepared;
 use crate::probing::{Asked, Plan, Probing, TableRound};
+use crate::triggers::{Notifier, Triggers};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
 
@@ -35,6 +36,7 @@ pub(crate) struct RunObserver<'a> {
     directory: &'a RunDirectory,
     dataset: &'a Dataset,
     probing: Probing<'a>,
+    triggers: Triggers<'a>,
     validation: Validation<'a>,
     logs: Logs,
     history: History,
@@ -60,6 +62,7 @@ impl<'a> RunObserver<'a> {
         config: &'a RunConfig,
         directory: &'a RunDirectory,
         prepared: &'a Prepared,
+        notifier: Notifier<'a>,
         logs: Logs,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
@@ -71,13 +74,8 @@ impl<'a> RunObserver<'a> {
             config,
             directory,
             dataset: &prepared.dataset,
-            probing: Probing::new(
-                &config.probes,
-                &prepared.suites,
-                chunk_ends(config, &prepared.dataset).into_keys().collect(),
-                &events,
-                &records,
-            ),
+            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
+            triggers: Triggers::new(config, directory, notifier, &events),
             validation: Validation::new(config, prepared),
             logs,
             history: History::resume(&records, items_at)?,
@@ -94,14 +92,29 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
+    /// The trigger that asked to go back, if one did.
+    pub(crate) fn rewinding(&self) -> Option<String> {
+        self.triggers.rewinding()
+    }
+
+    /// Logs that the run goes back to `step`, durably: what it has learned must outlive the steps that are undone.
+    pub(crate) fn go_back(&mut self, step: u64, event: Event) -> Result<(), RunError> {
+        self.event(step, event)?;
+        self.logs.sync()
+    }
+
     /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
     /// made up for when the run goes on.
-    fn round(&mut self, view: &View<'_>) -> Result<(), RunError> {
+    fn round(&mut self, view: &View<'_>) -> Result<Control, RunError> {
         if self.last_round == Some(view.step) {
-            return Ok(());
+            return Ok(Control::Continue);
         }
-        let plan = self.probing.plan(view.step, view.total_steps);
-        let Ok(mut measured) = self.measure(view, &plan) else { return Ok(()) };
+        let at_chunk_end = || chunk_ends(self.config, self.dataset, view.detours).contains_key(&view.step);
+        let is_due_besides = |table: &ProbeConfig| {
+            self.triggers.probes_are_due(view.step) || table.every_chunk && at_chunk_end()
+        };
+        let plan = self.probing.plan(view.step, view.total_steps, is_due_besides);
+        let Ok(mut measured) = self.measure(view, &plan) else { return Ok(Control::Continue) };
         for event in self.probing.left_out(&plan) {
             self.event(view.step, event)?;
         }
@@ -110,12 +123,12 @@ impl<'a> RunObserver<'a> {
             let (task, message) = (Some(task.clone()), message.clone());
             self.event(view.step, Event::ProbeFailed { task, message })?;
         }
-        self.keep(view, &mut measured)?;
+        let control = self.keep(view, &mut measured)?;
         let kept_s = start.elapsed().as_secs_f64();
         for event in self.probing.pay(&measured.rounds, &measured.results, kept_s) {
             self.event(view.step, event)?;
         }
-        Ok(())
+        Ok(control)
     }
 
     /// What is due, as far as it isn't interrupted.
@@ -134,14 +147,15 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
-    fn keep(&mut self, view: &View<'_>, measured: &mut Measured) -> Result<(), RunError> {
+    fn keep(&mut self, view: &View<'_>, measured: &mut Measured) -> Result<Control, RunError> {
         let results = &mut measured.results;
         if results.is_empty() {
-            return Ok(());
+            return Ok(Control::Continue);
         }
         if let Err(error) = self.store(view.step, results) {
             let message = error.to_string();
-            return self.event(view.step, Event::ProbeFailed { task: None, message });
+            self.event(view.step, Event::ProbeFailed { task: None, message })?;
+            return Ok(Control::Continue);
         }
         let groups = self.probing.groups(&measured.rounds);
         let records = self.history.record_round(view.step, view.tokens, results, &groups);
@@ -149,7 +163,22 @@ impl<'a> RunObserver<'a> {
         self.logs.show()?;
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
-        self.log_phase_changes(&records)
+        let control = self.look_for_triggers(&records, view)?;
+        self.log_phase_changes(&records)?;
+        Ok(control)
+    }
+
+    /// Has triggers look at what a round found. Phases are still those of the rounds before.
+    fn look_for_triggers(&mut self, records: &[ProbeRecord], view: &View<'_>) -> Result<Control, RunError> {
+        let mut control = Control::Continue;
+        for record in records {
+            let fired = self.triggers.look(record, self.phases.get(&record.task).copied(), view)?;
+            control = control.max(fired.control);
+            for event in fired.events {
+                self.event(view.step, event)?;
+            }
+        }
+        Ok(control)
     }
 
     /// Stores what the results are computed from.
@@ -187,10 +216,10 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Tells of each source that was begun anew in the step.
-    fn log_epochs(&mut self, step: u64) -> Result<(), RunError> {
-        let batch = self.config.train.global_batch as u64;
-        for (source, epoch) in self.dataset.epochs_begun((step - 1) * batch..step * batch) {
-            self.event(step, Event::EpochBegan { source, epoch })?;
+    fn log_epochs(&mut self, view: &View<'_>) -> Result<(), RunError> {
+        let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch as u64);
+        for (source, epoch) in self.dataset.epochs_begun(passed) {
+            self.event(view.step, Event::EpochBegan { source, epoch })?;
         }
         Ok(())
     }
@@ -232,8 +261,7 @@ fn if_there<T: Default>(path: &Path, read: impl Fn(&Path) -> Result<T, ProbeErro
 
 impl Observer for RunObserver<'_> {
     fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
-        self.round(view)?;
-        Ok(Control::Continue)
+        Ok(self.round(view)?)
     }
 
     fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
@@ -242,9 +270,12 @@ impl Observer for RunObserver<'_> {
             let in_a_row = report.skipped_in_a_row;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
-        self.log_epochs(report.step)?;
-        self.round(view)?;
-        Ok(Control::Continue)
+        self.log_epochs(view)?;
+        Ok(self.round(view)?)
+    }
+
+    fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {
+        Ok(self.event(view.step, Event::Guard { alarm: *alarm })?)
     }
 
     fn before_checkpoint(&mut self, _view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
@@ -255,7 +286,11 @@ impl Observer for RunObserver<'_> {
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
         let event =
             Event::Checkpoint { path: saved.path.clone(), seconds: saved.write_s, bytes: saved.bytes };
-        Ok(self.event(saved.step, event)?)
+        self.event(saved.step, event)?;
+        for event in self.triggers.on_checkpoint(saved) {
+            self.event(saved.step, event)?;
+        }
+        Ok(())
     }
 
     fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
@@ -263,6 +298,8 @@ impl Observer for RunObserver<'_> {
             Outcome::Finished => Event::Finished,
             Outcome::Stopped(StopReason::Signal(signal)) => Event::Stopped { signal: Some(signal) },
             Outcome::Stopped(_) => Event::Stopped { signal: None },
+            // Where it went back to is known to the caller, who logs it there.
+            Outcome::Rewind(_) => return Ok(()),
         };
         self.event(view.step, event)?;
         Ok(self.logs.sync()?)

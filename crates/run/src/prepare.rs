@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fineline_data::{Corpus, DataConfig, Dataset, Numbering, Tokenizer};
 use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
-use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
+use fineline_probe::{Catalog, Group, ProbeConfig, ProbeRecord, Suite, SuiteOptions, TaskSource};
 use fineline_tinyworld::{World, WorldConfig};
 use fineline_train::StopSignal;
 use serde_json::json;
@@ -60,6 +60,7 @@ pub fn prepare(
         SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
     let suites = load_suites(&setting, &config.probes)?;
     refuse_shared_tasks(resolved, &suites)?;
+    refuse_unknown_tasks(resolved, &dataset, &suites)?;
     heed(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
 }
@@ -84,6 +85,24 @@ pub(crate) fn heed(stop: &StopSignal) -> Result<(), RunError> {
         Some(signal) => Err(RunError::Stopped { signal }),
         None => Ok(()),
     }
+}
+
+/// Refuses a trigger on a task that nothing asks: it would never hold.
+fn refuse_unknown_tasks(resolved: &Resolved, dataset: &Dataset, suites: &[Suite]) -> Result<(), RunError> {
+    let tasks = suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone());
+    let groups = suites.iter().flat_map(Suite::groups).map(|group| group.name.clone());
+    let validation =
+        dataset.validation().iter().map(|source| format!("{}{}", ProbeRecord::VALIDATION, source.name()));
+    let known: Vec<String> = tasks.chain(groups).chain(validation).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    for (place, trigger) in resolved.config.triggers.iter().enumerate() {
+        if !known.contains(&trigger.task.as_str()) {
+            let hint = choice_hint(&trigger.task, &known);
+            let message = format!("is `{}`, which no probe of this run asks{hint}", trigger.task);
+            return Err(resolved.invalid(&format!("triggers[{place}].task"), message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a task that two suites have: the log knows a task by its name.

@@ -1,6 +1,5 @@
 //! The probes of a run: which suite is asked how much at a step, and what that cost.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -13,8 +12,6 @@ use crate::probe_schedule::{Choice, Due, ProbeSchedule, TaskCost};
 /// The `[[probes]]` tables of a run, each with its account, and the clock that they share.
 pub(crate) struct Probing<'a> {
     tables: Vec<Table<'a>>,
-    /// Steps at which chunks of data end.
-    chunk_ends: BTreeSet<u64>,
     started: Instant,
     /// Seconds that the run took before it was started this time.
     elapsed_before_s: f64,
@@ -62,7 +59,6 @@ impl<'a> Probing<'a> {
     pub(crate) fn new(
         configs: &'a [ProbeConfig],
         suites: &'a [Suite],
-        chunk_ends: BTreeSet<u64>,
         events: &[EventRecord],
         records: &[ProbeRecord],
     ) -> Self {
@@ -74,16 +70,20 @@ impl<'a> Probing<'a> {
                 table.pay_again(*seconds, records.iter().filter(|probe| probe.step == record.step));
             }
         }
-        Self { tables, chunk_ends, started: Instant::now(), elapsed_before_s: elapsed_s(events) }
+        Self { tables, started: Instant::now(), elapsed_before_s: elapsed_s(events) }
     }
 
-    /// What is asked after `step` of a run of `last_step` steps.
-    pub(crate) fn plan(&self, step: u64, last_step: u64) -> Plan {
+    /// What is asked after `step` of a run of `last_step` steps. `is_due_besides` is about what no table knows by itself.
+    pub(crate) fn plan(
+        &self,
+        step: u64,
+        last_step: u64,
+        is_due_besides: impl Fn(&ProbeConfig) -> bool,
+    ) -> Plan {
         let due = Due { elapsed_s: self.elapsed_s(), is_last: step == last_step };
         let mut plan = Plan { asked: Vec::new(), left_out: Vec::new() };
         for (place, table) in self.tables.iter().enumerate() {
-            let at_chunk = table.config.every_chunk && self.chunk_ends.contains(&step);
-            if !at_chunk && !table.config.is_due(step, last_step) {
+            if !table.config.is_due(step, last_step) && !is_due_besides(table.config) {
                 continue;
             }
             match table.schedule.choose(due) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::{Inspection, Llama, inspect};
-use fineline_train::{CheckpointState, Progress, Rewarm, TrainError};
+use fineline_train::{CheckpointState, Detours, Progress, Rewarm, TrainError};
 use serde::{Deserialize, Serialize};
 
 use crate::RunError;
@@ -237,7 +237,7 @@ fn names(init: &InitConfig, path: &Path) -> Vec<String> {
 
 /// The last step of a chunk.
 fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -> Result<u64, RunError> {
-    let ends = chunk_ends(&resolved.config, dataset);
+    let ends = chunk_ends(&resolved.config, dataset, &Detours::default());
     let name = format!("ckpt_{chunk:03}");
     if let Some((step, _)) = ends.iter().find(|(_, known)| **known == name) {
         return Ok(*step);

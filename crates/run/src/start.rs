@@ -34,7 +34,7 @@ enum State {
     /// Weights alone.
     Weights(Llama),
     /// All of a run's state.
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 /// What decides where training begins.
@@ -124,7 +124,7 @@ impl Start {
         let (point, mut events) = setting.common_point(ranks)?;
         let state = match (&point, point.path()) {
             (Point::Released(released), _) => State::Weights(released.load(config, device)?),
-            (_, Some(path)) => State::Checkpoint(load(path, config, division, device)?),
+            (_, Some(path)) => State::Checkpoint(Box::new(load(path, config, division, device)?)),
             (_, None) => State::Fresh,
         };
         events.push(point.event());
@@ -173,7 +173,7 @@ impl Start {
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
             State::Weights(model) => Trainer::from_weights(recipe, model, progress),
-            State::Checkpoint(checkpoint) => Trainer::resume(recipe, checkpoint),
+            State::Checkpoint(checkpoint) => Trainer::resume(recipe, *checkpoint),
         }?;
         Ok((trainer, self.events))
     }

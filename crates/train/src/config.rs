@@ -87,31 +87,6 @@ impl TrainConfig {
     }
 }
 
-/// The `[guard]` section: what happens when a step goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GuardConfig {
-    /// The run stops with an error when this many steps in a row were skipped, because their loss or gradient was not
-    /// finite or nothing in them was to be learned.
-    pub max_skips: u32,
-}
-
-impl Default for GuardConfig {
-    fn default() -> Self {
-        Self { max_skips: 10 }
-    }
-}
-
-impl GuardConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        match self.max_skips {
-            0 => Err(TrainError::config("guard.max_skips", "must be at least 1")),
-            _ => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +118,6 @@ mod tests {
             let error = error(TrainConfig { micro_batch, ..config(Some(1), None) });
             assert!(error.starts_with("train.micro_batch"), "{error}");
         }
-        assert!(GuardConfig { max_skips: 0 }.validate().is_err());
     }
 
     #[test]

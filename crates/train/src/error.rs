@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::SkipReason;
+use crate::{Alarm, SkipReason};
 
 /// An error of an [`Observer`](crate::Observer), which may be of any type.
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,6 +43,28 @@ pub enum TrainError {
         step: u64,
         /// Why it was skipped.
         reason: SkipReason,
+    },
+
+    /// A rule of the guard stopped the run.
+    #[error(
+        "stopped by the guard at step {}: {alarm}. The newest checkpoint is from before it; a lower optim.lr, another action (`[guard]`) or a look at \
+         the data (`data show --step {}`) is the way on",
+        alarm.at, alarm.at
+    )]
+    Guard {
+        /// The rule, with its evidence.
+        alarm: Alarm,
+    },
+
+    /// The guard has lowered the rate too often.
+    #[error(
+        "stopped at step {step}: the guard would lower the learning rate for the {count}. time (guard.max_lowerings). The run needs a lower optim.lr"
+    )]
+    TooManyLowerings {
+        /// How many times it was to be lowered.
+        count: u32,
+        /// The step of the last time.
+        step: u64,
     },
 
     /// A file or folder that could not be read or written.
@@ -94,6 +116,27 @@ pub enum TrainError {
 impl TrainError {
     pub(crate) fn config(key: &'static str, reason: impl Into<String>) -> Self {
         Self::Config { key, reason: reason.into() }
+    }
+}
+
+/// An alarm's numbers as people read them; nothing where there are none.
+pub(crate) struct Evidence<'a>(pub(crate) &'a Alarm);
+
+impl fmt::Display for Evidence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Alarm { value, median, z, threshold, .. } = self.0;
+        match (value, median, z, threshold) {
+            (Some(value), Some(median), Some(z), Some(threshold)) => {
+                write!(
+                    f,
+                    " ({value:.4} after a median of {median:.4}: {z:.1} deviations above it, {threshold} allowed)"
+                )
+            }
+            (Some(value), Some(median), None, Some(threshold)) => {
+                write!(f, " ({value:.3} s after a median of {median:.3} s, {threshold:.3} s allowed)")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use fineline_model::Llama;
 use serde_json::Value;
 
-use crate::{ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal};
+use crate::{Alarm, Detours, ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal};
 
 /// Anything that looks at training: logs, probes, validation, progress, a user's own code.
 ///
@@ -19,6 +19,12 @@ pub trait Observer {
     fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
         let _ = (report, view);
         Ok(Control::Continue)
+    }
+
+    /// A rule of the guard is broken by the step that was just made, before [`on_step`](Self::on_step). If the run goes back because of it, that is not called.
+    fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {
+        let _ = (alarm, view);
+        Ok(())
     }
 
     /// A checkpoint of this moment is about to be taken. What must never be behind it, such as a log, is to be made
@@ -50,6 +56,10 @@ pub struct View<'a> {
     pub tokens: u64,
     /// Length of the whole run in steps.
     pub total_steps: u64,
+    /// The learning rate of the next update.
+    pub lr: f64,
+    /// The rows that are left out.
+    pub detours: &'a Detours,
     /// The live weights. [`Module::valid`](burn::module::Module::valid) gives them without autodiff and without a copy.
     pub model: &'a Llama,
     /// Whether somebody waits for the end: an observer at something long may want to look at it now and then.
@@ -64,17 +74,48 @@ pub enum Control {
     Continue,
     /// A checkpoint of this step.
     Checkpoint,
+    /// A checkpoint of this step that is kept for good.
+    Keep,
+    /// Back to the newest checkpoint that is not after this step. The rows since then are left out.
+    Rewind(u64),
     /// The end of the training, with a checkpoint of this step.
     Stop,
 }
 
 impl Control {
-    /// From its place in the order.
-    pub(crate) fn from_number(number: u8) -> Self {
-        match number {
+    /// As ranks tell each other.
+    pub(crate) fn to_numbers(self) -> (u8, u64) {
+        match self {
+            Self::Continue => (0, 0),
+            Self::Checkpoint => (1, 0),
+            Self::Keep => (2, 0),
+            Self::Rewind(step) => (3, step),
+            Self::Stop => (4, 0),
+        }
+    }
+
+    pub(crate) fn from_numbers(kind: u8, step: u64) -> Self {
+        match kind {
             0 => Self::Continue,
             1 => Self::Checkpoint,
+            2 => Self::Keep,
+            3 => Self::Rewind(step),
             _ => Self::Stop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_understand_each_other() {
+        for control in
+            [Control::Continue, Control::Checkpoint, Control::Keep, Control::Rewind(1 << 40), Control::Stop]
+        {
+            let (kind, step) = control.to_numbers();
+            assert_eq!(Control::from_numbers(kind, step), control);
         }
     }
 }

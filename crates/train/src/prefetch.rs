@@ -4,15 +4,29 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use fineline_data::{Dataset, Row};
 
-/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`.
+use crate::Detours;
+
+/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`, as long as no rows are
+/// [left out](Detours).
 pub trait RowSource: Sync {
     /// The row at `index`: a function of it alone.
     fn row(&self, index: u64) -> Row;
+
+    /// The index after the last row of the chunk that the row at `index` belongs to; none where there are no chunks.
+    fn chunk_end(&self, index: u64) -> Option<u64> {
+        let _ = index;
+        None
+    }
 }
 
 impl RowSource for Dataset {
     fn row(&self, index: u64) -> Row {
         Self::row(self, index)
+    }
+
+    fn chunk_end(&self, index: u64) -> Option<u64> {
+        let chunk = self.chunks().iter().find(|chunk| chunk.rows.contains(&index))?;
+        Some(chunk.rows.end)
     }
 }
 
@@ -30,14 +44,13 @@ impl<'scope> Prefetch<'scope> {
         source: &'env dyn RowSource,
         global_batch: usize,
         own: Range<usize>,
+        detours: Detours,
         steps: RangeInclusive<u64>,
     ) -> Self {
         let (sender, batches) = sync_channel(1);
-        let global_batch = global_batch as u64;
         let thread = scope.spawn(move || {
             for step in steps {
-                let first = (step - 1) * global_batch;
-                let indices = own.clone().map(|row| first + row as u64);
+                let indices = detours.rows_of_step(step, global_batch as u64).skip(own.start).take(own.len());
                 if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
                     return;
                 }
@@ -74,20 +87,27 @@ mod tests {
         }
     }
 
+    /// Leaves out rows 6 and 7.
+    fn detours() -> Detours {
+        let mut detours = Detours::default();
+        detours.leave_out(crate::RowRange { start: 6, end: 8 });
+        detours
+    }
+
     #[test]
     fn steps_come_in_order_and_end() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 2, 0..2, 3..=5);
+            let batches = Prefetch::start(scope, &Indices, 2, 0..2, detours(), 3..=5);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
-            assert_eq!(first_tokens, [[4, 5], [6, 7], [8, 9]]);
+            assert_eq!(first_tokens, [[4, 5], [8, 9], [10, 11]]);
         });
     }
 
     #[test]
     fn a_rank_has_its_own_rows_only() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 4, 1..3, 1..=2);
+            let batches = Prefetch::start(scope, &Indices, 4, 1..3, Detours::default(), 1..=2);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
             assert_eq!(first_tokens, [[1, 2], [5, 6]]);
@@ -98,14 +118,14 @@ mod tests {
     fn no_steps_are_no_batches() {
         let (next, last) = (6, 5);
         std::thread::scope(|scope| {
-            assert_eq!(Prefetch::start(scope, &Indices, 2, 0..2, next..=last).count(), 0);
+            assert_eq!(Prefetch::start(scope, &Indices, 2, 0..2, detours(), next..=last).count(), 0);
         });
     }
 
     #[test]
     fn the_thread_ends_with_its_owner() {
         std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &Indices, 1, 0..1, 1..=u64::MAX);
+            let mut batches = Prefetch::start(scope, &Indices, 1, 0..1, detours(), 1..=u64::MAX);
             batches.next();
         });
     }

@@ -3,10 +3,11 @@ use std::time::Instant;
 
 use fineline_ranks::Ranks;
 
+use crate::guard::StallWatch;
 use crate::prefetch::Prefetch;
 use crate::{
-    Checkpointer, Control, Observer, ObserverError, RowSource, SavedCheckpoint, SkipReason, StopSignal,
-    TrainError, Trainer, View,
+    Action, Alarm, Checkpointer, Control, Detours, Milestones, Observer, ObserverError, Recipe, RowRange,
+    RowSource, SavedCheckpoint, SkipReason, StopSignal, TrainError, Trainer, Verdict, View,
 };
 
 /// What is known of one step once it is done: a line of `metrics.jsonl`.
@@ -35,12 +36,36 @@ pub struct StepReport {
 }
 
 /// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// All steps are done.
     Finished,
     /// It was asked to stop, and did so after a checkpoint.
     Stopped(StopReason),
+    /// It is to go on from an earlier checkpoint. Weights and moments are worth nothing.
+    Rewind(Rewind),
+}
+
+/// Where a run is to go on instead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rewind {
+    /// The step after which this was asked for.
+    pub from: u64,
+    /// The run goes on from the newest checkpoint that is not after this step.
+    pub until: u64,
+    /// The rows that it then [leaves out](Trainer::leave_out).
+    pub leave_out: RowRange,
+    /// Why.
+    pub reason: RewindReason,
+}
+
+/// Who asked for a [`Rewind`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RewindReason {
+    /// The guard.
+    Guard(Alarm),
+    /// An observer, through [`Control::Rewind`].
+    Observer,
 }
 
 /// Who asked for the end.
@@ -82,15 +107,26 @@ struct Vote {
 
 impl Vote {
     fn strongest(self, ranks: &dyn Ranks) -> Self {
-        let all = ranks.collect(&[self.control as u8, self.signal, self.save.into(), self.unready.into()]);
-        let strongest =
-            |at: usize| all.iter().filter_map(|vote| vote.get(at)).copied().max().unwrap_or_default();
-        Self {
-            control: Control::from_number(strongest(0)),
-            signal: strongest(1),
-            save: strongest(2) > 0,
-            unready: strongest(3) > 0,
-        }
+        let votes = ranks.collect(&self.to_bytes());
+        votes.iter().filter_map(|bytes| Self::from_bytes(bytes)).fold(Self::default(), |left, right| Self {
+            control: left.control.max(right.control),
+            signal: left.signal.max(right.signal),
+            save: left.save || right.save,
+            unready: left.unready || right.unready,
+        })
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        let (kind, step) = self.control.to_numbers();
+        let mut bytes = vec![kind, self.signal, self.save.into(), self.unready.into()];
+        bytes.extend(step.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let &[kind, signal, save, unready, ref step @ ..] = bytes else { return None };
+        let control = Control::from_numbers(kind, u64::from_le_bytes(step.try_into().ok()?));
+        Some(Self { control, signal, save: save > 0, unready: unready > 0 })
     }
 }
 
@@ -102,10 +138,19 @@ impl Session<'_> {
     pub fn run(mut self, trainer: &mut Trainer) -> Result<Outcome, TrainError> {
         let rows = self.rows;
         std::thread::scope(|scope| {
-            let steps = trainer.progress().step + 1..=trainer.total_steps();
-            let global_batch = trainer.recipe().train.global_batch;
-            let mut batches = Prefetch::start(scope, rows, global_batch, trainer.own_rows(), steps);
-            let outcome = self.run_steps(trainer, &mut batches);
+            let fetch = |trainer: &Trainer| {
+                let steps = trainer.progress().step + 1..=trainer.total_steps();
+                let global_batch = trainer.recipe().train.global_batch;
+                Prefetch::start(
+                    scope,
+                    rows,
+                    global_batch,
+                    trainer.own_rows(),
+                    trainer.detours().clone(),
+                    steps,
+                )
+            };
+            let outcome = self.run_steps(trainer, fetch);
             if outcome.is_err() && self.ranks.size() == 1 {
                 self.finish_checkpoint();
             }
@@ -121,11 +166,13 @@ impl Session<'_> {
         }
     }
 
-    fn run_steps(
+    fn run_steps<'scope>(
         &mut self,
         trainer: &mut Trainer,
-        batches: &mut Prefetch<'_>,
+        fetch: impl Fn(&Trainer) -> Prefetch<'scope>,
     ) -> Result<Outcome, TrainError> {
+        let mut batches = fetch(trainer);
+        let mut stalls = StallWatch::new(&trainer.recipe().guard);
         let mut control = self.ask(trainer, |observer, view| observer.on_start(view))?;
         loop {
             let vote = self.vote(trainer, control);
@@ -133,15 +180,32 @@ impl Session<'_> {
                 self.announce(Checkpointer::advance)?;
             }
             let outcome = outcome(trainer, vote);
-            if outcome.is_some() || vote.control == Control::Checkpoint || vote.save {
+            if let Some(outcome @ Outcome::Rewind(_)) = outcome {
+                return self.end(trainer, outcome);
+            }
+            if vote.control == Control::Keep {
+                self.keep(trainer);
+            }
+            let is_asked_for = matches!(vote.control, Control::Checkpoint | Control::Keep);
+            if outcome.is_some() || is_asked_for || vote.save {
                 self.save(trainer)?;
             }
             if let Some(outcome) = outcome {
                 return self.end(trainer, outcome);
             }
-            let report = timed_step(trainer, batches, self.ranks)?;
+            let (report, verdict) = timed_step(trainer, &mut batches, self.ranks)?;
+            let stall = stalls.look(report.step, report.step_s);
+            self.announce_alarms(trainer, verdict.alarms.iter().chain(&stall))?;
+            let decisive = verdict.decisive().copied();
+            if let Some(alarm) = decisive.filter(|alarm| alarm.action == Action::Rewind) {
+                return self.end(trainer, Outcome::Rewind(self.rewind_by_guard(trainer, alarm)));
+            }
+            if decisive.is_some_and(|alarm| alarm.action == Action::SkipData) {
+                self.skip_data(trainer);
+                batches = fetch(trainer);
+            }
             control = self.ask(trainer, |observer, view| observer.on_step(&report, view))?;
-            check_guard(trainer, &report)?;
+            check_guard(trainer, &report, &verdict)?;
         }
     }
 
@@ -156,6 +220,58 @@ impl Session<'_> {
             unready: checkpointer.is_some_and(|checkpointer| !checkpointer.is_ready()),
         };
         own.strongest(self.ranks)
+    }
+
+    fn announce_alarms<'a>(
+        &mut self,
+        trainer: &Trainer,
+        alarms: impl Iterator<Item = &'a Alarm>,
+    ) -> Result<(), TrainError> {
+        let view = view(trainer, &self.stop);
+        for alarm in alarms {
+            self.observers.iter_mut().try_for_each(|observer| observer.on_alarm(alarm, &view))?;
+        }
+        Ok(())
+    }
+
+    /// Back to before the step just made, whose rows are to be left out.
+    fn rewind_by_guard(&self, trainer: &Trainer, alarm: Alarm) -> Rewind {
+        let (step, global_batch) = (alarm.at, trainer.recipe().train.global_batch as u64);
+        let start = trainer.detours().row_index((step - 1) * global_batch);
+        let leave_out = self.offending_rows(trainer, start, start);
+        Rewind { from: step, until: step - 1, leave_out, reason: RewindReason::Guard(alarm) }
+    }
+
+    /// The rows from `start` on that the guard leaves out; `bad` is one of those that it has something against.
+    fn offending_rows(&self, trainer: &Trainer, start: u64, bad: u64) -> RowRange {
+        let Recipe { guard, train, .. } = trainer.recipe();
+        let steps = start + guard.leave_out_steps * train.global_batch as u64;
+        let chunk = guard.leave_out_chunk.then(|| self.rows.chunk_end(bad)).flatten();
+        RowRange { start, end: chunk.unwrap_or(steps) }
+    }
+
+    /// Leaves out the rows that follow those of the step just made.
+    fn skip_data(&mut self, trainer: &mut Trainer) {
+        let (step, global_batch) = (trainer.progress().step, trainer.recipe().train.global_batch as u64);
+        let end = trainer.detours().passed_in_step(step, global_batch).end;
+        let rows = self.offending_rows(trainer, end, end - 1);
+        let before = trainer.detours().clone();
+        trainer.leave_out(rows);
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.change_milestones(|milestones| {
+                *milestones = moved(milestones, &before, trainer.detours(), global_batch);
+            });
+        }
+    }
+
+    /// Has the checkpoint of this step kept for good.
+    fn keep(&mut self, trainer: &Trainer) {
+        let step = trainer.progress().step;
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.change_milestones(|milestones| {
+                milestones.entry(step).or_insert_with(|| kept_name(step));
+            });
+        }
     }
 
     /// Puts one question to all observers. The strongest request counts.
@@ -210,15 +326,48 @@ impl Session<'_> {
     }
 }
 
+/// Back to an earlier step; all rows since then are to be left out.
+fn rewind_by_observer(trainer: &Trainer, until: u64) -> Rewind {
+    let (from, global_batch) = (trainer.progress().step, trainer.recipe().train.global_batch as u64);
+    let until = until.min(from);
+    let passed = |step| trainer.detours().passed_in_step(step, global_batch);
+    let leave_out = RowRange { start: passed(until + 1).start, end: passed(from + 1).start };
+    Rewind { from, until, leave_out, reason: RewindReason::Observer }
+}
+
 fn outcome(trainer: &Trainer, vote: Vote) -> Option<Outcome> {
     // A signal comes first, also after the last step: an observer may have left something undone because of it.
     if vote.signal > 0 {
-        Some(Outcome::Stopped(StopReason::Signal(vote.signal.into())))
-    } else if trainer.progress().step >= trainer.total_steps() {
-        Some(Outcome::Finished)
-    } else {
-        (vote.control == Control::Stop).then_some(Outcome::Stopped(StopReason::Observer))
+        return Some(Outcome::Stopped(StopReason::Signal(vote.signal.into())));
     }
+    if trainer.progress().step >= trainer.total_steps() {
+        return Some(Outcome::Finished);
+    }
+    match vote.control {
+        Control::Rewind(until) => Some(Outcome::Rewind(rewind_by_observer(trainer, until))),
+        Control::Stop => Some(Outcome::Stopped(StopReason::Observer)),
+        Control::Continue | Control::Checkpoint | Control::Keep => None,
+    }
+}
+
+/// The name of the link to a checkpoint that an observer [keeps](Control::Keep) for good.
+#[must_use]
+pub fn kept_name(step: u64) -> String {
+    format!("kept-{step:08}")
+}
+
+/// The milestones, after more rows were left out: a milestone stands for all rows up to it.
+fn moved(milestones: &Milestones, before: &Detours, after: &Detours, global_batch: u64) -> Milestones {
+    let step = |step: u64| match step {
+        0 => 0,
+        _ => after.steps_until(before.passed_in_step(step, global_batch).end, global_batch),
+    };
+    let mut moved = Milestones::new();
+    for (&old, name) in milestones {
+        // Where a chunk is left out as a whole, the one before it keeps its name.
+        moved.entry(step(old)).or_insert_with(|| name.clone());
+    }
+    moved
 }
 
 /// The one place where a step meets the clock.
@@ -226,7 +375,7 @@ fn timed_step(
     trainer: &mut Trainer,
     batches: &mut Prefetch<'_>,
     ranks: &dyn Ranks,
-) -> Result<StepReport, TrainError> {
+) -> Result<(StepReport, Verdict), TrainError> {
     let start = Instant::now();
     let rows = batches.next().expect("there are rows for every step up to the last");
     let data_wait_s = start.elapsed().as_secs_f64();
@@ -234,7 +383,7 @@ fn timed_step(
     let step_s = start.elapsed().as_secs_f64();
     let progress = trainer.progress();
     let tokens = trainer.recipe().train.tokens_per_step(trainer.recipe().seq_len);
-    Ok(StepReport {
+    let report = StepReport {
         step: progress.step,
         tokens: progress.tokens,
         loss: outcome.loss,
@@ -243,16 +392,24 @@ fn timed_step(
         step_s,
         data_wait_s,
         tokens_per_s: tokens as f64 / step_s,
-        skipped: outcome.skipped,
+        skipped: outcome.verdict.skipped,
         skipped_in_a_row: trainer.progress().skipped_in_a_row,
-    })
+    };
+    Ok((report, outcome.verdict))
 }
 
-fn check_guard(trainer: &Trainer, report: &StepReport) -> Result<(), TrainError> {
-    let count = trainer.progress().skipped_in_a_row;
+/// What ends a run: a rule that says so, or too many of a milder action.
+fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &Verdict) -> Result<(), TrainError> {
+    let (step, count) = (report.step, trainer.progress().skipped_in_a_row);
+    if let Some(alarm) = verdict.decisive().filter(|alarm| alarm.action == Action::Stop) {
+        return Err(TrainError::Guard { alarm: *alarm });
+    }
+    if let Some(count) = trainer.guard().too_many_lowerings() {
+        return Err(TrainError::TooManyLowerings { count, step });
+    }
     match report.skipped {
         Some(reason) if count >= trainer.recipe().guard.max_skips => {
-            Err(TrainError::TooManySkips { count, step: report.step, reason })
+            Err(TrainError::TooManySkips { count, step, reason })
         }
         _ => Ok(()),
     }
@@ -264,6 +421,8 @@ fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
         step: progress.step,
         tokens: progress.tokens,
         total_steps: trainer.total_steps(),
+        lr: trainer.next_lr(),
+        detours: trainer.detours(),
         model: trainer.model(),
         stop,
     }
@@ -277,8 +436,8 @@ mod tests {
     use fineline_ranks::Alone;
 
     use super::*;
+    use crate::GuardConfig;
     use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
-    use crate::{GuardConfig, Recipe};
 
     /// Writes down what it is told, and asks for the control it was made with after one of the steps.
     #[derive(Default)]
@@ -381,7 +540,8 @@ mod tests {
 
     #[test]
     fn skips_are_survived_until_there_are_too_many_in_a_row() {
-        let guarded = |max_skips| Recipe { guard: GuardConfig { max_skips }, ..recipe() };
+        let guarded =
+            |max_skips| Recipe { guard: GuardConfig { max_skips, ..GuardConfig::default() }, ..recipe() };
         let (outcome, reports) = run(&mut trainer(guarded(3)), &Masked(3..=4), None);
         assert_eq!(outcome.unwrap(), Outcome::Finished);
         let skipped: Vec<u64> =
@@ -399,7 +559,7 @@ mod tests {
         let broken =
             fineline_model::LlamaConfig { initializer_range: f64::INFINITY, ..crate::testing::config() };
         let mut trainer = Trainer::new(
-            Recipe { guard: GuardConfig { max_skips: 2 }, ..recipe() },
+            Recipe { guard: GuardConfig { max_skips: 2, ..GuardConfig::default() }, ..recipe() },
             broken.init(1, &crate::testing::device()),
         )
         .unwrap();

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{GlobalBatch, MicroBatch, count_targets, find_misfit, loss_weights};
 use crate::distributed::{self, Division};
+use crate::faults::distort;
+use crate::guard::{Guard, StepNumbers};
 use crate::optim::{AdamW, GradientSum};
 use crate::{
-    Checkpoint, GuardConfig, OptimConfig, Rewarm, Schedule, ScheduleConfig, TrainConfig, TrainError,
+    Checkpoint, Detours, GuardConfig, GuardState, NumberFault, OptimConfig, Rewarm, RowRange, Schedule,
+    ScheduleConfig, TrainConfig, TrainError, Verdict,
 };
 
 /// Everything that decides what a step does to the weights.
@@ -25,7 +28,7 @@ pub struct Recipe {
     pub schedule: ScheduleConfig,
     /// Length, batch and loss.
     pub train: TrainConfig,
-    /// When to give up.
+    /// What is done about steps that go wrong.
     pub guard: GuardConfig,
     /// `data.seq_len`: tokens of a row that the model reads.
     pub seq_len: usize,
@@ -61,7 +64,7 @@ pub struct Progress {
 }
 
 /// What one step found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
     /// The loss of the global batch before the update, nats per token.
     pub loss: f32,
@@ -69,8 +72,8 @@ pub struct StepOutcome {
     pub grad_norm: f32,
     /// The learning rate of the update.
     pub lr: f64,
-    /// Why there was no update, if there was none.
-    pub skipped: Option<SkipReason>,
+    /// What the guard made of it. Why there was no update, if there was none, is in it.
+    pub verdict: Verdict,
 }
 
 /// Why a step left weights and moments as they were.
@@ -83,6 +86,10 @@ pub enum SkipReason {
     NonFiniteGradient,
     /// Every target of the batch was masked. The loss is reported as 0.
     NoTargets,
+    /// The guard took the loss for an outlier.
+    LossSpike,
+    /// The guard took the norm of the gradients for one.
+    GradientOutlier,
 }
 
 impl fmt::Display for SkipReason {
@@ -91,6 +98,8 @@ impl fmt::Display for SkipReason {
             Self::NonFiniteLoss => "the loss was not finite",
             Self::NonFiniteGradient => "the norm of the gradients was not finite",
             Self::NoTargets => "every target of the batch was masked",
+            Self::LossSpike => "the loss was far above its median",
+            Self::GradientOutlier => "the norm of the gradients was far above its median",
         })
     }
 }
@@ -108,6 +117,9 @@ pub struct Trainer {
     progress: Progress,
     /// Who does what; `None` where all is this process's, in any order.
     division: Option<Division>,
+    guard: Guard,
+    detours: Detours,
+    faults: Vec<NumberFault>,
 }
 
 impl Trainer {
@@ -117,6 +129,7 @@ impl Trainer {
         let total_steps = recipe.train.total_steps(recipe.seq_len)?;
         let optimizer = AdamW::new(recipe.optim.clone());
         let model = model.with_precision(recipe.precision);
+        let guard = Guard::new(recipe.guard.clone(), GuardState::default());
         Ok(Self {
             recipe,
             schedule,
@@ -125,6 +138,9 @@ impl Trainer {
             optimizer,
             progress: Progress::default(),
             division: None,
+            guard,
+            detours: Detours::default(),
+            faults: Vec::new(),
         })
     }
 
@@ -148,7 +164,35 @@ impl Trainer {
         trainer.optimizer.moments = checkpoint.moments;
         trainer.optimizer.updates = checkpoint.state.updates;
         trainer.progress = checkpoint.state.progress;
+        trainer.guard.state = checkpoint.state.guard;
+        trainer.detours = checkpoint.state.detours;
         Ok(trainer)
+    }
+
+    /// Leaves rows out from now on: those that the run has learned must not be trained on since the checkpoint was taken.
+    pub fn leave_out(&mut self, rows: RowRange) {
+        self.detours.leave_out(rows);
+    }
+
+    /// Shows the guard other numbers than steps come to: for drills.
+    pub fn inject(&mut self, faults: Vec<NumberFault>) {
+        self.faults = faults;
+    }
+
+    /// The learning rate of the next update, unless the guard lowers it.
+    #[must_use]
+    pub fn next_lr(&self) -> f64 {
+        self.schedule.lr(self.progress.step) * self.guard.lr_factor(self.progress.step + 1)
+    }
+
+    /// The rows that are left out.
+    #[must_use]
+    pub fn detours(&self) -> &Detours {
+        &self.detours
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The live weights.
@@ -199,8 +243,8 @@ impl Trainer {
     /// One optimizer step over a global batch, of which `rows` are [this rank's](Self::own_rows). All ranks take it together.
     ///
     /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches and ranks are
-    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if either is not
-    /// finite, weights and moments stay as they are.
+    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if the guard has
+    /// something against them, weights and moments stay as they are.
     ///
     /// # Errors
     /// Only for rows that do not fit the model. Then nothing has changed.
@@ -216,7 +260,8 @@ impl Trainer {
             None => count_targets(rows),
         };
         let outcome = if targets == 0 {
-            StepOutcome { loss: 0.0, grad_norm: 0.0, lr, skipped: Some(SkipReason::NoTargets) }
+            let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
+            StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
         } else {
             let TrainConfig { loss, global_batch, .. } = self.recipe.train;
             let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch });
@@ -232,7 +277,7 @@ impl Trainer {
         self.progress = Progress {
             step,
             tokens: self.progress.tokens + self.recipe.train.tokens_per_step(self.recipe.seq_len),
-            skipped_in_a_row: match outcome.skipped {
+            skipped_in_a_row: match outcome.verdict.skipped {
                 Some(_) => self.progress.skipped_in_a_row + 1,
                 None => 0,
             },
@@ -251,14 +296,30 @@ impl Trainer {
         self.conclude(Tensor::cat(losses, 0).sum(), gradients, lr)
     }
 
-    /// Reads what the device found, and updates or skips.
+    /// Reads what the device found, has the guard decide, and updates or skips.
     fn conclude(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
-        let [loss, grad_norm] = read_together(loss, gradients.norm());
-        let skipped = reason_to_skip(loss, grad_norm);
-        if skipped.is_none() {
-            self.update(gradients, grad_norm, lr);
+        let found = read_together(loss, gradients.norm());
+        let outcome = self.judge(found, lr);
+        if outcome.verdict.skipped.is_none() {
+            self.update(gradients, outcome.grad_norm, outcome.lr);
         }
-        StepOutcome { loss, grad_norm, lr, skipped }
+        outcome
+    }
+
+    /// What the guard makes of a step's loss and gradient norm. All ranks have found the same, to the bit, and so decide alike.
+    pub(crate) fn judge(&mut self, found: [f32; 2], lr: f64) -> StepOutcome {
+        let step = self.progress.step + 1;
+        let [loss, grad_norm] = distort(&self.faults, self.planned_step(step), found);
+        let numbers = StepNumbers { step, loss, grad_norm };
+        let verdict = self.guard.judge(&numbers);
+        self.guard.record(&numbers, &verdict);
+        StepOutcome { loss, grad_norm, lr: lr * self.guard.lr_factor(step), verdict }
+    }
+
+    /// The step that would train on the first row of `step`, if no row were left out.
+    fn planned_step(&self, step: u64) -> u64 {
+        let global_batch = self.recipe.train.global_batch as u64;
+        self.detours.row_index((step - 1) * global_batch) / global_batch + 1
     }
 
     /// Loss `[1]` and gradients of one micro-batch after another, as shares of those of the whole batch, all still on the device.
@@ -295,17 +356,6 @@ impl Trainer {
     /// The weights without autodiff, sharing memory with the live ones until those change.
     pub(crate) fn snapshot(&self) -> (Llama, AdamW) {
         (self.model().valid(), self.optimizer.clone())
-    }
-}
-
-/// Why a step with this loss and gradient norm must not change the weights.
-pub(crate) fn reason_to_skip(loss: f32, grad_norm: f32) -> Option<SkipReason> {
-    if !loss.is_finite() {
-        Some(SkipReason::NonFiniteLoss)
-    } else if !grad_norm.is_finite() {
-        Some(SkipReason::NonFiniteGradient)
-    } else {
-        None
     }
 }
 
@@ -359,7 +409,7 @@ mod tests {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows_of_step(1), &Alone).unwrap();
-        assert_eq!((outcome.lr, outcome.skipped), (0.0, None));
+        assert_eq!((outcome.lr, outcome.verdict), (0.0, Verdict::default()));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(moment_bits(&trainer).len(), before.len());
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 0 });
@@ -393,7 +443,7 @@ mod tests {
                 SkipReason::NonFiniteLoss => loss = loss.mul_scalar(0.0).add_scalar(poison),
                 _ => gradients.poison(poison),
             }
-            assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, Some(reason));
+            assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, Some(reason));
             assert_eq!(
                 (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates),
                 before
@@ -401,7 +451,7 @@ mod tests {
         }
         let (mut trainer, loss, gradients) = before_update();
         let before = weight_bits(trainer.model());
-        assert_eq!(trainer.conclude(loss, gradients, 0.1).skipped, None);
+        assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, None);
         assert_ne!(weight_bits(trainer.model()), before);
     }
 
@@ -414,7 +464,7 @@ mod tests {
         }
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows, &Alone).unwrap();
-        assert_eq!((outcome.loss, outcome.skipped), (0.0, Some(SkipReason::NoTargets)));
+        assert_eq!((outcome.loss, outcome.verdict.skipped), (0.0, Some(SkipReason::NoTargets)));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
         trainer.step(&rows_of_step(2), &Alone).unwrap();

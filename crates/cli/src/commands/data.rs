@@ -7,8 +7,10 @@ use fineline_data::{
     ChunkSpec, DataError, Dataset, Progress, SourceConfig, Tokenizer, TokenizerConfig, make_chunks,
     prepare as make_shards,
 };
+use fineline_run::RunDirectory;
 use fineline_run::config::Resolved;
 use fineline_run::prepare::open_dataset;
+use fineline_run::rewinds::{RowRange, detours};
 use serde_json::json;
 
 use super::{grouped, load, print, print_json};
@@ -132,9 +134,19 @@ pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()
         return Err(UsageError(format!("--row must be below train.global_batch ({global_batch})")).into());
     }
     let (tokenizer, dataset) = open(&resolved)?;
+    let directory = RunDirectory::new(&resolved.config.run.dir);
+    let detours = detours(&directory)?;
     let mut page = String::new();
+    for RowRange { start, end } in detours.ranges() {
+        writeln!(
+            page,
+            "rows {start} to {} are left out by the run in {}",
+            end - 1,
+            directory.root().display()
+        )?;
+    }
     for number in only.map_or(0..global_batch, |row| row..row + 1) {
-        let index = (step - 1) * global_batch + number;
+        let index = detours.row_index((step - 1) * global_batch + number);
         let (row, origin) = (dataset.row(index), dataset.origin(index));
         writeln!(
             page,

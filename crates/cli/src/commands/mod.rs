@@ -15,6 +15,7 @@ pub(crate) mod tokenizer;
 pub(crate) mod train;
 pub(crate) mod verify;
 pub(crate) mod watch;
+mod webhooks;
 pub(crate) mod weights;
 
 use std::io::Write;
@@ -35,21 +36,28 @@ fn load(args: &ConfigArgs) -> Result<Resolved> {
     Ok(Resolved::load(&args.config, &args.overrides)?)
 }
 
-/// Has Ctrl-C and SIGTERM ask for a good end. A second one ends the process at once.
+/// Has Ctrl-C and SIGTERM ask for a good end. A second one, be it the other of them, ends the process at once.
 fn stop_on_signals(stop: &StopSignal) -> Result<()> {
+    let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        stop_on(signal, stop).context("can't listen for signals")?;
+        stop_on(signal, stop, &asked).context("can't listen for signals")?;
     }
     // `mpirun` keeps SIGTERM to itself and hands this one on to its ranks.
     flag::register_usize(SIGUSR2, stop.flag(), SIGTERM as usize).context("can't listen for signals")?;
     Ok(())
 }
 
-fn stop_on(signal: i32, stop: &StopSignal) -> std::io::Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
-    flag::register(signal, asked)?;
+fn stop_on(signal: i32, stop: &StopSignal, asked: &Arc<AtomicBool>) -> std::io::Result<()> {
+    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(asked))?;
+    flag::register(signal, Arc::clone(asked))?;
     flag::register_usize(signal, stop.flag(), signal as usize)?;
+    Ok(())
+}
+
+/// Has SIGUSR1 ask for a checkpoint.
+fn checkpoint_on_signal(request: &Arc<AtomicBool>) -> Result<()> {
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGUSR1, Arc::clone(request)).context("can't listen for signals")?;
     Ok(())
 }
 

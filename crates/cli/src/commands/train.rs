@@ -1,20 +1,23 @@
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use fineline_model::ParameterSpec;
 use fineline_run::config::Resolved;
+use fineline_run::faults::Faults;
 use fineline_run::lifecycle::{
     Ended as RunEnded, Resume, TrainOptions, dry_run as run_dry, train as run_train,
 };
 use fineline_run::{Progress, RunError};
 
 use super::fetch_weights::fetched_weights;
-use super::{grouped, load, print, quoted, stop_on_signals};
+use super::webhooks::Webhooks;
+use super::{checkpoint_on_signal, grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
 use crate::ranks::Team;
-use crate::{Ended, say};
+use crate::{Ended, UsageError, say};
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
@@ -33,9 +36,12 @@ fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
         watch: team.watch.clone(),
+        notify: Some(Arc::new(Webhooks::default())),
+        faults: faults()?,
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
+    checkpoint_on_signal(&options.checkpoint)?;
     if args.dry_run {
         return dry_run(&resolved, &options);
     }
@@ -75,6 +81,18 @@ fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
 
 fn by(signal: Option<usize>) -> Ended {
     signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
+}
+
+/// The variable that names what is to go wrong on purpose, for drills: see [`Faults`].
+const FAULTS: &str = "FINELINE_FAULTS";
+
+fn faults() -> Result<Faults> {
+    let Some(text) = std::env::var_os(FAULTS) else { return Ok(Faults::default()) };
+    let faults = text.to_string_lossy().parse().map_err(|error| UsageError(format!("{FAULTS}: {error}")))?;
+    if faults != Faults::default() {
+        say(&format!("warning: a drill: {FAULTS} is {}", text.to_string_lossy()));
+    }
+    Ok(faults)
 }
 
 /// All that comes before the first step, and what it would begin with.

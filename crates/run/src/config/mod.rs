@@ -39,6 +39,8 @@ pub use show::Difference;
 
 use layers::Layers;
 
+use crate::triggers::TriggerConfig;
+
 /// A resolved configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +83,9 @@ pub struct RunConfig {
     /// How several ranks share a step.
     #[serde(default)]
     pub distributed: DistributedConfig,
+    /// What is done when probes say something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerConfig>,
     /// What is logged, and where to.
     #[serde(default)]
     pub log: LogConfig,
@@ -153,12 +158,16 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 12] = [
+        const HARMLESS: [&str; 16] = [
             "run.name",
             "run.dir",
             "checkpoint",
             "log",
-            "guard",
+            "guard.max_skips",
+            "guard.max_rewinds",
+            "guard.max_lowerings",
+            "guard.stall",
+            "triggers",
             "data.cache",
             "validation.every_steps",
             "validation.rows",

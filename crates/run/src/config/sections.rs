@@ -156,6 +156,11 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         "run.seed",
         format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
+    require(
+        !config.guard.leave_out_chunk || config.data.chunks.is_some(),
+        "guard.leave_out_chunk",
+        "needs chunks (`[data.chunks]`)".into(),
+    );
     let device = config.run.device;
     require(
         device.is_built_in(),
@@ -209,6 +214,17 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
         if let Some((field, expected)) = probes.problem() {
             found.push(Problem {
                 key: format!("probes[{place}].{field}"),
+                message: format!("is wrong: {expected}"),
+            });
+        }
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for (place, trigger) in config.triggers.iter().enumerate() {
+        let twice =
+            (!names.insert(&trigger.name)).then_some(("name", "expected another name than an earlier one's"));
+        if let Some((field, expected)) = trigger.problem().or(twice) {
+            found.push(Problem {
+                key: format!("triggers[{place}].{field}"),
                 message: format!("is wrong: {expected}"),
             });
         }

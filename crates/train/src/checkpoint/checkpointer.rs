@@ -141,6 +141,11 @@ impl Checkpointer {
         self.newest == Some(step)
     }
 
+    /// Changes which steps are milestones: rows that are left out bring them forward.
+    pub(crate) fn change_milestones(&mut self, change: impl FnOnce(&mut Milestones)) {
+        change(&mut Arc::make_mut(&mut self.cadence).milestones);
+    }
+
     /// Takes a snapshot of the trainer and begins to write it. If the last one is still being written, waits for it;
     /// call [`wait`](Self::wait) before to learn what became of that. All ranks take theirs together; what observers wanted kept is
     /// asked of rank 0.
@@ -180,6 +185,8 @@ impl Checkpointer {
             updates: optimizer.updates,
             milestone: self.cadence.milestones.get(&trainer.progress().step).cloned(),
             rewarm: trainer.recipe().rewarm,
+            detours: trainer.detours().clone(),
+            guard: trainer.guard().state.clone(),
             seed: self.identity.seed,
             config_hash: self.identity.config_hash.clone(),
             data_fingerprint: self.identity.data_fingerprint.clone(),

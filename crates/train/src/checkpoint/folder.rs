@@ -58,8 +58,13 @@ impl CheckpointFolder {
     /// # Errors
     /// [`TrainError::Io`] if a file cannot be read: its checkpoint may be whole, and an older one would undo its steps.
     pub fn newest_whole(&self) -> Result<Found, TrainError> {
+        self.newest_whole_until(u64::MAX)
+    }
+
+    /// The same among the checkpoints that are not after step `last`.
+    pub fn newest_whole_until(&self, last: u64) -> Result<Found, TrainError> {
         let mut damaged = Vec::new();
-        for step in self.steps()?.into_iter().rev() {
+        for step in self.steps()?.into_iter().rev().filter(|&step| step <= last) {
             let path = self.checkpoint(step);
             match verify(&path) {
                 Ok(()) => return Ok(Found { newest_whole: Some(path), damaged }),
@@ -73,7 +78,7 @@ impl CheckpointFolder {
     /// Makes the folder ready for a run that stands at `step`: it is created if need be, remains of interrupted
     /// writes are removed, and checkpoints beyond `step` (damaged ones, or those of a future that the run has gone
     /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
-    pub(crate) fn prepare(&self, step: u64) -> Result<(), TrainError> {
+    pub fn prepare(&self, step: u64) -> Result<(), TrainError> {
         create_folder(&self.0)?;
         remove_remains(&self.0)?;
         for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVING)) {

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Rewarm;
+use crate::guard::GuardState;
 use crate::trainer::Progress;
+use crate::{Detours, Rewarm};
 
 /// `state.json`: all of a run's state that is not a tensor.
 ///
@@ -22,6 +23,12 @@ pub struct CheckpointState {
     /// The second warm-up that the run began with, if it did: whoever goes on from here is in it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewarm: Option<Rewarm>,
+    /// The rows that the run leaves out.
+    #[serde(default, skip_serializing_if = "Detours::is_empty")]
+    pub detours: Detours,
+    /// What the guard remembers.
+    #[serde(default)]
+    pub guard: GuardState,
     /// `run.seed`.
     pub seed: u64,
     /// Hash of the run's resolved configuration.

@@ -121,10 +121,12 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
         ]
     );
     let state: Value = serde_json::from_slice(&fs_err::read(path.join("state.json")).unwrap()).unwrap();
+    let guard = &state["guard"];
+    assert_eq!(guard["losses"].as_array().unwrap().len(), 7);
     assert_eq!(
         state,
         json!({
-            "step": 7, "tokens": 7 * 48, "skipped_in_a_row": 0, "updates": 7, "seed": 11, "config_hash": "c0ffee",
+            "step": 7, "tokens": 7 * 48, "skipped_in_a_row": 0, "updates": 7, "guard": guard, "seed": 11, "config_hash": "c0ffee",
             "data_fingerprint": "da7a", "observers": {}
         })
     );

@@ -8,7 +8,6 @@ use fineline_ranks::Ranks;
 use crate::distributed::{Division, Node, TreeSum, put_together, reduce, sum_losses};
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
-use crate::trainer::reason_to_skip;
 use crate::{StepOutcome, Trainer};
 
 impl Trainer {
@@ -25,9 +24,9 @@ impl Trainer {
         let loss = sum_losses(&losses, division, ranks);
         let reduced = reduce(&nodes, division, ranks);
         drop(nodes);
-        let grad_norm = reduced.norm as f32;
-        let skipped = reason_to_skip(loss, grad_norm);
-        if skipped.is_none() {
+        let outcome = self.judge([loss, reduced.norm as f32], lr);
+        let StepOutcome { grad_norm, lr, .. } = outcome;
+        if outcome.verdict.skipped.is_none() {
             if division.divides_moments() {
                 self.update_own(reduced.pieces, grad_norm, lr, division, ranks);
             } else {
@@ -36,7 +35,7 @@ impl Trainer {
                 in_pool(|| self.update(GradientSum(gradients), grad_norm, lr));
             }
         }
-        StepOutcome { loss, grad_norm, lr, skipped }
+        outcome
     }
 
     /// The losses of this rank's micro-batches, and the nodes of the tree that their gradients add up to.

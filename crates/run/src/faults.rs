@@ -1,0 +1,205 @@
+//! Faults on purpose: drills for the guard, for checkpoints, and for whoever keeps a run going.
+
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use fineline_data::Row;
+use fineline_train::{
+    Control, Distortion, NumberFault, Observer, ObserverError, RowSource, SavedCheckpoint, StepReport, View,
+};
+use fs_err as fs;
+use serde_json::Value;
+
+/// What is to go wrong, and when: `nan_loss@12,spike@30x100,stall@20:2s`.
+///
+/// | fault | what happens |
+/// |---|---|
+/// | `nan_loss@12`, `nan_gradient@14-16` | the loss, the gradient norm of these steps' rows is not a number |
+/// | `spike@30x100`, `gradient@30x100` | it is 100 times as large |
+/// | `stall@20:2s` | these rows come 2 seconds late |
+/// | `hang@50` | after the step, it sleeps for ever |
+/// | `kill@40` | after the step, before a checkpoint of it, it is killed |
+/// | `torn_checkpoint@60` | the checkpoint of the step loses the last byte of its weights |
+/// | `full_disk@70` | from the step on, there is no room for a checkpoint |
+///
+/// The first three rows are tied to the rows that an undisturbed run has in the step, as bad data would be; the others to the step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    numbers: Vec<NumberFault>,
+    steps: Vec<(u64, StepFault)>,
+}
+
+/// A fault of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum StepFault {
+    Stall(Duration),
+    Hang,
+    Kill,
+    TornCheckpoint,
+    FullDisk,
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut faults = Self::default();
+        for fault in text.split(',').map(str::trim).filter(|fault| !fault.is_empty()) {
+            faults.add(fault).ok_or_else(|| {
+                format!(
+                    "`{fault}` is no fault: expected such as nan_loss@12, nan_gradient@14-16, spike@30x100, gradient@30x100, stall@20:2s, \
+                     hang@50, kill@40, torn_checkpoint@60, full_disk@70"
+                )
+            })?;
+        }
+        Ok(faults)
+    }
+}
+
+impl Faults {
+    fn add(&mut self, fault: &str) -> Option<()> {
+        let (name, at) = fault.split_once('@')?;
+        let fault = match name {
+            "nan_loss" => return self.distort(at, Distortion::Loss(f32::NAN)),
+            "nan_gradient" => return self.distort(at, Distortion::GradNorm(f32::NAN)),
+            "spike" | "gradient" => {
+                let (at, factor) = at.split_once('x')?;
+                let factor = factor.parse().ok()?;
+                let distortion =
+                    if name == "spike" { Distortion::Loss(factor) } else { Distortion::GradNorm(factor) };
+                return self.distort(at, distortion);
+            }
+            "stall" => {
+                let (at, seconds) = at.split_once(':')?;
+                let seconds = seconds.strip_suffix('s')?.parse().ok()?;
+                self.steps
+                    .push((at.parse().ok()?, StepFault::Stall(Duration::try_from_secs_f64(seconds).ok()?)));
+                return Some(());
+            }
+            "hang" => StepFault::Hang,
+            "kill" => StepFault::Kill,
+            "torn_checkpoint" => StepFault::TornCheckpoint,
+            "full_disk" => StepFault::FullDisk,
+            _ => return None,
+        };
+        self.steps.push((at.parse().ok()?, fault));
+        Some(())
+    }
+
+    fn distort(&mut self, steps: &str, distortion: Distortion) -> Option<()> {
+        let (first, last) = steps.split_once('-').unwrap_or((steps, steps));
+        let steps = first.parse().ok()?..=last.parse().ok()?;
+        self.numbers.push(NumberFault { steps, distortion });
+        Some(())
+    }
+
+    /// Those of a step's numbers.
+    pub(crate) fn numbers(&self) -> Vec<NumberFault> {
+        self.numbers.clone()
+    }
+
+    /// How much later the rows of a step come.
+    fn stall(&self, step: u64) -> Option<Duration> {
+        let stall = |&(at, fault): &(u64, StepFault)| match fault {
+            StepFault::Stall(duration) if at == step => Some(duration),
+            _ => None,
+        };
+        self.steps.iter().find_map(stall)
+    }
+
+    /// Lets rows come late.
+    pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch: usize) -> LateRows<'a> {
+        LateRows { rows, global_batch: global_batch as u64, faults: self }
+    }
+
+    /// Lets the others happen.
+    pub(crate) fn observer(&self) -> FaultObserver<'_> {
+        FaultObserver(self)
+    }
+
+    fn is_due(&self, step: u64, fault: StepFault) -> bool {
+        self.steps.contains(&(step, fault))
+    }
+}
+
+/// Rows of which some come late.
+pub(crate) struct LateRows<'a> {
+    rows: &'a dyn RowSource,
+    global_batch: u64,
+    faults: &'a Faults,
+}
+
+impl RowSource for LateRows<'_> {
+    fn row(&self, index: u64) -> Row {
+        let is_first = index.is_multiple_of(self.global_batch);
+        if let Some(late) = is_first.then(|| self.faults.stall(index / self.global_batch + 1)).flatten() {
+            std::thread::sleep(late);
+        }
+        self.rows.row(index)
+    }
+
+    fn chunk_end(&self, index: u64) -> Option<u64> {
+        self.rows.chunk_end(index)
+    }
+}
+
+/// Lets faults of steps happen.
+pub(crate) struct FaultObserver<'a>(&'a Faults);
+
+impl Observer for FaultObserver<'_> {
+    fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
+        if self.0.is_due(report.step, StepFault::Kill) {
+            signal_hook::low_level::raise(signal_hook::consts::SIGKILL)?;
+        }
+        while self.0.is_due(report.step, StepFault::Hang) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        Ok(Control::Continue)
+    }
+
+    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+        let is_full = |&(at, fault): &(u64, StepFault)| fault == StepFault::FullDisk && view.step >= at;
+        if self.0.steps.iter().any(is_full) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        Ok(None)
+    }
+
+    fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
+        if self.0.is_due(saved.step, StepFault::TornCheckpoint) {
+            let weights = fs::OpenOptions::new().write(true).open(saved.path.join("model.safetensors"))?;
+            weights.set_len(weights.metadata()?.len() - 1)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read() {
+        let faults: Faults = "spike@30-32x100, gradient@7x0.5,stall@20:2.5s,kill@40".parse().unwrap();
+        let steps: Vec<_> =
+            faults.numbers().into_iter().map(|fault| (fault.steps, fault.distortion)).collect();
+        assert_eq!(steps, [(30..=32, Distortion::Loss(100.0)), (7..=7, Distortion::GradNorm(0.5))]);
+        assert_eq!(faults.stall(20), Some(Duration::from_millis(2500)));
+        assert_eq!(faults.stall(40), None);
+        assert!(faults.is_due(40, StepFault::Kill));
+        let nan: Faults = "nan_loss@12,nan_gradient@14".parse().unwrap();
+        assert!(matches!(nan.numbers[0].distortion, Distortion::Loss(factor) if factor.is_nan()));
+        assert_eq!("".parse::<Faults>().unwrap(), Faults::default());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in
+            ["spike@30", "nan_loss", "nan_loss@x", "stall@20:2", "stall@20:-1s", "explode@3", "kill@3-4"]
+        {
+            let error = text.parse::<Faults>().unwrap_err();
+            assert!(error.starts_with(&format!("`{text}` is no fault")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use std::path::{Path, PathBuf};
+
+use fineline_files::create_folder;
+use fineline_train::ScheduleKind;
+use fs_err as fs;
+
+use crate::RunError;
+use crate::config::RunConfig;
+use crate::directory::{RunDirectory, write_atomically};
+
+/// The moment that a branch begins at.
+pub(super) struct BranchPoint<'a> {
+    pub(super) trigger: &'a str,
+    pub(super) step: u64,
+    /// The learning rate that the decay begins with.
+    pub(super) lr: f64,
+    /// Over how many steps it decays.
+    pub(super) decay_steps: u64,
+}
+
+/// Writes what it takes to train on from this moment with a decaying rate, and gives its folder: a configuration, and `train.sh`, which begins or goes on.
+///
+/// The branch is the decay of WSD (Hu et al., 2024): a straight line from the rate of this moment to `schedule.min_lr`.
+pub(super) fn write_branch(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    point: &BranchPoint<'_>,
+) -> Result<PathBuf, RunError> {
+    let name = format!("step-{:08}-{}", point.step, point.trigger);
+    create_folder(&directory.branches())?;
+    let folder = directory.branches().join(&name);
+    create_folder(&folder)?;
+    let config_path = folder.join("config.toml");
+    write_atomically(&config_path, branch_config(config, &name, &folder, point).to_toml().as_bytes())?;
+    let checkpoint = directory.checkpoints().join(format!("step-{:08}", point.step));
+    let script = format!(
+        "#!/bin/sh\n# Begins the branch, or goes on with it.\ncd {} || exit 1\nexec \"${{FINELINE:-fineline}}\" train {} --resume {} \"$@\"\n",
+        quoted(&std::env::current_dir()?),
+        quoted(&config_path),
+        quoted(&checkpoint),
+    );
+    let script_path = folder.join("train.sh");
+    write_atomically(&script_path, script.as_bytes())?;
+    #[cfg(unix)]
+    fs::set_permissions(&script_path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(folder)
+}
+
+fn branch_config(config: &RunConfig, name: &str, folder: &Path, point: &BranchPoint<'_>) -> RunConfig {
+    let mut branch = config.clone();
+    branch.run.name = format!("{}-{name}", config.run.name);
+    branch.run.dir = folder.join("run");
+    branch.init = None;
+    branch.optim.lr = point.lr;
+    let end = point.step + point.decay_steps;
+    branch.schedule.kind = ScheduleKind::Wsd;
+    branch.schedule.warmup_steps = 0;
+    branch.schedule.decay_start = Some(point.step);
+    branch.schedule.decay_end = Some(end);
+    branch.schedule.min_lr = config.schedule.min_lr.min(point.lr);
+    branch.train.tokens = None;
+    branch.train.steps = Some(end);
+    branch.triggers.clear();
+    branch
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}

@@ -1,0 +1,193 @@
+//! What probes may set off: conditions on their intervals, and what is done when one holds.
+//!
+//! Which triggers held, and when, stands in `events.jsonl`; what they remember (cool-down, a raised cadence, checkpoints to keep) is read from there on a start, so that a
+//! resumed run goes on as the unbroken one.
+
+mod branch;
+mod condition;
+mod config;
+mod notify;
+
+use fineline_dynamics::Phase;
+use fineline_probe::ProbeRecord;
+use fineline_train::{Control, SavedCheckpoint, View};
+
+pub use condition::TriggerEvidence;
+pub use config::{Against, TriggerAction, TriggerConfig};
+pub(crate) use notify::Notifier;
+pub use notify::Notify;
+
+use crate::RunError;
+use crate::config::RunConfig;
+use crate::directory::RunDirectory;
+use crate::events::{Event, EventRecord};
+use branch::{BranchPoint, write_branch};
+use notify::{Occasion, start_command};
+
+/// The triggers of a run.
+pub(crate) struct Triggers<'a> {
+    config: &'a RunConfig,
+    directory: &'a RunDirectory,
+    notifier: Notifier<'a>,
+    /// When each held last.
+    held: Vec<Option<u64>>,
+    /// Commands that wait for their checkpoint.
+    waiting: Vec<Occasion>,
+    /// The trigger that asked to go back.
+    rewinding: Option<String>,
+}
+
+/// A trigger that held.
+pub(crate) struct Fired {
+    /// What is to be logged.
+    pub(crate) events: Vec<Event>,
+    /// What is asked of the trainer.
+    pub(crate) control: Control,
+}
+
+impl<'a> Triggers<'a> {
+    /// Of a run whose log holds these events so far.
+    pub(crate) fn new(
+        config: &'a RunConfig,
+        directory: &'a RunDirectory,
+        notifier: Notifier<'a>,
+        events: &[EventRecord],
+    ) -> Self {
+        let held = |trigger: &TriggerConfig| past(events, trigger).last();
+        let held = config.triggers.iter().map(held).collect();
+        Self { config, directory, notifier, held, waiting: Vec::new(), rewinding: None }
+    }
+
+    /// Whether all probes are due after `step`, because a trigger raised their cadence.
+    pub(crate) fn probes_are_due(&self, step: u64) -> bool {
+        let raised = |(trigger, held): (&TriggerConfig, &Option<u64>)| {
+            let since = held.filter(|_| trigger.actions.contains(&TriggerAction::Probe) && !trigger.dry_run);
+            since.is_some_and(|since| {
+                step > since
+                    && step <= since + trigger.probe_steps
+                    && (step - since).is_multiple_of(trigger.probe_every)
+            })
+        };
+        self.config.triggers.iter().zip(&self.held).any(raised)
+    }
+
+    /// Looks at a line of the probe log; `before` is the phase that its task was in.
+    pub(crate) fn look(
+        &mut self,
+        record: &ProbeRecord,
+        before: Option<Phase>,
+        view: &View<'_>,
+    ) -> Result<Fired, RunError> {
+        let mut fired = Fired { events: Vec::new(), control: Control::Continue };
+        let config = self.config;
+        for (place, trigger) in config.triggers.iter().enumerate() {
+            let rests = self.held[place].is_some_and(|held| view.step <= held + trigger.cooldown_steps);
+            if trigger.task != record.task || rests {
+                continue;
+            }
+            if let Some(evidence) = condition::evidence(trigger, record, before) {
+                self.held[place] = Some(view.step);
+                self.fire(trigger, record, evidence, view, &mut fired)?;
+            }
+        }
+        Ok(fired)
+    }
+
+    fn fire(
+        &mut self,
+        trigger: &TriggerConfig,
+        record: &ProbeRecord,
+        evidence: TriggerEvidence,
+        view: &View<'_>,
+        fired: &mut Fired,
+    ) -> Result<(), RunError> {
+        let mut event = Event::Triggered {
+            trigger: trigger.name.clone(),
+            task: record.task.clone(),
+            evidence,
+            actions: trigger.actions.clone(),
+            dry_run: trigger.dry_run,
+            branch: None,
+        };
+        if trigger.dry_run {
+            fired.events.push(event);
+            return Ok(());
+        }
+        let mut branch_folder = None;
+        for action in &trigger.actions {
+            let control = match action {
+                TriggerAction::Keep => Control::Keep,
+                TriggerAction::Probe => Control::Continue,
+                TriggerAction::Branch => {
+                    let decay_steps = trigger.branch_steps;
+                    // Before the first update of a warm-up there is no rate to go on with.
+                    let lr = if view.lr > 0.0 { view.lr } else { self.config.optim.lr };
+                    let point = BranchPoint { trigger: &trigger.name, step: view.step, lr, decay_steps };
+                    branch_folder = Some(write_branch(self.config, self.directory, &point)?);
+                    Control::Keep
+                }
+                TriggerAction::Rewind => {
+                    self.rewinding = Some(trigger.name.clone());
+                    let before = view.step.saturating_sub(1);
+                    Control::Rewind(record.delta.as_ref().map_or(before, |delta| delta.step))
+                }
+                TriggerAction::Stop => Control::Stop,
+            };
+            fired.control = fired.control.max(control);
+        }
+        if let Event::Triggered { branch, .. } = &mut event {
+            branch.clone_from(&branch_folder);
+        }
+        let occasion = Occasion {
+            step: view.step,
+            trigger: trigger.clone(),
+            event: event.clone(),
+            branch: branch_folder,
+        };
+        fired.events.push(event);
+        self.notifier.post(&occasion);
+        if trigger.keeps() {
+            self.waiting.push(occasion);
+        } else {
+            fired.events.extend(start_command(&occasion, self.directory, None));
+        }
+        Ok(())
+    }
+
+    /// Starts the commands that waited for a checkpoint, and gives what is to be logged of those that can't be started.
+    pub(crate) fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Vec<Event> {
+        let (ready, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|occasion: &Occasion| occasion.step <= saved.step);
+        self.waiting = waiting;
+        let start = |occasion: Occasion| start_command(&occasion, self.directory, Some(&saved.path));
+        ready.into_iter().filter_map(start).collect()
+    }
+
+    /// The trigger that asked to go back.
+    pub(crate) fn rewinding(&self) -> Option<String> {
+        self.rewinding.clone()
+    }
+}
+
+/// The steps at which a trigger held, dry or not.
+fn past<'e>(events: &'e [EventRecord], trigger: &'e TriggerConfig) -> impl Iterator<Item = u64> + 'e {
+    events.iter().filter_map(|record| match &record.event {
+        Event::Triggered { trigger: name, .. } if *name == trigger.name => Some(record.step),
+        // Where it took the run back, its own line is undone.
+        Event::Rewound { trigger: Some(name), .. } if *name == trigger.name => Some(record.step),
+        _ => None,
+    })
+}
+
+/// The steps whose checkpoints triggers have kept for good.
+pub(crate) fn kept_steps(events: &[EventRecord]) -> impl Iterator<Item = u64> + '_ {
+    events.iter().filter_map(|record| match &record.event {
+        Event::Triggered { actions, dry_run: false, .. } => {
+            let keeps =
+                |action: &TriggerAction| matches!(action, TriggerAction::Keep | TriggerAction::Branch);
+            actions.iter().any(keeps).then_some(record.step)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,87 @@
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use fs_err as fs;
+use serde_json::Value;
+
+use super::TriggerConfig;
+use crate::RunError;
+use crate::directory::RunDirectory;
+use crate::events::Event;
+
+/// Tells somebody elsewhere. This crate doesn't use the network: its caller does, if anybody.
+pub trait Notify: std::fmt::Debug + Send + Sync {
+    /// Posts a body of JSON to an address, and comes back at once.
+    fn post(&self, url: &str, body: Value);
+}
+
+/// What is done about a trigger that held outside of the run.
+#[derive(Clone, Copy)]
+pub(crate) struct Notifier<'a>(pub(crate) Option<&'a Arc<dyn Notify>>);
+
+/// That a trigger held.
+#[derive(Clone, Debug)]
+pub(super) struct Occasion {
+    pub(super) step: u64,
+    pub(super) trigger: TriggerConfig,
+    pub(super) event: Event,
+    pub(super) branch: Option<PathBuf>,
+}
+
+impl Occasion {
+    fn body(&self) -> Value {
+        serde_json::to_value(self.event.clone().at(self.step)).unwrap_or_default()
+    }
+}
+
+impl Notifier<'_> {
+    /// Posts the event to the trigger's address, if it has one.
+    pub(super) fn post(self, occasion: &Occasion) {
+        if let (Some(url), Some(notify)) = (&occasion.trigger.webhook, self.0) {
+            notify.post(url, occasion.body());
+        }
+    }
+}
+
+/// Starts the trigger's command, if it has one, and gives what is to be logged if that can't be.
+pub(super) fn start_command(
+    occasion: &Occasion,
+    directory: &RunDirectory,
+    checkpoint: Option<&Path>,
+) -> Option<Event> {
+    let failed = |error: RunError| Event::TriggerFailed {
+        trigger: occasion.trigger.name.clone(),
+        message: error.to_string(),
+    };
+    start(occasion, directory, checkpoint).err().map(failed)
+}
+
+fn start(occasion: &Occasion, directory: &RunDirectory, checkpoint: Option<&Path>) -> Result<(), RunError> {
+    let Occasion { step, trigger, branch, .. } = occasion;
+    let Some((program, arguments)) = trigger.command.split_first() else { return Ok(()) };
+    let output = || fs::OpenOptions::new().create(true).append(true).open(directory.command_output());
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("FINELINE_TRIGGER", &trigger.name)
+        .env("FINELINE_TASK", &trigger.task)
+        .env("FINELINE_STEP", step.to_string())
+        .env("FINELINE_RUN", directory.root())
+        .env("FINELINE_EVENT", occasion.body().to_string())
+        .stdin(Stdio::null())
+        .stdout(output()?.into_file())
+        .stderr(output()?.into_file());
+    if let Some(checkpoint) = checkpoint {
+        command.env("FINELINE_CHECKPOINT", checkpoint);
+    }
+    if let Some(branch) = branch {
+        command.env("FINELINE_BRANCH", branch);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|source| std::io::Error::new(source.kind(), format!("can't start {program}: {source}")))?;
+    // It outlives the run if it wants to; while the run lasts, somebody has to take its end in.
+    std::thread::spawn(move || child.wait());
+    Ok(())
+}

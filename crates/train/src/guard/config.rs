@@ -1,0 +1,200 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// The `[guard]` section: what happens when a step goes wrong. Each rule has an action; all are decided before the update of the very step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// The run stops with an error when this many steps in a row were skipped, by whichever rule, or because nothing in them was
+    /// to be learned.
+    pub max_skips: u32,
+    /// How many times a run may go back to one and the same checkpoint. Then it stops with an error.
+    pub max_rewinds: u32,
+    /// How many times the rate may be lowered in all. Then the run stops with an error.
+    pub max_lowerings: u32,
+    /// Steps before this one that loss and gradient norm are compared with. Nothing is compared before there are half as many, and at least 20.
+    pub window: usize,
+    /// `skip_data` and `rewind`: how many steps' rows are left out. `skip_data` leaves out those that follow, `rewind` those of the
+    /// step itself and on.
+    pub leave_out_steps: u64,
+    /// `skip_data` and `rewind` leave out the rest of the chunk instead (`[data.chunks]`).
+    pub leave_out_chunk: bool,
+    /// `lower_lr`: what the learning rate is multiplied by.
+    pub lr_factor: f64,
+    /// `lower_lr`: for how many steps, this one included.
+    pub lr_steps: u64,
+    /// A loss or gradient norm that is infinite or not a number.
+    pub non_finite: NonFiniteRule,
+    /// A loss far above those of the steps before.
+    pub spike: OutlierRule,
+    /// A gradient norm far above those of the steps before.
+    pub gradient: OutlierRule,
+    /// A step that takes far longer than those before: told in an event.
+    pub stall: StallRule,
+}
+
+/// What is done about a step. Of several, the last in this order counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// An event, nothing else.
+    #[default]
+    Log,
+    /// The learning rate is lowered from this step on, for a while.
+    LowerLr,
+    /// The update is left out.
+    Skip,
+    /// The update is left out, and so are the rows that follow.
+    SkipData,
+    /// The run goes back to its last checkpoint, and leaves out the rows of this step when it comes by again.
+    Rewind,
+    /// The run stops with an error.
+    Stop,
+}
+
+impl Action {
+    /// Whether the update of the step is made.
+    pub(super) fn lets_update(self) -> bool {
+        self <= Self::LowerLr
+    }
+}
+
+/// `[guard.non_finite]`
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NonFiniteRule {
+    /// Any but `"log"`: such an update is never made.
+    pub action: Action,
+}
+
+/// `[guard.spike]`, `[guard.gradient]`
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutlierRule {
+    /// `"log"`, `"lower_lr"`, `"skip"`, `"skip_data"`, `"rewind"` or `"stop"`.
+    pub action: Action,
+    /// How far above the median of the window it may be, in robust standard deviations (1.4826 times the median absolute deviation).
+    pub z: f64,
+}
+
+/// `[guard.stall]`
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StallRule {
+    /// How many times the median a step may take. Below one second, nothing is a stall.
+    pub factor: f64,
+}
+
+impl Default for NonFiniteRule {
+    fn default() -> Self {
+        Self { action: Action::Skip }
+    }
+}
+
+impl Default for OutlierRule {
+    /// OLMo-core's threshold.
+    fn default() -> Self {
+        Self { action: Action::Log, z: 6.0 }
+    }
+}
+
+impl Default for StallRule {
+    fn default() -> Self {
+        Self { factor: 10.0 }
+    }
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            max_skips: 10,
+            max_rewinds: 3,
+            max_lowerings: 10,
+            window: 128,
+            leave_out_steps: 1,
+            leave_out_chunk: false,
+            lr_factor: 0.5,
+            lr_steps: 100,
+            non_finite: NonFiniteRule::default(),
+            spike: OutlierRule::default(),
+            gradient: OutlierRule::default(),
+            stall: StallRule::default(),
+        }
+    }
+}
+
+impl GuardConfig {
+    /// Checks ranges.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let at_least_one = "must be at least 1";
+        let checks = [
+            (self.max_skips > 0, "guard.max_skips", at_least_one),
+            (self.max_rewinds > 0, "guard.max_rewinds", at_least_one),
+            (self.window >= 8, "guard.window", "must be at least 8"),
+            (self.leave_out_steps > 0, "guard.leave_out_steps", at_least_one),
+            (self.lr_steps > 0, "guard.lr_steps", at_least_one),
+            ((0.0..1.0).contains(&self.lr_factor), "guard.lr_factor", "must be at least 0 and below 1"),
+            (
+                self.non_finite.action != Action::Log,
+                "guard.non_finite.action",
+                "must not be \"log\": an update that isn't finite is never made; \"skip\" leaves it out",
+            ),
+            (positive(self.spike.z), "guard.spike.z", "must be above 0"),
+            (positive(self.gradient.z), "guard.gradient.z", "must be above 0"),
+            (
+                self.stall.factor.is_finite() && self.stall.factor > 1.0,
+                "guard.stall.factor",
+                "must be above 1",
+            ),
+        ];
+        match checks.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, reason)) => Err(TrainError::config(key, reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether some rule takes the run back.
+    #[must_use]
+    pub fn may_rewind(&self) -> bool {
+        [self.non_finite.action, self.spike.action, self.gradient.action].contains(&Action::Rewind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key() {
+        GuardConfig::default().validate().unwrap();
+        let good = GuardConfig::default;
+        for (config, key) in [
+            (GuardConfig { max_skips: 0, ..good() }, "guard.max_skips"),
+            (GuardConfig { max_rewinds: 0, ..good() }, "guard.max_rewinds"),
+            (GuardConfig { window: 7, ..good() }, "guard.window"),
+            (GuardConfig { leave_out_steps: 0, ..good() }, "guard.leave_out_steps"),
+            (GuardConfig { lr_steps: 0, ..good() }, "guard.lr_steps"),
+            (GuardConfig { lr_factor: 1.0, ..good() }, "guard.lr_factor"),
+            (GuardConfig { lr_factor: f64::NAN, ..good() }, "guard.lr_factor"),
+            (
+                GuardConfig { non_finite: NonFiniteRule { action: Action::Log }, ..good() },
+                "guard.non_finite.action",
+            ),
+            (
+                GuardConfig { spike: OutlierRule { z: 0.0, ..OutlierRule::default() }, ..good() },
+                "guard.spike.z",
+            ),
+            (
+                GuardConfig { gradient: OutlierRule { z: f64::NAN, ..OutlierRule::default() }, ..good() },
+                "guard.gradient.z",
+            ),
+            (GuardConfig { stall: StallRule { factor: 1.0 }, ..good() }, "guard.stall.factor"),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+}

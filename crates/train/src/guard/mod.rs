@@ -1,0 +1,354 @@
+//! The guard: what a step's loss and gradient norm say about it, and what is to be done, before its update is made.
+//!
+//! - [`GuardConfig`] is the `[guard]` section: a rule for each kind of trouble, an action for each rule.
+//! - [`Guard::judge`] is the one place where a decision falls: a pure function of the guard's state and of the numbers of
+//!   this very step, so that one process can decide for many. [`Guard::record`] then takes the step into the state.
+//! - [`Detours`] are the rows that the run leaves out: with the configuration, all that decides which rows a step sees.
+//! - [`StallWatch`] is about the clock, and so apart: it decides nothing and is no part of the state.
+//!
+//! State and detours are in every checkpoint: a resumed run decides as the unbroken one.
+
+mod config;
+mod detours;
+mod stall;
+mod window;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::SkipReason;
+
+pub use config::{Action, GuardConfig, NonFiniteRule, OutlierRule, StallRule};
+pub use detours::{Detours, RowRange};
+pub(crate) use stall::StallWatch;
+use window::{Baseline, Window};
+
+/// What the guard watches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// A loss that is infinite or not a number.
+    NonFiniteLoss,
+    /// A gradient norm that is.
+    NonFiniteGradient,
+    /// A loss far above those of the steps before.
+    LossSpike,
+    /// A gradient norm far above those of the steps before.
+    GradientOutlier,
+    /// A step that took far longer than those before.
+    Stall,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NonFiniteLoss => "the loss is not finite",
+            Self::NonFiniteGradient => "the norm of the gradients is not finite",
+            Self::LossSpike => "the loss is far above its median",
+            Self::GradientOutlier => "the norm of the gradients is far above its median",
+            Self::Stall => "the step took far longer than the median",
+        })
+    }
+}
+
+/// A rule that a step broke, with the evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// The step, counted from 1.
+    pub at: u64,
+    /// The rule.
+    pub rule: Rule,
+    /// What the rule asks for.
+    pub action: Action,
+    /// The loss, the norm, or the seconds of the step; none where that is not finite.
+    pub value: Option<f64>,
+    /// The median of the steps before; none where the rule needs none.
+    pub median: Option<f64>,
+    /// Their spread, in units of a standard deviation.
+    pub scale: Option<f64>,
+    /// By how many scales the value is above the median.
+    pub z: Option<f64>,
+    /// What `z` may not be above; of a stall, what the value may not be above.
+    pub threshold: Option<f64>,
+    /// How many times the rule has been broken so far, this time included.
+    pub count: u32,
+}
+
+/// What the guard makes of a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rules that the step breaks.
+    pub alarms: Vec<Alarm>,
+    /// Why there is to be no update, if there is to be none.
+    pub skipped: Option<SkipReason>,
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.rule, crate::error::Evidence(self))
+    }
+}
+
+impl Verdict {
+    /// The alarm whose action counts: the one that asks for most, and of equal ones the first.
+    #[must_use]
+    pub fn decisive(&self) -> Option<&Alarm> {
+        self.alarms.iter().rev().max_by_key(|alarm| alarm.action)
+    }
+
+    fn action(&self) -> Option<Action> {
+        self.decisive().map(|alarm| alarm.action)
+    }
+}
+
+/// What a step has come to, before its update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct StepNumbers {
+    /// The step, counted from 1.
+    pub(crate) step: u64,
+    /// Of the global batch, nats per token.
+    pub(crate) loss: f32,
+    /// Of all gradients, before clipping.
+    pub(crate) grad_norm: f32,
+}
+
+/// What the guard remembers: part of every checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuardState {
+    losses: Window,
+    grad_norms: Window,
+    /// The rate is lowered, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lowered: Option<Lowered>,
+    /// How many times the rate was lowered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lowerings: u32,
+    /// How many times each rule was broken.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    counts: BTreeMap<Rule, u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Lowered {
+    /// The last step of it.
+    until: u64,
+    factor: f64,
+}
+
+/// The rules of `[guard]` and what they remember.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    config: GuardConfig,
+    pub(crate) state: GuardState,
+}
+
+impl Guard {
+    pub(crate) fn new(config: GuardConfig, state: GuardState) -> Self {
+        Self { config, state }
+    }
+
+    /// Decides on a step. Nothing changes.
+    pub(crate) fn judge(&self, numbers: &StepNumbers) -> Verdict {
+        let alarms = if numbers.loss.is_finite() && numbers.grad_norm.is_finite() {
+            self.outliers(numbers)
+        } else {
+            vec![self.not_finite(numbers)]
+        };
+        let mut verdict = Verdict { alarms, skipped: None };
+        let reason = verdict.decisive().map(|alarm| match alarm.rule {
+            Rule::NonFiniteLoss => SkipReason::NonFiniteLoss,
+            Rule::NonFiniteGradient => SkipReason::NonFiniteGradient,
+            Rule::LossSpike | Rule::Stall => SkipReason::LossSpike,
+            Rule::GradientOutlier => SkipReason::GradientOutlier,
+        });
+        let finite = numbers.loss.is_finite() && numbers.grad_norm.is_finite();
+        let updates = finite && verdict.action().is_none_or(Action::lets_update);
+        verdict.skipped = reason.filter(|_| !updates);
+        verdict
+    }
+
+    fn not_finite(&self, numbers: &StepNumbers) -> Alarm {
+        let rule = if numbers.loss.is_finite() { Rule::NonFiniteGradient } else { Rule::NonFiniteLoss };
+        Alarm {
+            at: numbers.step,
+            rule,
+            action: self.config.non_finite.action,
+            value: None,
+            median: None,
+            scale: None,
+            z: None,
+            threshold: None,
+            count: self.count(rule) + 1,
+        }
+    }
+
+    fn outliers(&self, numbers: &StepNumbers) -> Vec<Alarm> {
+        let GuardConfig { spike, gradient, window, .. } = &self.config;
+        let watched = [
+            (Rule::LossSpike, spike, &self.state.losses, numbers.loss),
+            (Rule::GradientOutlier, gradient, &self.state.grad_norms, numbers.grad_norm),
+        ];
+        let alarm = |(rule, config, past, value): (Rule, &OutlierRule, &Window, f32)| {
+            let Baseline { median, scale } = past.baseline(*window)?;
+            let value = f64::from(value);
+            let z = (value - median) / scale;
+            (z > config.z).then(|| Alarm {
+                at: numbers.step,
+                rule,
+                action: config.action,
+                value: Some(value),
+                median: Some(median),
+                scale: Some(scale),
+                z: Some(z),
+                threshold: Some(config.z),
+                count: self.count(rule) + 1,
+            })
+        };
+        watched.into_iter().filter_map(alarm).collect()
+    }
+
+    fn count(&self, rule: Rule) -> u32 {
+        self.state.counts.get(&rule).copied().unwrap_or(0)
+    }
+
+    /// Takes a step and what was decided on it into the state.
+    pub(crate) fn record(&mut self, numbers: &StepNumbers, verdict: &Verdict) {
+        let state = &mut self.state;
+        for alarm in &verdict.alarms {
+            state.counts.insert(alarm.rule, alarm.count);
+        }
+        // As in OLMo-core, what was skipped counts too: what stays at a new level is the new level.
+        state.losses.push(numbers.loss, self.config.window);
+        state.grad_norms.push(numbers.grad_norm, self.config.window);
+        if verdict.action() == Some(Action::LowerLr) {
+            let until = numbers.step + self.config.lr_steps - 1;
+            state.lowered = Some(Lowered { until, factor: self.config.lr_factor });
+            state.lowerings += 1;
+        }
+    }
+
+    /// What the rate of a step is multiplied by.
+    pub(crate) fn lr_factor(&self, step: u64) -> f64 {
+        self.state.lowered.filter(|lowered| step <= lowered.until).map_or(1.0, |lowered| lowered.factor)
+    }
+
+    /// How many times the rate was lowered, if that is too often.
+    pub(crate) fn too_many_lowerings(&self) -> Option<u32> {
+        Some(self.state.lowerings).filter(|&count| count > self.config.max_lowerings)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
+mod tests {
+    use super::*;
+
+    fn config() -> GuardConfig {
+        GuardConfig {
+            window: 32,
+            spike: OutlierRule { action: Action::Skip, z: 6.0 },
+            gradient: OutlierRule { action: Action::LowerLr, z: 6.0 },
+            lr_factor: 0.5,
+            lr_steps: 3,
+            ..GuardConfig::default()
+        }
+    }
+
+    /// A guard that has seen so many steps of a loss about 2 and a norm about 1.
+    fn after(steps: u64, config: GuardConfig) -> Guard {
+        let mut guard = Guard::new(config, GuardState::default());
+        (1..=steps).for_each(|step| {
+            let noise = [0.0, 0.01, -0.01, 0.02, -0.02][step as usize % 5];
+            look(&mut guard, step, 2.0 + noise, 1.0 - noise);
+        });
+        guard
+    }
+
+    fn look(guard: &mut Guard, step: u64, loss: f32, grad_norm: f32) -> Verdict {
+        let numbers = StepNumbers { step, loss, grad_norm };
+        let verdict = guard.judge(&numbers);
+        guard.record(&numbers, &verdict);
+        verdict
+    }
+
+    #[test]
+    fn a_spike_is_told_with_its_evidence_and_a_fall_is_none() {
+        let mut guard = after(30, config());
+        assert_eq!(look(&mut guard, 31, 0.5, 0.1), Verdict::default());
+        let verdict = look(&mut guard, 32, 3.0, 1.0);
+        assert_eq!(verdict.skipped, Some(SkipReason::LossSpike));
+        let alarm = verdict.decisive().unwrap();
+        assert_eq!((alarm.at, alarm.rule, alarm.count), (32, Rule::LossSpike, 1));
+        let (median, scale) = (alarm.median.unwrap(), alarm.scale.unwrap());
+        assert!((median - 2.0).abs() < 1e-6 && (scale - 1.4826 * 0.01).abs() < 1e-3, "{alarm:?}");
+        assert!((alarm.z.unwrap() - 1.0 / scale).abs() < 1e-9);
+        assert_eq!(look(&mut guard, 33, 3.0, 1.0).alarms[0].count, 2);
+    }
+
+    #[test]
+    fn too_few_steps_say_nothing() {
+        let mut young = after(19, config());
+        assert_eq!(look(&mut young, 20, 300.0, 300.0), Verdict::default());
+        let mut old = after(20, config());
+        assert_eq!(look(&mut old, 21, 300.0, 300.0).alarms.len(), 2);
+    }
+
+    #[test]
+    fn the_strongest_action_counts() {
+        let mut guard = after(30, config());
+        let verdict = look(&mut guard, 31, 3.0, 30.0);
+        assert_eq!(verdict.alarms.len(), 2);
+        assert_eq!(verdict.action(), Some(Action::Skip));
+        assert_eq!(guard.lr_factor(32), 1.0);
+        let verdict = look(&mut guard, 32, 2.0, 30.0);
+        assert_eq!((verdict.action(), verdict.skipped), (Some(Action::LowerLr), None));
+        let factors: Vec<f64> = (32..=36).map(|step| guard.lr_factor(step)).collect();
+        assert_eq!(factors, [0.5, 0.5, 0.5, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_skipped_whatever_the_action() {
+        for action in [Action::Skip, Action::SkipData, Action::Rewind, Action::LowerLr, Action::Stop] {
+            let mut guard = after(30, GuardConfig { non_finite: NonFiniteRule { action }, ..config() });
+            let before = guard.state.losses.clone();
+            let verdict = look(&mut guard, 31, f32::NAN, 1.0);
+            assert_eq!(verdict.skipped, Some(SkipReason::NonFiniteLoss));
+            assert_eq!(verdict.action(), Some(action));
+            assert_eq!(guard.state.losses, before, "it is no loss to compare later ones with");
+            let verdict = look(&mut guard, 32, 2.0, f32::INFINITY);
+            assert_eq!(verdict.skipped, Some(SkipReason::NonFiniteGradient));
+        }
+    }
+
+    #[test]
+    fn events_alone_change_nothing() {
+        let mut guard = after(30, GuardConfig { window: 32, ..GuardConfig::default() });
+        let verdict = look(&mut guard, 31, 30.0, 30.0);
+        assert_eq!((verdict.alarms.len(), verdict.skipped), (2, None));
+    }
+
+    #[test]
+    fn the_state_reads_back_as_it_was() {
+        let mut guard = after(40, config());
+        look(&mut guard, 41, 2.0, 30.0);
+        let text = serde_json::to_string(&guard.state).unwrap();
+        assert_eq!(serde_json::from_str::<GuardState>(&text).unwrap(), guard.state);
+    }
+
+    #[test]
+    fn lowerings_are_bounded() {
+        let mut guard = after(30, GuardConfig { max_lowerings: 1, ..config() });
+        look(&mut guard, 31, 2.0, 30.0);
+        assert_eq!(guard.too_many_lowerings(), None);
+        look(&mut guard, 32, 2.0, 30.0);
+        assert_eq!(guard.too_many_lowerings(), Some(2));
+    }
+}
