@@ -128,8 +128,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's
-    /// path: go back to it, or, if it is another run's, branch off from it.
-    #[arg(long, value_name = "auto|never|PATH", default_value = "auto")]
+    /// path: go back to it, or, if it is another run's, branch off from it. Or the address of a run in a store, or of one of its checkpoints
+    /// (`s3://bucket/prefix`): fetch it, and go on with it.
+    #[arg(long, value_name = "auto|never|PATH|URL", default_value = "auto")]
     pub(crate) resume: String,
     /// Do all that comes before the first step but to begin it: resolve, read data, tokenizer and probes, hold the weights to the model. Nothing is written into
     /// the run's folder, and no model is put into memory.

@@ -127,7 +127,11 @@ impl Console {
             tracing::info!(target: TARGET, step = record.step, "{}", record.event);
         } else if !matches!(
             record.event,
-            Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. } | Event::ProbeRound { .. }
+            Event::Started
+                | Event::Checkpoint { .. }
+                | Event::Mirrored { .. }
+                | Event::Stopped { .. }
+                | Event::ProbeRound { .. }
         ) {
             self.note(&format!("step {}: {}", record.step, record.event));
         }

@@ -152,6 +152,9 @@ fn is_usage(error: &RunError) -> bool {
         | RunError::ConfigChanged { .. }
         | RunError::RowsRecounted { .. }
         | RunError::Exists { .. }
+        | RunError::MirrorInUse { .. }
+        | RunError::NotFetched { .. }
+        | RunError::NoStorage { .. }
         | RunError::UnknownDevice { .. }
         | RunError::UnknownAllowance { .. }
         | RunError::ForeignFiles { .. }

@@ -65,6 +65,38 @@ pub enum RunError {
         /// What is wrong, and in which line.
         message: String,
     },
+    /// What a run has elsewhere can't be read.
+    #[error("the run's copy elsewhere (storage.mirror, --resume)")]
+    #[cfg(feature = "storage")]
+    Storage(#[from] fineline_storage::StorageError),
+    /// This build knows no stores.
+    #[error("{address}: this build can't read from stores; build it with `--features storage`")]
+    NoStorage {
+        /// The address.
+        address: String,
+    },
+    /// A look ahead at a run that is in a store.
+    #[error(
+        "--resume {address}: a dry run fetches nothing; fetch the run by starting it, or leave `--resume` out"
+    )]
+    NotFetched {
+        /// The address.
+        address: String,
+    },
+    /// There are checkpoints of a run where another's are to be copied to.
+    #[error("storage.mirror: {url} holds the checkpoints of another run; give each run a place of its own")]
+    MirrorInUse {
+        /// The place.
+        url: String,
+    },
+    /// There is no run where one was asked for.
+    #[error("{url}: no whole checkpoint there{}", beside_steps(steps))]
+    NothingRemote {
+        /// The place.
+        url: String,
+        /// Steps whose checkpoints there are.
+        steps: Vec<u64>,
+    },
     /// A run is there already, and was not to be continued.
     #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
     Exists {
@@ -232,6 +264,11 @@ fn list(differences: &[Difference]) -> String {
 fn nearest_reference(name: &str) -> String {
     let nearest = fineline_data::nearest(name, crate::published::reference_names());
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
+}
+
+fn beside_steps(steps: &[u64]) -> String {
+    let names: Vec<String> = steps.iter().map(|step| format!("step-{step:08}")).collect();
+    if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
 }
 
 fn beside_hint(steps: &[u64]) -> String {

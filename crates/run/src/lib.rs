@@ -24,6 +24,8 @@ pub mod jsonl;
 pub mod lifecycle;
 mod logs;
 pub mod metrics;
+#[cfg_attr(not(feature = "storage"), path = "mirror/absent.rs")]
+mod mirror;
 mod observer;
 pub mod offline;
 pub mod plan;

@@ -14,11 +14,12 @@ use crate::config::{Resolved, RunConfig};
 use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::Event;
 use crate::logs::Logs;
+use crate::mirror::Mirroring;
 use crate::observer::RunObserver;
 use crate::prepare::{Prepared, prepare};
 use crate::released::FetchedWeights;
 use crate::start::{Setting, Start};
-use crate::{Progress, RunError, device};
+use crate::{Progress, RunError, device, mirror};
 
 /// What the caller of [`train`] decides.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub enum Resume {
     Never,
     /// From this checkpoint.
     From(PathBuf),
+    /// From the run in a store, or one of its checkpoints, by its address: it is fetched into the run's folder.
+    FromUrl(String),
 }
 
 /// How [`train`] ended, where it didn't fail.
@@ -76,6 +79,9 @@ pub fn train(
     let device = device::open(&config.run.device.0)?.autodiff();
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
+    directory.refuse_foreign_files()?;
+    let brought = mirror::bring(config, &directory, &options.resume, progress)?;
+    let options = &TrainOptions { resume: brought.resume, ..options.clone() };
     let ready = match Ready::find(resolved, options, &directory, progress) {
         Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { step: None, signal: Some(signal) }),
         ready => ready?,
@@ -94,7 +100,7 @@ pub fn train(
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
     let checkpointer = checkpointer(config, &directory, &prepared, step)?;
     let mut logs = open_logs(&directory, step, &config.log)?;
-    for event in changes.into_iter().chain(data_changes).chain(events) {
+    for event in brought.events.into_iter().chain(changes).chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -103,7 +109,8 @@ pub fn train(
         parameters: identity.parameters,
         directory: directory.root(),
     });
-    let mut observer = RunObserver::new(config, &directory, &prepared, logs, progress)?;
+    let mirror = Mirroring::start(config, &directory, &prepared, step)?;
+    let mut observer = RunObserver::new(config, &directory, &prepared, logs, mirror, progress)?;
     let mut limit = StopAfter(options.stop_after);
     let session = Session {
         rows: &prepared.dataset,
@@ -111,7 +118,9 @@ pub fn train(
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
     };
-    let outcome = session.run(&mut trainer)?;
+    let outcome = session.run(&mut trainer);
+    observer.close(trainer.progress().step);
+    let outcome = outcome?;
     let step = Some(trainer.progress().step);
     Ok(match outcome {
         Outcome::Finished => Ended::Finished,
@@ -151,6 +160,9 @@ pub fn dry_run(
     use_threads(config)?;
     device::open(&config.run.device.0)?;
     let directory = RunDirectory::new(&config.run.dir);
+    if let Resume::FromUrl(address) = &options.resume {
+        return Err(RunError::NotFetched { address: address.clone() });
+    }
     let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
     let begin = ready.setting().outlook()?;

@@ -24,6 +24,7 @@ use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
+use crate::mirror::Mirroring;
 use crate::prepare::Prepared;
 use crate::probing::{Asked, Plan, Probing, TableRound};
 use crate::validation::Validation;
@@ -37,6 +38,7 @@ pub(crate) struct RunObserver<'a> {
     probing: Probing<'a>,
     validation: Validation<'a>,
     logs: Logs,
+    mirror: Option<Mirroring>,
     history: History,
     representations: RepresentationHistory,
     /// Where each task stood in its last round.
@@ -61,6 +63,7 @@ impl<'a> RunObserver<'a> {
         directory: &'a RunDirectory,
         prepared: &'a Prepared,
         logs: Logs,
+        mirror: Option<Mirroring>,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
@@ -80,6 +83,7 @@ impl<'a> RunObserver<'a> {
             ),
             validation: Validation::new(config, prepared),
             logs,
+            mirror,
             history: History::resume(&records, items_at)?,
             representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
@@ -92,6 +96,22 @@ impl<'a> RunObserver<'a> {
         let record = self.logs.event(step, event)?;
         (self.progress)(Progress::Event(&record));
         Ok(())
+    }
+
+    /// Waits for the copy of the run elsewhere, and says what became of it. A log that can't be written any more is no reason to fail now.
+    pub(crate) fn close(mut self, step: u64) {
+        let Some(mirror) = self.mirror.take() else { return };
+        (self.progress)(Progress::Preparing(&format!("copying to {}", mirror.url())));
+        mirror.finish(&mut |event| {
+            if let Err(error) = self.event(step, event) {
+                tracing::error!(%error, "an event is not logged");
+            }
+        });
+    }
+
+    fn log_mirror_news(&mut self, step: u64) -> Result<(), RunError> {
+        let news = self.mirror.as_mut().map(Mirroring::news).unwrap_or_default();
+        news.into_iter().try_for_each(|event| self.event(step, event))
     }
 
     /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
@@ -243,6 +263,7 @@ impl Observer for RunObserver<'_> {
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
         self.log_epochs(report.step)?;
+        self.log_mirror_news(report.step)?;
         self.round(view)?;
         Ok(Control::Continue)
     }
@@ -255,7 +276,9 @@ impl Observer for RunObserver<'_> {
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
         let event =
             Event::Checkpoint { path: saved.path.clone(), seconds: saved.write_s, bytes: saved.bytes };
-        Ok(self.event(saved.step, event)?)
+        self.event(saved.step, event)?;
+        let refused = self.mirror.as_mut().and_then(|mirror| mirror.offer(saved));
+        refused.map_or(Ok(()), |event| Ok(self.event(saved.step, event)?))
     }
 
     fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {

@@ -180,7 +180,8 @@ impl Setting<'_> {
         let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
             Resume::From(path) => run.at(path)?,
-            Resume::Auto => run.newest()?,
+            // What is at an address has been brought here by now.
+            Resume::Auto | Resume::FromUrl(_) => run.newest()?,
             Resume::Never if directory.is_run() => {
                 return Err(RunError::Exists { dir: directory.root().to_owned() });
             }

@@ -48,6 +48,7 @@ pub fn resume(
     let at = |name: &str| {
         let mut elsewhere = resolved.clone();
         elsewhere.config.run.dir = folder.path().join(name);
+        elsewhere.config.storage.mirror = None;
         // A budget makes rounds depend on the clock.
         elsewhere.config.probes.iter_mut().for_each(|probes| probes.budget = None);
         elsewhere

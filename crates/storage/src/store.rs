@@ -74,16 +74,21 @@ impl Store {
     /// [`StorageError::Address`] for what is no address, or settings that the client refuses.
     pub fn open(address: &str) -> Result<Self, StorageError> {
         install_tls();
-        let wrong = |reason: String| StorageError::Address { address: address.to_owned(), reason };
-        let url = parse(address).map_err(wrong)?;
-        let wrong = |reason: String| StorageError::Address { address: address.to_owned(), reason };
-        let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
-        let objects = connect(&scheme, &url).map_err(|error| wrong(error.to_string()))?;
+        let (url, scheme, prefix) = place(address)?;
+        let objects = connect(&scheme, &url).map_err(|error| refused(address, error.to_string()))?;
         let keeps_metadata = !matches!(scheme, ObjectStoreScheme::Local);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let address =
             if keeps_metadata { address.trim_end_matches('/').to_owned() } else { url.path().to_owned() };
         Ok(Self { objects, prefix, address, keeps_metadata, runtime })
+    }
+
+    /// Whether something can be kept at this address. The environment is not looked at.
+    ///
+    /// # Errors
+    /// [`StorageError::Address`]
+    pub fn check_address(address: &str) -> Result<(), StorageError> {
+        place(address).map(drop)
     }
 
     /// Whether this is an address of a store, rather than a path.
@@ -227,6 +232,22 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             removed => removed.map_err(self.failed(key)),
         }
+    }
+}
+
+fn refused(address: &str, reason: String) -> StorageError {
+    StorageError::Address { address: address.to_owned(), reason }
+}
+
+/// What an address means.
+fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> {
+    let url = parse(address).map_err(|reason| refused(address, reason))?;
+    match ObjectStoreScheme::parse(&url) {
+        Ok((ObjectStoreScheme::Http | ObjectStoreScheme::Memory, _)) => {
+            Err(refused(address, format!("nothing is kept at {}:", url.scheme())))
+        }
+        Ok((scheme, prefix)) => Ok((url, scheme, prefix)),
+        Err(error) => Err(refused(address, error.to_string())),
     }
 }
 

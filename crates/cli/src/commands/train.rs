@@ -22,6 +22,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
         resume: match args.resume.as_str() {
             "auto" => Resume::Auto,
             "never" => Resume::Never,
+            address if address.contains("://") => Resume::FromUrl(address.to_owned()),
             path => Resume::From(PathBuf::from(path)),
         },
         allow_changes: args.allow_changes.clone(),

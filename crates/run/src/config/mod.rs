@@ -32,7 +32,7 @@ pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use sections::{DeviceName, LogConfig, Precision, RunSection, ValidationConfig};
+pub use sections::{DeviceName, LogConfig, Precision, RunSection, StorageConfig, ValidationConfig};
 pub use show::Difference;
 
 use layers::Layers;
@@ -67,6 +67,9 @@ pub struct RunConfig {
     /// When checkpoints are written, and which are kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// A copy of the run elsewhere.
+    #[serde(default)]
+    pub storage: StorageConfig,
     /// Loss on the validation split, per source.
     #[serde(default)]
     pub validation: ValidationConfig,
@@ -148,10 +151,11 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 9] = [
+        const HARMLESS: [&str; 10] = [
             "run.name",
             "run.dir",
             "checkpoint",
+            "storage",
             "log",
             "guard",
             "data.cache",

@@ -89,6 +89,25 @@ impl Default for LogConfig {
     }
 }
 
+/// The `[storage]` section: a copy of the run elsewhere. It takes a build with `--features storage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Where checkpoints and logs are copied to in the background, and where a run is brought back from that is further there than in its folder:
+    /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path. Each run needs one of its own. Credentials come from the usual
+    /// environment variables. Absent: no copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// Seconds that the end of a run waits at most for what is still to be copied.
+    pub wait_s: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { mirror: None, wait_s: 600 }
+    }
+}
+
 /// Something wrong with the value at `key`: a message that goes on after the key.
 pub(super) struct Problem {
     pub(super) key: String,
@@ -115,6 +134,8 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     require(!config.run.name.trim().is_empty(), "run.name", "must not be empty".into());
     require(!config.run.dir.as_os_str().is_empty(), "run.dir", "must be a folder".into());
     require(config.run.threads != Some(0), "run.threads", "must be at least 1".into());
+    let mirror = crate::mirror::problem(config);
+    require(mirror.is_none(), "storage.mirror", mirror.unwrap_or_default());
     require(config.log.every_steps > 0, "log.every_steps", "must be at least 1".into());
     require(
         config.validation.every_steps == 0 || config.validation.rows > 0,

@@ -48,7 +48,7 @@ impl CheckpointConfig {
     }
 
     /// Of the checkpoints of these steps, ascending, those that are to go.
-    pub(crate) fn outdated<'a>(
+    pub fn outdated<'a>(
         &self,
         steps: &'a [u64],
         milestones: &'a Milestones,
