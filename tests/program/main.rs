@@ -20,6 +20,8 @@ mod run;
 #[allow(dead_code, reason = "the hub's own tests use more of it")]
 #[path = "../../crates/hub/tests/hub/server.rs"]
 mod server;
+#[cfg(feature = "storage")]
+mod storage;
 mod support;
 mod sweep;
 mod transformers;

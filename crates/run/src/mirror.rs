@@ -44,7 +44,7 @@ pub(crate) fn bring(
         let run = RemoteRun::new(Store::open(address)?);
         match There::look(&run) {
             Err(error) if here.newest.is_some() && !matches!(resume, Resume::FromUrl(_)) => {
-                events.push(unreachable(&error))
+                events.push(unreachable(&error));
             }
             there => {
                 let there = there?;
@@ -57,7 +57,7 @@ pub(crate) fn bring(
     }
     let resume = match resume {
         Resume::FromUrl(address) => {
-            let (resume, fetched) = here.from_url(address, progress)?;
+            let (resume, fetched) = here.fetch_from(address, progress)?;
             events.extend(fetched);
             resume
         }
@@ -161,7 +161,7 @@ impl<'a> Here<'a> {
     }
 
     /// Brings the run at an address, or one of its checkpoints.
-    fn from_url(
+    fn fetch_from(
         &self,
         address: &str,
         progress: &mut dyn FnMut(Progress<'_>),
@@ -226,7 +226,14 @@ impl Mirroring {
         let mirror = Mirror::start(store, options)?;
         mirror.set_aside_beyond(step);
         let wait = Duration::from_secs(config.storage.wait_s);
-        Ok(Some(Self { mirror, url, wait, offered: None, copied: None }))
+        let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
+        // What the last start didn't come to copy.
+        let newest = CheckpointFolder::new(directory.checkpoints()).checkpoint(step);
+        if newest.is_dir() {
+            mirroring.mirror.offer(step, &newest)?;
+            mirroring.offered = Some(step);
+        }
+        Ok(Some(mirroring))
     }
 
     /// Where the copy is.
@@ -245,11 +252,15 @@ impl Mirroring {
     /// What has happened since the last call.
     pub(crate) fn news(&mut self) -> Vec<Event> {
         let news = self.mirror.news();
-        news.into_iter().map(|news| self.event(news)).collect()
+        news.into_iter().filter_map(|news| self.event(news)).collect()
     }
 
-    fn event(&mut self, news: News) -> Event {
-        match news {
+    fn event(&mut self, news: News) -> Option<Event> {
+        Some(match news {
+            News::Present { step } => {
+                self.copied = Some(step);
+                return None;
+            }
             News::Copied { step, url, bytes, seconds, removed } => {
                 self.copied = Some(step);
                 Event::Mirrored { of_step: step, url, bytes, seconds, removed }
@@ -258,7 +269,7 @@ impl Mirroring {
                 Event::MirrorFailed { what, reason, attempts, retry_s: Some(retry_s) }
             }
             News::Superseded { step, by } => Event::MirrorSuperseded { of_step: step, by },
-        }
+        })
     }
 
     /// Copies the logs a last time, and waits until all is copied, within the time that `storage.wait_s` gives.

@@ -41,6 +41,11 @@ pub enum News {
         /// Steps whose checkpoints were removed from the store after it.
         removed: Vec<u64>,
     },
+    /// A checkpoint that was offered stood there already.
+    Present {
+        /// Its step.
+        step: u64,
+    },
     /// An attempt failed. There will be another.
     Failed {
         /// What was being copied, for people.
@@ -285,6 +290,10 @@ impl Worker {
             Job::Checkpoint(upload, offered) => {
                 // The logs first: a checkpoint must not be ahead of them.
                 self.copy_files()?;
+                if upload.is_there(self.run.store())? {
+                    self.shared.tell(News::Present { step: upload.step });
+                    return Ok(());
+                }
                 upload.send(self.run.store())?;
                 let removed = self.remove_outdated(upload.step);
                 self.shared.tell(News::Copied {

@@ -47,13 +47,19 @@ impl Upload {
         self.files.iter().map(|file| file.entry.bytes).sum::<u64>() + self.manifest.len() as u64
     }
 
+    /// Whether the same checkpoint stands there whole.
+    pub(crate) fn is_there(&self, store: &Store) -> Result<bool, StorageError> {
+        let key = format!("checkpoints/{}/{MANIFEST}", checkpoint_name(self.step));
+        Ok(store.get(&key)?.is_some_and(|there| there == self.manifest))
+    }
+
     /// Copies what has not arrived yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
     /// the bytes of the manifest after it.
     pub(crate) fn send(&mut self, store: &Store) -> Result<(), StorageError> {
         let folder = format!("checkpoints/{}", checkpoint_name(self.step));
         let manifest_key = format!("{folder}/{MANIFEST}");
-        // From another time that the run came to this step, perhaps: while files are replaced, it is not whole.
-        if self.arrived.is_empty() && store.get(&manifest_key)?.is_some_and(|there| there != self.manifest) {
+        // One from another time that the run came to this step: while files are replaced, it is not whole.
+        if self.arrived.is_empty() {
             store.remove(&manifest_key)?;
         }
         for file in &mut self.files {

@@ -30,12 +30,12 @@ mod trainer;
 
 pub use batch::document_spans;
 pub use checkpoint::{
-    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found,
-    Milestones, RunIdentity, SavedCheckpoint, refuse_other_model, verify,
+    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, FailedCheckpoint,
+    Found, Milestones, RunIdentity, SavedCheckpoint, Written, refuse_other_model, verify,
 };
 pub use config::{GuardConfig, LossReduction, TrainConfig};
 pub use error::{ObserverError, TrainError};
-pub use observer::{Control, Observer, View};
+pub use observer::{CheckpointTrouble, Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};
 pub use prefetch::RowSource;
 pub use schedule::{Rewarm, Schedule, ScheduleConfig, ScheduleKind};

@@ -13,7 +13,7 @@ use crate::{
 
 /// Writes the checkpoints of a run: one at a time, in the background.
 ///
-/// An error of the background comes back from the next call here. Dropping it waits for the write under way.
+/// An error of the background comes back from the next call here; a few in a row are survived ([`Written::Failed`]). Dropping it waits for the write under way.
 pub struct Checkpointer {
     folder: CheckpointFolder,
     cadence: Arc<Cadence>,
@@ -21,6 +21,36 @@ pub struct Checkpointer {
     /// The step that the newest checkpoint is of, written or being written.
     newest: Option<u64>,
     writing: Option<JoinHandle<Result<SavedCheckpoint, TrainError>>>,
+    /// When that began.
+    began: Instant,
+    /// Checkpoints in a row that could not be written.
+    failures: u32,
+    /// The step from which on the last of these is made up for.
+    retry_at: Option<u64>,
+}
+
+/// What became of a checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// It stands.
+    Saved(SavedCheckpoint),
+    /// It doesn't. Training may go on: another attempt follows.
+    Failed(FailedCheckpoint),
+}
+
+/// A checkpoint that could not be written. Nothing of it is left; earlier ones are untouched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedCheckpoint {
+    /// The step that it was of.
+    pub step: u64,
+    /// The folder that it was to become.
+    pub path: PathBuf,
+    /// Bytes that it needs.
+    pub bytes: u64,
+    /// What the system said.
+    pub reason: String,
+    /// Checkpoints in a row that failed, this one included.
+    pub in_a_row: u32,
 }
 
 /// When checkpoints are taken, and which are kept.
@@ -72,14 +102,32 @@ impl Checkpointer {
             folder.link(link, step)?;
         }
         let newest = steps.last().copied();
-        Ok(Self { folder, cadence: Arc::new(cadence), identity: Arc::new(identity), newest, writing: None })
+        Ok(Self {
+            folder,
+            cadence: Arc::new(cadence),
+            identity: Arc::new(identity),
+            newest,
+            writing: None,
+            began: Instant::now(),
+            failures: 0,
+            retry_at: None,
+        })
     }
 
     /// Whether the cadence has a checkpoint after this step.
     #[must_use]
     pub fn is_due(&self, step: u64) -> bool {
         let Cadence { config, milestones } = &*self.cadence;
-        step > 0 && (step.is_multiple_of(config.every_steps) || milestones.contains_key(&step))
+        let is_regular = step.is_multiple_of(config.every_steps) || milestones.contains_key(&step);
+        let makes_up = self.retry_at.is_some_and(|retry_at| step >= retry_at);
+        step > 0 && (is_regular || makes_up)
+    }
+
+    /// The step of the checkpoint that is being written, and for how many seconds it has been.
+    #[must_use]
+    pub fn under_way(&self) -> Option<(u64, f64)> {
+        let is_writing = self.writing.as_ref().is_some_and(|thread| !thread.is_finished());
+        self.newest.filter(|_| is_writing).map(|step| (step, self.began.elapsed().as_secs_f64()))
     }
 
     /// Whether the newest checkpoint, be it still being written, is of this step.
@@ -111,12 +159,12 @@ impl Checkpointer {
         let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
         self.writing = Some(thread.spawn(move || publish(&snapshot, &folder, &cadence))?);
-        self.newest = Some(step);
+        (self.newest, self.began, self.retry_at) = (Some(step), Instant::now(), None);
         Ok(())
     }
 
     /// What became of the last checkpoint, if it has come to its end since the last call.
-    pub fn poll(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
+    pub fn poll(&mut self) -> Result<Option<Written>, TrainError> {
         match &self.writing {
             Some(thread) if thread.is_finished() => self.wait(),
             _ => Ok(None),
@@ -124,14 +172,41 @@ impl Checkpointer {
     }
 
     /// Waits for the checkpoint being written, and says what became of it.
-    pub fn wait(&mut self) -> Result<Option<SavedCheckpoint>, TrainError> {
+    ///
+    /// # Errors
+    /// [`TrainError::TooManyFailures`] for the last failure that `checkpoint.max_failures` allows; [`TrainError::FolderGone`].
+    pub fn wait(&mut self) -> Result<Option<Written>, TrainError> {
         let Some(thread) = self.writing.take() else { return Ok(None) };
         // A panic there is a bug, and is shown as what it is.
         let saved = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if saved.is_err() {
-            self.newest = None;
+        match saved {
+            Ok(saved) => {
+                self.failures = 0;
+                Ok(Some(Written::Saved(saved)))
+            }
+            Err(error) => self.survive(error).map(|failed| Some(Written::Failed(failed))),
         }
-        saved.map(Some)
+    }
+
+    /// Takes note of a failure, if the run can live with it.
+    fn survive(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
+        let step = self.newest.take().unwrap_or_default();
+        self.failures += 1;
+        if !self.folder.path().is_dir() {
+            return Err(TrainError::FolderGone { path: self.folder.path().to_owned() });
+        }
+        let config = &self.cadence.config;
+        match error {
+            TrainError::CheckpointWrite { path, needed, source } if self.failures < config.max_failures => {
+                self.retry_at = Some(step + config.retry_after());
+                let reason = source.to_string();
+                Ok(FailedCheckpoint { step, path, bytes: needed, reason, in_a_row: self.failures })
+            }
+            error @ TrainError::CheckpointWrite { .. } => {
+                Err(TrainError::TooManyFailures { count: self.failures, last: Box::new(error) })
+            }
+            error => Err(error),
+        }
     }
 }
 
