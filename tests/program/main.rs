@@ -8,12 +8,15 @@
 mod bad_input;
 mod config;
 mod data;
+mod digests;
+mod disks;
 mod dynamics;
 mod fetch;
 mod fine_line;
 mod init;
 mod memory;
 mod probes;
+mod prometheus;
 mod recipes;
 mod resume;
 mod run;

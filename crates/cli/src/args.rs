@@ -467,6 +467,16 @@ pub(crate) enum VerifyCommand {
         #[arg(long)]
         stop_at: Option<u64>,
     },
+    /// Name the first step, and the first tensor, at which two runs part. Exit code 0: they don't, as far as both have come; 1: they do.
+    Diff {
+        /// One run's folder.
+        left: PathBuf,
+        /// The other's.
+        right: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -58,6 +58,7 @@ impl Console {
                 let whom = process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
                 self.note(&format!("waiting for {whom}, which fills {}", cache.display()));
             }
+            Progress::Serving { address } => self.note(&format!("metrics at http://{address}/metrics")),
             Progress::Training { step, total_steps, parameters, directory } => {
                 self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
                 self.bar.reset();

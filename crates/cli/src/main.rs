@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed |
+//! | 1 | failed; or what was compared differs |
 //! | 2 | bad usage or bad configuration |
 //! | 128 + signal | stopped by a signal after a good checkpoint |
 
@@ -50,6 +50,8 @@ impl std::error::Error for UsageError {}
 pub(crate) enum Ended {
     /// It did what it was asked for.
     Done,
+    /// It did, and what it compared differs.
+    Differs,
     /// A signal stopped it, after it had saved everything.
     Stopped { signal: u8 },
 }
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
     messages::start(cli.log_format);
     match dispatch(cli.command) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Differs) => ExitCode::FAILURE,
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -112,6 +115,9 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Generate(args) => commands::generate::generate(&args),
         Command::Verify(VerifyCommand::Resume { config, steps, stop_at }) => {
             commands::verify::resume(&config, steps, stop_at)
+        }
+        Command::Verify(VerifyCommand::Diff { left, right, json }) => {
+            return commands::verify::diff(&left, &right, json);
         }
         Command::Bench(args) => commands::bench::bench(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),

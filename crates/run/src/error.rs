@@ -65,6 +65,30 @@ pub enum RunError {
         /// What is wrong, and in which line.
         message: String,
     },
+    /// The run's folder was taken away.
+    #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
+    FolderGone {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// More lines of the logs wait for the disk than may.
+    #[error("stopped with {lines} lines of the logs that {} doesn't take{}; they are in the run's last checkpoint. Make room, and start the run again", dir.display(), over(*limit, *lines))]
+    LogsUnwritable {
+        /// The run's folder.
+        dir: PathBuf,
+        /// How many wait.
+        lines: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// Nothing can be served where metrics were to be.
+    #[error("log.prometheus: can't listen at {address}")]
+    Prometheus {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What a run has elsewhere can't be read.
     #[error("the run's copy elsewhere (storage.mirror, --resume)")]
     #[cfg(feature = "storage")]
@@ -246,6 +270,14 @@ pub enum RunError {
     /// A series of checkpoints can't be probed.
     #[error(transparent)]
     Sweep(#[from] crate::sweep::SweepError),
+    /// Two runs have no step in common, so nothing can be compared.
+    #[error("{} and {} have no logged step in common", left.display(), right.display())]
+    NothingInCommon {
+        /// One run's folder.
+        left: PathBuf,
+        /// The other's.
+        right: PathBuf,
+    },
     /// Two runs that must be equal aren't.
     #[error("the resumed run differs from the unbroken one: {0}")]
     NotEqual(String),
@@ -264,6 +296,10 @@ fn list(differences: &[Difference]) -> String {
 fn nearest_reference(name: &str) -> String {
     let nearest = fineline_data::nearest(name, crate::published::reference_names());
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
+}
+
+fn over(limit: usize, lines: usize) -> String {
+    if lines > limit { format!(", more than log.keep_unwritten ({limit})") } else { String::new() }
 }
 
 fn beside_steps(steps: &[u64]) -> String {

@@ -53,6 +53,36 @@ pub enum Event {
         /// Size on disk.
         bytes: u64,
     },
+    /// A checkpoint could not be written. Training goes on, and tries again soon.
+    CheckpointFailed {
+        /// The folder that it was to become.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+        /// Bytes that it needs.
+        bytes: u64,
+        /// Checkpoints in a row that failed, this one included.
+        in_a_row: u32,
+    },
+    /// A checkpoint is still being written while the next one is due: training waits for it.
+    CheckpointLate {
+        /// The step that it is of.
+        of_step: u64,
+        /// Seconds for which it has been written.
+        seconds: f64,
+    },
+    /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.keep_unwritten`; TensorBoard's are lost.
+    LogUnwritable {
+        /// The file, or TensorBoard's folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// What could not be written has been written now.
+    LogWritable {
+        /// The file, or TensorBoard's folder.
+        path: PathBuf,
+    },
     /// A checkpoint stands whole in `storage.mirror`.
     Mirrored {
         /// Its step, which may be some steps ago.
@@ -192,6 +222,23 @@ impl std::fmt::Display for Event {
             Self::DamagedCheckpoint { path, reason } => {
                 write!(f, "warning: passed over {}: {reason}", path.display())
             }
+            Self::CheckpointFailed { path, reason, bytes, in_a_row } => write!(
+                f,
+                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {in_a_row} in a row. Training goes on and tries again",
+                path.display()
+            ),
+            Self::CheckpointLate { of_step, seconds } => write!(
+                f,
+                "warning: training waits for the checkpoint of step {of_step}, which has been written for {seconds:.1} s"
+            ),
+            Self::LogUnwritable { path, reason } => {
+                write!(
+                    f,
+                    "warning: can't write {}: {reason}. What is logged is kept in memory",
+                    path.display()
+                )
+            }
+            Self::LogWritable { path } => write!(f, "{} can be written again", path.display()),
             Self::Mirrored { of_step, url, bytes, .. } => {
                 write!(f, "the checkpoint of step {of_step} stands in {url} ({bytes} bytes)")
             }

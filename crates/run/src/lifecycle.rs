@@ -11,12 +11,14 @@ use fineline_train::{
 use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
+use crate::digest::Digests;
 use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::Event;
 use crate::logs::Logs;
 use crate::mirror::Mirroring;
-use crate::observer::RunObserver;
+use crate::observer::{Outlets, RunObserver};
 use crate::prepare::{Prepared, prepare};
+use crate::prometheus::MetricsServer;
 use crate::released::FetchedWeights;
 use crate::start::{Setting, Start};
 use crate::{Progress, RunError, device, mirror};
@@ -77,6 +79,10 @@ pub fn train(
     let config = &resolved.config;
     use_threads(config)?;
     let device = device::open(&config.run.device.0)?.autodiff();
+    let metrics_server = config.log.prometheus.map(MetricsServer::start).transpose()?;
+    if let Some(server) = &metrics_server {
+        progress(Progress::Serving { address: server.address() });
+    }
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = directory.lock()?;
     directory.refuse_foreign_files()?;
@@ -92,13 +98,18 @@ pub fn train(
     let Ready { prepared, stored, changes, .. } = ready;
     let identity = identify(config, &prepared, &start, stored.as_ref());
     directory.write_identity(&identity, config)?;
+    let unwritten = start.unwritten_logs();
     let open_logs = if start.goes_on() { Logs::resume } else { Logs::begin };
+    let goes_on = start.goes_on();
     let mut branch_point = BranchPoint(start.origin().cloned());
     let (mut trainer, events) = start.into_trainer(config, &device)?;
     let step = trainer.progress().step;
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
     let checkpointer = checkpointer(config, &directory, &prepared, step)?;
+    if goes_on {
+        Logs::restore(&directory, &unwritten)?;
+    }
     let mut logs = open_logs(&directory, step, &config.log)?;
     for event in brought.events.into_iter().chain(changes).chain(data_changes).chain(events) {
         progress(Progress::Event(&logs.event(step, event)?));
@@ -109,8 +120,13 @@ pub fn train(
         parameters: identity.parameters,
         directory: directory.root(),
     });
-    let mirror = Mirroring::start(config, &directory, &prepared, step)?;
-    let mut observer = RunObserver::new(config, &directory, &prepared, logs, mirror, progress)?;
+    let outlets = Outlets {
+        logs,
+        digests: config.log.digest.then(|| Digests::resume(&directory)).transpose()?,
+        mirror: Mirroring::start(config, &directory, &prepared, step)?,
+        metrics: metrics_server,
+    };
+    let mut observer = RunObserver::new(config, &directory, &prepared, outlets, progress)?;
     let mut limit = StopAfter(options.stop_after);
     let session = Session {
         rows: &prepared.dataset,
@@ -119,8 +135,9 @@ pub fn train(
         stop: options.stop.clone(),
     };
     let outcome = session.run(&mut trainer);
-    observer.close(trainer.progress().step);
+    let closed = observer.close(trainer.progress().step);
     let outcome = outcome?;
+    closed?;
     let step = Some(trainer.progress().step);
     Ok(match outcome {
         Outcome::Finished => Ended::Finished,

@@ -12,14 +12,16 @@ use fineline_probe::{
     write_similarities,
 };
 use fineline_train::{
-    Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
+    CheckpointTrouble, Control, FailedCheckpoint, Observer, ObserverError, Outcome, SavedCheckpoint,
+    StepReport, StopReason, View,
 };
 use serde_json::Value;
 
 use crate::bench::mfu;
 use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
-use crate::directory::RunDirectory;
+use crate::digest::Digests;
+use crate::directory::{FolderId, RunDirectory};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::logs::Logs;
@@ -27,8 +29,20 @@ use crate::metrics::MetricsRecord;
 use crate::mirror::Mirroring;
 use crate::prepare::Prepared;
 use crate::probing::{Asked, Plan, Probing, TableRound};
+use crate::prometheus::MetricsServer;
 use crate::validation::Validation;
 use crate::{Progress, RunError};
+
+/// The name under which a checkpoint carries lines of the logs that could not be written when it was taken.
+pub(crate) const UNWRITTEN: &str = "unwritten_logs";
+
+/// Where what is seen goes.
+pub(crate) struct Outlets {
+    pub(crate) logs: Logs,
+    pub(crate) digests: Option<Digests>,
+    pub(crate) mirror: Option<Mirroring>,
+    pub(crate) metrics: Option<MetricsServer>,
+}
 
 /// Writes the logs of a run, and puts its weights through validation and probes when their time has come.
 pub(crate) struct RunObserver<'a> {
@@ -37,8 +51,11 @@ pub(crate) struct RunObserver<'a> {
     dataset: &'a Dataset,
     probing: Probing<'a>,
     validation: Validation<'a>,
+    folder: Option<FolderId>,
     logs: Logs,
+    digests: Option<Digests>,
     mirror: Option<Mirroring>,
+    metrics: Option<MetricsServer>,
     history: History,
     representations: RepresentationHistory,
     /// Where each task stood in its last round.
@@ -62,8 +79,7 @@ impl<'a> RunObserver<'a> {
         config: &'a RunConfig,
         directory: &'a RunDirectory,
         prepared: &'a Prepared,
-        logs: Logs,
-        mirror: Option<Mirroring>,
+        outlets: Outlets,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
@@ -82,8 +98,11 @@ impl<'a> RunObserver<'a> {
                 &records,
             ),
             validation: Validation::new(config, prepared),
-            logs,
-            mirror,
+            folder: FolderId::of(directory.root()),
+            logs: outlets.logs,
+            digests: outlets.digests,
+            mirror: outlets.mirror,
+            metrics: outlets.metrics,
             history: History::resume(&records, items_at)?,
             representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
@@ -94,19 +113,44 @@ impl<'a> RunObserver<'a> {
 
     fn event(&mut self, step: u64, event: Event) -> Result<(), RunError> {
         let record = self.logs.event(step, event)?;
+        if let Some(metrics) = &self.metrics {
+            metrics.event(&record);
+        }
         (self.progress)(Progress::Event(&record));
         Ok(())
     }
 
-    /// Waits for the copy of the run elsewhere, and says what became of it. A log that can't be written any more is no reason to fail now.
-    pub(crate) fn close(mut self, step: u64) {
-        let Some(mirror) = self.mirror.take() else { return };
-        (self.progress)(Progress::Preparing(&format!("copying to {}", mirror.url())));
-        mirror.finish(&mut |event| {
-            if let Err(error) = self.event(step, event) {
-                tracing::error!(%error, "an event is not logged");
+    /// Waits for the copy of the run elsewhere, and says what became of it.
+    ///
+    /// # Errors
+    /// [`RunError::LogsUnwritable`] if lines of the logs are in memory still.
+    pub(crate) fn close(mut self, step: u64) -> Result<(), RunError> {
+        if let Some(mirror) = self.mirror.take() {
+            (self.progress)(Progress::Preparing(&format!("copying to {}", mirror.url())));
+            let mut logged = Ok(());
+            mirror.finish(&mut |event| logged = self.event(step, event));
+            logged?;
+        }
+        self.logs.sync(step)?;
+        match self.logs.unwritten_lines() {
+            0 => Ok(()),
+            lines => {
+                let (dir, limit) = (self.directory.root().to_owned(), self.config.log.keep_unwritten);
+                Err(RunError::LogsUnwritable { dir, lines, limit })
             }
-        });
+        }
+    }
+
+    /// Says what has become unwritable, or writable again. With too much that isn't written, it is time to stop.
+    fn look_after_logs(&mut self, step: u64) -> Result<Control, RunError> {
+        if FolderId::of(self.directory.root()) != self.folder {
+            return Err(RunError::FolderGone { dir: self.directory.root().to_owned() });
+        }
+        if let Some(trouble) = self.logs.trouble() {
+            self.event(step, trouble)?;
+        }
+        let is_too_much = self.logs.unwritten_lines() > self.config.log.keep_unwritten;
+        Ok(if is_too_much { Control::Stop } else { Control::Continue })
     }
 
     fn log_mirror_news(&mut self, step: u64) -> Result<(), RunError> {
@@ -166,7 +210,9 @@ impl<'a> RunObserver<'a> {
         let groups = self.probing.groups(&measured.rounds);
         let records = self.history.record_round(view.step, view.tokens, results, &groups);
         self.logs.probes(&records)?;
-        self.logs.show()?;
+        if let Some(metrics) = &self.metrics {
+            metrics.probes(&records);
+        }
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         self.log_phase_changes(&records)
@@ -215,7 +261,11 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
-    fn log_step(&mut self, report: &StepReport) -> Result<(), RunError> {
+    fn log_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<(), RunError> {
+        let digest = self.digests.as_mut().map(|digests| digests.next(report.step, view.model));
+        if let Some(digest) = &digest {
+            self.logs.digest(digest)?;
+        }
         let finite = |value: f32| value.is_finite().then_some(value);
         let record = MetricsRecord {
             step: report.step,
@@ -228,8 +278,12 @@ impl<'a> RunObserver<'a> {
             tokens_per_s: report.tokens_per_s,
             mfu: mfu(self.config, report.tokens_per_s),
             skipped: report.skipped.is_some(),
+            digest: digest.map(|digest| digest.chain),
         };
         self.logs.step(&record)?;
+        if let Some(metrics) = &self.metrics {
+            metrics.step(&record);
+        }
         (self.progress)(Progress::Step(&record));
         Ok(())
     }
@@ -257,7 +311,7 @@ impl Observer for RunObserver<'_> {
     }
 
     fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
-        self.log_step(report)?;
+        self.log_step(report, view)?;
         if let Some(reason) = report.skipped {
             let in_a_row = report.skipped_in_a_row;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
@@ -265,12 +319,16 @@ impl Observer for RunObserver<'_> {
         self.log_epochs(report.step)?;
         self.log_mirror_news(report.step)?;
         self.round(view)?;
-        Ok(Control::Continue)
+        Ok(self.look_after_logs(report.step)?)
     }
 
-    fn before_checkpoint(&mut self, _view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
-        self.logs.sync()?;
-        Ok(None)
+    /// A checkpoint must not be ahead of its logs: what the disk doesn't take of them goes along in it.
+    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+        let unwritten = self.logs.sync(view.step)?;
+        if unwritten.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((UNWRITTEN.to_owned(), serde_json::to_value(unwritten)?)))
     }
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
@@ -281,6 +339,19 @@ impl Observer for RunObserver<'_> {
         refused.map_or(Ok(()), |event| Ok(self.event(saved.step, event)?))
     }
 
+    fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+        let (step, event) = match trouble {
+            CheckpointTrouble::Failed(FailedCheckpoint { step, path, bytes, reason, in_a_row }) => {
+                let (path, reason) = (path.clone(), reason.clone());
+                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, in_a_row: *in_a_row })
+            }
+            CheckpointTrouble::Late { step, due, seconds } => {
+                (*due, Event::CheckpointLate { of_step: *step, seconds: *seconds })
+            }
+        };
+        Ok(self.event(step, event)?)
+    }
+
     fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
         let event = match outcome {
             Outcome::Finished => Event::Finished,
@@ -288,6 +359,7 @@ impl Observer for RunObserver<'_> {
             Outcome::Stopped(_) => Event::Stopped { signal: None },
         };
         self.event(view.step, event)?;
-        Ok(self.logs.sync()?)
+        self.logs.sync(view.step)?;
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::lifecycle::{Resume, recipe};
+use crate::logs::UnwrittenLogs;
+use crate::observer::UNWRITTEN;
 use crate::released::{FetchedWeights, InitRecord, Released, continued};
 
 /// Where training begins, and what is to be said of it.
@@ -118,6 +120,13 @@ impl Start {
             Point::Branch(origin) => Some(origin),
             _ => None,
         }
+    }
+
+    /// Lines of the logs that could not be written when the checkpoint was taken.
+    pub(crate) fn unwritten_logs(&self) -> UnwrittenLogs {
+        let State::Checkpoint(checkpoint) = &self.state else { return UnwrittenLogs::new() };
+        let lines = checkpoint.state.observers.get(UNWRITTEN);
+        lines.and_then(|lines| serde_json::from_value(lines.clone()).ok()).unwrap_or_default()
     }
 
     /// The released weights that the run begins with.

@@ -32,7 +32,9 @@ pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use sections::{DeviceName, LogConfig, Precision, RunSection, StorageConfig, ValidationConfig};
+pub use sections::{
+    DeviceName, ListenAddress, LogConfig, Precision, RunSection, StorageConfig, ValidationConfig,
+};
 pub use show::Difference;
 
 use layers::Layers;
