@@ -252,7 +252,7 @@ fn faults_of_the_store_never_touch_the_run() {
     store.proxy.plan(&["PUT", "model.safetensors"], Fault::Drop, 4);
     store.proxy.plan(&["PUT", "optimizer.safetensors"], Fault::Status(500), 4);
     store.proxy.plan(&["PUT", "metrics.jsonl"], Fault::Status(503), 4);
-    store.proxy.plan(&["GET", "list-type"], Fault::Truncate, 4);
+    store.proxy.plan(&["GET", "list-type"], Fault::Truncate, 2);
     store.train(&place, &["--set", MIRROR]).success();
     assert_eq!(store.proxy.left(), 0);
     check_equal(&place, "run", "unbroken");

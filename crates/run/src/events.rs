@@ -234,7 +234,7 @@ impl std::fmt::Display for Event {
             Self::LogUnwritable { path, reason } => {
                 write!(
                     f,
-                    "warning: can't write {}: {reason}. What is logged is kept in memory",
+                    "warning: can't write {}: {reason}. Lines of logs are kept in memory meanwhile",
                     path.display()
                 )
             }

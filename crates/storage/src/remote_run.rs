@@ -35,7 +35,7 @@ impl RemoteRun {
     /// # Errors
     /// What the store says.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        self.store.get("run.json")
+        again(|| self.store.get("run.json"))
     }
 
     /// The steps of its whole checkpoints, ascending.
@@ -43,6 +43,10 @@ impl RemoteRun {
     /// # Errors
     /// What the store says.
     pub fn steps(&self) -> Result<Vec<u64>, StorageError> {
+        again(|| self.whole_steps())
+    }
+
+    fn whole_steps(&self) -> Result<Vec<u64>, StorageError> {
         let mut steps = Vec::new();
         for step in self.store.names("checkpoints")?.iter().filter_map(|name| step_of(name)) {
             let names = self.store.names(&format!("checkpoints/{}", checkpoint_name(step)))?;
