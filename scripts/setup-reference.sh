@@ -17,7 +17,8 @@ fi
 
 # Debian's torch lives in the system's packages, and was built against NumPy 1.
 /usr/bin/python3 -m venv --system-site-packages "$folder"
-"$folder/bin/pip" install --quiet 'transformers==4.46.3' 'tokenizers==0.20.3' 'safetensors==0.4.5' 'numpy==1.26.4' 'scipy==1.13.1' 'pandas==2.2.3' 'statsmodels==0.14.4'
+"$folder/bin/pip" install --quiet 'transformers==4.46.3' 'tokenizers==0.20.3' 'safetensors==0.4.5' 'numpy==1.26.4' 'scipy==1.13.1' 'pandas==2.2.3' 'statsmodels==0.14.4' \
+    'moto[server]==5.2.5' 'prometheus_client==0.26.0'
 
 "$folder/bin/python" - <<'PYTHON'
 import numpy, scipy, tokenizers, torch, transformers

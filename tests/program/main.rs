@@ -8,6 +8,8 @@
 mod bad_input;
 mod config;
 mod data;
+mod digests;
+mod disks;
 mod dynamics;
 mod fetch;
 mod fine_line;
@@ -15,6 +17,7 @@ mod guards;
 mod init;
 mod memory;
 mod probes;
+mod prometheus;
 #[cfg(feature = "mpi")]
 mod ranks;
 mod recipes;
@@ -23,6 +26,8 @@ mod run;
 #[allow(dead_code, reason = "the hub's own tests use more of it")]
 #[path = "../../crates/hub/tests/hub/server.rs"]
 mod server;
+#[cfg(feature = "storage")]
+mod storage;
 mod support;
 mod sweep;
 mod transformers;

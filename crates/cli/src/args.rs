@@ -129,8 +129,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's
-    /// path: go back to it, or, if it is another run's, branch off from it.
-    #[arg(long, value_name = "auto|never|PATH", default_value = "auto")]
+    /// path: go back to it, or, if it is another run's, branch off from it. Or the address of a run in a store, or of one of its checkpoints
+    /// (`s3://bucket/prefix`): fetch it, and go on with it.
+    #[arg(long, value_name = "auto|never|PATH|URL", default_value = "auto")]
     pub(crate) resume: String,
     /// Do all that comes before the first step but to begin it: resolve, read data, tokenizer and probes, hold the weights to the model. Nothing is written into
     /// the run's folder, and no model is put into memory.
@@ -469,6 +470,16 @@ pub(crate) enum VerifyCommand {
         /// The step after which the second run stops and is started again; without it, half of the steps.
         #[arg(long)]
         stop_at: Option<u64>,
+    },
+    /// Name the first step, and the first tensor, at which two runs part. Exit code 0: they don't, as far as both have come; 1: they do.
+    Diff {
+        /// One run's folder.
+        left: PathBuf,
+        /// The other's.
+        right: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -58,6 +58,7 @@ impl Console {
                 let whom = process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
                 self.note(&format!("waiting for {whom}, which fills {}", cache.display()));
             }
+            Progress::Serving { address } => self.note(&format!("metrics at http://{address}/metrics")),
             Progress::Training { step, total_steps, parameters, directory } => {
                 self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
                 self.bar.reset();
@@ -127,7 +128,11 @@ impl Console {
             tracing::info!(target: TARGET, step = record.step, "{}", record.event);
         } else if !matches!(
             record.event,
-            Event::Started | Event::Checkpoint { .. } | Event::Stopped { .. } | Event::ProbeRound { .. }
+            Event::Started
+                | Event::Checkpoint { .. }
+                | Event::Mirrored { .. }
+                | Event::Stopped { .. }
+                | Event::ProbeRound { .. }
         ) {
             self.note(&format!("step {}: {}", record.step, record.event));
         }

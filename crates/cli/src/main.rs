@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed |
+//! | 1 | failed; or what was compared differs |
 //! | 2 | bad usage or bad configuration |
 //! | 128 + signal | stopped by a signal after a good checkpoint |
 
@@ -51,6 +51,8 @@ impl std::error::Error for UsageError {}
 pub(crate) enum Ended {
     /// It did what it was asked for.
     Done,
+    /// It did, and what it compared differs.
+    Differs,
     /// A signal stopped it, after it had saved everything.
     Stopped { signal: u8 },
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     messages::start(cli.log_format);
     match dispatch(cli.command) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Differs) => ExitCode::FAILURE,
         Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -124,6 +127,9 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Verify(VerifyCommand::Resume { config, steps, stop_at }) => {
             commands::verify::resume(&config, steps, stop_at)
         }
+        Command::Verify(VerifyCommand::Diff { left, right, json }) => {
+            return commands::verify::diff(&left, &right, json);
+        }
         Command::Bench(args) => commands::bench::bench(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
         Command::Watch(args) => commands::watch::watch(&args),
@@ -166,6 +172,9 @@ fn is_usage(error: &RunError) -> bool {
         | RunError::DeviceNotBuilt { .. }
         | RunError::NoDevice { .. }
         | RunError::NoPrecision { .. }
+        | RunError::MirrorInUse { .. }
+        | RunError::NotFetched { .. }
+        | RunError::NoStorage { .. }
         | RunError::UnknownAllowance { .. }
         | RunError::ForeignFiles { .. }
         | RunError::OtherRunsCheckpoint { .. }

@@ -118,6 +118,7 @@ pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunE
 fn companion_files(config: &RunConfig, tokenizer: &Tokenizer) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
     let mut copy = config.clone();
     copy.run.dir = PathBuf::from(&copy.run.name);
+    copy.storage.mirror = None;
     let mut files = tokenizer.files()?;
     files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
     Ok(files)

@@ -63,6 +63,12 @@ impl RunDirectory {
         self.root.join("events.jsonl")
     }
 
+    /// Hashes of the parameters after each step, where `log.digest` asks for them.
+    #[must_use]
+    pub fn digests(&self) -> PathBuf {
+        self.root.join("digests.jsonl")
+    }
+
     /// The folder of item files.
     #[must_use]
     pub fn items_folder(&self) -> PathBuf {
@@ -154,6 +160,7 @@ impl RunDirectory {
             self.metrics(),
             self.probes(),
             self.events(),
+            self.digests(),
             self.items_folder(),
             self.representations_folder(),
             self.tensorboard(),
@@ -185,6 +192,27 @@ impl RunDirectory {
                 source.kind(),
                 format!("can't lock {}: {source}", path.display()),
             ))),
+        }
+    }
+}
+
+/// Which folder a path led to at a moment: another one may come to lie there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FolderId(#[cfg(unix)] (u64, u64));
+
+impl FolderId {
+    /// Of the folder that is there; none if there is none.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Some(Self((metadata.dev(), metadata.ino())))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = metadata;
+            Some(Self())
         }
     }
 }

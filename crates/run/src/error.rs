@@ -66,6 +66,62 @@ pub enum RunError {
         /// What is wrong, and in which line.
         message: String,
     },
+    /// The run's folder was taken away.
+    #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
+    FolderGone {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// More lines of the logs wait for the disk than may.
+    #[error("stopped with {lines} lines of the logs that {} doesn't take{}; they are in the run's last checkpoint. Make room, and start the run again", dir.display(), over(*limit, *lines))]
+    LogsUnwritable {
+        /// The run's folder.
+        dir: PathBuf,
+        /// How many wait.
+        lines: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// Nothing can be served where metrics were to be.
+    #[error("log.prometheus: can't listen at {address}")]
+    Prometheus {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What a run has elsewhere can't be read.
+    #[error("the run's copy elsewhere (storage.mirror, --resume)")]
+    #[cfg(feature = "storage")]
+    Storage(#[from] fineline_storage::StorageError),
+    /// This build knows no stores.
+    #[error("{address}: this build can't read from stores; build it with `--features storage`")]
+    NoStorage {
+        /// The address.
+        address: String,
+    },
+    /// A look ahead at a run that is in a store.
+    #[error(
+        "--resume {address}: a dry run fetches nothing; fetch the run by starting it, or leave `--resume` out"
+    )]
+    NotFetched {
+        /// The address.
+        address: String,
+    },
+    /// There are checkpoints of a run where another's are to be copied to.
+    #[error("storage.mirror: {url} holds the checkpoints of another run; give each run a place of its own")]
+    MirrorInUse {
+        /// The place.
+        url: String,
+    },
+    /// There is no run where one was asked for.
+    #[error("{url}: no whole checkpoint there{}", beside_steps(steps))]
+    NothingRemote {
+        /// The place.
+        url: String,
+        /// Steps whose checkpoints there are.
+        steps: Vec<u64>,
+    },
     /// A run is there already, and was not to be continued.
     #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
     Exists {
@@ -243,6 +299,14 @@ pub enum RunError {
     /// A series of checkpoints can't be probed.
     #[error(transparent)]
     Sweep(#[from] crate::sweep::SweepError),
+    /// Two runs have no step in common, so nothing can be compared.
+    #[error("{} and {} have no logged step in common", left.display(), right.display())]
+    NothingInCommon {
+        /// One run's folder.
+        left: PathBuf,
+        /// The other's.
+        right: PathBuf,
+    },
     /// Two runs that must be equal aren't.
     #[error("the resumed run differs from the unbroken one: {0}")]
     NotEqual(String),
@@ -275,6 +339,15 @@ fn driver_hint(name: DeviceName) -> &'static str {
 
 fn join(names: &[DeviceName]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn over(limit: usize, lines: usize) -> String {
+    if lines > limit { format!(", more than log.keep_unwritten ({limit})") } else { String::new() }
+}
+
+fn beside_steps(steps: &[u64]) -> String {
+    let names: Vec<String> = steps.iter().map(|step| format!("step-{step:08}")).collect();
+    if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
 }
 
 fn beside_hint(steps: &[u64]) -> String {

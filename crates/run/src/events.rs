@@ -55,6 +55,79 @@ pub enum Event {
         /// Size on disk.
         bytes: u64,
     },
+    /// A checkpoint could not be written. Training goes on, and tries again soon.
+    CheckpointFailed {
+        /// The folder that it was to become.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+        /// Bytes that it needs.
+        bytes: u64,
+        /// Checkpoints in a row that failed, this one included.
+        in_a_row: u32,
+    },
+    /// A checkpoint is still being written while the next one is due: training waits for it.
+    CheckpointLate {
+        /// The step that it is of.
+        of_step: u64,
+        /// Seconds for which it has been written.
+        seconds: f64,
+    },
+    /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.keep_unwritten`; TensorBoard's are lost.
+    LogUnwritable {
+        /// The file, or TensorBoard's folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// What could not be written has been written now.
+    LogWritable {
+        /// The file, or TensorBoard's folder.
+        path: PathBuf,
+    },
+    /// A checkpoint stands whole in `storage.mirror`.
+    Mirrored {
+        /// Its step, which may be some steps ago.
+        of_step: u64,
+        /// Where it is.
+        url: String,
+        /// Its size.
+        bytes: u64,
+        /// Seconds from when it stood whole here.
+        seconds: f64,
+        /// Steps whose checkpoints were removed there, by the rules of `[checkpoint]`.
+        removed: Vec<u64>,
+    },
+    /// Something could not be copied to `storage.mirror`. It is tried again; training goes on.
+    MirrorFailed {
+        /// What.
+        what: String,
+        /// What went wrong.
+        reason: String,
+        /// Attempts so far.
+        attempts: u32,
+        /// Seconds until the next one; null if there is none.
+        retry_s: Option<f64>,
+    },
+    /// A checkpoint will not be copied: a newer one was there first.
+    MirrorSuperseded {
+        /// Its step.
+        of_step: u64,
+        /// The newer one's.
+        by: u64,
+    },
+    /// The run came to its end, and its newest checkpoint is not, or not wholly, in `storage.mirror`.
+    MirrorIncomplete {
+        /// Where it should be.
+        url: String,
+        /// The newest step that is there, of those that this start copied.
+        copied: Option<u64>,
+    },
+    /// The run was brought back from a store.
+    Fetched {
+        /// The checkpoint's address.
+        url: String,
+    },
     /// A checkpoint was passed over on a resume.
     DamagedCheckpoint {
         /// Its folder.
@@ -196,6 +269,44 @@ impl std::fmt::Display for Event {
             Self::DamagedCheckpoint { path, reason } => {
                 write!(f, "warning: passed over {}: {reason}", path.display())
             }
+            Self::CheckpointFailed { path, reason, bytes, in_a_row } => write!(
+                f,
+                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {in_a_row} in a row. Training goes on and tries again",
+                path.display()
+            ),
+            Self::CheckpointLate { of_step, seconds } => write!(
+                f,
+                "warning: training waits for the checkpoint of step {of_step}, which has been written for {seconds:.1} s"
+            ),
+            Self::LogUnwritable { path, reason } => {
+                write!(
+                    f,
+                    "warning: can't write {}: {reason}. Lines of logs are kept in memory meanwhile",
+                    path.display()
+                )
+            }
+            Self::LogWritable { path } => write!(f, "{} can be written again", path.display()),
+            Self::Mirrored { of_step, url, bytes, .. } => {
+                write!(f, "the checkpoint of step {of_step} stands in {url} ({bytes} bytes)")
+            }
+            Self::MirrorFailed { what, reason, attempts, retry_s } => {
+                write!(f, "warning: can't copy {what}: {reason} (attempt {attempts}; ")?;
+                match retry_s {
+                    Some(seconds) => write!(f, "again in {seconds:.0} s)"),
+                    None => f.write_str("not tried again)"),
+                }
+            }
+            Self::MirrorSuperseded { of_step, by } => {
+                write!(f, "the checkpoint of step {of_step} isn't copied: that of step {by} was there first")
+            }
+            Self::MirrorIncomplete { url, copied } => {
+                write!(f, "warning: the copy in {url} isn't complete: the newest checkpoint is only here; ")?;
+                match copied {
+                    Some(step) => write!(f, "there, that of step {step} is the newest"),
+                    None => f.write_str("this start has copied none"),
+                }
+            }
+            Self::Fetched { url } => write!(f, "brought back from {url}"),
             Self::Skipped { reason, in_a_row } => {
                 write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
             }

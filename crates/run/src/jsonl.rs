@@ -12,10 +12,30 @@ use crate::RunError;
 use crate::directory::write_atomically;
 
 /// A log that lines are appended to.
+///
+/// What the disk doesn't take is kept, and written in its turn when it takes it: an error of [`append`](Self::append) or [`sync`](Self::sync) loses no line,
+/// and leaves no part of one.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: fs::File,
+    /// Bytes that are on the disk.
+    synced: u64,
+    /// What follows them: lines that the system has taken, and may yet lose, and those that it hasn't.
+    rest: Vec<u8>,
+    /// How much of the rest it has taken.
+    taken: usize,
+    /// Whether the file may hold a part of a line at its end.
+    is_torn: bool,
+}
+
+/// Lines of a log that the disk didn't take: all that follows the first `at` bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwritten {
+    /// Bytes that are in the file.
+    pub at: u64,
+    /// The lines.
+    pub lines: String,
 }
 
 #[derive(Deserialize)]
@@ -30,7 +50,14 @@ impl JsonLines {
             keep_until(path, step)?;
         }
         let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { path: path.to_owned(), file })
+        let synced = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, synced, rest: Vec::new(), taken: 0, is_torn: false })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Appends one line.
@@ -40,12 +67,65 @@ impl JsonLines {
 
     /// Appends a line each, in one write: a kill should leave all of them or none.
     pub fn append_all(&mut self, records: &[impl Serialize]) -> Result<(), RunError> {
-        Ok(self.file.write_all(&to_lines(records, &self.path)?)?)
+        self.rest.extend(to_lines(records, &self.path)?);
+        self.write()
     }
 
     /// Waits until what was appended is on disk.
-    pub fn sync(&self) -> Result<(), RunError> {
-        Ok(self.file.sync_data()?)
+    pub fn sync(&mut self) -> Result<(), RunError> {
+        self.write()?;
+        if let Err(error) = self.file.sync_data() {
+            // What the system had taken it may have dropped: all of it is written again.
+            (self.taken, self.is_torn) = (0, true);
+            return Err(error.into());
+        }
+        self.synced += self.rest.len() as u64;
+        self.rest.clear();
+        self.taken = 0;
+        Ok(())
+    }
+
+    /// Hands the system what it hasn't taken yet.
+    fn write(&mut self) -> Result<(), RunError> {
+        if self.is_torn {
+            self.file.set_len(self.synced + self.taken as u64)?;
+            self.is_torn = false;
+        }
+        if let Err(error) = self.file.write_all(&self.rest[self.taken..]) {
+            // A part of it may be there. Where even this fails, the next attempt begins with it.
+            self.is_torn = self.file.set_len(self.synced + self.taken as u64).is_err();
+            return Err(error.into());
+        }
+        self.taken = self.rest.len();
+        Ok(())
+    }
+
+    /// How many lines the disk hasn't taken.
+    #[must_use]
+    pub fn unwritten_lines(&self) -> usize {
+        self.rest[self.taken..].iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// The lines that the disk hasn't taken, if there are any.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        let lines = &self.rest[self.taken..];
+        (!lines.is_empty()).then(|| Unwritten {
+            at: self.synced + self.taken as u64,
+            lines: String::from_utf8_lossy(lines).into_owned(),
+        })
+    }
+
+    /// Puts lines into the log at `path` that a run couldn't write at the time, as far as it didn't come to it later.
+    pub fn restore(path: &Path, unwritten: &Unwritten) -> Result<(), RunError> {
+        let text = if path.exists() { fs::read(path)? } else { Vec::new() };
+        let at = unwritten.at as usize;
+        let lines = unwritten.lines.as_bytes();
+        let Some(there) = text.get(at..) else { return Ok(()) };
+        if lines.starts_with(there) {
+            write_atomically(path, &[&text[..at], lines].concat())?;
+        }
+        Ok(())
     }
 }
 
@@ -182,6 +262,45 @@ mod tests {
         assert_eq!(read_lines::<Value>(&path).unwrap().len(), 1);
         JsonLines::resume(&path, 5).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
+    }
+
+    /// The disk of this test holds a page.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_a_full_disk_does_not_take_is_kept_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = |command: &str, arguments: &[&str]| {
+            let output = std::process::Command::new(command).args(arguments).arg(folder.path()).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        if !mount("mount", &["-t", "tmpfs", "-o", "size=4k", "tmpfs"]) {
+            return;
+        }
+        let path = folder.path().join("log.jsonl");
+        let mut log = JsonLines::resume(&path, 0).unwrap();
+        let mut failures = 0;
+        for step in 0..200 {
+            failures +=
+                usize::from(log.append(&json!({"step": step, "text": "some bytes of a line"})).is_err());
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let unwritten = log.unwritten().unwrap();
+        let lines = log.unwritten_lines();
+        assert!(mount("mount", &["-o", "remount,size=64k"]));
+        log.append(&json!({"step": 200})).unwrap();
+        log.sync().unwrap();
+        let steps: Vec<u64> =
+            read_lines::<Value>(&path).unwrap().iter().map(|line| line["step"].as_u64().unwrap()).collect();
+        fs::write(&path, &text).unwrap();
+        JsonLines::restore(&path, &unwritten).unwrap();
+        let restored = read_lines::<Value>(&path).unwrap().len();
+        assert!(mount("umount", &[]));
+
+        assert!(failures > 50 && text.ends_with('\n'), "{failures}: {text}");
+        assert_eq!(lines, failures);
+        assert_eq!(unwritten.at, text.len() as u64);
+        assert_eq!(steps, (0..=200).collect::<Vec<_>>());
+        assert_eq!(restored, 200);
     }
 
     #[test]

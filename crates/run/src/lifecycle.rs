@@ -16,18 +16,21 @@ use fineline_train::{
 use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
+use crate::digest::Digests;
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
 use crate::faults::Faults;
 use crate::heartbeat::Watcher;
 use crate::logs::Logs;
-use crate::observer::RunObserver;
+use crate::mirror::Mirroring;
+use crate::observer::{Outlets, RunObserver};
 use crate::prepare::{Prepared, prepare};
+use crate::prometheus::MetricsServer;
 use crate::released::FetchedWeights;
 use crate::rewinds::{Return, left_out_since};
 use crate::start::{Setting, Start};
 use crate::triggers::{Notifier, Notify, TriggerConfig};
-use crate::{Progress, RunError};
+use crate::{Progress, RunError, mirror};
 
 pub use crate::heartbeat::Watch;
 
@@ -64,6 +67,8 @@ pub enum Resume {
     Never,
     /// From this checkpoint.
     From(PathBuf),
+    /// From the run in a store, or one of its checkpoints, by its address: it is fetched into the run's folder.
+    FromUrl(String),
 }
 
 /// How [`train`] ended, where it didn't fail.
@@ -94,11 +99,22 @@ pub fn train(
     let config = &resolved.config;
     use_threads(config)?;
     let device = config.open_device()?.autodiff();
+    let metrics_server =
+        if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
+    if let Some(server) = &metrics_server {
+        progress(Progress::Serving { address: server.address() });
+    }
     let directory = RunDirectory::new(&config.run.dir);
     let division = divide(resolved, ranks)?;
     let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
     let _watcher = Watcher::start(options.watch.as_ref(), directory.ranks(), config, ranks)?;
     ranks.begins("getting the data ready");
+    let mut brought = mirror::Brought { resume: options.resume.clone(), events: Vec::new() };
+    if ranks.is_first() {
+        directory.refuse_foreign_files()?;
+        brought = mirror::bring(config, &directory, &options.resume, progress)?;
+    }
+    let options = &TrainOptions { resume: brought.resume, ..options.clone() };
     let mut ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
         Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
         ready => ready?,
@@ -106,8 +122,10 @@ pub fn train(
     if let Some(signal) = stop_of_others(ranks) {
         return Ok(Ended::Stopped { step: None, signal: Some(signal) });
     }
+    let mut news = brought.events;
     loop {
-        let place = Place { device: &device, division: &division, ranks };
+        let (metrics, brought) = (metrics_server.as_ref(), std::mem::take(&mut news));
+        let place = Place { device: &device, division: &division, ranks, metrics, brought };
         if let Some(ended) = train_on(&ready, &place, progress)? {
             return Ok(ended);
         }
@@ -120,6 +138,10 @@ struct Place<'a> {
     device: &'a Device,
     division: &'a Division,
     ranks: &'a dyn Ranks,
+    /// Who is told of the metrics.
+    metrics: Option<&'a MetricsServer>,
+    /// What was done before there were logs.
+    brought: Vec<Event>,
 }
 
 /// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
@@ -128,7 +150,7 @@ fn train_on(
     place: &Place<'_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Ended>, RunError> {
-    let &Place { device, division, ranks } = place;
+    let &Place { device, division, ranks, .. } = place;
     let &Ready { resolved, options, directory, ref prepared, .. } = ready;
     let config = &resolved.config;
     let start = Start::find(&ready.setting(), division, device, ranks)?;
@@ -139,6 +161,7 @@ fn train_on(
     if ranks.is_first() {
         directory.write_identity(&identity, config)?;
     }
+    let unwritten = start.unwritten_logs();
     let goes_on = start.goes_on();
     let mut first_checkpoint = FirstCheckpoint(start.origin().is_some() || may_rewind(config));
     let (trainer, events) = start.into_trainer(config, device)?;
@@ -167,9 +190,14 @@ fn train_on(
     if !ranks.is_first() {
         return Ok(ended(&session(observers).run(&mut trainer)?, &trainer));
     }
+    if goes_on {
+        Logs::restore(directory, &unwritten)?;
+    }
     let open_logs = if goes_on { Logs::resume } else { Logs::begin };
     let mut logs = open_logs(directory, step, &config.log)?;
-    for event in ready.changes.iter().cloned().chain(data_changes).chain(events) {
+    for event in
+        place.brought.iter().cloned().chain(ready.changes.iter().cloned()).chain(data_changes).chain(events)
+    {
         progress(Progress::Event(&logs.event(step, event)?));
     }
     progress(Progress::Training {
@@ -179,14 +207,24 @@ fn train_on(
         directory: directory.root(),
     });
     let notifier = Notifier(options.notify.as_ref());
-    let mut observer = RunObserver::new(config, directory, prepared, notifier, logs, progress)?;
+    let outlets = Outlets {
+        logs,
+        digests: config.log.digest.then(|| Digests::resume(directory)).transpose()?,
+        mirror: Mirroring::start(config, directory, prepared, step)?,
+        metrics: place.metrics,
+        notifier,
+    };
+    let mut observer = RunObserver::new(config, directory, prepared, outlets, progress)?;
     observers.insert(0, &mut observer);
-    let outcome = session(observers).run(&mut trainer)?;
-    if let Outcome::Rewind(rewind) = &outcome {
+    let outcome = session(observers).run(&mut trainer);
+    if let Ok(Outcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
         let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
     }
+    let closed = observer.close(trainer.progress().step);
+    let outcome = outcome?;
+    closed?;
     Ok(ended(&outcome, &trainer))
 }
 
@@ -269,6 +307,9 @@ pub fn dry_run(
     use_threads(config)?;
     config.open_device()?;
     let directory = RunDirectory::new(&config.run.dir);
+    if let Resume::FromUrl(address) = &options.resume {
+        return Err(RunError::NotFetched { address: address.clone() });
+    }
     let ready = Ready::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
     let begin = ready.setting().outlook()?;

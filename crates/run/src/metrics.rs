@@ -25,6 +25,9 @@ pub struct MetricsRecord {
     pub mfu: Option<f64>,
     /// Whether the update was left out.
     pub skipped: bool,
+    /// The chained hash of all parameters after the update, where `log.digest` asks for it: see `digests.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 impl MetricsRecord {

@@ -12,23 +12,39 @@ use fineline_probe::{
     write_representations, write_similarities,
 };
 use fineline_train::{
-    Alarm, Control, Observer, ObserverError, Outcome, SavedCheckpoint, StepReport, StopReason, View,
+    Alarm, CheckpointTrouble, Control, FailedCheckpoint, Observer, ObserverError, Outcome, SavedCheckpoint,
+    StepReport, StopReason, View,
 };
 use serde_json::Value;
 
 use crate::bench::mfu;
 use crate::chunks::chunk_ends;
 use crate::config::RunConfig;
-use crate::directory::RunDirectory;
+use crate::digest::Digests;
+use crate::directory::{FolderId, RunDirectory};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
+use crate::mirror::Mirroring;
 use crate::prepare::Prepared;
 use crate::probing::{Asked, Plan, Probing, TableRound};
+use crate::prometheus::MetricsServer;
 use crate::triggers::{Notifier, Triggers};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
+
+/// The name under which a checkpoint carries lines of the logs that could not be written when it was taken.
+pub(crate) const UNWRITTEN: &str = "unwritten_logs";
+
+/// Where what is seen goes.
+pub(crate) struct Outlets<'a> {
+    pub(crate) logs: Logs,
+    pub(crate) digests: Option<Digests>,
+    pub(crate) mirror: Option<Mirroring>,
+    pub(crate) metrics: Option<&'a MetricsServer>,
+    pub(crate) notifier: Notifier<'a>,
+}
 
 /// Writes the logs of a run, and puts its weights through validation and probes when their time has come.
 pub(crate) struct RunObserver<'a> {
@@ -38,7 +54,11 @@ pub(crate) struct RunObserver<'a> {
     probing: Probing<'a>,
     triggers: Triggers<'a>,
     validation: Validation<'a>,
+    folder: Option<FolderId>,
     logs: Logs,
+    digests: Option<Digests>,
+    mirror: Option<Mirroring>,
+    metrics: Option<&'a MetricsServer>,
     history: History,
     representations: RepresentationHistory,
     /// Where each task stood in its last round.
@@ -62,8 +82,7 @@ impl<'a> RunObserver<'a> {
         config: &'a RunConfig,
         directory: &'a RunDirectory,
         prepared: &'a Prepared,
-        notifier: Notifier<'a>,
-        logs: Logs,
+        outlets: Outlets<'a>,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
@@ -75,9 +94,13 @@ impl<'a> RunObserver<'a> {
             directory,
             dataset: &prepared.dataset,
             probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
-            triggers: Triggers::new(config, directory, notifier, &events),
+            triggers: Triggers::new(config, directory, outlets.notifier, &events),
             validation: Validation::new(config, prepared),
-            logs,
+            folder: FolderId::of(directory.root()),
+            logs: outlets.logs,
+            digests: outlets.digests,
+            mirror: outlets.mirror,
+            metrics: outlets.metrics,
             history: History::resume(&records, items_at)?,
             representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
@@ -88,6 +111,9 @@ impl<'a> RunObserver<'a> {
 
     fn event(&mut self, step: u64, event: Event) -> Result<(), RunError> {
         let record = self.logs.event(step, event)?;
+        if let Some(metrics) = &self.metrics {
+            metrics.event(&record);
+        }
         (self.progress)(Progress::Event(&record));
         Ok(())
     }
@@ -100,7 +126,51 @@ impl<'a> RunObserver<'a> {
     /// Logs that the run goes back to `step`, durably: what it has learned must outlive the steps that are undone.
     pub(crate) fn go_back(&mut self, step: u64, event: Event) -> Result<(), RunError> {
         self.event(step, event)?;
-        self.logs.sync()
+        self.logs.sync(step)?;
+        match self.logs.unwritten_lines() {
+            0 => Ok(()),
+            lines => Err(self.unwritable(lines)),
+        }
+    }
+
+    /// Waits for the copy of the run elsewhere, and says what became of it.
+    ///
+    /// # Errors
+    /// [`RunError::LogsUnwritable`] if lines of the logs are in memory still.
+    pub(crate) fn close(mut self, step: u64) -> Result<(), RunError> {
+        if let Some(mirror) = self.mirror.take() {
+            (self.progress)(Progress::Preparing(&format!("copying to {}", mirror.url())));
+            let mut logged = Ok(());
+            mirror.finish(&mut |event| logged = self.event(step, event));
+            logged?;
+        }
+        self.logs.sync(step)?;
+        match self.logs.unwritten_lines() {
+            0 => Ok(()),
+            lines => Err(self.unwritable(lines)),
+        }
+    }
+
+    fn unwritable(&self, lines: usize) -> RunError {
+        let (dir, limit) = (self.directory.root().to_owned(), self.config.log.keep_unwritten);
+        RunError::LogsUnwritable { dir, lines, limit }
+    }
+
+    /// Says what has become unwritable, or writable again. With too much that isn't written, it is time to stop.
+    fn look_after_logs(&mut self, step: u64) -> Result<Control, RunError> {
+        if FolderId::of(self.directory.root()) != self.folder {
+            return Err(RunError::FolderGone { dir: self.directory.root().to_owned() });
+        }
+        if let Some(trouble) = self.logs.trouble() {
+            self.event(step, trouble)?;
+        }
+        let is_too_much = self.logs.unwritten_lines() > self.config.log.keep_unwritten;
+        Ok(if is_too_much { Control::Stop } else { Control::Continue })
+    }
+
+    fn log_mirror_news(&mut self, step: u64) -> Result<(), RunError> {
+        let news = self.mirror.as_mut().map(Mirroring::news).unwrap_or_default();
+        news.into_iter().try_for_each(|event| self.event(step, event))
     }
 
     /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
@@ -160,7 +230,9 @@ impl<'a> RunObserver<'a> {
         let groups = self.probing.groups(&measured.rounds);
         let records = self.history.record_round(view.step, view.tokens, results, &groups);
         self.logs.probes(&records)?;
-        self.logs.show()?;
+        if let Some(metrics) = &self.metrics {
+            metrics.probes(&records);
+        }
         self.last_round = Some(view.step);
         (self.progress)(Progress::Probed(&records));
         let control = self.look_for_triggers(&records, view)?;
@@ -224,7 +296,11 @@ impl<'a> RunObserver<'a> {
         Ok(())
     }
 
-    fn log_step(&mut self, report: &StepReport) -> Result<(), RunError> {
+    fn log_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<(), RunError> {
+        let digest = self.digests.as_mut().map(|digests| digests.next(report.step, view.model));
+        if let Some(digest) = &digest {
+            self.logs.digest(digest)?;
+        }
         let finite = |value: f32| value.is_finite().then_some(value);
         let record = MetricsRecord {
             step: report.step,
@@ -237,8 +313,12 @@ impl<'a> RunObserver<'a> {
             tokens_per_s: report.tokens_per_s,
             mfu: mfu(self.config, report.tokens_per_s),
             skipped: report.skipped.is_some(),
+            digest: digest.map(|digest| digest.chain),
         };
         self.logs.step(&record)?;
+        if let Some(metrics) = &self.metrics {
+            metrics.step(&record);
+        }
         (self.progress)(Progress::Step(&record));
         Ok(())
     }
@@ -265,22 +345,28 @@ impl Observer for RunObserver<'_> {
     }
 
     fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
-        self.log_step(report)?;
+        self.log_step(report, view)?;
         if let Some(reason) = report.skipped {
             let in_a_row = report.skipped_in_a_row;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
         self.log_epochs(view)?;
-        Ok(self.round(view)?)
+        self.log_mirror_news(report.step)?;
+        let asked = self.round(view)?;
+        Ok(asked.max(self.look_after_logs(report.step)?))
     }
 
     fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {
         Ok(self.event(view.step, Event::Guard { alarm: *alarm })?)
     }
 
-    fn before_checkpoint(&mut self, _view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
-        self.logs.sync()?;
-        Ok(None)
+    /// A checkpoint must not be ahead of its logs: what the disk doesn't take of them goes along in it.
+    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+        let unwritten = self.logs.sync(view.step)?;
+        if unwritten.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((UNWRITTEN.to_owned(), serde_json::to_value(unwritten)?)))
     }
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
@@ -290,7 +376,21 @@ impl Observer for RunObserver<'_> {
         for event in self.triggers.on_checkpoint(saved) {
             self.event(saved.step, event)?;
         }
-        Ok(())
+        let refused = self.mirror.as_mut().and_then(|mirror| mirror.offer(saved));
+        refused.map_or(Ok(()), |event| Ok(self.event(saved.step, event)?))
+    }
+
+    fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+        let (step, event) = match trouble {
+            CheckpointTrouble::Failed(FailedCheckpoint { step, path, bytes, reason, in_a_row }) => {
+                let (path, reason) = (path.clone(), reason.clone());
+                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, in_a_row: *in_a_row })
+            }
+            CheckpointTrouble::Late { step, due, seconds } => {
+                (*due, Event::CheckpointLate { of_step: *step, seconds: *seconds })
+            }
+        };
+        Ok(self.event(step, event)?)
     }
 
     fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
@@ -302,6 +402,7 @@ impl Observer for RunObserver<'_> {
             Outcome::Rewind(_) => return Ok(()),
         };
         self.event(view.step, event)?;
-        Ok(self.logs.sync()?)
+        self.logs.sync(view.step)?;
+        Ok(())
     }
 }

@@ -18,6 +18,11 @@ pub enum Progress<'a> {
         /// The number of the other process, if it has written it down.
         process: Option<u32>,
     },
+    /// Metrics are served for Prometheus.
+    Serving {
+        /// Where.
+        address: std::net::SocketAddr,
+    },
     /// Training begins, or goes on, after `step` of `total_steps`.
     Training {
         /// Steps done.

@@ -18,6 +18,8 @@ use crate::directory::{Origin, RunDirectory, RunIdentity};
 use crate::events::{Event, EventRecord};
 use crate::jsonl::read_lines;
 use crate::lifecycle::{Resume, recipe};
+use crate::logs::UnwrittenLogs;
+use crate::observer::UNWRITTEN;
 use crate::released::{FetchedWeights, InitRecord, Released, continued};
 
 /// Where training begins, and what is to be said of it.
@@ -32,7 +34,7 @@ enum State {
     /// Weights drawn from the seed.
     Fresh,
     /// Weights alone.
-    Weights(Llama),
+    Weights(Box<Llama>),
     /// All of a run's state.
     Checkpoint(Box<Checkpoint>),
 }
@@ -123,7 +125,7 @@ impl Start {
         let config = &setting.resolved.config;
         let (point, mut events) = setting.common_point(ranks)?;
         let state = match (&point, point.path()) {
-            (Point::Released(released), _) => State::Weights(released.load(config, device)?),
+            (Point::Released(released), _) => State::Weights(Box::new(released.load(config, device)?)),
             (_, Some(path)) => State::Checkpoint(Box::new(load(path, config, division, device)?)),
             (_, None) => State::Fresh,
         };
@@ -142,6 +144,13 @@ impl Start {
             Point::Branch(origin) => Some(origin),
             _ => None,
         }
+    }
+
+    /// Lines of the logs that could not be written when the checkpoint was taken.
+    pub(crate) fn unwritten_logs(&self) -> UnwrittenLogs {
+        let State::Checkpoint(checkpoint) = &self.state else { return UnwrittenLogs::new() };
+        let lines = checkpoint.state.observers.get(UNWRITTEN);
+        lines.and_then(|lines| serde_json::from_value(lines.clone()).ok()).unwrap_or_default()
     }
 
     /// The released weights that the run begins with.
@@ -172,7 +181,7 @@ impl Start {
         let recipe = Recipe { rewarm, ..recipe(config) };
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
-            State::Weights(model) => Trainer::from_weights(recipe, model, progress),
+            State::Weights(model) => Trainer::from_weights(recipe, *model, progress),
             State::Checkpoint(checkpoint) => Trainer::resume(recipe, *checkpoint),
         }?;
         Ok((trainer, self.events))
@@ -224,7 +233,8 @@ impl Setting<'_> {
         let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
             Resume::From(path) => run.at(path)?,
-            Resume::Auto => run.newest()?,
+            // What is at an address has been brought here by now.
+            Resume::Auto | Resume::FromUrl(_) => run.newest()?,
             Resume::Never if directory.is_run() => {
                 return Err(RunError::Exists { dir: directory.root().to_owned() });
             }

@@ -82,6 +82,24 @@ pub enum TrainError {
         source: io::Error,
     },
 
+    /// As many checkpoints in a row could not be written as may.
+    #[error(
+        "stopped after {count} checkpoints in a row that could not be written (checkpoint.max_failures): {last}"
+    )]
+    TooManyFailures {
+        /// How many.
+        count: u32,
+        /// The last one's error.
+        last: Box<TrainError>,
+    },
+
+    /// The folder of checkpoints was taken away.
+    #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", path.display())]
+    FolderGone {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// A checkpoint whose files are not what its manifest says.
     #[error("the checkpoint {path} is damaged: {reason}")]
     Damaged {

@@ -34,8 +34,8 @@ mod trainer;
 
 pub use batch::document_spans;
 pub use checkpoint::{
-    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, Found,
-    Milestones, RunIdentity, SavedCheckpoint, refuse_other_model, verify,
+    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, FailedCheckpoint,
+    Found, Milestones, RunIdentity, SavedCheckpoint, Written, refuse_other_model, verify,
 };
 pub use config::{LossReduction, TrainConfig};
 pub use distributed::{DistributedConfig, Division, Mode};
@@ -45,7 +45,7 @@ pub use guard::{
     Action, Alarm, Detours, GuardConfig, GuardState, NonFiniteRule, OutlierRule, RowRange, Rule, StallRule,
     Verdict,
 };
-pub use observer::{Control, Observer, View};
+pub use observer::{CheckpointTrouble, Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};
 pub use prefetch::RowSource;
 pub use schedule::{Rewarm, Schedule, ScheduleConfig, ScheduleKind};

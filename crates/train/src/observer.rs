@@ -1,7 +1,9 @@
 use fineline_model::Llama;
 use serde_json::Value;
 
-use crate::{Alarm, Detours, ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal};
+use crate::{
+    Alarm, Detours, FailedCheckpoint, ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal,
+};
 
 /// Anything that looks at training: logs, probes, validation, progress, a user's own code.
 ///
@@ -40,11 +42,33 @@ pub trait Observer {
         Ok(())
     }
 
+    /// A checkpoint could not be written, or is late. Training goes on.
+    fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+        let _ = trouble;
+        Ok(())
+    }
+
     /// After the last step and its checkpoint. Not called if training ends with an error.
     fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
         let _ = (outcome, view);
         Ok(())
     }
+}
+
+/// What can go wrong with a checkpoint that training survives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckpointTrouble {
+    /// It could not be written. Another is tried soon.
+    Failed(FailedCheckpoint),
+    /// It is still being written while the next one is due: training waits for it.
+    Late {
+        /// The step that it is of.
+        step: u64,
+        /// The step whose checkpoint is due.
+        due: u64,
+        /// Seconds for which it has been written.
+        seconds: f64,
+    },
 }
 
 /// What an observer sees.

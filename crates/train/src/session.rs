@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fineline_ranks::Ranks;
 
 use crate::guard::StallWatch;
 use crate::prefetch::Prefetch;
 use crate::{
-    Action, Alarm, Checkpointer, Control, Detours, Milestones, Observer, ObserverError, Recipe, RowRange,
-    RowSource, SavedCheckpoint, SkipReason, StopSignal, TrainError, Trainer, Verdict, View,
+    Action, Alarm, CheckpointTrouble, Checkpointer, Control, Detours, Milestones, Observer, ObserverError,
+    Recipe, RowRange, RowSource, SkipReason, StopSignal, TrainError, Trainer, Verdict, View, Written,
 };
+
+/// A checkpoint that is still being written after so many seconds is worth a word when the next one is due.
+const LATE_S: f64 = 1.0;
+/// The wait before the last checkpoint of a run is tried again.
+const RETRY_AT_END: Duration = Duration::from_secs(1);
 
 /// What is known of one step once it is done: a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -295,6 +300,7 @@ impl Session<'_> {
         if self.checkpointer.as_ref().is_none_or(|checkpointer| checkpointer.has(step)) {
             return Ok(());
         }
+        self.tell_if_late(step)?;
         self.announce(Checkpointer::wait)?;
         let mut notes = BTreeMap::new();
         let view = view(trainer, &self.stop);
@@ -307,19 +313,43 @@ impl Session<'_> {
         }
     }
 
-    /// Tells observers of a checkpoint that `finished` says has come to its end, and gives its error back if it failed.
-    fn announce(
-        &mut self,
-        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError>,
-    ) -> Result<(), TrainError> {
-        let Some(checkpointer) = &mut self.checkpointer else { return Ok(()) };
-        let Some(saved) = finished(checkpointer, self.ranks)? else { return Ok(()) };
-        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(&saved))?;
+    /// Tells observers that training is about to wait for the checkpoint before the one of `due`.
+    fn tell_if_late(&mut self, due: u64) -> Result<(), TrainError> {
+        let under_way = self.checkpointer.as_ref().and_then(Checkpointer::under_way);
+        let Some((step, seconds)) = under_way.filter(|&(_, seconds)| seconds >= LATE_S) else {
+            return Ok(());
+        };
+        let trouble = CheckpointTrouble::Late { step, due, seconds };
+        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_trouble(&trouble))?;
         Ok(())
     }
 
+    /// Tells observers of a checkpoint that `finished` says has come to its end, whichever that was, and gives its error back if the run can't go on with it.
+    fn announce(
+        &mut self,
+        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<Written>, TrainError>,
+    ) -> Result<Option<Written>, TrainError> {
+        let Some(checkpointer) = &mut self.checkpointer else { return Ok(None) };
+        let written = finished(checkpointer, self.ranks)?;
+        let told = match &written {
+            None => Ok(()),
+            Some(Written::Saved(saved)) => {
+                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(saved))
+            }
+            Some(Written::Failed(failed)) => {
+                let trouble = CheckpointTrouble::Failed(failed.clone());
+                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_trouble(&trouble))
+            }
+        };
+        told?;
+        Ok(written)
+    }
+
     fn end(&mut self, trainer: &Trainer, outcome: Outcome) -> Result<Outcome, TrainError> {
-        self.announce(Checkpointer::wait)?;
+        while let Some(Written::Failed(_)) = self.announce(Checkpointer::wait)? {
+            std::thread::sleep(RETRY_AT_END);
+            self.save(trainer)?;
+        }
         let view = view(trainer, &self.stop);
         self.observers.iter_mut().try_for_each(|observer| observer.on_end(outcome, &view))?;
         Ok(outcome)

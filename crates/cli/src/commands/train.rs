@@ -31,6 +31,7 @@ fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
         resume: match args.resume.as_str() {
             "auto" => Resume::Auto,
             "never" => Resume::Never,
+            address if address.contains("://") => Resume::FromUrl(address.to_owned()),
             path => Resume::From(PathBuf::from(path)),
         },
         allow_changes: args.allow_changes.clone(),

@@ -1,10 +1,14 @@
-use anyhow::Result;
-use fineline_run::verify;
+use std::fmt::Write;
+use std::path::Path;
 
-use super::{grouped, load, print};
-use crate::UsageError;
+use anyhow::Result;
+use fineline_run::diff::{self, RunDiff};
+use fineline_run::{RunDirectory, verify};
+
+use super::{grouped, load, print, print_json};
 use crate::args::ConfigArgs;
 use crate::console::Console;
+use crate::{Ended, UsageError};
 
 /// `fineline verify resume`
 pub(crate) fn resume(args: &ConfigArgs, steps: u64, stop_at: Option<u64>) -> Result<()> {
@@ -34,4 +38,61 @@ pub(crate) fn resume(args: &ConfigArgs, steps: u64, stop_at: Option<u64>) -> Res
         proof.probe_lines,
         proof.item_files,
     ))
+}
+
+/// `fineline verify diff`
+pub(crate) fn diff(left: &Path, right: &Path, json: bool) -> Result<Ended> {
+    let found = diff::diff(&RunDirectory::new(left), &RunDirectory::new(right))?;
+    if json {
+        print_json(&found)?;
+    } else {
+        print(&told(&found)?)?;
+    }
+    Ok(if found.same { Ended::Done } else { Ended::Differs })
+}
+
+fn told(found: &RunDiff) -> Result<String> {
+    let mut page = String::new();
+    match &found.parameters {
+        Some(difference) => {
+            let first = difference.tensors.first().map_or("", String::as_str);
+            let (count, of) = (difference.tensors.len(), difference.of);
+            let before = difference.last_equal.map_or_else(
+                || "no step before it was compared".to_owned(),
+                |step| format!("equal after step {step}"),
+            );
+            writeln!(
+                page,
+                "parameters    differ after step {}: {first}, first of {count} among {of} ({before})",
+                difference.step
+            )?;
+        }
+        None if found.digests_compared == 0 => {
+            writeln!(page, "parameters    not compared: train both with `log.digest = true`")?;
+        }
+        None => writeln!(page, "parameters    equal after each of {} steps", found.digests_compared)?,
+    }
+    match &found.metrics {
+        Some(difference) => {
+            writeln!(page, "metrics       differ at step {}:", difference.step)?;
+            for (field, [left, right]) in &difference.fields {
+                writeln!(page, "  {field}: {left} and {right}")?;
+            }
+        }
+        None => writeln!(page, "metrics       equal in {} steps", found.metrics_compared)?,
+    }
+    for difference in &found.config {
+        let show = |value: &Option<serde_json::Value>| {
+            value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
+        };
+        writeln!(
+            page,
+            "config        {}: {} and {}",
+            difference.key,
+            show(&difference.left),
+            show(&difference.right)
+        )?;
+    }
+    writeln!(page, "{}", if found.same { "the same" } else { "different" })?;
+    Ok(page)
 }

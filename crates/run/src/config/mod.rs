@@ -34,7 +34,7 @@ pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use sections::{LogConfig, Precision, RunSection, ValidationConfig};
+pub use sections::{ListenAddress, LogConfig, Precision, RunSection, StorageConfig, ValidationConfig};
 pub use show::Difference;
 
 use layers::Layers;
@@ -71,6 +71,9 @@ pub struct RunConfig {
     /// When checkpoints are written, and which are kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// A copy of the run elsewhere.
+    #[serde(default)]
+    pub storage: StorageConfig,
     /// Loss on the validation split, per source.
     #[serde(default)]
     pub validation: ValidationConfig,
@@ -158,10 +161,11 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 16] = [
+        const HARMLESS: [&str; 17] = [
             "run.name",
             "run.dir",
             "checkpoint",
+            "storage",
             "log",
             "guard.max_skips",
             "guard.max_rewinds",

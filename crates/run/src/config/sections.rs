@@ -1,5 +1,6 @@
 //! The sections that belong to the run itself, and what sections ask of one another.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use fineline_data::{ChunkShuffle, LEAST_VOCABULARY};
@@ -95,11 +96,81 @@ pub struct LogConfig {
     pub tensorboard: bool,
     /// What one device can do at most, in TFLOP/s; without it, no model FLOP utilization is reported.
     pub peak_tflops: Option<f64>,
+    /// Lines of all logs that are kept in memory while the disk takes none. With more the run stops, after a checkpoint that carries them.
+    pub keep_unwritten: usize,
+    /// Whether each step's line in `metrics.jsonl` has a hash of all parameters, and `digests.jsonl` one of each: what `verify diff` tells runs apart by. For
+    /// debugging; it takes about as long as copying the model to the host and hashing it.
+    pub digest: bool,
+    /// Where metrics are served for Prometheus, as `"127.0.0.1:9100"` or a port (of the loopback address); port 0 is any free one. Absent: nowhere.
+    pub prometheus: Option<ListenAddress>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { every_steps: 1, tensorboard: true, peak_tflops: None }
+        Self {
+            every_steps: 1,
+            tensorboard: true,
+            peak_tflops: None,
+            keep_unwritten: 10_000,
+            digest: false,
+            prometheus: None,
+        }
+    }
+}
+
+/// The `[storage]` section: a copy of the run elsewhere. It takes a build with `--features storage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Where checkpoints and logs are copied to in the background, and where a run is brought back from that is further there than in its folder:
+    /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path. Each run needs one of its own. Credentials come from the usual
+    /// environment variables. Absent: no copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// Seconds that the end of a run waits at most for what is still to be copied.
+    pub wait_s: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { mirror: None, wait_s: 600 }
+    }
+}
+
+/// An address to listen at: a port alone is one of the loopback address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "PortOrAddress", into = "String")]
+#[schemars(with = "PortOrAddress")]
+pub struct ListenAddress(pub SocketAddr);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum PortOrAddress {
+    Port(u16),
+    Address(String),
+}
+
+impl TryFrom<PortOrAddress> for ListenAddress {
+    type Error = String;
+
+    fn try_from(given: PortOrAddress) -> Result<Self, String> {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match given {
+            PortOrAddress::Port(port) => Ok(Self(loopback(port))),
+            PortOrAddress::Address(text) => match (text.parse(), text.trim_start_matches(':').parse()) {
+                (Ok(address), _) => Ok(Self(address)),
+                (_, Ok(port)) => Ok(Self(loopback(port))),
+                _ => Err(format!(
+                    "`{text}` is neither a port nor an address; expected 9100 or \"127.0.0.1:9100\""
+                )),
+            },
+        }
+    }
+}
+
+impl From<ListenAddress> for String {
+    fn from(address: ListenAddress) -> Self {
+        address.0.to_string()
     }
 }
 
@@ -129,6 +200,8 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     require(!config.run.name.trim().is_empty(), "run.name", "must not be empty".into());
     require(!config.run.dir.as_os_str().is_empty(), "run.dir", "must be a folder".into());
     require(config.run.threads != Some(0), "run.threads", "must be at least 1".into());
+    let mirror = crate::mirror::problem(config);
+    require(mirror.is_none(), "storage.mirror", mirror.unwrap_or_default());
     require(config.log.every_steps > 0, "log.every_steps", "must be at least 1".into());
     require(
         config.validation.every_steps == 0 || config.validation.rows > 0,

@@ -18,7 +18,7 @@ use crate::{
 
 /// Writes the checkpoints of a run: one at a time, in the background.
 ///
-/// An error of the background comes back from the next call here. Dropping it waits for the write under way.
+/// An error of the background comes back from the next call here; a few in a row are survived ([`Written::Failed`]). Dropping it waits for the write under way.
 pub struct Checkpointer {
     folder: CheckpointFolder,
     cadence: Arc<Cadence>,
@@ -26,6 +26,36 @@ pub struct Checkpointer {
     /// The step that the newest checkpoint is of, written or being written.
     newest: Option<u64>,
     stage: Stage,
+    /// When that began.
+    began: Instant,
+    /// Checkpoints in a row that could not be written.
+    failures: u32,
+    /// The step from which on the last of these is made up for.
+    retry_at: Option<u64>,
+}
+
+/// What became of a checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// It stands.
+    Saved(SavedCheckpoint),
+    /// It doesn't. Training may go on: another attempt follows.
+    Failed(FailedCheckpoint),
+}
+
+/// A checkpoint that could not be written. Nothing of it is left; earlier ones are untouched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedCheckpoint {
+    /// The step that it was of.
+    pub step: u64,
+    /// The folder that it was to become.
+    pub path: PathBuf,
+    /// Bytes that it needs.
+    pub bytes: u64,
+    /// What the system said.
+    pub reason: String,
+    /// Checkpoints in a row that failed, this one included.
+    pub in_a_row: u32,
 }
 
 /// How far the checkpoint has come that is being written.
@@ -41,7 +71,7 @@ enum Stage {
 type Background<T> = JoinHandle<T>;
 
 /// What a rank says of the files that it was to write.
-type Written = Result<Manifest, Failure>;
+type OwnFiles = Result<Manifest, Failure>;
 
 /// An error of the system, as ranks tell each other.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +155,9 @@ impl Checkpointer {
             identity: Arc::new(identity),
             newest,
             stage: Stage::Idle,
+            began: Instant::now(),
+            failures: 0,
+            retry_at: None,
         })
     }
 
@@ -132,7 +165,16 @@ impl Checkpointer {
     #[must_use]
     pub fn is_due(&self, step: u64) -> bool {
         let Cadence { config, milestones } = &*self.cadence;
-        step > 0 && (step.is_multiple_of(config.every_steps) || milestones.contains_key(&step))
+        let is_regular = step.is_multiple_of(config.every_steps) || milestones.contains_key(&step);
+        let makes_up = self.retry_at.is_some_and(|retry_at| step >= retry_at);
+        step > 0 && (is_regular || makes_up)
+    }
+
+    /// The step of the checkpoint that is being written, and for how many seconds it has been.
+    #[must_use]
+    pub fn under_way(&self) -> Option<(u64, f64)> {
+        let is_writing = !matches!(self.stage, Stage::Idle) && !self.is_ready();
+        self.newest.filter(|_| is_writing).map(|step| (step, self.began.elapsed().as_secs_f64()))
     }
 
     /// Whether the newest checkpoint, be it still being written, is of this step.
@@ -174,7 +216,7 @@ impl Checkpointer {
                 thread: background(move || made.and_then(|()| snapshot.write(&writing)))?,
             }
         };
-        self.newest = Some(step);
+        (self.newest, self.began, self.retry_at) = (Some(step), Instant::now(), None);
         Ok(())
     }
 
@@ -217,75 +259,119 @@ impl Checkpointer {
         }
     }
 
-    /// Goes on to what comes next, and gives the checkpoint that has come to its end, if one has. All ranks do so together; those that aren't
-    /// [ready](Self::is_ready) are waited for.
-    pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
+    /// Goes on to what comes next, and says what became of the checkpoint, if it has come to its end. All ranks do so together, and hear the
+    /// same of a failure; of success only rank 0 is told. Those that aren't [ready](Self::is_ready) are waited for.
+    ///
+    /// # Errors
+    /// [`TrainError::TooManyFailures`] for the last failure that `checkpoint.max_failures` allows; [`TrainError::FolderGone`].
+    pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<Written>, TrainError> {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => Ok(None),
             Stage::Writing { step, needed, thread } => {
                 let own = join(thread).map_err(|error| Failure::new(needed, &error));
-                let manifest = self.all_written(step, &own, ranks)?;
+                let manifest = match self.all_written(step, &own, ranks) {
+                    Ok(manifest) => manifest,
+                    Err(error) => return self.survive(error).map(|failed| Some(Written::Failed(failed))),
+                };
                 let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
                 let link = self.cadence.milestones.get(&step).cloned();
-                let publish =
-                    move || publish(step, &manifest, link.as_deref(), &folder, &cadence, Instant::now());
+                let began = self.began;
+                let publish = move || publish(step, &manifest, link.as_deref(), &folder, &cadence, began);
                 self.stage =
                     Stage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
                 Ok(None)
             }
             Stage::Publishing(thread) => {
-                let saved = thread.map(join).transpose();
-                let stands = ranks.broadcast(vec![u8::from(saved.is_ok())]) == [1];
-                if !stands {
-                    self.newest = None;
+                let saved = self.published(thread.map(join), ranks);
+                match saved {
+                    Ok(saved) => {
+                        self.failures = 0;
+                        Ok(saved.map(Written::Saved))
+                    }
+                    Err(error) => self.survive(error).map(|failed| Some(Written::Failed(failed))),
                 }
-                saved
             }
         }
     }
 
+    /// What rank 0 has come to, as all ranks hear of it.
+    fn published(
+        &self,
+        own: Option<Result<SavedCheckpoint, TrainError>>,
+        ranks: &dyn Ranks,
+    ) -> Result<Option<SavedCheckpoint>, TrainError> {
+        let failure = match &own {
+            Some(Err(TrainError::CheckpointWrite { needed, source, .. })) => {
+                Some(Failure::new(*needed, source))
+            }
+            Some(Err(error)) => Some(Failure { needed: 0, code: None, message: error.to_string() }),
+            Some(Ok(_)) | None => None,
+        };
+        let told = ranks.broadcast(serde_json::to_vec(&failure).unwrap_or_default());
+        match (own, serde_json::from_slice::<Option<Failure>>(&told)) {
+            (Some(own), _) => own.map(Some),
+            (None, Ok(Some(failure))) => Err(self.write_error(failure, 0)),
+            (None, _) => Ok(None),
+        }
+    }
+
+    fn write_error(&self, failure: Failure, rank: usize) -> TrainError {
+        let path = self.folder.checkpoint(self.newest.unwrap_or_default());
+        TrainError::CheckpointWrite { path, needed: failure.needed, source: failure.into_error(rank) }
+    }
+
     /// The manifest of all ranks' files; the first failure, if there was one.
-    fn all_written(&mut self, step: u64, own: &Written, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
+    fn all_written(&self, step: u64, own: &OwnFiles, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
         let mut manifest = Manifest::default();
-        for (rank, words) in
-            ranks.collect(&serde_json::to_vec(own).unwrap_or_default()).into_iter().enumerate()
-        {
-            let unreadable =
-                |error: serde_json::Error| Failure { needed: 0, code: None, message: error.to_string() };
-            match serde_json::from_slice::<Written>(&words).unwrap_or_else(|error| Err(unreadable(error))) {
+        let unreadable =
+            |error: serde_json::Error| Failure { needed: 0, code: None, message: error.to_string() };
+        let all = ranks.collect(&serde_json::to_vec(own).unwrap_or_default());
+        for (rank, words) in all.into_iter().enumerate() {
+            match serde_json::from_slice::<OwnFiles>(&words).unwrap_or_else(|error| Err(unreadable(error))) {
                 Ok(written) => manifest.files.extend(written.files),
                 Err(failure) => {
-                    self.newest = None;
                     // Nobody writes there any more. If it stays, the next start of the run removes it.
                     if ranks.is_first() {
                         let _ = fs_err::remove_dir_all(self.folder.writing(step));
                     }
-                    let path = self.folder.checkpoint(step);
-                    let needed = failure.needed;
-                    return Err(TrainError::CheckpointWrite {
-                        path,
-                        needed,
-                        source: failure.into_error(rank),
-                    });
+                    return Err(self.write_error(failure, rank));
                 }
             }
         }
         Ok(manifest)
     }
 
-    /// What became of the last checkpoint, if it has come to its end since the last call. For one process: several ask first whether
-    /// all [are ready](Self::is_ready).
-    pub fn poll(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
-        if self.is_ready() { self.advance(ranks) } else { Ok(None) }
+    /// Takes note of a failure, if the run can live with it.
+    fn survive(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
+        let step = self.newest.take().unwrap_or_default();
+        self.failures += 1;
+        if !self.folder.path().is_dir() {
+            return Err(TrainError::FolderGone { path: self.folder.path().to_owned() });
+        }
+        let config = &self.cadence.config;
+        match error {
+            TrainError::CheckpointWrite { path, needed, source } if self.failures < config.max_failures => {
+                self.retry_at = Some(step + config.retry_after());
+                let reason = source.to_string();
+                Ok(FailedCheckpoint { step, path, bytes: needed, reason, in_a_row: self.failures })
+            }
+            error @ TrainError::CheckpointWrite { .. } => {
+                Err(TrainError::TooManyFailures { count: self.failures, last: Box::new(error) })
+            }
+            error => Err(error),
+        }
     }
 
     /// Waits for the checkpoint being written, and says what became of it.
-    pub fn wait(&mut self, ranks: &dyn Ranks) -> Result<Option<SavedCheckpoint>, TrainError> {
-        let mut saved = None;
+    ///
+    /// # Errors
+    /// Those of [`advance`](Self::advance).
+    pub fn wait(&mut self, ranks: &dyn Ranks) -> Result<Option<Written>, TrainError> {
+        let mut written = None;
         while !matches!(self.stage, Stage::Idle) {
-            saved = self.advance(ranks)?;
+            written = self.advance(ranks)?;
         }
-        Ok(saved)
+        Ok(written)
     }
 }
 

@@ -18,6 +18,9 @@ pub struct CheckpointConfig {
     pub keep_every: Option<u64>,
     /// Whether the end of each chunk (`[data.chunks]`) has a checkpoint. It is kept for good, and `checkpoints/ckpt_000` is a link to that of chunk 0.
     pub every_chunk: bool,
+    /// The run stops with an error when this many checkpoints in a row could not be written. Until then it goes on, and tries again a tenth of `every_steps`
+    /// later; the last one of a run is tried again at once.
+    pub max_failures: u32,
 }
 
 /// Steps after which there is a checkpoint whatever the cadence says, kept for good, and the name of the link to it.
@@ -25,7 +28,7 @@ pub type Milestones = BTreeMap<u64, String>;
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every_steps: 1000, keep_last: 3, keep_every: None, every_chunk: true }
+        Self { every_steps: 1000, keep_last: 3, keep_every: None, every_chunk: true, max_failures: 3 }
     }
 }
 
@@ -41,14 +44,22 @@ impl CheckpointConfig {
                 "must be at least 1: a run resumes from the newest",
             ));
         }
+        if self.max_failures == 0 {
+            return Err(TrainError::config("checkpoint.max_failures", "must be at least 1"));
+        }
         if self.keep_every == Some(0) {
             return Err(TrainError::config("checkpoint.keep_every", "must be at least 1, or be left out"));
         }
         Ok(())
     }
 
+    /// Steps from a checkpoint that could not be written to the next attempt.
+    pub(crate) fn retry_after(&self) -> u64 {
+        (self.every_steps / 10).max(1)
+    }
+
     /// Of the checkpoints of these steps, ascending, those that are to go.
-    pub(crate) fn outdated<'a>(
+    pub fn outdated<'a>(
         &self,
         steps: &'a [u64],
         milestones: &'a Milestones,
@@ -70,7 +81,8 @@ mod tests {
     #[test]
     fn the_last_and_the_multiples_are_kept() {
         let outdated = |keep_last, keep_every, steps: &[u64]| -> Vec<u64> {
-            let config = CheckpointConfig { every_steps: 10, keep_last, keep_every, every_chunk: true };
+            let config =
+                CheckpointConfig { every_steps: 10, keep_last, keep_every, ..CheckpointConfig::default() };
             config.outdated(steps, &Milestones::from([(7, "ckpt_000".to_owned())])).collect()
         };
         assert_eq!(outdated(2, None, &[10, 20, 30, 40]), [10, 20]);
@@ -87,6 +99,7 @@ mod tests {
         for (config, key) in [
             (CheckpointConfig { every_steps: 0, ..good.clone() }, "checkpoint.every_steps"),
             (CheckpointConfig { keep_last: 0, ..good.clone() }, "checkpoint.keep_last"),
+            (CheckpointConfig { max_failures: 0, ..good.clone() }, "checkpoint.max_failures"),
             (CheckpointConfig { keep_every: Some(0), ..good.clone() }, "checkpoint.keep_every"),
         ] {
             assert!(config.validate().unwrap_err().to_string().starts_with(key));

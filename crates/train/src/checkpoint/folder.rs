@@ -133,6 +133,32 @@ impl CheckpointFolder {
         self.0.join(format!("{WRITING}{}", name(step)))
     }
 
+    /// Takes in a checkpoint from elsewhere: `fill` writes its files into the folder that it is given, and it gets its name if it is whole. One of the same
+    /// step that is there is set aside.
+    ///
+    /// # Errors
+    /// What `fill` or the file system says; [`TrainError::Damaged`] if the files aren't what their manifest says.
+    pub fn receive<E: From<TrainError>>(
+        &self,
+        step: u64,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let io = |error: io::Error| E::from(TrainError::Io(error));
+        let writing = self.writing(step);
+        create_folder(&self.0).map_err(io)?;
+        if writing.exists() {
+            fs_err::remove_dir_all(&writing).map_err(io)?;
+        }
+        fs_err::create_dir(&writing).map_err(io)?;
+        fill(&writing)?;
+        verify(&writing)?;
+        if self.checkpoint(step).exists() {
+            self.abandon(step).map_err(io)?;
+        }
+        self.publish(step).map_err(io)?;
+        Ok(self.checkpoint(step))
+    }
+
     /// Gives a checkpoint whose files are wholly on the disk its name. Once this has returned well, it stands.
     pub(crate) fn publish(&self, step: u64) -> io::Result<()> {
         let writing = self.writing(step);

@@ -18,7 +18,7 @@ mod snapshot;
 mod state;
 mod tensors;
 
-pub use checkpointer::{Cadence, Checkpointer, SavedCheckpoint};
+pub use checkpointer::{Cadence, Checkpointer, FailedCheckpoint, SavedCheckpoint, Written};
 pub use config::{CheckpointConfig, Milestones};
 pub use folder::{CheckpointFolder, Found};
 pub use load::{Checkpoint, refuse_other_model};

@@ -14,8 +14,8 @@ use crate::testing::{
     weight_bits,
 };
 use crate::{
-    Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason, StopSignal, TrainError,
-    Trainer, View,
+    CheckpointTrouble, Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason,
+    StopSignal, TrainError, Trainer, View,
 };
 
 fn every(every_steps: u64, keep_last: usize) -> CheckpointConfig {
@@ -314,7 +314,7 @@ fn the_time_to_write_is_without_the_time_to_remove() {
     run(&mut trainer, &RandomRows, None).0.unwrap();
     let start = Instant::now();
     writer.save(&trainer, BTreeMap::new(), &Alone).unwrap();
-    let saved = writer.wait(&Alone).unwrap().unwrap();
+    let Some(Written::Saved(saved)) = writer.wait(&Alone).unwrap() else { panic!("it can be written") };
     let all_s = start.elapsed().as_secs_f64();
     assert_eq!(saved.removed, [1]);
     assert!(saved.write_s < all_s - removal_s / 4.0, "{} of {all_s}, {removal_s}", saved.write_s);
@@ -349,8 +349,8 @@ fn an_error_in_the_background_ends_the_run() {
     let writer = checkpointer(&folder, every(2, 1), 0);
     fs_err::remove_dir_all(&folder).unwrap();
     let error = run(&mut trainer(recipe()), &RandomRows, Some(writer)).0.unwrap_err();
-    assert!(matches!(error, TrainError::CheckpointWrite { .. }), "{error}");
-    assert!(error.to_string().contains("step-00000002"), "{error}");
+    assert!(matches!(error, TrainError::FolderGone { .. }), "{error}");
+    assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
 }
 
 /// On a file system of 64 KiB that holds one checkpoint and not two.
@@ -376,11 +376,51 @@ fn a_full_disk_leaves_what_there_was() {
     assert!(mount("umount", &[]));
 
     let error = outcome.unwrap_err().to_string();
-    assert!(error.contains("step-00000006 (") && error.contains("the disk is full"), "{error}");
-    assert!(reports.len() >= 6);
+    assert!(error.starts_with("stopped after 3 checkpoints in a row"), "{error}");
+    assert!(error.contains("step-00000007 (") && error.contains("the disk is full"), "{error}");
+    assert_eq!(reports.len(), 7);
     assert_eq!(left, ["latest", "step-00000003"]);
     assert_eq!(latest, "step-00000003\n");
     assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000003"));
+}
+
+/// A file in the way of the first checkpoint, gone by the time of the second attempt.
+#[test]
+fn a_failed_checkpoint_is_told_and_made_up_for() {
+    struct Clear(std::path::PathBuf, Vec<CheckpointTrouble>, Vec<u64>);
+    impl Observer for Clear {
+        fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+            self.1.push(trouble.clone());
+            fs_err::remove_file(&self.0).unwrap();
+            Ok(())
+        }
+
+        fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
+            self.2.push(saved.step);
+            Ok(())
+        }
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let writer = checkpointer(temp.path(), every(30, 9), 0);
+    let in_the_way = temp.path().join(".writing-step-00000002");
+    fs_err::write(&in_the_way, "").unwrap();
+    let (mut ask, mut clear) = (Ask(2, Control::Checkpoint), Clear(in_the_way, Vec::new(), Vec::new()));
+    let session = Session {
+        rows: &RandomRows,
+        observers: vec![&mut ask, &mut clear],
+        checkpointer: Some(writer),
+        stop: StopSignal::default(),
+        ranks: &Alone,
+    };
+    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
+    let [CheckpointTrouble::Failed(failed)] = &clear.1[..] else { panic!("{:?}", clear.1) };
+    assert_eq!((failed.step, failed.in_a_row), (2, 1));
+    assert!(
+        failed.path.ends_with("step-00000002") && failed.bytes > 1000 && !failed.reason.is_empty(),
+        "{failed:?}"
+    );
+    assert_eq!(*clear.2.last().unwrap(), 7);
+    assert!(clear.2[0] >= 5, "a tenth of the cadence later: {:?}", clear.2);
 }
 
 fn contents_of_folders(folder: &Path) -> Vec<String> {

@@ -1,0 +1,84 @@
+//! The files of a run besides its checkpoints: which there are, and their content at a moment.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::manifest::is_plain_name;
+
+/// Files directly in the run's folder. `run.json` comes last: it is what makes a folder that of a run.
+pub(crate) const FILES: [&str; 6] =
+    ["config.toml", "metrics.jsonl", "probes.jsonl", "events.jsonl", "digests.jsonl", "run.json"];
+/// Folders of files that are written once.
+pub(crate) const FOLDERS: [&str; 2] = ["items", "representations"];
+
+/// The names of all that is there, relative to the run's folder.
+pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in FOLDERS {
+        let entries = match fs_err::read_dir(root.join(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if is_plain_name(&name) {
+                names.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    names.sort();
+    names.extend(FILES.iter().filter(|name| root.join(name).is_file()).map(|&name| name.to_owned()));
+    Ok(names)
+}
+
+/// Whether a stored object is one of a run's files.
+pub(crate) fn is_run_file(key: &str) -> bool {
+    match key.split_once('/') {
+        None => FILES.contains(&key),
+        Some((folder, name)) => FOLDERS.contains(&folder) && is_plain_name(name),
+    }
+}
+
+/// What a file holds now. Of a log, whole lines: the last may be being written.
+pub(crate) fn content(path: &Path) -> io::Result<Bytes> {
+    let mut bytes = fs_err::read(path)?;
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+        bytes.truncate(whole);
+    }
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_files_are_found_and_others_are_not() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in [
+            "run.json",
+            "metrics.jsonl",
+            ".lock",
+            "notes.txt",
+            "items/step-00000001.parquet",
+            "items/.writing-x",
+        ] {
+            let path = temp.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "{}\n{\"torn").unwrap();
+        }
+        let names = run_files(temp.path()).unwrap();
+        assert_eq!(names, ["items/step-00000001.parquet", "metrics.jsonl", "run.json"]);
+        assert!(names.iter().all(|name| is_run_file(name)));
+        assert!(
+            !is_run_file("items/../run.json")
+                && !is_run_file("checkpoints/latest")
+                && !is_run_file("notes.txt")
+        );
+        assert_eq!(&content(&temp.path().join("metrics.jsonl")).unwrap()[..], b"{}\n");
+        assert_eq!(content(&temp.path().join("run.json")).unwrap().len(), 9);
+    }
+}

@@ -1,0 +1,27 @@
+//! A run's copy elsewhere: on S3, Google Cloud Storage, Azure, or under a path.
+//!
+//! - [`Store`] is the place: objects by name below an address, through the `object_store` crate, without `async`.
+//! - [`Mirror`] copies whole checkpoints and the run's files there in the background, tries again what failed, and tells
+//!   what became of it. It never stops whoever gives it work.
+//! - [`RemoteRun`] reads a run back: which checkpoints are whole, and their files, held to their manifest.
+//!
+//! The copy is laid out as the run's folder is. A checkpoint's `manifest.json` (size and BLAKE3 of every file) is written
+//! last and removed first, so that a remote checkpoint too is whole or not there.
+//!
+//! This crate knows nothing of training, of what the files hold, or of who logs what happened.
+
+mod error;
+mod files;
+mod manifest;
+mod mirror;
+mod remote_run;
+mod store;
+mod upload;
+
+pub use error::StorageError;
+pub use mirror::{Mirror, MirrorOptions, News, Outdated};
+pub use remote_run::RemoteRun;
+pub use store::Store;
+
+#[cfg(test)]
+mod tests;

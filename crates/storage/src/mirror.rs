@@ -1,0 +1,394 @@
+//! Copies in the background.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::files::{content, run_files};
+use crate::manifest::{ABANDONED, MANIFEST, checkpoint_name};
+use crate::upload::Upload;
+use crate::{RemoteRun, StorageError, Store};
+
+/// The wait after the first failure; it doubles with each, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// Of the steps that have checkpoints, ascending, those that are to go.
+pub type Outdated = Box<dyn Fn(&[u64]) -> Vec<u64> + Send>;
+
+/// What a mirror has to know of its run.
+pub struct MirrorOptions {
+    /// The run's folder.
+    pub root: PathBuf,
+    /// Which of the remote checkpoints are removed once a newer one is whole.
+    pub outdated: Outdated,
+}
+
+/// What became of a piece of work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A checkpoint stands whole in the store.
+    Copied {
+        /// Its step.
+        step: u64,
+        /// Where it is.
+        url: String,
+        /// Its size.
+        bytes: u64,
+        /// Seconds since it was offered.
+        seconds: f64,
+        /// Steps whose checkpoints were removed from the store after it.
+        removed: Vec<u64>,
+    },
+    /// A checkpoint that was offered stood there already.
+    Present {
+        /// Its step.
+        step: u64,
+    },
+    /// An attempt failed. There will be another.
+    Failed {
+        /// What was being copied, for people.
+        what: String,
+        /// Attempts at it so far.
+        attempts: u32,
+        /// What went wrong.
+        reason: String,
+        /// Seconds until the next one.
+        retry_s: f64,
+    },
+    /// A checkpoint was given up for a newer one.
+    Superseded {
+        /// Its step.
+        step: u64,
+        /// The newer one.
+        by: u64,
+    },
+}
+
+/// The background copy of a run. Work is taken in order; of checkpoints that wait, only the newest is copied.
+///
+/// Dropping it abandons what is under way: nothing half copied counts as a checkpoint.
+pub struct Mirror {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    /// Whether something is under way.
+    busy: bool,
+    news: Vec<News>,
+    ended: bool,
+}
+
+enum Job {
+    Checkpoint(Box<Upload>, Instant),
+    Files,
+    SetAside { beyond: u64 },
+}
+
+impl Job {
+    fn what(&self) -> String {
+        match self {
+            Self::Checkpoint(upload, _) => format!("the checkpoint of step {}", upload.step),
+            Self::Files => "the logs".to_owned(),
+            Self::SetAside { beyond } => format!("what there is beyond step {beyond}"),
+        }
+    }
+
+    fn checkpoint(&self) -> Option<u64> {
+        match self {
+            Self::Checkpoint(upload, _) => Some(upload.step),
+            _ => None,
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: News) {
+        self.lock().news.push(news);
+    }
+
+    /// The next piece of work; none at the end.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return None;
+            }
+            if let Some(job) = state.waiting.pop_front() {
+                state.busy = true;
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self) {
+        self.lock().busy = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits before another attempt at `job`, and says what has come in between that makes it needless.
+    fn pause(&self, job: &Job, wait: Duration) -> Pause {
+        let end = Instant::now() + wait;
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return Pause::Ended;
+            }
+            let newer = state.waiting.iter().rev().find_map(Job::checkpoint);
+            if let Some(newer) = newer.filter(|_| !matches!(job, Job::SetAside { .. })) {
+                return Pause::Superseded(newer);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Pause::Over;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+enum Pause {
+    Over,
+    Superseded(u64),
+    Ended,
+}
+
+impl Mirror {
+    /// Begins to copy into `store`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(store: Store, options: MirrorOptions) -> Result<Self, StorageError> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let mut worker = Worker {
+            run: RemoteRun::new(store),
+            options,
+            shared: Arc::clone(&shared),
+            files: BTreeMap::new(),
+        };
+        std::thread::Builder::new().name("mirror".to_owned()).spawn(move || worker.work())?;
+        Ok(Self { shared })
+    }
+
+    /// Sets remote checkpoints beyond a step aside: the run has gone back behind them.
+    pub fn set_aside_beyond(&self, step: u64) {
+        self.add(Job::SetAside { beyond: step });
+    }
+
+    /// Has a whole checkpoint and the run's files copied. A checkpoint that waits still is given up for it.
+    ///
+    /// # Errors
+    /// If its files can't be opened. They are held open until they are copied: removing them in the meantime makes no room.
+    pub fn offer(&self, step: u64, checkpoint: &Path) -> Result<(), StorageError> {
+        let upload = Box::new(Upload::open(step, checkpoint)?);
+        let mut state = self.shared.lock();
+        let older: Vec<u64> = state.waiting.iter().filter_map(Job::checkpoint).collect();
+        state.news.extend(older.into_iter().map(|older| News::Superseded { step: older, by: step }));
+        state.waiting.retain(|job| job.checkpoint().is_none());
+        drop(state);
+        self.add(Job::Checkpoint(upload, Instant::now()));
+        Ok(())
+    }
+
+    /// Has the run's files copied.
+    pub fn offer_files(&self) {
+        self.add(Job::Files);
+    }
+
+    fn add(&self, job: Job) {
+        self.shared.lock().waiting.push_back(job);
+        self.shared.changed.notify_all();
+    }
+
+    /// What has happened since the last call.
+    #[must_use]
+    pub fn news(&self) -> Vec<News> {
+        std::mem::take(&mut self.shared.lock().news)
+    }
+
+    /// Waits until nothing is left to do or something has happened, for `time` at most, and says whether all is done.
+    #[must_use]
+    pub fn wait(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut state = self.shared.lock();
+        loop {
+            let idle = !state.busy && state.waiting.is_empty();
+            let left = end.saturating_duration_since(Instant::now());
+            if idle || left.is_zero() {
+                return idle;
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// What the background thread has.
+struct Worker {
+    run: RemoteRun,
+    options: MirrorOptions,
+    shared: Arc<Shared>,
+    /// Hashes of the run's files that are there, by name.
+    files: BTreeMap<String, blake3::Hash>,
+}
+
+impl Worker {
+    fn work(&mut self) {
+        while let Some(mut job) = self.shared.next() {
+            self.complete(&mut job);
+            self.shared.done();
+        }
+    }
+
+    /// Tries until it is done, or a newer checkpoint takes its place.
+    fn complete(&mut self, job: &mut Job) {
+        let mut wait = FIRST_WAIT;
+        for attempts in 1.. {
+            let error = match self.attempt(job) {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let (reason, retry_s) = (error.with_causes(), wait.as_secs_f64());
+            self.shared.tell(News::Failed { what: job.what(), attempts, reason, retry_s });
+            match self.shared.pause(job, wait) {
+                Pause::Over => {}
+                Pause::Ended => return,
+                Pause::Superseded(by) => {
+                    if let Some(step) = job.checkpoint() {
+                        self.shared.tell(News::Superseded { step, by });
+                    }
+                    return;
+                }
+            }
+            wait = (2 * wait).min(LONGEST_WAIT);
+        }
+    }
+
+    fn attempt(&mut self, job: &mut Job) -> Result<(), StorageError> {
+        match job {
+            Job::Files => self.copy_files(),
+            Job::SetAside { beyond } => self.set_aside(*beyond),
+            Job::Checkpoint(upload, offered) => {
+                // The logs first: a checkpoint must not be ahead of them.
+                self.copy_files()?;
+                if upload.is_there(self.run.store())? {
+                    self.shared.tell(News::Present { step: upload.step });
+                    return Ok(());
+                }
+                upload.send(self.run.store())?;
+                let removed = self.remove_outdated(upload.step);
+                self.shared.tell(News::Copied {
+                    step: upload.step,
+                    url: self.run.store().url(&format!("checkpoints/{}", checkpoint_name(upload.step))),
+                    bytes: upload.bytes(),
+                    seconds: offered.elapsed().as_secs_f64(),
+                    removed,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies the files that have changed since they were last copied.
+    fn copy_files(&mut self) -> Result<(), StorageError> {
+        let root = &self.options.root;
+        let store = self.run.store();
+        if self.files.is_empty() {
+            self.files = unchanged_since(store, root)?;
+        }
+        for name in run_files(root)? {
+            // What is written once isn't read again.
+            if name.contains('/') && self.files.contains_key(&name) {
+                continue;
+            }
+            let mut bytes = content(&root.join(&name))?;
+            let hash = blake3::hash(&bytes);
+            if self.files.get(&name) != Some(&hash) {
+                store.put(&name, &mut bytes, hash.to_hex().as_str())?;
+                self.files.insert(name, hash);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the manifests of later checkpoints away, so that nobody goes on from them. Their files stay: they may be all that is left of those steps.
+    fn set_aside(&self, beyond: u64) -> Result<(), StorageError> {
+        let store = self.run.store();
+        for step in self.run.steps()?.into_iter().filter(|&step| step > beyond).rev() {
+            let folder = format!("checkpoints/{}", checkpoint_name(step));
+            if let Some(manifest) = store.get(&format!("{folder}/{MANIFEST}"))? {
+                let hash = blake3::hash(&manifest).to_hex();
+                store.put(
+                    &format!("{folder}/{ABANDONED}"),
+                    &mut bytes::Bytes::from(manifest),
+                    hash.as_str(),
+                )?;
+                store.remove(&format!("{folder}/{MANIFEST}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the checkpoints that are not to be kept. That one can't be removed is no failure: the next one's turn brings another.
+    fn remove_outdated(&self, newest: u64) -> Vec<u64> {
+        let latest = format!("{}\n", checkpoint_name(newest)).into_bytes();
+        let named = self.run.store().put(
+            "checkpoints/latest",
+            &mut bytes::Bytes::from(latest.clone()),
+            blake3::hash(&latest).to_hex().as_str(),
+        );
+        let removed = named.and_then(|()| self.run.steps()).map(|steps| {
+            let outdated = (self.options.outdated)(&steps);
+            outdated.into_iter().filter(|&step| step != newest && self.remove(step).is_ok()).collect()
+        });
+        removed.unwrap_or_else(|error| {
+            tracing::warn!(
+                "the copy of step {newest} is whole, but older ones aren't cleared away: {}",
+                error.with_causes()
+            );
+            Vec::new()
+        })
+    }
+
+    /// Removes a checkpoint: its manifest first, so that no half of it is ever found.
+    fn remove(&self, step: u64) -> Result<(), StorageError> {
+        let store = self.run.store();
+        let folder = format!("checkpoints/{}", checkpoint_name(step));
+        store.remove(&format!("{folder}/{MANIFEST}"))?;
+        store.list(&folder)?.iter().try_for_each(|object| store.remove(&object.key))
+    }
+}
+
+/// The files written once that stand in the store as they are here, by size and time: a run that goes on doesn't send them all again.
+fn unchanged_since(store: &Store, root: &Path) -> Result<BTreeMap<String, blake3::Hash>, StorageError> {
+    let mut unchanged = BTreeMap::new();
+    for folder in crate::files::FOLDERS {
+        for object in store.list(folder)? {
+            let Ok(here) = fs_err::metadata(root.join(&object.key)) else { continue };
+            if here.len() == object.bytes && here.modified().is_ok_and(|modified| modified < object.modified)
+            {
+                unchanged.insert(object.key, blake3::hash(b""));
+            }
+        }
+    }
+    Ok(unchanged)
+}

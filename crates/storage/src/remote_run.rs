@@ -1,0 +1,139 @@
+//! A run in a store, read back.
+
+use std::io::Write;
+use std::path::Path;
+
+use fineline_files::{AtomicFile, create_folder_of, write_synced};
+
+use crate::files::is_run_file;
+use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name, step_of};
+use crate::{StorageError, Store};
+
+/// How often a file is asked for that comes damaged or not at all.
+const ATTEMPTS: u32 = 4;
+
+/// A run's copy.
+pub struct RemoteRun {
+    store: Store,
+}
+
+impl RemoteRun {
+    /// The run in this store, which need not hold one.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its `run.json`; none if no run was ever copied there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        again(|| self.store.get("run.json"))
+    }
+
+    /// The steps of its whole checkpoints, ascending.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn steps(&self) -> Result<Vec<u64>, StorageError> {
+        again(|| self.whole_steps())
+    }
+
+    fn whole_steps(&self) -> Result<Vec<u64>, StorageError> {
+        let mut steps = Vec::new();
+        for step in self.store.names("checkpoints")?.iter().filter_map(|name| step_of(name)) {
+            let names = self.store.names(&format!("checkpoints/{}", checkpoint_name(step)))?;
+            if names.iter().any(|name| name == MANIFEST) {
+                steps.push(step);
+            }
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Fetches a checkpoint into a folder, which is there and empty. Every file is held to the manifest, which is written last.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] for a file that isn't what the manifest says, however often it is asked for.
+    pub fn fetch_checkpoint(&self, step: u64, folder: &Path) -> Result<(), StorageError> {
+        let remote = format!("checkpoints/{}", checkpoint_name(step));
+        let key = format!("{remote}/{MANIFEST}");
+        let damaged = |reason: String| StorageError::Damaged { url: self.store.url(&key), reason };
+        let bytes = again(|| self.store.get(&key))?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let manifest = Manifest::parse(&bytes).map_err(&damaged)?;
+        tracing::info!("fetching {} bytes of {}", manifest.bytes(), self.store.url(&remote));
+        for (name, entry) in &manifest.files {
+            again(|| self.fetch_file(&format!("{remote}/{name}"), &folder.join(name), entry))?;
+        }
+        Ok(write_synced(&folder.join(MANIFEST), &bytes)?)
+    }
+
+    fn fetch_file(&self, key: &str, path: &Path, expected: &FileEntry) -> Result<(), StorageError> {
+        let damaged =
+            |reason: &str| StorageError::Damaged { url: self.store.url(key), reason: reason.to_owned() };
+        let mut file = Hashing { file: fs_err::File::create(path)?, hasher: blake3::Hasher::new() };
+        if !self.store.download(key, &mut file)? {
+            return Err(damaged("it is missing, though the manifest names it"));
+        }
+        let found =
+            FileEntry { bytes: file.hasher.count(), blake3: file.hasher.finalize().to_hex().to_string() };
+        if found != *expected {
+            return Err(damaged("it isn't what the manifest says (size or BLAKE3 hash differ)"));
+        }
+        Ok(file.file.sync_all()?)
+    }
+
+    /// Fetches the run's files besides its checkpoints into its folder, each whole or not at all.
+    ///
+    /// # Errors
+    /// What the store or the file system says.
+    pub fn fetch_files(&self, root: &Path) -> Result<(), StorageError> {
+        for object in self.store.list("")?.iter().filter(|object| is_run_file(&object.key)) {
+            let path = root.join(&object.key);
+            create_folder_of(&path)?;
+            again(|| {
+                let mut file = AtomicFile::create(&path)?;
+                self.store.download(&object.key, &mut file)?;
+                Ok(file.commit()?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Tries a few times: what came wrongly over the network may come rightly.
+fn again<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+    for _ in 1..ATTEMPTS {
+        match fetch() {
+            Err(error @ (StorageError::Store { .. } | StorageError::Damaged { .. })) => {
+                tracing::info!("asking again: {}", error.with_causes());
+            }
+            fetched => return fetched,
+        }
+    }
+    fetch()
+}
+
+struct Hashing {
+    file: fs_err::File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,175 @@
+//! Against a folder: the same code paths as with a cloud's store, but for its client.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::manifest::{MANIFEST, checkpoint_name};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A run's folder with a checkpoint of each of these steps.
+fn run(root: &Path, steps: &[u64]) {
+    fs_err::create_dir_all(root.join("items")).unwrap();
+    fs_err::write(root.join("run.json"), "{}\n").unwrap();
+    fs_err::write(root.join("metrics.jsonl"), "{\"step\":1}\n").unwrap();
+    fs_err::write(root.join("items/step-00000001.parquet"), "items").unwrap();
+    for &step in steps {
+        checkpoint(root, step, &format!("weights of step {step}"));
+    }
+}
+
+fn checkpoint(root: &Path, step: u64, weights: &str) {
+    let folder = root.join("checkpoints").join(checkpoint_name(step));
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("weights"), weights).unwrap();
+    let blake3 = blake3::hash(weights.as_bytes()).to_hex().to_string();
+    let manifest = serde_json::json!({"files": {"weights": {"bytes": weights.len(), "blake3": blake3}}});
+    fs_err::write(folder.join(MANIFEST), manifest.to_string()).unwrap();
+}
+
+fn store(path: &Path) -> Store {
+    Store::open(path.to_str().unwrap()).unwrap()
+}
+
+fn mirror(root: &Path, remote: &Path, keep: usize) -> Mirror {
+    let outdated = move |steps: &[u64]| steps[..steps.len().saturating_sub(keep)].to_vec();
+    Mirror::start(store(remote), MirrorOptions { root: root.to_owned(), outdated: Box::new(outdated) })
+        .unwrap()
+}
+
+fn path_of(root: &Path, step: u64) -> std::path::PathBuf {
+    root.join("checkpoints").join(checkpoint_name(step))
+}
+
+#[test]
+fn a_run_comes_back_as_it_was() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote, back) =
+        (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
+    fs_err::create_dir_all(&back).unwrap();
+    run(&root, &[3, 5]);
+    let mirror = mirror(&root, &remote, 9);
+    for step in [3, 5] {
+        mirror.offer(step, &path_of(&root, step)).unwrap();
+        assert!(mirror.wait(SOON));
+    }
+    let copied: Vec<u64> = mirror
+        .news()
+        .iter()
+        .map(|news| match news {
+            News::Copied { step, .. } => *step,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(copied, [3, 5]);
+
+    let there = RemoteRun::new(store(&remote));
+    assert_eq!(there.identity().unwrap().unwrap(), b"{}\n");
+    assert_eq!(there.steps().unwrap(), [3, 5]);
+    there.fetch_files(&back).unwrap();
+    there.fetch_checkpoint(5, &back).unwrap();
+    for (name, text) in [
+        ("metrics.jsonl", "{\"step\":1}\n"),
+        ("items/step-00000001.parquet", "items"),
+        ("weights", "weights of step 5"),
+    ] {
+        assert_eq!(fs_err::read_to_string(back.join(name)).unwrap(), text);
+    }
+    // It is laid out as a run is.
+    assert_eq!(fs_err::read_to_string(remote.join("checkpoints/latest")).unwrap(), "step-00000005\n");
+}
+
+#[test]
+fn old_ones_go_once_a_newer_one_is_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
+    run(&root, &[1, 2, 3]);
+    let mirror = mirror(&root, &remote, 2);
+    for step in [1, 2, 3] {
+        mirror.offer(step, &path_of(&root, step)).unwrap();
+        assert!(mirror.wait(SOON));
+    }
+    assert!(matches!(&mirror.news()[2], News::Copied { step: 3, removed, .. } if removed == &[1]));
+    assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [2, 3]);
+    assert!(!remote.join("checkpoints/step-00000001/weights").exists());
+
+    mirror.set_aside_beyond(2);
+    assert!(mirror.wait(SOON));
+    assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [2]);
+    assert!(remote.join("checkpoints/step-00000003/weights").exists(), "what it holds stays");
+}
+
+#[test]
+fn a_checkpoint_that_loses_its_name_is_copied_all_the_same() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
+    run(&root, &[1]);
+    let mut upload = upload::Upload::open(1, &path_of(&root, 1)).unwrap();
+    fs_err::remove_dir_all(path_of(&root, 1)).unwrap();
+    upload.send(&store(&remote)).unwrap();
+    assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [1]);
+}
+
+/// A file where the store's folder should be: every attempt fails until it is taken away.
+#[test]
+fn what_fails_is_told_and_tried_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
+    run(&root, &[1, 2, 3]);
+    fs_err::write(&remote, "in the way").unwrap();
+    let mirror = mirror(&root, &remote, 9);
+    mirror.offer(1, &path_of(&root, 1)).unwrap();
+    let mut news = Vec::new();
+    while news.is_empty() {
+        let _ = mirror.wait(Duration::from_millis(20));
+        news = mirror.news();
+    }
+    assert!(
+        matches!(&news[0], News::Failed { what, attempts: 1, .. } if what.contains("step 1")),
+        "{news:?}"
+    );
+    mirror.offer(2, &path_of(&root, 2)).unwrap();
+    mirror.offer(3, &path_of(&root, 3)).unwrap();
+    fs_err::remove_file(&remote).unwrap();
+    assert!(mirror.wait(SOON));
+    let news = mirror.news();
+    assert!(news.iter().any(|news| matches!(news, News::Superseded { step: 1, .. })), "{news:?}");
+    assert!(news.iter().any(|news| matches!(news, News::Copied { step: 3, .. })), "{news:?}");
+    assert_eq!(*RemoteRun::new(store(&remote)).steps().unwrap().last().unwrap(), 3);
+}
+
+#[test]
+fn damage_is_noticed() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote, back) =
+        (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
+    run(&root, &[1]);
+    upload::Upload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
+    fs_err::create_dir_all(&back).unwrap();
+    fs_err::write(remote.join("checkpoints/step-00000001/weights"), "weights of step 2").unwrap();
+    let error = RemoteRun::new(store(&remote)).fetch_checkpoint(1, &back).unwrap_err().to_string();
+    assert!(error.contains("checkpoints/step-00000001/weights") && error.contains("BLAKE3"), "{error}");
+    assert!(!back.join(MANIFEST).exists());
+}
+
+#[test]
+fn large_files_go_in_parts() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, remote, back) =
+        (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
+    run(&root, &[]);
+    checkpoint(&root, 1, &"0123456789abcdef".repeat((40 << 20) / 16 + 1));
+    upload::Upload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
+    fs_err::create_dir_all(&back).unwrap();
+    RemoteRun::new(store(&remote)).fetch_checkpoint(1, &back).unwrap();
+    assert_eq!(fs_err::metadata(back.join("weights")).unwrap().len(), (40 << 20) + 16);
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    for address in ["", "ftp://host/x", "s3://", "nonsense://bucket/prefix", "http://host/bucket"] {
+        let error = Store::open(address).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("expected s3://bucket/prefix"), "{error}");
+    }
+}

@@ -1,0 +1,134 @@
+//! One checkpoint on its way to a store.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fs_err as fs;
+
+use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name};
+use crate::store::Content;
+use crate::{StorageError, Store};
+
+/// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
+pub(crate) struct Upload {
+    pub(crate) step: u64,
+    manifest: Vec<u8>,
+    files: Vec<OpenFile>,
+    /// What an earlier attempt has brought there.
+    arrived: BTreeSet<String>,
+}
+
+struct OpenFile {
+    name: String,
+    entry: FileEntry,
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Upload {
+    /// Opens the files that the manifest of the checkpoint names.
+    pub(crate) fn open(step: u64, folder: &Path) -> Result<Self, StorageError> {
+        let path = folder.join(MANIFEST);
+        let manifest = fs::read(&path)?;
+        let parsed =
+            Manifest::parse(&manifest).map_err(|reason| StorageError::NoManifest { path, reason })?;
+        let open = |(name, entry): (String, FileEntry)| {
+            let path = folder.join(&name);
+            Ok(OpenFile { file: fs::File::open(&path)?, name, entry, path })
+        };
+        let files = parsed.files.into_iter().map(open).collect::<std::io::Result<_>>()?;
+        Ok(Self { step, manifest, files, arrived: BTreeSet::new() })
+    }
+
+    /// Size of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.entry.bytes).sum::<u64>() + self.manifest.len() as u64
+    }
+
+    /// Whether the same checkpoint stands there whole.
+    pub(crate) fn is_there(&self, store: &Store) -> Result<bool, StorageError> {
+        let key = format!("checkpoints/{}/{MANIFEST}", checkpoint_name(self.step));
+        Ok(store.get(&key)?.is_some_and(|there| there == self.manifest))
+    }
+
+    /// Copies what has not arrived yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
+    /// the bytes of the manifest after it.
+    pub(crate) fn send(&mut self, store: &Store) -> Result<(), StorageError> {
+        let folder = format!("checkpoints/{}", checkpoint_name(self.step));
+        let manifest_key = format!("{folder}/{MANIFEST}");
+        // One from another time that the run came to this step: while files are replaced, it is not whole.
+        if self.arrived.is_empty() {
+            store.remove(&manifest_key)?;
+        }
+        for file in &mut self.files {
+            if !self.arrived.contains(&file.name) {
+                let key = format!("{folder}/{}", file.name);
+                let blake3 = file.entry.blake3.clone();
+                store.put(&key, &mut FileContent::new(file), &blake3)?;
+                self.arrived.insert(file.name.clone());
+            }
+        }
+        self.check_sizes(store, &folder)?;
+        let blake3 = blake3::hash(&self.manifest).to_hex().to_string();
+        store.put(&manifest_key, &mut Bytes::from(self.manifest.clone()), &blake3)?;
+        let there = store.get(&manifest_key);
+        if there.as_ref().is_ok_and(|there| there.as_deref() == Some(&self.manifest)) {
+            return Ok(());
+        }
+        store.remove(&manifest_key)?;
+        there?;
+        let reason = "what was read back isn't what was written (its BLAKE3 hash differs)".to_owned();
+        Err(StorageError::Damaged { url: store.url(&manifest_key), reason })
+    }
+
+    /// Looks whether every file is there in its size. One that isn't is sent again with the next attempt.
+    fn check_sizes(&mut self, store: &Store, folder: &str) -> Result<(), StorageError> {
+        let listed = store.list(folder)?;
+        for file in &self.files {
+            let key = format!("{folder}/{}", file.name);
+            let there = listed.iter().find(|object| object.key == key).map(|object| object.bytes);
+            if there != Some(file.entry.bytes) {
+                self.arrived.remove(&file.name);
+                let there =
+                    there.map_or_else(|| "is not there".to_owned(), |bytes| format!("has {bytes} bytes"));
+                let reason = format!("it {there} after {} bytes were written", file.entry.bytes);
+                return Err(StorageError::Damaged { url: store.url(&key), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file from its beginning, read at a place of its own, so that a second attempt starts there again.
+struct FileContent<'a> {
+    file: &'a mut OpenFile,
+    position: u64,
+}
+
+impl<'a> FileContent<'a> {
+    fn new(file: &'a mut OpenFile) -> Self {
+        Self { file, position: 0 }
+    }
+}
+
+impl Content for FileContent<'_> {
+    fn bytes(&self) -> u64 {
+        self.file.entry.bytes
+    }
+
+    fn read(&mut self, length: usize) -> std::io::Result<Bytes> {
+        use std::io::{Seek, SeekFrom};
+
+        self.file.file.seek(SeekFrom::Start(self.position))?;
+        let mut bytes = Vec::with_capacity(length);
+        (&mut self.file.file).take(length as u64).read_to_end(&mut bytes)?;
+        self.position += bytes.len() as u64;
+        if bytes.len() < length && self.position != self.file.entry.bytes {
+            let message = format!("{} ends after {} bytes", self.file.path.display(), self.position);
+            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message));
+        }
+        Ok(bytes.into())
+    }
+}
