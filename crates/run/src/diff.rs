@@ -82,10 +82,7 @@ pub fn diff(left: &RunDirectory, right: &RunDirectory) -> Result<RunDiff, RunErr
         digests_compared: digests.len(),
         parameters,
         metrics: metrics_difference,
-        config: config
-            .into_iter()
-            .filter(|difference| !difference.key.to_string().starts_with("run."))
-            .collect(),
+        config: config.into_iter().filter(|difference| !difference.key.starts_with("run.")).collect(),
     })
 }
 
@@ -131,7 +128,7 @@ fn metrics_difference((left, right): &(MetricsRecord, MetricsRecord)) -> Option<
         .into_iter()
         .filter_map(|(name, value)| {
             let other = right_fields.remove(&name).unwrap_or_default();
-            (value != other).then(|| (name, [value, other]))
+            (value != other).then_some((name, [value, other]))
         })
         .collect();
     (!fields.is_empty()).then_some(MetricsDifference { step: left.step, fields })

@@ -11,13 +11,13 @@ use crate::jsonl::read_lines;
 
 /// One line of `digests.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DigestRecord {
+pub(crate) struct DigestRecord {
     /// The step whose update was just made.
-    pub step: u64,
+    pub(crate) step: u64,
     /// BLAKE3 of the chain before it, then the step and the hashes of all tensors: two runs in which it is equal were equal at each step until then.
-    pub chain: String,
+    pub(crate) chain: String,
     /// BLAKE3 of each parameter's float32 values, little-endian, in the model's order.
-    pub tensors: Map<String, Value>,
+    pub(crate) tensors: Map<String, Value>,
 }
 
 /// The chain of a run.

@@ -103,6 +103,9 @@ struct Saved {
 #[derive(Default)]
 struct Page(String);
 
+/// A part of an estimate as a metric: its name, its help.
+type Part = (&'static str, &'static str, fn(&Estimate) -> Option<f64>);
+
 /// Labels of a sample, and its value.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
@@ -201,7 +204,7 @@ impl Latest {
     fn probes(&self, page: &mut Page) {
         let steps = self.probes.iter().map(|(task, (step, _))| (vec![("task", task.as_str())], *step as f64));
         page.metric("probe_step", "gauge", "Step of the task's last round.", steps);
-        let parts: [(&str, &str, fn(&Estimate) -> Option<f64>); 3] = [
+        let parts: [Part; 3] = [
             ("probe", "Value of a metric in the task's last round.", |estimate| estimate.value),
             ("probe_lo", "Lower end of its 95 % interval.", |estimate| estimate.lo),
             ("probe_hi", "Upper end of its 95 % interval.", |estimate| estimate.hi),
