@@ -250,6 +250,7 @@ impl Event {
 }
 
 impl std::fmt::Display for Event {
+    #[allow(clippy::too_many_lines, reason = "one arm for each event")]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Started => f.write_str("started"),

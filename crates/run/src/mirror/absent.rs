@@ -40,6 +40,7 @@ pub(crate) fn bring(
 pub(crate) struct Mirroring(Infallible);
 
 impl Mirroring {
+    #[allow(clippy::unnecessary_wraps, reason = "as in a build with the feature")]
     pub(crate) fn start(
         _config: &RunConfig,
         _directory: &RunDirectory,
