@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fineline_data::Tokenizer;
 use fineline_model::SpecialTokens;
 use fineline_ranks::Ranks;
-use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Trainer, kept_name};
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Milestones, Trainer, kept_name};
 use fs_err as fs;
 
 use crate::RunError;
@@ -87,15 +87,29 @@ pub(crate) fn checkpointer(
         files: companion_files(config, tokenizer)?,
     };
     let folder = CheckpointFolder::new(directory.checkpoints());
-    let mut cadence = Cadence::from(config.checkpoint.clone());
+    let cadence = Cadence {
+        config: config.checkpoint.clone(),
+        milestones: milestones(config, directory, prepared, trainer)?,
+    };
+    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
+}
+
+/// The checkpoints that are kept for good because of what they are: ends of chunks, and what a trigger has kept.
+pub(crate) fn milestones(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    prepared: &Prepared,
+    trainer: &Trainer,
+) -> Result<Milestones, RunError> {
+    let mut milestones = Milestones::new();
     if config.checkpoint.every_chunk {
-        cadence.milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
+        milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
     }
     let events: Vec<EventRecord> = read_lines(&directory.events())?;
     for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
-        cadence.milestones.entry(step).or_insert_with(|| kept_name(step));
+        milestones.entry(step).or_insert_with(|| kept_name(step));
     }
-    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
+    Ok(milestones)
 }
 
 /// Name of the configuration's copy in a checkpoint.

@@ -210,7 +210,7 @@ fn train_on(
     let outlets = Outlets {
         logs,
         digests: config.log.digest.then(|| Digests::resume(directory)).transpose()?,
-        mirror: Mirroring::start(config, directory, prepared, step)?,
+        mirror: Mirroring::start(config, directory, prepared, &trainer)?,
         metrics: place.metrics,
         notifier,
     };

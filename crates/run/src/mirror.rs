@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use fineline_storage::{Mirror, MirrorOptions, News, RemoteRun, StorageError, Store};
-use fineline_train::{CheckpointFolder, Milestones, SavedCheckpoint};
+use fineline_train::{CheckpointFolder, SavedCheckpoint, Trainer};
 
-use crate::chunks::chunk_ends;
+use crate::checkpoint::milestones;
 use crate::config::RunConfig;
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
@@ -210,15 +210,17 @@ pub(crate) struct Mirroring {
 }
 
 impl Mirroring {
-    /// For a run that stands at `step`; none if it has no copy.
+    /// For a run that stands where its trainer does; none if it has no copy.
     pub(crate) fn start(
         config: &RunConfig,
         directory: &RunDirectory,
         prepared: &Prepared,
-        step: u64,
+        trainer: &Trainer,
     ) -> Result<Option<Self>, RunError> {
         let Some(address) = &config.storage.mirror else { return Ok(None) };
-        let (rules, milestones) = (config.checkpoint.clone(), milestones(config, prepared));
+        let step = trainer.progress().step;
+        let rules = config.checkpoint.clone();
+        let milestones = milestones(config, directory, prepared, trainer)?;
         let outdated = move |steps: &[u64]| rules.outdated(steps, &milestones).collect();
         let store = Store::open(address)?;
         let url = store.url("");
@@ -287,11 +289,6 @@ impl Mirroring {
             tell(Event::MirrorIncomplete { url: self.url.clone(), copied: self.copied });
         }
     }
-}
-
-/// The checkpoints that are kept for good because of what they are.
-fn milestones(config: &RunConfig, prepared: &Prepared) -> Milestones {
-    if config.checkpoint.every_chunk { chunk_ends(config, &prepared.dataset) } else { Milestones::new() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use fineline_train::SavedCheckpoint;
+use fineline_train::{SavedCheckpoint, Trainer};
 
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
@@ -45,7 +45,7 @@ impl Mirroring {
         _config: &RunConfig,
         _directory: &RunDirectory,
         _prepared: &Prepared,
-        _step: u64,
+        _trainer: &Trainer,
     ) -> Result<Option<Self>, RunError> {
         Ok(None)
     }
