@@ -30,9 +30,9 @@ enum State {
     /// Weights drawn from the seed.
     Fresh,
     /// Weights alone.
-    Weights(Llama),
+    Weights(Box<Llama>),
     /// All of a run's state.
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 /// What decides where training begins.
@@ -99,8 +99,8 @@ impl Start {
         let config = &setting.resolved.config;
         let (point, mut events) = setting.point()?;
         let state = match (&point, point.path()) {
-            (Point::Released(released), _) => State::Weights(released.load(config, device)?),
-            (_, Some(path)) => State::Checkpoint(load(path, config, device)?),
+            (Point::Released(released), _) => State::Weights(Box::new(released.load(config, device)?)),
+            (_, Some(path)) => State::Checkpoint(Box::new(load(path, config, device)?)),
             (_, None) => State::Fresh,
         };
         events.push(point.event());
@@ -148,8 +148,8 @@ impl Start {
         let recipe = Recipe { rewarm, ..recipe(config) };
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
-            State::Weights(model) => Trainer::from_weights(recipe, model, progress),
-            State::Checkpoint(checkpoint) => Trainer::resume(recipe, checkpoint),
+            State::Weights(model) => Trainer::from_weights(recipe, *model, progress),
+            State::Checkpoint(checkpoint) => Trainer::resume(recipe, *checkpoint),
         }?;
         Ok((trainer, self.events))
     }

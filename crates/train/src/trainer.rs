@@ -221,12 +221,11 @@ impl Trainer {
             return Err(TrainError::Row { step, row, reason });
         }
         let lr = self.schedule.lr(self.progress.step);
-        let outcome = match loss_weights(rows, self.recipe.train.loss) {
-            Some(weights) => in_pool(|| self.learn(rows, &weights, lr)),
-            None => {
-                let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
-                StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
-            }
+        let outcome = if let Some(weights) = loss_weights(rows, self.recipe.train.loss) {
+            in_pool(|| self.learn(rows, &weights, lr))
+        } else {
+            let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
+            StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
         };
         self.progress = Progress {
             step,

@@ -22,7 +22,7 @@ use crate::config::RunConfig;
 use crate::directory::RunDirectory;
 use crate::events::{Event, EventRecord};
 use branch::{BranchPoint, write_branch};
-use notify::Occasion;
+use notify::{Occasion, start_command};
 
 /// The triggers of a run.
 pub(crate) struct Triggers<'a> {
@@ -149,7 +149,7 @@ impl<'a> Triggers<'a> {
         if trigger.keeps() {
             self.waiting.push(occasion);
         } else {
-            fired.events.extend(self.notifier.start(&occasion, self.directory, None));
+            fired.events.extend(start_command(&occasion, self.directory, None));
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl<'a> Triggers<'a> {
             .into_iter()
             .partition(|occasion: &Occasion| occasion.step <= saved.step);
         self.waiting = waiting;
-        let start = |occasion: Occasion| self.notifier.start(&occasion, self.directory, Some(&saved.path));
+        let start = |occasion: Occasion| start_command(&occasion, self.directory, Some(&saved.path));
         ready.into_iter().filter_map(start).collect()
     }
 

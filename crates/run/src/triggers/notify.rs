@@ -37,25 +37,24 @@ impl Occasion {
 
 impl Notifier<'_> {
     /// Posts the event to the trigger's address, if it has one.
-    pub(super) fn post(&self, occasion: &Occasion) {
+    pub(super) fn post(self, occasion: &Occasion) {
         if let (Some(url), Some(notify)) = (&occasion.trigger.webhook, self.0) {
             notify.post(url, occasion.body());
         }
     }
+}
 
-    /// Starts the trigger's command, if it has one, and gives what is to be logged if that can't be.
-    pub(super) fn start(
-        &self,
-        occasion: &Occasion,
-        directory: &RunDirectory,
-        checkpoint: Option<&Path>,
-    ) -> Option<Event> {
-        let failed = |error: RunError| Event::TriggerFailed {
-            trigger: occasion.trigger.name.clone(),
-            message: error.to_string(),
-        };
-        start(occasion, directory, checkpoint).err().map(failed)
-    }
+/// Starts the trigger's command, if it has one, and gives what is to be logged if that can't be.
+pub(super) fn start_command(
+    occasion: &Occasion,
+    directory: &RunDirectory,
+    checkpoint: Option<&Path>,
+) -> Option<Event> {
+    let failed = |error: RunError| Event::TriggerFailed {
+        trigger: occasion.trigger.name.clone(),
+        message: error.to_string(),
+    };
+    start(occasion, directory, checkpoint).err().map(failed)
 }
 
 fn start(occasion: &Occasion, directory: &RunDirectory, checkpoint: Option<&Path>) -> Result<(), RunError> {
