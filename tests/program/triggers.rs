@@ -124,9 +124,9 @@ fn a_trigger_stops_the_run() {
         "[[triggers]]\nname = \"learned\"\ntask = \"validation/world\"\nbelow = 4.6\nactions = [\"stop\"]\n",
     );
     place.train(&["optim.lr=0.05", "train.steps=100", "schedule.kind=\"constant\""]);
-    let stopped = events(&place, "run", "stopped");
+    let restarted = events(&place, "run", "restarted");
     let held = events(&place, "run", "triggered");
-    assert_eq!(steps(&stopped), steps(&held));
+    assert_eq!(steps(&restarted), steps(&held));
     let step = steps(&held)[0];
     assert!(step > 0 && step < 100);
     assert!(place.path(&format!("run/checkpoints/step-{step:08}")).exists());
@@ -237,8 +237,8 @@ fn what_cannot_be_is_refused_before_the_first_step() {
         ),
         ("name = \"a\"\ntask = \"validation/world\"", "expected one condition beside it"),
         (
-            "name = \"a\"\ntask = \"validation/world\"\nabove = 1.0\nactions = [\"stopp\"]",
-            "unknown variant `stopp`",
+            "name = \"a\"\ntask = \"validation/world\"\nabove = 1.0\nactions = [\"restart\"]",
+            "unknown variant `restart`",
         ),
     ] {
         let place = workplace(&format!("[[triggers]]\n{trigger}\n"));

@@ -584,6 +584,42 @@ mod tests {
         assert_eq!(reports.len(), 4, "the last skip is reported before the run ends");
     }
 
+    /// Steps 3 and 4 of the plan are left out: what was to end there ends after step 2, what was to end after step 6, after 4.
+    #[test]
+    fn milestones_come_forward_by_what_is_left_out() {
+        let milestones = Milestones::from([2, 4, 6].map(|step| (step, format!("after {step}"))));
+        let (before, mut after) = (Detours::default(), Detours::default());
+        after.leave_out(RowRange { start: 16, end: 32 });
+        let moved = moved(&milestones, &before, &after, 8);
+        assert_eq!(moved, Milestones::from([(2, "after 2".to_owned()), (4, "after 6".to_owned())]));
+    }
+
+    #[test]
+    fn an_observer_takes_the_run_back() {
+        let mut trainer = trainer(recipe());
+        let mut diary = Diary { request: Some((5, Control::Rewind(2))), ..Diary::default() };
+        let Outcome::Rewind(rewind) = run_with(&mut trainer, &mut diary) else { panic!("it goes on") };
+        assert_eq!((rewind.from, rewind.until, rewind.reason), (5, 2, RewindReason::Observer));
+        assert_eq!(rewind.leave_out, RowRange { start: 16, end: 40 });
+    }
+
+    #[test]
+    fn the_guard_takes_the_run_back() {
+        let guard = GuardConfig {
+            non_finite: crate::NonFiniteRule { action: Action::Rewind },
+            leave_out_steps: 2,
+            ..GuardConfig::default()
+        };
+        let mut trainer = trainer(Recipe { guard, ..recipe() });
+        let distortion = crate::Distortion::Loss(f32::NAN);
+        trainer.inject(vec![crate::NumberFault { steps: 4..=4, distortion }]);
+        let (outcome, reports) = run(&mut trainer, &RandomRows, None);
+        let Ok(Outcome::Rewind(rewind)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((rewind.from, rewind.until), (4, 3));
+        assert_eq!(rewind.leave_out, RowRange { start: 24, end: 40 });
+        assert_eq!(reports.len(), 3, "a step that is to be undone is no step of the run");
+    }
+
     #[test]
     fn weights_that_are_not_finite_stop_the_run() {
         let broken =

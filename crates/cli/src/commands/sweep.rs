@@ -28,7 +28,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
     let mut told = false;
     let ended = sweep.run(&mut |progress| {
         if !told && sweep.stop.requested().is_some() {
-            console.note("stopping after this checkpoint; the same signal again ends at once");
+            console.note("stopping after this checkpoint; another signal ends at once");
             told = true;
         }
         console.show(progress);

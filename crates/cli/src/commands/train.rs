@@ -59,7 +59,7 @@ fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
         is_training |= matches!(progress, Progress::Training { .. });
         if !told && options.stop.requested().is_some() {
             let how = if is_training { "after this step, with a checkpoint" } else { "before training" };
-            console.note(&format!("stopping {how}; the same signal again ends at once"));
+            console.note(&format!("stopping {how}; another signal ends at once"));
             told = true;
         }
         console.show(progress);
