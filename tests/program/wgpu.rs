@@ -17,10 +17,10 @@ use support::{Finished, Workplace, skip};
 const STEPS: u64 = 20;
 
 /// Losses and gradient norms of twenty steps, relative.
-const TRAINING: f64 = 1e-4;
+const TRAINING: f64 = 1e-5;
 
-/// What probes report: log-probabilities, and means of them.
-const PROBES: f64 = 1e-3;
+/// What probes report: a share of each value, or of one where that is more.
+const PROBES: f64 = 1e-4;
 
 /// A folder to work in, unless this machine has no device.
 fn workplace() -> Option<Workplace> {
@@ -58,11 +58,10 @@ fn assert_same_metrics(actual: &[Value], expected: &[Value], tolerance: f64) {
             furthest = furthest.max((actual / expected - 1.0).abs());
         }
     }
-    eprintln!("furthest {furthest:e}");
     assert!(furthest <= tolerance, "{furthest:e} apart");
 }
 
-/// Asserts that two logs of probes tell the same tasks with the same values, up to an absolute difference.
+/// Asserts that two logs of probes tell the same tasks with the same values.
 #[track_caller]
 fn assert_same_probes(actual: &[Value], expected: &[Value]) {
     assert!(!expected.is_empty());
@@ -77,7 +76,6 @@ fn assert_same_probes(actual: &[Value], expected: &[Value]) {
             furthest = furthest.max(difference);
         }
     }
-    eprintln!("probes furthest {furthest:e}");
     assert!(furthest <= PROBES, "{furthest:e} apart");
 }
 

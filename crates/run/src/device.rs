@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{Device, FloatDType, Tensor};
+use burn_std::stream::StreamPolicy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,7 @@ impl DeviceName {
         if !self.is_built_in() {
             return Err(RunError::DeviceNotBuilt { name: self });
         }
+        use_one_stream();
         let found = on_this_machine(self);
         let local_rank = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
         let name = self.for_local_rank(local_rank, found.len());
@@ -141,6 +143,12 @@ impl DeviceName {
             Err(broken(format!("it multiplies matrices wrongly: [[1, 2], [3, 4]] squared is {product:?}")))
         }
     }
+}
+
+/// Has all threads of the process queue their work for a device one after another. By default each thread has a stream of its own, and with Burn 0.22.1 what one
+/// thread made is now and then read wrongly by another: on a busy machine, validation gave other numbers in 4 of 20 equal runs on `wgpu`.
+fn use_one_stream() {
+    burn_std::stream::set_policy(StreamPolicy::Single);
 }
 
 /// The devices of this kind here, in the order of their numbers. Of those that WebGPU reaches, there is the best one.
