@@ -256,7 +256,9 @@ fn a_resumed_run_decides_as_the_unbroken_one() {
         assert_eq!(events(&place, &format!("killed-{kill}"), "rewound"), {
             let mut events = events(&place, "unbroken", "rewound");
             let own = |path: &Value| path.as_str().unwrap().replace("unbroken", &format!("killed-{kill}"));
-            events.iter_mut().for_each(|event| event["checkpoint"] = own(&event["checkpoint"]).into());
+            for event in &mut events {
+                event["checkpoint"] = own(&event["checkpoint"]).into();
+            }
             events
         });
     }
