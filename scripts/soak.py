@@ -38,8 +38,8 @@ threads = 1
 
 [model]
 vocab_size = 320
-hidden_size = 32
-intermediate_size = 64
+hidden_size = 64
+intermediate_size = 128
 num_hidden_layers = 2
 num_attention_heads = 4
 num_key_value_heads = 2
@@ -53,7 +53,7 @@ documents = 2000
 train_vocab_size = 320
 
 [data]
-seq_len = 32
+seq_len = 64
 cache = "cache"
 
 [[data.mix]]
@@ -136,7 +136,7 @@ class Soak:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[0].endswith(b"fineline") and f"run.dir={folder}".encode() in words:
+            if words[0].endswith(self.options.binary.name.encode()) and f"run.dir={folder}".encode() in words:
                 found.append(int(entry.name))
         return sorted(found)
 
@@ -179,7 +179,7 @@ class Soak:
             for process in self.processes(folder):
                 os.kill(process, signal.SIGKILL)
             code = self.wait(job)
-            filler.unlink()
+            filler.unlink(missing_ok=True)
             return self.report(fault, step, ranks, code)
         number = {"term": signal.SIGTERM, "hang": signal.SIGSTOP}.get(fault, signal.SIGKILL)
         if victim is not None:
@@ -260,20 +260,20 @@ def tensors(folder):
 def mount(folder):
     """A file system of its own for the run, small enough to be filled."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
     if done.returncode != 0:
         print("full_disk is left out: no file system can be mounted here")
     return done.returncode == 0
 
 
 def fill(path):
-    with open(path, "wb") as file:
-        try:
+    try:
+        with open(path, "wb") as file:
             while True:
                 file.write(bytes(1 << 16))
                 file.flush()
-        except OSError:
-            pass
+    except OSError:
+        pass
 
 
 def main():

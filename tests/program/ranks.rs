@@ -195,3 +195,19 @@ fn what_is_wrong_is_said_once() {
     let ended = train(&place, 2, &["train.stepz=2"]).fails_with(2);
     assert_eq!(ended.stderr().matches("stepz").count(), 1, "{}", ended.stderr());
 }
+
+#[test]
+fn doctor_looks_at_every_rank() {
+    if mpirun_is_missing() {
+        return;
+    }
+    let place = Workplace::new();
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "2"]);
+    command.arg(env!("CARGO_BIN_EXE_fineline")).args(["doctor", "--json"]).current_dir(place.path(""));
+    let found = Finished::of(&mut command).success().json();
+    assert!(found["mpi"].as_str().unwrap().contains("MPI"), "{found}");
+    let ranks = found["ranks"].as_array().unwrap();
+    assert_eq!(ranks.iter().map(|rank| rank["rank"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    assert!(ranks.iter().all(|rank| rank["shares_folder"] == true), "{found}");
+}

@@ -23,6 +23,16 @@ pub use mpi::{MpiError, MpiRanks};
 pub use threads::ThreadRanks;
 pub use watched::{Activity, Doing, Watched};
 
+/// The MPI library of this build, as it calls itself; none in a build without the feature `mpi`.
+#[must_use]
+pub fn mpi_library() -> Option<String> {
+    #[cfg(feature = "mpi")]
+    let library = Some(MpiRanks::library());
+    #[cfg(not(feature = "mpi"))]
+    let library = None;
+    library
+}
+
 /// The ranks of a run, as one of them sees them.
 pub trait Ranks {
     /// Which of them this one is, from 0.

@@ -214,6 +214,15 @@ pub fn description(device: &Device) -> Option<String> {
     }
 }
 
+/// The device that `run.device = "cuda"` gives this process, where build and machine have any; the processor otherwise.
+#[must_use]
+pub fn of_this_rank() -> DeviceName {
+    let cuda = DeviceName::Cuda(None);
+    let count = if cuda.is_built_in() { on_this_machine(cuda).len() } else { 0 };
+    let local_rank = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
+    if count == 0 { DeviceName::Cpu } else { cuda.for_local_rank(local_rank, count) }
+}
+
 /// The number of this process among those that a launcher (Open MPI, MPICH, Slurm) started on this machine, as `variable` tells; none
 /// where no launcher did.
 #[must_use]

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use fineline_probe::sandbox_problem;
 use jiff::Timestamp;
-use serde::Serialize;
+use fineline_ranks::{Ranks, mpi_library};
+use serde::{Deserialize, Serialize};
 use sysinfo::{Disks, System};
 
 use crate::config::Precision;
@@ -29,10 +30,61 @@ pub struct Diagnosis {
     pub memory_available_mib: u64,
     /// The file system that holds the working directory.
     pub disk: DiskDiagnosis,
+    /// The MPI library that joins several processes; null in a build without one.
+    pub mpi: Option<String>,
+    /// The processes that were started together, where there are several.
+    pub ranks: Vec<RankDiagnosis>,
     /// Name of the machine.
     pub host: Option<String>,
     /// Name and version of the operating system.
     pub os: Option<String>,
+}
+
+/// One of the processes that were started together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RankDiagnosis {
+    /// Its number.
+    pub rank: usize,
+    /// The machine that it is on.
+    pub host: Option<String>,
+    /// Cores that it may use.
+    pub cores: usize,
+    /// The device that `run.device = "cuda"` gives it, in a build that has CUDA; `"cpu"` otherwise.
+    pub device: String,
+    /// Memory of its machine that is free, in MiB.
+    pub memory_available_mib: u64,
+    /// Whether it sees what rank 0 has written into the working directory, as all must see a run's folder.
+    pub shares_folder: bool,
+    /// Seconds by which its clock is ahead of rank 0's, as far as one meeting tells.
+    pub clock_offset_s: f64,
+}
+
+/// What all ranks find together, the same on each. Nothing where there is only one.
+#[must_use]
+pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
+    if ranks.size() == 1 {
+        return Vec::new();
+    }
+    let token = if ranks.is_first() { tempfile::NamedTempFile::new_in(".").ok() } else { None };
+    let name = token.as_ref().and_then(|token| token.path().file_name()).map(|name| name.to_string_lossy().into_owned());
+    let name = String::from_utf8(ranks.broadcast(name.unwrap_or_default().into_bytes())).unwrap_or_default();
+    ranks.wait_for_all();
+    let now = Timestamp::now();
+    let first = ranks.broadcast(now.as_microsecond().to_le_bytes().to_vec());
+    let first = first.try_into().map_or(0, i64::from_le_bytes);
+    let mut system = System::new();
+    system.refresh_memory();
+    let own = RankDiagnosis {
+        rank: ranks.rank(),
+        host: System::host_name(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        device: device::of_this_rank().to_string(),
+        memory_available_mib: system.available_memory() >> 20,
+        shares_folder: !name.is_empty() && Path::new(&name).exists(),
+        clock_offset_s: (now.as_microsecond() - first) as f64 / 1e6,
+    };
+    let all = ranks.collect(&serde_json::to_vec(&own).unwrap_or_default());
+    all.iter().filter_map(|words| serde_json::from_slice(words).ok()).collect()
 }
 
 /// One device, and whether a tensor operation on it gave the right result.
@@ -63,7 +115,7 @@ pub struct DiskDiagnosis {
 
 /// Looks at the machine.
 #[must_use]
-pub fn diagnose() -> Diagnosis {
+pub fn diagnose(ranks: &dyn Ranks) -> Diagnosis {
     let mut system = System::new();
     system.refresh_memory();
     Diagnosis {
@@ -77,6 +129,8 @@ pub fn diagnose() -> Diagnosis {
         disk: std::env::current_dir()
             .ok()
             .map_or_else(DiskDiagnosis::default, |folder| DiskDiagnosis::of(&folder)),
+        mpi: mpi_library(),
+        ranks: diagnose_ranks(ranks),
         host: System::host_name(),
         os: System::long_os_version(),
     }

@@ -352,8 +352,9 @@ impl Observer for RunObserver<'_> {
         }
         self.log_epochs(view)?;
         self.log_mirror_news(report.step)?;
-        let asked = self.round(view)?;
-        Ok(asked.max(self.look_after_logs(report.step)?))
+        // First: a round makes folders, and must not do so in the place of one that is gone.
+        let asked = self.look_after_logs(report.step)?;
+        Ok(asked.max(self.round(view)?))
     }
 
     fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {

@@ -1,14 +1,24 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis};
+use fineline_ranks::Ranks;
+use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
 
 use super::{grouped, print, print_json};
 use crate::args::DoctorArgs;
+use crate::ranks::Team;
 
 /// `fineline doctor`
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
-    let found = doctor::diagnose();
+    Team::join()?.run(|team| doctor_with(args, &*team.ranks))
+}
+
+fn doctor_with(args: &DoctorArgs, ranks: &dyn Ranks) -> Result<()> {
+    if !ranks.is_first() {
+        let _ = doctor::diagnose_ranks(ranks);
+        return Ok(());
+    }
+    let found = doctor::diagnose(ranks);
     if args.json {
         return print_json(&found);
     }
@@ -28,6 +38,10 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
     for device in found.devices {
         writeln!(text, "device    {}", self::device(&device))?;
     }
+    writeln!(text, "mpi       {}", found.mpi.as_deref().unwrap_or("not in this build (--features mpi)"))?;
+    for rank in &found.ranks {
+        writeln!(text, "rank      {}", self::rank(rank))?;
+    }
     writeln!(text, "sandbox   {}", found.sandbox_problem.as_deref().unwrap_or("works"))?;
     print(&text)
 }
@@ -37,6 +51,22 @@ fn device(found: &DeviceDiagnosis) -> String {
     let precisions: Vec<_> = found.precisions.iter().map(|precision| precision.name()).collect();
     let state = found.problem.clone().unwrap_or_else(|| format!("works ({})", precisions.join(", ")));
     format!("{}{name}: {state}", found.name)
+}
+
+fn rank(found: &RankDiagnosis) -> String {
+    let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_folder, clock_offset_s } = found;
+    let host = host.as_deref().unwrap_or("an unnamed host");
+    let mut text = format!(
+        "{rank} on {host}: {cores} cores, {device}, {} MiB of memory free",
+        grouped(*memory_available_mib)
+    );
+    if !shares_folder {
+        text.push_str("; it doesn't see rank 0's working directory, so a run's folder can't be here");
+    }
+    if clock_offset_s.abs() > CLOCK_TOLERANCE_S {
+        text.push_str(&format!("; its clock is {clock_offset_s:+.1} s off rank 0's"));
+    }
+    text
 }
 
 /// Clocks further apart than this, in seconds, make times of files misleading.
