@@ -152,7 +152,6 @@ fn use_one_stream() {
 }
 
 /// The devices of this kind here, in the order of their numbers. Of those that WebGPU reaches, there is the best one.
-#[allow(clippy::unnecessary_wraps, reason = "what is built in decides")]
 fn on_this_machine(name: DeviceName) -> Vec<Device> {
     match name {
         DeviceName::Cpu => vec![Device::flex()],
