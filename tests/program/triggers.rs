@@ -124,9 +124,9 @@ fn a_trigger_stops_the_run() {
         "[[triggers]]\nname = \"learned\"\ntask = \"validation/world\"\nbelow = 4.6\nactions = [\"stop\"]\n",
     );
     place.train(&["optim.lr=0.05", "train.steps=100", "schedule.kind=\"constant\""]);
-    let restarted = events(&place, "run", "restarted");
+    let stopped = events(&place, "run", "stopped");
     let held = events(&place, "run", "triggered");
-    assert_eq!(steps(&restarted), steps(&held));
+    assert_eq!(steps(&stopped), steps(&held));
     let step = steps(&held)[0];
     assert!(step > 0 && step < 100);
     assert!(place.path(&format!("run/checkpoints/step-{step:08}")).exists());

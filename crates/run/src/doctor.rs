@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fineline_probe::sandbox_problem;
-use jiff::Timestamp;
 use fineline_ranks::{Ranks, mpi_library};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sysinfo::{Disks, System};
 
@@ -66,7 +66,10 @@ pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
         return Vec::new();
     }
     let token = if ranks.is_first() { tempfile::NamedTempFile::new_in(".").ok() } else { None };
-    let name = token.as_ref().and_then(|token| token.path().file_name()).map(|name| name.to_string_lossy().into_owned());
+    let name = token
+        .as_ref()
+        .and_then(|token| token.path().file_name())
+        .map(|name| name.to_string_lossy().into_owned());
     let name = String::from_utf8(ranks.broadcast(name.unwrap_or_default().into_bytes())).unwrap_or_default();
     ranks.wait_for_all();
     let now = Timestamp::now();

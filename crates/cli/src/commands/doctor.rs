@@ -54,7 +54,8 @@ fn device(found: &DeviceDiagnosis) -> String {
 }
 
 fn rank(found: &RankDiagnosis) -> String {
-    let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_folder, clock_offset_s } = found;
+    let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_folder, clock_offset_s } =
+        found;
     let host = host.as_deref().unwrap_or("an unnamed host");
     let mut text = format!(
         "{rank} on {host}: {cores} cores, {device}, {} MiB of memory free",

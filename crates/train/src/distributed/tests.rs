@@ -11,7 +11,8 @@ use crate::testing::{
 };
 use crate::{
     Checkpoint, CheckpointConfig, CheckpointFolder, Checkpointer, Control, Observer, ObserverError, Outcome,
-    Recipe, RunIdentity, Session, StepReport, StopSignal, TrainConfig, TrainError, Trainer, View, Written, verify,
+    Recipe, RunIdentity, Session, StepReport, StopSignal, TrainConfig, TrainError, Trainer, View, Written,
+    verify,
 };
 
 /// Seven steps of eight rows in micro-batches of one: up to eight ranks.
@@ -216,10 +217,15 @@ fn a_rank_that_cannot_write_fails_all_and_leaves_nothing() {
         let folder = if ranks.is_first() { temp.path().to_owned() } else { elsewhere.path().to_owned() };
         let mut checkpointer = checkpointer(&folder, 0, ranks);
         checkpointer.save(&trainer, BTreeMap::new(), ranks).unwrap();
-        let Some(Written::Failed(failed)) = checkpointer.wait(ranks).unwrap() else { panic!("rank 1 can't write") };
+        let Some(Written::Failed(failed)) = checkpointer.wait(ranks).unwrap() else {
+            panic!("rank 1 can't write")
+        };
         assert!(!checkpointer.has(0) && failed.in_a_row == 1);
         failed.reason
     });
-    assert!(errors.iter().all(|reason| reason.starts_with("rank 1: ") || reason.contains("No such file")), "{errors:?}");
+    assert!(
+        errors.iter().all(|reason| reason.starts_with("rank 1: ") || reason.contains("No such file")),
+        "{errors:?}"
+    );
     assert_eq!(fs_err::read_dir(temp.path()).unwrap().count(), 0);
 }
