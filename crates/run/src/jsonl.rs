@@ -294,6 +294,7 @@ mod tests {
         fs::write(&path, &text).unwrap();
         JsonLines::restore(&path, &unwritten).unwrap();
         let restored = read_lines::<Value>(&path).unwrap().len();
+        drop(log);
         assert!(mount("umount", &[]));
 
         assert!(failures > 50 && text.ends_with('\n'), "{failures}: {text}");

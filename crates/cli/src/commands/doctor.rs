@@ -64,10 +64,12 @@ fn rank(found: &RankDiagnosis) -> String {
     if !shares_folder {
         text.push_str("; it doesn't see rank 0's working directory, so a run's folder can't be here");
     }
-    if clock_offset_s.abs() > CLOCK_TOLERANCE_S {
-        text.push_str(&format!("; its clock is {clock_offset_s:+.1} s off rank 0's"));
-    }
-    text
+    let clock = if clock_offset_s.abs() > CLOCK_TOLERANCE_S {
+        format!("; its clock is {clock_offset_s:+.1} s off rank 0's")
+    } else {
+        String::new()
+    };
+    text + &clock
 }
 
 /// Clocks further apart than this, in seconds, make times of files misleading.
