@@ -1,7 +1,7 @@
 //! Ranks: the processes that train one model together, and what they tell each other.
 //!
 //! - [`Ranks`] is all that training asks of them: vectors exchanged and gathered, words broadcast and collected.
-//! - [`Alone`] is one process; [`ThreadRanks`] are threads of one process, for tests; [`MpiRanks`] (feature `mpi`) are processes that
+//! - [`Alone`] is one process; [`ThreadRanks`] are threads of one process, for tests; `MpiRanks` (feature `mpi`) are processes that
 //!   `mpirun` or `srun` started.
 //! - [`Watched`] is any of them with an [`Activity`], from which another thread sees what a rank is waiting for, and since when.
 //!
