@@ -47,13 +47,12 @@ impl RemoteRun {
     }
 
     fn whole_steps(&self) -> Result<Vec<u64>, StorageError> {
-        let mut steps = Vec::new();
-        for step in self.store.names("checkpoints")?.iter().filter_map(|name| step_of(name)) {
-            let names = self.store.names(&format!("checkpoints/{}", checkpoint_name(step)))?;
-            if names.iter().any(|name| name == MANIFEST) {
-                steps.push(step);
-            }
-        }
+        let objects = self.store.list("checkpoints")?;
+        let step = |key: &str| {
+            let (name, file) = key.strip_prefix("checkpoints/")?.split_once('/')?;
+            step_of(name).filter(|_| file == MANIFEST)
+        };
+        let mut steps: Vec<u64> = objects.iter().filter_map(|object| step(&object.key)).collect();
         steps.sort_unstable();
         Ok(steps)
     }

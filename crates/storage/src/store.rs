@@ -215,17 +215,6 @@ impl Store {
         })
     }
 
-    /// The names of what lies directly below a name: of objects, and of what would be folders.
-    pub(crate) fn names(&self, below: &str) -> Result<Vec<String>, StorageError> {
-        let path = self.path(below);
-        let listing = self.objects.list_with_delimiter(Some(&path));
-        let listing = self.runtime.block_on(listing).map_err(self.failed(below))?;
-        let objects = listing.objects.iter().map(|object| &object.location);
-        let names =
-            objects.chain(&listing.common_prefixes).filter_map(|path| path.filename().map(str::to_owned));
-        Ok(names.collect())
-    }
-
     /// Removes an object, if it is there.
     pub(crate) fn remove(&self, key: &str) -> Result<(), StorageError> {
         match self.runtime.block_on(self.objects.delete(&self.path(key))) {
