@@ -298,7 +298,10 @@ impl std::fmt::Display for Event {
                 }
             }
             Self::MirrorSuperseded { of_step, by } => {
-                write!(f, "the checkpoint of step {of_step} isn't copied: that of step {by} was there first")
+                write!(
+                    f,
+                    "the checkpoint of step {of_step} was removed before it was copied; that of step {by} is next"
+                )
             }
             Self::MirrorIncomplete { url, copied } => {
                 write!(f, "warning: the copy in {url} isn't complete: the newest checkpoint is only here; ")?;

@@ -57,7 +57,7 @@ pub enum News {
         /// Seconds until the next one.
         retry_s: f64,
     },
-    /// A checkpoint was given up for a newer one.
+    /// A checkpoint that the run has removed before it was copied was given up for a newer one.
     Superseded {
         /// Its step.
         step: u64,
@@ -66,7 +66,7 @@ pub enum News {
     },
 }
 
-/// The background copy of a run. Work is taken in order; of checkpoints that wait, only the newest is copied.
+/// The background copy of a run. Work is taken in order; a checkpoint that waits while the run removes it is left out.
 ///
 /// Dropping it abandons what is under way: nothing half copied counts as a checkpoint.
 pub struct Mirror {
@@ -100,6 +100,11 @@ impl Job {
             Self::Files => "the logs".to_owned(),
             Self::SetAside { beyond } => format!("what there is beyond step {beyond}"),
         }
+    }
+
+    /// Whether it is of a checkpoint that the run has no more.
+    fn is_outdated(&self) -> bool {
+        matches!(self, Self::Checkpoint(upload, _) if !upload.is_kept())
     }
 
     fn checkpoint(&self) -> Option<u64> {
@@ -148,7 +153,7 @@ impl Shared {
                 return Pause::Ended;
             }
             let newer = state.waiting.iter().rev().find_map(Job::checkpoint);
-            if let Some(newer) = newer.filter(|_| !matches!(job, Job::SetAside { .. })) {
+            if let Some(newer) = newer.filter(|_| job.is_outdated()) {
                 return Pause::Superseded(newer);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -188,16 +193,18 @@ impl Mirror {
         self.add(Job::SetAside { beyond: step });
     }
 
-    /// Has a whole checkpoint and the run's files copied. A checkpoint that waits still is given up for it.
+    /// Has a whole checkpoint and the run's files copied. Those that wait still, and that the run has removed meanwhile, are given up for it.
     ///
     /// # Errors
     /// If its files can't be opened. They are held open until they are copied: removing them in the meantime makes no room.
     pub fn offer(&self, step: u64, checkpoint: &Path) -> Result<(), StorageError> {
         let upload = Box::new(Upload::open(step, checkpoint)?);
         let mut state = self.shared.lock();
-        let older: Vec<u64> = state.waiting.iter().filter_map(Job::checkpoint).collect();
-        state.news.extend(older.into_iter().map(|older| News::Superseded { step: older, by: step }));
-        state.waiting.retain(|job| job.checkpoint().is_none());
+        let outdated = state.waiting.iter().filter(|job| job.is_outdated()).filter_map(Job::checkpoint);
+        let superseded: Vec<News> =
+            outdated.map(|older| News::Superseded { step: older, by: step }).collect();
+        state.news.extend(superseded);
+        state.waiting.retain(|job| !job.is_outdated());
         drop(state);
         self.add(Job::Checkpoint(upload, Instant::now()));
         Ok(())

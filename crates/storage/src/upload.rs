@@ -14,6 +14,7 @@ use crate::{StorageError, Store};
 /// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
 pub(crate) struct Upload {
     pub(crate) step: u64,
+    folder: PathBuf,
     manifest: Vec<u8>,
     files: Vec<OpenFile>,
     /// What an earlier attempt has brought there.
@@ -39,7 +40,12 @@ impl Upload {
             Ok(OpenFile { file: fs::File::open(&path)?, name, entry, path })
         };
         let files = parsed.files.into_iter().map(open).collect::<std::io::Result<_>>()?;
-        Ok(Self { step, manifest, files, arrived: BTreeSet::new() })
+        Ok(Self { step, folder: folder.to_owned(), manifest, files, arrived: BTreeSet::new() })
+    }
+
+    /// Whether the run has the checkpoint still.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.folder.is_dir()
     }
 
     /// Size of all files.
