@@ -6,7 +6,7 @@
 
 - time per step: 2 ranks of 1 thread against 1 rank of 2 threads, in turn; the median of the ratios
 - bytes on the wire of a step against 2 (N - 1) / N of the gradient's per rank: MPI is told to use TCP, and the loopback device counts (its acknowledgements and headers too)
-- seconds by which a checkpoint prolongs a run, against a step
+- seconds that training stands still for a checkpoint, against a step
 - seconds from `mpirun` to the first new step after a kill
 - peak memory of a rank against `fineline plan`, without and with ZeRO-1
 
@@ -87,18 +87,16 @@ class Bench:
         return self.launch(ranks, self.words("train", [*settings, f"run.dir={self.place}/{folder}"]))
 
     def checkpoint_stop(self, rounds):
-        settings = [*MIDDLE, "train.micro_batch=8", "train.steps=24", "schedule.warmup_steps=2", "run.threads=2"]
-        longer, step = [], None
+        settings = [*MIDDLE, "train.micro_batch=8", "train.steps=12", "schedule.warmup_steps=2", "run.threads=2", "checkpoint.every_steps=3"]
+        blocked, steps = [], []
         for place in range(rounds):
-            seconds = {}
-            for every in (1000, 4):
-                started = time.monotonic()
-                subprocess.run(self.train(f"stop{place}-{every}", [*settings, f"checkpoint.every_steps={every}"], 1), check=True, capture_output=True)
-                seconds[every] = time.monotonic() - started
-            longer.append((seconds[4] - seconds[1000]) / 5)
-            lines = (self.place / f"stop{place}-4/metrics.jsonl").read_text().splitlines()
-            step = statistics.median(json.loads(line)["step_s"] for line in lines)
-        return {"seconds_a_checkpoint": statistics.median(longer), "step_s": step, "steps": statistics.median(longer) / step}
+            folder = f"stop{place}"
+            subprocess.run(self.train(folder, settings, 1), check=True, capture_output=True)
+            events = map(json.loads, (self.place / folder / "events.jsonl").read_text().splitlines())
+            blocked += [event["blocked_s"] for event in events if event["event"] == "checkpoint"]
+            metrics = map(json.loads, (self.place / folder / "metrics.jsonl").read_text().splitlines())
+            steps += [line["step_s"] for line in metrics]
+        return {"blocked_s": statistics.median(blocked), "most_s": max(blocked), "step_s": statistics.median(steps)}
 
     def restart(self):
         settings = ["train.steps=100000", "train.micro_batch=1", "run.threads=1", "checkpoint.every_steps=20"]

@@ -131,7 +131,7 @@ pub(crate) fn read_log(path: &Path) -> Vec<Value> {
     text.lines()
         .map(|line| {
             let mut record: Value = serde_json::from_str(line).unwrap();
-            for timing in ["step_s", "data_wait_s", "tokens_per_s", "seconds", "time"] {
+            for timing in ["step_s", "data_wait_s", "tokens_per_s", "seconds", "blocked_s", "time"] {
                 record.as_object_mut().unwrap().remove(timing);
             }
             record

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use fineline_data::DataError;
+use fineline_files::with_causes;
 use fineline_model::WeightsError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
 
 /// Says why a command failed.
 pub(crate) fn say_failure(error: &anyhow::Error) {
-    messages::say_error(&chain(error));
+    messages::say_error(&with_causes(error.as_ref()));
 }
 
 /// The exit code of a command that failed.
@@ -136,18 +137,6 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Dynamics(args) => commands::dynamics::dynamics(&args),
     }
     .map(|()| Ended::Done)
-}
-
-/// An error with its causes, each once: some messages have their cause in them.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
 }
 
 /// Whether it was the arguments or the configuration that were wrong, rather than the world.

@@ -8,10 +8,12 @@
 //! - [`link_beside`] gives what is there a second name.
 //! - [`create_folder`] and [`create_folder_of`] make folders that survive a power cut too.
 //! - [`free_space`] says what fits.
+//! - [`with_causes`] is the message of an error, which for a file lies in its cause.
 //! - [`remove_remains`] clears away what a killed process left under names of that kind.
 //!
 //! This crate knows nothing of what the files hold.
 
+mod causes;
 mod space;
 
 use std::fs::OpenOptions;
@@ -19,6 +21,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use causes::with_causes;
 pub use space::free_space;
 
 /// How the name of a file or folder begins that is being written; after a kill, of a part of one.

@@ -52,6 +52,9 @@ pub enum Event {
         path: PathBuf,
         /// Seconds from the snapshot to the rename, in the background.
         seconds: f64,
+        /// Seconds that training stood still for it; 0 in logs of earlier versions.
+        #[serde(default)]
+        blocked_s: f64,
         /// Size on disk.
         bytes: u64,
     },

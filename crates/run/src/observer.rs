@@ -371,8 +371,12 @@ impl Observer for RunObserver<'_> {
     }
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
-        let event =
-            Event::Checkpoint { path: saved.path.clone(), seconds: saved.write_s, bytes: saved.bytes };
+        let event = Event::Checkpoint {
+            path: saved.path.clone(),
+            seconds: saved.write_s,
+            blocked_s: saved.blocked_s,
+            bytes: saved.bytes,
+        };
         self.event(saved.step, event)?;
         for event in self.triggers.on_checkpoint(saved) {
             self.event(saved.step, event)?;

@@ -78,7 +78,7 @@ pub enum Mode {
 pub struct Memory {
     /// The weights, and their copy in the precision of the products, if that is another.
     pub parameters: u64,
-    /// Their gradients.
+    /// Their gradients: with several micro-batches per device, also the sum of those before.
     pub gradients: u64,
     /// AdamW's two moments.
     pub optimizer: u64,
@@ -177,8 +177,18 @@ impl Shares {
         }
     }
 
-    /// What an exchange of gradients takes: the piece of each bucket that is a device's own, and the largest bucket as it is sent, received and
-    /// added up.
+    /// Gradients that a device holds at a time: that of a micro-batch, and the sum of those before it; with a fixed tree of additions, the sums
+    /// that wait for their other halves.
+    fn gradients(self, config: &RunConfig, micro_batch: usize) -> u64 {
+        let micro_batches = (config.train.global_batch / micro_batch) as u64 / self.devices;
+        match micro_batches {
+            0 | 1 => 1,
+            many if config.distributed.deterministic => u64::from(many.ilog2()) + 1,
+            _ => 2,
+        }
+    }
+
+    /// What an exchange of gradients takes: the piece of each bucket that is a device's own, and the largest bucket as it is sent and received.
     fn exchange(self, config: &RunConfig) -> u64 {
         if self.devices == 1 {
             return 0;
@@ -187,7 +197,7 @@ impl Shares {
             config.model.parameters().iter().map(ParameterSpec::len).max().unwrap_or_default() as u64;
         let bucket = (4 * largest).max((config.distributed.bucket_mib as u64) << 20);
         let bucket = bucket.min(config.model.parameter_bytes());
-        config.model.parameter_bytes().div_ceil(self.devices) + 3 * bucket
+        config.model.parameter_bytes().div_ceil(self.devices) + 2 * bucket
     }
 }
 
@@ -201,7 +211,8 @@ fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Pre
         (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch)),
         (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
     };
-    let (parameters, gradients) = (float32 + copy, float32);
+    let parameters = float32 + copy;
+    let gradients = float32 * shares.gradients(config, micro_batch);
     let optimizer = (2 * float32).div_ceil(shares.of_moments());
     let logits = config.model.logits_bytes(micro_batch, time);
     let snapshot = (3 * float32).div_ceil(shares.of_moments());

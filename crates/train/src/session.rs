@@ -210,7 +210,11 @@ impl Session<'_> {
                 batches = fetch(trainer);
             }
             control = self.ask(trainer, |observer, view| observer.on_step(&report, view))?;
-            check_guard(trainer, &report, &verdict)?;
+            if let Err(error) = check_guard(trainer, &report, &verdict) {
+                // All ranks have come to it together, and so can still finish what is being written.
+                self.finish_checkpoint();
+                return Err(error);
+            }
         }
     }
 
@@ -300,6 +304,7 @@ impl Session<'_> {
         if self.checkpointer.as_ref().is_none_or(|checkpointer| checkpointer.has(step)) {
             return Ok(());
         }
+        let start = Instant::now();
         self.tell_if_late(step)?;
         self.announce(Checkpointer::wait)?;
         let mut notes = BTreeMap::new();
@@ -307,10 +312,10 @@ impl Session<'_> {
         for observer in &mut self.observers {
             notes.extend(observer.before_checkpoint(&view)?);
         }
-        match &mut self.checkpointer {
-            Some(checkpointer) => checkpointer.save(trainer, notes, self.ranks),
-            None => Ok(()),
-        }
+        let Some(checkpointer) = &mut self.checkpointer else { return Ok(()) };
+        checkpointer.save(trainer, notes, self.ranks)?;
+        checkpointer.blocked(start.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Tells observers that training is about to wait for the checkpoint before the one of `due`.

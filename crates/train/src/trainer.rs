@@ -1,5 +1,6 @@
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use fineline_data::Row;
@@ -116,7 +117,7 @@ pub struct Trainer {
     pub(crate) optimizer: AdamW,
     progress: Progress,
     /// Who does what; `None` where all is this process's, in any order.
-    division: Option<Division>,
+    division: Option<Arc<Division>>,
     guard: Guard,
     detours: Detours,
     faults: Vec<NumberFault>,
@@ -148,7 +149,7 @@ impl Trainer {
     /// [loaded](Checkpoint::load) for this division.
     #[must_use]
     pub fn divided(self, division: Division) -> Self {
-        Self { division: (!division.is_trivial()).then_some(division), ..self }
+        Self { division: (!division.is_trivial()).then(|| Arc::new(division)), ..self }
     }
 
     /// Training from weights that have come so far already, with moments that begin at zero: what is left of a run of which only weights were kept. The model
@@ -224,7 +225,7 @@ impl Trainer {
 
     /// Who does what, where steps are shared or their order of additions is fixed.
     pub(crate) fn division(&self) -> Option<&Division> {
-        self.division.as_ref()
+        self.division.as_deref()
     }
 
     /// Which rows of a global batch are this rank's.
@@ -265,12 +266,8 @@ impl Trainer {
         } else {
             let TrainConfig { loss, global_batch, .. } = self.recipe.train;
             let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch });
-            match self.division.take() {
-                Some(division) => {
-                    let outcome = self.learn_together(rows, &weights, lr, &division, ranks);
-                    self.division = Some(division);
-                    outcome
-                }
+            match self.division.clone() {
+                Some(division) => self.learn_together(rows, &weights, lr, &division, ranks),
                 None => in_pool(|| self.learn(rows, &weights, lr)),
             }
         };

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use fineline_run::StopSignal;
 use fineline_run::config::Resolved;
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::args::ConfigArgs;
@@ -43,7 +43,9 @@ fn stop_on_signals(stop: &StopSignal) -> Result<()> {
         stop_on(signal, stop, &asked).context("can't listen for signals")?;
     }
     // `mpirun` keeps SIGTERM to itself and hands this one on to its ranks.
-    flag::register_usize(SIGUSR2, stop.flag(), SIGTERM as usize).context("can't listen for signals")?;
+    #[cfg(unix)]
+    flag::register_usize(signal_hook::consts::SIGUSR2, stop.flag(), SIGTERM as usize)
+        .context("can't listen for signals")?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ mod revisions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fineline_files::create_folder;
+use fineline_files::{create_folder, with_causes};
 use fineline_probe::{
     History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
 };
@@ -141,17 +141,19 @@ impl Sweep {
                     progress(Progress::Probed(&records));
                 }
                 Err(error) if self.unreadable == Unreadable::PassOver => {
-                    let event =
-                        Event::DamagedCheckpoint { path: checkpoint.folder.clone(), reason: chain(&error) };
+                    let event = Event::DamagedCheckpoint {
+                        path: checkpoint.folder.clone(),
+                        reason: with_causes(&error),
+                    };
                     let event = event.at(checkpoint.step);
                     state.events.append(&event)?;
                     progress(Progress::Event(&event));
-                    state.finish(checkpoint, Some(chain(&error)))?;
+                    state.finish(checkpoint, Some(with_causes(&error)))?;
                 }
                 Err(error) => {
                     return Err(SweepError::Unreadable {
                         revision: checkpoint.revision.clone(),
-                        message: chain(&error),
+                        message: with_causes(&error),
                     }
                     .into());
                 }
@@ -303,19 +305,4 @@ impl Sweep {
         }
         Ok(())
     }
-}
-
-/// An error with its causes, each once.
-fn chain(error: &RunError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -28,6 +28,8 @@ pub struct Checkpointer {
     stage: Stage,
     /// When that began.
     began: Instant,
+    /// Seconds that training stood still for it.
+    blocked_s: f64,
     /// Checkpoints in a row that could not be written.
     failures: u32,
     /// The step from which on the last of these is made up for.
@@ -120,6 +122,8 @@ pub struct SavedCheckpoint {
     pub bytes: u64,
     /// Seconds that writing took in the background, from the snapshot until it had its name.
     pub write_s: f64,
+    /// Seconds that training stood still for it: until the one before it was written, logs were on the disk, and the snapshot taken.
+    pub blocked_s: f64,
     /// Steps of which the checkpoint was removed after it, by `keep_last` and `keep_every`.
     pub removed: Vec<u64>,
 }
@@ -156,6 +160,7 @@ impl Checkpointer {
             newest,
             stage: Stage::Idle,
             began: Instant::now(),
+            blocked_s: 0.0,
             failures: 0,
             retry_at: None,
         })
@@ -175,6 +180,11 @@ impl Checkpointer {
     pub fn under_way(&self) -> Option<(u64, f64)> {
         let is_writing = !matches!(self.stage, Stage::Idle) && !self.is_ready();
         self.newest.filter(|_| is_writing).map(|step| (step, self.began.elapsed().as_secs_f64()))
+    }
+
+    /// Takes note of how long training stood still for the checkpoint that is being written.
+    pub(crate) fn blocked(&mut self, seconds: f64) {
+        self.blocked_s = seconds;
     }
 
     /// Whether the newest checkpoint, be it still being written, is of this step.
@@ -286,7 +296,8 @@ impl Checkpointer {
                 match saved {
                     Ok(saved) => {
                         self.failures = 0;
-                        Ok(saved.map(Written::Saved))
+                        let blocked_s = self.blocked_s;
+                        Ok(saved.map(|saved| Written::Saved(SavedCheckpoint { blocked_s, ..saved })))
                     }
                     Err(error) => self.survive(error).map(|failed| Some(Written::Failed(failed))),
                 }
@@ -453,7 +464,7 @@ fn publish(
     if let Err(error) = named.or_else(|_| folder.set_latest(step)) {
         tracing::warn!("the checkpoint of step {step} is whole, but `latest` does not name it: {error}");
     }
-    Ok(SavedCheckpoint { step, path: folder.checkpoint(step), bytes, write_s, removed })
+    Ok(SavedCheckpoint { step, path: folder.checkpoint(step), bytes, write_s, blocked_s: 0.0, removed })
 }
 
 /// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed

@@ -50,33 +50,42 @@ fn reduce_bucket(
     ranks: &dyn Ranks,
 ) -> Vec<f32> {
     let vectors: Vec<Vec<f32>> = own.iter().map(|node| flatten(&node.sum, bucket, division)).collect();
-    let received =
-        if ranks.size() == 1 { vectors.concat() } else { exchange(&vectors, bucket, division, ranks) };
-    let len = bucket.pieces[ranks.rank()].len();
+    let parts = if ranks.size() == 1 { vectors } else { exchange(vectors, bucket, division, ranks) };
     let nodes = (0..ranks.size()).flat_map(|rank| division.nodes_of(rank));
     let mut tree = TreeSum::new(add);
-    for (at, node) in nodes.enumerate() {
-        let sum = received[at * len..(at + 1) * len].to_vec();
+    for (node, sum) in nodes.zip(parts) {
         tree.push(Node { start: node.start, level: node.level, sum });
     }
     tree.finish().unwrap_or_default()
 }
 
 /// This rank's piece of every rank's vectors, in the order of ranks.
-fn exchange(vectors: &[Vec<f32>], bucket: &Bucket, division: &Division, ranks: &dyn Ranks) -> Vec<f32> {
-    let mut sent = Vec::with_capacity(vectors.len() * bucket.len);
-    for piece in &bucket.pieces {
-        for vector in vectors {
-            sent.extend_from_slice(&vector[piece.clone()]);
-        }
-    }
+fn exchange(
+    vectors: Vec<Vec<f32>>,
+    bucket: &Bucket,
+    division: &Division,
+    ranks: &dyn Ranks,
+) -> Vec<Vec<f32>> {
     let own = bucket.pieces[ranks.rank()].len();
     let sent_lens: Vec<usize> = bucket.pieces.iter().map(|piece| vectors.len() * piece.len()).collect();
     let received_lens: Vec<usize> =
         (0..ranks.size()).map(|rank| division.nodes_of(rank).len() * own).collect();
+    let sent = by_piece(vectors, bucket);
     let mut received = vec![0.0; received_lens.iter().sum()];
     ranks.exchange(&sent, &sent_lens, &mut received, &received_lens);
-    received
+    drop(sent);
+    (0..received.len().checked_div(own).unwrap_or_default())
+        .map(|part| received[part * own..(part + 1) * own].to_vec())
+        .collect()
+}
+
+/// All vectors' parts of the first piece, then of the second, and so on. One vector is that already.
+fn by_piece(mut vectors: Vec<Vec<f32>>, bucket: &Bucket) -> Vec<f32> {
+    if vectors.len() == 1 {
+        return vectors.swap_remove(0);
+    }
+    let pieces = bucket.pieces.iter();
+    pieces.flat_map(|piece| vectors.iter().flat_map(|vector| &vector[piece.clone()])).copied().collect()
 }
 
 fn add(mut left: Vec<f32>, right: Vec<f32>) -> Vec<f32> {
@@ -96,16 +105,29 @@ fn flatten(sum: &GradientSum, bucket: &Bucket, division: &Division) -> Vec<f32> 
     vector
 }
 
-/// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in their order.
+/// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in their
+/// order. The sums of all buckets travel at once.
 fn norm(pieces: &[Vec<f32>], division: &Division, ranks: &dyn Ranks) -> f64 {
     let square_sum = |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() as f32;
+    let own: Vec<f32> =
+        pieces.iter().flat_map(|piece| piece.par_chunks(BLOCK).map(square_sum).collect::<Vec<_>>()).collect();
+    let blocks = |bucket: &Bucket, rank: usize| bucket.pieces[rank].len().div_ceil(BLOCK);
+    let lens: Vec<usize> = (0..ranks.size())
+        .map(|rank| division.buckets().iter().map(|bucket| blocks(bucket, rank)).sum())
+        .collect();
+    let mut squares = vec![0.0; lens.iter().sum()];
+    ranks.gather(&own, &mut squares, &lens);
+
+    // They come rank by rank; the order of blocks goes through all ranks' pieces of a bucket before the next.
+    let mut next: Vec<usize> =
+        lens.iter().scan(0, |end, len| Some(std::mem::replace(end, *end + len))).collect();
     let mut total = 0.0;
-    for (piece, bucket) in pieces.iter().zip(division.buckets()) {
-        let own: Vec<f32> = piece.par_chunks(BLOCK).map(square_sum).collect();
-        let lens: Vec<usize> = bucket.lens().into_iter().map(|len| len.div_ceil(BLOCK)).collect();
-        let mut squares = vec![0.0; lens.iter().sum()];
-        ranks.gather(&own, &mut squares, &lens);
-        total += squares.into_iter().map(f64::from).sum::<f64>();
+    for bucket in division.buckets() {
+        for (rank, start) in next.iter_mut().enumerate() {
+            let end = *start + blocks(bucket, rank);
+            total = squares[*start..end].iter().fold(total, |total, &square| total + f64::from(square));
+            *start = end;
+        }
     }
     total.sqrt()
 }
