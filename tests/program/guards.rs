@@ -292,7 +292,10 @@ fn the_rest_of_a_chunk_is_left_out() {
 #[test]
 fn a_stall_is_told() {
     let place = workplace();
-    drill(&place, "stall@16:3s", &["guard.stall.factor=20"]).success();
+    let said = drill(&place, "stall@16:3s", &["guard.stall.factor=20"]).success().stderr();
+    // Once while it lasts, and again when it has lasted twice as long; then, as an event, when it is over.
+    assert!(said.matches("step 16 has taken").count() >= 1, "{said}");
+    assert!(said.contains("(guard.stall.factor)"), "{said}");
     let alarm = alarm(&place, "run");
     assert_eq!((&alarm["rule"], &alarm["action"]), (&"stall".into(), &"log".into()));
     assert!(alarm["value"].as_f64().unwrap() > 1.0 && alarm["median"].as_f64().unwrap() < 0.5, "{alarm}");

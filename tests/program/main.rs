@@ -30,6 +30,7 @@ mod server;
 mod storage;
 mod support;
 mod sweep;
+mod threads;
 mod transformers;
 mod triggers;
 mod weights;

@@ -73,6 +73,25 @@ fn losses_weights_and_probes_are_those_of_one_process_to_the_bit() {
     }
 }
 
+/// Two processes with two ranks each: the bits of one rank, and within rounding where the devices of a process add up first.
+#[test]
+fn processes_may_have_several_ranks_each() {
+    if mpirun_is_missing() {
+        return;
+    }
+    let place = Workplace::new();
+    alone(&place, &["run.dir=one"]);
+    let two_each = "distributed.ranks_per_process=2";
+    train(&place, 2, &["run.dir=fixed", two_each]).success();
+    assert_eq!(numbers(&place, "fixed"), numbers(&place, "one"));
+    assert!(whole_checkpoint(&place, "fixed") == whole_checkpoint(&place, "one"));
+
+    let zero1 = "distributed.mode=\"zero1\"";
+    train(&place, 2, &["run.dir=free", two_each, zero1, "distributed.deterministic=false"]).success();
+    assert_close(&place, "free", "one");
+    assert!(place.path("free/checkpoints/step-00000012/optimizer-00004-of-00004.safetensors").is_file());
+}
+
 #[test]
 fn without_a_fixed_tree_losses_differ_by_rounding_only() {
     if mpirun_is_missing() {
@@ -81,11 +100,17 @@ fn without_a_fixed_tree_losses_differ_by_rounding_only() {
     let place = Workplace::new();
     alone(&place, &["run.dir=one", "distributed.deterministic=false"]);
     train(&place, 3, &["run.dir=three", "distributed.deterministic=false"]).success();
+    assert_close(&place, "three", "one");
+}
+
+/// The losses of both are within a millionth of each other.
+fn assert_close(place: &Workplace, dir: &str, expected: &str) {
     let losses = |dir: &str| -> Vec<f64> {
-        numbers(&place, dir).iter().map(|[_, loss, _]| loss.as_f64().unwrap()).collect()
+        numbers(place, dir).iter().map(|[_, loss, _]| loss.as_f64().unwrap()).collect()
     };
-    for (three, one) in losses("three").iter().zip(losses("one")) {
-        assert!((three - one).abs() <= 1e-6 * one, "{three} is not {one}");
+    assert_eq!(losses(dir).len(), losses(expected).len());
+    for (found, expected) in losses(dir).iter().zip(losses(expected)) {
+        assert!((found - expected).abs() <= 1e-6 * expected, "{found} is not {expected}");
     }
 }
 

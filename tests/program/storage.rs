@@ -323,6 +323,20 @@ fn a_run_is_not_copied_over_another() {
     }
 }
 
+/// What a trigger keeps while the run goes on stays in the copy, too.
+#[test]
+fn what_is_kept_for_good_is_kept_there() {
+    let place = Workplace::new();
+    let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
+    let text = text.replace("every_steps = 6\nrows = 4", "every_steps = 2\nrows = 4");
+    let trigger = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\nactions = [\"keep\"]\ncooldown_steps = 4\n";
+    place.write("tiny.toml", &format!("{text}\n{trigger}"));
+    place.train(&["storage.mirror=copy", "checkpoint.keep_last=1", "checkpoint.every_steps=2"]);
+    let kept = |step: &str| place.path(&format!("copy/checkpoints/step-{step}/manifest.json")).exists();
+    assert!(kept("00000006") && kept("00000012"));
+    assert!(!kept("00000004") && !kept("00000008"), "retention is the run's");
+}
+
 #[test]
 fn a_path_is_a_store_too() {
     let place = Workplace::new();

@@ -2,20 +2,17 @@
 
 use anyhow::Result;
 use fineline_ranks::{Alone, Ranks};
-use fineline_run::lifecycle::Watch;
 
 /// This process's place among those that were started together.
 pub(crate) struct Team {
     pub(crate) ranks: Box<dyn Ranks>,
-    /// How the others are watched, where there are any.
-    pub(crate) watch: Option<Watch>,
 }
 
 impl Team {
     /// Joins the other processes, if `mpirun` or `srun` started several.
     pub(crate) fn join() -> Result<Self> {
         match started_together() {
-            0 | 1 => Ok(Self { ranks: Box::new(Alone), watch: None }),
+            0 | 1 => Ok(Self { ranks: Box::new(Alone) }),
             count => join_by_mpi(count),
         }
     }
@@ -47,11 +44,7 @@ fn started_together() -> usize {
 
 #[cfg(feature = "mpi")]
 fn join_by_mpi(_: usize) -> Result<Team> {
-    use fineline_ranks::{MpiRanks, Watched};
-
-    let ranks = Watched::new(MpiRanks::start()?);
-    let watch = Watch { activity: ranks.activity(), give_up };
-    Ok(Team { ranks: Box::new(ranks), watch: Some(watch) })
+    Ok(Team { ranks: Box::new(fineline_ranks::MpiRanks::start()?) })
 }
 
 /// Without MPI, each process would train the whole model, all into one folder.
@@ -65,8 +58,7 @@ fn join_by_mpi(count: usize) -> Result<Team> {
 }
 
 /// Ends this process at once. The launcher ends the others.
-#[cfg(feature = "mpi")]
-fn give_up(message: &str) -> ! {
+pub(crate) fn give_up(message: &str) -> ! {
     crate::messages::say_error(message);
     signal_hook::low_level::exit(1)
 }

@@ -1,7 +1,7 @@
 //! The tensor operations a LLaMA is made of.
 //!
 //! Each operation is one function over [`burn::tensor::Tensor`] and one module: [`linear`], [`embedding`], [`rms_norm`],
-//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], [`attention_after`], and for gradients [`add_to`], [`square_sum`], [`adamw`]. Activations keep time before heads
+//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], [`attention_after`], and for gradients [`add_to`], [`square_sum`], [`adamw`], [`all_reduce()`]. Activations keep time before heads
 //! (`[batch, time, heads, head_dim]`), and weights the layout that checkpoints store (`[out, in]`), so nothing is
 //! transposed between them.
 //!
@@ -15,6 +15,7 @@
 
 mod adamw;
 mod add;
+mod all_reduce;
 mod attention;
 mod cpu;
 mod cross_entropy;
@@ -40,6 +41,7 @@ pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 pub use adamw::{AdamW, adamw, add_to, square_sum};
 pub use add::add;
+pub use all_reduce::{all_reduce, has_all_reduce};
 pub use attention::{attention, attention_after};
 pub use cross_entropy::{cross_entropy, logits_chunk};
 pub use embedding::embedding;

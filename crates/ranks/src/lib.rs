@@ -1,26 +1,28 @@
 //! Ranks: the processes that train one model together, and what they tell each other.
 //!
 //! - [`Ranks`] is all that training asks of them: vectors exchanged and gathered, words broadcast and collected.
-//! - [`Alone`] is one process; [`ThreadRanks`] are threads of one process, for tests; `MpiRanks` (feature `mpi`) are processes that
-//!   `mpirun` or `srun` started.
+//! - [`Alone`] is one process; `MpiRanks` (feature `mpi`) are processes that `mpirun` or `srun` started.
+//! - [`on_threads`] makes of each process several ranks, its threads; what they can do besides is [`Threads`].
 //! - [`Watched`] is any of them with an [`Activity`], from which another thread sees what a rank is waiting for, and since when.
 //!
-//! Every method is *collective*: all ranks call it, in the same order. None returns an error: a rank that can't be reached ends
+//! Most methods are *collective*: all ranks call them, in the same order. None returns an error: a rank that can't be reached ends
 //! the job, since no step can be finished without it.
 //!
 //! This crate knows nothing of tensors, steps, or what is summed up. It does no sums itself: whoever must have the same bits on
 //! any number of ranks decides the order of additions.
 
 mod alone;
+mod board;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod processes;
 mod threads;
 mod watched;
 
 pub use alone::Alone;
 #[cfg(feature = "mpi")]
 pub use mpi::{MpiError, MpiRanks};
-pub use threads::ThreadRanks;
+pub use threads::{Threads, on_threads};
 pub use watched::{Activity, Doing, Watched};
 
 /// The MPI library of this build, as it calls itself; none in a build without the feature `mpi`.
@@ -54,6 +56,11 @@ pub trait Ranks {
 
     /// What every rank says, to all, in the order of ranks.
     fn collect(&self, words: &[u8]) -> Vec<Vec<u8>>;
+
+    /// The ranks that are threads of this process, if it has several. Not collective.
+    fn threads(&self) -> Option<&Threads> {
+        None
+    }
 
     /// Says that this rank begins with something that may take long, and for which the others have to wait. Not collective.
     fn begins(&self, what: &'static str) {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Ranks;
+use crate::{Ranks, Threads};
 
 /// What a rank does, seen from another thread of its process.
 #[derive(Debug)]
@@ -47,15 +47,15 @@ impl Activity {
 }
 
 /// Ranks whose [`Activity`] tells when they wait for each other.
-pub struct Watched<R> {
-    ranks: R,
+pub struct Watched<'a> {
+    ranks: &'a dyn Ranks,
     activity: Arc<Activity>,
 }
 
-impl<R: Ranks> Watched<R> {
+impl<'a> Watched<'a> {
     /// These ranks, watched.
     #[must_use]
-    pub fn new(ranks: R) -> Self {
+    pub fn new(ranks: &'a dyn Ranks) -> Self {
         Self { ranks, activity: Arc::default() }
     }
 
@@ -65,15 +65,15 @@ impl<R: Ranks> Watched<R> {
         Arc::clone(&self.activity)
     }
 
-    fn meeting<T>(&self, name: &'static str, meet: impl FnOnce(&R) -> T) -> T {
+    fn meeting<T>(&self, name: &'static str, meet: impl FnOnce(&dyn Ranks) -> T) -> T {
         self.activity.set(Doing::Meeting(name));
-        let met = meet(&self.ranks);
+        let met = meet(self.ranks);
         self.activity.set(Doing::Working);
         met
     }
 }
 
-impl<R: Ranks> Ranks for Watched<R> {
+impl Ranks for Watched<'_> {
     fn rank(&self) -> usize {
         self.ranks.rank()
     }
@@ -101,7 +101,11 @@ impl<R: Ranks> Ranks for Watched<R> {
     }
 
     fn wait_for_all(&self) {
-        self.meeting("all to come", R::wait_for_all);
+        self.meeting("all to come", |ranks| ranks.wait_for_all());
+    }
+
+    fn threads(&self) -> Option<&Threads> {
+        self.ranks.threads()
     }
 
     fn begins(&self, what: &'static str) {
@@ -116,28 +120,37 @@ impl<R: Ranks> Ranks for Watched<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Alone, ThreadRanks};
+    use crate::{Alone, on_threads};
 
     #[test]
     fn a_rank_that_waits_is_seen_to_wait() {
-        let mut ranks = ThreadRanks::new(2);
-        let (late, early) = (ranks.pop().unwrap(), Watched::new(ranks.pop().unwrap()));
-        let activity = early.activity();
-        std::thread::scope(|scope| {
-            scope.spawn(move || early.wait_for_all());
-            while activity.now().0 == Doing::Working {
-                std::thread::yield_now();
-            }
+        let seen = Mutex::new(None);
+        let early = |ranks: &dyn Ranks| {
+            let watched = Watched::new(ranks);
+            *seen.lock().unwrap() = Some(watched.activity());
+            watched.wait_for_all();
+            Ok::<(), ()>(())
+        };
+        let late = |ranks: &dyn Ranks| {
+            let activity = loop {
+                let activity = seen.lock().unwrap().clone();
+                match activity.filter(|activity| activity.now().0 != Doing::Working) {
+                    Some(activity) => break activity,
+                    None => std::thread::yield_now(),
+                }
+            };
             assert_eq!(activity.now().0, Doing::Meeting("all to come"));
-            late.wait_for_all();
-        });
-        let (doing, _, meetings) = activity.now();
+            ranks.wait_for_all();
+            Ok(())
+        };
+        on_threads(2, &Alone, early, late).unwrap();
+        let (doing, _, meetings) = seen.lock().unwrap().take().unwrap().now();
         assert_eq!((doing, meetings), (Doing::Working, 1));
     }
 
     #[test]
     fn long_work_has_a_name() {
-        let ranks = Watched::new(Alone);
+        let ranks = Watched::new(&Alone);
         let activity = ranks.activity();
         ranks.begins("probes");
         assert_eq!(activity.now().0, Doing::Busy("probes"));

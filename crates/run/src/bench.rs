@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fineline_probe::{Round, Suite};
-use fineline_ranks::Ranks;
+use fineline_ranks::{Ranks, on_threads};
 use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
 
@@ -74,13 +74,28 @@ pub fn bench(
     resolved: &Resolved,
     steps: u64,
     scope: Scope,
+    processes: &dyn Ranks,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Measurement, RunError> {
+    use_threads(&resolved.config)?;
+    on_threads(
+        resolved.config.distributed.ranks_per_process,
+        processes,
+        |ranks| bench_as(ranks, resolved, steps, scope, progress),
+        |ranks| bench_as(ranks, resolved, steps, Scope::Steps, &mut |_| ()).map(drop),
+    )
+}
+
+fn bench_as(
     ranks: &dyn Ranks,
+    resolved: &Resolved,
+    steps: u64,
+    scope: Scope,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Measurement, RunError> {
     let config = &resolved.config;
-    use_threads(config)?;
     let prepared = first_in_turn(ranks, || prepare(resolved, &StopSignal::default(), progress))?;
-    let device = config.open_device()?.autodiff();
+    let device = config.open_device(ranks)?.autodiff();
     let division = divide(resolved, ranks)?;
     let model = config.model.init(config.run.seed, &device);
     let mut trainer = Trainer::new(recipe(config), model)?.divided(division);

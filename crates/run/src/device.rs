@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn_std::stream::StreamPolicy;
+use fineline_kernels::{all_reduce, has_all_reduce};
+use fineline_ranks::{Alone, Ranks, Threads};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,33 +100,42 @@ impl DeviceName {
         BUILT_IN.contains(&self.kind())
     }
 
-    /// The device of the process that is number `local_rank` on its machine, which has `count` of the kind: `cuda` becomes the one of that
-    /// number, unless the process sees a single one, as where the launcher hands them out. Another name stays as it is.
+    /// The device of a rank, where a process sees `count` of the kind: `cuda` becomes the one of the rank's number on its machine. But where
+    /// a process sees no more than its own ranks need, as where the launcher hands them out, they are its own. Another name stays as it is.
     #[must_use]
-    pub fn for_local_rank(self, local_rank: usize, count: usize) -> Self {
+    pub fn of(self, place: &LocalPlace, count: usize) -> Self {
+        let &LocalPlace { process, thread, threads } = place;
         match self {
-            Self::Cuda(None) => Self::Cuda(Some(if count == 1 { 0 } else { local_rank })),
+            Self::Cuda(None) if count == threads => Self::Cuda(Some(thread)),
+            Self::Cuda(None) => Self::Cuda(Some(process * threads + thread)),
             other => other,
         }
     }
 
-    /// Opens the device, without automatic differentiation. `cuda` is that of this process's [`local_rank`].
+    /// Opens the device, without automatic differentiation. `cuda` is that of this process, which has one rank.
+    ///
+    /// # Errors
+    /// As [`open_at`](Self::open_at).
+    pub fn open(self) -> Result<Device, RunError> {
+        self.open_at(&LocalPlace::of(&Alone))
+    }
+
+    /// Opens the device, without automatic differentiation. `cuda` is that of a rank at this place.
     ///
     /// # Errors
     /// [`RunError::DeviceNotBuilt`] where this build lacks its kind, [`RunError::NoDevice`] where this machine lacks it.
-    pub fn open(self) -> Result<Device, RunError> {
+    pub fn open_at(self, place: &LocalPlace) -> Result<Device, RunError> {
         if !self.is_built_in() {
             return Err(RunError::DeviceNotBuilt { name: self });
         }
         use_one_stream();
         let found = on_this_machine(self);
-        let local_rank = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
-        let name = self.for_local_rank(local_rank, found.len());
-        let place = match name {
+        let name = self.of(place, found.len());
+        let number = match name {
             Self::Cpu | Self::Wgpu | Self::Cuda(None) => 0,
             Self::Cuda(Some(index)) => index,
         };
-        found.into_iter().nth(place).ok_or(RunError::NoDevice { name, found: names() })
+        found.into_iter().nth(number).ok_or(RunError::NoDevice { name, found: names() })
     }
 
     /// Opens the device and has it multiply two small matrices.
@@ -187,17 +198,39 @@ pub fn precisions(device: &Device) -> Vec<Precision> {
 }
 
 impl RunConfig {
-    /// Opens `run.device`, which must be able to compute in `run.precision`.
+    /// Opens what `run.device` is for a rank; it must be able to compute in `run.precision`.
     ///
     /// # Errors
-    /// As [`DeviceName::open`]; or [`RunError::NoPrecision`].
-    pub fn open_device(&self) -> Result<Device, RunError> {
-        let device = self.run.device.open()?;
-        if precisions(&device).contains(&self.run.precision) {
-            Ok(device)
-        } else {
-            Err(RunError::NoPrecision { device: self.run.device, precision: self.run.precision.name() })
+    /// As [`DeviceName::open_at`]; or [`RunError::NoPrecision`].
+    pub fn open_device(&self, ranks: &dyn Ranks) -> Result<Device, RunError> {
+        let device = self.run.device.open_at(&LocalPlace::of(ranks))?;
+        if !precisions(&device).contains(&self.run.precision) {
+            return Err(RunError::NoPrecision {
+                device: self.run.device,
+                precision: self.run.precision.name(),
+            });
         }
+        if let Some(threads) = ranks.threads() {
+            check_sums(self.run.device, &device, threads)?;
+        }
+        Ok(device)
+    }
+}
+
+/// Has the devices of a process add up one number of each, if they can add up among themselves.
+fn check_sums(name: DeviceName, device: &Device, threads: &Threads) -> Result<(), RunError> {
+    let devices = threads.share(device.clone());
+    if !has_all_reduce(&devices) {
+        return Ok(());
+    }
+    let problem = |problem: String| RunError::BrokenDevice { name, problem };
+    let sum = all_reduce(Tensor::<1>::ones([1], device), &devices);
+    let sum: Vec<f32> = sum.try_into_data().map_err(|error| problem(error.to_string()))?.iter().collect();
+    let count = devices.len();
+    if sum == [count as f32] {
+        Ok(())
+    } else {
+        Err(problem(format!("NCCL adds up wrongly: {sum:?} is the sum of {count} ones on {count} devices")))
     }
 }
 
@@ -218,8 +251,28 @@ pub fn description(device: &Device) -> Option<String> {
 pub fn of_this_rank() -> DeviceName {
     let cuda = DeviceName::Cuda(None);
     let count = if cuda.is_built_in() { on_this_machine(cuda).len() } else { 0 };
-    let local_rank = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
-    if count == 0 { DeviceName::Cpu } else { cuda.for_local_rank(local_rank, count) }
+    if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalPlace::of(&Alone), count) }
+}
+
+/// Where a rank is on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalPlace {
+    /// The number of its process among those of the machine.
+    pub process: usize,
+    /// Its number among the ranks of its process.
+    pub thread: usize,
+    /// How many ranks its process has.
+    pub threads: usize,
+}
+
+impl LocalPlace {
+    /// Where this rank is, as its launcher tells.
+    #[must_use]
+    pub fn of(ranks: &dyn Ranks) -> Self {
+        let process = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
+        let (thread, threads) = ranks.threads().map_or((0, 1), |threads| (threads.place(), threads.count()));
+        Self { process, thread, threads }
+    }
 }
 
 /// The number of this process among those that a launcher (Open MPI, MPICH, Slurm) started on this machine, as `variable` tells; none
@@ -262,15 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn each_process_of_a_machine_has_a_device_of_its_own() {
+    fn each_rank_of_a_machine_has_a_device_of_its_own() {
         let cuda = DeviceName::Cuda(None);
-        assert_eq!(cuda.for_local_rank(3, 8), DeviceName::Cuda(Some(3)));
+        let one = LocalPlace { process: 3, thread: 0, threads: 1 };
+        assert_eq!(cuda.of(&one, 8), DeviceName::Cuda(Some(3)));
         // More processes than devices: the number stays, so that opening it says what is there.
-        assert_eq!(cuda.for_local_rank(3, 2), DeviceName::Cuda(Some(3)));
+        assert_eq!(cuda.of(&one, 2), DeviceName::Cuda(Some(3)));
         // The launcher shows each process only its own.
-        assert_eq!(cuda.for_local_rank(3, 1), DeviceName::Cuda(Some(0)));
+        assert_eq!(cuda.of(&one, 1), DeviceName::Cuda(Some(0)));
+        // Two processes, two devices each.
+        let second_of_two = LocalPlace { process: 1, thread: 1, threads: 2 };
+        assert_eq!(cuda.of(&second_of_two, 4), DeviceName::Cuda(Some(3)));
+        assert_eq!(cuda.of(&second_of_two, 2), DeviceName::Cuda(Some(1)));
         for fixed in [DeviceName::Cpu, DeviceName::Wgpu, DeviceName::Cuda(Some(1))] {
-            assert_eq!(fixed.for_local_rank(3, 8), fixed);
+            assert_eq!(fixed.of(&one, 8), fixed);
         }
     }
 

@@ -1,4 +1,6 @@
-//! Signs of life of ranks: how a dead or hung one is found, and named.
+//! Signs of life: how a step that hangs is told of, and a dead or hung rank found and named.
+//!
+//! A step that takes far longer than those before is told of while it lasts: it may never end.
 //!
 //! MPI waits for ever for a rank that doesn't come. Each rank therefore has a thread that writes down twice a second what the rank does,
 //! into `.ranks/` of the run's folder, which all share. A rank that has waited for the others longer than `distributed.timeout_s` reads what they have
@@ -13,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fineline_files::{create_folder, write_atomically};
-use fineline_ranks::{Activity, Doing, Ranks};
+use fineline_ranks::{Activity, Doing, Ranks, Watched};
+use fineline_train::{LateStep, StepClock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,15 +27,6 @@ use crate::config::RunConfig;
 const BEAT: Duration = Duration::from_millis(500);
 /// A rank that has given none for this long is stopped or gone; clocks of different hosts may differ by less.
 const SILENCE_S: f64 = 10.0;
-
-/// What the caller of a run knows of its ranks.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    /// What this rank does.
-    pub activity: Arc<Activity>,
-    /// Ends the process at once, with a message. Nothing else can: its main thread waits.
-    pub give_up: fn(&str) -> !,
-}
 
 /// What a rank writes down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,15 +61,15 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Nothing where there is nobody to watch.
+    /// Begins to watch this rank's steps, and the other ranks.
     pub(crate) fn start(
-        watch: Option<&Watch>,
+        give_up: Option<fn(&str) -> !>,
         folder: PathBuf,
         config: &RunConfig,
-        ranks: &dyn Ranks,
-    ) -> Result<Option<Self>, RunError> {
-        let Some(watch) = watch.filter(|_| ranks.size() > 1) else { return Ok(None) };
-        if ranks.is_first() {
+        ranks: &Watched<'_>,
+        clock: Arc<StepClock>,
+    ) -> Result<Self, RunError> {
+        if ranks.is_first() && ranks.size() > 1 {
             // What a killed job has left is nobody's sign of life.
             if folder.exists() {
                 fs_err::remove_dir_all(&folder)?;
@@ -83,13 +77,16 @@ impl Watcher {
             create_folder(&folder)?;
         }
         ranks.wait_for_all();
-        let pulse = Pulse {
+        let mut pulse = Pulse {
             rank: ranks.rank(),
             size: ranks.size(),
             host: sysinfo::System::host_name().unwrap_or_else(|| "an unnamed host".to_owned()),
             timeout_s: config.distributed.timeout_s as f64,
             folder,
-            watch: watch.clone(),
+            activity: ranks.activity(),
+            give_up,
+            clock,
+            told: None,
         };
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
@@ -98,7 +95,7 @@ impl Watcher {
             }
             pulse.leave();
         })?;
-        Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -117,12 +114,16 @@ struct Pulse {
     host: String,
     timeout_s: f64,
     folder: PathBuf,
-    watch: Watch,
+    activity: Arc<Activity>,
+    give_up: Option<fn(&str) -> !>,
+    clock: Arc<StepClock>,
+    /// The late step that was told of last, and how late it was.
+    told: Option<LateStep>,
 }
 
 impl Pulse {
     fn now(&self) -> Beat {
-        let (doing, since, meetings) = self.watch.activity.now();
+        let (doing, since, meetings) = self.activity.now();
         let (waits, busy, doing) = match doing {
             Doing::Working => (false, false, "its part of a step"),
             Doing::Meeting(name) => (true, false, name),
@@ -141,21 +142,45 @@ impl Pulse {
         }
     }
 
-    fn beat(&self) {
+    fn beat(&mut self) {
         let own = self.now();
+        if self.size == 1 {
+            return self.tell_if_late(&own);
+        }
         // A disk that takes no sign of life is told of by what matters more: logs and checkpoints.
         let _ = write_beat(&self.folder, &own);
+        if self.rank == 0 {
+            self.tell_if_late(&own);
+        }
         // The first rank speaks first: one message is enough.
-        if own.waits && own.for_s > self.timeout_s + 2.0 * self.rank.min(3) as f64 {
-            let others: Vec<Option<Beat>> =
-                (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect();
-            if let Some(verdict) = verdict(&own, &others) {
-                (self.watch.give_up)(&verdict);
-            }
+        let patience_s = self.timeout_s + 2.0 * self.rank.min(3) as f64;
+        if let Some(give_up) = self.give_up.filter(|_| own.waits && own.for_s > patience_s)
+            && let Some(verdict) = verdict(&own, &self.others())
+        {
+            give_up(&verdict);
         }
     }
 
+    /// Says that the step being made is late, and again whenever twice as much time has gone by.
+    fn tell_if_late(&mut self, own: &Beat) {
+        let Some(late) = self.clock.late() else { return };
+        let is_news = |told: LateStep| told.step != late.step || late.seconds >= 2.0 * told.seconds;
+        if self.told.is_none_or(is_news) {
+            let others = if self.size > 1 { self.others() } else { Vec::new() };
+            tracing::warn!("{}", lateness(&late, own, &others));
+            self.told = Some(late);
+        }
+    }
+
+    /// What the ranks have written down last.
+    fn others(&self) -> Vec<Option<Beat>> {
+        (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect()
+    }
+
     fn leave(&self) {
+        if self.size == 1 {
+            return;
+        }
         let _ = fs_err::remove_file(beat_path(&self.folder, self.rank));
         // The last to leave finds it empty.
         let _ = fs_err::remove_dir(&self.folder);
@@ -178,21 +203,14 @@ fn read_beat(folder: &Path, rank: usize) -> Option<Beat> {
 /// Why a rank that has waited too long should go on no more; `None` as long as another is at something that may take long.
 fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
     let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.for_s, own.doing);
-    let silent_for = |beat: &Beat| own.at.duration_since(beat.at).as_secs_f64();
-    let mut culprits = Vec::new();
-    for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
-        match beat {
-            None => culprits.push(format!("rank {rank} has left no sign of life")),
-            Some(beat) if silent_for(beat) > SILENCE_S => culprits.push(format!(
-                "{beat} has given no sign of life for {:.0} s: it is stopped, or its host is gone",
-                silent_for(beat)
-            )),
-            Some(beat) if beat.busy => return None,
-            Some(beat) if beat.meetings < own.meetings => culprits
-                .push(format!("{beat} hasn't come: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
-            Some(_) => {}
-        }
+    let others_busy = others
+        .iter()
+        .flatten()
+        .any(|beat| beat.rank != own.rank && beat.busy && silent_s(own, beat) <= SILENCE_S);
+    if others_busy {
+        return None;
     }
+    let mut culprits = culprits(own, others);
     if culprits.is_empty() {
         culprits.push(
             "all ranks are alive and wait for each other: the network between their hosts is cut, or too slow".to_owned(),
@@ -202,6 +220,46 @@ fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
         "{waited} (distributed.timeout_s), and ends the job: {}. Checkpoints are whole; start the run again to go on from the newest",
         culprits.join("; ")
     ))
+}
+
+/// A step that lasts too long, and whom this rank waits for, if it does.
+fn lateness(late: &LateStep, own: &Beat, others: &[Option<Beat>]) -> String {
+    let LateStep { step, seconds, limit } = late;
+    let mut message = format!(
+        "step {step} has taken {seconds:.0} s so far, after a median of {:.3} s; it may take {:.1} (guard.stall.factor)",
+        limit.median, limit.seconds
+    );
+    if own.waits {
+        let culprits = culprits(own, others);
+        message.push_str(&format!(". Rank {} waits for {}", own.rank, own.doing));
+        if !culprits.is_empty() {
+            message.push_str(&format!(": {}", culprits.join("; ")));
+        }
+    }
+    message
+}
+
+/// For how long the other had given no sign of life.
+fn silent_s(own: &Beat, other: &Beat) -> f64 {
+    own.at.duration_since(other.at).as_secs_f64()
+}
+
+/// The ranks that this one waits for, and what is known of each.
+fn culprits(own: &Beat, others: &[Option<Beat>]) -> Vec<String> {
+    let mut culprits = Vec::new();
+    for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
+        match beat {
+            None => culprits.push(format!("rank {rank} has left no sign of life")),
+            Some(beat) if silent_s(own, beat) > SILENCE_S => culprits.push(format!(
+                "{beat} has given no sign of life for {:.0} s: it is stopped, or its host is gone",
+                silent_s(own, beat)
+            )),
+            Some(beat) if beat.meetings < own.meetings => culprits
+                .push(format!("{beat} hasn't come: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
+            Some(_) => {}
+        }
+    }
+    culprits
 }
 
 #[cfg(test)]
@@ -260,6 +318,21 @@ mod tests {
     fn long_work_is_waited_for() {
         let probing = Beat { busy: true, ..beat(1, "probes", 6) };
         assert_eq!(found(&[Some(waiting(0)), Some(probing)]), None);
+    }
+
+    #[test]
+    fn a_late_step_says_whom_it_waits_for() {
+        let limit = fineline_train::StepLimit { median: 1.25, seconds: 12.5 };
+        let late = LateStep { step: 57, seconds: 13.2, limit };
+        let message =
+            "step 57 has taken 13 s so far, after a median of 1.250 s; it may take 12.5 (guard.stall.factor)";
+        assert_eq!(lateness(&late, &beat(0, "its part of a step", 6), &[]), message);
+        let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
+        let message = format!(
+            "{message}. Rank 0 waits for an exchange of gradients: rank 1 (process 41 on node7) hasn't come: it has been at its part of \
+             a step for 61 s"
+        );
+        assert_eq!(lateness(&late, &waiting(0), &others), message);
     }
 
     #[test]

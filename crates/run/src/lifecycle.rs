@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Device;
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
-use fineline_ranks::Ranks;
+use fineline_ranks::{Alone, Ranks, Watched, on_threads};
 use fineline_train::{
-    Control, Division, Observer, ObserverError, Outcome, Recipe, Session, StepReport, StopReason, StopSignal,
-    TrainError, Trainer, View,
+    Control, Division, Observer, ObserverError, Outcome, Recipe, Session, StepClock, StepReport, StopReason,
+    StopSignal, TrainError, Trainer, View,
 };
 
 use crate::changes::{changes_since_start, data_changes};
@@ -32,8 +32,6 @@ use crate::start::{Setting, Start};
 use crate::triggers::{Notifier, Notify, TriggerConfig};
 use crate::{Progress, RunError, mirror};
 
-pub use crate::heartbeat::Watch;
-
 /// What the caller of [`train`] decides.
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {
@@ -45,8 +43,9 @@ pub struct TrainOptions {
     pub fetched: Option<FetchedWeights>,
     /// How the caller asks for the end.
     pub stop: StopSignal,
-    /// How other ranks are watched, where there are any.
-    pub watch: Option<Watch>,
+    /// Ends the process at once, with a message, where other ranks are waited for in vain. Nothing else can: the thread of this one waits.
+    /// Without it, ranks wait for ever.
+    pub give_up: Option<fn(&str) -> !>,
     /// Stop, as if asked to, after this step.
     pub stop_after: Option<u64>,
     /// How the caller asks for a checkpoint, after which training goes on. Taken back once it is seen.
@@ -85,7 +84,8 @@ pub enum Ended {
     },
 }
 
-/// Runs the configuration to its end, or to a request to stop.
+/// Runs the configuration to its end, or to a request to stop, on `processes` that train together, each of which has
+/// `distributed.ranks_per_process` ranks.
 ///
 /// # Errors
 /// Before the first step: all that is wrong with configuration, data or folder. After it: what training can't go on with. The last
@@ -93,12 +93,27 @@ pub enum Ended {
 pub fn train(
     resolved: &Resolved,
     options: &TrainOptions,
-    ranks: &dyn Ranks,
+    processes: &dyn Ranks,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Ended, RunError> {
+    use_threads(&resolved.config)?;
+    on_threads(
+        resolved.config.distributed.ranks_per_process,
+        processes,
+        |ranks| train_as(&Watched::new(ranks), resolved, options, progress),
+        |ranks| train_as(&Watched::new(ranks), resolved, options, &mut |_| ()).map(drop),
+    )
+}
+
+/// What one rank does.
+fn train_as(
+    ranks: &Watched<'_>,
+    resolved: &Resolved,
+    options: &TrainOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
-    use_threads(config)?;
-    let device = config.open_device()?.autodiff();
+    let device = config.open_device(ranks)?.autodiff();
     let metrics_server =
         if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
     if let Some(server) = &metrics_server {
@@ -107,7 +122,8 @@ pub fn train(
     let directory = RunDirectory::new(&config.run.dir);
     let division = divide(resolved, ranks)?;
     let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
-    let _watcher = Watcher::start(options.watch.as_ref(), directory.ranks(), config, ranks)?;
+    let clock = Arc::default();
+    let _watcher = Watcher::start(options.give_up, directory.ranks(), config, ranks, Arc::clone(&clock))?;
     ranks.begins("getting the data ready");
     let mut brought = mirror::Brought { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
@@ -125,7 +141,8 @@ pub fn train(
     let mut news = brought.events;
     loop {
         let (metrics, brought) = (metrics_server.as_ref(), std::mem::take(&mut news));
-        let place = Place { device: &device, division: &division, ranks, metrics, brought };
+        let clock = Arc::clone(&clock);
+        let place = Place { device: &device, division: &division, ranks, clock, metrics, brought };
         if let Some(ended) = train_on(&ready, &place, progress)? {
             return Ok(ended);
         }
@@ -138,6 +155,8 @@ struct Place<'a> {
     device: &'a Device,
     division: &'a Division,
     ranks: &'a dyn Ranks,
+    /// Who sees which step is being made.
+    clock: Arc<StepClock>,
     /// Who is told of the metrics.
     metrics: Option<&'a MetricsServer>,
     /// What was done before there were logs.
@@ -185,6 +204,7 @@ fn train_on(
         observers,
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
+        clock: Arc::clone(&place.clock),
         ranks,
     };
     if !ranks.is_first() {
@@ -305,7 +325,7 @@ pub fn dry_run(
 ) -> Result<Outlook, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    config.open_device()?;
+    config.open_device(&Alone)?;
     let directory = RunDirectory::new(&config.run.dir);
     if let Resume::FromUrl(address) = &options.resume {
         return Err(RunError::NotFetched { address: address.clone() });

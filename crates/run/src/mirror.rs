@@ -220,8 +220,14 @@ impl Mirroring {
         let Some(address) = &config.storage.mirror else { return Ok(None) };
         let step = trainer.progress().step;
         let rules = config.checkpoint.clone();
-        let milestones = milestones(config, directory, prepared, trainer)?;
-        let outdated = move |steps: &[u64]| rules.outdated(steps, &milestones).collect();
+        let known = milestones(config, directory, prepared, trainer)?;
+        let folder = CheckpointFolder::new(directory.checkpoints());
+        // More may be kept for good while the run goes on. While that can't be looked up, nothing is removed.
+        let outdated = move |steps: &[u64]| {
+            let Ok(mut milestones) = folder.milestones() else { return Vec::new() };
+            milestones.extend(known.clone());
+            rules.outdated(steps, &milestones).collect()
+        };
         let store = Store::open(address)?;
         let url = store.url("");
         let options = MirrorOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };

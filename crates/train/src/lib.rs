@@ -42,8 +42,8 @@ pub use distributed::{DistributedConfig, Division, Mode};
 pub use error::{ObserverError, TrainError};
 pub use faults::{Distortion, NumberFault};
 pub use guard::{
-    Action, Alarm, Detours, GuardConfig, GuardState, NonFiniteRule, OutlierRule, RowRange, Rule, StallRule,
-    Verdict,
+    Action, Alarm, Detours, GuardConfig, GuardState, LateStep, NonFiniteRule, OutlierRule, RowRange, Rule,
+    StallRule, StepClock, StepLimit, Verdict,
 };
 pub use observer::{CheckpointTrouble, Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fineline_ranks::Ranks;
 
-use crate::guard::StallWatch;
+use crate::guard::{StallWatch, StepClock};
 use crate::prefetch::Prefetch;
 use crate::{
     Action, Alarm, CheckpointTrouble, Checkpointer, Control, Detours, Milestones, Observer, ObserverError,
@@ -93,6 +94,8 @@ pub struct Session<'a> {
     pub checkpointer: Option<Checkpointer>,
     /// Looked at between steps.
     pub stop: StopSignal,
+    /// Shows other threads which step is being made, and whether it is late.
+    pub clock: Arc<StepClock>,
     /// Who trains together. Each has a session; rank 0 has the observers whose doings must not be done twice.
     pub ranks: &'a dyn Ranks,
 }
@@ -198,7 +201,10 @@ impl Session<'_> {
             if let Some(outcome) = outcome {
                 return self.end(trainer, outcome);
             }
-            let (report, verdict) = timed_step(trainer, &mut batches, self.ranks)?;
+            self.clock.begin(trainer.progress().step + 1, stalls.limit());
+            let made = timed_step(trainer, &mut batches, self.ranks);
+            self.clock.end();
+            let (report, verdict) = made?;
             let stall = stalls.look(report.step, report.step_s);
             self.announce_alarms(trainer, verdict.alarms.iter().chain(&stall))?;
             let decisive = verdict.decisive().copied();
@@ -511,9 +517,16 @@ mod tests {
 
     fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> Outcome {
         let stop = StopSignal::default();
-        Session { rows: &RandomRows, observers: vec![diary], checkpointer: None, stop, ranks: &Alone }
-            .run(trainer)
-            .unwrap()
+        Session {
+            rows: &RandomRows,
+            observers: vec![diary],
+            checkpointer: None,
+            stop,
+            ranks: &Alone,
+            clock: Arc::default(),
+        }
+        .run(trainer)
+        .unwrap()
     }
 
     #[test]
@@ -567,6 +580,7 @@ mod tests {
             checkpointer: None,
             stop: StopSignal::default(),
             ranks: &Alone,
+            clock: Arc::default(),
         };
         let error = session.run(&mut trainer(recipe())).unwrap_err();
         assert_eq!(error.to_string(), "no room for the log");
@@ -657,9 +671,16 @@ mod tests {
         fn trained(observers: Vec<&mut dyn Observer>) -> Trainer {
             let mut trainer = trainer(recipe());
             let stop = StopSignal::default();
-            Session { rows: &RandomRows, observers, checkpointer: None, stop, ranks: &Alone }
-                .run(&mut trainer)
-                .unwrap();
+            Session {
+                rows: &RandomRows,
+                observers,
+                checkpointer: None,
+                stop,
+                ranks: &Alone,
+                clock: Arc::default(),
+            }
+            .run(&mut trainer)
+            .unwrap();
             trainer
         }
         let mut probe = Probe(Vec::new());

@@ -1,5 +1,7 @@
 //! A tiny model, rows for it, and what tests ask of them.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use fineline_data::Row;
 use fineline_kernels::Precision;
@@ -113,6 +115,7 @@ pub(crate) fn run(
         checkpointer,
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     (session.run(trainer), reports.0)
 }

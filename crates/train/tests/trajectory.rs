@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use fineline_data::Row;
@@ -171,8 +172,14 @@ fn follow(folder: &Path) {
     let mut trainer = Trainer::new(recipe(&reference, &rows, Precision::F32), model).unwrap();
     let mut compare = Compare { case: &case, expected: &rows };
     let observers: Vec<&mut dyn Observer> = vec![&mut compare];
-    let session =
-        Session { rows: &rows, observers, checkpointer: None, stop: StopSignal::default(), ranks: &Alone };
+    let session = Session {
+        rows: &rows,
+        observers,
+        checkpointer: None,
+        stop: StopSignal::default(),
+        ranks: &Alone,
+        clock: Arc::default(),
+    };
     assert_eq!(session.run(&mut trainer).unwrap(), Outcome::Finished);
 
     let bytes = fs_err::read(folder.join("final.safetensors")).unwrap();
@@ -257,6 +264,7 @@ fn bfloat16_steps_are_those_of_torchs_autocast() {
             checkpointer: None,
             stop: StopSignal::default(),
             ranks: &Alone,
+            clock: Arc::default(),
         };
         session.run(&mut trainer).unwrap();
 

@@ -36,7 +36,7 @@ fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
-        watch: team.watch.clone(),
+        give_up: Some(crate::ranks::give_up),
         notify: Some(Arc::new(Webhooks::default())),
         faults: faults()?,
         ..TrainOptions::default()

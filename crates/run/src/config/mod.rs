@@ -161,7 +161,7 @@ impl RunConfig {
     /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
     #[must_use]
     pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 17] = [
+        const HARMLESS: [&str; 18] = [
             "run.name",
             "run.dir",
             "checkpoint",
@@ -178,6 +178,7 @@ impl RunConfig {
             "probes",
             "distributed.mode",
             "distributed.bucket_mib",
+            "distributed.ranks_per_process",
             "distributed.timeout_s",
         ];
         let Ok(key) = key.parse::<Key>() else { return false };

@@ -236,6 +236,11 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     );
     let device = config.run.device;
     require(
+        !matches!((device, config.distributed.ranks_per_process), (DeviceName::Cuda(Some(_)), 2..)),
+        "distributed.ranks_per_process",
+        format!("asks for several devices, but `run.device` is \"{device}\": make that \"cuda\""),
+    );
+    require(
         device.is_built_in(),
         "run.device",
         format!(

@@ -5,8 +5,8 @@ use fineline_files::{
     WRITING, create_folder, link_beside, remove_remains, rename, sync_folder, write_atomically,
 };
 
-use crate::TrainError;
 use crate::checkpoint::verify;
+use crate::{Milestones, TrainError};
 
 /// Name of the file that holds the name of the newest checkpoint.
 const LATEST: &str = "latest";
@@ -113,6 +113,19 @@ impl CheckpointFolder {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             linked => linked,
         }
+    }
+
+    /// The checkpoints that have a second name here: those that are kept for good, as far as the run has come.
+    pub fn milestones(&self) -> io::Result<Milestones> {
+        let links = self.entries()?.into_iter().filter(|entry| self.0.join(entry).is_symlink());
+        let mut milestones = Milestones::new();
+        for link in links {
+            let named = fs_err::read_link(self.0.join(&link))?;
+            if let Some(step) = named.to_str().and_then(step_of) {
+                milestones.insert(step, link);
+            }
+        }
+        Ok(milestones)
     }
 
     /// Sets a checkpoint aside. One that was set aside before stays: a second gets a number behind its name.

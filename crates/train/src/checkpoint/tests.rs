@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use fineline_model::LlamaConfig;
@@ -78,6 +79,7 @@ fn resuming_equals_never_having_stopped() {
         checkpointer: Some(checkpointer(&broken, every(100, 3), 0)),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     assert_eq!(session.run(&mut first).unwrap(), Outcome::Stopped(StopReason::Observer));
 
@@ -157,6 +159,7 @@ fn what_observers_keep_comes_back() {
         checkpointer: Some(checkpointer(temp.path(), every(5, 9), 0)),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
     assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 5, 7]);
@@ -187,6 +190,7 @@ fn the_last_few_are_kept_and_announced() {
         checkpointer: Some(checkpointer(temp.path(), retention, 0)),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
     assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
@@ -286,6 +290,7 @@ fn a_checkpoint_is_saved_once_it_has_its_name() {
         checkpointer: Some(writer),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
     assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 6, 7]);
@@ -336,6 +341,7 @@ fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
         checkpointer: Some(checkpointer(temp.path(), every(4, 1), 0)),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     let error = session.run(&mut trainer(recipe())).unwrap_err();
     assert_eq!(error.to_string(), "no room for the log");
@@ -411,6 +417,7 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
         checkpointer: Some(writer),
         stop: StopSignal::default(),
         ranks: &Alone,
+        clock: Arc::default(),
     };
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
     let [CheckpointTrouble::Failed(failed)] = &clear.1[..] else { panic!("{:?}", clear.1) };

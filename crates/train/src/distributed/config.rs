@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
-/// The `[distributed]` section: how several ranks (processes that `mpirun` or `srun` started) share a step.
+/// The `[distributed]` section: how several ranks (processes that `mpirun` or `srun` started, or threads of one) share a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DistributedConfig {
@@ -16,6 +16,10 @@ pub struct DistributedConfig {
     pub deterministic: bool,
     /// Gradients are exchanged in buckets of about this many MiB. A parameter is never cut in two, so that a bucket can be larger.
     pub bucket_mib: usize,
+    /// Ranks that each process has, as threads: one per device, `cuda:0` and up. Unless the order of additions is fixed, their
+    /// gradients are added up among these devices, by NCCL where they are CUDA's, before processes exchange anything. On `cpu` and
+    /// `wgpu` they share the one device, and are no faster than a single rank.
+    pub ranks_per_process: usize,
     /// A rank that the others wait for ends the job after this many seconds, and a message names it. Set it above the time that probes and
     /// validation take.
     pub timeout_s: u64,
@@ -23,7 +27,13 @@ pub struct DistributedConfig {
 
 impl Default for DistributedConfig {
     fn default() -> Self {
-        Self { mode: Mode::DataParallel, deterministic: false, bucket_mib: 32, timeout_s: 600 }
+        Self {
+            mode: Mode::DataParallel,
+            deterministic: false,
+            bucket_mib: 32,
+            ranks_per_process: 1,
+            timeout_s: 600,
+        }
     }
 }
 
@@ -42,6 +52,9 @@ impl DistributedConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         if !(1..=4096).contains(&self.bucket_mib) {
             return Err(TrainError::config("distributed.bucket_mib", "must be from 1 to 4096"));
+        }
+        if !(1..=1024).contains(&self.ranks_per_process) {
+            return Err(TrainError::config("distributed.ranks_per_process", "must be from 1 to 1024"));
         }
         if self.timeout_s == 0 {
             return Err(TrainError::config("distributed.timeout_s", "must be at least 1"));

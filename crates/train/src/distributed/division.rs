@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use fineline_model::{LlamaConfig, ParameterSpec};
-use fineline_ranks::Ranks;
+use fineline_ranks::{Ranks, Threads};
 
 use crate::distributed::{Mode, Node, TreeSum};
 use crate::{DistributedConfig, TrainConfig, TrainError};
@@ -19,6 +19,7 @@ pub struct Division {
     size: usize,
     mode: Mode,
     deterministic: bool,
+    ranks_per_process: usize,
     micro_batches: usize,
     parameters: Vec<ParameterSpec>,
     buckets: Vec<Bucket>,
@@ -58,19 +59,24 @@ impl Division {
     ///
     /// # Errors
     /// There are fewer micro-batches than ranks.
+    ///
+    /// # Panics
+    /// If the configuration has several ranks per process, and these ranks are not such.
     pub fn new(
         config: &DistributedConfig,
         train: &TrainConfig,
         model: &LlamaConfig,
         ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
+        let threads = ranks.threads().map_or(1, Threads::count);
+        assert!([1, threads].contains(&config.ranks_per_process), "a process has {threads} ranks");
         Self::of(config, train, model, ranks.rank(), ranks.size())
     }
 
     /// How `size` ranks divide the steps of a model, as `rank` sees it.
     ///
     /// # Errors
-    /// There are fewer micro-batches than ranks.
+    /// There are fewer micro-batches than ranks, or ranks that fill no process.
     pub fn of(
         config: &DistributedConfig,
         train: &TrainConfig,
@@ -91,10 +97,16 @@ impl Division {
                 ),
             ));
         }
+        if !size.is_multiple_of(config.ranks_per_process) {
+            return Err(TrainError::config(
+                "distributed.ranks_per_process",
+                format!("({}) doesn't divide the {size} ranks", config.ranks_per_process),
+            ));
+        }
         let parameters = model.parameters();
         let buckets = buckets(&parameters, size, (config.bucket_mib << 20) / size_of::<f32>());
-        let DistributedConfig { mode, deterministic, .. } = *config;
-        Ok(Self { rank, size, mode, deterministic, micro_batches, parameters, buckets })
+        let DistributedConfig { mode, deterministic, ranks_per_process, .. } = *config;
+        Ok(Self { rank, size, mode, deterministic, ranks_per_process, micro_batches, parameters, buckets })
     }
 
     /// Whether a step is one process's alone, and its order of additions free.
@@ -153,11 +165,26 @@ impl Division {
         self.deterministic
     }
 
+    /// Whether the ranks of a process add up their gradients among themselves before others hear of them.
+    pub(crate) fn sums_within_process(&self) -> bool {
+        self.ranks_per_process > 1 && !self.deterministic
+    }
+
+    /// Whether nobody else has to hear of them: each rank then has all gradients, and makes the whole update.
+    pub(crate) fn is_one_process(&self) -> bool {
+        self.size == self.ranks_per_process && !self.divides_moments()
+    }
+
+    /// The leaf of a rank's own sum where the order of additions is free: one per process, of the first of its ranks.
+    pub(crate) fn leaf_of(&self, rank: usize) -> Option<usize> {
+        rank.is_multiple_of(self.ranks_per_process).then_some(rank / self.ranks_per_process)
+    }
+
     /// The nodes of the tree of additions that a rank brings to an exchange, their sums left out. Where the order is free, it is one
-    /// sum per rank, and the tree is over ranks.
+    /// sum per process, and the tree is over processes.
     pub(crate) fn nodes_of(&self, rank: usize) -> Vec<Node<()>> {
         if !self.deterministic {
-            return vec![Node::leaf(rank, ())];
+            return self.leaf_of(rank).map(|leaf| Node::leaf(leaf, ())).into_iter().collect();
         }
         let mut tree = TreeSum::new(|(), ()| ());
         self.micro_batches_of(rank).for_each(|leaf| tree.push(Node::leaf(leaf, ())));
@@ -278,6 +305,17 @@ mod tests {
         assert_eq!(levels(0, 1), [3, 1, 0]);
         assert_eq!((levels(0, 2), levels(1, 2)), (vec![2, 0], vec![0, 1, 1, 0]));
         assert_eq!(division(0, 2, &DistributedConfig::default()).nodes_of(1), [Node::leaf(1, ())]);
+        let two_each = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
+        let leaves = |rank| division(0, 4, &two_each).nodes_of(rank);
+        assert_eq!((leaves(2), leaves(3)), (vec![Node::leaf(1, ())], vec![]));
+    }
+
+    #[test]
+    fn ranks_that_fill_no_process_are_refused() {
+        let train = TrainConfig { steps: Some(1), global_batch: 8, micro_batch: 1, ..TrainConfig::default() };
+        let config = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
+        let error = Division::of(&config, &train, &LlamaConfig::default(), 0, 3).unwrap_err().to_string();
+        assert_eq!(error, "distributed.ranks_per_process (2) doesn't divide the 3 ranks");
     }
 
     #[test]

@@ -9,14 +9,19 @@
 //! and the parts are put together. That takes as many bytes as any all-reduce must, and whoever owns a part adds in an order
 //! that is fixed. With ZeRO-1 (Rajbhandari et al., 2020) the update stands between the two: then it's the new parameters that are put together, and
 //! each rank has moments for its part alone.
+//!
+//! Where a process has several ranks, each with a device of its own, these first add up among their devices. The first of them then speaks for
+//! all in the exchange; if there is one process only, nothing is left to be exchanged.
 
 mod config;
+mod devices;
 mod division;
 mod reduce;
 mod step;
 mod tree;
 
 pub use config::{DistributedConfig, Mode};
+use devices::sum_within_process;
 pub(crate) use division::Bucket;
 pub use division::Division;
 pub(crate) use reduce::count_targets;

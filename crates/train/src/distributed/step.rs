@@ -5,7 +5,7 @@ use fineline_data::Row;
 use fineline_kernels::in_pool;
 use fineline_ranks::Ranks;
 
-use crate::distributed::{Division, Node, TreeSum, put_together, reduce, sum_losses};
+use crate::distributed::{Division, Node, TreeSum, put_together, reduce, sum_losses, sum_within_process};
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
 use crate::{StepOutcome, Trainer};
@@ -20,8 +20,16 @@ impl Trainer {
         division: &Division,
         ranks: &dyn Ranks,
     ) -> StepOutcome {
-        let (losses, nodes) = in_pool(|| self.own_gradients(rows, weights, division));
+        let (losses, mut nodes) = in_pool(|| self.own_gradients(rows, weights, division));
         let loss = sum_losses(&losses, division, ranks);
+        if let Some(threads) = ranks.threads().filter(|_| division.sums_within_process()) {
+            let own = nodes.pop().map(|node| node.sum).unwrap_or_default();
+            let sum = sum_within_process(own, division, threads, &self.model().device().inner());
+            if division.is_one_process() {
+                return self.conclude_alike(loss, sum, lr, ranks);
+            }
+            nodes.extend(division.leaf_of(ranks.rank()).map(|leaf| Node::leaf(leaf, sum)));
+        }
         let reduced = reduce(&nodes, division, ranks);
         drop(nodes);
         let outcome = self.judge([loss, reduced.norm as f32], lr);
@@ -34,6 +42,24 @@ impl Trainer {
                 let gradients = put_together(reduced.pieces, division, ranks, &device);
                 in_pool(|| self.update(GradientSum(gradients), grad_norm, lr));
             }
+        }
+        outcome
+    }
+
+    /// Updates or skips, where every rank has the gradients of the whole batch. All go by the norm that rank 0 finds.
+    fn conclude_alike(
+        &mut self,
+        loss: f32,
+        gradients: GradientSum,
+        lr: f64,
+        ranks: &dyn Ranks,
+    ) -> StepOutcome {
+        let norm = gradients.norm().map_or(0.0, |norm| norm.into_scalar::<f32>());
+        let told = ranks.broadcast(norm.to_le_bytes().to_vec());
+        let norm = told.try_into().map_or(norm, f32::from_le_bytes);
+        let outcome = self.judge([loss, norm], lr);
+        if outcome.verdict.skipped.is_none() {
+            in_pool(|| self.update(gradients, outcome.grad_norm, outcome.lr));
         }
         outcome
     }

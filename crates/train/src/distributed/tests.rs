@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fineline_ranks::{Ranks, ThreadRanks};
+use std::sync::{Arc, Mutex};
+
+use fineline_ranks::{Alone, Ranks, on_threads};
 
 use super::*;
 use crate::testing::{
@@ -29,20 +31,32 @@ fn division(distributed: &DistributedConfig, ranks: &dyn Ranks) -> Division {
 }
 
 /// What `work` gives on each rank, in their order.
-fn on_ranks<T: Send>(size: usize, work: impl Fn(&ThreadRanks) -> T + Sync) -> Vec<T> {
-    let work = &work;
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            ThreadRanks::new(size).into_iter().map(|ranks| scope.spawn(move || work(&ranks))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
+fn on_ranks<T: Send>(size: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
+    on_processes(1, size, work)
+}
+
+/// The same for ranks that are threads of several processes, which here are threads, too.
+fn on_processes<T: Send>(processes: usize, count: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
+    let found = Mutex::new(BTreeMap::new());
+    let note = |ranks: &dyn Ranks| {
+        let made = work(ranks);
+        found.lock().unwrap().insert(ranks.rank(), made);
+        Ok::<(), ()>(())
+    };
+    let process = |process: &dyn Ranks| on_threads(count, process, note, note);
+    on_threads(processes, &Alone, process, process).unwrap();
+    found.into_inner().unwrap().into_values().collect()
 }
 
 type Bits = Vec<(String, Vec<u32>)>;
 
 /// Reports of a run on so many ranks, which must be the same on each, and the weights at its end.
 fn trained(size: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bits) {
-    let mut all = on_ranks(size, |ranks| {
+    trained_on(1, size, distributed)
+}
+
+fn trained_on(processes: usize, count: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bits) {
+    let mut all = on_processes(processes, count, |ranks| {
         let mut trainer = trainer(small_batches()).divided(division(distributed, ranks));
         let reports = session(&mut trainer, ranks, None, None).unwrap().1;
         (reports, weight_bits(trainer.model()))
@@ -66,14 +80,21 @@ impl Observer for StopAt {
 /// Runs to the end, or to the step at which one rank, the last, asks for it.
 fn session(
     trainer: &mut Trainer,
-    ranks: &ThreadRanks,
+    ranks: &dyn Ranks,
     checkpointer: Option<Checkpointer>,
     stop_at: Option<u64>,
 ) -> Result<(Outcome, Vec<StepReport>), TrainError> {
     let (mut reports, mut stop) =
         (Reports::default(), StopAt(stop_at.filter(|_| ranks.rank() + 1 == ranks.size())));
     let observers: Vec<&mut dyn Observer> = vec![&mut reports, &mut stop];
-    let session = Session { rows: &RandomRows, observers, checkpointer, stop: StopSignal::default(), ranks };
+    let session = Session {
+        rows: &RandomRows,
+        observers,
+        checkpointer,
+        stop: StopSignal::default(),
+        clock: Arc::default(),
+        ranks,
+    };
     let outcome = session.run(trainer)?;
     Ok((outcome, reports.0))
 }
@@ -101,6 +122,23 @@ fn many_ranks_learn_what_one_does() {
 }
 
 #[test]
+fn devices_of_a_process_learn_what_one_does() {
+    let mut alone = trainer(small_batches());
+    let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
+    for mode in [Mode::DataParallel, Mode::Zero1] {
+        for (processes, count) in [(1, 2), (1, 4), (2, 2), (2, 3)] {
+            let config = DistributedConfig { ranks_per_process: count, ..distributed(mode, false) };
+            let (shared, _) = trained_on(processes, count, &config);
+            for (shared, alone) in shared.iter().zip(&reports) {
+                let case = format!("{processes} x {count}, {mode:?}: {shared:?}, {alone:?}");
+                assert!(close(shared.loss, alone.loss, 1e-6), "{case}");
+                assert!(close(shared.grad_norm, alone.grad_norm, 1e-5), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
     let (reports, weights) = trained(1, &distributed(Mode::DataParallel, true));
     assert_eq!(reports.len(), 7);
@@ -110,10 +148,16 @@ fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
             assert_eq!(numbers(&shared), numbers(&reports), "{size} ranks, {mode:?}");
             assert!(its_weights == weights, "{size} ranks, {mode:?}");
         }
+        let two_each = DistributedConfig { ranks_per_process: 2, ..distributed(mode, true) };
+        for processes in [1, 2] {
+            let (shared, its_weights) = trained_on(processes, 2, &two_each);
+            assert_eq!(numbers(&shared), numbers(&reports), "{processes} processes, {mode:?}");
+            assert!(its_weights == weights, "{processes} processes, {mode:?}");
+        }
     }
 }
 
-fn checkpointer(folder: &Path, step: u64, ranks: &ThreadRanks) -> Checkpointer {
+fn checkpointer(folder: &Path, step: u64, ranks: &dyn Ranks) -> Checkpointer {
     let config = CheckpointConfig { every_steps: 2, keep_last: 9, ..CheckpointConfig::default() };
     Checkpointer::open(CheckpointFolder::new(folder), config, RunIdentity::default(), step, ranks).unwrap()
 }

@@ -31,7 +31,7 @@ pub struct GuardConfig {
     pub spike: OutlierRule,
     /// A gradient norm far above those of the steps before.
     pub gradient: OutlierRule,
-    /// A step that takes far longer than those before: told in an event.
+    /// A step that takes far longer than those before: told in a warning while it lasts, and in an event when it is over.
     pub stall: StallRule,
 }
 

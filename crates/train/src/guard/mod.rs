@@ -24,6 +24,7 @@ use crate::SkipReason;
 pub use config::{Action, GuardConfig, NonFiniteRule, OutlierRule, StallRule};
 pub use detours::{Detours, RowRange};
 pub(crate) use stall::StallWatch;
+pub use stall::{LateStep, StepClock, StepLimit};
 use window::{Baseline, Window};
 
 /// What the guard watches for.

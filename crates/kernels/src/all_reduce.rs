@@ -1,0 +1,29 @@
+use burn::tensor::{Device, Tensor};
+
+/// Whether [`all_reduce`] works among these devices: they are CUDA devices, each another.
+#[must_use]
+pub fn has_all_reduce(devices: &[Device]) -> bool {
+    #[cfg(feature = "cuda")]
+    {
+        use burn::backend::DispatchDevice;
+        let are_cuda = devices.iter().all(|device| matches!(device.as_dispatch(), DispatchDevice::Cuda(_)));
+        let are_distinct = devices.iter().enumerate().all(|(at, device)| !devices[..at].contains(device));
+        return are_cuda && are_distinct;
+    }
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = devices;
+        false
+    }
+}
+
+/// The sum of the vectors, `[n]` each, that devices of one process have: NCCL's all-reduce, which leaves the same bits on each.
+/// Collective: one thread per device calls it, all with the same `devices`, in the same order.
+///
+/// # Panics
+/// Where [`has_all_reduce`] says no.
+#[must_use]
+pub fn all_reduce(own: Tensor<1>, devices: &[Device]) -> Tensor<1> {
+    use burn::tensor::distributed::{ReduceOperation, all_reduce};
+    all_reduce(own, ReduceOperation::Sum, devices.to_vec()).resolve()
+}

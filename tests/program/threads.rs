@@ -1,0 +1,91 @@
+//! Several ranks that are threads of one process, as where one process has several devices.
+
+use serde_json::Value;
+
+use crate::support::{Workplace, files_below, wait_for};
+
+const SETTINGS: [&str; 4] =
+    ["run.threads=1", "train.micro_batch=1", "train.global_batch=8", "distributed.deterministic=true"];
+
+fn train(place: &Workplace, dir: &str, overrides: &[&str]) {
+    let dir = format!("run.dir={dir}");
+    place.train(&[&SETTINGS[..], &[&dir], overrides].concat());
+}
+
+fn losses(place: &Workplace, dir: &str) -> Vec<f64> {
+    place.log(&format!("{dir}/metrics.jsonl")).iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+}
+
+fn weights(place: &Workplace, dir: &str) -> Vec<u8> {
+    let mut files = files_below(&place.path(&format!("{dir}/checkpoints/step-00000012")));
+    files.retain(|(path, _)| path.ends_with("model.safetensors"));
+    files.swap_remove(0).1
+}
+
+#[test]
+fn four_ranks_of_a_process_have_the_bits_of_one() {
+    let place = Workplace::new();
+    train(&place, "one", &[]);
+    train(&place, "four", &["distributed.ranks_per_process=4"]);
+    assert_eq!(losses(&place, "four"), losses(&place, "one"));
+    assert!(weights(&place, "four") == weights(&place, "one"));
+    let scores = |dir: &str| -> Vec<Value> {
+        place.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
+    };
+    assert!(!scores("one").is_empty() && scores("four") == scores("one"));
+    let identity: Value =
+        serde_json::from_slice(&fs_err::read(place.path("four/run.json")).unwrap()).unwrap();
+    assert_eq!(identity["ranks"], 4);
+    assert!(!place.path("four/.ranks").exists(), "signs of life are cleared away");
+}
+
+/// Devices add up first; their order of additions is their own, but the same each time.
+#[test]
+fn devices_that_add_up_among_themselves_learn_the_same() {
+    let place = Workplace::new();
+    train(&place, "one", &[]);
+    let free = ["distributed.ranks_per_process=2", "distributed.deterministic=false"];
+    for (dir, mode) in [("shared", "data_parallel"), ("again", "data_parallel"), ("divided", "zero1")] {
+        train(&place, dir, &[&free[..], &[&format!("distributed.mode=\"{mode}\"")]].concat());
+        for (found, expected) in losses(&place, dir).iter().zip(losses(&place, "one")) {
+            assert!((found - expected).abs() <= 1e-6 * expected, "{dir}: {found} is not {expected}");
+        }
+    }
+    assert_eq!(losses(&place, "again"), losses(&place, "shared"));
+    assert!(weights(&place, "again") == weights(&place, "shared"));
+    assert!(place.path("divided/checkpoints/step-00000012/optimizer-00002-of-00002.safetensors").is_file());
+}
+
+#[test]
+fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
+    let place = Workplace::new();
+    let long = ["train.steps=300", "checkpoint.every_steps=300"];
+    train(&place, "unbroken", &long);
+    let settings = [&SETTINGS[..], &long, &["run.dir=stopped", "distributed.ranks_per_process=3"]].concat();
+    let flags = settings.iter().flat_map(|value| ["--set", *value]);
+    let mut run = place.start(&["train", "tiny.toml"].into_iter().chain(flags).collect::<Vec<_>>());
+    wait_for(|| place.path("stopped/metrics.jsonl").exists() && place.log("stopped/metrics.jsonl").len() > 5);
+    run.signal("TERM");
+    run.wait().fails_with(143);
+    assert!(place.log("stopped/metrics.jsonl").len() < 300);
+    train(&place, "stopped", &long);
+    assert_eq!(losses(&place, "stopped"), losses(&place, "unbroken"));
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_starts() {
+    let place = Workplace::new();
+    let failing = |overrides: &[&str]| {
+        let flags = overrides.iter().flat_map(|value| ["--set", *value]);
+        let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(flags).collect();
+        place.run(&arguments).fails_with(2).stderr()
+    };
+    let message =
+        failing(&["distributed.ranks_per_process=3", "train.global_batch=2", "train.micro_batch=1"]);
+    assert!(message.contains("makes 2 micro-batches") && message.contains("3 ranks"), "{message}");
+    assert_eq!(message.matches("makes 2").count(), 1, "{message}");
+    let message = failing(&["distributed.ranks_per_process=2", "run.device=\"cuda:0\""]);
+    assert!(message.contains("ranks_per_process") && message.contains("make that \"cuda\""), "{message}");
+    let message = failing(&["distributed.ranks_per_process=0"]);
+    assert!(message.contains("distributed.ranks_per_process"), "{message}");
+}
