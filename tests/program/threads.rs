@@ -33,6 +33,8 @@ fn four_ranks_of_a_process_have_the_bits_of_one() {
         place.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
     };
     assert!(!scores("one").is_empty() && scores("four") == scores("one"));
+    let items = |dir: &str| files_below(&place.path(&format!("{dir}/items")));
+    assert!(items("four") == items("one"), "every item has the same bits, whichever rank asked it");
     let identity: Value =
         serde_json::from_slice(&fs_err::read(place.path("four/run.json")).unwrap()).unwrap();
     assert_eq!(identity["ranks"], 4);

@@ -107,6 +107,22 @@ fn a_run_is_that_of_the_processor() {
     assert_eq!(on_wgpu["ids"], on_cpu["ids"]);
 }
 
+/// Two ranks of one process, as each of several devices would have one; here they share the one that there is.
+#[test]
+fn ranks_of_a_process_train_as_the_processor_does() {
+    let Some(place) = workplace() else { return };
+    place.train_on("cpu", &[]);
+    let two = ["distributed.ranks_per_process=2", "train.micro_batch=1"];
+    for mode in ["data_parallel", "zero1"] {
+        let mode = format!("distributed.mode=\"{mode}\"");
+        place.train_on("wgpu", &[&two[..], &[&mode]].concat());
+        let log = |device: &str, name: &str| place.log(&format!("{device}/{name}.jsonl"));
+        assert_same_metrics(&log("wgpu", "metrics"), &log("cpu", "metrics"), TRAINING);
+        assert_same_probes(&log("wgpu", "probes"), &log("cpu", "probes"));
+        fs_err::remove_dir_all(place.path("wgpu")).unwrap();
+    }
+}
+
 /// What one device began, the other brings to its end.
 #[test]
 fn a_checkpoint_goes_on_on_another_device() {

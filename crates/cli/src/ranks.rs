@@ -1,7 +1,12 @@
 //! The ranks of a command that several processes run together.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use anyhow::Result;
 use fineline_ranks::{Alone, Ranks};
+
+/// The exit code of a program that panicked, as Rust has it.
+const PANICKED: i32 = 101;
 
 /// This process's place among those that were started together.
 pub(crate) struct Team {
@@ -19,7 +24,13 @@ impl Team {
 
     /// What the work of all comes to. If it fails here, it fails for all: the others would wait for this one for ever.
     pub(crate) fn run<T>(self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let done = work(&self);
+        // MPI's end would wait for the others, who wait for this one.
+        let done = catch_unwind(AssertUnwindSafe(|| work(&self))).unwrap_or_else(|panic| {
+            if self.ranks.size() > 1 {
+                self.ranks.abort(PANICKED);
+            }
+            resume_unwind(panic)
+        });
         match done {
             Err(error) if self.ranks.size() > 1 => {
                 // What is wrong with the configuration is wrong on all: rank 0 says it for them.

@@ -62,7 +62,9 @@ impl Share {
     /// There is one process, which takes all.
     pub const WHOLE: Self = Self { rank: 0, of: 1 };
 
-    pub(crate) fn takes(self, batch: usize) -> bool {
+    /// Whether a batch, by its number, is this process's.
+    #[must_use]
+    pub fn takes(self, batch: usize) -> bool {
         batch % self.of == self.rank
     }
 }

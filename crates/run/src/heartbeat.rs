@@ -225,18 +225,16 @@ fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
 /// A step that lasts too long, and whom this rank waits for, if it does.
 fn lateness(late: &LateStep, own: &Beat, others: &[Option<Beat>]) -> String {
     let LateStep { step, seconds, limit } = late;
-    let mut message = format!(
+    let late = format!(
         "step {step} has taken {seconds:.0} s so far, after a median of {:.3} s; it may take {:.1} (guard.stall.factor)",
         limit.median, limit.seconds
     );
-    if own.waits {
-        let culprits = culprits(own, others);
-        message.push_str(&format!(". Rank {} waits for {}", own.rank, own.doing));
-        if !culprits.is_empty() {
-            message.push_str(&format!(": {}", culprits.join("; ")));
-        }
+    if !own.waits {
+        return late;
     }
-    message
+    let waits = format!("{late}. Rank {} waits for {}", own.rank, own.doing);
+    let culprits = culprits(own, others);
+    if culprits.is_empty() { waits } else { format!("{waits}: {}", culprits.join("; ")) }
 }
 
 /// For how long the other had given no sign of life.

@@ -41,6 +41,7 @@ mod prometheus;
 pub mod published;
 pub mod released;
 pub mod rewinds;
+mod sharing;
 mod start;
 pub mod sweep;
 mod tensorboard;

@@ -21,15 +21,17 @@ use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
 use crate::faults::Faults;
 use crate::heartbeat::Watcher;
-use crate::logs::Logs;
+use crate::logs::{Logs, UnwrittenLogs};
 use crate::mirror::Mirroring;
 use crate::observer::{Outlets, RunObserver};
 use crate::prepare::{Prepared, prepare};
 use crate::prometheus::MetricsServer;
 use crate::released::FetchedWeights;
 use crate::rewinds::{Return, left_out_since};
+use crate::sharing::Helper;
 use crate::start::{Setting, Start};
 use crate::triggers::{Notifier, Notify, TriggerConfig};
+use crate::validation::Validation;
 use crate::{Progress, RunError, mirror};
 
 /// What the caller of [`train`] decides.
@@ -163,38 +165,87 @@ struct Place<'a> {
     brought: Vec<Event>,
 }
 
+/// A run that is about to take its next step.
+struct Begun {
+    trainer: Trainer,
+    /// Whether it is the run itself that goes on, and not a new one.
+    goes_on: bool,
+    /// Lines that a checkpoint has kept for the logs.
+    unwritten: UnwrittenLogs,
+    /// What is to be logged first.
+    events: Vec<Event>,
+    /// Whether there must be a checkpoint before the first step.
+    needs_checkpoint: bool,
+    parameters: u64,
+}
+
+impl Begun {
+    /// Finds where the run stands, on all ranks, and says what it is in its folder.
+    fn find(ready: &Ready<'_>, place: &Place<'_>) -> Result<Self, RunError> {
+        let &Place { device, division, ranks, .. } = place;
+        let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+        let config = &resolved.config;
+        let start = Start::find(&ready.setting(), division, device, ranks)?;
+        refuse_shorter_run(resolved, start.step())?;
+        let goes_on = start.goes_on();
+        let data_changes = ready.data_changes(goes_on)?;
+        let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
+        ranks.wait_for_all();
+        if ranks.is_first() {
+            directory.write_identity(&identity, config)?;
+        }
+        let unwritten = start.unwritten_logs();
+        let needs_checkpoint = start.origin().is_some() || may_rewind(config);
+        let (trainer, of_start) = start.into_trainer(config, device)?;
+        let mut trainer = trainer.divided(division.clone());
+        if goes_on {
+            for rows in left_out_since(directory, trainer.progress().step)? {
+                trainer.leave_out(rows);
+            }
+        }
+        trainer.inject(options.faults.numbers());
+        let events = [&place.brought, &ready.changes, &data_changes, &of_start];
+        let events = events.into_iter().flatten().cloned().collect();
+        Ok(Self { trainer, goes_on, unwritten, events, needs_checkpoint, parameters: identity.parameters })
+    }
+
+    /// Opens the logs at the step where the run stands, and says in them how it began.
+    fn open_logs(&self, ready: &Ready<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Logs, RunError> {
+        let (step, directory) = (self.trainer.progress().step, ready.directory);
+        if self.goes_on {
+            Logs::restore(directory, &self.unwritten)?;
+        }
+        let open = if self.goes_on { Logs::resume } else { Logs::begin };
+        let mut logs = open(directory, step, &ready.resolved.config.log)?;
+        for event in &self.events {
+            progress(Progress::Event(&logs.event(step, event.clone())?));
+        }
+        progress(Progress::Training {
+            step,
+            total_steps: self.trainer.total_steps(),
+            parameters: self.parameters,
+            directory: directory.root(),
+        });
+        Ok(logs)
+    }
+}
+
 /// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
 fn train_on(
     ready: &Ready<'_>,
     place: &Place<'_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Ended>, RunError> {
-    let &Place { device, division, ranks, .. } = place;
+    let ranks = place.ranks;
     let &Ready { resolved, options, directory, ref prepared, .. } = ready;
     let config = &resolved.config;
-    let start = Start::find(&ready.setting(), division, device, ranks)?;
-    refuse_shorter_run(resolved, start.step())?;
-    let data_changes = ready.data_changes(start.goes_on())?;
-    let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
-    ranks.wait_for_all();
-    if ranks.is_first() {
-        directory.write_identity(&identity, config)?;
-    }
-    let unwritten = start.unwritten_logs();
-    let goes_on = start.goes_on();
-    let mut first_checkpoint = FirstCheckpoint(start.origin().is_some() || may_rewind(config));
-    let (trainer, events) = start.into_trainer(config, device)?;
-    let mut trainer = trainer.divided(division.clone());
-    let step = trainer.progress().step;
-    if goes_on {
-        left_out_since(directory, step)?.into_iter().for_each(|rows| trainer.leave_out(rows));
-    }
-    trainer.inject(options.faults.numbers());
+    let mut begun = Begun::find(ready, place)?;
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
-    let checkpointer = checkpointer(config, directory, prepared, &trainer, ranks)?;
+    let checkpointer = checkpointer(config, directory, prepared, &begun.trainer, ranks)?;
     let mut limit = StopAfter(options.stop_after);
     let mut request = CheckpointRequest(&options.checkpoint);
+    let mut first_checkpoint = FirstCheckpoint(begun.needs_checkpoint);
     let mut faults = options.faults.observer();
     let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
     let mut observers: Vec<&mut dyn Observer> =
@@ -208,44 +259,31 @@ fn train_on(
         ranks,
     };
     if !ranks.is_first() {
-        return Ok(ended(&session(observers).run(&mut trainer)?, &trainer));
+        let validation = Validation::new(config, prepared);
+        let mut helper = Helper { validation, suites: &prepared.suites, ranks };
+        observers.insert(0, &mut helper);
+        return Ok(ended(&session(observers).run(&mut begun.trainer)?, &begun.trainer));
     }
-    if goes_on {
-        Logs::restore(directory, &unwritten)?;
-    }
-    let open_logs = if goes_on { Logs::resume } else { Logs::begin };
-    let mut logs = open_logs(directory, step, &config.log)?;
-    for event in
-        place.brought.iter().cloned().chain(ready.changes.iter().cloned()).chain(data_changes).chain(events)
-    {
-        progress(Progress::Event(&logs.event(step, event)?));
-    }
-    progress(Progress::Training {
-        step,
-        total_steps: trainer.total_steps(),
-        parameters: identity.parameters,
-        directory: directory.root(),
-    });
-    let notifier = Notifier(options.notify.as_ref());
     let outlets = Outlets {
-        logs,
+        logs: begun.open_logs(ready, progress)?,
         digests: config.log.digest.then(|| Digests::resume(directory)).transpose()?,
-        mirror: Mirroring::start(config, directory, prepared, &trainer)?,
+        mirror: Mirroring::start(config, directory, prepared, &begun.trainer)?,
         metrics: place.metrics,
-        notifier,
+        notifier: Notifier(options.notify.as_ref()),
+        ranks,
     };
     let mut observer = RunObserver::new(config, directory, prepared, outlets, progress)?;
     observers.insert(0, &mut observer);
-    let outcome = session(observers).run(&mut trainer);
+    let outcome = session(observers).run(&mut begun.trainer);
     if let Ok(Outcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
         let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
     }
-    let closed = observer.close(trainer.progress().step);
+    let closed = observer.close(begun.trainer.progress().step);
     let outcome = outcome?;
     closed?;
-    Ok(ended(&outcome, &trainer))
+    Ok(ended(&outcome, &begun.trainer))
 }
 
 /// How it ended; not at all if the run is to go back.

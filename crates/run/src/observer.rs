@@ -7,10 +7,11 @@ use std::time::Instant;
 use fineline_data::Dataset;
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, Interrupted, ItemRow, ProbeConfig, ProbeError, ProbeRecord, RepresentationHistory,
-    SimilarityRow, TaskFailure, TaskResult, read_items, read_representations, write_items,
-    write_representations, write_similarities,
+    History, ItemRow, ProbeConfig, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
+    TaskFailure, TaskResult, read_items, read_representations, write_items, write_representations,
+    write_similarities,
 };
+use fineline_ranks::Ranks;
 use fineline_train::{
     Alarm, CheckpointTrouble, Control, FailedCheckpoint, Observer, ObserverError, Outcome, SavedCheckpoint,
     StepReport, StopReason, View,
@@ -28,8 +29,9 @@ use crate::logs::Logs;
 use crate::metrics::MetricsRecord;
 use crate::mirror::Mirroring;
 use crate::prepare::Prepared;
-use crate::probing::{Asked, Plan, Probing, TableRound};
+use crate::probing::{Plan, Probing, TableRound};
 use crate::prometheus::MetricsServer;
+use crate::sharing::{Measuring, Order};
 use crate::triggers::{Notifier, Triggers};
 use crate::validation::Validation;
 use crate::{Progress, RunError};
@@ -44,6 +46,8 @@ pub(crate) struct Outlets<'a> {
     pub(crate) mirror: Option<Mirroring>,
     pub(crate) metrics: Option<&'a MetricsServer>,
     pub(crate) notifier: Notifier<'a>,
+    /// Who measures along.
+    pub(crate) ranks: &'a dyn Ranks,
 }
 
 /// Writes the logs of a run, and puts its weights through validation and probes when their time has come.
@@ -61,6 +65,7 @@ pub(crate) struct RunObserver<'a> {
     metrics: Option<&'a MetricsServer>,
     history: History,
     representations: RepresentationHistory,
+    ranks: &'a dyn Ranks,
     /// Where each task stood in its last round.
     phases: BTreeMap<String, Phase>,
     /// The last step whose round stands in the logs, or was left out.
@@ -105,6 +110,7 @@ impl<'a> RunObserver<'a> {
             representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
             last_round: last_round(&records, &events),
+            ranks: outlets.ranks,
             progress,
         })
     }
@@ -177,6 +183,7 @@ impl<'a> RunObserver<'a> {
     /// made up for when the run goes on.
     fn round(&mut self, view: &View<'_>) -> Result<Control, RunError> {
         if self.last_round == Some(view.step) {
+            Order::default().give(self.ranks)?;
             return Ok(Control::Continue);
         }
         let at_chunk_end = || chunk_ends(self.config, self.dataset, view.detours).contains_key(&view.step);
@@ -184,7 +191,10 @@ impl<'a> RunObserver<'a> {
             self.triggers.probes_are_due(view.step) || table.every_chunk && at_chunk_end()
         };
         let plan = self.probing.plan(view.step, view.total_steps, is_due_besides);
-        let Ok(mut measured) = self.measure(view, &plan) else { return Ok(Control::Continue) };
+        let mut measured = match self.measure(view, &plan) {
+            Err(RunError::Interrupted(_)) => return Ok(Control::Continue),
+            measured => measured?,
+        };
         for event in self.probing.left_out(&plan) {
             self.event(view.step, event)?;
         }
@@ -201,18 +211,24 @@ impl<'a> RunObserver<'a> {
         Ok(control)
     }
 
-    /// What is due, as far as it isn't interrupted.
-    fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, Interrupted> {
+    /// What is due, as all ranks find it together.
+    ///
+    /// # Errors
+    /// [`RunError::Interrupted`] if one of them is asked to stop.
+    fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, RunError> {
         let validates = self.validation.is_due(view.step, view.total_steps);
-        if plan.is_empty() && !validates {
+        let order = Order { validates, asked: plan.asked.clone() };
+        order.give(self.ranks)?;
+        if order.is_empty() {
             return Ok(Measured::default());
         }
         let interrupted = || view.stop.requested().is_some();
         let model = view.model.valid();
-        let mut results = if validates { self.validation.run(&model, &interrupted)? } else { Vec::new() };
-        let asked = Asked { model: &model, interrupted: &interrupted };
+        let measuring = Measuring { model: &model, interrupted: &interrupted, ranks: self.ranks };
+        let mut results = if validates { self.validation.run(&measuring)? } else { Vec::new() };
         let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
-        let rounds = self.probing.ask(plan, &asked, &mut results, beginning)?;
+        let rounds = self.probing.ask(plan, &measuring, &mut results, beginning)?;
+        self.ranks.begins("keeping what was measured");
         Ok(Measured { results, rounds })
     }
 

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use fineline_model::Llama;
-use fineline_probe::{Group, Interrupted, ProbeConfig, ProbeRecord, Round, Suite, TaskFailure, TaskResult};
+use fineline_probe::{Group, ProbeConfig, ProbeRecord, Suite, TaskFailure, TaskResult};
 
+use crate::RunError;
 use crate::events::{Event, EventRecord};
 use crate::probe_schedule::{Choice, Due, ProbeSchedule, TaskCost};
+use crate::sharing::Measuring;
 
 /// The `[[probes]]` tables of a run, each with its account, and the clock that they share.
 pub(crate) struct Probing<'a> {
@@ -24,17 +25,12 @@ struct Table<'a> {
 }
 
 /// What is asked at a step.
+#[derive(Default)]
 pub(crate) struct Plan {
     /// The place of each table that is asked, and its items per task at most.
-    asked: Vec<(usize, Option<usize>)>,
+    pub(crate) asked: Vec<(usize, Option<usize>)>,
     /// The place of each table whose round is left out to keep within its budget.
     left_out: Vec<usize>,
-}
-
-/// Who is asked, and whether to go on.
-pub(crate) struct Asked<'a> {
-    pub(crate) model: &'a Llama,
-    pub(crate) interrupted: &'a dyn Fn() -> bool,
 }
 
 /// What a table's suite has found.
@@ -45,13 +41,6 @@ pub(crate) struct TableRound {
     /// Their places among the results of the step.
     results: Range<usize>,
     pub(crate) failures: Vec<TaskFailure>,
-}
-
-impl Plan {
-    /// Whether no suite is asked.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.asked.is_empty()
-    }
 }
 
 impl<'a> Probing<'a> {
@@ -81,7 +70,7 @@ impl<'a> Probing<'a> {
         is_due_besides: impl Fn(&ProbeConfig) -> bool,
     ) -> Plan {
         let due = Due { elapsed_s: self.elapsed_s(), is_last: step == last_step };
-        let mut plan = Plan { asked: Vec::new(), left_out: Vec::new() };
+        let mut plan = Plan::default();
         for (place, table) in self.tables.iter().enumerate() {
             if !table.config.is_due(step, last_step) && !is_due_besides(table.config) {
                 continue;
@@ -95,19 +84,20 @@ impl<'a> Probing<'a> {
         plan
     }
 
-    /// Asks the suites, and adds what they find to `results`; `beginning` is told of each.
+    /// Asks the suites, on all ranks, and adds what they find to `results`; `beginning` is told of each.
     pub(crate) fn ask(
         &self,
         plan: &Plan,
-        view: &Asked<'_>,
+        measuring: &Measuring<'_>,
         results: &mut Vec<TaskResult>,
         mut beginning: impl FnMut(&str),
-    ) -> Result<Vec<TableRound>, Interrupted> {
+    ) -> Result<Vec<TableRound>, RunError> {
         let ask = |&(table, items): &(usize, Option<usize>)| {
             let suite = self.tables[table].suite;
             beginning(suite.name());
             let start = Instant::now();
-            let found = suite.run(view.model, &Round { items, interrupted: view.interrupted })?;
+            let scores = measuring.score(suite, items)?;
+            let found = measuring.results(suite, items, &scores);
             let seconds = start.elapsed().as_secs_f64();
             let first = results.len();
             results.extend(found.results);

@@ -1,5 +1,6 @@
 //! The loss on text that is never trained on, as a probe of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,9 +11,12 @@ use fineline_model::{Llama, Positions};
 use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
 use fineline_random::Permutation;
 use fineline_train::document_spans;
+use serde::{Deserialize, Serialize};
 
+use crate::RunError;
 use crate::config::RunConfig;
 use crate::prepare::Prepared;
+use crate::sharing::Measuring;
 
 /// Measures perplexity and bits per byte of each source's validation split: rows as in training, each row an item.
 pub(crate) struct Validation<'a> {
@@ -20,6 +24,15 @@ pub(crate) struct Validation<'a> {
     sources: &'a [ValidationSource],
     data_fingerprint: &'a str,
     tokenizer_fingerprint: &'a str,
+}
+
+/// Log-probabilities of a source's rows.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct SourceScores {
+    /// Of each batch's targets that count, one row after another.
+    batches: BTreeMap<usize, Vec<f32>>,
+    /// What that took, shared as it was.
+    seconds: f64,
 }
 
 impl<'a> Validation<'a> {
@@ -38,35 +51,53 @@ impl<'a> Validation<'a> {
         every > 0 && (step.is_multiple_of(every) || step == last_step)
     }
 
-    /// Puts the model through rows of each source.
-    pub(crate) fn run(
-        &self,
-        model: &Llama,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Vec<TaskResult>, Interrupted> {
-        self.sources.iter().map(|source| self.measure(source, model, interrupted)).collect()
+    /// Puts the model through rows of each source, on all ranks.
+    pub(crate) fn run(&self, measuring: &Measuring<'_>) -> Result<Vec<TaskResult>, RunError> {
+        let scores = self.score(measuring)?;
+        Ok(self.sources.iter().zip(scores).map(|(source, scores)| self.result(source, scores)).collect())
     }
 
-    fn measure(
+    /// The scores of each source's rows, of which every rank makes its share.
+    pub(crate) fn score(&self, measuring: &Measuring<'_>) -> Result<Vec<SourceScores>, RunError> {
+        let score = |source| {
+            measuring.begins();
+            let mut scores = SourceScores::default();
+            for share in measuring.all(self.score_share(source, measuring))? {
+                scores.batches.extend(share.batches);
+                scores.seconds += share.seconds / measuring.ranks.size() as f64;
+            }
+            Ok(scores)
+        };
+        self.sources.iter().map(score).collect()
+    }
+
+    fn score_share(
         &self,
         source: &ValidationSource,
-        model: &Llama,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<TaskResult, Interrupted> {
+        measuring: &Measuring<'_>,
+    ) -> Result<SourceScores, Interrupted> {
         let start = Instant::now();
-        let task: Arc<str> = format!("{}{}", ProbeRecord::VALIDATION, source.name()).into();
-        let numbers = self.numbers(source);
-        let mut items = Vec::with_capacity(numbers.len());
-        for numbers in numbers.chunks(self.config.train.micro_batch) {
-            if interrupted() {
+        let mut batches = BTreeMap::new();
+        for (batch, numbers) in self.numbers(source).chunks(self.config.train.micro_batch).enumerate() {
+            if !measuring.share().takes(batch) {
+                continue;
+            }
+            if (measuring.interrupted)() {
                 return Err(Interrupted);
             }
             let rows: Vec<_> = numbers.iter().map(|&number| source.row(number)).collect();
-            let mut logprobs = self.score(&rows, model).into_iter();
-            let of_row = |(&number, row)| item(&task, number, row, &mut logprobs);
-            items.extend(numbers.iter().zip(&rows).map(of_row));
+            batches.insert(batch, self.logprobs(&rows, measuring.model));
         }
-        Ok(TaskResult {
+        Ok(SourceScores { batches, seconds: start.elapsed().as_secs_f64() })
+    }
+
+    fn result(&self, source: &ValidationSource, scores: SourceScores) -> TaskResult {
+        let task: Arc<str> = format!("{}{}", ProbeRecord::VALIDATION, source.name()).into();
+        let SourceScores { batches, seconds } = scores;
+        let mut logprobs = batches.into_values().flatten();
+        let of_row = |number| item(&task, number, &source.row(number), &mut logprobs);
+        let items: Vec<ItemRow> = self.numbers(source).into_iter().map(of_row).collect();
+        TaskResult {
             task: task.to_string(),
             domain: "language modelling".to_owned(),
             version: None,
@@ -80,14 +111,14 @@ impl<'a> Validation<'a> {
             items,
             representation: None,
             truncated: 0,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds,
             provenance: Provenance {
                 data: self.data_fingerprint.to_owned(),
                 template: "rows of data.validation_share".to_owned(),
                 tokenizer: self.tokenizer_fingerprint.to_owned(),
                 scorer: "validation/2".to_owned(),
             },
-        })
+        }
     }
 
     /// The rows that are asked: the same ones in every run, and those of a smaller number among those of a larger.
@@ -100,7 +131,7 @@ impl<'a> Validation<'a> {
     }
 
     /// Log-probabilities of the targets that count, one row after another. The head is applied only there.
-    fn score(&self, rows: &[ValidationRow], model: &Llama) -> Vec<f32> {
+    fn logprobs(&self, rows: &[ValidationRow], model: &Llama) -> Vec<f32> {
         let (device, time) = (model.device(), self.config.data.seq_len);
         let mut tokens = Vec::with_capacity(rows.len() * time);
         let (mut places, mut targets) = (Vec::new(), Vec::new());
