@@ -8,6 +8,7 @@
 - bytes on the wire of a step against 2 (N - 1) / N of the gradient's per rank: MPI is told to use TCP, and the loopback device counts (its acknowledgements and headers too)
 - seconds that training stands still for a checkpoint, against a step
 - seconds from `mpirun` to the first new step after a kill
+- seconds of a round of probes: 2 ranks of 1 thread against 1 rank of 1 thread, in turn; the median of the ratios
 - peak memory of a rank against `fineline plan`, without and with ZeRO-1
 
 Needs Linux, Open MPI, Python. Nothing else should run meanwhile.
@@ -126,6 +127,20 @@ class Bench:
         job.wait()
         return seconds
 
+    def probes(self, rounds):
+        ratios, seconds = [], {1: [], 2: []}
+        for place in range(rounds):
+            for ranks in (1, 2):
+                folder = f"probes{place}-{ranks}"
+                settings = [*MIDDLE, "train.steps=2", "schedule.warmup_steps=1", "run.threads=1", "checkpoint.every_steps=100"]
+                words = self.train(folder, settings, ranks)
+                words += ["--set", 'probes=[{suite="tinyworld",every_steps=2,log_spaced=false}]']
+                subprocess.run(words, check=True, capture_output=True)
+                events = map(json.loads, (self.place / folder / "events.jsonl").read_text().splitlines())
+                seconds[ranks].append(sum(event["seconds"] for event in events if event["event"] == "probe_round"))
+            ratios.append(seconds[2][-1] / seconds[1][-1])
+        return {"ratio": statistics.median(ratios), **{f"{ranks}x1": statistics.median(values) for ranks, values in seconds.items()}}
+
     def memory(self):
         found = []
         for ranks, mode in [(1, "data_parallel"), (2, "data_parallel"), (2, "zero1")]:
@@ -143,7 +158,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=lambda path: Path(path).resolve(), required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["step", "wire", "checkpoint", "restart", "memory"])
+    parser.add_argument("--only", choices=["step", "wire", "checkpoint", "restart", "probes", "memory"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(options.binary, Path(place))
@@ -152,6 +167,7 @@ def main():
             "wire": lambda: [bench.wire(ranks) for ranks in (2, 4)],
             "checkpoint": lambda: bench.checkpoint_stop(options.rounds),
             "restart": lambda: {"seconds": statistics.median(bench.restart() for _ in range(1))},
+            "probes": lambda: bench.probes(options.rounds),
             "memory": bench.memory,
         }
         found = {name: part() for name, part in parts.items() if options.only in (None, name)}

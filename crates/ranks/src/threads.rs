@@ -4,9 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::Ranks;
 use crate::board::{AnotherLeft, Board, Post};
 use crate::processes::{Link, NoLink, Processes};
+use crate::{Activity, Ranks};
 
 /// Stack of a rank's thread: what Linux gives the first one.
 const STACK: usize = 8 << 20;
@@ -16,6 +16,8 @@ const STACK: usize = 8 << 20;
 pub struct Threads {
     place: usize,
     board: Arc<Board>,
+    /// Who is told of meetings.
+    activity: Option<Arc<Activity>>,
 }
 
 impl Threads {
@@ -37,11 +39,23 @@ impl Threads {
         self.board.size() / self.board.count
     }
 
+    /// The same, with meetings told to whoever watches.
+    pub(crate) fn watched(&self, activity: &Arc<Activity>) -> Self {
+        Self { activity: Some(Arc::clone(activity)), ..self.clone() }
+    }
+
     /// What each rank of the process holds up, in their order. Collective within the process.
     ///
     /// # Panics
     /// If they hold up values of different types.
     pub fn share<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
+        match &self.activity {
+            Some(activity) => activity.meeting("a sum among devices", || self.show(own)),
+            None => self.show(own),
+        }
+    }
+
+    fn show<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
         *self.board.shelf(self.place) = Some(Box::new(own));
         self.board.meet();
         let shared = (0..self.count())
@@ -159,7 +173,7 @@ pub fn on_threads<T, E: Send>(
         return first(processes);
     }
     let board = Arc::new(Board::new(count, processes.rank(), processes.size()));
-    let place = |place| Threads { place, board: Arc::clone(&board) };
+    let place = |place| Threads { place, board: Arc::clone(&board), activity: None };
     let failure = Mutex::new(None);
     let (failure, others) = (&failure, &others);
     let value = std::thread::scope(|scope| {

@@ -39,6 +39,14 @@ impl Activity {
         (state.doing, state.since.elapsed(), state.meetings)
     }
 
+    /// Comes to a meeting of this name, and goes back to work when it is over.
+    pub(crate) fn meeting<T>(&self, name: &'static str, meet: impl FnOnce() -> T) -> T {
+        self.set(Doing::Meeting(name));
+        let met = meet();
+        self.set(Doing::Working);
+        met
+    }
+
     fn set(&self, doing: Doing) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let meetings = state.meetings + u64::from(matches!(doing, Doing::Meeting(_)));
@@ -49,6 +57,7 @@ impl Activity {
 /// Ranks whose [`Activity`] tells when they wait for each other.
 pub struct Watched<'a> {
     ranks: &'a dyn Ranks,
+    threads: Option<Threads>,
     activity: Arc<Activity>,
 }
 
@@ -56,7 +65,9 @@ impl<'a> Watched<'a> {
     /// These ranks, watched.
     #[must_use]
     pub fn new(ranks: &'a dyn Ranks) -> Self {
-        Self { ranks, activity: Arc::default() }
+        let activity = Arc::default();
+        let threads = ranks.threads().map(|threads| threads.watched(&activity));
+        Self { ranks, threads, activity }
     }
 
     /// What this rank does.
@@ -66,10 +77,7 @@ impl<'a> Watched<'a> {
     }
 
     fn meeting<T>(&self, name: &'static str, meet: impl FnOnce(&dyn Ranks) -> T) -> T {
-        self.activity.set(Doing::Meeting(name));
-        let met = meet(self.ranks);
-        self.activity.set(Doing::Working);
-        met
+        self.activity.meeting(name, || meet(self.ranks))
     }
 }
 
@@ -105,7 +113,7 @@ impl Ranks for Watched<'_> {
     }
 
     fn threads(&self) -> Option<&Threads> {
-        self.ranks.threads()
+        self.threads.as_ref()
     }
 
     fn begins(&self, what: &'static str) {
@@ -146,6 +154,17 @@ mod tests {
         on_threads(2, &Alone, early, late).unwrap();
         let (doing, _, meetings) = seen.lock().unwrap().take().unwrap().now();
         assert_eq!((doing, meetings), (Doing::Working, 1));
+    }
+
+    #[test]
+    fn threads_that_meet_are_seen_to() {
+        let meet = |ranks: &dyn Ranks| {
+            let watched = Watched::new(ranks);
+            watched.threads().unwrap().share(ranks.rank());
+            assert_eq!(watched.activity().now().2, 1);
+            Ok::<(), ()>(())
+        };
+        on_threads(2, &Alone, meet, meet).unwrap();
     }
 
     #[test]

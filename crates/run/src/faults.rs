@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use fineline_data::Row;
+use fineline_ranks::Ranks;
 use fineline_train::{
     Control, Distortion, NumberFault, Observer, ObserverError, RowSource, SavedCheckpoint, StepReport, View,
 };
@@ -18,7 +19,7 @@ use serde_json::Value;
 /// | `nan_loss@12`, `nan_gradient@14-16` | the loss, the gradient norm of these steps' rows is not a number |
 /// | `spike@30x100`, `gradient@30x100` | it is 100 times as large |
 /// | `stall@20:2s` | these rows come 2 seconds late |
-/// | `hang@50` | after the step, it sleeps for ever |
+/// | `hang@50` | after the step, it sleeps for ever; of several ranks, the last does |
 /// | `kill@40` | after the step, before a checkpoint of it, it is killed |
 /// | `torn_checkpoint@60` | the checkpoint of the step loses the last byte of its weights |
 /// | `full_disk@70` | from the step on, there is no room for a checkpoint |
@@ -114,8 +115,8 @@ impl Faults {
     }
 
     /// Lets the others happen.
-    pub(crate) fn observer(&self) -> FaultObserver<'_> {
-        FaultObserver(self)
+    pub(crate) fn observer<'a>(&'a self, ranks: &'a dyn Ranks) -> FaultObserver<'a> {
+        FaultObserver { faults: self, ranks }
     }
 
     fn is_due(&self, step: u64, fault: StepFault) -> bool {
@@ -145,14 +146,18 @@ impl RowSource for LateRows<'_> {
 }
 
 /// Lets faults of steps happen.
-pub(crate) struct FaultObserver<'a>(&'a Faults);
+pub(crate) struct FaultObserver<'a> {
+    faults: &'a Faults,
+    ranks: &'a dyn Ranks,
+}
 
 impl Observer for FaultObserver<'_> {
     fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
-        if self.0.is_due(report.step, StepFault::Kill) {
+        if self.faults.is_due(report.step, StepFault::Kill) {
             signal_hook::low_level::raise(signal_hook::consts::SIGKILL)?;
         }
-        while self.0.is_due(report.step, StepFault::Hang) {
+        let is_last = self.ranks.rank() + 1 == self.ranks.size();
+        while is_last && self.faults.is_due(report.step, StepFault::Hang) {
             std::thread::sleep(Duration::from_secs(1));
         }
         Ok(Control::Continue)
@@ -160,14 +165,14 @@ impl Observer for FaultObserver<'_> {
 
     fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
         let is_full = |&(at, fault): &(u64, StepFault)| fault == StepFault::FullDisk && view.step >= at;
-        if self.0.steps.iter().any(is_full) {
+        if self.faults.steps.iter().any(is_full) {
             return Err(io::Error::from(io::ErrorKind::StorageFull).into());
         }
         Ok(None)
     }
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
-        if self.0.is_due(saved.step, StepFault::TornCheckpoint) {
+        if self.faults.is_due(saved.step, StepFault::TornCheckpoint) {
             let weights = fs::OpenOptions::new().write(true).open(saved.path.join("model.safetensors"))?;
             weights.set_len(weights.metadata()?.len() - 1)?;
         }

@@ -246,7 +246,7 @@ fn train_on(
     let mut limit = StopAfter(options.stop_after);
     let mut request = CheckpointRequest(&options.checkpoint);
     let mut first_checkpoint = FirstCheckpoint(begun.needs_checkpoint);
-    let mut faults = options.faults.observer();
+    let mut faults = options.faults.observer(ranks);
     let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
     let mut observers: Vec<&mut dyn Observer> =
         vec![&mut limit, &mut request, &mut first_checkpoint, &mut faults];
