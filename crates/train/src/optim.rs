@@ -102,9 +102,9 @@ impl GradientSum {
         Self(take_gradients(model, gradients))
     }
 
-    /// The gradient of a parameter, `[n]`, if it has one.
-    pub(crate) fn get(&self, name: &str) -> Option<&Tensor<1>> {
-        self.0.get(name)
+    /// Takes the gradient of a parameter out, `[n]`, if it has one.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Tensor<1>> {
+        self.0.remove(name)
     }
 
     /// Both, added up parameter by parameter.

@@ -3,7 +3,7 @@
 //! - [`DistributedConfig`] is the section `[distributed]`.
 //! - [`Division`] says who does what: which micro-batches of a step are a rank's, which part of every vector it owns.
 //! - [`TreeSum`] adds in an order that doesn't depend on who holds what.
-//! - [`reduce()`] makes of each rank's gradients those of the whole batch, a part on each rank.
+//! - [`reduce()`] makes of each rank's gradients those of the whole batch, [`reduce_scatter`] a part of them on each rank.
 //!
 //! A gradient goes the way of two collective operations: each rank receives its own part of every vector from all others, adds up,
 //! and the parts are put together. That takes as many bytes as any all-reduce must, and whoever owns a part adds in an order
@@ -25,7 +25,7 @@ use devices::sum_within_process;
 pub(crate) use division::Bucket;
 pub use division::Division;
 pub(crate) use reduce::count_targets;
-use reduce::{put_together, reduce, sum_losses};
+use reduce::{put_together, reduce, reduce_scatter, sum_losses};
 pub(crate) use tree::{Node, TreeSum};
 
 #[cfg(test)]

@@ -9,14 +9,6 @@ use crate::distributed::{Bucket, Division, Node, TreeSum};
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 
-/// The gradient of the whole batch, as far as this rank owns it.
-pub(crate) struct Reduced {
-    /// One per bucket: this rank's piece of it.
-    pub(crate) pieces: Vec<Vec<f32>>,
-    /// The norm of all gradients as one vector, the same on every rank.
-    pub(crate) norm: f64,
-}
-
 /// Targets of the whole batch, from those of each rank's rows.
 pub(crate) fn count_targets(own: usize, ranks: &dyn Ranks) -> usize {
     let counts = ranks.collect(&(own as u64).to_le_bytes());
@@ -35,101 +27,31 @@ pub(crate) fn sum_losses(own: &[f32], division: &Division, ranks: &dyn Ranks) ->
     losses.into_iter().map(f64::from).sum::<f64>() as f32
 }
 
-/// Adds up the gradients of all ranks. `own` are this rank's [nodes](Division::nodes_of).
-pub(crate) fn reduce(own: &[Node<GradientSum>], division: &Division, ranks: &dyn Ranks) -> Reduced {
-    let pieces: Vec<Vec<f32>> =
-        division.buckets().iter().map(|bucket| reduce_bucket(own, bucket, division, ranks)).collect();
-    let norm = norm(&pieces, division, ranks);
-    Reduced { pieces, norm }
-}
-
-fn reduce_bucket(
-    own: &[Node<GradientSum>],
-    bucket: &Bucket,
+/// The gradient of the whole batch on every rank, and its norm. `own` are this rank's [nodes](Division::nodes_of).
+pub(crate) fn reduce(
+    own: Vec<Node<GradientSum>>,
     division: &Division,
     ranks: &dyn Ranks,
-) -> Vec<f32> {
-    let vectors: Vec<Vec<f32>> = own.iter().map(|node| flatten(&node.sum, bucket, division)).collect();
-    let parts = if ranks.size() == 1 { vectors } else { exchange(vectors, bucket, division, ranks) };
-    let nodes = (0..ranks.size()).flat_map(|rank| division.nodes_of(rank));
-    let mut tree = TreeSum::new(add);
-    for (node, sum) in nodes.zip(parts) {
-        tree.push(Node { start: node.start, level: node.level, sum });
-    }
-    tree.finish().unwrap_or_default()
-}
-
-/// This rank's piece of every rank's vectors, in the order of ranks.
-fn exchange(
-    vectors: Vec<Vec<f32>>,
-    bucket: &Bucket,
-    division: &Division,
-    ranks: &dyn Ranks,
-) -> Vec<Vec<f32>> {
-    let own = bucket.pieces[ranks.rank()].len();
-    let sent_lens: Vec<usize> = bucket.pieces.iter().map(|piece| vectors.len() * piece.len()).collect();
-    let received_lens: Vec<usize> =
-        (0..ranks.size()).map(|rank| division.nodes_of(rank).len() * own).collect();
-    let sent = by_piece(vectors, bucket);
-    let mut received = vec![0.0; received_lens.iter().sum()];
-    ranks.exchange(&sent, &sent_lens, &mut received, &received_lens);
-    drop(sent);
-    (0..received.len().checked_div(own).unwrap_or_default())
-        .map(|part| received[part * own..(part + 1) * own].to_vec())
-        .collect()
-}
-
-/// All vectors' parts of the first piece, then of the second, and so on. One vector is that already.
-fn by_piece(mut vectors: Vec<Vec<f32>>, bucket: &Bucket) -> Vec<f32> {
-    if vectors.len() == 1 {
-        return vectors.swap_remove(0);
-    }
-    let pieces = bucket.pieces.iter();
-    pieces.flat_map(|piece| vectors.iter().flat_map(|vector| &vector[piece.clone()])).copied().collect()
-}
-
-fn add(mut left: Vec<f32>, right: Vec<f32>) -> Vec<f32> {
-    left.par_iter_mut().with_min_len(BLOCK).zip(right).for_each(|(left, right)| *left += right);
-    left
-}
-
-/// The gradients of a bucket's parameters as one vector. A parameter without a gradient has zeros.
-fn flatten(sum: &GradientSum, bucket: &Bucket, division: &Division) -> Vec<f32> {
-    let mut vector = Vec::with_capacity(bucket.len);
-    for spec in &division.parameters()[bucket.parameters.clone()] {
-        match sum.get(&spec.name) {
-            Some(gradient) => vector.extend(gradient.to_data().iter::<f32>()),
-            None => vector.resize(vector.len() + spec.len(), 0.0),
-        }
-    }
-    vector
-}
-
-/// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in their
-/// order. The sums of all buckets travel at once.
-fn norm(pieces: &[Vec<f32>], division: &Division, ranks: &dyn Ranks) -> f64 {
-    let square_sum = |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() as f32;
-    let own: Vec<f32> =
-        pieces.iter().flat_map(|piece| piece.par_chunks(BLOCK).map(square_sum).collect::<Vec<_>>()).collect();
-    let blocks = |bucket: &Bucket, rank: usize| bucket.pieces[rank].len().div_ceil(BLOCK);
-    let lens: Vec<usize> = (0..ranks.size())
-        .map(|rank| division.buckets().iter().map(|bucket| blocks(bucket, rank)).sum())
-        .collect();
-    let mut squares = vec![0.0; lens.iter().sum()];
-    ranks.gather(&own, &mut squares, &lens);
-
-    // They come rank by rank; the order of blocks goes through all ranks' pieces of a bucket before the next.
-    let mut next: Vec<usize> =
-        lens.iter().scan(0, |end, len| Some(std::mem::replace(end, *end + len))).collect();
-    let mut total = 0.0;
+    device: &Device,
+) -> (GradientSum, f64) {
+    let mut exchange = Exchange::new(own, division, ranks);
+    let mut gradients = ByName::new();
     for bucket in division.buckets() {
-        for (rank, start) in next.iter_mut().enumerate() {
-            let end = *start + blocks(bucket, rank);
-            total = squares[*start..end].iter().fold(total, |total, &square| total + f64::from(square));
-            *start = end;
-        }
+        let (piece, used) = exchange.reduce(bucket);
+        exchange.put_together(&piece, bucket, used, device, &mut gradients);
     }
-    total.sqrt()
+    (GradientSum(gradients), exchange.norm())
+}
+
+/// What this rank owns of the gradient of the whole batch, a piece per bucket, and the norm of all of it, the same on every rank.
+pub(crate) fn reduce_scatter(
+    own: Vec<Node<GradientSum>>,
+    division: &Division,
+    ranks: &dyn Ranks,
+) -> (Vec<Vec<f32>>, f64) {
+    let mut exchange = Exchange::new(own, division, ranks);
+    let pieces = division.buckets().iter().map(|bucket| exchange.reduce(bucket).0).collect();
+    (pieces, exchange.norm())
 }
 
 /// The whole of every rank's pieces: a vector per parameter.
@@ -139,26 +61,159 @@ pub(crate) fn put_together(
     ranks: &dyn Ranks,
     device: &Device,
 ) -> ByName<Tensor<1>> {
+    let mut exchange = Exchange::new(Vec::new(), division, ranks);
     let mut vectors = ByName::new();
     for (piece, bucket) in pieces.into_iter().zip(division.buckets()) {
-        let whole = gather(piece, bucket, ranks);
-        let mut rest = &whole[..];
-        for spec in &division.parameters()[bucket.parameters.clone()] {
-            let (values, behind) = rest.split_at(spec.len());
-            rest = behind;
-            let data = TensorData::new(values.to_vec(), [spec.len()]);
-            vectors.insert(spec.name.clone(), Tensor::from_data(data, device));
-        }
+        exchange.put_together(&piece, bucket, Vec::new(), device, &mut vectors);
     }
     vectors
 }
 
-/// A bucket from the pieces of all ranks.
-fn gather(piece: Vec<f32>, bucket: &Bucket, ranks: &dyn Ranks) -> Vec<f32> {
-    if ranks.size() == 1 {
-        return piece;
+/// One bucket after another on its way between ranks.
+struct Exchange<'a> {
+    /// This rank's nodes. What has been sent is taken out of them.
+    own: Vec<Node<GradientSum>>,
+    division: &'a Division,
+    ranks: &'a dyn Ranks,
+    /// Of each block that this rank owns, the sum of squares.
+    squares: Vec<f32>,
+    /// Kept from bucket to bucket: fresh memory costs more than what is done with it.
+    received: Vec<f32>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(own: Vec<Node<GradientSum>>, division: &'a Division, ranks: &'a dyn Ranks) -> Self {
+        Self { own, division, ranks, squares: Vec::new(), received: Vec::new() }
     }
-    let mut whole = vec![0.0; bucket.len];
-    ranks.gather(&piece, &mut whole, &bucket.lens());
-    whole
+
+    /// This rank's piece of the sum of all ranks' nodes, and memory that the bucket's parameters had gradients in.
+    fn reduce(&mut self, bucket: &Bucket) -> (Vec<f32>, Vec<TensorData>) {
+        let mut used = Vec::new();
+        let flatten = |node: &mut Node<GradientSum>| flatten(&mut node.sum, bucket, self.division, &mut used);
+        let own: Vec<Vec<f32>> = self.own.iter_mut().map(flatten).collect();
+        let parts = if self.ranks.size() == 1 { own } else { self.exchange(own, bucket) };
+        let nodes = (0..self.ranks.size()).flat_map(|rank| self.division.nodes_of(rank));
+        let mut tree = TreeSum::new(add);
+        for (node, sum) in nodes.zip(parts) {
+            tree.push(Node { start: node.start, level: node.level, sum });
+        }
+        let piece = tree.finish().unwrap_or_default();
+        let square_sum =
+            |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() as f32;
+        self.squares.extend(piece.par_chunks(BLOCK).map(square_sum).collect::<Vec<_>>());
+        (piece, used)
+    }
+
+    /// This rank's piece of every rank's vectors, in the order of ranks.
+    fn exchange(&mut self, mut own: Vec<Vec<f32>>, bucket: &Bucket) -> Vec<Vec<f32>> {
+        let len = bucket.pieces[self.ranks.rank()].len();
+        let sent_lens: Vec<usize> = bucket.pieces.iter().map(|piece| own.len() * piece.len()).collect();
+        let received_lens: Vec<usize> =
+            (0..self.ranks.size()).map(|rank| self.division.nodes_of(rank).len() * len).collect();
+        let sent = if let [vector] = &mut own[..] { std::mem::take(vector) } else { by_piece(&own, bucket) };
+        drop(own);
+        self.received.resize(received_lens.iter().sum(), 0.0);
+        self.ranks.exchange(&sent, &sent_lens, &mut self.received, &received_lens);
+        drop(sent);
+        let parts = self.received.len().checked_div(len).unwrap_or_default();
+        (0..parts).map(|part| self.received[part * len..(part + 1) * len].to_vec()).collect()
+    }
+
+    /// A bucket from the pieces of all ranks, as a vector per parameter, in `used` memory where there is any.
+    fn put_together(
+        &mut self,
+        piece: &[f32],
+        bucket: &Bucket,
+        used: Vec<TensorData>,
+        device: &Device,
+        vectors: &mut ByName<Tensor<1>>,
+    ) {
+        let mut rest = if self.ranks.size() == 1 {
+            piece
+        } else {
+            self.received.resize(bucket.len, 0.0);
+            self.ranks.gather(piece, &mut self.received, &bucket.lens());
+            &self.received[..]
+        };
+        let mut used = used.into_iter();
+        for spec in &self.division.parameters()[bucket.parameters.clone()] {
+            let (values, behind) = rest.split_at(spec.len());
+            rest = behind;
+            let data = filled(used.next(), values);
+            vectors.insert(spec.name.clone(), Tensor::from_data(data, device));
+        }
+    }
+
+    /// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in
+    /// their order. The sums of all buckets travel at once.
+    fn norm(&self) -> f64 {
+        let (division, ranks) = (self.division, self.ranks);
+        let blocks = |bucket: &Bucket, rank: usize| bucket.pieces[rank].len().div_ceil(BLOCK);
+        let lens: Vec<usize> = (0..ranks.size())
+            .map(|rank| division.buckets().iter().map(|bucket| blocks(bucket, rank)).sum())
+            .collect();
+        let mut squares = vec![0.0; lens.iter().sum()];
+        ranks.gather(&self.squares, &mut squares, &lens);
+
+        // They come rank by rank; the order of blocks goes through all ranks' pieces of a bucket before the next.
+        let mut next: Vec<usize> =
+            lens.iter().scan(0, |end, len| Some(std::mem::replace(end, *end + len))).collect();
+        let mut total = 0.0;
+        for bucket in division.buckets() {
+            for (rank, start) in next.iter_mut().enumerate() {
+                let end = *start + blocks(bucket, rank);
+                total = squares[*start..end].iter().fold(total, |total, &square| total + f64::from(square));
+                *start = end;
+            }
+        }
+        total.sqrt()
+    }
+}
+
+fn add(mut left: Vec<f32>, right: Vec<f32>) -> Vec<f32> {
+    left.par_iter_mut().with_min_len(BLOCK).zip(right).for_each(|(left, right)| *left += right);
+    left
+}
+
+/// All vectors' parts of the first piece, then of the second, and so on.
+fn by_piece(vectors: &[Vec<f32>], bucket: &Bucket) -> Vec<f32> {
+    let pieces = bucket.pieces.iter();
+    pieces
+        .flat_map(|piece| vectors.iter().map(move |vector| &vector[piece.clone()]))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// The gradients of a bucket's parameters as one vector, taken out of `sum`. A parameter without a gradient has zeros. What they were in, of
+/// one node, is left in `used`.
+fn flatten(
+    sum: &mut GradientSum,
+    bucket: &Bucket,
+    division: &Division,
+    used: &mut Vec<TensorData>,
+) -> Vec<f32> {
+    let mut vector = Vec::with_capacity(bucket.len);
+    let mut taken = Vec::new();
+    for spec in &division.parameters()[bucket.parameters.clone()] {
+        let data = match sum.take(&spec.name) {
+            Some(gradient) => gradient.into_data().convert::<f32>(),
+            None => TensorData::zeros::<f32, _>([spec.len()]),
+        };
+        vector.extend_from_slice(data.as_slice().expect("they have just been made float32"));
+        taken.push(data);
+    }
+    *used = taken;
+    vector
+}
+
+/// A vector of these values, in memory that one of its length was in, if that can be had.
+fn filled(used: Option<TensorData>, values: &[f32]) -> TensorData {
+    if let Some(mut data) = used
+        && let Ok(old) = data.as_mut_slice::<f32>()
+        && old.len() == values.len()
+    {
+        old.copy_from_slice(values);
+        return data;
+    }
+    TensorData::new(values.to_vec(), [values.len()])
 }

@@ -5,7 +5,9 @@ use fineline_data::Row;
 use fineline_kernels::in_pool;
 use fineline_ranks::Ranks;
 
-use crate::distributed::{Division, Node, TreeSum, put_together, reduce, sum_losses, sum_within_process};
+use crate::distributed::{
+    Division, Node, TreeSum, put_together, reduce, reduce_scatter, sum_losses, sum_within_process,
+};
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
 use crate::{StepOutcome, Trainer};
@@ -26,37 +28,25 @@ impl Trainer {
             let own = nodes.pop().map(|node| node.sum).unwrap_or_default();
             let sum = sum_within_process(own, division, threads, &self.model().device().inner());
             if division.is_one_process() {
-                return self.conclude_alike(loss, sum, lr, ranks);
+                return self.conclude_with(loss, agreed_norm(&sum, ranks), sum, lr);
             }
             nodes.extend(division.leaf_of(ranks.rank()).map(|leaf| Node::leaf(leaf, sum)));
         }
-        let reduced = reduce(&nodes, division, ranks);
-        drop(nodes);
-        let outcome = self.judge([loss, reduced.norm as f32], lr);
-        let StepOutcome { grad_norm, lr, .. } = outcome;
-        if outcome.verdict.skipped.is_none() {
-            if division.divides_moments() {
-                self.update_own(reduced.pieces, grad_norm, lr, division, ranks);
-            } else {
-                let device = self.model().device().inner();
-                let gradients = put_together(reduced.pieces, division, ranks, &device);
-                in_pool(|| self.update(GradientSum(gradients), grad_norm, lr));
+        if division.divides_moments() {
+            let (pieces, norm) = reduce_scatter(nodes, division, ranks);
+            let outcome = self.judge([loss, norm as f32], lr);
+            if outcome.verdict.skipped.is_none() {
+                self.update_own(pieces, outcome.grad_norm, outcome.lr, division, ranks);
             }
+            outcome
+        } else {
+            let (gradients, norm) = reduce(nodes, division, ranks, &self.model().device().inner());
+            self.conclude_with(loss, norm as f32, gradients, lr)
         }
-        outcome
     }
 
-    /// Updates or skips, where every rank has the gradients of the whole batch. All go by the norm that rank 0 finds.
-    fn conclude_alike(
-        &mut self,
-        loss: f32,
-        gradients: GradientSum,
-        lr: f64,
-        ranks: &dyn Ranks,
-    ) -> StepOutcome {
-        let norm = gradients.norm().map_or(0.0, |norm| norm.into_scalar::<f32>());
-        let told = ranks.broadcast(norm.to_le_bytes().to_vec());
-        let norm = told.try_into().map_or(norm, f32::from_le_bytes);
+    /// Updates or skips, where every rank has the gradients of the whole batch.
+    fn conclude_with(&mut self, loss: f32, norm: f32, gradients: GradientSum, lr: f64) -> StepOutcome {
         let outcome = self.judge([loss, norm], lr);
         if outcome.verdict.skipped.is_none() {
             in_pool(|| self.update(gradients, outcome.grad_norm, outcome.lr));
@@ -126,4 +116,11 @@ impl Trainer {
         let mut updated = put_together(pieces, division, ranks, &device);
         self.model = Some(update_parameters(model, |name, _, before| updated.remove(name).unwrap_or(before)));
     }
+}
+
+/// The norm of gradients that all ranks have, as rank 0 finds it.
+fn agreed_norm(gradients: &GradientSum, ranks: &dyn Ranks) -> f32 {
+    let own = gradients.norm().map_or(0.0, |norm| norm.into_scalar::<f32>());
+    let told = ranks.broadcast(own.to_le_bytes().to_vec());
+    told.try_into().map_or(own, f32::from_le_bytes)
 }
