@@ -217,7 +217,7 @@ fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Pre
     let logits = config.model.logits_bytes(micro_batch, time);
     let snapshot = (3 * float32).div_ceil(shares.of_moments());
     let exchange = shares.exchange(config);
-    let program = PROGRAM_BYTES;
+    let program = PROGRAM_BYTES + kept_by_pool(config, gradients + activations + logits);
     let always = parameters + gradients + optimizer + program;
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
     let total_on_fast_disk = always + (activations + logits).max(exchange).max(snapshot);
@@ -235,6 +235,11 @@ fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Pre
         total,
         total_on_fast_disk,
     }
+}
+
+/// What the processor's pool of memory holds beyond what is used: up to an eighth, since a piece of one size doesn't serve for another.
+fn kept_by_pool(config: &RunConfig, pooled: u64) -> u64 {
+    if config.run.device == DeviceName::Cpu { pooled / 8 } else { 0 }
 }
 
 /// The factors of the largest product of a layer, as float32.

@@ -25,7 +25,7 @@ use devices::sum_within_process;
 pub(crate) use division::Bucket;
 pub use division::Division;
 pub(crate) use reduce::count_targets;
-use reduce::{put_together, reduce, reduce_scatter, sum_losses};
+use reduce::{PutTogether, reduce, reduce_scatter, sum_losses};
 pub(crate) use tree::{Node, TreeSum};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Gradients of all ranks' micro-batches, added up where they are owned.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use rayon::prelude::*;
 
@@ -54,19 +55,38 @@ pub(crate) fn reduce_scatter(
     (pieces, exchange.norm())
 }
 
-/// The whole of every rank's pieces: a vector per parameter.
-pub(crate) fn put_together(
+/// The whole of every rank's pieces, given out a parameter at a time. All ranks ask for the same parameters in the same order; where it is
+/// that of the buckets, each travels once.
+pub(crate) struct PutTogether<'a> {
+    exchange: Exchange<'a>,
     pieces: Vec<Vec<f32>>,
-    division: &Division,
-    ranks: &dyn Ranks,
-    device: &Device,
-) -> ByName<Tensor<1>> {
-    let mut exchange = Exchange::new(Vec::new(), division, ranks);
-    let mut vectors = ByName::new();
-    for (piece, bucket) in pieces.into_iter().zip(division.buckets()) {
-        exchange.put_together(&piece, bucket, Vec::new(), device, &mut vectors);
+    /// Which bucket is whole at the moment.
+    bucket: Option<usize>,
+}
+
+impl<'a> PutTogether<'a> {
+    pub(crate) fn new(pieces: Vec<Vec<f32>>, division: &'a Division, ranks: &'a dyn Ranks) -> Self {
+        Self { exchange: Exchange::new(Vec::new(), division, ranks), pieces, bucket: None }
     }
-    vectors
+
+    /// The values of a parameter, in the memory of those `before`. One that isn't exchanged stays as it is.
+    pub(crate) fn parameter(&mut self, name: &str, before: Tensor<1>) -> Tensor<1> {
+        let parameters = self.exchange.division.parameters();
+        let Some(parameter) = parameters.iter().position(|spec| spec.name == name) else { return before };
+        let mut buckets = self.exchange.division.buckets().iter().enumerate();
+        let Some((at, bucket)) = buckets.find(|(_, bucket)| bucket.parameters.contains(&parameter)) else {
+            return before;
+        };
+        if self.bucket != Some(at) {
+            self.exchange.gather(&self.pieces[at], bucket);
+            self.bucket = Some(at);
+        }
+        let start: usize =
+            parameters[bucket.parameters.start..parameter].iter().map(ParameterSpec::len).sum();
+        let values = &self.exchange.received[start..start + parameters[parameter].len()];
+        let device = before.device();
+        Tensor::from_data(filled(Some(before.into_data()), values), &device)
+    }
 }
 
 /// One bucket after another on its way between ranks.
@@ -131,8 +151,7 @@ impl<'a> Exchange<'a> {
         let mut rest = if self.ranks.size() == 1 {
             piece
         } else {
-            self.received.resize(bucket.len, 0.0);
-            self.ranks.gather(piece, &mut self.received, &bucket.lens());
+            self.gather(piece, bucket);
             &self.received[..]
         };
         let mut used = used.into_iter();
@@ -142,6 +161,12 @@ impl<'a> Exchange<'a> {
             let data = filled(used.next(), values);
             vectors.insert(spec.name.clone(), Tensor::from_data(data, device));
         }
+    }
+
+    /// Has the pieces of all ranks received, one after another.
+    fn gather(&mut self, piece: &[f32], bucket: &Bucket) {
+        self.received.resize(bucket.len, 0.0);
+        self.ranks.gather(piece, &mut self.received, &bucket.lens());
     }
 
     /// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in

@@ -6,7 +6,7 @@ use fineline_kernels::in_pool;
 use fineline_ranks::Ranks;
 
 use crate::distributed::{
-    Division, Node, TreeSum, put_together, reduce, reduce_scatter, sum_losses, sum_within_process,
+    Division, Node, PutTogether, TreeSum, reduce, reduce_scatter, sum_losses, sum_within_process,
 };
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
@@ -107,14 +107,15 @@ impl Trainer {
                     gradient: Tensor::from_data(TensorData::from(&*own), &device),
                 };
                 let updated = in_pool(|| self.optimizer.update_part(part, &update)).into_data();
-                own.iter_mut().zip(updated.iter::<f32>()).for_each(|(own, updated)| *own = updated);
+                own.copy_from_slice(
+                    updated.convert::<f32>().as_slice().expect("they have just been made float32"),
+                );
             }
         }
         drop(values);
         let model = self.model.take().expect("the model is only away within an update");
-        let device = model.device().inner();
-        let mut updated = put_together(pieces, division, ranks, &device);
-        self.model = Some(update_parameters(model, |name, _, before| updated.remove(name).unwrap_or(before)));
+        let mut updated = PutTogether::new(pieces, division, ranks);
+        self.model = Some(update_parameters(model, |name, _, before| updated.parameter(name, before)));
     }
 }
 
