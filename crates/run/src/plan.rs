@@ -93,7 +93,7 @@ pub struct Memory {
     /// The program, its threads and buffers.
     pub program: u64,
     /// The height of a step while a checkpoint is still being written, as where the disk takes longer than a step: all of
-    /// the above, but of activations with logits and the exchange whichever is more.
+    /// the above, but on a GPU, of activations with logits and the exchange whichever is more.
     pub total: u64,
     /// The height where the disk is so fast that a checkpoint is written within a step: that of a backward pass, or of an update that
     /// replaces what a snapshot holds, whichever is more.
@@ -188,7 +188,8 @@ impl Shares {
         }
     }
 
-    /// What an exchange of gradients takes: the piece of each bucket that is a device's own, and the largest bucket as it is sent and received.
+    /// What an exchange of gradients takes: the largest bucket as it is sent and received, and a device's own piece of it; with divided moments, its
+    /// pieces of all buckets.
     fn exchange(self, config: &RunConfig) -> u64 {
         if self.devices == 1 {
             return 0;
@@ -197,7 +198,11 @@ impl Shares {
             config.model.parameters().iter().map(ParameterSpec::len).max().unwrap_or_default() as u64;
         let bucket = (4 * largest).max((config.distributed.bucket_mib as u64) << 20);
         let bucket = bucket.min(config.model.parameter_bytes());
-        config.model.parameter_bytes().div_ceil(self.devices) + 2 * bucket
+        let pieces = match self.mode {
+            Mode::DataParallel => bucket,
+            Mode::Zero1 => config.model.parameter_bytes(),
+        };
+        pieces.div_ceil(self.devices) + 2 * bucket
     }
 }
 
@@ -219,10 +224,14 @@ fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Pre
     let exchange = shares.exchange(config);
     let program = PROGRAM_BYTES + kept_by_pool(config, gradients + activations + logits);
     let always = parameters + gradients + optimizer + program;
+    // Gradients are exchanged when the activations are gone; but the processor's pool keeps their memory.
+    let step = match config.run.device {
+        DeviceName::Cpu => activations + logits + exchange,
+        _ => (activations + logits).max(exchange),
+    };
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
-    let total_on_fast_disk = always + (activations + logits).max(exchange).max(snapshot);
-    // Gradients are exchanged when the activations are gone.
-    let total = always + (activations + logits).max(exchange) + snapshot;
+    let total_on_fast_disk = always + step.max(snapshot);
+    let total = always + step + snapshot;
     Memory {
         parameters,
         gradients,
