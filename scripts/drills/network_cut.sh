@@ -7,9 +7,10 @@
 # The hosts are two network namespaces with a host name and an address each, joined by a pair of virtual interfaces; Open MPI starts its
 # ranks through `ip netns exec`, as it would through ssh. Needs root, iproute2, and a program built with `--features mpi`.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
 export BINARY
-BINARY=$(realpath "${1:-target/release/fineline}")
+BINARY=$(realpath "${1:-$(dirname "$0")/../../target/release/fineline}")
+[ -x "$BINARY" ] || { echo "no program at $BINARY" >&2; exit 2; }
+cd "$(dirname "$0")/../.."
 timeout_s=8
 work=$(mktemp -d)
 hosts=(fineline-a fineline-b)

@@ -27,14 +27,24 @@ dir=$("$binary" config show "$config" "$@" --json | python3 -c 'import json, sys
 
 newest() { cat "$dir/checkpoints/latest" 2>/dev/null || true; }
 
-# Ends mpirun once all ranks that it has started have fallen silent. Every rank writes into `.ranks` twice a second.
+# The newest sign of life of any rank: each writes into `.ranks` twice a second.
+sign() { stat -c %Y "$dir"/.ranks/rank-*.json 2>/dev/null | sort -n | tail -n 1 || true; }
+
+# Whether signs could be written, if there were any: on a full disk, silence says nothing.
+is_writable() { (echo 1 >"$dir/.ranks/probe") 2>/dev/null && rm -f "$dir/.ranks/probe"; }
+
+# Ends mpirun once all ranks that it has started have fallen silent. `left` is the last sign of a job before it.
 end_when_silent() {
-    local job=$1 started quiet=0 signs
-    started=$(date +%s)
+    local job=$1 left=$2 last='' quiet=0 newest
     while sleep 1 && kill -0 "$job" 2>/dev/null; do
-        signs=$(stat -c %Y "$dir"/.ranks/rank-*.json 2>/dev/null | sort -n | tail -n 1)
-        if [ -z "$signs" ] || [ "$signs" -lt "$started" ]; then continue; fi
-        quiet=$(($(date +%s) - signs))
+        newest=$(sign)
+        if [ -z "$newest" ] || [ "$newest" = "$left" ]; then continue; fi
+        if [ "$newest" != "$last" ] || ! is_writable; then
+            last=$newest
+            quiet=0
+            continue
+        fi
+        quiet=$((quiet + 1))
         [ "$quiet" -ge "${SILENCE:-60}" ] || continue
         echo "train.sh: no rank has given a sign of life for $quiet s, ends mpirun" >&2
         for signal in INT INT KILL; do
@@ -48,16 +58,17 @@ stopping=
 left=${ATTEMPTS:-10}
 while [ "$left" -gt 0 ]; do
     before=$(newest)
+    left_sign=$(sign)
     "${launch[@]}" "$binary" train "$config" "$@" &
     job=$!
-    end_when_silent "$job" &
+    end_when_silent "$job" "$left_sign" &
     # mpirun hands SIGUSR2 on to every rank; to fineline it means the same as SIGTERM.
     trap 'stopping=1; kill -USR2 $job 2>/dev/null || true' TERM INT
     code=0
     wait "$job" || code=$?
     # A signal ends `wait` before the job has ended.
     while kill -0 "$job" 2>/dev/null; do code=0; wait "$job" || code=$?; done
-    wait
+    wait || true
     # Done, asked wrongly, or asked to stop: no reason to try again.
     if [ "$code" = 0 ] || [ "$code" = 2 ] || [ -n "$stopping" ]; then exit "$code"; fi
     [ "$(newest)" != "$before" ] || left=$((left - 1))

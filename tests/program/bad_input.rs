@@ -248,6 +248,21 @@ fn a_full_disk_loses_nothing() {
 }
 
 #[test]
+fn a_start_that_comes_to_nothing_leaves_no_folder() {
+    let place = Workplace::new();
+    let suite = "probes=[{suite=\"nowhere\",every_steps=2}]";
+    let error = with(&place, &[suite], 2);
+    assert!(error.contains("nowhere"), "{error}");
+    assert!(!place.path("run").exists());
+    with(&place, &[suite, "distributed.ranks_per_process=2"], 2);
+    assert!(!place.path("run").exists());
+    // One that was there before stays, with what is in it.
+    fs_err::create_dir(place.path("run")).unwrap();
+    with(&place, &[suite], 2);
+    assert!(place.path("run").exists());
+}
+
+#[test]
 fn a_folder_that_is_no_runs_is_left_alone() {
     let place = Workplace::new();
     place.write("run/items/mine.txt", "my own notes");

@@ -293,7 +293,7 @@ fn the_rest_of_a_chunk_is_left_out() {
 fn a_stall_is_told() {
     let place = workplace();
     let said = drill(&place, "stall@16:3s", &["guard.stall.factor=20"]).success().stderr();
-    // Once while it lasts, and again when it has lasted twice as long; then, as an event, when it is over.
+    // While it lasts; then, as an event, when it is over.
     assert!(said.matches("step 16 has taken").count() >= 1, "{said}");
     assert!(said.contains("(guard.stall.factor)"), "{said}");
     let alarm = alarm(&place, "run");

@@ -17,13 +17,16 @@ pub fn has_all_reduce(devices: &[Device]) -> bool {
     }
 }
 
-/// The sum of the vectors, `[n]` each, that devices of one process have: NCCL's all-reduce, which leaves the same bits on each.
-/// Collective: one thread per device calls it, all with the same `devices`, in the same order.
+/// The sum of the vectors, `[n]` each, that devices of one process have: NCCL's all-reduce, which leaves the same bits on each. It
+/// returns when the sum is there: a device that doesn't come is waited for here, where others can see it. Collective: one thread per device calls it, all with the same `devices`, in the same order.
 ///
 /// # Panics
 /// Where [`has_all_reduce`] says no.
 #[must_use]
 pub fn all_reduce(own: Tensor<1>, devices: &[Device]) -> Tensor<1> {
     use burn::tensor::distributed::{ReduceOperation, all_reduce};
-    all_reduce(own, ReduceOperation::Sum, devices.to_vec()).resolve()
+    let sum = all_reduce(own, ReduceOperation::Sum, devices.to_vec()).resolve();
+    // What goes wrong here is told by whoever reads the sum.
+    let _ = sum.device().sync();
+    sum
 }

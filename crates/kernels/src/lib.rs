@@ -43,6 +43,7 @@ pub use adamw::{AdamW, adamw, add_to, square_sum};
 pub use add::add;
 pub use all_reduce::{all_reduce, has_all_reduce};
 pub use attention::{attention, attention_after};
+pub use cpu::is_in_host_memory;
 pub use cross_entropy::{cross_entropy, logits_chunk};
 pub use embedding::embedding;
 pub use feed_forward::{FeedForwardWeights, feed_forward};

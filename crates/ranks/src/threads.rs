@@ -48,17 +48,22 @@ impl Threads {
     ///
     /// # Panics
     /// If they hold up values of different types.
-    pub fn share<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
+    pub fn show<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
+        self.meet(|| self.show_all(own))
+    }
+
+    /// Does what waits for the other ranks of the process.
+    pub fn meet<T>(&self, work: impl FnOnce() -> T) -> T {
         match &self.activity {
-            Some(activity) => activity.meeting("a sum among devices", || self.show(own)),
-            None => self.show(own),
+            Some(activity) => activity.meeting("a sum among devices", work),
+            None => work(),
         }
     }
 
-    fn show<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
+    fn show_all<T: Any + Clone + Send>(&self, own: T) -> Vec<T> {
         *self.board.shelf(self.place) = Some(Box::new(own));
         self.board.meet();
-        let shared = (0..self.count())
+        let shown = (0..self.count())
             .map(|place| {
                 let held = self.board.shelf(place);
                 held.as_deref()
@@ -69,7 +74,7 @@ impl Threads {
             .collect();
         self.board.meet();
         *self.board.shelf(self.place) = None;
-        shared
+        shown
     }
 }
 
@@ -163,6 +168,9 @@ fn parts<'a>(values: &'a mut [f32], lens: &'a [usize]) -> impl Iterator<Item = &
 ///
 /// # Errors
 /// The first that any rank of this process came to.
+///
+/// # Panics
+/// If a thread can't be started, or the work of a rank panics.
 pub fn on_threads<T, E: Send>(
     count: usize,
     processes: &dyn Ranks,
@@ -187,7 +195,7 @@ pub fn on_threads<T, E: Send>(
             let started = std::thread::Builder::new().name(name).stack_size(STACK).spawn_scoped(scope, work);
             if let Err(error) = started {
                 board.leave();
-                resume_unwind(Box::new(format!("a rank's thread can't be started: {error}")));
+                panic!("a rank's thread can't be started: {error}");
             }
         }
         let first_ranks = ThreadRanks { threads: place(0), link: Processes(processes) };
@@ -304,7 +312,7 @@ mod tests {
         let shown = all(2, 3, |ranks| {
             let threads = ranks.threads().unwrap();
             assert_eq!((threads.processes(), threads.count()), (2, 3));
-            threads.share(format!("{} in place {}", ranks.rank(), threads.place()))
+            threads.show(format!("{} in place {}", ranks.rank(), threads.place()))
         });
         assert_eq!(shown[1], ["0 in place 0", "1 in place 1", "2 in place 2"]);
         assert_eq!(shown[5], ["3 in place 0", "4 in place 1", "5 in place 2"]);

@@ -132,11 +132,17 @@ mod tests {
 
     #[test]
     fn a_rank_that_waits_is_seen_to_wait() {
+        assert_waits_for("all to come", |ranks| ranks.wait_for_all());
+        assert_waits_for("a sum among devices", |ranks| drop(ranks.threads().unwrap().show(1)));
+    }
+
+    /// A rank that comes early is seen at a meeting of this name, until the other has come.
+    fn assert_waits_for(name: &'static str, wait: impl Fn(&dyn Ranks) + Sync) {
         let seen = Mutex::new(None);
         let early = |ranks: &dyn Ranks| {
             let watched = Watched::new(ranks);
             *seen.lock().unwrap() = Some(watched.activity());
-            watched.wait_for_all();
+            wait(&watched);
             Ok::<(), ()>(())
         };
         let late = |ranks: &dyn Ranks| {
@@ -147,24 +153,13 @@ mod tests {
                     None => std::thread::yield_now(),
                 }
             };
-            assert_eq!(activity.now().0, Doing::Meeting("all to come"));
-            ranks.wait_for_all();
+            assert_eq!(activity.now().0, Doing::Meeting(name));
+            wait(ranks);
             Ok(())
         };
         on_threads(2, &Alone, early, late).unwrap();
         let (doing, _, meetings) = seen.lock().unwrap().take().unwrap().now();
         assert_eq!((doing, meetings), (Doing::Working, 1));
-    }
-
-    #[test]
-    fn threads_that_meet_are_seen_to() {
-        let meet = |ranks: &dyn Ranks| {
-            let watched = Watched::new(ranks);
-            watched.threads().unwrap().share(ranks.rank());
-            assert_eq!(watched.activity().now().2, 1);
-            Ok::<(), ()>(())
-        };
-        on_threads(2, &Alone, meet, meet).unwrap();
     }
 
     #[test]

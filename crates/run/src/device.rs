@@ -203,28 +203,35 @@ impl RunConfig {
     /// # Errors
     /// As [`DeviceName::open_at`]; or [`RunError::NoPrecision`].
     pub fn open_device(&self, ranks: &dyn Ranks) -> Result<Device, RunError> {
-        let device = self.run.device.open_at(&LocalPlace::of(ranks))?;
-        if !precisions(&device).contains(&self.run.precision) {
-            return Err(RunError::NoPrecision {
-                device: self.run.device,
-                precision: self.run.precision.name(),
-            });
-        }
+        let device = self.open_device_at(&LocalPlace::of(ranks))?;
         if let Some(threads) = ranks.threads() {
             check_sums(self.run.device, &device, threads)?;
         }
         Ok(device)
     }
+
+    /// The same for the rank at a place, alone: whether devices can add up among themselves isn't tried.
+    ///
+    /// # Errors
+    /// As [`open_device`](Self::open_device).
+    pub fn open_device_at(&self, place: &LocalPlace) -> Result<Device, RunError> {
+        let device = self.run.device.open_at(place)?;
+        if precisions(&device).contains(&self.run.precision) {
+            Ok(device)
+        } else {
+            Err(RunError::NoPrecision { device: self.run.device, precision: self.run.precision.name() })
+        }
+    }
 }
 
 /// Has the devices of a process add up one number of each, if they can add up among themselves.
 fn check_sums(name: DeviceName, device: &Device, threads: &Threads) -> Result<(), RunError> {
-    let devices = threads.share(device.clone());
+    let devices = threads.show(device.clone());
     if !has_all_reduce(&devices) {
         return Ok(());
     }
     let problem = |problem: String| RunError::BrokenDevice { name, problem };
-    let sum = all_reduce(Tensor::<1>::ones([1], device), &devices);
+    let sum = threads.meet(|| all_reduce(Tensor::<1>::ones([1], device), &devices));
     let sum: Vec<f32> = sum.try_into_data().map_err(|error| problem(error.to_string()))?.iter().collect();
     let count = devices.len();
     if sum == [count as f32] {

@@ -1,5 +1,6 @@
 //! The folder of a run: its layout, its lock, its identity.
 
+use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ impl RunDirectory {
     /// Signs of life of a run's ranks, while it runs.
     #[must_use]
     pub fn ranks(&self) -> PathBuf {
-        self.root.join(".ranks")
+        self.root.join(RANKS)
     }
 
     /// What triggers have made ready to branch off.
@@ -177,15 +178,16 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Locked`] where another process has the run.
     pub fn lock(&self) -> Result<RunLock, RunError> {
+        let new = (!self.root.exists()).then(|| self.root.clone());
         create_folder(&self.root)?;
-        let path = self.root.join(".lock");
+        let path = self.root.join(LOCK);
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         match file.file().try_lock() {
             Ok(()) => {
                 remove_remains(&self.root)?;
                 remove_remains(&self.items_folder())?;
                 remove_remains(&self.representations_folder())?;
-                Ok(RunLock { _file: file })
+                Ok(RunLock { _file: file, new })
             }
             Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root.clone() }),
             Err(TryLockError::Error(source)) => Err(RunError::Io(io::Error::new(
@@ -221,7 +223,27 @@ impl FolderId {
 #[derive(Debug)]
 pub struct RunLock {
     _file: fs::File,
+    /// The folder, if it was made for this.
+    new: Option<PathBuf>,
 }
+
+impl Drop for RunLock {
+    /// A start that came to nothing leaves no folder behind.
+    fn drop(&mut self) {
+        let Some(folder) = &self.new else { return };
+        let is_of_no_run = |name: &OsStr| name == LOCK || name == RANKS;
+        let is_empty = fs::read_dir(folder)
+            .is_ok_and(|entries| entries.flatten().all(|entry| is_of_no_run(&entry.file_name())));
+        if is_empty {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Name of the file that is locked.
+const LOCK: &str = ".lock";
+/// Name of the folder of signs of life.
+const RANKS: &str = ".ranks";
 
 /// `run.json`: what the run is made of, and where it was last started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -242,10 +264,10 @@ pub struct RunIdentity {
     pub host: Option<String>,
     /// Device of the last start.
     pub device: String,
-    /// Processes of the last start.
+    /// Ranks of the last start.
     #[serde(default = "one")]
     pub ranks: usize,
-    /// Threads of the last start, of each.
+    /// Threads of the last start, of each process.
     pub threads: usize,
     /// When the run was first started.
     pub created: jiff::Timestamp,

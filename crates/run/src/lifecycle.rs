@@ -16,6 +16,7 @@ use fineline_train::{
 use crate::changes::{changes_since_start, data_changes};
 use crate::checkpoint::checkpointer;
 use crate::config::{Resolved, RunConfig};
+use crate::device::LocalPlace;
 use crate::digest::Digests;
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
@@ -115,18 +116,18 @@ fn train_as(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, RunError> {
     let config = &resolved.config;
+    let division = divide(resolved, ranks)?;
+    let directory = RunDirectory::new(&config.run.dir);
+    let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
+    let clock = Arc::default();
+    let _watcher = Watcher::start(options.give_up, directory.ranks(), config, ranks, Arc::clone(&clock))?;
     let device = config.open_device(ranks)?.autodiff();
     let metrics_server =
         if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
     if let Some(server) = &metrics_server {
         progress(Progress::Serving { address: server.address() });
     }
-    let directory = RunDirectory::new(&config.run.dir);
-    let division = divide(resolved, ranks)?;
-    let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
-    let clock = Arc::default();
-    let _watcher = Watcher::start(options.give_up, directory.ranks(), config, ranks, Arc::clone(&clock))?;
-    ranks.begins("getting the data ready");
+    ranks.begins("looking at the copy of the run");
     let mut brought = mirror::Brought { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
         directory.refuse_foreign_files()?;
@@ -185,6 +186,7 @@ impl Begun {
         let &Place { device, division, ranks, .. } = place;
         let &Ready { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
+        ranks.begins("looking for the newest whole checkpoint");
         let start = Start::find(&ready.setting(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
         let goes_on = start.goes_on();
@@ -280,6 +282,7 @@ fn train_on(
         let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
     }
+    ranks.begins("closing the logs and the copy of the run");
     let closed = observer.close(begun.trainer.progress().step);
     let outcome = outcome?;
     closed?;
@@ -299,8 +302,12 @@ fn ended(outcome: &Outcome, trainer: &Trainer) -> Option<Ended> {
 
 /// Who does what of a step.
 pub(crate) fn divide(resolved: &Resolved, ranks: &dyn Ranks) -> Result<Division, RunError> {
+    divide_among(resolved, ranks.rank(), ranks.size())
+}
+
+fn divide_among(resolved: &Resolved, rank: usize, size: usize) -> Result<Division, RunError> {
     let config = &resolved.config;
-    match Division::new(&config.distributed, &config.train, &config.model, ranks) {
+    match Division::of(&config.distributed, &config.train, &config.model, rank, size) {
         Err(TrainError::Config { key, reason }) => Err(resolved.invalid(key, reason).into()),
         division => Ok(division?),
     }
@@ -311,6 +318,7 @@ pub(crate) fn first_in_turn<T>(ranks: &dyn Ranks, work: impl FnOnce() -> T) -> T
     if !ranks.is_first() {
         ranks.wait_for_all();
     }
+    ranks.begins("getting the data ready");
     let done = work();
     if ranks.is_first() {
         ranks.wait_for_all();
@@ -363,7 +371,11 @@ pub fn dry_run(
 ) -> Result<Outlook, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
-    config.open_device(&Alone)?;
+    let threads = config.distributed.ranks_per_process;
+    for thread in 0..threads {
+        config.open_device_at(&LocalPlace { thread, threads, ..LocalPlace::of(&Alone) })?;
+    }
+    divide_among(resolved, 0, threads)?;
     let directory = RunDirectory::new(&config.run.dir);
     if let Resume::FromUrl(address) = &options.resume {
         return Err(RunError::NotFetched { address: address.clone() });

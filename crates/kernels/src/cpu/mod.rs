@@ -42,7 +42,7 @@ use burn::{
         backend_extension,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{DType, Shape, Tensor, TensorData},
+    tensor::{DType, Device, Shape, Tensor, TensorData},
 };
 
 use self::{
@@ -66,8 +66,13 @@ type AutodiffTensor<C> = FloatTensor<Autodiff<Flex, C>>;
 
 /// Whether the CPU bodies can take this tensor: float32, on the flex backend.
 pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32
-        && matches!(tensor.device().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+    tensor.dtype() == DType::F32 && is_in_host_memory(&tensor.device())
+}
+
+/// Whether tensors of this device are in the host's memory, as values that can be looked at without a copy.
+#[must_use]
+pub fn is_in_host_memory(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// The operations, as an extension of Burn's backends.

@@ -20,8 +20,8 @@ pub struct DistributedConfig {
     /// gradients are added up among these devices, by NCCL where they are CUDA's, before processes exchange anything. On `cpu` and
     /// `wgpu` they share the one device, and are no faster than a single rank.
     pub ranks_per_process: usize,
-    /// A rank that the others wait for ends the job after this many seconds, and a message names it. Set it above the time that probes and
-    /// validation take.
+    /// A rank that has waited for another for so many seconds ends the job, with a message that names the other. Set it above the time that a micro-batch takes;
+    /// probes, validation and getting data ready aren't counted.
     pub timeout_s: u64,
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn sum_within_process(
     threads: &Threads,
     device: &Device,
 ) -> GradientSum {
-    let devices = threads.share(device.clone());
+    let devices = threads.show(device.clone());
     let mut own = own.0;
     let mut sums = ByName::new();
     for bucket in division.buckets() {
@@ -39,9 +39,9 @@ pub(crate) fn sum_within_process(
 /// adds up all vectors, in the order of ranks.
 fn sum_among(own: Tensor<1>, devices: &[Device], threads: &Threads) -> Tensor<1> {
     if has_all_reduce(devices) {
-        return all_reduce(own, devices);
+        return threads.meet(|| all_reduce(own, devices));
     }
     let device = own.device();
-    let vectors = threads.share(own).into_iter().map(|vector| vector.to_device(&device));
+    let vectors = threads.show(own).into_iter().map(|vector| vector.to_device(&device));
     vectors.reduce(add_to).expect("there is at least this rank")
 }

@@ -1,6 +1,7 @@
 //! Gradients of all ranks' micro-batches, added up where they are owned.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fineline_kernels::is_in_host_memory;
 use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use rayon::prelude::*;
@@ -85,7 +86,9 @@ impl<'a> PutTogether<'a> {
             parameters[bucket.parameters.start..parameter].iter().map(ParameterSpec::len).sum();
         let values = &self.exchange.received[start..start + parameters[parameter].len()];
         let device = before.device();
-        Tensor::from_data(filled(Some(before.into_data()), values), &device)
+        // On another device, its memory is of no use here.
+        let memory = is_in_host_memory(&device).then(|| before.into_data());
+        Tensor::from_data(filled(memory, values), &device)
     }
 }
 
