@@ -99,6 +99,10 @@ fn what_is_wrong_is_said_before_anything_starts() {
         failing(&["distributed.ranks_per_process=3", "train.global_batch=2", "train.micro_batch=1"]);
     assert!(message.contains("makes 2 micro-batches") && message.contains("3 ranks"), "{message}");
     assert_eq!(message.matches("makes 2").count(), 1, "{message}");
+    let few = ["distributed.ranks_per_process=5", "train.micro_batch=1"].map(|value| ["--set", value]);
+    let dry = [&["train", "tiny.toml", "--dry-run"], few.as_flattened()].concat();
+    let message = place.run(&dry).fails_with(2).stderr();
+    assert!(message.contains("makes 4 micro-batches"), "{message}");
     let message = failing(&["distributed.ranks_per_process=2", "run.device=\"cuda:0\""]);
     assert!(message.contains("ranks_per_process") && message.contains("make that \"cuda\""), "{message}");
     let message = failing(&["distributed.ranks_per_process=0"]);
