@@ -5,10 +5,9 @@ use burn::tensor::{Device, Tensor};
 pub fn has_all_reduce(devices: &[Device]) -> bool {
     #[cfg(feature = "cuda")]
     {
-        use burn::backend::DispatchDevice;
-        let are_cuda = devices.iter().all(|device| matches!(device.as_dispatch(), DispatchDevice::Cuda(_)));
+        let cuda = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
         let are_distinct = devices.iter().enumerate().all(|(at, device)| !devices[..at].contains(device));
-        return are_cuda && are_distinct;
+        are_distinct && devices.iter().all(|device| cuda.contains(device))
     }
     #[cfg(not(feature = "cuda"))]
     {

@@ -1,10 +1,14 @@
 //! Gradients added up among the devices of one process.
 
-use burn::tensor::{Device, Tensor};
-use fineline_kernels::{add_to, all_reduce, has_all_reduce};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fineline_kernels::{all_reduce, has_all_reduce};
 use fineline_ranks::Threads;
+use rayon::prelude::*;
 
 use crate::distributed::Division;
+use crate::distributed::division::BLOCK;
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 
@@ -16,6 +20,7 @@ pub(crate) fn sum_within_process(
     device: &Device,
 ) -> GradientSum {
     let devices = threads.show(device.clone());
+    let way = if has_all_reduce(&devices) { Way::OnDevices(devices) } else { Way::OnHost };
     let mut own = own.0;
     let mut sums = ByName::new();
     for bucket in division.buckets() {
@@ -24,7 +29,7 @@ pub(crate) fn sum_within_process(
             .iter()
             .map(|spec| own.remove(&spec.name).unwrap_or_else(|| Tensor::zeros([spec.len()], device)))
             .collect();
-        let sum = sum_among(Tensor::cat(gradients, 0), &devices, threads);
+        let sum = way.sum(Tensor::cat(gradients, 0), threads);
         let mut start = 0;
         for spec in parameters {
             let end = start + spec.len();
@@ -35,13 +40,33 @@ pub(crate) fn sum_within_process(
     GradientSum(sums)
 }
 
-/// The sum of a vector that each rank has one of, `[n]`, the same bits on each device. Where devices can't add up among themselves, each
-/// adds up all vectors, in the order of ranks.
-fn sum_among(own: Tensor<1>, devices: &[Device], threads: &Threads) -> Tensor<1> {
-    if has_all_reduce(devices) {
-        return threads.meet(|| all_reduce(own, devices));
+/// Where vectors are added up.
+enum Way {
+    /// By the devices themselves.
+    OnDevices(Vec<Device>),
+    /// In the host's memory, by each rank, in the order of ranks. Tensors aren't shown around: with Burn 0.22.1, what one thread has put
+    /// on a device, another now and then reads before it is there.
+    OnHost,
+}
+
+impl Way {
+    /// The sum of a vector that each rank has one of, `[n]`, the same bits on each device.
+    fn sum(&self, own: Tensor<1>, threads: &Threads) -> Tensor<1> {
+        match self {
+            Self::OnDevices(devices) => threads.meet(|| all_reduce(own, devices)),
+            Self::OnHost => sum_on_host(own, threads),
+        }
     }
+}
+
+fn sum_on_host(own: Tensor<1>, threads: &Threads) -> Tensor<1> {
     let device = own.device();
-    let vectors = threads.show(own).into_iter().map(|vector| vector.to_device(&device));
-    vectors.reduce(add_to).expect("there is at least this rank")
+    let vectors = threads.show(Arc::new(own.into_data().convert::<f32>()));
+    let mut sum = vec![0.0; vectors[0].num_elements()];
+    for vector in &vectors {
+        let values: &[f32] = vector.as_slice().expect("they have just been made float32");
+        sum.par_iter_mut().zip(values).with_min_len(BLOCK).for_each(|(sum, value)| *sum += value);
+    }
+    let len = sum.len();
+    Tensor::from_data(TensorData::new(sum, [len]), &device)
 }
