@@ -116,6 +116,7 @@ class Soak:
         if faults:
             env["FINELINE_FAULTS"] = faults
         log = open(self.place / "output.log", "ab")
+        self.said_before = log.tell()
         return subprocess.Popen(self.command(folder, ranks, *overrides), cwd=self.place, env=env, stdout=log, stderr=log)
 
     def step(self, folder):
@@ -140,9 +141,15 @@ class Soak:
                 found.append(int(entry.name))
         return sorted(found)
 
+    def is_training(self):
+        """Whether the last start has come to its first step: until then the logs may hold steps that are made again."""
+        with open(self.place / "output.log", "rb") as log:
+            log.seek(self.said_before)
+            return b"\ntraining " in b"\n" + log.read()
+
     def go_on_until(self, job, folder, step):
         """Whether it came there before it ended."""
-        while self.step(folder) < step:
+        while not self.is_training() or self.step(folder) < step:
             if job.poll() is not None:
                 return False
             time.sleep(0.02)
