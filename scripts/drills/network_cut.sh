@@ -41,6 +41,10 @@ ip -n fineline-b link show wire up | grep -q wire || { echo "agent: no route to 
 exec ip netns exec fineline-b unshare --uts sh -c "hostname fineline-b; $*"
 AGENT
 chmod +x "$work/agent"
+# A start that takes its time, as on a cluster: for a while there is no sign of life.
+printf '#!/bin/sh\n[ "$1" = train ] && sleep 2\nexec %s "$@"\n' "$BINARY" >"$work/slow"
+chmod +x "$work/slow"
+BINARY=$work/slow
 printf '10.77.0.1 slots=1\n10.77.0.2 slots=1\n' >"$work/hosts.txt"
 export HOSTFILE=$work/hosts.txt SILENCE=10
 export OMPI_MCA_plm_rsh_agent=$work/agent OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,self

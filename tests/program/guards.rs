@@ -52,11 +52,6 @@ fn skipped_steps(place: &Workplace, run: &str) -> Vec<u64> {
     metrics.iter().filter(|line| line["skipped"] == true).map(|line| line["step"].as_u64().unwrap()).collect()
 }
 
-/// Losses from a step on, without their steps.
-fn losses(place: &Workplace, run: &str) -> Vec<f64> {
-    place.log(&format!("{run}/metrics.jsonl")).iter().map(|line| line["loss"].as_f64().unwrap()).collect()
-}
-
 /// Two runs left the same: the logs of their steps, and the last checkpoint byte for byte.
 fn assert_equal(place: &Workplace, left: &str, right: &str) {
     let metrics = |run: &str| place.log(&format!("{run}/metrics.jsonl"));
@@ -192,7 +187,7 @@ fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
     assert_eq!(steps, (1..=24).collect::<Vec<_>>());
     // Up to the trouble it is the calm run, and after it another.
     drill(&place, "", &["run.dir=calm"]).success();
-    let (harmed, calm) = (losses(&place, "harmed"), losses(&place, "calm"));
+    let (harmed, calm) = (place.losses("harmed"), place.losses("calm"));
     assert_eq!(harmed[..14], calm[..14]);
     assert!(harmed[14..] != calm[14..]);
 }

@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Finished, Running, Workplace, files_below, skip, wait_for};
-
-/// What all runs here have in common: four micro-batches a step, and as many threads on each rank.
-const SETTINGS: [&str; 4] =
-    ["run.threads=1", "train.micro_batch=1", "train.global_batch=8", "distributed.deterministic=true"];
+use crate::support::{Finished, Running, SHARED, Workplace, files_below, skip, wait_for};
 
 fn mpirun_is_missing() -> bool {
     let missing = Command::new("mpirun").arg("--version").stdout(Stdio::null()).status().is_err();
@@ -24,7 +20,7 @@ fn command(place: &Workplace, ranks: usize, overrides: &[&str]) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", &ranks.to_string()]);
     command.arg(env!("CARGO_BIN_EXE_fineline")).args(["train", "tiny.toml"]);
-    command.args(SETTINGS.iter().chain(overrides).flat_map(|value| ["--set", value]));
+    command.args(SHARED.iter().chain(overrides).flat_map(|value| ["--set", value]));
     command.current_dir(place.path("")).env_remove("FINELINE_LOG").stdin(Stdio::null());
     command
 }
@@ -34,7 +30,7 @@ fn train(place: &Workplace, ranks: usize, overrides: &[&str]) -> Finished {
 }
 
 fn alone(place: &Workplace, overrides: &[&str]) {
-    place.train(&[&SETTINGS[..], overrides].concat());
+    place.train(&[&SHARED[..], overrides].concat());
 }
 
 /// What a step computed, without what the clock tells.
@@ -65,10 +61,7 @@ fn losses_weights_and_probes_are_those_of_one_process_to_the_bit() {
         train(&place, ranks, &[&format!("run.dir={dir}")]).success();
         assert_eq!(numbers(&place, &dir), numbers(&place, "one"));
         assert!(whole_checkpoint(&place, &dir) == whole_checkpoint(&place, "one"));
-        let scores = |dir: &str| -> Vec<Value> {
-            place.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
-        };
-        assert!(!scores("one").is_empty() && scores(&dir) == scores("one"));
+        assert!(!place.scores("one").is_empty() && place.scores(&dir) == place.scores("one"));
         assert!(!place.path(&format!("{dir}/.ranks")).exists(), "signs of life are cleared away");
     }
 }
@@ -88,7 +81,7 @@ fn processes_may_have_several_ranks_each() {
 
     let zero1 = "distributed.mode=\"zero1\"";
     train(&place, 2, &["run.dir=free", two_each, zero1, "distributed.deterministic=false"]).success();
-    assert_close(&place, "free", "one");
+    place.assert_close("free", "one");
     assert!(place.path("free/checkpoints/step-00000012/optimizer-00004-of-00004.safetensors").is_file());
 }
 
@@ -100,18 +93,7 @@ fn without_a_fixed_tree_losses_differ_by_rounding_only() {
     let place = Workplace::new();
     alone(&place, &["run.dir=one", "distributed.deterministic=false"]);
     train(&place, 3, &["run.dir=three", "distributed.deterministic=false"]).success();
-    assert_close(&place, "three", "one");
-}
-
-/// The losses of both are within a millionth of each other.
-fn assert_close(place: &Workplace, dir: &str, expected: &str) {
-    let losses = |dir: &str| -> Vec<f64> {
-        numbers(place, dir).iter().map(|[_, loss, _]| loss.as_f64().unwrap()).collect()
-    };
-    assert_eq!(losses(dir).len(), losses(expected).len());
-    for (found, expected) in losses(dir).iter().zip(losses(expected)) {
-        assert!((found - expected).abs() <= 1e-6 * expected, "{found} is not {expected}");
-    }
+    place.assert_close("three", "one");
 }
 
 /// Four ranks with a quarter of the moments each, then one, then two: the bits of one that never stopped.

@@ -66,6 +66,10 @@ every_steps = 6
 items = 4
 "#;
 
+/// What runs have in common that ranks share in one and not in another: eight micro-batches a step, and as many threads on each rank.
+pub(crate) const SHARED: [&str; 4] =
+    ["run.threads=1", "train.micro_batch=1", "train.global_batch=8", "distributed.deterministic=true"];
+
 /// A folder with a configuration `tiny.toml`, in which commands are run.
 pub(crate) struct Workplace {
     folder: tempfile::TempDir,
@@ -117,6 +121,27 @@ impl Workplace {
         let mut arguments = vec!["train", "tiny.toml"];
         arguments.extend(overrides.iter().flat_map(|value| ["--set", value]));
         self.run(&arguments).success()
+    }
+
+    /// The losses of a run's steps.
+    pub(crate) fn losses(&self, dir: &str) -> Vec<f64> {
+        let log = self.log(&format!("{dir}/metrics.jsonl"));
+        log.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+    }
+
+    /// The metrics of a run's probes.
+    pub(crate) fn scores(&self, dir: &str) -> Vec<Value> {
+        self.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
+    }
+
+    /// Asserts that the losses of both runs are within a millionth of each other.
+    #[track_caller]
+    pub(crate) fn assert_close(&self, dir: &str, expected: &str) {
+        let (found, expected) = (self.losses(dir), self.losses(expected));
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-6 * expected, "{dir}: {found} is not {expected}");
+        }
     }
 
     /// The lines of a log, without what depends on the machine's speed.

@@ -2,18 +2,11 @@
 
 use serde_json::Value;
 
-use crate::support::{Workplace, files_below, wait_for};
-
-const SETTINGS: [&str; 4] =
-    ["run.threads=1", "train.micro_batch=1", "train.global_batch=8", "distributed.deterministic=true"];
+use crate::support::{SHARED, Workplace, files_below, wait_for};
 
 fn train(place: &Workplace, dir: &str, overrides: &[&str]) {
     let dir = format!("run.dir={dir}");
-    place.train(&[&SETTINGS[..], &[&dir], overrides].concat());
-}
-
-fn losses(place: &Workplace, dir: &str) -> Vec<f64> {
-    place.log(&format!("{dir}/metrics.jsonl")).iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+    place.train(&[&SHARED[..], &[&dir], overrides].concat());
 }
 
 fn weights(place: &Workplace, dir: &str) -> Vec<u8> {
@@ -27,12 +20,9 @@ fn four_ranks_of_a_process_have_the_bits_of_one() {
     let place = Workplace::new();
     train(&place, "one", &[]);
     train(&place, "four", &["distributed.ranks_per_process=4"]);
-    assert_eq!(losses(&place, "four"), losses(&place, "one"));
+    assert_eq!(place.losses("four"), place.losses("one"));
     assert!(weights(&place, "four") == weights(&place, "one"));
-    let scores = |dir: &str| -> Vec<Value> {
-        place.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
-    };
-    assert!(!scores("one").is_empty() && scores("four") == scores("one"));
+    assert!(!place.scores("one").is_empty() && place.scores("four") == place.scores("one"));
     let items = |dir: &str| files_below(&place.path(&format!("{dir}/items")));
     assert!(items("four") == items("one"), "every item has the same bits, whichever rank asked it");
     let identity: Value =
@@ -49,14 +39,57 @@ fn devices_that_add_up_among_themselves_learn_the_same() {
     let free = ["distributed.ranks_per_process=2", "distributed.deterministic=false"];
     for (dir, mode) in [("shared", "data_parallel"), ("again", "data_parallel"), ("divided", "zero1")] {
         train(&place, dir, &[&free[..], &[&format!("distributed.mode=\"{mode}\"")]].concat());
-        assert_eq!(losses(&place, dir).len(), losses(&place, "one").len());
-        for (found, expected) in losses(&place, dir).iter().zip(losses(&place, "one")) {
-            assert!((found - expected).abs() <= 1e-6 * expected, "{dir}: {found} is not {expected}");
-        }
+        place.assert_close(dir, "one");
     }
-    assert_eq!(losses(&place, "again"), losses(&place, "shared"));
+    assert_eq!(place.losses("again"), place.losses("shared"));
     assert!(weights(&place, "again") == weights(&place, "shared"));
     assert!(place.path("divided/checkpoints/step-00000012/optimizer-00002-of-00002.safetensors").is_file());
+}
+
+/// Choices, answers that the model writes, examples in its context, representations: every item has the same bits.
+#[test]
+fn every_kind_of_probe_is_shared() {
+    let place = Workplace::new();
+    place.write(
+        "written.toml",
+        "name = \"written\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \"{{q}}\"\nanswers = \"a\"\n\
+         [generation]\nmax_new_tokens = 20\n",
+    );
+    let questions: Vec<String> =
+        (0..9).map(|i| format!("{{\"q\":\"Anna {i} is a\",\"a\":[\"baker\"]}}\n")).collect();
+    place.write("q.jsonl", &questions.concat());
+    place.write("suite.toml", "tasks = [\"written.toml\"]");
+    let probes = "probes=[{suite=\"in_context\",every_steps=6,items=2},{suite=\"representation\",every_steps=6,items=8},\
+                  {suite=\"suite.toml\",every_steps=6},{suite=\"tinyworld\",every_steps=6,items=4}]";
+    train(&place, "one", &[probes]);
+    for ranks in [2, 3] {
+        let dir = format!("ranks{ranks}");
+        train(&place, &dir, &[probes, &format!("distributed.ranks_per_process={ranks}")]);
+        assert!(place.scores(&dir) == place.scores("one"));
+        for folder in ["items", "representations"] {
+            let files = |dir: &str| files_below(&place.path(&format!("{dir}/{folder}")));
+            assert!(!files("one").is_empty() && files(&dir) == files("one"), "{folder} of {ranks} ranks");
+        }
+    }
+}
+
+#[test]
+fn ranks_go_back_together() {
+    let place = Workplace::new();
+    let settings =
+        ["train.steps=40", "guard.spike.action=\"rewind\"", "guard.window=32", "checkpoint.every_steps=8"];
+    for (dir, ranks) in [("one", 1), ("two", 2)] {
+        let own = [format!("run.dir={dir}"), format!("distributed.ranks_per_process={ranks}")];
+        let all = SHARED.iter().chain(&settings).copied().chain(own.iter().map(String::as_str));
+        let flags = all.flat_map(|value| ["--set", value]);
+        let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(flags).collect();
+        place.start_with(&arguments, &[("FINELINE_FAULTS", "spike@30x100")]).wait().success();
+        let events = place.log(&format!("{dir}/events.jsonl"));
+        assert_eq!(events.iter().filter(|event| event["event"] == "rewound").count(), 1);
+    }
+    assert_eq!(place.losses("two").len(), 40);
+    assert_eq!(place.losses("two"), place.losses("one"));
+    assert_eq!(place.scores("two"), place.scores("one"));
 }
 
 #[test]
@@ -64,7 +97,7 @@ fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
     let place = Workplace::new();
     let long = ["train.steps=300", "checkpoint.every_steps=300"];
     train(&place, "unbroken", &long);
-    let settings = [&SETTINGS[..], &long, &["run.dir=stopped", "distributed.ranks_per_process=3"]].concat();
+    let settings = [&SHARED[..], &long, &["run.dir=stopped", "distributed.ranks_per_process=3"]].concat();
     let flags = settings.iter().flat_map(|value| ["--set", *value]);
     let mut run = place.start(&["train", "tiny.toml"].into_iter().chain(flags).collect::<Vec<_>>());
     wait_for(|| place.path("stopped/metrics.jsonl").exists() && place.log("stopped/metrics.jsonl").len() > 5);
@@ -72,7 +105,7 @@ fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
     run.wait().fails_with(143);
     assert!(place.log("stopped/metrics.jsonl").len() < 300);
     train(&place, "stopped", &long);
-    assert_eq!(losses(&place, "stopped"), losses(&place, "unbroken"));
+    assert_eq!(place.losses("stopped"), place.losses("unbroken"));
 }
 
 #[test]

@@ -8,40 +8,35 @@ use fineline_ranks::{Alone, Ranks};
 /// The exit code of a program that panicked, as Rust has it.
 const PANICKED: i32 = 101;
 
-/// This process's place among those that were started together.
-pub(crate) struct Team {
-    pub(crate) ranks: Box<dyn Ranks>,
+/// What the work comes to, on this process and those that `mpirun` or `srun` started with it. If it fails here, it fails for all: the
+/// others would wait for this one for ever.
+pub(crate) fn together<T>(work: impl FnOnce(&dyn Ranks) -> Result<T>) -> Result<T> {
+    let ranks = join()?;
+    // MPI's end would wait for the others, who wait for this one.
+    let done = catch_unwind(AssertUnwindSafe(|| work(&*ranks))).unwrap_or_else(|panic| {
+        if ranks.size() > 1 {
+            ranks.abort(PANICKED);
+        }
+        resume_unwind(panic)
+    });
+    match done {
+        Err(error) if ranks.size() > 1 => {
+            // What is wrong with the configuration is wrong on all: rank 0 says it for them.
+            if !ranks.is_first() {
+                std::thread::sleep(std::time::Duration::from_secs(2));
+            }
+            crate::say_failure(&error);
+            ranks.abort(crate::exit_code(&error).into())
+        }
+        done => done,
+    }
 }
 
-impl Team {
-    /// Joins the other processes, if `mpirun` or `srun` started several.
-    pub(crate) fn join() -> Result<Self> {
-        match started_together() {
-            0 | 1 => Ok(Self { ranks: Box::new(Alone) }),
-            count => join_by_mpi(count),
-        }
-    }
-
-    /// What the work of all comes to. If it fails here, it fails for all: the others would wait for this one for ever.
-    pub(crate) fn run<T>(self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        // MPI's end would wait for the others, who wait for this one.
-        let done = catch_unwind(AssertUnwindSafe(|| work(&self))).unwrap_or_else(|panic| {
-            if self.ranks.size() > 1 {
-                self.ranks.abort(PANICKED);
-            }
-            resume_unwind(panic)
-        });
-        match done {
-            Err(error) if self.ranks.size() > 1 => {
-                // What is wrong with the configuration is wrong on all: rank 0 says it for them.
-                if !self.ranks.is_first() {
-                    std::thread::sleep(std::time::Duration::from_secs(2));
-                }
-                crate::say_failure(&error);
-                self.ranks.abort(crate::exit_code(&error).into())
-            }
-            done => done,
-        }
+/// Joins the other processes, if several were started.
+fn join() -> Result<Box<dyn Ranks>> {
+    match started_together() {
+        0 | 1 => Ok(Box::new(Alone)),
+        count => join_by_mpi(count),
     }
 }
 
@@ -54,13 +49,13 @@ fn started_together() -> usize {
 }
 
 #[cfg(feature = "mpi")]
-fn join_by_mpi(_: usize) -> Result<Team> {
-    Ok(Team { ranks: Box::new(fineline_ranks::MpiRanks::start()?) })
+fn join_by_mpi(_: usize) -> Result<Box<dyn Ranks>> {
+    Ok(Box::new(fineline_ranks::MpiRanks::start()?))
 }
 
 /// Without MPI, each process would train the whole model, all into one folder.
 #[cfg(not(feature = "mpi"))]
-fn join_by_mpi(count: usize) -> Result<Team> {
+fn join_by_mpi(count: usize) -> Result<Box<dyn Ranks>> {
     Err(crate::UsageError(format!(
         "{count} processes were started together, but this build has no MPI to join them: build it with \
          `cargo build --release --features mpi` (scripts/setup-mpi.sh installs what that needs)"

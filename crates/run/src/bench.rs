@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use fineline_probe::{Round, Suite};
-use fineline_ranks::{Ranks, on_threads};
+use fineline_ranks::Ranks;
 use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
 
 use crate::config::Resolved;
-use crate::lifecycle::{divide, first_in_turn, recipe, use_threads};
+use crate::lifecycle::{divide, first_in_turn, on_ranks, recipe};
 use crate::prepare::prepare;
 use crate::{Progress, RunError};
 
@@ -77,9 +77,8 @@ pub fn bench(
     processes: &dyn Ranks,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Measurement, RunError> {
-    use_threads(&resolved.config)?;
-    on_threads(
-        resolved.config.distributed.ranks_per_process,
+    on_ranks(
+        &resolved.config,
         processes,
         |ranks| bench_as(ranks, resolved, steps, scope, progress),
         |ranks| bench_as(ranks, resolved, steps, Scope::Steps, &mut |_| ()).map(drop),

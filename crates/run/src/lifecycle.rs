@@ -99,13 +99,23 @@ pub fn train(
     processes: &dyn Ranks,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, RunError> {
-    use_threads(&resolved.config)?;
-    on_threads(
-        resolved.config.distributed.ranks_per_process,
+    on_ranks(
+        &resolved.config,
         processes,
         |ranks| train_as(&Watched::new(ranks), resolved, options, progress),
         |ranks| train_as(&Watched::new(ranks), resolved, options, &mut |_| ()).map(drop),
     )
+}
+
+/// What the first rank of this process comes to, on so many ranks and threads as the configuration gives it.
+pub(crate) fn on_ranks<T>(
+    config: &RunConfig,
+    processes: &dyn Ranks,
+    first: impl FnOnce(&dyn Ranks) -> Result<T, RunError>,
+    others: impl Fn(&dyn Ranks) -> Result<(), RunError> + Sync,
+) -> Result<T, RunError> {
+    use_threads(config)?;
+    on_threads(config.distributed.ranks_per_process, processes, first, others)
 }
 
 /// What one rank does.

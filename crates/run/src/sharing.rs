@@ -56,7 +56,7 @@ impl Measuring<'_> {
         self.ranks.begins("validation or probes");
     }
 
-    /// What all ranks have found, in their order. If one was interrupted, all are.
+    /// What all ranks have found, in their order, on rank 0; nothing on the others. If one was interrupted, all are.
     pub(crate) fn all<T: Serialize + DeserializeOwned>(
         &self,
         own: Result<T, Interrupted>,
@@ -64,15 +64,16 @@ impl Measuring<'_> {
         if self.ranks.size() == 1 {
             return Ok(vec![own?]);
         }
-        let mut all = Vec::new();
-        for found in self.ranks.collect(&encode(&own.ok())?) {
-            let found: Option<T> = decode(&found)?;
-            all.push(found.ok_or(Interrupted)?);
+        // Of a rank that was interrupted: no words.
+        let own = own.map_or_else(|Interrupted| Ok(Vec::new()), |own| encode(&own))?;
+        let all = self.ranks.collect(&own);
+        if all.iter().any(Vec::is_empty) {
+            return Err(Interrupted.into());
         }
-        Ok(all)
+        if self.ranks.is_first() { all.iter().map(|found| decode(found)).collect() } else { Ok(Vec::new()) }
     }
 
-    /// Asks a suite: the scores of a whole round, of which each rank makes its share.
+    /// Asks a suite: the scores of a whole round, of which each rank makes its share, on rank 0.
     pub(crate) fn score(&self, suite: &Suite, items: Option<usize>) -> Result<RoundScores, RunError> {
         self.begins();
         let round = Round { items, interrupted: self.interrupted };

@@ -57,7 +57,7 @@ impl<'a> Validation<'a> {
         Ok(self.sources.iter().zip(scores).map(|(source, scores)| self.result(source, scores)).collect())
     }
 
-    /// The scores of each source's rows, of which every rank makes its share.
+    /// The scores of each source's rows, of which every rank makes its share, on rank 0.
     pub(crate) fn score(&self, measuring: &Measuring<'_>) -> Result<Vec<SourceScores>, RunError> {
         let score = |source| {
             measuring.begins();

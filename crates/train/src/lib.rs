@@ -31,6 +31,7 @@ mod stop;
 mod testing;
 mod token_count;
 mod trainer;
+mod vote;
 
 pub use batch::document_spans;
 pub use checkpoint::{

@@ -171,16 +171,7 @@ fn follow(folder: &Path) {
     let model = fineline_model::load(folder, &Device::flex().autodiff()).unwrap();
     let mut trainer = Trainer::new(recipe(&reference, &rows, Precision::F32), model).unwrap();
     let mut compare = Compare { case: &case, expected: &rows };
-    let observers: Vec<&mut dyn Observer> = vec![&mut compare];
-    let session = Session {
-        rows: &rows,
-        observers,
-        checkpointer: None,
-        stop: StopSignal::default(),
-        ranks: &Alone,
-        clock: Arc::default(),
-    };
-    assert_eq!(session.run(&mut trainer).unwrap(), Outcome::Finished);
+    train(&mut trainer, &rows, &mut compare);
 
     let bytes = fs_err::read(folder.join("final.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&bytes).unwrap();
@@ -205,6 +196,19 @@ fn cases() -> Vec<PathBuf> {
     cases.sort();
     assert!(!cases.is_empty(), "no fixtures in {}", folder.display());
     cases
+}
+
+/// All steps, with one who looks on.
+fn train(trainer: &mut Trainer, rows: &Rows, observer: &mut dyn Observer) {
+    let session = Session {
+        rows,
+        observers: vec![observer],
+        checkpointer: None,
+        stop: StopSignal::default(),
+        ranks: &Alone,
+        clock: Arc::default(),
+    };
+    assert_eq!(session.run(trainer).unwrap(), Outcome::Finished);
 }
 
 #[test]
@@ -257,16 +261,7 @@ fn bfloat16_steps_are_those_of_torchs_autocast() {
         let model = fineline_model::load(&folder, &Device::flex().autodiff()).unwrap();
         let mut trainer = Trainer::new(recipe(&reference, &rows, Precision::Bf16Mixed), model).unwrap();
         let mut curve = Curve::default();
-        let observers: Vec<&mut dyn Observer> = vec![&mut curve];
-        let session = Session {
-            rows: &rows,
-            observers,
-            checkpointer: None,
-            stop: StopSignal::default(),
-            ranks: &Alone,
-            clock: Arc::default(),
-        };
-        session.run(&mut trainer).unwrap();
+        train(&mut trainer, &rows, &mut curve);
 
         let torch = &autocast[&*case];
         for (whose, losses, grad_norms) in

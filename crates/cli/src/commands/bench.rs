@@ -7,11 +7,11 @@ use fineline_run::bench::{Scope, bench as run_bench};
 use super::{grouped, load, print, print_json};
 use crate::args::BenchArgs;
 use crate::console::Console;
-use crate::ranks::Team;
+use crate::ranks::together;
 
 /// `fineline bench`
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
-    Team::join()?.run(|team| bench_with(args, &*team.ranks))
+    together(|ranks| bench_with(args, ranks))
 }
 
 fn bench_with(args: &BenchArgs, ranks: &dyn Ranks) -> Result<()> {

@@ -6,11 +6,11 @@ use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
 
 use super::{grouped, print, print_json};
 use crate::args::DoctorArgs;
-use crate::ranks::Team;
+use crate::ranks::together;
 
 /// `fineline doctor`
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
-    Team::join()?.run(|team| doctor_with(args, &*team.ranks))
+    together(|ranks| doctor_with(args, ranks))
 }
 
 fn doctor_with(args: &DoctorArgs, ranks: &dyn Ranks) -> Result<()> {

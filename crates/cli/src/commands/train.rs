@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use fineline_model::ParameterSpec;
+use fineline_ranks::Ranks;
 use fineline_run::config::Resolved;
 use fineline_run::faults::Faults;
 use fineline_run::lifecycle::{
@@ -16,16 +17,15 @@ use super::webhooks::Webhooks;
 use super::{checkpoint_on_signal, grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
 use crate::console::Console;
-use crate::ranks::Team;
+use crate::ranks::together;
 use crate::{Ended, UsageError, say};
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
-    Team::join()?.run(|team| train_with(args, team))
+    together(|ranks| train_with(args, ranks))
 }
 
-fn train_with(args: &TrainArgs, team: &Team) -> Result<Ended> {
-    let ranks = &*team.ranks;
+fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<Ended> {
     let resolved = load(&args.config)?;
     let options = TrainOptions {
         resume: match args.resume.as_str() {

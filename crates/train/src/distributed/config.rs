@@ -17,7 +17,7 @@ pub struct DistributedConfig {
     /// Gradients are exchanged in buckets of about this many MiB. A parameter is never cut in two, so that a bucket can be larger.
     pub bucket_mib: usize,
     /// Ranks that each process has, as threads: one per device, `cuda:0` and up. Unless the order of additions is fixed, their
-    /// gradients are added up among these devices, by NCCL where they are CUDA's, before processes exchange anything. On `cpu` and
+    /// gradients are added up before processes exchange anything: by NCCL on CUDA, in the host's memory elsewhere. On `cpu` and
     /// `wgpu` they share the one device, and are no faster than a single rank.
     pub ranks_per_process: usize,
     /// A rank that has waited for another for so many seconds ends the job, with a message that names the other. Set it above the time that a micro-batch takes;
