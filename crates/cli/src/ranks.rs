@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use anyhow::Result;
-use fineline_ranks::{Alone, Ranks};
+use fineline_ranks::{Ranks, SingleRank};
 
 /// The exit code of a program that panicked, as Rust has it.
 const PANICKED: i32 = 101;
@@ -35,7 +35,7 @@ pub(crate) fn together<T>(work: impl FnOnce(&dyn Ranks) -> Result<T>) -> Result<
 /// Joins the other processes, if several were started.
 fn join() -> Result<Box<dyn Ranks>> {
     match started_together() {
-        0 | 1 => Ok(Box::new(Alone)),
+        0 | 1 => Ok(Box::new(SingleRank)),
         count => join_by_mpi(count),
     }
 }

@@ -104,7 +104,7 @@ fn bench_as(
     for step in 0..WARM_UP_STEPS + steps.max(1) {
         let own = trainer.own_rows().map(|row| step * global_batch + row as u64);
         let rows: Vec<_> = own.map(|index| prepared.dataset.row(index)).collect();
-        ranks.wait_for_all();
+        ranks.barrier();
         let start = Instant::now();
         loss = f64::from(trainer.step(&rows, ranks)?.loss);
         if step >= WARM_UP_STEPS {

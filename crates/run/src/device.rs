@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn_std::stream::StreamPolicy;
 use fineline_kernels::{all_reduce, has_all_reduce};
-use fineline_ranks::{Alone, Ranks, Threads};
+use fineline_ranks::{RankThreads, Ranks, SingleRank};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,7 @@ impl DeviceName {
     /// # Errors
     /// As [`open_at`](Self::open_at).
     pub fn open(self) -> Result<Device, RunError> {
-        self.open_at(&LocalPlace::of(&Alone))
+        self.open_at(&LocalPlace::of(&SingleRank))
     }
 
     /// Opens the device, without automatic differentiation. `cuda` is that of a rank at this place.
@@ -225,13 +225,13 @@ impl RunConfig {
 }
 
 /// Has the devices of a process add up one number of each, if they can add up among themselves.
-fn check_sums(name: DeviceName, device: &Device, threads: &Threads) -> Result<(), RunError> {
-    let devices = threads.show(device.clone());
+fn check_sums(name: DeviceName, device: &Device, threads: &RankThreads) -> Result<(), RunError> {
+    let devices = threads.all_gather(device.clone());
     if !has_all_reduce(&devices) {
         return Ok(());
     }
     let problem = |problem: String| RunError::BrokenDevice { name, problem };
-    let sum = threads.meet(|| all_reduce(Tensor::<1>::ones([1], device), &devices));
+    let sum = threads.run_collective(|| all_reduce(Tensor::<1>::ones([1], device), &devices));
     let sum: Vec<f32> = sum.try_into_data().map_err(|error| problem(error.to_string()))?.iter().collect();
     let count = devices.len();
     if sum == [count as f32] {
@@ -258,7 +258,7 @@ pub fn description(device: &Device) -> Option<String> {
 pub fn of_this_rank() -> DeviceName {
     let cuda = DeviceName::Cuda(None);
     let count = if cuda.is_built_in() { on_this_machine(cuda).len() } else { 0 };
-    if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalPlace::of(&Alone), count) }
+    if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalPlace::of(&SingleRank), count) }
 }
 
 /// Where a rank is on its machine.
@@ -277,7 +277,7 @@ impl LocalPlace {
     #[must_use]
     pub fn of(ranks: &dyn Ranks) -> Self {
         let process = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
-        let (thread, threads) = ranks.threads().map_or((0, 1), |threads| (threads.place(), threads.count()));
+        let (thread, threads) = ranks.threads().map_or((0, 1), |threads| (threads.index(), threads.count()));
         Self { process, thread, threads }
     }
 }

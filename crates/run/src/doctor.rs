@@ -70,11 +70,10 @@ pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
         .as_ref()
         .and_then(|token| token.path().file_name())
         .map(|name| name.to_string_lossy().into_owned());
-    let name = String::from_utf8(ranks.broadcast(name.unwrap_or_default().into_bytes())).unwrap_or_default();
-    ranks.wait_for_all();
+    let name = ranks.broadcast(ranks.is_first().then_some(name));
+    ranks.barrier();
     let now = Timestamp::now();
-    let first = ranks.broadcast(now.as_microsecond().to_le_bytes().to_vec());
-    let first = first.try_into().map_or(0, i64::from_le_bytes);
+    let first = ranks.broadcast(Some(now.as_microsecond()));
     let mut system = System::new();
     system.refresh_memory();
     let own = RankDiagnosis {
@@ -83,11 +82,10 @@ pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         device: device::of_this_rank().to_string(),
         memory_available_mib: system.available_memory() >> 20,
-        shares_folder: !name.is_empty() && Path::new(&name).exists(),
+        shares_folder: name.is_some_and(|name| Path::new(&name).exists()),
         clock_offset_s: (now.as_microsecond() - first) as f64 / 1e6,
     };
-    let all = ranks.collect(&serde_json::to_vec(&own).unwrap_or_default());
-    all.iter().filter_map(|words| serde_json::from_slice(words).ok()).collect()
+    ranks.all_gather(&own)
 }
 
 /// One device, and whether a tensor operation on it gave the right result.

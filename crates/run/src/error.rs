@@ -288,12 +288,6 @@ pub enum RunError {
         /// What it did.
         problem: String,
     },
-    /// What ranks tell each other of a round can't be written or read.
-    #[error("what another rank has measured can't be read ({source}): do all run the same build?")]
-    Sharing {
-        /// Why.
-        source: postcard::Error,
-    },
     /// The threads can't be started.
     #[error("can't start {threads} threads: {message}")]
     Threads {

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fineline_files::{create_folder, write_atomically};
-use fineline_ranks::{Activity, Doing, Ranks, Watched};
+use fineline_ranks::{ActivitySnapshot, MonitoredRanks, RankActivity, RankStatus, Ranks};
 use fineline_train::{LateStep, StepClock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,7 @@ impl Watcher {
         give_up: Option<fn(&str) -> !>,
         folder: PathBuf,
         config: &RunConfig,
-        ranks: &Watched<'_>,
+        ranks: &MonitoredRanks<'_>,
         clock: Arc<StepClock>,
     ) -> Result<Self, RunError> {
         if ranks.is_first() && ranks.size() > 1 {
@@ -76,7 +76,7 @@ impl Watcher {
             }
             create_folder(&folder)?;
         }
-        ranks.wait_for_all();
+        ranks.barrier();
         let mut pulse = Pulse {
             rank: ranks.rank(),
             size: ranks.size(),
@@ -114,7 +114,7 @@ struct Pulse {
     host: String,
     timeout_s: f64,
     folder: PathBuf,
-    activity: Arc<Activity>,
+    activity: Arc<RankActivity>,
     give_up: Option<fn(&str) -> !>,
     clock: Arc<StepClock>,
     /// The late step that was told of last, and how late it was.
@@ -123,11 +123,11 @@ struct Pulse {
 
 impl Pulse {
     fn now(&self) -> Beat {
-        let (doing, since, meetings) = self.activity.now();
-        let (waits, busy, doing) = match doing {
-            Doing::Working => (false, false, "its part of a step"),
-            Doing::Meeting(name) => (true, false, name),
-            Doing::Busy(name) => (false, true, name),
+        let ActivitySnapshot { status, elapsed, collectives } = self.activity.snapshot();
+        let (waits, busy, doing) = match status {
+            RankStatus::Working => (false, false, "its part of a step"),
+            RankStatus::Waiting(name) => (true, false, name),
+            RankStatus::Busy(name) => (false, true, name),
         };
         Beat {
             rank: self.rank,
@@ -137,8 +137,8 @@ impl Pulse {
             doing: doing.to_owned(),
             waits,
             busy,
-            for_s: since.as_secs_f64(),
-            meetings,
+            for_s: elapsed.as_secs_f64(),
+            meetings: collectives,
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
     }
 
     fn waiting(rank: usize) -> Beat {
-        Beat { waits: true, ..beat(rank, "an exchange of gradients", 7) }
+        Beat { waits: true, ..beat(rank, "an all-to-all of gradients", 7) }
     }
 
     fn found(others: &[Option<Beat>]) -> Option<String> {
@@ -290,7 +290,7 @@ mod tests {
     fn the_rank_that_has_not_come_is_named() {
         let others = vec![Some(waiting(0)), Some(waiting(1)), Some(beat(2, "its part of a step", 6))];
         let message = found(&others).unwrap();
-        assert!(message.starts_with("rank 0 has waited 61 s for an exchange of gradients"), "{message}");
+        assert!(message.starts_with("rank 0 has waited 61 s for an all-to-all of gradients"), "{message}");
         assert!(message.contains("rank 2 (process 42 on node7) hasn't come"), "{message}");
         assert!(!message.contains("rank 1 "), "{message}");
     }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(lateness(&late, &beat(0, "its part of a step", 6), &[]), message);
         let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
         let message = format!(
-            "{message}. Rank 0 waits for an exchange of gradients: rank 1 (process 41 on node7) hasn't come: it has been at its part of \
+            "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) hasn't come: it has been at its part of \
              a step for 61 s"
         );
         assert_eq!(lateness(&late, &waiting(0), &others), message);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Device;
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
-use fineline_ranks::{Alone, Ranks, Watched, on_threads};
+use fineline_ranks::{MonitoredRanks, Ranks, SingleRank, run_on_threads};
 use fineline_train::{
     Control, Division, Observer, ObserverError, Outcome, Recipe, Session, StepClock, StepReport, StopReason,
     StopSignal, TrainError, Trainer, View,
@@ -102,8 +102,8 @@ pub fn train(
     on_ranks(
         &resolved.config,
         processes,
-        |ranks| train_as(&Watched::new(ranks), resolved, options, progress),
-        |ranks| train_as(&Watched::new(ranks), resolved, options, &mut |_| ()).map(drop),
+        |ranks| train_as(&MonitoredRanks::new(ranks), resolved, options, progress),
+        |ranks| train_as(&MonitoredRanks::new(ranks), resolved, options, &mut |_| ()).map(drop),
     )
 }
 
@@ -115,12 +115,12 @@ pub(crate) fn on_ranks<T>(
     others: impl Fn(&dyn Ranks) -> Result<(), RunError> + Sync,
 ) -> Result<T, RunError> {
     use_threads(config)?;
-    on_threads(config.distributed.ranks_per_process, processes, first, others)
+    run_on_threads(config.distributed.ranks_per_process, processes, first, others)
 }
 
 /// What one rank does.
 fn train_as(
-    ranks: &Watched<'_>,
+    ranks: &MonitoredRanks<'_>,
     resolved: &Resolved,
     options: &TrainOptions,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -137,7 +137,7 @@ fn train_as(
     if let Some(server) = &metrics_server {
         progress(Progress::Serving { address: server.address() });
     }
-    ranks.begins("looking at the copy of the run");
+    ranks.set_status("looking at the copy of the run");
     let mut brought = mirror::Brought { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
         directory.refuse_foreign_files()?;
@@ -196,13 +196,13 @@ impl Begun {
         let &Place { device, division, ranks, .. } = place;
         let &Ready { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
-        ranks.begins("looking for the newest whole checkpoint");
+        ranks.set_status("looking for the newest whole checkpoint");
         let start = Start::find(&ready.setting(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
         let goes_on = start.goes_on();
         let data_changes = ready.data_changes(goes_on)?;
         let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
-        ranks.wait_for_all();
+        ranks.barrier();
         if ranks.is_first() {
             directory.write_identity(&identity, config)?;
         }
@@ -292,7 +292,7 @@ fn train_on(
         let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
     }
-    ranks.begins("closing the logs and the copy of the run");
+    ranks.set_status("closing the logs and the copy of the run");
     let closed = observer.close(begun.trainer.progress().step);
     let outcome = outcome?;
     closed?;
@@ -326,25 +326,25 @@ fn divide_among(resolved: &Resolved, rank: usize, size: usize) -> Result<Divisio
 /// Does something on rank 0, then on the others, which find what it has left: the data in the cache.
 pub(crate) fn first_in_turn<T>(ranks: &dyn Ranks, work: impl FnOnce() -> T) -> T {
     if !ranks.is_first() {
-        ranks.wait_for_all();
+        ranks.barrier();
     }
-    ranks.begins("getting the data ready");
+    ranks.set_status("getting the data ready");
     let done = work();
     if ranks.is_first() {
-        ranks.wait_for_all();
+        ranks.barrier();
     }
     done
 }
 
 /// This rank was asked to stop before training: the others hear of it.
 fn stopped_before(signal: usize, ranks: &dyn Ranks) -> Ended {
-    ranks.collect(&[signal as u8]);
+    let _ = ranks.all_gather(&Some(signal));
     Ended::Stopped { step: None, signal: Some(signal) }
 }
 
 /// The signal that another rank was stopped by before training.
 fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
-    ranks.collect(&[0]).into_iter().flatten().find(|&signal| signal > 0).map(usize::from)
+    ranks.all_gather(&None).into_iter().flatten().next()
 }
 
 /// Whether something may take the run back. Then it begins with a checkpoint.
@@ -383,7 +383,7 @@ pub fn dry_run(
     use_threads(config)?;
     let threads = config.distributed.ranks_per_process;
     for thread in 0..threads {
-        config.open_device_at(&LocalPlace { thread, threads, ..LocalPlace::of(&Alone) })?;
+        config.open_device_at(&LocalPlace { thread, threads, ..LocalPlace::of(&SingleRank) })?;
     }
     divide_among(resolved, 0, threads)?;
     let directory = RunDirectory::new(&config.run.dir);

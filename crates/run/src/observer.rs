@@ -183,7 +183,7 @@ impl<'a> RunObserver<'a> {
     /// made up for when the run goes on.
     fn round(&mut self, view: &View<'_>) -> Result<Control, RunError> {
         if self.last_round == Some(view.step) {
-            Order::default().give(self.ranks)?;
+            Order::default().give(self.ranks);
             return Ok(Control::Continue);
         }
         let at_chunk_end = || chunk_ends(self.config, self.dataset, view.detours).contains_key(&view.step);
@@ -218,7 +218,7 @@ impl<'a> RunObserver<'a> {
     fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, RunError> {
         let validates = self.validation.is_due(view.step, view.total_steps);
         let order = Order { validates, asked: plan.asked.clone() };
-        order.give(self.ranks)?;
+        order.give(self.ranks);
         if order.is_empty() {
             return Ok(Measured::default());
         }
@@ -228,7 +228,7 @@ impl<'a> RunObserver<'a> {
         let mut results = if validates { self.validation.run(&measuring)? } else { Vec::new() };
         let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
         let rounds = self.probing.ask(plan, &measuring, &mut results, beginning)?;
-        self.ranks.begins("keeping what was measured");
+        self.ranks.set_status("keeping what was measured");
         Ok(Measured { results, rounds })
     }
 

@@ -15,7 +15,7 @@ use crate::RunError;
 use crate::validation::Validation;
 
 /// What all ranks are to measure at a step.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Order {
     /// Whether to validate.
     pub(crate) validates: bool,
@@ -29,11 +29,10 @@ impl Order {
     }
 
     /// Tells the other ranks. They wait for it at every start and after every step.
-    pub(crate) fn give(&self, ranks: &dyn Ranks) -> Result<(), RunError> {
+    pub(crate) fn give(&self, ranks: &dyn Ranks) {
         if ranks.size() > 1 {
-            ranks.broadcast(encode(self)?);
+            ranks.broadcast(Some(self.clone()));
         }
-        Ok(())
     }
 }
 
@@ -53,7 +52,7 @@ impl Measuring<'_> {
 
     /// Says to whoever watches that the others may have to wait.
     pub(crate) fn begins(&self) {
-        self.ranks.begins("validation or probes");
+        self.ranks.set_status("validation or probes");
     }
 
     /// What all ranks have found, in their order, on rank 0; nothing on the others. If one was interrupted, all are.
@@ -64,13 +63,10 @@ impl Measuring<'_> {
         if self.ranks.size() == 1 {
             return Ok(vec![own?]);
         }
-        // Of a rank that was interrupted: no words.
-        let own = own.map_or_else(|Interrupted| Ok(Vec::new()), |own| encode(&own))?;
-        let all = self.ranks.collect(&own);
-        if all.iter().any(Vec::is_empty) {
-            return Err(Interrupted.into());
-        }
-        if self.ranks.is_first() { all.iter().map(|found| decode(found)).collect() } else { Ok(Vec::new()) }
+        // A rank that was interrupted sends `None`.
+        let all: Option<Vec<T>> = self.ranks.all_gather(&own.ok()).into_iter().collect();
+        let all = all.ok_or(Interrupted)?;
+        Ok(if self.ranks.is_first() { all } else { Vec::new() })
     }
 
     /// Asks a suite: the scores of a whole round, of which each rank makes its share, on rank 0.
@@ -101,7 +97,7 @@ pub(crate) struct Helper<'a> {
 
 impl Helper<'_> {
     fn help(&self, view: &View<'_>) -> Result<Control, RunError> {
-        let order: Order = decode(&self.ranks.broadcast(Vec::new()))?;
+        let order: Order = self.ranks.broadcast(None);
         if order.is_empty() {
             return Ok(Control::Continue);
         }
@@ -133,12 +129,4 @@ impl Observer for Helper<'_> {
     fn on_step(&mut self, _: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
         Ok(self.help(view)?)
     }
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RunError> {
-    postcard::to_stdvec(value).map_err(|source| RunError::Sharing { source })
-}
-
-fn decode<T: DeserializeOwned>(words: &[u8]) -> Result<T, RunError> {
-    postcard::from_bytes(words).map_err(|source| RunError::Sharing { source })
 }

@@ -209,11 +209,10 @@ impl Setting<'_> {
     /// The point that rank 0 finds. The others look for themselves only where nothing depends on what is in the folder.
     fn common_point(&self, ranks: &dyn Ranks) -> Result<(Point, Vec<Event>), RunError> {
         let own = if ranks.is_first() { Some(self.point()?) } else { None };
-        let told = own.as_ref().and_then(|(point, _)| serde_json::to_vec(&point.choice()).ok());
-        let told = ranks.broadcast(told.unwrap_or_default());
+        let choice = ranks.broadcast(own.as_ref().map(|(point, _)| point.choice()));
         match own {
             Some(found) => Ok(found),
-            None => self.follow(serde_json::from_slice(&told).unwrap_or(Choice::OwnLook)),
+            None => self.follow(choice),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fineline_ranks::Alone;
+use fineline_ranks::SingleRank;
 use fs_err as fs;
 use serde::Serialize;
 use serde_json::Value;
@@ -62,9 +62,9 @@ pub fn resume(
     };
     let (unbroken, resumed) = (at("unbroken"), at("resumed"));
     let until = |step| TrainOptions { stop_after: Some(step), ..TrainOptions::default() };
-    train(&unbroken, &until(steps), &Alone, progress)?;
-    train(&resumed, &until(stop_after), &Alone, progress)?;
-    train(&resumed, &until(steps), &Alone, progress)?;
+    train(&unbroken, &until(steps), &SingleRank, progress)?;
+    train(&resumed, &until(stop_after), &SingleRank, progress)?;
+    train(&resumed, &until(steps), &SingleRank, progress)?;
     let (unbroken, resumed) = [unbroken, resumed].map(|run| RunDirectory::new(run.config.run.dir)).into();
     require_resumption(&resumed, stop_after)?;
     compare(&unbroken, &resumed, steps, stop_after)

@@ -1,4 +1,5 @@
 use fineline_model::Llama;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -91,7 +92,7 @@ pub struct View<'a> {
 }
 
 /// What an observer asks of the trainer. Of several requests the last in this order counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Control {
     /// Nothing.
     #[default]
@@ -104,42 +105,4 @@ pub enum Control {
     Rewind(u64),
     /// The end of the training, with a checkpoint of this step.
     Stop,
-}
-
-impl Control {
-    /// As ranks tell each other.
-    pub(crate) fn to_numbers(self) -> (u8, u64) {
-        match self {
-            Self::Continue => (0, 0),
-            Self::Checkpoint => (1, 0),
-            Self::Keep => (2, 0),
-            Self::Rewind(step) => (3, step),
-            Self::Stop => (4, 0),
-        }
-    }
-
-    pub(crate) fn from_numbers(kind: u8, step: u64) -> Self {
-        match kind {
-            0 => Self::Continue,
-            1 => Self::Checkpoint,
-            2 => Self::Keep,
-            3 => Self::Rewind(step),
-            _ => Self::Stop,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_understand_each_other() {
-        for control in
-            [Control::Continue, Control::Checkpoint, Control::Keep, Control::Rewind(1 << 40), Control::Stop]
-        {
-            let (kind, step) = control.to_numbers();
-            assert_eq!(Control::from_numbers(kind, step), control);
-        }
-    }
 }

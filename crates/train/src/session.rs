@@ -193,7 +193,7 @@ impl Session<'_> {
         let checkpointer = self.checkpointer.as_ref();
         let own = Vote {
             control,
-            signal: self.stop.requested().and_then(|signal| u8::try_from(signal).ok()).unwrap_or_default(),
+            signal: self.stop.requested(),
             save: checkpointer.is_some_and(|checkpointer| checkpointer.is_due(step)),
             unready: checkpointer.is_some_and(|checkpointer| !checkpointer.is_ready()),
         };
@@ -258,7 +258,7 @@ impl Session<'_> {
         trainer: &Trainer,
         mut question: impl FnMut(&mut dyn Observer, &View<'_>) -> Result<Control, ObserverError>,
     ) -> Result<Control, TrainError> {
-        self.ranks.begins("what looks at a step: logs, validation, probes");
+        self.ranks.set_status("what looks at a step: logs, validation, probes");
         let view = view(trainer, &self.stop);
         let mut strongest = Control::Continue;
         for observer in &mut self.observers {
@@ -341,8 +341,8 @@ fn rewind_by_observer(trainer: &Trainer, until: u64) -> Rewind {
 
 fn outcome(trainer: &Trainer, vote: Vote) -> Option<Outcome> {
     // A signal comes first, also after the last step: an observer may have left something undone because of it.
-    if vote.signal > 0 {
-        return Some(Outcome::Stopped(StopReason::Signal(vote.signal.into())));
+    if let Some(signal) = vote.signal {
+        return Some(Outcome::Stopped(StopReason::Signal(signal)));
     }
     if trainer.progress().step >= trainer.total_steps() {
         return Some(Outcome::Finished);
@@ -437,7 +437,7 @@ mod tests {
     use burn::tensor::{Int, Tensor};
     use fineline_kernels::Visibility;
     use fineline_model::Positions;
-    use fineline_ranks::Alone;
+    use fineline_ranks::SingleRank;
 
     use super::*;
     use crate::GuardConfig;
@@ -485,7 +485,7 @@ mod tests {
             observers: vec![diary],
             checkpointer: None,
             stop,
-            ranks: &Alone,
+            ranks: &SingleRank,
             clock: Arc::default(),
         }
         .run(trainer)
@@ -542,7 +542,7 @@ mod tests {
             observers,
             checkpointer: None,
             stop: StopSignal::default(),
-            ranks: &Alone,
+            ranks: &SingleRank,
             clock: Arc::default(),
         };
         let error = session.run(&mut trainer(recipe())).unwrap_err();
@@ -639,7 +639,7 @@ mod tests {
                 observers,
                 checkpointer: None,
                 stop,
-                ranks: &Alone,
+                ranks: &SingleRank,
                 clock: Arc::default(),
             }
             .run(&mut trainer)

@@ -7,7 +7,7 @@ use fineline_data::Row;
 use fineline_kernels::Precision;
 use fineline_model::{Llama, LlamaConfig, named_parameters};
 use fineline_random::Stream;
-use fineline_ranks::Alone;
+use fineline_ranks::SingleRank;
 use rand::RngExt;
 
 use crate::{
@@ -56,7 +56,7 @@ pub(crate) fn recipe() -> Recipe {
 
 /// All work is one rank's.
 pub(crate) fn undivided() -> Division {
-    Division::new(&DistributedConfig::default(), &recipe().train, &config(), &Alone).unwrap()
+    Division::new(&DistributedConfig::default(), &recipe().train, &config(), &SingleRank).unwrap()
 }
 
 pub(crate) fn trainer(recipe: Recipe) -> Trainer {
@@ -114,7 +114,7 @@ pub(crate) fn run(
         observers: vec![&mut reports],
         checkpointer,
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     (session.run(trainer), reports.0)

@@ -366,7 +366,7 @@ fn read_together(loss: Tensor<1>, grad_norm: Option<Tensor<1>>) -> [f32; 2] {
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
 mod tests {
-    use fineline_ranks::Alone;
+    use fineline_ranks::SingleRank;
 
     use super::*;
     use crate::LossReduction;
@@ -381,7 +381,9 @@ mod tests {
         for loss in [LossReduction::TokenMean, LossReduction::SequenceMean] {
             let [whole, halves, rows] = [8, 4, 1].map(|micro_batch| {
                 let mut trainer = trainer(with_micro_batch(micro_batch, loss));
-                (1..=5).map(|step| trainer.step(&rows_of_step(step), &Alone).unwrap()).collect::<Vec<_>>()
+                (1..=5)
+                    .map(|step| trainer.step(&rows_of_step(step), &SingleRank).unwrap())
+                    .collect::<Vec<_>>()
             });
             for parts in [halves, rows] {
                 for (whole, part) in whole.iter().zip(parts) {
@@ -397,7 +399,8 @@ mod tests {
 
     #[test]
     fn reductions_differ_where_masks_are_uneven() {
-        let loss = |loss| trainer(with_micro_batch(4, loss)).step(&rows_of_step(1), &Alone).unwrap().loss;
+        let loss =
+            |loss| trainer(with_micro_batch(4, loss)).step(&rows_of_step(1), &SingleRank).unwrap().loss;
         assert!((loss(LossReduction::TokenMean) - loss(LossReduction::SequenceMean)).abs() > 1e-3);
     }
 
@@ -405,7 +408,7 @@ mod tests {
     fn a_step_at_learning_rate_zero_moves_no_weight_but_fills_moments() {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
-        let outcome = trainer.step(&rows_of_step(1), &Alone).unwrap();
+        let outcome = trainer.step(&rows_of_step(1), &SingleRank).unwrap();
         assert_eq!((outcome.lr, outcome.verdict), (0.0, Verdict::default()));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(moment_bits(&trainer).len(), before.len());
@@ -416,7 +419,7 @@ mod tests {
     fn before_update() -> (Trainer, Tensor<1>, GradientSum) {
         let mut trainer = trainer(recipe());
         for step in 1..=3 {
-            trainer.step(&rows_of_step(step), &Alone).unwrap();
+            trainer.step(&rows_of_step(step), &SingleRank).unwrap();
         }
         let rows = rows_of_step(4);
         let batch = GlobalBatch { targets: count_targets(&rows), rows: rows.len() };
@@ -460,11 +463,11 @@ mod tests {
             row.target_mask.fill(false);
         }
         let before = weight_bits(trainer.model());
-        let outcome = trainer.step(&rows, &Alone).unwrap();
+        let outcome = trainer.step(&rows, &SingleRank).unwrap();
         assert_eq!((outcome.loss, outcome.verdict.skipped), (0.0, Some(SkipReason::NoTargets)));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
-        trainer.step(&rows_of_step(2), &Alone).unwrap();
+        trainer.step(&rows_of_step(2), &SingleRank).unwrap();
         assert_eq!(trainer.progress().skipped_in_a_row, 0);
     }
 
@@ -473,7 +476,7 @@ mod tests {
         let mut trainer = trainer(recipe());
         let mut rows = rows_of_step(1);
         rows[3].tokens[2] = 17;
-        let error = trainer.step(&rows, &Alone).unwrap_err().to_string();
+        let error = trainer.step(&rows, &SingleRank).unwrap_err().to_string();
         assert!(error.starts_with("row 3 of the batch of step 1: token id 17"), "{error}");
         assert_eq!(trainer.progress(), Progress::default());
     }
@@ -482,7 +485,8 @@ mod tests {
     fn a_tied_head_is_trained_once() {
         let config = fineline_model::LlamaConfig { tie_word_embeddings: true, ..crate::testing::config() };
         let mut trainer = Trainer::new(recipe(), config.init(1, &crate::testing::device())).unwrap();
-        let losses: Vec<f32> = (0..7).map(|_| trainer.step(&rows_of_step(1), &Alone).unwrap().loss).collect();
+        let losses: Vec<f32> =
+            (0..7).map(|_| trainer.step(&rows_of_step(1), &SingleRank).unwrap().loss).collect();
         assert!(losses[6] < losses[0] - 0.1, "{losses:?}");
         assert_eq!(moment_bits(&trainer).len(), config.parameters().len());
     }
@@ -498,7 +502,7 @@ mod tests {
         let norms = [None, Some(3)].map(|frozen_row| {
             let model = config.init(1, &crate::testing::device());
             let mut trainer = Trainer::new(Recipe { frozen_row, ..recipe() }, model).unwrap();
-            let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step), &Alone).unwrap().grad_norm);
+            let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step), &SingleRank).unwrap().grad_norm);
             let norms: Vec<f32> = norms.collect();
             let row = &embedding(&trainer)[3 * 8..4 * 8];
             assert_eq!(row.iter().all(|&value| value == 0.0), frozen_row.is_some());

@@ -13,7 +13,7 @@ use burn::tensor::Device;
 use fineline_data::Row;
 use fineline_kernels::Precision;
 use fineline_model::named_parameters;
-use fineline_ranks::Alone;
+use fineline_ranks::SingleRank;
 use fineline_train::{
     Control, GuardConfig, LossReduction, Observer, ObserverError, OptimConfig, Outcome, Recipe, RowSource,
     ScheduleConfig, ScheduleKind, Session, StepReport, StopSignal, TrainConfig, Trainer, View,
@@ -205,7 +205,7 @@ fn train(trainer: &mut Trainer, rows: &Rows, observer: &mut dyn Observer) {
         observers: vec![observer],
         checkpointer: None,
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     assert_eq!(session.run(trainer).unwrap(), Outcome::Finished);

@@ -145,7 +145,7 @@ impl Checkpointer {
         if ranks.is_first() {
             folder.prepare(step)?;
         }
-        ranks.wait_for_all();
+        ranks.barrier();
         let steps = folder.steps()?;
         for (&step, link) in
             cadence.milestones.iter().filter(|(step, _)| steps.contains(step) && ranks.is_first())
@@ -219,7 +219,7 @@ impl Checkpointer {
             let writing = folder.writing(step);
             let needed = snapshot.bytes_needed();
             let made = if ranks.is_first() { make_anew(&writing) } else { Ok(()) };
-            ranks.wait_for_all();
+            ranks.barrier();
             Stage::Writing {
                 step,
                 needed,
@@ -318,11 +318,11 @@ impl Checkpointer {
             Some(Err(error)) => Some(Failure { needed: 0, code: None, message: error.to_string() }),
             Some(Ok(_)) | None => None,
         };
-        let told = ranks.broadcast(serde_json::to_vec(&failure).unwrap_or_default());
-        match (own, serde_json::from_slice::<Option<Failure>>(&told)) {
+        let failure = ranks.broadcast(Some(failure));
+        match (own, failure) {
             (Some(own), _) => own.map(Some),
-            (None, Ok(Some(failure))) => Err(self.write_error(failure, 0)),
-            (None, _) => Ok(None),
+            (None, Some(failure)) => Err(self.write_error(failure, 0)),
+            (None, None) => Ok(None),
         }
     }
 
@@ -334,11 +334,8 @@ impl Checkpointer {
     /// The manifest of all ranks' files; the first failure, if there was one.
     fn all_written(&self, step: u64, own: &OwnFiles, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
         let mut manifest = Manifest::default();
-        let unreadable =
-            |error: serde_json::Error| Failure { needed: 0, code: None, message: error.to_string() };
-        let all = ranks.collect(&serde_json::to_vec(own).unwrap_or_default());
-        for (rank, words) in all.into_iter().enumerate() {
-            match serde_json::from_slice::<OwnFiles>(&words).unwrap_or_else(|error| Err(unreadable(error))) {
+        for (rank, written) in ranks.all_gather(own).into_iter().enumerate() {
+            match written {
                 Ok(written) => manifest.files.extend(written.files),
                 Err(failure) => {
                     // Nobody writes there any more. If it stays, the next start of the run removes it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fineline_model::LlamaConfig;
-use fineline_ranks::Alone;
+use fineline_ranks::SingleRank;
 use serde_json::{Value, json};
 
 use super::*;
@@ -34,7 +34,7 @@ fn identity() -> RunIdentity {
 }
 
 fn checkpointer(folder: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
-    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step, &Alone).unwrap()
+    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step, &SingleRank).unwrap()
 }
 
 fn load(folder: &Path, step: u64) -> Checkpoint {
@@ -78,7 +78,7 @@ fn resuming_equals_never_having_stopped() {
         observers: vec![&mut reports, &mut stop],
         checkpointer: Some(checkpointer(&broken, every(100, 3), 0)),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     assert_eq!(session.run(&mut first).unwrap(), Outcome::Stopped(StopReason::Observer));
@@ -158,7 +158,7 @@ fn what_observers_keep_comes_back() {
         observers: vec![&mut counter, &mut ask],
         checkpointer: Some(checkpointer(temp.path(), every(5, 9), 0)),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
@@ -189,7 +189,7 @@ fn the_last_few_are_kept_and_announced() {
         observers: vec![&mut announced],
         checkpointer: Some(checkpointer(temp.path(), retention, 0)),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
@@ -289,7 +289,7 @@ fn a_checkpoint_is_saved_once_it_has_its_name() {
         observers: vec![&mut announced],
         checkpointer: Some(writer),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
@@ -318,8 +318,8 @@ fn the_time_to_write_is_without_the_time_to_remove() {
     let mut trainer = trainer(recipe());
     run(&mut trainer, &RandomRows, None).0.unwrap();
     let start = Instant::now();
-    writer.save(&trainer, BTreeMap::new(), &Alone).unwrap();
-    let Some(Written::Saved(saved)) = writer.wait(&Alone).unwrap() else { panic!("it can be written") };
+    writer.save(&trainer, BTreeMap::new(), &SingleRank).unwrap();
+    let Some(Written::Saved(saved)) = writer.wait(&SingleRank).unwrap() else { panic!("it can be written") };
     let all_s = start.elapsed().as_secs_f64();
     assert_eq!(saved.removed, [1]);
     assert!(saved.write_s < all_s - removal_s / 4.0, "{} of {all_s}, {removal_s}", saved.write_s);
@@ -340,7 +340,7 @@ fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
         observers: vec![&mut full, &mut announced],
         checkpointer: Some(checkpointer(temp.path(), every(4, 1), 0)),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     let error = session.run(&mut trainer(recipe())).unwrap_err();
@@ -416,7 +416,7 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
         observers: vec![&mut ask, &mut clear],
         checkpointer: Some(writer),
         stop: StopSignal::default(),
-        ranks: &Alone,
+        ranks: &SingleRank,
         clock: Arc::default(),
     };
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
@@ -446,7 +446,7 @@ fn milestones_are_kept_and_named() {
     let milestones = Milestones::from([(2, "ckpt_000".to_owned()), (5, "ckpt_001".to_owned())]);
     let cadence = Cadence { config: every(3, 1), milestones };
     let open = |step| {
-        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step, &Alone)
+        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step, &SingleRank)
             .unwrap()
     };
     run(&mut trainer(recipe()), &RandomRows, Some(open(0))).0.unwrap();

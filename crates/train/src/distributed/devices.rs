@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fineline_kernels::{all_reduce, has_all_reduce};
-use fineline_ranks::Threads;
+use fineline_ranks::RankThreads;
 use rayon::prelude::*;
 
 use crate::distributed::Division;
@@ -16,10 +16,10 @@ use crate::parameters::ByName;
 pub(crate) fn sum_within_process(
     own: GradientSum,
     division: &Division,
-    threads: &Threads,
+    threads: &RankThreads,
     device: &Device,
 ) -> GradientSum {
-    let devices = threads.show(device.clone());
+    let devices = threads.all_gather(device.clone());
     let way = if has_all_reduce(&devices) { Way::OnDevices(devices) } else { Way::OnHost };
     let mut own = own.0;
     let mut sums = ByName::new();
@@ -51,17 +51,17 @@ enum Way {
 
 impl Way {
     /// The sum of a vector that each rank has one of, `[n]`, the same bits on each device.
-    fn sum(&self, own: Tensor<1>, threads: &Threads) -> Tensor<1> {
+    fn sum(&self, own: Tensor<1>, threads: &RankThreads) -> Tensor<1> {
         match self {
-            Self::OnDevices(devices) => threads.meet(|| all_reduce(own, devices)),
+            Self::OnDevices(devices) => threads.run_collective(|| all_reduce(own, devices)),
             Self::OnHost => sum_on_host(own, threads),
         }
     }
 }
 
-fn sum_on_host(own: Tensor<1>, threads: &Threads) -> Tensor<1> {
+fn sum_on_host(own: Tensor<1>, threads: &RankThreads) -> Tensor<1> {
     let device = own.device();
-    let vectors = threads.show(Arc::new(own.into_data().convert::<f32>()));
+    let vectors = threads.all_gather(Arc::new(own.into_data().convert::<f32>()));
     let mut sum = vec![0.0; vectors[0].num_elements()];
     for vector in &vectors {
         let values: &[f32] = vector.as_slice().expect("they have just been made float32");

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use fineline_model::{LlamaConfig, ParameterSpec};
-use fineline_ranks::{Ranks, Threads};
+use fineline_ranks::{RankThreads, Ranks};
 
 use crate::distributed::{Mode, Node, TreeSum};
 use crate::{DistributedConfig, TrainConfig, TrainError};
@@ -68,7 +68,7 @@ impl Division {
         model: &LlamaConfig,
         ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
-        let threads = ranks.threads().map_or(1, Threads::count);
+        let threads = ranks.threads().map_or(1, RankThreads::count);
         assert!([1, threads].contains(&config.ranks_per_process), "a process has {threads} ranks");
         Self::of(config, train, model, ranks.rank(), ranks.size())
     }

@@ -13,11 +13,7 @@ use crate::parameters::ByName;
 
 /// Targets of the whole batch, from those of each rank's rows.
 pub(crate) fn count_targets(own: usize, ranks: &dyn Ranks) -> usize {
-    let counts = ranks.collect(&(own as u64).to_le_bytes());
-    counts
-        .iter()
-        .filter_map(|count| Some(u64::from_le_bytes(count.as_slice().try_into().ok()?) as usize))
-        .sum()
+    ranks.all_gather(&own).into_iter().sum()
 }
 
 /// The loss of the whole batch, from those of each rank's micro-batches. They are added in the order of micro-batches, in double
@@ -25,7 +21,7 @@ pub(crate) fn count_targets(own: usize, ranks: &dyn Ranks) -> usize {
 pub(crate) fn sum_losses(own: &[f32], division: &Division, ranks: &dyn Ranks) -> f32 {
     let lens: Vec<usize> = (0..division.size()).map(|rank| division.micro_batches_of(rank).len()).collect();
     let mut losses = vec![0.0; lens.iter().sum()];
-    ranks.gather(own, &mut losses, &lens);
+    ranks.all_gather_f32(own, &mut losses, &lens);
     losses.into_iter().map(f64::from).sum::<f64>() as f32
 }
 
@@ -136,7 +132,7 @@ impl<'a> Exchange<'a> {
         let sent = if let [vector] = &mut own[..] { std::mem::take(vector) } else { by_piece(&own, bucket) };
         drop(own);
         self.received.resize(received_lens.iter().sum(), 0.0);
-        self.ranks.exchange(&sent, &sent_lens, &mut self.received, &received_lens);
+        self.ranks.all_to_all_f32(&sent, &sent_lens, &mut self.received, &received_lens);
         drop(sent);
         let parts = self.received.len().checked_div(len).unwrap_or_default();
         (0..parts).map(|part| self.received[part * len..(part + 1) * len].to_vec()).collect()
@@ -169,7 +165,7 @@ impl<'a> Exchange<'a> {
     /// Has the pieces of all ranks received, one after another.
     fn gather(&mut self, piece: &[f32], bucket: &Bucket) {
         self.received.resize(bucket.len, 0.0);
-        self.ranks.gather(piece, &mut self.received, &bucket.lens());
+        self.ranks.all_gather_f32(piece, &mut self.received, &bucket.lens());
     }
 
     /// The norm of all gradients. Squares are added up within blocks, which lie the same on any number of ranks, then over blocks, in
@@ -181,7 +177,7 @@ impl<'a> Exchange<'a> {
             .map(|rank| division.buckets().iter().map(|bucket| blocks(bucket, rank)).sum())
             .collect();
         let mut squares = vec![0.0; lens.iter().sum()];
-        ranks.gather(&self.squares, &mut squares, &lens);
+        ranks.all_gather_f32(&self.squares, &mut squares, &lens);
 
         // They come rank by rank; the order of blocks goes through all ranks' pieces of a bucket before the next.
         let mut next: Vec<usize> =

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use std::sync::{Arc, Mutex};
 
-use fineline_ranks::{Alone, Ranks, on_threads};
+use fineline_ranks::{Ranks, SingleRank, run_on_threads};
 
 use super::*;
 use crate::testing::{
@@ -43,8 +43,8 @@ fn on_processes<T: Send>(processes: usize, count: usize, work: impl Fn(&dyn Rank
         found.lock().unwrap().insert(ranks.rank(), made);
         Ok::<(), ()>(())
     };
-    let process = |process: &dyn Ranks| on_threads(count, process, note, note);
-    on_threads(processes, &Alone, process, process).unwrap();
+    let process = |process: &dyn Ranks| run_on_threads(count, process, note, note);
+    run_on_threads(processes, &SingleRank, process, process).unwrap();
     found.into_inner().unwrap().into_values().collect()
 }
 
