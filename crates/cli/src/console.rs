@@ -9,9 +9,9 @@ use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::commands::grouped;
 use crate::messages::{TARGET, is_json, say};
-use crate::table::{above_chance, probe_round};
+use crate::output::grouped;
+use crate::probe_table::{above_chance, probe_round};
 
 /// Without a terminal, a line about progress comes this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

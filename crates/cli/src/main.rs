@@ -10,53 +10,40 @@
 //! | 2 | bad usage or bad configuration |
 //! | 128 + signal | stopped by a signal after a good checkpoint |
 
+// What a command is given, and what it ends with.
 mod args;
-mod commands;
-mod console;
-mod lm_eval_table;
-mod messages;
-mod ranks;
-mod table;
+mod outcome;
 
-use std::io;
+// Standard error, standard output, signals.
+mod messages;
+mod output;
+mod signals;
+
+// What is shown of a run.
+mod console;
+mod failure;
+mod lm_eval_table;
+mod probe_table;
+
+// What several commands begin with.
+mod configuration;
+mod probe_request;
+mod ranks;
+mod webhooks;
+
+// One module for each command.
+mod commands;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use fineline_data::DataError;
-use fineline_files::with_causes;
-use fineline_model::WeightsError;
-use fineline_run::RunError;
-use fineline_run::config::ConfigError;
-use fineline_run::probe::ProbeError;
 
 use args::{
     Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand,
 };
-pub(crate) use messages::say;
-
-/// Arguments that clap can't tell are wrong.
-#[derive(Debug)]
-pub(crate) struct UsageError(pub(crate) String);
-
-impl std::fmt::Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
-/// How a command ended, where it didn't fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It did what it was asked for.
-    Done,
-    /// It did, and what it compared differs.
-    Differs,
-    /// A signal stopped it, after it had saved everything.
-    Stopped { signal: u8 },
-}
+use failure::{exit_code, is_broken_pipe, say_failure};
+use outcome::CommandOutcome;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -65,25 +52,15 @@ fn main() -> ExitCode {
     };
     messages::start(cli.log_format);
     match dispatch(cli.command) {
-        Ok(Ended::Done) => ExitCode::SUCCESS,
-        Ok(Ended::Differs) => ExitCode::FAILURE,
-        Ok(Ended::Stopped { signal }) => ExitCode::from(128 + signal),
+        Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::Differs) => ExitCode::FAILURE,
+        Ok(CommandOutcome::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say_failure(&error);
             ExitCode::from(exit_code(&error))
         }
     }
-}
-
-/// Says why a command failed.
-pub(crate) fn say_failure(error: &anyhow::Error) {
-    messages::say_error(&with_causes(error.as_ref()));
-}
-
-/// The exit code of a command that failed.
-pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    if is_usage_error(error) { 2 } else { 1 }
 }
 
 /// Says what is wrong with the arguments, or what was asked of them (`--help`).
@@ -102,7 +79,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
-fn dispatch(command: Command) -> Result<Ended> {
+fn dispatch(command: Command) -> Result<CommandOutcome> {
     match command {
         Command::Train(args) => return commands::train::train(&args),
         Command::Sweep(args) => return commands::sweep::sweep(&args),
@@ -136,45 +113,5 @@ fn dispatch(command: Command) -> Result<Ended> {
         Command::Watch(args) => commands::watch::watch(&args),
         Command::Dynamics(args) => commands::dynamics::dynamics(&args),
     }
-    .map(|()| Ended::Done)
-}
-
-/// Whether it was the arguments or the configuration that were wrong, rather than the world.
-fn is_usage_error(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<ConfigError>()
-            || cause.is::<UsageError>()
-            || cause.downcast_ref::<WeightsError>().is_some_and(WeightsError::is_usage)
-            || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
-            || cause.downcast_ref::<RunError>().is_some_and(is_usage)
-    })
-}
-
-fn is_usage(error: &RunError) -> bool {
-    match error {
-        RunError::Data(error) => error.is_configuration(),
-        RunError::Sweep(error) => error.is_usage(),
-        RunError::Config(_)
-        | RunError::ConfigChanged { .. }
-        | RunError::RowsRecounted { .. }
-        | RunError::Exists { .. }
-        | RunError::DeviceNotBuilt { .. }
-        | RunError::NoDevice { .. }
-        | RunError::NoPrecision { .. }
-        | RunError::MirrorInUse { .. }
-        | RunError::NotFetched { .. }
-        | RunError::NoStorage { .. }
-        | RunError::UnknownAllowance { .. }
-        | RunError::ForeignFiles { .. }
-        | RunError::OtherRunsCheckpoint { .. }
-        | RunError::Probe(ProbeError::UnknownSuite { .. } | ProbeError::UnknownTask { .. }) => true,
-        _ => false,
-    }
-}
-
-/// Whether the reader of standard output went away, as `head` does: no failure of ours.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+    .map(|()| CommandOutcome::Done)
 }

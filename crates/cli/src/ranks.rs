@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use anyhow::Result;
 use fineline_ranks::{Ranks, SingleRank};
 
+use crate::failure::{UsageError, exit_code, say_failure};
+
 /// The exit code of a program that panicked, as Rust has it.
 const PANICKED: i32 = 101;
 
@@ -25,8 +27,8 @@ pub(crate) fn together<T>(work: impl FnOnce(&dyn Ranks) -> Result<T>) -> Result<
             if !ranks.is_first() {
                 std::thread::sleep(std::time::Duration::from_secs(2));
             }
-            crate::say_failure(&error);
-            ranks.abort(crate::exit_code(&error).into())
+            say_failure(&error);
+            ranks.abort(exit_code(&error).into())
         }
         done => done,
     }
@@ -56,7 +58,7 @@ fn join_by_mpi(_: usize) -> Result<Box<dyn Ranks>> {
 /// Without MPI, each process would train the whole model, all into one folder.
 #[cfg(not(feature = "mpi"))]
 fn join_by_mpi(count: usize) -> Result<Box<dyn Ranks>> {
-    Err(crate::UsageError(format!(
+    Err(UsageError(format!(
         "{count} processes were started together, but this build has no MPI to join them: build it with \
          `cargo build --release --features mpi` (scripts/setup-mpi.sh installs what that needs)"
     ))

@@ -4,9 +4,10 @@ use anyhow::Result;
 use fineline_ranks::Ranks;
 use fineline_run::bench::{Scope, bench as run_bench};
 
-use super::{grouped, load, print, print_json};
 use crate::args::BenchArgs;
+use crate::configuration::load;
 use crate::console::Console;
+use crate::output::{grouped, print, print_json};
 use crate::ranks::together;
 
 /// `fineline bench`

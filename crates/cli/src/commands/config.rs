@@ -7,10 +7,10 @@ use fineline_run::config::{Resolved, json_schema, reference_markdown};
 use fineline_run::prepare;
 use serde_json::json;
 
-use super::fetch_weights::fetched_weights;
-use super::{load, print, print_json};
 use crate::args::ConfigArgs;
+use crate::configuration::{fetched_weights, load};
 use crate::console::Console;
+use crate::output::{print, print_json};
 
 /// `fineline config show`
 pub(crate) fn show(args: &ConfigArgs, as_json: bool) -> Result<()> {

@@ -13,10 +13,11 @@ use fineline_run::prepare::open_dataset;
 use fineline_run::rewinds::{RowRange, detours};
 use serde_json::json;
 
-use super::{grouped, load, print, print_json};
-use crate::UsageError;
 use crate::args::{ConfigArgs, PrepareArgs, PrepareRecipe};
+use crate::configuration::load;
 use crate::console::Console;
+use crate::failure::UsageError;
+use crate::output::{grouped, print, print_json};
 
 /// `fineline data prepare`
 pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {

@@ -4,8 +4,8 @@ use anyhow::Result;
 use fineline_ranks::Ranks;
 use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
 
-use super::{grouped, print, print_json};
 use crate::args::DoctorArgs;
+use crate::output::{grouped, print, print_json};
 use crate::ranks::together;
 
 /// `fineline doctor`

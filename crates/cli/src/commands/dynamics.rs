@@ -9,10 +9,10 @@ use fineline_run::published::{
 };
 use serde_json::json;
 
-use super::{grouped, print, print_json};
-use crate::UsageError;
 use crate::args::DynamicsArgs;
-use crate::table::{interval, number};
+use crate::failure::UsageError;
+use crate::output::{grouped, print, print_json};
+use crate::probe_table::{interval, number};
 
 const COLUMNS: [&str; 8] =
     ["task", "metric", "step", "tokens", "measured", "95 % interval", "published", "where"];

@@ -7,11 +7,12 @@ use fineline_hub::{
 use fineline_run::prepare::suite_sources;
 use fineline_run::probe::{HubSource, TaskSource};
 
-use super::probe::by_flag;
-use super::{grouped, print};
 use crate::args::FetchArgs;
 use crate::console::Console;
-use crate::{UsageError, say};
+use crate::failure::UsageError;
+use crate::messages::say;
+use crate::output::{grouped, print};
+use crate::probe_request::by_flag;
 
 /// `fineline data fetch`
 pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {

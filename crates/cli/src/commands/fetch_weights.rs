@@ -1,15 +1,11 @@
 use anyhow::{Result, bail};
-use fineline_hub::{
-    FetchedModel, Hub, HubConfig, HubError, Known, ModelAddress, Outcome, fetch_model, find_model,
-};
-use fineline_run::config::Resolved;
-use fineline_run::released::FetchedWeights;
+use fineline_hub::{FetchedModel, Hub, HubConfig, HubError, Known, Outcome, fetch_model};
 use serde_json::json;
 
-use super::{grouped, print, print_json};
-use crate::UsageError;
 use crate::args::FetchWeightsArgs;
 use crate::console::Console;
+use crate::failure::UsageError;
+use crate::output::{grouped, print, print_json};
 
 /// `fineline weights fetch`
 pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
@@ -50,23 +46,6 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
-pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeights>> {
-    let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
-        return Ok(None);
-    };
-    let address: ModelAddress = init
-        .from
-        .parse()
-        .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
-    match find_model(&address, &init.models) {
-        Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
-        // Where it is needed, the run says how to fetch it.
-        Err(HubError::NotFetched { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn line(folder: &str, model: &FetchedModel, outcome: Outcome) -> String {

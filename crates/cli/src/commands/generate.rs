@@ -7,8 +7,9 @@ use fineline_run::checkpoint::find_checkpoint;
 use fineline_run::offline::open_checkpoint_tokenizer;
 use serde_json::json;
 
-use super::print_json;
 use crate::args::GenerateArgs;
+use crate::messages::say;
+use crate::output::print_json;
 
 /// `fineline generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
@@ -68,7 +69,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     }
     writeln!(out)?;
     if generation.finish == Finish::ContextFull {
-        crate::say(&format!(
+        say(&format!(
             "the model's context is full: it reads {} tokens at most",
             model.config().max_position_embeddings
         ));

@@ -4,8 +4,9 @@ use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use fineline_run::plan::{Machines, Memory, Mode, Way, plan as make_plan};
 
-use super::{grouped, load, print, print_json};
 use crate::args::PlanArgs;
+use crate::configuration::load;
+use crate::output::{grouped, print, print_json};
 
 /// `fineline plan`
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {

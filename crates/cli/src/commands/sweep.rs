@@ -3,14 +3,16 @@ use fineline_run::StopSignal;
 use fineline_run::lifecycle::Ended as RunEnded;
 use fineline_run::sweep::{Axis, Sweep, Unreadable};
 
-use super::probe::{asked_of, by_flag};
-use super::{quoted, stop_on_signals};
 use crate::args::SweepArgs;
 use crate::console::Console;
-use crate::{Ended, say};
+use crate::messages::say;
+use crate::outcome::CommandOutcome;
+use crate::output::quoted;
+use crate::probe_request::{asked_of, by_flag};
+use crate::signals::stop_on_signals;
 
 /// `fineline sweep`
-pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
+pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
     let sweep = Sweep {
         probe: asked_of(&args.model, &args.asked),
         revisions: args.revisions.clone(),
@@ -35,7 +37,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
     });
     console.finish();
     Ok(match ended.map_err(by_flag)? {
-        RunEnded::Finished => Ended::Done,
+        RunEnded::Finished => CommandOutcome::Done,
         RunEnded::Stopped { step, signal } => {
             let after = step.map_or_else(
                 || "before the first checkpoint".to_owned(),
@@ -43,7 +45,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ended> {
             );
             let again: Vec<String> = std::env::args().map(|argument| quoted(&argument)).collect();
             say(&format!("stopped {after}; to go on: {}", again.join(" ")));
-            signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
+            signal.map_or(CommandOutcome::Done, |signal| CommandOutcome::Stopped { signal: signal as u8 })
         }
     })
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use fineline_data::{Agreement, SourceConfig, TextSource, Tokenizer, train_bpe};
 
-use super::{grouped, print};
 use crate::args::TokenizerTrainArgs;
+use crate::output::{grouped, print};
 
 /// `fineline tokenizer train`
 pub(crate) fn train(args: &TokenizerTrainArgs) -> Result<()> {

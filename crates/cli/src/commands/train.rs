@@ -12,20 +12,23 @@ use fineline_run::lifecycle::{
 };
 use fineline_run::{Progress, RunError};
 
-use super::fetch_weights::fetched_weights;
-use super::webhooks::Webhooks;
-use super::{checkpoint_on_signal, grouped, load, print, quoted, stop_on_signals};
 use crate::args::TrainArgs;
+use crate::configuration::{fetched_weights, load};
 use crate::console::Console;
+use crate::failure::UsageError;
+use crate::messages::say;
+use crate::outcome::CommandOutcome;
+use crate::output::{grouped, print, quoted};
 use crate::ranks::together;
-use crate::{Ended, UsageError, say};
+use crate::signals::{checkpoint_on_signal, stop_on_signals};
+use crate::webhooks::Webhooks;
 
 /// `fineline train`
-pub(crate) fn train(args: &TrainArgs) -> Result<Ended> {
+pub(crate) fn train(args: &TrainArgs) -> Result<CommandOutcome> {
     together(|ranks| train_with(args, ranks))
 }
 
-fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<Ended> {
+fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
     let resolved = load(&args.config)?;
     let options = TrainOptions {
         resume: match args.resume.as_str() {
@@ -49,7 +52,7 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<Ended> {
     if !ranks.is_first() {
         let ended = run_train(&resolved, &options, ranks, &mut |_| ())?;
         return Ok(match ended {
-            RunEnded::Finished => Ended::Done,
+            RunEnded::Finished => CommandOutcome::Done,
             RunEnded::Stopped { signal, .. } => by(signal),
         });
     }
@@ -66,7 +69,7 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<Ended> {
     });
     console.finish();
     Ok(match ended? {
-        RunEnded::Finished => Ended::Done,
+        RunEnded::Finished => CommandOutcome::Done,
         RunEnded::Stopped { step, signal } => {
             say(&match step {
                 Some(step) => format!("stopped after step {step}; to go on: {}", command(args, Again::GoOn)),
@@ -80,8 +83,8 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<Ended> {
     })
 }
 
-fn by(signal: Option<usize>) -> Ended {
-    signal.map_or(Ended::Done, |signal| Ended::Stopped { signal: signal as u8 })
+fn by(signal: Option<usize>) -> CommandOutcome {
+    signal.map_or(CommandOutcome::Done, |signal| CommandOutcome::Stopped { signal: signal as u8 })
 }
 
 /// The variable that names what is to go wrong on purpose, for drills: see [`Faults`].
@@ -97,12 +100,12 @@ fn faults() -> Result<Faults> {
 }
 
 /// All that comes before the first step, and what it would begin with.
-fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<Ended> {
+fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<CommandOutcome> {
     let mut console = Console::new();
     let outlook = run_dry(resolved, options, &mut |progress| console.show(progress));
     console.finish();
     let outlook = match outlook {
-        Err(RunError::Stopped { signal }) => return Ok(Ended::Stopped { signal: signal as u8 }),
+        Err(RunError::Stopped { signal }) => return Ok(CommandOutcome::Stopped { signal: signal as u8 }),
         outlook => outlook?,
     };
     let mut page = String::new();
@@ -139,7 +142,7 @@ fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<Ended> {
         writeln!(page, "done: all {total} steps have been made")?;
     }
     print(&page)?;
-    Ok(Ended::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// What the next start is to do.

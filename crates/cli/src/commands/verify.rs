@@ -5,10 +5,12 @@ use anyhow::Result;
 use fineline_run::diff::{self, RunDiff};
 use fineline_run::{RunDirectory, verify};
 
-use super::{grouped, load, print, print_json};
 use crate::args::ConfigArgs;
+use crate::configuration::load;
 use crate::console::Console;
-use crate::{Ended, UsageError};
+use crate::failure::UsageError;
+use crate::outcome::CommandOutcome;
+use crate::output::{grouped, print, print_json};
 
 /// `fineline verify resume`
 pub(crate) fn resume(args: &ConfigArgs, steps: u64, stop_at: Option<u64>) -> Result<()> {
@@ -41,14 +43,14 @@ pub(crate) fn resume(args: &ConfigArgs, steps: u64, stop_at: Option<u64>) -> Res
 }
 
 /// `fineline verify diff`
-pub(crate) fn diff(left: &Path, right: &Path, json: bool) -> Result<Ended> {
+pub(crate) fn diff(left: &Path, right: &Path, json: bool) -> Result<CommandOutcome> {
     let found = diff::diff(&RunDirectory::new(left), &RunDirectory::new(right))?;
     if json {
         print_json(&found)?;
     } else {
         print(&told(&found)?)?;
     }
-    Ok(if found.same { Ended::Done } else { Ended::Differs })
+    Ok(if found.same { CommandOutcome::Done } else { CommandOutcome::Differs })
 }
 
 fn told(found: &RunDiff) -> Result<String> {

@@ -10,9 +10,9 @@ use fineline_run::jsonl::{Follower, NewsKind};
 use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
 
-use super::{grouped, print};
 use crate::args::WatchArgs;
-use crate::table::probe_round;
+use crate::output::{grouped, print};
+use crate::probe_table::probe_round;
 
 /// Takes the cursor home and clears what is below it.
 const CLEAR: &str = "\x1b[H\x1b[J";

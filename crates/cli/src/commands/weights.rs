@@ -15,10 +15,12 @@ use fineline_weights::{Dtype, Ignored};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::{grouped, print, print_json, stop_on_signals};
 use crate::args::{ConversionArgs, DtypeArg, ExportArgs, ImportArgs, InspectArgs, LayoutArg};
 use crate::messages::is_json;
-use crate::{Ended, say};
+use crate::messages::say;
+use crate::outcome::CommandOutcome;
+use crate::output::{grouped, print, print_json};
+use crate::signals::stop_on_signals;
 
 /// Names that are listed of many that are alike.
 const NAMED: usize = 5;
@@ -76,13 +78,13 @@ fn listing(found: &Inspection, config: Option<&LlamaConfig>) -> Result<String> {
 }
 
 /// `fineline weights import`
-pub(crate) fn import(args: &ImportArgs) -> Result<Ended> {
+pub(crate) fn import(args: &ImportArgs) -> Result<CommandOutcome> {
     let format = Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size };
     convert(&args.source, format, &args.conversion)
 }
 
 /// `fineline weights export`
-pub(crate) fn export(args: &ExportArgs) -> Result<Ended> {
+pub(crate) fn export(args: &ExportArgs) -> Result<CommandOutcome> {
     let format = match args.to {
         LayoutArg::Safetensors => Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size },
         LayoutArg::Easylm => Format::EasyLm,
@@ -90,7 +92,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Ended> {
     convert(&args.checkpoint, format, &args.conversion)
 }
 
-fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<Ended> {
+fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<CommandOutcome> {
     let conversion = Conversion {
         source: find_weights(source)?,
         architecture: args.config.as_deref().map_or(Ok(Architecture::Beside), architecture)?,
@@ -113,10 +115,10 @@ fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<Ended
     match (converted, stop.requested()) {
         (Err(error), Some(signal)) if error.is_stop() => {
             say(&error.to_string());
-            Ok(Ended::Stopped { signal: signal as u8 })
+            Ok(CommandOutcome::Stopped { signal: signal as u8 })
         }
-        (Ok(report), _) if args.json => print_json(&report).map(|()| Ended::Done),
-        (Ok(report), _) => print(&summary(&report)?).map(|()| Ended::Done),
+        (Ok(report), _) if args.json => print_json(&report).map(|()| CommandOutcome::Done),
+        (Ok(report), _) => print(&summary(&report)?).map(|()| CommandOutcome::Done),
         (Err(error), _) => Err(error.into()),
     }
 }

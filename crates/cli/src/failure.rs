@@ -1,0 +1,74 @@
+//! Failures of commands: which are usage errors, their exit codes and messages.
+
+use std::io;
+
+use fineline_data::DataError;
+use fineline_files::with_causes;
+use fineline_model::WeightsError;
+use fineline_run::RunError;
+use fineline_run::config::ConfigError;
+use fineline_run::probe::ProbeError;
+
+use crate::messages::say_error;
+
+/// Arguments that clap can't tell are wrong.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Says why a command failed.
+pub(crate) fn say_failure(error: &anyhow::Error) {
+    say_error(&with_causes(error.as_ref()));
+}
+
+/// The exit code of a command that failed.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if is_usage_error(error) { 2 } else { 1 }
+}
+
+/// Whether it was the arguments or the configuration that were wrong, rather than the world.
+fn is_usage_error(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<UsageError>()
+            || cause.downcast_ref::<WeightsError>().is_some_and(WeightsError::is_usage)
+            || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
+            || cause.downcast_ref::<RunError>().is_some_and(is_usage)
+    })
+}
+
+fn is_usage(error: &RunError) -> bool {
+    match error {
+        RunError::Data(error) => error.is_configuration(),
+        RunError::Sweep(error) => error.is_usage(),
+        RunError::Config(_)
+        | RunError::ConfigChanged { .. }
+        | RunError::RowsRecounted { .. }
+        | RunError::Exists { .. }
+        | RunError::DeviceNotBuilt { .. }
+        | RunError::NoDevice { .. }
+        | RunError::NoPrecision { .. }
+        | RunError::MirrorInUse { .. }
+        | RunError::NotFetched { .. }
+        | RunError::NoStorage { .. }
+        | RunError::UnknownAllowance { .. }
+        | RunError::ForeignFiles { .. }
+        | RunError::OtherRunsCheckpoint { .. }
+        | RunError::Probe(ProbeError::UnknownSuite { .. } | ProbeError::UnknownTask { .. }) => true,
+        _ => false,
+    }
+}
+
+/// Whether the reader of standard output went away, as `head` does: no failure of ours.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
