@@ -21,7 +21,8 @@ pub fn jackknife(value: f64, without_each: &[f64]) -> Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Clusters, mean};
+    use crate::clusters::Clusters;
+    use crate::estimate::mean;
 
     /// Of a mean, the jackknife's error is the plain one.
     #[test]

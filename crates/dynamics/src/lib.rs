@@ -12,12 +12,17 @@
 //!
 //! Deliberately unknown here: tensors, tasks, files, and where the scores came from.
 
+// Distributions, and which items are independent.
 mod clusters;
-mod combined;
-mod difference;
 mod distribution;
+
+// One measurement.
 mod estimate;
 mod jackknife;
+
+// Several measurements.
+mod combined;
+mod difference;
 mod multiple;
 mod phase;
 mod power;

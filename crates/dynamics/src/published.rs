@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Estimate;
+use crate::estimate::Estimate;
 
 /// A published curve of one metric.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,9 @@ use ureq::http::header::{AUTHORIZATION, RANGE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
-use crate::config::Access;
-use crate::{HubConfig, HubError, RemoteFile, Repository, Snapshot};
+use crate::config::{Access, HubConfig};
+use crate::error::HubError;
+use crate::repository::{RemoteFile, Repository, Snapshot};
 
 /// How long the hub may be silent before it counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);

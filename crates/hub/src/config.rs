@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::HubError;
+use crate::error::HubError;
 
 /// Where the hub is, and who asks.
 #[derive(Clone)]

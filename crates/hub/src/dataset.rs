@@ -6,14 +6,17 @@ use fineline_files::{create_folder_of, rename, write_atomically};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::form;
-use crate::{Access, Download, FolderLock, Hub, HubError, Layout, RemoteFile, Repository, Snapshot};
+use crate::client::Hub;
+use crate::config::Access;
+use crate::download::Download;
+use crate::error::HubError;
+use crate::fetched::{FetchedFile, Outcome};
+use crate::layout::{Layout, form};
+use crate::lock::FolderLock;
+use crate::repository::{MAIN, RemoteFile, Repository, Snapshot};
 
 /// The revision in which the hub keeps its own conversions to Parquet, of data sets that are made by a program too.
 const CONVERTED: &str = "refs/convert/parquet";
-
-/// The revision that is meant where none is named.
-pub(crate) const MAIN: &str = "main";
 
 /// Which part of a data set to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,15 +40,6 @@ pub struct Fetched {
     pub splits: Vec<(FetchedSplit, Outcome)>,
 }
 
-/// Whether a split had to be fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was.
-    Fetched,
-    /// It was there, as the hub has it.
-    Kept,
-}
-
 /// A split on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedSplit {
@@ -61,21 +55,6 @@ pub struct FetchedSplit {
     pub fetched: jiff::Timestamp,
     /// Its files, in their order.
     pub files: Vec<FetchedFile>,
-}
-
-/// A file of a split.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FetchedFile {
-    /// Its path in the data set's folder.
-    pub path: PathBuf,
-    /// Its path in the repository.
-    pub from: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256 of its content.
-    pub sha256: String,
-    /// The hash that the hub has for it: the same, or Git's object id.
-    pub hub_hash: String,
 }
 
 /// `fetched.json`
@@ -258,20 +237,6 @@ impl FetchedSplit {
 
     fn is_there(&self, folder: &Path) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.is_there(folder))
-    }
-}
-
-impl FetchedFile {
-    /// Whether the hub has the file as it was fetched.
-    pub(crate) fn is(&self, remote: &RemoteFile) -> bool {
-        self.from == remote.path
-            && Some(self.size) == remote.size
-            && remote.hash.as_ref().is_some_and(|hash| hash.hex() == self.hub_hash)
-    }
-
-    /// Whether it is on the disk with its size.
-    pub(crate) fn is_there(&self, folder: &Path) -> bool {
-        fs::metadata(folder.join(&self.path)).is_ok_and(|found| found.is_file() && found.len() == self.size)
     }
 }
 

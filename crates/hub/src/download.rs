@@ -7,9 +7,10 @@ use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 
-use crate::client::{Attempt, network};
-use crate::hash::Hasher;
-use crate::{FileHash, Hub, HubError, RemoteFile, Snapshot};
+use crate::client::{Attempt, Hub, network};
+use crate::error::HubError;
+use crate::hash::{FileHash, Hasher};
+use crate::repository::{RemoteFile, Snapshot};
 
 /// A file to put on the disk.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use glob::Pattern;
 use serde::Deserialize;
 
-use crate::error::nearest_hint;
-use crate::{HubError, RemoteFile, Snapshot};
+use crate::error::{HubError, nearest_hint};
+use crate::repository::{RemoteFile, Snapshot};
 
 /// The name of the configuration of a data set that has only one.
 pub const DEFAULT_CONFIG: &str = "default";
@@ -267,7 +267,7 @@ impl DataFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Repository;
+    use crate::repository::Repository;
 
     fn layout(files: &[&str], readme: &str) -> Layout {
         let files = files.iter().map(|path| RemoteFile { path: (*path).to_owned(), size: None, hash: None });

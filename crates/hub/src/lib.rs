@@ -10,22 +10,31 @@
 //! Deliberately unknown here: what the files hold. Why not the `hf-hub` crate: its version 1.0 neither verifies what it downloads nor takes
 //! up a broken download, and it brings an asynchronous runtime and a transfer protocol of its own.
 
-mod client;
+// Errors and settings.
 mod config;
-mod dataset;
-mod download;
 mod error;
+
+// Repositories, and requests to a hub.
+mod client;
 mod hash;
-mod layout;
-mod lock;
-mod model;
 mod repository;
+
+// Files on the disk.
+mod download;
+mod fetched;
+mod lock;
+
+// Data sets and models.
+mod dataset;
+mod layout;
+mod model;
 
 pub use client::Hub;
 pub use config::{Access, HubConfig};
-pub use dataset::{DatasetRequest, Fetched, FetchedFile, FetchedSplit, Outcome, fetch_dataset};
+pub use dataset::{DatasetRequest, Fetched, FetchedSplit, fetch_dataset};
 pub use download::Download;
 pub use error::HubError;
+pub use fetched::{FetchedFile, Outcome};
 pub use hash::FileHash;
 pub use layout::{DEFAULT_CONFIG, Layout};
 pub use lock::FolderLock;

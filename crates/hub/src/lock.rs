@@ -5,7 +5,7 @@ use std::path::Path;
 use fineline_files::{create_folder, remove_remains};
 use fs_err as fs;
 
-use crate::HubError;
+use crate::error::HubError;
 
 /// The right to fetch into a folder. The operating system takes it back when the process ends, however it does.
 #[derive(Debug)]

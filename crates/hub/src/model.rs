@@ -8,8 +8,13 @@ use fineline_files::write_atomically;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{FetchedFile, MAIN, Outcome};
-use crate::{Access, Download, FolderLock, Hub, HubError, RemoteFile, Repository, RepositoryKind, Snapshot};
+use crate::client::Hub;
+use crate::config::Access;
+use crate::download::Download;
+use crate::error::HubError;
+use crate::fetched::{FetchedFile, Outcome};
+use crate::lock::FolderLock;
+use crate::repository::{MAIN, RemoteFile, Repository, RepositoryKind, Snapshot};
 
 /// What an address of a model begins with.
 const SCHEME: &str = "hf://";

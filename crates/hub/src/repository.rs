@@ -2,7 +2,11 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::{FileHash, HubError};
+use crate::error::HubError;
+use crate::hash::FileHash;
+
+/// The revision that is meant where none is named.
+pub(crate) const MAIN: &str = "main";
 
 /// A repository of the hub, as `org/name`; a few old ones have no organization.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,10 +3,9 @@ use burn::{
     tensor::{Bool, Int, Tensor, activation::softmax},
 };
 
-use crate::{
-    Precision, Visibility,
-    cpu::{self, CpuKernels},
-};
+use crate::cpu::{self, CpuKernels};
+use crate::precision::Precision;
+use crate::visibility::Visibility;
 
 // Shapes: b batch, t queries, s keys, h query heads, k key-value heads, g query heads per key-value head, d head_dim.
 
@@ -123,10 +122,8 @@ fn masked(
 mod tests {
     use super::Precision::F32;
     use super::*;
-    use crate::{
-        Span,
-        testing::{assert_close, check_bodies, check_gradients, device, random},
-    };
+    use crate::testing::{assert_close, check_bodies, check_gradients, device, random};
+    use crate::visibility::Span;
 
     fn heads(seed: u64, [b, t, h, d]: [usize; 4]) -> Tensor<4> {
         Tensor::<3>::from_data(random([b, t, h * d], seed), &device()).reshape([b, t, h, d])

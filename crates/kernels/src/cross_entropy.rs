@@ -29,13 +29,6 @@ pub fn cross_entropy(
     portable(hidden_nd, lm_head_vd, targets_n, weights_n)
 }
 
-/// Number of tokens whose logits the CPU holds at a time: a million logits, which stay in the caches of most machines, but at
-/// least 512 tokens, so that a pass over the head and its gradient is worth it.
-#[must_use]
-pub fn logits_chunk(vocab: usize) -> usize {
-    ((1 << 20) / vocab).max(512)
-}
-
 fn portable(
     hidden_nd: Tensor<2>,
     lm_head_vd: Tensor<2>,

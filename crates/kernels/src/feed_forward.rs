@@ -1,10 +1,11 @@
 use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{
-    Numerics, add,
-    cpu::{self, CpuKernels},
-    linear, rms_norm, swiglu,
-};
+use crate::add::add;
+use crate::cpu::{self, CpuKernels};
+use crate::linear::linear;
+use crate::precision::Numerics;
+use crate::rms_norm::rms_norm;
+use crate::swiglu::swiglu;
 
 /// The weights of a feed-forward block: a norm `[hidden]`, and matrices `[out, in]`.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ fn portable(x_btd: Tensor<3>, weights: FeedForwardWeights, numerics: Numerics) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Precision;
+    use crate::precision::Precision;
     use crate::testing::{BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, random};
     use burn::tensor::TensorData;
 

@@ -13,45 +13,52 @@
 //!
 //! This crate knows nothing of parameters, layers or models: those are in `fineline-model`.
 
+// Types of arguments and results.
+mod adamw_factors;
+mod logits;
+mod precision;
+mod visibility;
+
+// Threads.
+mod pool;
+
+// The bodies for the CPU.
+mod cpu;
+
+// The operations, with their portable bodies.
 mod adamw;
 mod add;
 mod all_reduce;
 mod attention;
-mod cpu;
 mod cross_entropy;
 mod embedding;
 mod feed_forward;
 mod linear;
-mod precision;
 mod rms_norm;
 mod rope;
 mod self_attention;
 mod swiglu;
 mod token_logprobs;
-mod visibility;
 
 #[cfg(test)]
 mod testing;
 
-/// Runs `work`, which calls many operations, on a thread of the pool that they share their work among: each then begins at once,
-/// and not by handing over to a thread that must first be woken.
-pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
-}
-
-pub use adamw::{AdamW, adamw, add_to, square_sum};
+pub use adamw::{adamw, add_to, square_sum};
+pub use adamw_factors::AdamW;
 pub use add::add;
 pub use all_reduce::{all_reduce, has_all_reduce};
 pub use attention::{attention, attention_after};
 pub use cpu::is_in_host_memory;
-pub use cross_entropy::{cross_entropy, logits_chunk};
+pub use cross_entropy::cross_entropy;
 pub use embedding::embedding;
 pub use feed_forward::{FeedForwardWeights, feed_forward};
 pub use linear::linear;
+pub use logits::{TokenScores, logits_chunk};
+pub use pool::in_pool;
 pub use precision::{Numerics, Precision};
 pub use rms_norm::rms_norm;
 pub use rope::{Rotary, rope};
 pub use self_attention::{SelfAttentionWeights, self_attention};
 pub use swiglu::swiglu;
-pub use token_logprobs::{TokenScores, token_logprobs};
+pub use token_logprobs::token_logprobs;
 pub use visibility::{Span, Visibility};

@@ -1,9 +1,7 @@
 use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{
-    Precision,
-    cpu::{self, CpuKernels},
-};
+use crate::cpu::{self, CpuKernels};
+use crate::precision::Precision;
 
 /// `x · Wᵀ` for a weight in the layout checkpoints store.
 ///

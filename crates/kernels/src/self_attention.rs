@@ -1,10 +1,13 @@
 use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{
-    Numerics, Rotary, Visibility, add, attention,
-    cpu::{self, CpuKernels},
-    linear, rms_norm, rope,
-};
+use crate::add::add;
+use crate::attention::attention;
+use crate::cpu::{self, CpuKernels};
+use crate::linear::linear;
+use crate::precision::Numerics;
+use crate::rms_norm::rms_norm;
+use crate::rope::{Rotary, rope};
+use crate::visibility::Visibility;
 
 /// The weights of a self-attention block: a norm `[hidden]`, and matrices `[out, in]`.
 #[derive(Clone, Debug)]
@@ -73,10 +76,11 @@ fn portable(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Precision, Span,
-        testing::{BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, device, random},
+    use crate::precision::Precision;
+    use crate::testing::{
+        BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, device, random,
     };
+    use crate::visibility::Span;
     use burn::tensor::TensorData;
 
     fn inputs([b, t, d, h, k, e]: [usize; 6]) -> [TensorData; 6] {

@@ -1,15 +1,7 @@
 use burn::tensor::{Int, Tensor};
 
 use crate::cpu;
-
-/// How a model scored each of `N` tokens.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TokenScores {
-    /// Log-probability of the token, in nats.
-    pub logprob: Vec<f32>,
-    /// Whether the token was the most probable one (of equal ones, the first).
-    pub greedy: Vec<bool>,
-}
+use crate::logits::TokenScores;
 
 /// Logits held at a time: 16 MiB.
 const CHUNK_LOGITS: usize = 1 << 22;
@@ -51,10 +43,8 @@ fn portable(hidden_nd: &Tensor<2>, lm_head_vd: Tensor<2>, targets_n: &Tensor<1, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        cross_entropy,
-        testing::{device, random},
-    };
+    use crate::cross_entropy::cross_entropy;
+    use crate::testing::{device, random};
 
     #[test]
     fn agrees_with_the_loss_and_the_argmax() {

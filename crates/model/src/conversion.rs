@@ -11,9 +11,8 @@ use fineline_weights::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::hf_config::{CONFIG_FILE, completed_config, read_config_file};
+use crate::llama::{CONFIG_FILE, LlamaConfig, SpecialTokens, completed_config, read_config_file};
 use crate::weights::{Parameters, WeightsError, check_tied_head, parameters_in};
-use crate::{LlamaConfig, SpecialTokens};
 
 /// Files that belong to a model beside its weights and its configuration: tokenizers and what goes with them.
 const COMPANIONS: [&str; 10] = [

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use fineline_weights::{Checkpoint, Ignored, Layout};
 use serde::Serialize;
 
-use crate::LlamaConfig;
 use crate::conversion::companions;
+use crate::llama::LlamaConfig;
 use crate::weights::{Difference, WeightsError, difference};
 
 /// What a checkpoint's files hold.

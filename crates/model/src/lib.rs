@@ -5,33 +5,31 @@
 //!   hidden states ([`Llama::hidden`]), continues from a [`KvCache`] ([`Llama::extend`]), and is made by
 //!   [`LlamaConfig::init`] or [`load`].
 //! - [`generate`] samples text, token by token; [`generate_batch`] many texts at once.
-//! - [`parameters`](mod@parameters) lists, maps and rebuilds parameters under their names, in one fixed order.
-//! - [`weights`] reads every layout of `fineline-weights` and writes safetensors; [`Conversion`] turns one layout into another;
-//!   [`inspect`] says what is in a checkpoint without loading it.
-//! - [`cost`] says what a model takes: parameters, operations, memory.
+//! - [`named_parameters`] and [`map_parameters`] list and replace parameters under their names, in one fixed order.
+//! - [`load`] reads every layout of `fineline-weights`, and [`write_safetensors`] writes one; [`Conversion`] turns one layout into
+//!   another; [`inspect()`] says what is in a checkpoint without loading it.
+//! - [`LlamaConfig::flops_per_token`] and its like say what a model takes: parameters, operations, memory.
 //!
 //! This crate knows nothing of text, losses' reductions, optimizers or checkpoints' directories.
 
-mod cache;
-mod config;
+// The architecture and the model.
+mod llama;
+
+// Weights on disk.
 mod conversion;
-pub mod cost;
+mod inspect;
+mod weights;
+
+// Text from a model.
 mod generate;
 mod generate_batch;
-mod hf_config;
-mod inspect;
-mod llama;
-pub mod parameters;
-mod presets;
-pub mod weights;
 
-pub use cache::KvCache;
-pub use config::{ConfigError, LlamaConfig};
 pub use conversion::{Architecture, Conversion, ConversionReport, Format};
 pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
 pub use generate_batch::{BatchConfig, BatchControl, Continuation, Place, Prompt, generate_batch};
-pub use hf_config::{SpecialTokens, read_config, read_config_file};
 pub use inspect::{Inspection, StoredTensor, inspect};
-pub use llama::{Llama, Positions};
-pub use parameters::{ParameterSpec, named_parameters};
-pub use weights::{TensorHeader, WeightsError, load, write_safetensors};
+pub use llama::{
+    ConfigError, KvCache, Llama, LlamaConfig, ParameterMap, ParameterSpec, Positions, SpecialTokens,
+    map_parameters, named_parameters, read_config, read_config_file,
+};
+pub use weights::{TensorHeader, WeightsError, load, load_as, write_safetensors};

@@ -11,10 +11,7 @@ use burn::{
     tensor::{Device, Gradients, Int, Tensor, TensorData},
 };
 use fineline_kernels::{Visibility, cross_entropy};
-use fineline_model::{
-    Llama, Positions, load,
-    parameters::{ParameterMap, map_parameters},
-};
+use fineline_model::{Llama, ParameterMap, Positions, load, map_parameters};
 use safetensors::SafeTensors;
 
 const LOGITS_TOLERANCE: f32 = 1e-4;

@@ -91,7 +91,7 @@ impl Released {
 
     /// Loads the weights.
     pub(crate) fn load(&self, config: &RunConfig, device: &Device) -> Result<Llama, RunError> {
-        Ok(fineline_model::weights::load_as(&config.model, &self.path, device)?)
+        Ok(fineline_model::load_as(&config.model, &self.path, device)?)
     }
 }
 

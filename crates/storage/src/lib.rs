@@ -10,12 +10,19 @@
 //!
 //! This crate knows nothing of training, of what the files hold, or of who logs what happened.
 
+// Errors.
 mod error;
+
+// What is stored: a run's files, and the manifests of its checkpoints.
 mod files;
 mod manifest;
+
+// Objects by name.
+mod store;
+
+// A run in a store.
 mod mirror;
 mod remote_run;
-mod store;
 mod upload;
 
 pub use error::StorageError;

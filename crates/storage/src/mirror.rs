@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::files::{content, run_files};
+use crate::error::StorageError;
+use crate::files::{FOLDERS, content, run_files};
 use crate::manifest::{ABANDONED, MANIFEST, checkpoint_name};
+use crate::remote_run::RemoteRun;
+use crate::store::Store;
 use crate::upload::Upload;
-use crate::{RemoteRun, StorageError, Store};
 
 /// The wait after the first failure; it doubles with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -388,7 +390,7 @@ impl Worker {
 /// The files written once that stand in the store as they are here, by size and time: a run that goes on doesn't send them all again.
 fn unchanged_since(store: &Store, root: &Path) -> Result<BTreeMap<String, blake3::Hash>, StorageError> {
     let mut unchanged = BTreeMap::new();
-    for folder in crate::files::FOLDERS {
+    for folder in FOLDERS {
         for object in store.list(folder)? {
             let Ok(here) = fs_err::metadata(root.join(&object.key)) else { continue };
             if here.len() == object.bytes && here.modified().is_ok_and(|modified| modified < object.modified)

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use fineline_files::{AtomicFile, create_folder_of, write_synced};
 
+use crate::error::StorageError;
 use crate::files::is_run_file;
 use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name, step_of};
-use crate::{StorageError, Store};
+use crate::store::Store;
 
 /// How often a file is asked for that comes damaged or not at all.
 const ATTEMPTS: u32 = 4;

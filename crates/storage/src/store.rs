@@ -17,7 +17,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::StorageError;
+use crate::error::StorageError;
 
 /// Size of the parts that a large object is sent in, but for the largest: there are 10,000 parts at most.
 const PART: u64 = 16 << 20;

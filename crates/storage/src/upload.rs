@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fs_err as fs;
 
+use crate::error::StorageError;
 use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name};
-use crate::store::Content;
-use crate::{StorageError, Store};
+use crate::store::{Content, Store};
 
 /// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
 pub(crate) struct Upload {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use fineline_model::Llama;
-use fineline_model::parameters::{ParameterMap, map_parameters};
+use fineline_model::{Llama, ParameterMap, map_parameters};
 
 /// One thing per parameter. The order of the map is that of the names, so sums over it have a fixed order.
 pub(crate) type ByName<T> = BTreeMap<String, T>;

@@ -7,8 +7,9 @@ use burn::{
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{CpuTensor, tensor, values, vector};
-use crate::adamw::Factors;
+use super::tensor::{CpuTensor, tensor, values};
+use super::vector;
+use crate::adamw_factors::AdamWFactors;
 
 /// Values one task takes.
 const BLOCK: usize = 1 << 14;
@@ -18,7 +19,7 @@ pub(crate) fn adamw(
     parameter: Tensor<1>,
     gradient: Tensor<1>,
     moments: [Tensor<1>; 2],
-    factors: &Factors,
+    factors: &AdamWFactors,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
     let mut parameter = flat(parameter);
     let gradient = flat(gradient);
@@ -41,7 +42,7 @@ fn update<S: Simd>(
     gradient: &[f32],
     exp_avg: &mut [f32],
     exp_avg_sq: &mut [f32],
-    factors: Factors,
+    factors: AdamWFactors,
 ) {
     let moments = exp_avg.iter_mut().zip(exp_avg_sq);
     for ((parameter, gradient), (exp_avg, exp_avg_sq)) in parameter.iter_mut().zip(gradient).zip(moments) {

@@ -1,6 +1,9 @@
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, buffer::Buffer, values, vector};
+use super::buffer::Buffer;
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, values};
+use super::vector;
 
 /// [`add`](crate::add). Its gradient is that of both.
 #[derive(Clone, Debug)]

@@ -4,15 +4,13 @@ use burn::{backend::Flex, tensor::Tensor};
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{
-    CpuOp, CpuTensor,
-    buffer::Buffer,
-    linear::dims,
-    product::{Into, Matrix, MatrixMut, Threads, product},
-    values,
-    vector::{self, exp},
-};
-use crate::{Precision, Span, Visibility};
+use super::buffer::Buffer;
+use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, dims, values};
+use super::vector::{self, exp};
+use crate::precision::Precision;
+use crate::visibility::{Span, Visibility};
 
 // Shapes: t queries, s keys, d head_dim.
 

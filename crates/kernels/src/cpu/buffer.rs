@@ -13,7 +13,7 @@ use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProper
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::CpuTensor;
+use super::tensor::CpuTensor;
 
 /// A cache line: buffers begin with one, so that vectors of values lie within them.
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -1,16 +1,12 @@
 use burn::{backend::Flex, backend::tensor::IntTensor};
 use rayon::prelude::*;
 
-use super::{
-    CpuOp, CpuTensor,
-    buffer::Buffer,
-    indices,
-    linear::dims,
-    product::{Into, Matrix, MatrixMut, Threads, product},
-    tensor, values,
-    vector::{self, exp_and_sum},
-};
-use crate::logits_chunk;
+use super::buffer::Buffer;
+use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, dims, indices, tensor, values};
+use super::vector::{self, exp_and_sum};
+use crate::logits::logits_chunk;
 
 // Shapes: n tokens of a chunk, d hidden, v vocab.
 

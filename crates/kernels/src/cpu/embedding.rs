@@ -1,7 +1,10 @@
 use burn::{backend::Flex, backend::tensor::IntTensor, tensor::Shape};
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, buffer::Buffer, indices, linear::dims, values, vector};
+use super::buffer::Buffer;
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, dims, indices, values};
+use super::vector;
 
 /// [`embedding`](crate::embedding).
 #[derive(Clone, Debug)]

@@ -1,12 +1,11 @@
-use super::{
-    CpuOp, CpuTensor,
-    buffer::Buffer,
-    linear::{dims, input_gradient, project, project_into, weight_gradient},
-    product::Into,
-    rms_norm::RmsNorm,
-    swiglu, values,
-};
-use crate::{Numerics, Precision};
+use super::buffer::Buffer;
+use super::linear::{input_gradient, project, project_into, weight_gradient};
+use super::matmul::Into;
+use super::operation::CpuOp;
+use super::rms_norm::RmsNorm;
+use super::swiglu;
+use super::tensor::{CpuTensor, dims, values};
+use crate::precision::{Numerics, Precision};
 
 // Shapes: n tokens, d hidden, f intermediate.
 

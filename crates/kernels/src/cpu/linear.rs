@@ -1,10 +1,8 @@
-use super::{
-    CpuOp, CpuTensor,
-    buffer::Buffer,
-    product::{Into, Matrix, MatrixMut, Threads, product},
-    values,
-};
-use crate::Precision;
+use super::buffer::Buffer;
+use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, dims, values};
+use crate::precision::Precision;
 
 /// [`linear`](crate::linear): `y = x Wᵀ`, so `dx = dy W` and `dW = dyᵀ x`. No matrix is transposed in memory.
 #[derive(Clone, Debug)]
@@ -68,9 +66,4 @@ pub(super) fn weight_gradient(dy: &[f32], x: &[f32], weight: &CpuTensor, precisi
     let (dy_no, x_ni) = (Matrix::new(dy, out).at(precision), Matrix::new(x, width).at(precision));
     product(MatrixMut::new(&mut dw, width), dy_no.t(), x_ni, Into::Set, Threads::All);
     dw.into_tensor([out, width])
-}
-
-/// The dimensions of a tensor of known rank.
-pub(super) fn dims<const D: usize>(tensor: &CpuTensor) -> [usize; D] {
-    tensor.layout().shape().dims()
 }

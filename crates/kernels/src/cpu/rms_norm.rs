@@ -1,13 +1,11 @@
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{
-    CpuOp, CpuTensor,
-    buffer::Buffer,
-    product::Into,
-    values,
-    vector::{self, sum_pairs, sum_triples},
-};
+use super::buffer::Buffer;
+use super::matmul::Into;
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, values};
+use super::vector::{self, sum_pairs, sum_triples};
 
 /// [`rms_norm`](crate::rms_norm): `y = s x w` with `s = (mean(x²) + eps)^-½`, so that
 /// `dx = s (w dy - x s² mean(w dy x))` and `dw = Σ dy s x` over rows.

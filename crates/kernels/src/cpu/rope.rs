@@ -1,7 +1,8 @@
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, linear::dims, values};
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, dims, values};
 
 /// [`rope`](crate::rope). The gradient is rotated back: by the same angles, negated.
 #[derive(Clone, Debug)]

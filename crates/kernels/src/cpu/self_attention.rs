@@ -1,14 +1,13 @@
-use super::{
-    CpuOp, CpuTensor,
-    attention::{Attention, Mixed, Sizes},
-    buffer::Buffer,
-    linear::{dims, input_gradient, project, project_into, weight_gradient},
-    product::Into,
-    rms_norm::RmsNorm,
-    rope::{Direction, Rope},
-    values,
-};
-use crate::{Numerics, Precision, Visibility};
+use super::attention::{Attention, Mixed, Sizes};
+use super::buffer::Buffer;
+use super::linear::{input_gradient, project, project_into, weight_gradient};
+use super::matmul::Into;
+use super::operation::CpuOp;
+use super::rms_norm::RmsNorm;
+use super::rope::{Direction, Rope};
+use super::tensor::{CpuTensor, dims, values};
+use crate::precision::{Numerics, Precision};
+use crate::visibility::Visibility;
 
 // Shapes: n tokens, d hidden, h query heads, k key-value heads, e head_dim.
 

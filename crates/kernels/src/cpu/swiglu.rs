@@ -1,7 +1,10 @@
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
-use super::{CpuOp, CpuTensor, buffer::Buffer, values, vector::sigmoid};
+use super::buffer::Buffer;
+use super::operation::CpuOp;
+use super::tensor::{CpuTensor, values};
+use super::vector::sigmoid;
 
 /// [`swiglu`](crate::swiglu): `y = g σ(g) u`, so `du = dy g σ(g)` and `dg = dy u σ(g) (1 + g (1 - σ(g)))`.
 #[derive(Clone, Debug)]

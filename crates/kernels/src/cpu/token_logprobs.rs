@@ -7,14 +7,11 @@ use burn::{
 };
 use rayon::prelude::*;
 
-use super::{
-    buffer::Buffer,
-    indices,
-    linear::dims,
-    product::{Into, Matrix, MatrixMut, Threads, product},
-    values, vector,
-};
-use crate::{TokenScores, logits_chunk};
+use super::buffer::Buffer;
+use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::tensor::{dims, indices, values};
+use super::vector;
+use crate::logits::{TokenScores, logits_chunk};
 
 /// [`token_logprobs`](crate::token_logprobs) of tensors on the flex backend, without autodiff.
 pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Tensor<1, Int>) -> TokenScores {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor};
-use fineline_model::weights::{TensorHeader, write_safetensors};
+use fineline_model::{TensorHeader, write_safetensors};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 

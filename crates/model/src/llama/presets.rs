@@ -1,4 +1,4 @@
-use crate::config::{ConfigError, LlamaConfig};
+use super::config::{ConfigError, LlamaConfig};
 
 impl LlamaConfig {
     /// The names [`preset`](Self::preset) knows.

@@ -11,12 +11,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::{
-    config::{ConfigError, LlamaConfig},
-    hf_config::read_config,
-    llama::Llama,
-    parameters::ParameterSpec,
-};
+use crate::llama::{ConfigError, Llama, LlamaConfig, ParameterSpec, read_config};
 
 /// Why weights could not be read, written or converted.
 #[derive(Debug, Error)]
@@ -134,18 +129,18 @@ pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Lla
 
 /// A model's parameters among the tensors of a checkpoint.
 #[derive(Debug)]
-pub struct Parameters<'a> {
+pub(crate) struct Parameters<'a> {
     /// One for each of [`LlamaConfig::parameters`], in this order.
-    pub tensors: Vec<&'a StoredTensor>,
+    pub(crate) tensors: Vec<&'a StoredTensor>,
     /// What else is there.
-    pub ignored: Vec<Ignored>,
+    pub(crate) ignored: Vec<Ignored>,
 }
 
 /// Finds the parameters of a model in a checkpoint, all of which must be there, in their shapes and in a precision that is read.
 ///
 /// # Errors
 /// The first that isn't, or that the model doesn't have, by name.
-pub fn parameters_in<'a>(
+pub(crate) fn parameters_in<'a>(
     checkpoint: &'a Checkpoint,
     config: &LlamaConfig,
 ) -> Result<Parameters<'a>, WeightsError> {
@@ -309,5 +304,4 @@ fn invalid(message: String) -> io::Error {
 }
 
 #[cfg(test)]
-#[path = "weights_tests.rs"]
 mod tests;

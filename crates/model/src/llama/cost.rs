@@ -2,7 +2,7 @@
 
 use fineline_kernels::logits_chunk;
 
-use crate::config::LlamaConfig;
+use super::config::LlamaConfig;
 
 impl LlamaConfig {
     /// Number of trainable values. A tied head counts once.

@@ -7,71 +7,10 @@ use burn::{
 use fineline_random::Stream;
 use rayon::prelude::*;
 
-use crate::{config::LlamaConfig, llama::Llama};
-
-/// Name and shape of one parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParameterSpec {
-    /// As in Hugging Face's files: `model.layers.0.self_attn.q_proj.weight`.
-    pub name: String,
-    /// Matrices are `[out, in]`, the embedding `[vocab, hidden]`, norms `[hidden]`.
-    pub shape: Vec<usize>,
-}
-
-impl ParameterSpec {
-    /// Number of values.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether there are no values.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether this is a matrix (or embedding), and not the gain of a norm.
-    #[must_use]
-    pub fn is_matrix(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
+use super::config::LlamaConfig;
+use super::model::Llama;
 
 impl LlamaConfig {
-    /// Every parameter of the model, in order. A tied head is not one.
-    #[must_use]
-    pub fn parameters(&self) -> Vec<ParameterSpec> {
-        let hidden = self.hidden_size;
-        let ffn = self.intermediate_size;
-        let q = self.num_attention_heads * self.head_size();
-        let kv = self.kv_heads() * self.head_size();
-        let per_layer = [
-            ("self_attn.q_proj", vec![q, hidden]),
-            ("self_attn.k_proj", vec![kv, hidden]),
-            ("self_attn.v_proj", vec![kv, hidden]),
-            ("self_attn.o_proj", vec![hidden, q]),
-            ("mlp.gate_proj", vec![ffn, hidden]),
-            ("mlp.up_proj", vec![ffn, hidden]),
-            ("mlp.down_proj", vec![hidden, ffn]),
-            ("input_layernorm", vec![hidden]),
-            ("post_attention_layernorm", vec![hidden]),
-        ];
-        let spec =
-            |name: String, shape: &[usize]| ParameterSpec { name: name + ".weight", shape: shape.to_vec() };
-        let mut specs = vec![spec("model.embed_tokens".to_owned(), &[self.vocab_size, hidden])];
-        for layer in 0..self.num_hidden_layers {
-            specs.extend(
-                per_layer.iter().map(|(name, shape)| spec(format!("model.layers.{layer}.{name}"), shape)),
-            );
-        }
-        specs.push(spec("model.norm".to_owned(), &[hidden]));
-        if !self.tie_word_embeddings {
-            specs.push(spec("lm_head".to_owned(), &[self.vocab_size, hidden]));
-        }
-        specs
-    }
-
     /// A new model: matrices from N(0, `initializer_range`), norms at one, the embedding of `pad_token_id` at zero.
     ///
     /// Each matrix has a random stream of its own, so its values depend on `seed`, its name and its shape only.
@@ -159,6 +98,7 @@ pub fn map_parameters(model: Llama, map: &mut impl ParameterMap) -> Llama {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llama::ParameterSpec;
 
     fn config(tie_word_embeddings: bool) -> LlamaConfig {
         LlamaConfig {

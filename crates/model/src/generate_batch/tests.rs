@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::LlamaConfig;
 use crate::generate::{GenerateConfig, generate};
+use crate::llama::LlamaConfig;
 
 const CONTEXT: usize = 40;
 

@@ -7,7 +7,8 @@ use fineline_kernels::{
     attention_after, embedding, feed_forward, linear, rms_norm, rope, self_attention,
 };
 
-use crate::{cache::KvCache, config::LlamaConfig};
+use crate::llama::cache::KvCache;
+use crate::llama::config::LlamaConfig;
 
 // Shapes: b batch, t time, d hidden, h heads, k key-value heads, e head_dim, f intermediate, v vocab.
 
@@ -378,5 +379,4 @@ impl Source<'_> {
 }
 
 #[cfg(test)]
-#[path = "llama_tests.rs"]
 mod tests;

@@ -2,7 +2,8 @@ use fineline_weights::safetensors::{INDEX_FILE, SINGLE_FILE};
 use serde_json::json;
 
 use super::*;
-use crate::{SpecialTokens, inspect, named_parameters};
+use crate::inspect::inspect;
+use crate::llama::{SpecialTokens, named_parameters};
 
 fn config() -> LlamaConfig {
     LlamaConfig {

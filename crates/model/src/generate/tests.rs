@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::LlamaConfig;
+use crate::llama::LlamaConfig;
 
 fn model() -> Llama {
     let config = LlamaConfig {

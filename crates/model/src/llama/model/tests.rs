@@ -170,7 +170,7 @@ fn loss(model: &Llama) -> Tensor<1> {
 /// The directional derivative along the gradient of every parameter equals the gradient's squared norm.
 #[test]
 fn gradients_match_finite_differences() {
-    use crate::parameters::{ParameterMap, map_parameters};
+    use crate::llama::{ParameterMap, map_parameters};
     use burn::{module::ParamId, tensor::Gradients};
 
     struct Nudge<'a> {
@@ -214,7 +214,7 @@ fn a_tied_embedding_gets_the_gradients_of_both_its_uses() {
     let tied = LlamaConfig { tie_word_embeddings: true, ..config() };
     let device = Device::flex().autodiff();
     let mut values: Vec<_> =
-        crate::named_parameters(&tied.init(8, &device)).into_iter().map(|(_, value)| value).collect();
+        crate::llama::named_parameters(&tied.init(8, &device)).into_iter().map(|(_, value)| value).collect();
     let tied = Llama::from_parameters(&tied, values.clone(), &device);
     values.push(values[0].clone());
     let untied = Llama::from_parameters(&config(), values, &device);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::config::{ConfigError, LlamaConfig};
+use super::config::{ConfigError, LlamaConfig};
 
 /// The file in a model folder that says its architecture.
 pub(crate) const CONFIG_FILE: &str = "config.json";

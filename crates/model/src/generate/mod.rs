@@ -6,10 +6,7 @@ use fineline_random::Stream;
 use rand::RngExt;
 use thiserror::Error;
 
-use crate::{
-    cache::KvCache,
-    llama::{Llama, Positions},
-};
+use crate::llama::{KvCache, Llama, Positions};
 
 /// How [`generate`] continues a prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,5 +215,4 @@ impl Sampling {
 }
 
 #[cfg(test)]
-#[path = "generate_tests.rs"]
 mod tests;

@@ -6,8 +6,9 @@ use std::{marker::PhantomData, ops::Range};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{buffer::Buffer, vector};
-use crate::Precision;
+use super::buffer::Buffer;
+use super::vector;
+use crate::precision::Precision;
 
 /// A matrix within a slice: rows that may lie apart, perhaps transposed, perhaps scaled, perhaps to be rounded.
 #[derive(Clone, Copy)]

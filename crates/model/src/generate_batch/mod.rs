@@ -4,11 +4,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_kernels::{Span, Visibility, in_pool};
 use rayon::prelude::*;
 
-use crate::{
-    cache::KvCache,
-    generate::{Finish, GenerateError, Sampling, check_prompt},
-    llama::{Llama, Positions},
-};
+use crate::generate::{Finish, GenerateError, Sampling, check_prompt};
+use crate::llama::{KvCache, Llama, Positions};
 
 /// Tokens of prompts, padding included, that go through the layers at a time.
 const PREFILL_TOKENS: usize = 4096;
@@ -391,5 +388,4 @@ fn log_softmax(logits: &[f32], token: u32) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "generate_batch_tests.rs"]
 mod tests;

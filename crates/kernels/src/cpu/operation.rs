@@ -1,0 +1,65 @@
+//! What an operation with a backward pass of its own is, and how the autodiff graph records it.
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+
+use super::tensor::CpuTensor;
+
+/// A tensor in an autodiff graph.
+pub(super) type AutodiffTensor<C> = FloatTensor<Autodiff<Flex, C>>;
+
+/// An operation of `N` tensors that makes its own gradients. Its fields are what it takes besides those tensors.
+pub(super) trait CpuOp<const N: usize>: Clone + Debug + Send + 'static {
+    /// What the backward pass needs.
+    type Saved: Clone + Debug + Send;
+
+    /// The result, where no gradient will be asked for.
+    fn forward(&self, inputs: [CpuTensor; N]) -> CpuTensor {
+        self.forward_saving(inputs).0
+    }
+
+    /// The result, and what the backward pass needs.
+    fn forward_saving(&self, inputs: [CpuTensor; N]) -> (CpuTensor, Self::Saved);
+
+    /// The gradients of the inputs, given that of the result.
+    fn backward(&self, saved: Self::Saved, gradient: CpuTensor) -> [CpuTensor; N];
+}
+
+/// Runs an operation and notes it in the autodiff graph.
+pub(super) fn record<C: CheckpointStrategy, Op: CpuOp<N>, const N: usize>(
+    op: &Op,
+    inputs: [AutodiffTensor<C>; N],
+) -> AutodiffTensor<C> {
+    let nodes = inputs.each_ref().map(AutodiffTensor::<C>::node);
+    let inputs = inputs.map(AutodiffTensor::<C>::into_primitive);
+    match Recorded(op.clone()).prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let (output, saved) = op.forward_saving(inputs);
+            prepared.finish(saved, output)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(op.forward(inputs)),
+    }
+}
+
+/// The backward step of an operation in the autodiff graph.
+#[derive(Debug)]
+struct Recorded<Op>(Op);
+
+impl<Op: CpuOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
+    type State = Op::Saved;
+
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<Flex>(&ops.node);
+        for (parent, gradient) in ops.parents.iter().zip(self.0.backward(ops.state, gradient)) {
+            if let Some(parent) = parent {
+                gradients.register::<Flex>(parent.id, gradient);
+            }
+        }
+    }
+}
