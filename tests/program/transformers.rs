@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use fineline_kernels::Visibility;
+use fineline_kernels::AttentionMask;
 use fineline_model::{Positions, TensorHeader, load, write_safetensors};
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ fn write_logits(checkpoint: &Path, file: &Path) -> usize {
     let ids: Vec<i64> = (0..3 * 64).map(|at| i64::from((at * 167 + 5) % vocab_size)).collect();
     let ids = TensorData::new(ids, [3, 64]);
     let tokens_bt = Tensor::<2, Int>::from_data(ids.clone(), &device);
-    let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &Visibility::Causal);
+    let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal);
     let logits = model.logits(hidden_btd).into_data();
 
     let header = |name: &str, data: &TensorData, dtype| TensorHeader {

@@ -4,7 +4,7 @@ use std::io;
 
 use fineline_data::DataError;
 use fineline_files::with_causes;
-use fineline_model::WeightsError;
+use fineline_model::ModelWeightsError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use fineline_run::probe::ProbeError;
@@ -38,7 +38,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<UsageError>()
-            || cause.downcast_ref::<WeightsError>().is_some_and(WeightsError::is_usage)
+            || cause.downcast_ref::<ModelWeightsError>().is_some_and(ModelWeightsError::is_usage)
             || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
             || cause.downcast_ref::<RunError>().is_some_and(is_usage)
     })

@@ -1,7 +1,9 @@
 //! The probe table: what a round of probes says, for people.
 
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::probe::{Delta, Difference, Estimate, ProbeRecord, benjamini_hochberg, headline, is_above};
+use fineline_run::probe::{
+    Delta, Estimate, PairedDifference, ProbeRecord, benjamini_hochberg, headline, is_above,
+};
 
 const COLUMNS: [&str; 12] = [
     "",
@@ -102,7 +104,7 @@ fn changes_since_best(records: &[&ProbeRecord]) -> Vec<String> {
 fn changes(records: &[&ProbeRecord], since: fn(&ProbeRecord) -> Option<&Delta>) -> Vec<String> {
     let differences = records.iter().map(|record| Some(since(record)?.difference));
     let p_values: Vec<Option<f64>> = differences.clone().map(|difference| difference?.p).collect();
-    let change = |(difference, p): (Option<Difference>, Option<f64>)| {
+    let change = |(difference, p): (Option<PairedDifference>, Option<f64>)| {
         let mark = if p.is_some_and(|p| p < FALSE_DISCOVERIES) { "*" } else { "" };
         difference
             .and_then(|difference| difference.value)

@@ -49,7 +49,7 @@ impl Clusters {
 
     /// Degrees of freedom of a spread among the clusters.
     #[must_use]
-    pub fn freedom(&self) -> usize {
+    pub fn degrees_of_freedom(&self) -> usize {
         self.count.saturating_sub(1)
     }
 
@@ -62,7 +62,7 @@ impl Clusters {
             sums[cluster] += residual;
         }
         let squares: f64 = sums.iter().map(|sum| sum * sum).sum();
-        (self.count > 1).then(|| squares * self.count as f64 / self.freedom() as f64)
+        (self.count > 1).then(|| squares * self.count as f64 / self.degrees_of_freedom() as f64)
     }
 }
 
@@ -74,7 +74,10 @@ mod tests {
     fn labels_make_clusters_and_their_absence_singletons() {
         let clusters = Clusters::of([Some("b"), None, Some("a"), Some("b"), None]);
         assert_eq!(clusters.of_item, [0, 1, 2, 0, 3]);
-        assert_eq!((clusters.items(), clusters.freedom(), clusters.are_singletons()), (5, 3, false));
+        assert_eq!(
+            (clusters.items(), clusters.degrees_of_freedom(), clusters.are_singletons()),
+            (5, 3, false)
+        );
         assert!(Clusters::of([Some(2), Some(1), None]).are_singletons());
         assert!(Clusters::of::<u32>([]).are_singletons());
     }

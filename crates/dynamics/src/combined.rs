@@ -1,11 +1,11 @@
 //! Several tasks as one number.
 
-use crate::difference::Difference;
+use crate::difference::PairedDifference;
 use crate::estimate::Estimate;
 
 /// One of several independent measurements that are summed up: a task of a group.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub struct WeightedEstimate {
     /// What its value is multiplied by.
     pub weight: f64,
     /// The value.
@@ -13,7 +13,7 @@ pub struct Part {
     /// Its standard error.
     pub stderr: Option<f64>,
     /// Degrees of freedom of the standard error.
-    pub freedom: usize,
+    pub degrees_of_freedom: usize,
 }
 
 /// The mean of all items of several tasks, from the tasks' means and numbers of items: `Σ n_i v_i / N`, with the standard error of
@@ -29,41 +29,44 @@ pub fn pooled_mean(tasks: &[(Estimate, usize)]) -> Estimate {
     let Some(value) = value.filter(|_| items > 0).map(|sum| sum / items as f64) else {
         return Estimate::UNKNOWN;
     };
-    let freedom = items - tasks.len().min(items);
+    let degrees_of_freedom = items - tasks.len().min(items);
     let spread = |(task, n): &(Estimate, usize)| match n {
         0 | 1 => Some(0.0),
         n => Some((n - 1) as f64 * *n as f64 * task.stderr?.powi(2)),
     };
-    let variance = tasks.iter().map(spread).sum::<Option<f64>>().filter(|_| freedom > 0);
-    let variance = variance.map(|spread| spread / freedom as f64 / items as f64);
-    Estimate::with_t_interval(value, variance, freedom as f64)
+    let variance = tasks.iter().map(spread).sum::<Option<f64>>().filter(|_| degrees_of_freedom > 0);
+    let variance = variance.map(|spread| spread / degrees_of_freedom as f64 / items as f64);
+    Estimate::with_t_interval(value, variance, degrees_of_freedom as f64)
 }
 
 /// The weighted sum of independent measurements, such as the mean of several tasks that count alike: `√(Σ w_i² se_i²)` is its standard error, and its interval is
 /// Student's t at Satterthwaite's degrees of freedom (1946).
 #[must_use]
-pub fn combined_estimate(parts: &[Part]) -> Estimate {
-    let Sum { value, variance, freedom } = sum(parts);
-    value.map_or(Estimate::UNKNOWN, |value| Estimate::with_t_interval(value, variance, freedom))
+pub fn combined_estimate(parts: &[WeightedEstimate]) -> Estimate {
+    let WeightedSum { value, variance, degrees_of_freedom } = sum(parts);
+    value.map_or(Estimate::UNKNOWN, |value| Estimate::with_t_interval(value, variance, degrees_of_freedom))
 }
 
 /// The weighted sum of independent changes, with the t-test of "no change" at Satterthwaite's degrees of freedom; with two parts of weights 1 and −1, this is Welch's
 /// test of two means.
 #[must_use]
-pub fn combined_difference(parts: &[Part]) -> Difference {
-    let Sum { value, variance, freedom } = sum(parts);
-    Difference::t_test(Estimate { value, stderr: variance.map(f64::sqrt), ..Estimate::UNKNOWN }, freedom)
+pub fn combined_difference(parts: &[WeightedEstimate]) -> PairedDifference {
+    let WeightedSum { value, variance, degrees_of_freedom } = sum(parts);
+    PairedDifference::t_test(
+        Estimate { value, stderr: variance.map(f64::sqrt), ..Estimate::UNKNOWN },
+        degrees_of_freedom,
+    )
 }
 
-struct Sum {
+struct WeightedSum {
     value: Option<f64>,
     variance: Option<f64>,
-    freedom: f64,
+    degrees_of_freedom: f64,
 }
 
-fn sum(parts: &[Part]) -> Sum {
-    let weighted = |part: &Part| Some(part.weight * part.value?);
-    let variance = |part: &Part| Some((part.weight * part.stderr?).powi(2));
+fn sum(parts: &[WeightedEstimate]) -> WeightedSum {
+    let weighted = |part: &WeightedEstimate| Some(part.weight * part.value?);
+    let variance = |part: &WeightedEstimate| Some((part.weight * part.stderr?).powi(2));
     let value =
         parts.iter().map(weighted).sum::<Option<f64>>().filter(|sum| sum.is_finite() && !parts.is_empty());
     let variances: Option<Vec<f64>> = parts.iter().map(variance).collect();
@@ -73,11 +76,12 @@ fn sum(parts: &[Part]) -> Sum {
         .flatten()
         .zip(parts)
         .filter(|(variance, _)| **variance > 0.0)
-        .map(|(variance, part)| variance.powi(2) / part.freedom as f64)
+        .map(|(variance, part)| variance.powi(2) / part.degrees_of_freedom as f64)
         .sum();
-    // Where no part has any spread, the freedom of it doesn't matter.
-    let freedom = total.filter(|total| *total > 0.0).map_or(1.0, |total| total.powi(2) / uncertainty);
-    Sum { value, variance: total, freedom }
+    // Where no part has any spread, its degrees of freedom don't matter.
+    let degrees_of_freedom =
+        total.filter(|total| *total > 0.0).map_or(1.0, |total| total.powi(2) / uncertainty);
+    WeightedSum { value, variance: total, degrees_of_freedom }
 }
 
 #[cfg(test)]
@@ -88,8 +92,8 @@ mod tests {
         Estimate { value: Some(value), stderr: Some(stderr), ..Estimate::UNKNOWN }
     }
 
-    fn part(weight: f64, value: f64, stderr: f64) -> Part {
-        Part { weight, value: Some(value), stderr: Some(stderr), freedom: 9 }
+    fn part(weight: f64, value: f64, stderr: f64) -> WeightedEstimate {
+        WeightedEstimate { weight, value: Some(value), stderr: Some(stderr), degrees_of_freedom: 9 }
     }
 
     #[test]
@@ -109,7 +113,7 @@ mod tests {
         assert_eq!((pooled.value, pooled.stderr), (Some(0.5), None));
         assert_eq!(pooled_mean(&[(without_error, 1), (without_error, 1)]).stderr, None);
         assert_eq!(combined_estimate(&[]), Estimate::UNKNOWN);
-        let unknown = Part { value: None, ..part(0.5, 0.0, 0.1) };
+        let unknown = WeightedEstimate { value: None, ..part(0.5, 0.0, 0.1) };
         assert_eq!(combined_difference(&[part(0.5, 0.1, 0.1), unknown]).value, None);
     }
 
@@ -122,6 +126,6 @@ mod tests {
     #[test]
     fn nothing_changed_anywhere() {
         let same = combined_difference(&[part(0.5, 0.0, 0.0), part(0.5, 0.0, 0.0)]);
-        assert_eq!(same, Difference { value: Some(0.0), stderr: Some(0.0), p: Some(1.0) });
+        assert_eq!(same, PairedDifference { value: Some(0.0), stderr: Some(0.0), p: Some(1.0) });
     }
 }

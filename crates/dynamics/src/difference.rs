@@ -7,7 +7,7 @@ use crate::estimate::{Estimate, mean, ratio};
 
 /// A change between two measurements of the same items, second minus first. What cannot be known is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Difference {
+pub struct PairedDifference {
     /// Mean change per item.
     pub value: Option<f64>,
     /// Standard error of the mean change: that of the mean of the items' changes.
@@ -16,15 +16,15 @@ pub struct Difference {
     pub p: Option<f64>,
 }
 
-impl Difference {
+impl PairedDifference {
     /// Nothing is known: no items, or a score among them that is not a finite number.
     pub const UNKNOWN: Self = Self { value: None, stderr: None, p: None };
 
-    /// A mean change under the t-test with `freedom` degrees of freedom.
-    pub(crate) fn t_test(change: Estimate, freedom: f64) -> Self {
+    /// A mean change under the t-test with `degrees_of_freedom` degrees of freedom.
+    pub(crate) fn t_test(change: Estimate, degrees_of_freedom: f64) -> Self {
         let p = change.value.zip(change.stderr).and_then(|(value, stderr)| {
             if stderr > 0.0 {
-                Some(t_two_sided(value / stderr, freedom))
+                Some(t_two_sided(value / stderr, degrees_of_freedom))
             } else {
                 (value == 0.0).then_some(1.0)
             }
@@ -37,18 +37,18 @@ impl Difference {
 ///
 /// Where no item changed, p is 1; where all changed by one and the same amount the t statistic is undefined, and p unknown.
 #[must_use]
-pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> Difference {
+pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
-    Difference::t_test(mean(&changes, clusters), clusters.freedom() as f64)
+    PairedDifference::t_test(mean(&changes, clusters), clusters.degrees_of_freedom() as f64)
 }
 
 /// The change of a ratio of sums (see [`ratio`]) from `(first numerator, second numerator, denominator)` of each document, the
 /// denominator being the same in both measurements; tested as in [`paired_mean`].
 #[must_use]
-pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Difference {
+pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<(f64, f64)> =
         documents.iter().map(|(first, second, size)| (second - first, *size)).collect();
-    Difference::t_test(ratio(&changes, clusters), clusters.freedom() as f64)
+    PairedDifference::t_test(ratio(&changes, clusters), clusters.degrees_of_freedom() as f64)
 }
 
 /// The change of a proportion from `(first, second)` outcomes, one for each item of `clusters`, with `McNemar`'s exact test: of the items
@@ -57,14 +57,14 @@ pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Diffe
 /// Clustered items don't change one by one. Their p-value is that of [`paired_mean`], but never below `McNemar`'s: of few changed
 /// items the t-test is too sure.
 #[must_use]
-pub fn paired_binary(pairs: &[(bool, bool)], clusters: &Clusters) -> Difference {
+pub fn paired_binary(pairs: &[(bool, bool)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<f64> =
         pairs.iter().map(|&(first, second)| f64::from(i8::from(second) - i8::from(first))).collect();
-    let change = Difference::t_test(mean(&changes, clusters), clusters.freedom() as f64);
+    let change = PairedDifference::t_test(mean(&changes, clusters), clusters.degrees_of_freedom() as f64);
     let exact = mcnemar(pairs);
     let p =
         if clusters.are_singletons() { exact } else { change.p.zip(exact).map(|(t, exact)| t.max(exact)) };
-    Difference { p, ..change }
+    PairedDifference { p, ..change }
 }
 
 fn mcnemar(pairs: &[(bool, bool)]) -> Option<f64> {
@@ -77,28 +77,28 @@ fn mcnemar(pairs: &[(bool, bool)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn paired_mean(pairs: &[(f64, f64)]) -> Difference {
+    fn paired_mean(pairs: &[(f64, f64)]) -> PairedDifference {
         super::paired_mean(pairs, &Clusters::singletons(pairs.len()))
     }
 
-    fn paired_ratio(documents: &[(f64, f64, f64)]) -> Difference {
+    fn paired_ratio(documents: &[(f64, f64, f64)]) -> PairedDifference {
         super::paired_ratio(documents, &Clusters::singletons(documents.len()))
     }
 
-    fn paired_binary(pairs: &[(bool, bool)]) -> Difference {
+    fn paired_binary(pairs: &[(bool, bool)]) -> PairedDifference {
         super::paired_binary(pairs, &Clusters::singletons(pairs.len()))
     }
 
     #[test]
     fn nothing_is_known_of_no_items_or_of_nan() {
-        assert_eq!(paired_mean(&[]), Difference::UNKNOWN);
-        assert_eq!(paired_mean(&[(0.0, f64::NAN), (1.0, 2.0)]), Difference::UNKNOWN);
-        assert_eq!(paired_binary(&[]), Difference::UNKNOWN);
+        assert_eq!(paired_mean(&[]), PairedDifference::UNKNOWN);
+        assert_eq!(paired_mean(&[(0.0, f64::NAN), (1.0, 2.0)]), PairedDifference::UNKNOWN);
+        assert_eq!(paired_binary(&[]), PairedDifference::UNKNOWN);
     }
 
     #[test]
     fn one_item_has_a_change_and_no_error() {
-        assert_eq!(paired_mean(&[(1.0, 3.0)]), Difference { value: Some(2.0), stderr: None, p: None });
+        assert_eq!(paired_mean(&[(1.0, 3.0)]), PairedDifference { value: Some(2.0), stderr: None, p: None });
         let one = paired_binary(&[(false, true)]);
         assert_eq!((one.value, one.stderr), (Some(1.0), None));
         assert!(one.p.is_some_and(|p| p > 1.0 - 1e-12), "either outcome is as likely: {one:?}");
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn no_change_is_no_evidence() {
-        let same = Difference { value: Some(0.0), stderr: Some(0.0), p: Some(1.0) };
+        let same = PairedDifference { value: Some(0.0), stderr: Some(0.0), p: Some(1.0) };
         assert_eq!(paired_mean(&[(1.5, 1.5); 4]), same);
         assert_eq!(paired_binary(&[(true, true), (false, false)]), same);
     }
@@ -115,7 +115,7 @@ mod tests {
     fn an_equal_change_everywhere_has_no_t_statistic() {
         assert_eq!(
             paired_mean(&[(1.0, 2.0); 4]),
-            Difference { value: Some(1.0), stderr: Some(0.0), p: None }
+            PairedDifference { value: Some(1.0), stderr: Some(0.0), p: None }
         );
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let of_ratio = paired_ratio(&[(1.0, 1.5, 1.0), (2.0, 2.25, 1.0), (3.0, 4.0, 1.0)]);
         assert!((of_mean.p.unwrap() - of_ratio.p.unwrap()).abs() < 1e-12);
         assert_eq!(of_mean.value, of_ratio.value);
-        assert_eq!(paired_ratio(&[(1.0, 2.0, 0.0)]), Difference::UNKNOWN);
+        assert_eq!(paired_ratio(&[(1.0, 2.0, 0.0)]), PairedDifference::UNKNOWN);
     }
 
     /// Six items turned to yes and none to no: 2 · (1/2)⁶.
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_single_cluster_shows_no_error() {
         let single = Clusters::of([Some(0), Some(0)]);
-        let value_alone = |value| Difference { value: Some(value), ..Difference::UNKNOWN };
+        let value_alone = |value| PairedDifference { value: Some(value), ..PairedDifference::UNKNOWN };
         assert_eq!(super::paired_mean(&[(0.0, 1.0), (0.0, 2.0)], &single), value_alone(1.5));
         assert_eq!(super::paired_binary(&[(false, true), (true, true)], &single), value_alone(0.5));
     }

@@ -10,14 +10,14 @@ pub(crate) fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(p)
 }
 
-/// The half-width, in standard errors, of a 95 % interval under Student's t; `freedom` is positive.
-pub(crate) fn t_critical(freedom: f64) -> f64 {
-    student(freedom).inverse_cdf(1.0 - ALPHA / 2.0)
+/// The half-width, in standard errors, of a 95 % interval under Student's t; `degrees_of_freedom` is positive.
+pub(crate) fn t_critical(degrees_of_freedom: f64) -> f64 {
+    student(degrees_of_freedom).inverse_cdf(1.0 - ALPHA / 2.0)
 }
 
-/// P(|T| ≥ |t|) under Student's t; `freedom` is positive.
-pub(crate) fn t_two_sided(t: f64, freedom: f64) -> f64 {
-    (2.0 * student(freedom).sf(t.abs())).min(1.0)
+/// P(|T| ≥ |t|) under Student's t; `degrees_of_freedom` is positive.
+pub(crate) fn t_two_sided(t: f64, degrees_of_freedom: f64) -> f64 {
+    (2.0 * student(degrees_of_freedom).sf(t.abs())).min(1.0)
 }
 
 /// The exact two-sided p-value of `successes` out of `trials` fair coin flips.
@@ -26,6 +26,6 @@ pub(crate) fn sign_test(successes: u64, trials: u64) -> f64 {
     (2.0 * coin.cdf(successes.min(trials - successes))).min(1.0)
 }
 
-fn student(freedom: f64) -> StudentsT {
-    StudentsT::new(0.0, 1.0, freedom).expect("the degrees of freedom are positive")
+fn student(degrees_of_freedom: f64) -> StudentsT {
+    StudentsT::new(0.0, 1.0, degrees_of_freedom).expect("the degrees of degrees_of_freedom are positive")
 }

@@ -21,10 +21,10 @@ impl Estimate {
     /// Nothing is known: no items, or a score among them that is not a finite number.
     pub const UNKNOWN: Self = Self { value: None, stderr: None, lo: None, hi: None };
 
-    /// `value` with Student's t interval at `freedom` degrees of freedom; no interval where `variance` is absent.
-    pub(crate) fn with_t_interval(value: f64, variance: Option<f64>, freedom: f64) -> Self {
+    /// `value` with Student's t interval at `degrees_of_freedom` degrees of freedom; no interval where `variance` is absent.
+    pub(crate) fn with_t_interval(value: f64, variance: Option<f64>, degrees_of_freedom: f64) -> Self {
         let stderr = variance.map(f64::sqrt);
-        let margin = stderr.map(|stderr| stderr * t_critical(freedom));
+        let margin = stderr.map(|stderr| stderr * t_critical(degrees_of_freedom));
         Self { value: Some(value), stderr, lo: margin.map(|m| value - m), hi: margin.map(|m| value + m) }
             .finite()
     }
@@ -72,7 +72,11 @@ pub fn mean(scores: &[f64], clusters: &Clusters) -> Estimate {
     let Some(mean) = finite_mean(scores) else { return Estimate::UNKNOWN };
     let variance = clusters.variance_of_sum(scores.iter().map(|x| x - mean));
     let n = scores.len() as f64;
-    Estimate::with_t_interval(mean, variance.map(|variance| variance / n.powi(2)), clusters.freedom() as f64)
+    Estimate::with_t_interval(
+        mean,
+        variance.map(|variance| variance / n.powi(2)),
+        clusters.degrees_of_freedom() as f64,
+    )
 }
 
 /// A proportion of yes/no outcomes, one for each item of `clusters`: standard error as for [`mean`], and the Wilson score interval, which
@@ -105,7 +109,7 @@ fn effective_items(p: f64, variance: Option<f64>, clusters: &Clusters) -> Option
         return Some(n);
     }
     let design_effect = variance? * (n - 1.0) / (p * (1.0 - p));
-    let certainty = (t_critical(n - 1.0) / t_critical(clusters.freedom() as f64)).powi(2);
+    let certainty = (t_critical(n - 1.0) / t_critical(clusters.degrees_of_freedom() as f64)).powi(2);
     // Where all outcomes are the same, nothing is known of the effect: 0/0, and `min` passes over a NaN.
     Some((certainty * n / design_effect).min(n))
 }
@@ -132,7 +136,7 @@ pub fn ratio(documents: &[(f64, f64)], clusters: &Clusters) -> Estimate {
     }
     let variance = clusters.variance_of_sum(documents.iter().map(|(x, y)| x - ratio * y));
     let variance = variance.map(|variance| variance / denominator.powi(2));
-    Estimate::with_t_interval(ratio, variance, clusters.freedom() as f64)
+    Estimate::with_t_interval(ratio, variance, clusters.degrees_of_freedom() as f64)
 }
 
 /// The mean, if there is any score and all are finite.

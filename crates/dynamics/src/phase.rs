@@ -16,9 +16,9 @@ pub enum Phase {
     /// The score goes up.
     Rising,
     /// No change that this many items can show.
-    Flat,
+    Plateau,
     /// The score goes down.
-    Falling,
+    Regressing,
 }
 
 impl fmt::Display for Phase {
@@ -26,8 +26,8 @@ impl fmt::Display for Phase {
         f.pad(match self {
             Self::Chance => "chance",
             Self::Rising => "rising",
-            Self::Flat => "flat",
-            Self::Falling => "falling",
+            Self::Plateau => "plateau",
+            Self::Regressing => "regressing",
         })
     }
 }
@@ -66,13 +66,13 @@ impl Default for PhaseRules {
 /// 1. A task with a `chance` level starts at chance. It leaves when the interval of its accuracy has been clear above that level
 ///    `confirm` times in a row, and falls back when it has not been `confirm` times in a row. At chance, nothing else is said.
 /// 2. Otherwise the least-squares slope of the last `window` scores over their order decides, in units of its standard error
-///    (propagated from the scores'): past ±`enter_z` the task is rising or falling; it stays so until the
-///    slope is within ±`exit_z`, or past the opposite threshold; else it is flat.
+///    (propagated from the scores'): past ±`enter_z` the task is rising or regressing; it stays so until the
+///    slope is within ±`exit_z`, or past the opposite threshold; else it is on a plateau.
 /// 3. Observations with an unknown score are passed over: the phase stays what it was. With fewer than two known scores there
 ///    is no trend, and the phase of a task without a chance level is unknown.
 ///
 /// The same items are asked at every probe, so the scores' errors are correlated and their differences surer than rule 2
-/// assumes: it errs towards "flat".
+/// assumes: it errs towards "plateau".
 #[must_use]
 pub fn phases(series: &[Observation], chance: Option<f64>, rules: &PhaseRules) -> Vec<Option<Phase>> {
     let mut at_chance = chance.is_some();
@@ -102,10 +102,10 @@ pub fn phases(series: &[Observation], chance: Option<f64>, rules: &PhaseRules) -
 fn turn(trend: Option<Phase>, z: f64, rules: &PhaseRules) -> Phase {
     match trend {
         _ if z >= rules.enter_z => Phase::Rising,
-        _ if z <= -rules.enter_z => Phase::Falling,
+        _ if z <= -rules.enter_z => Phase::Regressing,
         Some(Phase::Rising) if z >= rules.exit_z => Phase::Rising,
-        Some(Phase::Falling) if z <= -rules.exit_z => Phase::Falling,
-        _ => Phase::Flat,
+        Some(Phase::Regressing) if z <= -rules.exit_z => Phase::Regressing,
+        _ => Phase::Plateau,
     }
 }
 
@@ -124,7 +124,7 @@ fn slope_z(scores: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Phase::{Chance, Falling, Flat, Rising};
+    use Phase::{Chance, Plateau, Regressing, Rising};
 
     fn estimate(value: f64, stderr: f64) -> Estimate {
         let margin = 2.0 * stderr;
@@ -158,8 +158,8 @@ mod tests {
     fn a_curve_goes_through_its_phases() {
         let curve = [0.25, 0.26, 0.24, 0.4, 0.55, 0.7, 0.8, 0.8, 0.8, 0.8, 0.81, 0.7, 0.6, 0.5];
         let expected = [
-            Chance, Chance, Chance, Chance, Rising, Rising, Rising, Rising, Rising, Flat, Flat, Falling,
-            Falling, Falling,
+            Chance, Chance, Chance, Chance, Rising, Rising, Rising, Rising, Rising, Plateau, Plateau,
+            Regressing, Regressing, Regressing,
         ];
         assert_eq!(accuracy(&curve, 0.25), expected);
     }
@@ -180,18 +180,18 @@ mod tests {
     fn a_trend_holds_between_its_two_thresholds() {
         // The slope of the last four falls from 2 to 1.5 standard errors: too little to begin a trend, enough to keep one.
         let rules = PhaseRules::default();
-        assert_eq!(turn(None, 1.5, &rules), Flat);
+        assert_eq!(turn(None, 1.5, &rules), Plateau);
         assert_eq!(turn(Some(Rising), 1.5, &rules), Rising);
-        assert_eq!(turn(Some(Rising), 0.9, &rules), Flat);
-        assert_eq!(turn(Some(Rising), -1.5, &rules), Flat);
-        assert_eq!(turn(Some(Rising), -2.0, &rules), Falling);
-        assert_eq!(turn(Some(Falling), -1.0, &rules), Falling);
+        assert_eq!(turn(Some(Rising), 0.9, &rules), Plateau);
+        assert_eq!(turn(Some(Rising), -1.5, &rules), Plateau);
+        assert_eq!(turn(Some(Rising), -2.0, &rules), Regressing);
+        assert_eq!(turn(Some(Regressing), -1.0, &rules), Regressing);
     }
 
     #[test]
     fn without_a_chance_level_the_trend_alone_speaks() {
         assert_eq!(score(&[-5.0, -4.0, -3.0], 0.1), [None, Some(Rising), Some(Rising)]);
-        assert_eq!(score(&[-5.0, -5.01], 0.1), [None, Some(Flat)]);
+        assert_eq!(score(&[-5.0, -5.01], 0.1), [None, Some(Plateau)]);
     }
 
     #[test]
@@ -207,13 +207,13 @@ mod tests {
 
     #[test]
     fn phases_read_in_text_as_in_files() {
-        for phase in [Chance, Rising, Flat, Falling] {
+        for phase in [Chance, Rising, Plateau, Regressing] {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.to_string());
         }
     }
 
     #[test]
     fn scores_without_error_move_at_once() {
-        assert_eq!(score(&[1.0, 1.0, 1.5], 0.0), [None, Some(Flat), Some(Rising)]);
+        assert_eq!(score(&[1.0, 1.0, 1.5], 0.0), [None, Some(Plateau), Some(Rising)]);
     }
 }

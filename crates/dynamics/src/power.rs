@@ -8,7 +8,7 @@ const POWER: f64 = 0.8;
 
 /// The least true change that a two-sided test at 5 % finds in four of five cases, where the estimated change has this standard error:
 /// `(z_{1−α/2} + z_{power}) · stderr`, 2.80 standard errors (Bloom 1995; Miller, [arXiv 2411.00640](https://arxiv.org/abs/2411.00640), section 5). For a change
-/// measured on the same items twice that is the standard error of a [`Difference`](crate::Difference), which is clustered where its items are.
+/// measured on the same items twice that is the standard error of a [`PairedDifference`](crate::PairedDifference), which is clustered where its items are.
 ///
 /// The test is taken to be normal: with few items, or with an exact test, somewhat more is needed. `None` where the standard error is unknown,
 /// and where it is 0: items of which none changed show no spread, which doesn't make the next change certain.

@@ -25,12 +25,12 @@ pub struct PublishedPoint {
     /// Tokens trained on by then.
     pub tokens: u64,
     /// The value, and how far the true one may be from it.
-    pub band: Band,
+    pub band: PublishedBand,
 }
 
 /// A value, and how far the true one may be from it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Band {
+pub struct PublishedBand {
     /// The value.
     pub value: f64,
     /// Half the width of the band around it.
@@ -40,7 +40,7 @@ pub struct Band {
 /// Where a measurement lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum SeriesPosition {
     /// Its interval and the band have something in common.
     Inside,
     /// Its interval is above the band.
@@ -52,7 +52,7 @@ pub enum Place {
 /// A line of a reference file: `docs/references/README.md` explains the columns.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct PublishedRow {
     task: String,
     metric: String,
     shots: Option<usize>,
@@ -72,7 +72,7 @@ pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
     let mut series: Vec<PublishedSeries> = Vec::new();
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     for line in reader.deserialize() {
-        let line: Line = line.map_err(|error| error.to_string())?;
+        let line: PublishedRow = line.map_err(|error| error.to_string())?;
         let place = format!("{} {} at {} tokens", line.task, line.metric, line.tokens);
         if !(line.value.is_finite() && line.uncertainty.is_finite() && line.uncertainty >= 0.0) {
             return Err(format!("{place}: expected finite numbers, and an uncertainty of at least 0"));
@@ -89,7 +89,7 @@ pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
         if points.iter().any(|point| point.tokens == line.tokens) {
             return Err(format!("{place} occurs twice"));
         }
-        let band = Band { value: line.value, uncertainty: line.uncertainty };
+        let band = PublishedBand { value: line.value, uncertainty: line.uncertainty };
         points.push(PublishedPoint { checkpoint: line.checkpoint, tokens: line.tokens, band });
     }
     if series.is_empty() {
@@ -105,7 +105,7 @@ impl PublishedSeries {
     /// The band after so many tokens: between two published values, on the line that joins them over the logarithm of tokens; `None` before
     /// the first and after the last.
     #[must_use]
-    pub fn band(&self, tokens: u64) -> Option<Band> {
+    pub fn band(&self, tokens: u64) -> Option<PublishedBand> {
         let after = self.points.iter().position(|point| point.tokens >= tokens)?;
         let next = &self.points[after];
         if next.tokens == tokens {
@@ -115,25 +115,25 @@ impl PublishedSeries {
         let log = |tokens: u64| (tokens as f64).ln();
         let share = (log(tokens) - log(last.tokens)) / (log(next.tokens) - log(last.tokens));
         let between = |from: f64, to: f64| from + share * (to - from);
-        Some(Band {
+        Some(PublishedBand {
             value: between(last.band.value, next.band.value),
             uncertainty: between(last.band.uncertainty, next.band.uncertainty),
         })
     }
 }
 
-impl Band {
+impl PublishedBand {
     /// Where a measurement lies, by its 95 % interval, or by its value if it has none; `None` where nothing was measured.
     #[must_use]
-    pub fn place(&self, measured: &Estimate) -> Option<Place> {
+    pub fn place(&self, measured: &Estimate) -> Option<SeriesPosition> {
         let value = measured.value?;
         let (lo, hi) = (measured.lo.unwrap_or(value), measured.hi.unwrap_or(value));
         Some(if lo > self.value + self.uncertainty {
-            Place::Above
+            SeriesPosition::Above
         } else if hi < self.value - self.uncertainty {
-            Place::Below
+            SeriesPosition::Below
         } else {
-            Place::Inside
+            SeriesPosition::Inside
         })
     }
 }
@@ -156,24 +156,24 @@ mod tests {
         assert_eq!((series.shots, series.points[0].checkpoint.as_str()), (Some(5), "a"));
         let band = series.band(1000).expect("between them");
         assert!((band.value - 0.4).abs() < 1e-12 && (band.uncertainty - 0.015).abs() < 1e-12);
-        assert_eq!(series.band(100), Some(Band { value: 0.2, uncertainty: 0.01 }));
+        assert_eq!(series.band(100), Some(PublishedBand { value: 0.2, uncertainty: 0.01 }));
         assert_eq!((series.band(99), series.band(10_001), series.band(0)), (None, None, None));
     }
 
     #[test]
     fn a_measurement_lies_inside_where_it_overlaps_the_band() {
-        let band = Band { value: 0.5, uncertainty: 0.01 };
+        let band = PublishedBand { value: 0.5, uncertainty: 0.01 };
         let measured = |lo, hi| Estimate {
             value: Some(f64::midpoint(lo, hi)),
             stderr: None,
             lo: Some(lo),
             hi: Some(hi),
         };
-        assert_eq!(band.place(&measured(0.40, 0.49)), Some(Place::Inside));
-        assert_eq!(band.place(&measured(0.40, 0.48)), Some(Place::Below));
-        assert_eq!(band.place(&measured(0.52, 0.60)), Some(Place::Above));
+        assert_eq!(band.place(&measured(0.40, 0.49)), Some(SeriesPosition::Inside));
+        assert_eq!(band.place(&measured(0.40, 0.48)), Some(SeriesPosition::Below));
+        assert_eq!(band.place(&measured(0.52, 0.60)), Some(SeriesPosition::Above));
         let bare = Estimate { value: Some(0.505), ..Estimate::UNKNOWN };
-        assert_eq!((band.place(&bare), band.place(&Estimate::UNKNOWN)), (Some(Place::Inside), None));
+        assert_eq!((band.place(&bare), band.place(&Estimate::UNKNOWN)), (Some(SeriesPosition::Inside), None));
     }
 
     #[test]

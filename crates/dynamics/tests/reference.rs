@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use fineline_dynamics::{
-    Clusters, Difference, Estimate, Part, benjamini_hochberg, combined_difference, combined_estimate, mean,
-    minimum_detectable_effect, paired_binary, paired_mean, paired_ratio, pooled_mean, proportion, ratio,
+    Clusters, Estimate, PairedDifference, WeightedEstimate, benjamini_hochberg, combined_difference,
+    combined_estimate, mean, minimum_detectable_effect, paired_binary, paired_mean, paired_ratio,
+    pooled_mean, proportion, ratio,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -48,7 +49,7 @@ fn assert_estimate<I>(estimate: Estimate, case: &Case<I>) {
 }
 
 #[track_caller]
-fn assert_difference<I>(difference: Difference, case: &Case<I>) {
+fn assert_difference<I>(difference: PairedDifference, case: &Case<I>) {
     assert_close(difference.value, &case.expected["value"]);
     assert_close(difference.stderr, &case.expected["stderr"]);
     assert_close(difference.p, &case.expected["p"]);
@@ -205,7 +206,7 @@ fn two_means_differ_as_in_welch_s_test() {
     for case in cases::<Paired>(&["combined"]) {
         let part = |weight: f64, scores: &[f64]| {
             let Estimate { value, stderr, .. } = mean(scores, &Clusters::singletons(scores.len()));
-            Part { weight, value, stderr, freedom: scores.len() - 1 }
+            WeightedEstimate { weight, value, stderr, degrees_of_freedom: scores.len() - 1 }
         };
         let parts = [part(1.0, &case.input.first), part(-1.0, &case.input.second)];
         assert_estimate(combined_estimate(&parts), &case);

@@ -22,7 +22,7 @@ pub fn adamw(
         moments_n.iter().chain([&gradient_n]).all(|tensor| tensor.dims() == len),
         "one value for each of {len:?}"
     );
-    if cpu::takes(&parameter_n) {
+    if cpu::supports(&parameter_n) {
         return cpu::adamw(parameter_n, gradient_n, moments_n, &update.factors());
     }
     portable(parameter_n, gradient_n, moments_n, &update.factors())
@@ -51,7 +51,7 @@ fn portable(
 #[must_use]
 pub fn add_to(sum_n: Tensor<1>, gradient_n: Tensor<1>) -> Tensor<1> {
     assert_eq!(sum_n.dims(), gradient_n.dims(), "lengths of the summands");
-    if cpu::takes(&sum_n) {
+    if cpu::supports(&sum_n) {
         return cpu::add_to(sum_n, gradient_n);
     }
     sum_n + gradient_n
@@ -59,9 +59,9 @@ pub fn add_to(sum_n: Tensor<1>, gradient_n: Tensor<1>) -> Tensor<1> {
 
 /// The sum of the squares of `[n]` values without autodiff, `[1]`. Its order depends on `n` only.
 #[must_use]
-pub fn square_sum(values_n: Tensor<1>) -> Tensor<1> {
-    if cpu::takes(&values_n) {
-        return cpu::square_sum(values_n);
+pub fn sum_of_squares(values_n: Tensor<1>) -> Tensor<1> {
+    if cpu::supports(&values_n) {
+        return cpu::sum_of_squares(values_n);
     }
     values_n.square().sum()
 }
@@ -119,7 +119,7 @@ mod tests {
         for len in [1, 17, 65_536, 200_003] {
             let values = vector(len, 1);
             let exact: f64 = values.to_data().iter::<f64>().map(|x| x * x).sum();
-            let sum = f64::from(square_sum(values).into_scalar::<f32>());
+            let sum = f64::from(sum_of_squares(values).into_scalar::<f32>());
             assert!((sum - exact).abs() < 1e-6 * exact, "{sum} instead of {exact}");
         }
     }
@@ -130,7 +130,7 @@ mod tests {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let values = values.clone();
-            pool.install(move || square_sum(values).into_scalar::<f32>().to_bits())
+            pool.install(move || sum_of_squares(values).into_scalar::<f32>().to_bits())
         };
         assert_eq!([on(2), on(3), on(7)], [on(1); 3]);
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_nan_reaches_the_sum_of_squares() {
         let values = Tensor::<1>::from_data([1.0, f32::NAN, 2.0], &device());
-        assert!(square_sum(values).into_scalar::<f32>().is_nan());
+        assert!(sum_of_squares(values).into_scalar::<f32>().is_nan());
     }
 
     #[test]

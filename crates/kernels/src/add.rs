@@ -9,7 +9,7 @@ use crate::cpu::{self, CpuKernels};
 #[must_use]
 pub fn add(x_btd: Tensor<3>, y_btd: Tensor<3>) -> Tensor<3> {
     assert_eq!(x_btd.dims(), y_btd.dims(), "shapes of the summands");
-    if cpu::takes(&x_btd) {
+    if cpu::supports(&x_btd) {
         return Tensor::from_dispatch(Dispatch::add_tensors(x_btd.into_dispatch(), y_btd.into_dispatch()));
     }
     portable(x_btd, y_btd)

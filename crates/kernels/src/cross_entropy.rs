@@ -18,7 +18,7 @@ pub fn cross_entropy(
     targets_n: Tensor<1, Int>,
     weights_n: Tensor<1>,
 ) -> Tensor<1> {
-    if cpu::takes(&hidden_nd) {
+    if cpu::supports(&hidden_nd) {
         return Tensor::from_dispatch(Dispatch::cross_entropy(
             hidden_nd.into_dispatch(),
             lm_head_vd.into_dispatch(),

@@ -10,7 +10,7 @@ use crate::cpu::{self, CpuKernels};
 /// The gradient adds up over repeated tokens in the order of their positions.
 #[must_use]
 pub fn embedding(weight_vd: Tensor<2>, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
-    if cpu::takes(&weight_vd) {
+    if cpu::supports(&weight_vd) {
         return Tensor::from_dispatch(Dispatch::embedding_rows(
             weight_vd.into_dispatch(),
             tokens_bt.into_dispatch(),

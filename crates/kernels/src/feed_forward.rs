@@ -25,7 +25,7 @@ pub struct FeedForwardWeights {
 /// What [`rms_norm`], [`linear`], [`swiglu`] and [`add`] give one after the other, up to rounding, in fewer passes over memory.
 #[must_use]
 pub fn feed_forward(x_btd: Tensor<3>, weights: FeedForwardWeights, numerics: Numerics) -> Tensor<3> {
-    if !cpu::takes(&x_btd) {
+    if !cpu::supports(&x_btd) {
         return portable(x_btd, weights, numerics);
     }
     Tensor::from_dispatch(Dispatch::feed_forward(

@@ -1,7 +1,7 @@
 //! The tensor operations a LLaMA is made of.
 //!
 //! Each operation is one function over [`burn::tensor::Tensor`] and one module: [`linear`], [`embedding`], [`rms_norm`],
-//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], [`attention_after`], and for gradients [`add_to`], [`square_sum`], [`adamw`], [`all_reduce()`]. Activations keep time before heads
+//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], [`attention_with_prefix`], and for gradients [`add_to`], [`sum_of_squares`], [`adamw`], [`all_reduce()`]. Activations keep time before heads
 //! (`[batch, time, heads, head_dim]`), and weights the layout that checkpoints store (`[out, in]`), so nothing is
 //! transposed between them.
 //!
@@ -15,9 +15,9 @@
 
 // Types of arguments and results.
 mod adamw_factors;
+mod attention_mask;
 mod logits;
 mod precision;
-mod visibility;
 
 // Threads.
 mod pool;
@@ -43,11 +43,12 @@ mod token_logprobs;
 #[cfg(test)]
 mod testing;
 
-pub use adamw::{adamw, add_to, square_sum};
+pub use adamw::{adamw, add_to, sum_of_squares};
 pub use adamw_factors::AdamW;
 pub use add::add;
 pub use all_reduce::{all_reduce, has_all_reduce};
-pub use attention::{attention, attention_after};
+pub use attention::{attention, attention_with_prefix};
+pub use attention_mask::{AttentionMask, KeySpan};
 pub use cpu::is_in_host_memory;
 pub use cross_entropy::cross_entropy;
 pub use embedding::embedding;
@@ -57,8 +58,7 @@ pub use logits::{TokenScores, logits_chunk};
 pub use pool::in_pool;
 pub use precision::{Numerics, Precision};
 pub use rms_norm::rms_norm;
-pub use rope::{Rotary, rope};
+pub use rope::{RotaryTable, rope};
 pub use self_attention::{SelfAttentionWeights, self_attention};
 pub use swiglu::swiglu;
 pub use token_logprobs::token_logprobs;
-pub use visibility::{Span, Visibility};

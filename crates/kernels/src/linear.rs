@@ -8,7 +8,7 @@ use crate::precision::Precision;
 /// `x` is `[batch, time, in]`, `weight` `[out, in]`; the result is `[batch, time, out]`.
 #[must_use]
 pub fn linear(x_bti: Tensor<3>, weight_oi: Tensor<2>, precision: Precision) -> Tensor<3> {
-    if cpu::takes(&x_bti) {
+    if cpu::supports(&x_bti) {
         let (x, weight) = (x_bti.into_dispatch(), weight_oi.into_dispatch());
         return Tensor::from_dispatch(Dispatch::linear(x, weight, precision));
     }

@@ -7,7 +7,7 @@ use crate::cpu::{self, CpuKernels};
 /// `eps` is added to the mean square, as in the reference implementation of Hugging Face.
 #[must_use]
 pub fn rms_norm(x_btd: Tensor<3>, weight_d: Tensor<1>, eps: f64) -> Tensor<3> {
-    if cpu::takes(&x_btd) {
+    if cpu::supports(&x_btd) {
         return Tensor::from_dispatch(Dispatch::rms_norm(
             x_btd.into_dispatch(),
             weight_d.into_dispatch(),

@@ -7,13 +7,13 @@ use crate::cpu::{self, CpuKernels};
 
 /// The cosines and sines that [`rope`] rotates by, for the positions of one batch.
 #[derive(Clone, Debug)]
-pub struct Rotary {
+pub struct RotaryTable {
     /// `[rows, time, 1, head_dim / 2]`, `rows` being the batch, or 1 when all rows share their positions.
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
 
-impl Rotary {
+impl RotaryTable {
     /// Angles `position · theta^(-2i / head_dim)` for `i < head_dim / 2`.
     ///
     /// `positions` is row-major `[rows, time]`. As in the reference implementation, frequencies and angles are rounded to
@@ -57,22 +57,22 @@ impl Rotary {
 /// Rotary position embedding (Su et al., 2021) of `[batch, time, heads, head_dim]`, in Hugging Face's half-split convention:
 /// element `i` of a head is paired with element `i + head_dim / 2`.
 #[must_use]
-pub fn rope(x_bthd: Tensor<4>, rotary: &Rotary) -> Tensor<4> {
-    if cpu::takes(&x_bthd) {
+pub fn rope(x_bthe: Tensor<4>, rotary: &RotaryTable) -> Tensor<4> {
+    if cpu::supports(&x_bthe) {
         let (cos, sin) = rotary.tables();
         return Tensor::from_dispatch(Dispatch::rope(
-            x_bthd.into_dispatch(),
+            x_bthe.into_dispatch(),
             cos.into_dispatch(),
             sin.into_dispatch(),
         ));
     }
-    portable(x_bthd, rotary)
+    portable(x_bthe, rotary)
 }
 
-fn portable(x_bthd: Tensor<4>, rotary: &Rotary) -> Tensor<4> {
-    let half = x_bthd.dims()[3] / 2;
-    let first = x_bthd.clone().narrow(3, 0, half);
-    let second = x_bthd.narrow(3, half, half);
+fn portable(x_bthe: Tensor<4>, rotary: &RotaryTable) -> Tensor<4> {
+    let half = x_bthe.dims()[3] / 2;
+    let first = x_bthe.clone().narrow(3, 0, half);
+    let second = x_bthe.narrow(3, half, half);
     let (cos, sin) = rotary.tables();
     let rotated_first = first.clone() * cos.clone() - second.clone() * sin.clone();
     let rotated_second = second * cos + first * sin;
@@ -84,8 +84,8 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, check_bodies, check_gradients, device, random};
 
-    fn rotary(positions: &[u32], time: usize, head_dim: usize) -> Rotary {
-        Rotary::new(positions, time, head_dim, 10_000.0, &device())
+    fn rotary(positions: &[u32], time: usize, head_dim: usize) -> RotaryTable {
+        RotaryTable::new(positions, time, head_dim, 10_000.0, &device())
     }
 
     #[test]
@@ -132,16 +132,16 @@ mod tests {
 
     #[test]
     fn both_bodies_agree() {
-        for [b, t, h, d] in [[1, 1, 1, 2], [2, 5, 3, 6], [3, 70, 2, 100]] {
+        for [b, t, h, e] in [[1, 1, 1, 2], [2, 5, 3, 6], [3, 70, 2, 100]] {
             for shared in [true, false] {
                 let rows = if shared { 1 } else { b };
                 let positions: Vec<u32> = (0..rows * t).map(|i| (i * 7 % 400) as u32).collect();
-                let rotary = rotary(&positions, t, d);
-                let flat = [b, t, h * d];
+                let rotary = rotary(&positions, t, e);
+                let flat = [b, t, h * e];
                 check_bodies(
                     &[random(flat, 1)],
-                    |[x]| rope(x.reshape([b, t, h, d]), &rotary).reshape(flat),
-                    |[x]| portable(x.reshape([b, t, h, d]), &rotary).reshape(flat),
+                    |[x]| rope(x.reshape([b, t, h, e]), &rotary).reshape(flat),
+                    |[x]| portable(x.reshape([b, t, h, e]), &rotary).reshape(flat),
                 );
             }
         }

@@ -2,12 +2,12 @@ use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::add::add;
 use crate::attention::attention;
+use crate::attention_mask::AttentionMask;
 use crate::cpu::{self, CpuKernels};
 use crate::linear::linear;
 use crate::precision::Numerics;
 use crate::rms_norm::rms_norm;
-use crate::rope::{Rotary, rope};
-use crate::visibility::Visibility;
+use crate::rope::{RotaryTable, rope};
 
 /// The weights of a self-attention block: a norm `[hidden]`, and matrices `[out, in]`.
 #[derive(Clone, Debug)]
@@ -32,12 +32,12 @@ pub struct SelfAttentionWeights {
 pub fn self_attention(
     x_btd: Tensor<3>,
     weights: SelfAttentionWeights,
-    rotary: &Rotary,
-    visibility: &Visibility,
+    rotary: &RotaryTable,
+    mask: &AttentionMask,
     numerics: Numerics,
 ) -> Tensor<3> {
-    if !cpu::takes(&x_btd) {
-        return portable(x_btd, weights, rotary, visibility, numerics);
+    if !cpu::supports(&x_btd) {
+        return portable(x_btd, weights, rotary, mask, numerics);
     }
     let (cos, sin) = rotary.tables();
     Tensor::from_dispatch(Dispatch::self_attention(
@@ -49,7 +49,7 @@ pub fn self_attention(
         weights.out.into_dispatch(),
         cos.into_dispatch(),
         sin.into_dispatch(),
-        visibility.clone(),
+        mask.clone(),
         numerics,
     ))
 }
@@ -57,8 +57,8 @@ pub fn self_attention(
 fn portable(
     x_btd: Tensor<3>,
     weights: SelfAttentionWeights,
-    rotary: &Rotary,
-    visibility: &Visibility,
+    rotary: &RotaryTable,
+    mask: &AttentionMask,
     numerics: Numerics,
 ) -> Tensor<3> {
     let [b, t, _] = x_btd.dims();
@@ -69,18 +69,18 @@ fn portable(
         linear(normed_btd.clone(), weight, precision).reshape([b, t, heads, rotary.head_dim()])
     };
     let (q_bthe, k_btke) = (rope(heads(weights.q), rotary), rope(heads(weights.k), rotary));
-    let mixed_bthe = attention(q_bthe, k_btke, heads(weights.v), visibility, precision);
-    add(x_btd, linear(mixed_bthe.flatten(2, 3), weights.out, precision))
+    let attention_bthe = attention(q_bthe, k_btke, heads(weights.v), mask, precision);
+    add(x_btd, linear(attention_bthe.flatten(2, 3), weights.out, precision))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention_mask::KeySpan;
     use crate::precision::Precision;
     use crate::testing::{
         BF16_TOLERANCE, check_bodies, check_bodies_within, check_gradients, device, random,
     };
-    use crate::visibility::Span;
     use burn::tensor::TensorData;
 
     fn inputs([b, t, d, h, k, e]: [usize; 6]) -> [TensorData; 6] {
@@ -92,17 +92,17 @@ mod tests {
         })
     }
 
-    type Body = fn(Tensor<3>, SelfAttentionWeights, &Rotary, &Visibility, Numerics) -> Tensor<3>;
+    type Body = fn(Tensor<3>, SelfAttentionWeights, &RotaryTable, &AttentionMask, Numerics) -> Tensor<3>;
 
     fn run(
         body: Body,
         time: usize,
         head_dim: usize,
-        visibility: Visibility,
+        mask: AttentionMask,
         precision: Precision,
     ) -> impl Fn([Tensor<3>; 6]) -> Tensor<3> {
         let positions: Vec<u32> = (0..time as u32).collect();
-        let rotary = Rotary::new(&positions, time, head_dim, 10_000.0, &device());
+        let rotary = RotaryTable::new(&positions, time, head_dim, 10_000.0, &device());
         move |[x, norm, q, k, v, out]| {
             let norm = norm.flatten(0, 2);
             let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
@@ -110,38 +110,35 @@ mod tests {
                 x,
                 SelfAttentionWeights { norm, q, k, v, out },
                 &rotary,
-                &visibility,
+                &mask,
                 Numerics { eps: 1e-5, precision },
             )
         }
     }
 
-    fn halves(batch: usize, time: usize) -> Visibility {
+    fn halves(batch: usize, time: usize) -> AttentionMask {
         let own_start = |i: usize| if i < time / 2 { 0 } else { time as u32 / 2 };
-        let row = (0..time).map(|i| Span { prefix: 0..0, own_start: own_start(i) });
-        Visibility::Spans((0..batch).flat_map(|_| row.clone()).collect())
+        let row = (0..time).map(|i| KeySpan { prefix: 0..0, own_start: own_start(i) });
+        AttentionMask::Spans((0..batch).flat_map(|_| row.clone()).collect())
     }
 
     #[test]
     fn gradients_match_finite_differences() {
-        for visibility in [Visibility::Causal, halves(2, 3)] {
-            check_gradients(
-                &inputs([2, 3, 4, 2, 1, 2]),
-                run(self_attention, 3, 2, visibility, Precision::F32),
-            );
+        for mask in [AttentionMask::Causal, halves(2, 3)] {
+            check_gradients(&inputs([2, 3, 4, 2, 1, 2]), run(self_attention, 3, 2, mask, Precision::F32));
         }
     }
 
     #[test]
     fn both_bodies_agree_in_bfloat16() {
         let ([b, t, d, h, k, e], bf16) = ([2, 70, 12, 6, 2, 10], Precision::Bf16Mixed);
-        for visibility in [Visibility::Causal, halves(b, t)] {
-            let fast = run(self_attention, t, e, visibility.clone(), bf16);
+        for mask in [AttentionMask::Causal, halves(b, t)] {
+            let fast = run(self_attention, t, e, mask.clone(), bf16);
             check_bodies_within(
                 BF16_TOLERANCE,
                 &inputs([b, t, d, h, k, e]),
                 fast,
-                run(portable, t, e, visibility, bf16),
+                run(portable, t, e, mask, bf16),
             );
         }
     }
@@ -149,11 +146,11 @@ mod tests {
     #[test]
     fn both_bodies_agree() {
         for [b, t, d, h, k, e] in [[1, 1, 1, 1, 1, 2], [2, 70, 12, 6, 2, 10], [1, 129, 24, 3, 3, 8]] {
-            for visibility in [Visibility::Causal, halves(b, t)] {
+            for mask in [AttentionMask::Causal, halves(b, t)] {
                 check_bodies(
                     &inputs([b, t, d, h, k, e]),
-                    run(self_attention, t, e, visibility.clone(), Precision::F32),
-                    run(portable, t, e, visibility, Precision::F32),
+                    run(self_attention, t, e, mask.clone(), Precision::F32),
+                    run(portable, t, e, mask, Precision::F32),
                 );
             }
         }

@@ -8,7 +8,7 @@ use crate::cpu::{self, CpuKernels};
 /// `silu(gate) · up`, element by element (Shazeer, "GLU Variants Improve Transformer", 2020).
 #[must_use]
 pub fn swiglu(gate_btf: Tensor<3>, up_btf: Tensor<3>) -> Tensor<3> {
-    if cpu::takes(&gate_btf) {
+    if cpu::supports(&gate_btf) {
         return Tensor::from_dispatch(Dispatch::swiglu(gate_btf.into_dispatch(), up_btf.into_dispatch()));
     }
     portable(gate_btf, up_btf)

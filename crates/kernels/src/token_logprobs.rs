@@ -14,7 +14,7 @@ const CHUNK_LOGITS: usize = 1 << 22;
 pub fn token_logprobs(hidden_nd: Tensor<2>, lm_head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> TokenScores {
     let (hidden_nd, lm_head_vd) = (hidden_nd.without_autodiff(), lm_head_vd.without_autodiff());
     let targets_n = targets_n.without_autodiff();
-    if cpu::takes(&hidden_nd) {
+    if cpu::supports(&hidden_nd) {
         return cpu::token_logprobs(hidden_nd, lm_head_vd, targets_n);
     }
     portable(&hidden_nd, lm_head_vd, &targets_n)

@@ -6,9 +6,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_kernels::{
-    AdamW, FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Span, Visibility, adamw,
-    add, attention, cross_entropy, embedding, feed_forward, linear, rms_norm, rope, self_attention,
-    square_sum, swiglu, token_logprobs,
+    AdamW, AttentionMask, FeedForwardWeights, KeySpan, Numerics, Precision, RotaryTable,
+    SelfAttentionWeights, adamw, add, attention, cross_entropy, embedding, feed_forward, linear, rms_norm,
+    rope, self_attention, sum_of_squares, swiglu, token_logprobs,
 };
 use fineline_random::Stream;
 use proptest::{prelude::*, test_runner::RngSeed};
@@ -120,7 +120,7 @@ fn close_beside(what: &str, pairs: Vec<(f64, f64)>, allowance: f64) {
 }
 
 mod exact {
-    use super::{Array, Span, Visibility};
+    use super::{Array, AttentionMask, KeySpan};
 
     pub(super) fn linear(x: &Array, weight: &Array) -> Array {
         let dots = x.rows().flat_map(|x| weight.rows().map(move |w| dot(x, w)));
@@ -162,13 +162,13 @@ mod exact {
         out
     }
 
-    pub(super) fn attention([q, k, v]: [&Array; 3], dim: usize, visibility: &Visibility) -> Array {
+    pub(super) fn attention([q, k, v]: [&Array; 3], dim: usize, mask: &AttentionMask) -> Array {
         let ([_, t, q_width], [_, s, kv_width]) = (q.shape, k.shape);
         let group = q_width / kv_width;
         let mut out = Vec::with_capacity(q.values.len());
         for (token, query) in q.rows().enumerate() {
             let (row, at) = (token / t, s - t + token % t);
-            let seen: Vec<usize> = (0..s).filter(|&key| sees(visibility, token, at, key)).collect();
+            let seen: Vec<usize> = (0..s).filter(|&key| sees(mask, token, at, key)).collect();
             for (head, query) in query.chunks_exact(dim).enumerate() {
                 let of = |x: &Array, key: usize| -> Vec<f64> {
                     x.values[(row * s + key) * kv_width + head / group * dim..][..dim].to_vec()
@@ -188,11 +188,11 @@ mod exact {
         q.with(out)
     }
 
-    fn sees(visibility: &Visibility, token: usize, at: usize, key: usize) -> bool {
-        match visibility {
-            Visibility::Causal => key <= at,
-            Visibility::Spans(spans) => {
-                let Span { prefix, own_start } = &spans[token];
+    fn sees(mask: &AttentionMask, token: usize, at: usize, key: usize) -> bool {
+        match mask {
+            AttentionMask::Causal => key <= at,
+            AttentionMask::Spans(spans) => {
+                let KeySpan { prefix, own_start } = &spans[token];
                 let prefix = prefix.start as usize..prefix.end as usize;
                 key <= at && (key >= (*own_start as usize).min(at) || prefix.contains(&key))
             }
@@ -215,15 +215,15 @@ mod exact {
 }
 
 /// All earlier tokens, or, in each row, a shared prefix of two and texts of five that don't see each other.
-fn visibility(causal: bool, batch: usize, time: usize) -> Visibility {
+fn mask(causal: bool, batch: usize, time: usize) -> AttentionMask {
     if causal {
-        return Visibility::Causal;
+        return AttentionMask::Causal;
     }
     let span = |i: usize| {
         let own_start = if i < 2 { 0 } else { 2 + (i - 2) / 5 * 5 } as u32;
-        Span { prefix: 0..own_start.min(2), own_start }
+        KeySpan { prefix: 0..own_start.min(2), own_start }
     };
-    Visibility::Spans((0..batch).flat_map(|_| (0..time).map(span)).collect())
+    AttentionMask::Spans((0..batch).flat_map(|_| (0..time).map(span)).collect())
 }
 
 fn head_dims() -> impl Strategy<Value = usize> {
@@ -232,8 +232,8 @@ fn head_dims() -> impl Strategy<Value = usize> {
 
 const THETA: f64 = 10_000.0;
 
-fn rotary(time: usize, dim: usize) -> Rotary {
-    Rotary::new(&(0..time as u32).collect::<Vec<_>>(), time, dim, THETA, &Device::flex())
+fn rotary(time: usize, dim: usize) -> RotaryTable {
+    RotaryTable::new(&(0..time as u32).collect::<Vec<_>>(), time, dim, THETA, &Device::flex())
 }
 
 /// The same shapes every time, unless `PROPTEST_RNG_SEED` asks for others.
@@ -347,7 +347,7 @@ proptest! {
         for (place, actual) in [parameter, m, v].into_iter().enumerate() {
             close("value", actual.into_data().iter::<f64>().zip(expected.iter().map(|exact| exact[place])));
         }
-        let squares = f64::from(square_sum(g).into_scalar::<f32>());
+        let squares = f64::from(sum_of_squares(g).into_scalar::<f32>());
         let exact: f64 = inputs[1].values.iter().map(|x| x * x).sum();
         prop_assert!((squares - exact).abs() <= 1e-6 * exact);
     }
@@ -377,20 +377,20 @@ proptest! {
 
     #[test]
     fn attention_is_exact(b in 1_usize..3, t in 1_usize..140, past in 0_usize..20, k in 1_usize..3, group in 1_usize..4, d in head_dims(), causal: bool) {
-        let (h, s, visibility) = (k * group, t + past, visibility(causal, b, t));
+        let (h, s, mask) = (k * group, t + past, mask(causal, b, t));
         check(
             &[Array::random([b, t, h * d], 1), Array::random([b, s, k * d], 2), Array::random([b, s, k * d], 3)],
             |[q, keys, values]| {
                 let (q, keys, values) = (q.reshape([b, t, h, d]), keys.reshape([b, s, k, d]), values.reshape([b, s, k, d]));
-                attention(q, keys, values, &visibility, Precision::F32).reshape([b, t, h * d])
+                attention(q, keys, values, &mask, Precision::F32).reshape([b, t, h * d])
             },
-            |[q, keys, values]| exact::attention([q, keys, values], d, &visibility),
+            |[q, keys, values]| exact::attention([q, keys, values], d, &mask),
         );
     }
 
     #[test]
     fn self_attention_is_exact(b in 1_usize..3, t in 1_usize..100, width in 1_usize..30, k in 1_usize..3, group in 1_usize..4, e in head_dims(), causal: bool) {
-        let (q, kv, visibility) = (k * group * e, k * e, visibility(causal, b, t));
+        let (q, kv, mask) = (k * group * e, k * e, mask(causal, b, t));
         let [x, norm] = [Array::random([b, t, width], 1), Array::random([1, 1, width], 2)];
         let mut seed = 2;
         let [queries, keys, values, out] = [[1, q, width], [1, kv, width], [1, kv, width], [1, width, q]]
@@ -401,12 +401,12 @@ proptest! {
             |[x, norm, q, k, v, out]| {
                 let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
                 let weights = SelfAttentionWeights { norm: norm.flatten(0, 2), q, k, v, out };
-                self_attention(x, weights, &rotary(t, e), &visibility, NUMERICS)
+                self_attention(x, weights, &rotary(t, e), &mask, NUMERICS)
             },
             |[x, norm, q, k, v, out]| {
                 let normed = exact::rms_norm(x, norm, 1e-5);
                 let [q, k] = [q, k].map(|weight| exact::rope(&exact::linear(&normed, weight), e, THETA));
-                let mixed = exact::attention([&q, &k, &exact::linear(&normed, v)], e, &visibility);
+                let mixed = exact::attention([&q, &k, &exact::linear(&normed, v)], e, &mask);
                 exact::add(x, &exact::linear(&mixed, out))
             },
         );

@@ -9,9 +9,9 @@ use std::{io::Write, panic::catch_unwind, sync::LazyLock};
 
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use fineline_kernels::{
-    AdamW, FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Span, Visibility, adamw,
-    add_to, attention, cross_entropy, embedding, feed_forward, linear, self_attention, square_sum,
-    token_logprobs,
+    AdamW, AttentionMask, FeedForwardWeights, KeySpan, Numerics, Precision, RotaryTable,
+    SelfAttentionWeights, adamw, add_to, attention, cross_entropy, embedding, feed_forward, linear,
+    self_attention, sum_of_squares, token_logprobs,
 };
 use fineline_random::Stream;
 
@@ -68,10 +68,10 @@ fn check<const N: usize>(shapes: [[usize; 3]; N], body: impl Fn([Tensor<3>; N], 
     });
 }
 
-fn texts(batch: usize, time: usize) -> Visibility {
+fn texts(batch: usize, time: usize) -> AttentionMask {
     let own_start = |i: usize| if i < 2 { 0 } else { 2 + (i - 2) / 3 * 3 } as u32;
-    let row = (0..time).map(|i| Span { prefix: 0..own_start(i).min(2), own_start: own_start(i) });
-    Visibility::Spans((0..batch).flat_map(|_| row.clone()).collect())
+    let row = (0..time).map(|i| KeySpan { prefix: 0..own_start(i).min(2), own_start: own_start(i) });
+    AttentionMask::Spans((0..batch).flat_map(|_| row.clone()).collect())
 }
 
 fn ints<const D: usize>(count: usize, below: usize, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
@@ -87,10 +87,10 @@ fn linear_and_embedding() {
 
 #[test]
 fn attention_of_grouped_heads() {
-    for visibility in [Visibility::Causal, texts(2, 7)] {
+    for mask in [AttentionMask::Causal, texts(2, 7)] {
         check([[2, 7, 24], [2, 7, 12], [2, 7, 12]], |[q, k, v], _| {
             let (q, k, v) = (q.reshape([2, 7, 4, 6]), k.reshape([2, 7, 2, 6]), v.reshape([2, 7, 2, 6]));
-            attention(q, k, v, &visibility, Precision::F32).reshape([2, 7, 24])
+            attention(q, k, v, &mask, Precision::F32).reshape([2, 7, 24])
         });
     }
 }
@@ -103,10 +103,10 @@ fn blocks_of_the_residual_stream() {
     });
     let shapes = [[2, 5, 6], [1, 1, 6], [1, 16, 6], [1, 8, 6], [1, 8, 6], [1, 6, 16]];
     check(shapes, |[x, norm, q, k, v, out], device| {
-        let rotary = Rotary::new(&[0, 1, 2, 3, 4], 5, 4, 10_000.0, device);
+        let rotary = RotaryTable::new(&[0, 1, 2, 3, 4], 5, 4, 10_000.0, device);
         let [q, k, v, out] = [q, k, v, out].map(|weight| weight.squeeze_dim(0));
         let weights = SelfAttentionWeights { norm: norm.flatten(0, 2), q, k, v, out };
-        self_attention(x, weights, &rotary, &Visibility::Causal, NUMERICS)
+        self_attention(x, weights, &rotary, &AttentionMask::Causal, NUMERICS)
     });
 }
 
@@ -143,7 +143,7 @@ fn what_happens_to_gradients() {
     let on = |device: &Device| -> Vec<f32> {
         let [p, g, m, v] = [1, 2, 3, 4]
             .map(|seed| Tensor::<3>::from_data(random([1, 1, 33], seed), device).flatten::<1>(0, 2));
-        let squares = square_sum(g.clone());
+        let squares = sum_of_squares(g.clone());
         let sum = add_to(p.clone(), g.clone());
         let (p, [m, v]) = adamw(p, g, [m, v.abs()], &update);
         Tensor::cat(vec![p, m, v, sum, squares], 0).into_data().iter().collect()

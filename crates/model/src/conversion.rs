@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::llama::{CONFIG_FILE, LlamaConfig, SpecialTokens, completed_config, read_config_file};
-use crate::weights::{Parameters, WeightsError, check_tied_head, parameters_in};
+use crate::weights::{MatchedTensors, ModelWeightsError, check_tied_head, match_tensors};
 
 /// Files that belong to a model beside its weights and its configuration: tokenizers and what goes with them.
 const COMPANIONS: [&str; 10] = [
@@ -34,18 +34,18 @@ pub struct Conversion {
     /// The folder or file to read.
     pub source: PathBuf,
     /// What model it is of.
-    pub architecture: Architecture,
+    pub architecture: ArchitectureSource,
     /// The folder to write: nothing, or an empty one.
     pub out: PathBuf,
     /// The layout to write.
-    pub format: Format,
+    pub format: ConversionFormat,
     /// The precision to write; without it, that of each tensor.
     pub dtype: Option<Dtype>,
 }
 
 /// Where the architecture of weights is said.
 #[derive(Clone, Debug)]
-pub enum Architecture {
+pub enum ArchitectureSource {
     /// In the `config.json` beside them.
     Beside,
     /// In another `config.json`.
@@ -56,7 +56,7 @@ pub enum Architecture {
 
 /// A layout that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ConversionFormat {
     /// Safetensors as Hugging Face has them.
     SafeTensors {
         /// Bytes of tensors in one file, if no single tensor takes more.
@@ -114,13 +114,13 @@ impl Conversion {
     /// # Errors
     /// Anything wrong with the source or in the way of the target, found as far as possible before anything is written; after an
     /// error there is nothing at `out` that wasn't there before.
-    pub fn run(&self, on_bytes: OnBytes<'_>) -> Result<ConversionReport, WeightsError> {
+    pub fn run(&self, on_bytes: OnBytes<'_>) -> Result<ConversionReport, ModelWeightsError> {
         if self.out.exists() && !is_empty_folder(&self.out)? {
-            return Err(WeightsError::Exists { path: self.out.clone() });
+            return Err(ModelWeightsError::Exists { path: self.out.clone() });
         }
         let (config, config_file) = self.config()?;
         let checkpoint = Checkpoint::open(&self.source)?.with_head_size(config.head_size())?;
-        let Parameters { tensors, ignored } = parameters_in(&checkpoint, &config)?;
+        let MatchedTensors { tensors, ignored } = match_tensors(&checkpoint, &config)?;
         check_tied_head(&checkpoint, &config)?;
         check_space(&self.out, &tensors, self.dtype)?;
 
@@ -133,8 +133,8 @@ impl Conversion {
             write_synced(&folder.path().join(name), &fs_err::read(folder_of(&self.source).join(name))?)?;
         }
         let target = match self.format {
-            Format::SafeTensors { max_shard_bytes } => Target::SafeTensors { max_shard_bytes },
-            Format::EasyLm => Target::EasyLm { head_size: config.head_size() },
+            ConversionFormat::SafeTensors { max_shard_bytes } => Target::SafeTensors { max_shard_bytes },
+            ConversionFormat::EasyLm => Target::EasyLm { head_size: config.head_size() },
         };
         let written = write(&tensors, target, self.dtype, folder.path(), on_bytes)?;
         let write_s = start.elapsed().as_secs_f64();
@@ -158,17 +158,18 @@ impl Conversion {
     }
 
     /// The architecture, and the file that says it.
-    fn config(&self) -> Result<(LlamaConfig, Option<PathBuf>), WeightsError> {
+    fn config(&self) -> Result<(LlamaConfig, Option<PathBuf>), ModelWeightsError> {
         let file = match &self.architecture {
-            Architecture::Known(config) => {
+            ArchitectureSource::Known(config) => {
                 config.validate()?;
                 return Ok(((**config).clone(), None));
             }
-            Architecture::File(file) => file.clone(),
-            Architecture::Beside => folder_of(&self.source).join(CONFIG_FILE),
+            ArchitectureSource::File(file) => file.clone(),
+            ArchitectureSource::Beside => folder_of(&self.source).join(CONFIG_FILE),
         };
-        if matches!(self.architecture, Architecture::Beside) && self.source.exists() && !file.is_file() {
-            return Err(WeightsError::NoConfig { path: self.source.clone() });
+        if matches!(self.architecture, ArchitectureSource::Beside) && self.source.exists() && !file.is_file()
+        {
+            return Err(ModelWeightsError::NoConfig { path: self.source.clone() });
         }
         Ok((read_config_file(&file)?, Some(file)))
     }
@@ -178,7 +179,7 @@ impl Conversion {
         config: &LlamaConfig,
         file: Option<&Path>,
         tensors: &[&StoredTensor],
-    ) -> Result<Vec<u8>, WeightsError> {
+    ) -> Result<Vec<u8>, ModelWeightsError> {
         let dtype = match self.dtype.unwrap_or(tensors[0].dtype) {
             Dtype::F16 => "float16",
             Dtype::BF16 => "bfloat16",

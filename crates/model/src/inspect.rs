@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::conversion::companions;
 use crate::llama::LlamaConfig;
-use crate::weights::{Difference, WeightsError, difference};
+use crate::weights::{ModelWeightsError, TensorMismatch, tensor_mismatch};
 
 /// What a checkpoint's files hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,7 +14,7 @@ pub struct Inspection {
     /// In what form they hold it.
     pub layout: Layout,
     /// Every tensor, by name, with layers in the order of their numbers.
-    pub tensors: Vec<StoredTensor>,
+    pub tensors: Vec<InspectedTensor>,
     /// How many tensors there are of each type.
     pub dtypes: BTreeMap<String, usize>,
     /// Values in all tensors together.
@@ -33,7 +33,7 @@ pub struct Inspection {
 
 /// One tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StoredTensor {
+pub struct InspectedTensor {
     /// Its name at Hugging Face.
     pub name: String,
     /// Its name in the file.
@@ -49,9 +49,9 @@ pub struct StoredTensor {
 }
 
 /// Lists the tensors of a folder or file in any layout; only headers are read. With a configuration, holds them to its model.
-pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, WeightsError> {
+pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, ModelWeightsError> {
     let checkpoint = Checkpoint::open(path)?;
-    let tensor = |tensor: &fineline_weights::StoredTensor| StoredTensor {
+    let tensor = |tensor: &fineline_weights::StoredTensor| InspectedTensor {
         name: tensor.name.clone(),
         key: tensor.key.clone(),
         shape: tensor.shape.clone(),
@@ -59,15 +59,15 @@ pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, 
         bytes: tensor.bytes(),
         file: tensor.file.clone(),
     };
-    let mut tensors: Vec<StoredTensor> = checkpoint.tensors.values().map(tensor).collect();
+    let mut tensors: Vec<InspectedTensor> = checkpoint.tensors.values().map(tensor).collect();
     tensors.sort_by(|a, b| natural(&a.name).cmp(natural(&b.name)));
     let mut dtypes = BTreeMap::new();
     for tensor in &tensors {
         *dtypes.entry(tensor.dtype.clone()).or_default() += 1;
     }
-    let Difference { missing, unexpected, ignored } = match config {
-        Some(config) => difference(&checkpoint, config),
-        None => Difference { missing: Vec::new(), unexpected: Vec::new(), ignored: checkpoint.ignored },
+    let TensorMismatch { missing, unexpected, ignored } = match config {
+        Some(config) => tensor_mismatch(&checkpoint, config),
+        None => TensorMismatch { missing: Vec::new(), unexpected: Vec::new(), ignored: checkpoint.ignored },
     };
     Ok(Inspection {
         layout: checkpoint.layout,

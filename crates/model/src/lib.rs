@@ -24,12 +24,12 @@ mod weights;
 mod generate;
 mod generate_batch;
 
-pub use conversion::{Architecture, Conversion, ConversionReport, Format};
-pub use generate::{Finish, GenerateConfig, GenerateError, Generation, Sampling, generate};
-pub use generate_batch::{BatchConfig, BatchControl, Continuation, Place, Prompt, generate_batch};
-pub use inspect::{Inspection, StoredTensor, inspect};
+pub use conversion::{ArchitectureSource, Conversion, ConversionFormat, ConversionReport, SourceReport};
+pub use generate::{FinishReason, GenerateConfig, GenerateError, Generation, Sampling, generate};
+pub use generate_batch::{BatchConfig, BatchControl, BatchPosition, Continuation, Prompt, generate_batch};
+pub use inspect::{InspectedTensor, Inspection, inspect};
 pub use llama::{
-    ConfigError, KvCache, Llama, LlamaConfig, ParameterMap, ParameterSpec, Positions, SpecialTokens,
+    KvCache, Llama, LlamaConfig, ModelConfigError, ParameterMap, ParameterSpec, Positions, SpecialTokens,
     map_parameters, named_parameters, read_config, read_config_file,
 };
-pub use weights::{TensorHeader, WeightsError, load, load_as, write_safetensors};
+pub use weights::{ModelWeightsError, TensorHeader, load, load_as, write_safetensors};

@@ -10,7 +10,7 @@ use burn::{
     module::ParamId,
     tensor::{Device, Gradients, Int, Tensor, TensorData},
 };
-use fineline_kernels::{Visibility, cross_entropy};
+use fineline_kernels::{AttentionMask, cross_entropy};
 use fineline_model::{Llama, ParameterMap, Positions, load, map_parameters};
 use safetensors::SafeTensors;
 
@@ -62,7 +62,7 @@ fn hidden_states_at_each_depth_equal_transformers() {
         let model = load(&dir, &Device::flex()).expect("the model can be loaded");
         let tokens = Case::read(&dir).tokens(&model.device());
         let mut states: Vec<Vec<f32>> = Vec::new();
-        model.visit_hidden(tokens.clone(), &Positions::Sequential, &Visibility::Causal, &mut |hidden| {
+        model.visit_hidden(tokens.clone(), &Positions::Sequential, &AttentionMask::Causal, &mut |hidden| {
             states.push(hidden.clone().into_data().iter().collect());
         });
         assert_eq!(states.len(), depths);
@@ -72,7 +72,7 @@ fn hidden_states_at_each_depth_equal_transformers() {
             let distance = states.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(distance <= LOGITS_TOLERANCE, "{name} at depth {depth}: {distance}");
         }
-        let last = model.hidden(tokens, &Positions::Sequential, &Visibility::Causal);
+        let last = model.hidden(tokens, &Positions::Sequential, &AttentionMask::Causal);
         assert_eq!(states[depths - 1], last.into_data().iter().collect::<Vec<f32>>());
     }
 }
@@ -110,7 +110,7 @@ impl Case {
         let [batch, time] = shape[..] else { panic!("input_ids has shape {shape:?}") };
         let lengths = self.ints("attention_lengths").unwrap_or_else(|| vec![time as u32; batch]);
         let tokens = self.tokens(&model.device());
-        let hidden = model.hidden(tokens, &Positions::Sequential, &Visibility::Causal);
+        let hidden = model.hidden(tokens, &Positions::Sequential, &AttentionMask::Causal);
         let logits: Vec<f32> =
             model.valid().logits(hidden.clone().without_autodiff()).into_data().iter().collect();
         let vocab = model.config().vocab_size;

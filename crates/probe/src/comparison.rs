@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fineline_dynamics::{
-    Clusters, Difference, Part, combined_difference, paired_binary, paired_mean, paired_ratio,
+    Clusters, PairedDifference, WeightedEstimate, combined_difference, paired_binary, paired_mean,
+    paired_ratio,
 };
 
 use crate::group::GroupMean;
@@ -55,15 +56,15 @@ impl TaskScores {
         let scores: Vec<(Score, Score)> =
             pairs.into_iter().map(|(_, before, after)| (before, after)).collect();
         let difference = paired_difference(&scores, &clusters)?;
-        Some(Change { n: scores.len(), difference, freedom: clusters.freedom() })
+        Some(Change { n: scores.len(), difference, degrees_of_freedom: clusters.degrees_of_freedom() })
     }
 }
 
 /// The change of a task's metric over `n` items.
 struct Change {
     n: usize,
-    difference: Difference,
-    freedom: usize,
+    difference: PairedDifference,
+    degrees_of_freedom: usize,
 }
 
 /// The change between two rounds of what is one task, or the tasks of a group under its `mean`: the number of items in both, and the difference. `None`
@@ -72,7 +73,7 @@ pub(crate) fn compare(
     before: &[TaskScores],
     after: &[TaskScores],
     mean: Option<GroupMean>,
-) -> Option<(usize, Difference)> {
+) -> Option<(usize, PairedDifference)> {
     let change = |task: &TaskScores| {
         let earlier = before.iter().find(|earlier| earlier.task == task.task)?;
         task.change_since(earlier)
@@ -80,7 +81,7 @@ pub(crate) fn compare(
     let changes: Vec<Change> = after.iter().map(change).collect::<Option<_>>()?;
     let n = changes.iter().map(|change| change.n).sum();
     let Some(mean) = mean else { return Some((n, changes.first()?.difference)) };
-    let part = |(change, task): (&Change, &TaskScores)| Part {
+    let part = |(change, task): (&Change, &TaskScores)| WeightedEstimate {
         weight: match mean {
             GroupMean::Items => change.n as f64 / n as f64,
             GroupMean::Tasks => 1.0 / after.len() as f64,
@@ -88,21 +89,21 @@ pub(crate) fn compare(
         },
         value: change.difference.value,
         stderr: change.difference.stderr,
-        freedom: change.freedom,
+        degrees_of_freedom: change.degrees_of_freedom,
     };
-    let parts: Vec<Part> = changes.iter().zip(after).map(part).collect();
+    let parts: Vec<WeightedEstimate> = changes.iter().zip(after).map(part).collect();
     Some((n, combined_difference(&parts)))
 }
 
 /// The paired difference, second minus first; `None` without items.
-fn paired_difference(pairs: &[(Score, Score)], clusters: &Clusters) -> Option<Difference> {
+fn paired_difference(pairs: &[(Score, Score)], clusters: &Clusters) -> Option<PairedDifference> {
     let (first, _) = pairs.first()?;
     Some(match first {
         Score::Outcome(_) => {
             let outcome = |score: &Score| if let Score::Outcome(outcome) = score { *outcome } else { None };
             let outcomes: Option<Vec<(bool, bool)>> =
                 pairs.iter().map(|(before, after)| outcome(before).zip(outcome(after))).collect();
-            outcomes.map_or(Difference::UNKNOWN, |outcomes| paired_binary(&outcomes, clusters))
+            outcomes.map_or(PairedDifference::UNKNOWN, |outcomes| paired_binary(&outcomes, clusters))
         }
         Score::Real(_) => {
             let real = |score: &Score| if let Score::Real(value) = score { *value } else { f64::NAN };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fineline_data::Tokenizer;
 use fineline_model::{
-    BatchConfig, BatchControl, Continuation, Finish, Llama, Prompt, Sampling, generate_batch,
+    BatchConfig, BatchControl, Continuation, FinishReason, Llama, Prompt, Sampling, generate_batch,
 };
 use fineline_random::Stream;
 use rand::Rng;
@@ -221,11 +221,11 @@ impl Writer {
                 self.until.iter().any(|end| text.contains(end.as_str()))
             },
             interrupted: turn.interrupted,
-            takes: &|batch| turn.share.takes(batch),
+            selects_batch: &|batch| turn.share.takes(batch),
         };
         let prompts: Vec<Prompt> = asked.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
         let written = generate_batch(model, &prompts, &config, control).map_err(|error| error.to_string())?;
-        if written.iter().flatten().flatten().any(|text| text.finish == Finish::Interrupted) {
+        if written.iter().flatten().flatten().any(|text| text.finish == FinishReason::Interrupted) {
             return Err(Stopped::Interrupted);
         }
         let attempt = |continuation: Continuation| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fineline_dynamics::{Clusters, Estimate, Observation, Part, combined_estimate, pooled_mean};
+use fineline_dynamics::{Clusters, Estimate, Observation, WeightedEstimate, combined_estimate, pooled_mean};
 use serde::{Deserialize, Serialize};
 
 use crate::ProbeError;
@@ -208,7 +208,7 @@ impl Group {
 
     fn estimate(&self, metric: &str, members: &[&TaskResult]) -> Estimate {
         let of = |member: &TaskResult| member.metrics.get(metric).copied().unwrap_or_default();
-        let freedom = |member: &TaskResult| Clusters::of(cluster_labels(&member.items)).freedom();
+        let freedom = |member: &TaskResult| Clusters::of(cluster_labels(&member.items)).degrees_of_freedom();
         let share = 1.0 / members.len() as f64;
         let part = |member: &&TaskResult| {
             let Estimate { value, stderr, .. } = of(member);
@@ -218,7 +218,7 @@ impl Group {
                 }
                 _ => (share, value),
             };
-            Part { weight, value, stderr, freedom: freedom(member) }
+            WeightedEstimate { weight, value, stderr, degrees_of_freedom: freedom(member) }
         };
         match self.mean {
             GroupMean::Items => {

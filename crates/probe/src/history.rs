@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_dynamics::{
-    Difference, Estimate, Observation, Phase, PhaseRules, minimum_detectable_effect,
+    Estimate, Observation, PairedDifference, Phase, PhaseRules, minimum_detectable_effect,
     minimum_detectable_effect_unpaired, phases,
 };
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ pub struct Delta {
     pub n: usize,
     /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies of unclustered items, else a t-test of the paired changes).
     #[serde(flatten)]
-    pub difference: Difference,
+    pub difference: PairedDifference,
 }
 
 /// The metric that stands for the task: its accuracy, or its bits per byte where there is none.

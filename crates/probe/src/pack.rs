@@ -2,7 +2,7 @@
 //!
 //! The layout depends on the lengths of the requests alone: the same items give the same batches, and with them the same bits.
 
-use fineline_kernels::Span;
+use fineline_kernels::KeySpan;
 
 use crate::prefix::{Group, group};
 use crate::request::{Continuation, Request};
@@ -80,7 +80,7 @@ pub(crate) struct Batch {
     pub(crate) time: usize,
     pub(crate) tokens: Vec<u32>,
     pub(crate) positions: Vec<u32>,
-    pub(crate) spans: Vec<Span>,
+    pub(crate) spans: Vec<KeySpan>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -118,17 +118,17 @@ impl Batch {
         let start = (self.tokens.len() - row_start) as u32;
         let context = start..start + (request.context.len() - shared) as u32;
         for (position, &token) in request.context.iter().enumerate().skip(shared) {
-            self.push(token, position, Span { prefix: 0..0, own_start: start });
+            self.push(token, position, KeySpan { prefix: 0..0, own_start: start });
         }
         let context_end = self.tokens.len() - 1;
         for (continuation, Continuation { given, tokens, .. }) in request.continuations.iter().enumerate() {
             let own_start = (self.tokens.len() - row_start) as u32;
             let (mut place, mut position, span) = if given.is_empty() {
-                (context_end, request.context.len(), Span { prefix: context.clone(), own_start })
+                (context_end, request.context.len(), KeySpan { prefix: context.clone(), own_start })
             } else {
                 // It follows the last one, and sees all of the request before it.
                 let last = self.tokens.len() - 1;
-                (last, self.positions[last] as usize + 1, Span { prefix: 0..0, own_start: start })
+                (last, self.positions[last] as usize + 1, KeySpan { prefix: 0..0, own_start: start })
             };
             for (offset, &token) in given.iter().chain(tokens).enumerate() {
                 if offset >= given.len() {
@@ -146,11 +146,11 @@ impl Batch {
     /// Padding sees itself only, and is seen by nothing.
     fn pad_to(&mut self, len: usize) {
         while self.tokens.len() < len {
-            self.push(0, 0, Span { prefix: 0..0, own_start: u32::MAX });
+            self.push(0, 0, KeySpan { prefix: 0..0, own_start: u32::MAX });
         }
     }
 
-    fn push(&mut self, token: u32, position: usize, span: Span) {
+    fn push(&mut self, token: u32, position: usize, span: KeySpan) {
         self.tokens.push(token);
         self.positions.push(position as u32);
         self.spans.push(span);
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(batch.tokens, [1, 2, 3, 5, 6]);
         assert_eq!(batch.positions, [600, 601, 602, 600, 601]);
         let seen =
-            |query: usize| (0..5).filter(|&key| batch.spans[query].sees(query, key)).collect::<Vec<_>>();
+            |query: usize| (0..5).filter(|&key| batch.spans[query].allows(query, key)).collect::<Vec<_>>();
         assert_eq!([seen(2), seen(4)], [vec![0, 1, 2], vec![3, 4]]);
         let targets: Vec<_> = batch.targets.iter().map(|target| (target.place, target.token)).collect();
         assert_eq!(targets, [(1, 3), (2, 4), (3, 6), (4, 8), (3, 9)]);
@@ -231,12 +231,12 @@ mod tests {
         assert_eq!(batch.tokens, [5, 6, 7, 8, 4, 1, 11, 1, 11, 0, 0, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 2, 3, 2, 0, 1, 0, 1, 0, 0, 0, 0, 0]);
         let seen =
-            |query: usize| (0..7).filter(|&key| batch.spans[query].sees(query, key)).collect::<Vec<_>>();
+            |query: usize| (0..7).filter(|&key| batch.spans[query].allows(query, key)).collect::<Vec<_>>();
         assert_eq!(seen(1), [0, 1]);
         assert_eq!(seen(3), [0, 1, 2, 3]);
         assert_eq!(seen(4), [0, 1, 4]);
         assert_eq!(seen(6), [5, 6]);
-        assert!(batch.spans[9].sees(2, 2) && !batch.spans[9].sees(2, 1));
+        assert!(batch.spans[9].allows(2, 2) && !batch.spans[9].allows(2, 1));
         let targets: Vec<_> =
             batch.targets.iter().map(|t| (t.place, t.token, t.request, t.continuation)).collect();
         let first = [(1, 7, 0, 0), (2, 8, 0, 0), (3, 9, 0, 0), (1, 3, 0, 1), (1, 4, 0, 2), (4, 2, 0, 2)];
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(batch.tokens, [1, 5, 6, 7, 8, 1, 9, 2, 3]);
         assert_eq!(batch.positions, [0, 0, 1, 2, 3, 4, 5, 6, 7]);
         for query in 1..9 {
-            let seen: Vec<usize> = (0..9).filter(|&key| batch.spans[query].sees(query, key)).collect();
+            let seen: Vec<usize> = (0..9).filter(|&key| batch.spans[query].allows(query, key)).collect();
             assert!(seen.into_iter().eq(1..=query), "{query}");
         }
         let targets: Vec<_> = batch.targets[1..].iter().map(|t| (t.place, t.token, t.continuation)).collect();

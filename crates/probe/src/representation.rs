@@ -15,7 +15,7 @@ pub use store::{SimilarityRow, read_representations, write_representations, writ
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fineline_kernels::{Visibility, in_pool};
+use fineline_kernels::{AttentionMask, in_pool};
 use fineline_model::{Llama, Positions};
 use fineline_random::Stream;
 use fineline_tinyworld::{World, WorldConfig};
@@ -201,7 +201,7 @@ impl Samples {
         let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(tokens, [batch.len(), time]), &device);
         let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [batch.len()]), &device);
         let mut states = Vec::new();
-        model.visit_hidden(tokens_bt, &Positions::Sequential, &Visibility::Causal, &mut |hidden_btd| {
+        model.visit_hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut |hidden_btd| {
             let [rows, time, width] = hidden_btd.dims();
             let at_places = hidden_btd.clone().reshape([rows * time, width]).select(0, places_n.clone());
             states.push(at_places.into_data().iter::<f32>().collect());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fineline_kernels::{TokenScores, Visibility, in_pool, token_logprobs};
+use fineline_kernels::{AttentionMask, TokenScores, in_pool, token_logprobs};
 use fineline_model::{KvCache, Llama, Positions};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ fn read(model: &Llama, tokens: &[u32]) -> KvCache {
         let tokens_bt = TensorData::new(ids(tokens), [1, tokens.len()]);
         let tokens_bt = Tensor::from_data(tokens_bt, &model.device());
         // The last hidden states are of no use: each request predicts from tokens of its own.
-        let _ = model.extend(tokens_bt, &Positions::Sequential, &Visibility::Causal, &mut cache);
+        let _ = model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut cache);
     }
     cache
 }
@@ -153,12 +153,12 @@ fn score_batch(model: &Llama, before: &KvCache, batch: &Batch, rows: usize) -> T
     let places_n = TensorData::new(ids(&places), [places.len()]);
     let targets_n = TensorData::new(ids(&targets), [targets.len()]);
     let positions = Positions::Explicit(batch.positions.clone());
-    let visibility = Visibility::Spans(batch.spans.clone());
+    let attention_mask = AttentionMask::Spans(batch.spans.clone());
 
     let hidden_btd = if before.is_empty() {
-        model.hidden(tokens_bt, &positions, &visibility)
+        model.hidden(tokens_bt, &positions, &attention_mask)
     } else {
-        model.hidden_after(before, tokens_bt, &positions, &visibility)
+        model.hidden_with_prefix(before, tokens_bt, &positions, &attention_mask)
     };
     let width = hidden_btd.dims()[2];
     let hidden_nd = hidden_btd

@@ -21,10 +21,10 @@ pub enum RunError {
     Data(#[from] fineline_data::DataError),
     /// A model's configuration can't be read.
     #[error(transparent)]
-    Model(#[from] fineline_model::ConfigError),
+    Model(#[from] fineline_model::ModelConfigError),
     /// A model's weights can't be read.
     #[error(transparent)]
-    Weights(#[from] fineline_model::WeightsError),
+    Weights(#[from] fineline_model::ModelWeightsError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] fineline_train::TrainError),

@@ -56,6 +56,8 @@ pub use progress::Progress;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {
-    pub use fineline_dynamics::{Band, Difference, Estimate, Place, benjamini_hochberg, is_above};
+    pub use fineline_dynamics::{
+        Estimate, PairedDifference, PublishedBand, SeriesPosition, benjamini_hochberg, is_above,
+    };
     pub use fineline_probe::{Delta, HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use fineline_dynamics::{Band, Clusters, Estimate, Place, PublishedSeries, mean, parse_published};
+use fineline_dynamics::{
+    Clusters, Estimate, PublishedBand, PublishedSeries, SeriesPosition, mean, parse_published,
+};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 use serde::Serialize;
@@ -61,9 +63,9 @@ pub struct ComparedPoint {
     /// What the run measured.
     pub measured: Estimate,
     /// What was published.
-    pub published: Band,
+    pub published: PublishedBand,
     /// Where the one lies by the other.
-    pub place: Option<Place>,
+    pub place: Option<SeriesPosition>,
 }
 
 /// A published metric without a measurement beside it.
@@ -198,7 +200,10 @@ mod tests {
         let amber = read_reference("amber").expect("it is well formed");
         let arc = amber.iter().find(|series| series.task == "arc_challenge_25shot").expect("a series");
         // Chunk 100, after 101 chunks of 762 steps.
-        assert_eq!(arc.band(101 * 762 * 2240 * 2048), Some(Band { value: 0.376, uncertainty: 0.005 }));
+        assert_eq!(
+            arc.band(101 * 762 * 2240 * 2048),
+            Some(PublishedBand { value: 0.376, uncertainty: 0.005 })
+        );
         let card = arc.points.last().expect("a point");
         assert_eq!(
             (card.checkpoint.as_str(), card.tokens, card.band.value),

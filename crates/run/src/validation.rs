@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{ValidationRow, ValidationSource};
-use fineline_kernels::{Visibility, token_logprobs};
+use fineline_kernels::{AttentionMask, token_logprobs};
 use fineline_model::{Llama, Positions};
 use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
 use fineline_random::Permutation;
@@ -142,13 +142,13 @@ impl<'a> Validation<'a> {
                 targets.push(row.tokens[at + 1].cast_signed());
             }
         }
-        let visibility = if self.config.data.document_mask {
-            Visibility::Spans(rows.iter().flat_map(|row| document_spans(&row.row)).collect())
+        let attention_mask = if self.config.data.document_mask {
+            AttentionMask::Spans(rows.iter().flat_map(|row| document_spans(&row.row)).collect())
         } else {
-            Visibility::Causal
+            AttentionMask::Causal
         };
         let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(tokens, [rows.len(), time]), &device);
-        let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &visibility);
+        let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &attention_mask);
         let width = hidden_btd.dims()[2];
         let count = targets.len();
         let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);

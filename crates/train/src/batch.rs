@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_data::Row;
-use fineline_kernels::{Span, Visibility};
+use fineline_kernels::{AttentionMask, KeySpan};
 
 use crate::LossReduction;
 
@@ -14,7 +14,7 @@ pub(crate) struct MicroBatch {
     pub(crate) tokens_bt: Tensor<2, Int>,
     pub(crate) targets_n: Tensor<1, Int>,
     pub(crate) weights_n: Tensor<1>,
-    pub(crate) visibility: Visibility,
+    pub(crate) attention_mask: AttentionMask,
 }
 
 impl MicroBatch {
@@ -26,16 +26,16 @@ impl MicroBatch {
         };
         let tokens = TensorData::new(ids(|row| &row.tokens[..row.tokens.len() - 1]), [rows.len(), time]);
         let targets = TensorData::new(ids(|row| &row.tokens[1..]), [rows.len() * time]);
-        let visibility = if document_mask {
-            Visibility::Spans(rows.iter().flat_map(document_spans).collect())
+        let attention_mask = if document_mask {
+            AttentionMask::Spans(rows.iter().flat_map(document_spans).collect())
         } else {
-            Visibility::Causal
+            AttentionMask::Causal
         };
         Self {
             tokens_bt: Tensor::from_data(tokens, device),
             targets_n: Tensor::from_data(targets, device),
             weights_n: Tensor::from_data(weights, device),
-            visibility,
+            attention_mask,
         }
     }
 }
@@ -99,14 +99,14 @@ pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: Global
 
 /// Each input token of a row sees its own document from its start: the document mask.
 #[must_use]
-pub fn document_spans(row: &Row) -> Vec<Span> {
+pub fn document_spans(row: &Row) -> Vec<KeySpan> {
     let mut own_start = 0;
     (0..row.documents.len())
         .map(|at| {
             if at > 0 && row.documents[at] != row.documents[at - 1] {
                 own_start = at as u32;
             }
-            Span { prefix: 0..0, own_start }
+            KeySpan { prefix: 0..0, own_start }
         })
         .collect()
 }

@@ -120,11 +120,11 @@ pub enum TrainError {
 
     /// Weights that could not be read.
     #[error(transparent)]
-    Weights(#[from] fineline_model::WeightsError),
+    Weights(#[from] fineline_model::ModelWeightsError),
 
     /// A `config.json` that could not be read.
     #[error(transparent)]
-    ModelConfig(#[from] fineline_model::ConfigError),
+    ModelConfig(#[from] fineline_model::ModelConfigError),
 
     /// An observer failed.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 //! All vectors here are flat (`[n]`), in float32, and keyed by the Hugging Face name of their parameter.
 
 use burn::tensor::{Gradients, Tensor};
-use fineline_kernels::{self as kernels, adamw, add_to, square_sum};
+use fineline_kernels::{self as kernels, adamw, add_to, sum_of_squares};
 use fineline_model::Llama;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ impl GradientSum {
     ///
     /// `None` if there are none.
     pub(crate) fn norm(&self) -> Option<Tensor<1>> {
-        let squares: Vec<Tensor<1>> = self.0.values().cloned().map(square_sum).collect();
+        let squares: Vec<Tensor<1>> = self.0.values().cloned().map(sum_of_squares).collect();
         (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt())
     }
 }

@@ -435,7 +435,7 @@ fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Int, Tensor};
-    use fineline_kernels::Visibility;
+    use fineline_kernels::AttentionMask;
     use fineline_model::Positions;
     use fineline_ranks::SingleRank;
 
@@ -623,7 +623,7 @@ mod tests {
         fn on_step(&mut self, _: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
             let model = view.model.valid();
             let tokens_bt = Tensor::<2, Int>::from_data([[1, 2, 3], [16, 0, 5]], &model.device());
-            let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &Visibility::Causal);
+            let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal);
             self.0.push(model.logits(hidden_btd).sum().into_scalar::<f32>().to_bits());
             Ok(Control::Continue)
         }

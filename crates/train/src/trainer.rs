@@ -330,7 +330,7 @@ impl Trainer {
         rows.chunks(micro_batch).zip(weights.chunks(micro_batch * self.recipe.seq_len)).map(
             move |(rows, weights)| {
                 let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
-                let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.visibility);
+                let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.attention_mask);
                 let hidden_nh = hidden_bth.flatten(0, 1);
                 let loss = cross_entropy(hidden_nh, model.lm_head(), batch.targets_n, batch.weights_n);
                 let gradients = GradientSum::of(model, loss.backward());

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use fineline_run::RunError;
-use fineline_run::probe::Place;
+use fineline_run::probe::SeriesPosition;
 use fineline_run::published::{
     ComparedPoint, ComparedSeries, Comparison, NotCompared, compare_with_published,
 };
@@ -80,10 +80,10 @@ fn shortest(uncertainty: f64) -> String {
 
 /// Where a series leaves the band: at each measurement that is on another side than the one before.
 fn sentence(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
-    let inside = series.points.iter().filter(|point| point.place == Some(Place::Inside)).count();
+    let inside = series.points.iter().filter(|point| point.place == Some(SeriesPosition::Inside)).count();
     let mut line =
         format!("{} {}: inside at {inside} of {}", series.task, series.metric, series.points.len());
-    let mut before = Some(Place::Inside);
+    let mut before = Some(SeriesPosition::Inside);
     for point in &series.points {
         if point.place != before {
             let place = point.place.map_or("not measured", word);
@@ -95,11 +95,11 @@ fn sentence(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
     Ok(line)
 }
 
-fn word(place: Place) -> &'static str {
+fn word(place: SeriesPosition) -> &'static str {
     match place {
-        Place::Inside => "inside",
-        Place::Above => "above",
-        Place::Below => "below",
+        SeriesPosition::Inside => "inside",
+        SeriesPosition::Above => "above",
+        SeriesPosition::Below => "below",
     }
 }
 

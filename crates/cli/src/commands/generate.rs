@@ -2,7 +2,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use fineline_model::{Finish, GenerateConfig, Sampling, generate as generate_tokens, load};
+use fineline_model::{FinishReason, GenerateConfig, Sampling, generate as generate_tokens, load};
 use fineline_run::checkpoint::find_checkpoint;
 use fineline_run::offline::open_checkpoint_tokenizer;
 use serde_json::json;
@@ -68,7 +68,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
         );
     }
     writeln!(out)?;
-    if generation.finish == Finish::ContextFull {
+    if generation.finish == FinishReason::ContextFull {
         say(&format!(
             "the model's context is full: it reads {} tokens at most",
             model.config().max_position_embeddings
@@ -77,11 +77,11 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     Ok(())
 }
 
-fn finish(finish: Finish) -> &'static str {
+fn finish(finish: FinishReason) -> &'static str {
     match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::ContextFull => "context_full",
-        Finish::Interrupted => "interrupted",
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ContextFull => "context_full",
+        FinishReason::Interrupted => "interrupted",
     }
 }

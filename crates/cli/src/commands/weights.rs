@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use fineline_model::{
-    Architecture, Conversion, ConversionReport, Format, Inspection, LlamaConfig, WeightsError,
-    inspect as inspect_weights, read_config, read_config_file,
+    ArchitectureSource, Conversion, ConversionFormat, ConversionReport, Inspection, LlamaConfig,
+    ModelWeightsError, inspect as inspect_weights, read_config, read_config_file,
 };
 use fineline_run::StopSignal;
 use fineline_run::checkpoint::find_weights;
@@ -30,9 +30,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     let checkpoint = find_weights(&args.checkpoint)?;
     let config = match &args.config {
         Some(given) => match architecture(given)? {
-            Architecture::Known(config) => Some(*config),
-            Architecture::File(file) => Some(read_config_file(&file)?),
-            Architecture::Beside => None,
+            ArchitectureSource::Known(config) => Some(*config),
+            ArchitectureSource::File(file) => Some(read_config_file(&file)?),
+            ArchitectureSource::Beside => None,
         },
         None if beside(&checkpoint).join("config.json").is_file() => Some(read_config(beside(&checkpoint))?),
         None => None,
@@ -79,23 +79,25 @@ fn listing(found: &Inspection, config: Option<&LlamaConfig>) -> Result<String> {
 
 /// `fineline weights import`
 pub(crate) fn import(args: &ImportArgs) -> Result<CommandOutcome> {
-    let format = Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size };
+    let format = ConversionFormat::SafeTensors { max_shard_bytes: args.conversion.max_shard_size };
     convert(&args.source, format, &args.conversion)
 }
 
 /// `fineline weights export`
 pub(crate) fn export(args: &ExportArgs) -> Result<CommandOutcome> {
     let format = match args.to {
-        LayoutArg::Safetensors => Format::SafeTensors { max_shard_bytes: args.conversion.max_shard_size },
-        LayoutArg::Easylm => Format::EasyLm,
+        LayoutArg::Safetensors => {
+            ConversionFormat::SafeTensors { max_shard_bytes: args.conversion.max_shard_size }
+        }
+        LayoutArg::Easylm => ConversionFormat::EasyLm,
     };
     convert(&args.checkpoint, format, &args.conversion)
 }
 
-fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<CommandOutcome> {
+fn convert(source: &Path, format: ConversionFormat, args: &ConversionArgs) -> Result<CommandOutcome> {
     let conversion = Conversion {
         source: find_weights(source)?,
-        architecture: args.config.as_deref().map_or(Ok(Architecture::Beside), architecture)?,
+        architecture: args.config.as_deref().map_or(Ok(ArchitectureSource::Beside), architecture)?,
         out: args.out.clone(),
         format,
         dtype: args.dtype.map(|dtype| match dtype {
@@ -124,18 +126,18 @@ fn convert(source: &Path, format: Format, args: &ConversionArgs) -> Result<Comma
 }
 
 /// What `--config` names: a file, or a preset.
-fn architecture(given: &Path) -> Result<Architecture, WeightsError> {
+fn architecture(given: &Path) -> Result<ArchitectureSource, ModelWeightsError> {
     if given.is_file() {
-        return Ok(Architecture::File(given.to_owned()));
+        return Ok(ArchitectureSource::File(given.to_owned()));
     }
     if given.is_dir() || given.extension().is_some() {
-        return Ok(Architecture::File(if given.is_dir() {
+        return Ok(ArchitectureSource::File(if given.is_dir() {
             given.join("config.json")
         } else {
             given.to_owned()
         }));
     }
-    Ok(Architecture::Known(Box::new(LlamaConfig::preset(&given.to_string_lossy())?)))
+    Ok(ArchitectureSource::Known(Box::new(LlamaConfig::preset(&given.to_string_lossy())?)))
 }
 
 /// Bytes that are done with, on a terminal.

@@ -64,8 +64,8 @@ pub(crate) fn add_to(sum: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
     public(sum)
 }
 
-/// [`square_sum`](crate::square_sum) of a tensor on the flex backend: blocks in float32, their sums in float64.
-pub(crate) fn square_sum(of: Tensor<1>) -> Tensor<1> {
+/// [`sum_of_squares`](crate::sum_of_squares) of a tensor on the flex backend: blocks in float32, their sums in float64.
+pub(crate) fn sum_of_squares(of: Tensor<1>) -> Tensor<1> {
     let of = flat(of);
     let blocks: Vec<f32> = values(&of).par_chunks(BLOCK).map(|block| vector::dot(block, block)).collect();
     let sum: f64 = blocks.into_iter().map(f64::from).sum();

@@ -5,12 +5,12 @@ use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::matmul::{Accumulate, MatmulThreads, Matrix, MatrixMut, matmul};
 use super::operation::CpuOp;
 use super::tensor::{CpuTensor, dims, values};
 use super::vector::{self, exp};
+use crate::attention_mask::{AttentionMask, KeySpan};
 use crate::precision::Precision;
-use crate::visibility::{Span, Visibility};
 
 // Shapes: t queries, s keys, d head_dim.
 
@@ -19,7 +19,7 @@ use crate::visibility::{Span, Visibility};
 /// written where they lie between the others.
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
-    pub(super) visibility: Visibility,
+    pub(super) mask: AttentionMask,
     pub(super) precision: Precision,
 }
 
@@ -28,14 +28,14 @@ const TILE: usize = 64;
 
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
-pub(super) struct Saved {
+pub(super) struct AttentionSaved {
     qkv: [CpuTensor; 3],
     out: CpuTensor,
-    log_sums: Vec<f32>,
+    logsumexps: Vec<f32>,
 }
 
 impl CpuOp<3> for Attention {
-    type Saved = Saved;
+    type Saved = AttentionSaved;
 
     /// Keys and values of a cache are the beginnings of longer rows, which are read where they are.
     fn forward(&self, [q, k, v]: [CpuTensor; 3]) -> CpuTensor {
@@ -45,23 +45,29 @@ impl CpuOp<3> for Attention {
             }
             _ => ([q, k, v].map(contiguous), None),
         };
-        let mut sizes = Sizes::of(&qkv);
+        let mut sizes = AttentionSizes::of(&qkv);
         sizes.key_stride = key_stride.unwrap_or(sizes.key_stride);
-        let (out, _) = self.mix(&sizes, [values(&qkv[0]), from_start(&qkv[1]), from_start(&qkv[2])]);
+        let (out, _) =
+            self.forward_heads(&sizes, [values(&qkv[0]), from_start(&qkv[1]), from_start(&qkv[2])]);
         out.into_tensor(qkv[0].layout().shape().clone())
     }
 
-    fn forward_saving(&self, inputs: [CpuTensor; 3]) -> (CpuTensor, Saved) {
+    fn forward_saving(&self, inputs: [CpuTensor; 3]) -> (CpuTensor, AttentionSaved) {
         let qkv = inputs.map(contiguous);
-        let (out, log_sums) = self.mix(&Sizes::of(&qkv), qkv.each_ref().map(values));
+        let (out, logsumexps) = self.forward_heads(&AttentionSizes::of(&qkv), qkv.each_ref().map(values));
         let out = out.into_tensor(qkv[0].layout().shape().clone());
-        (out.clone(), Saved { qkv, out, log_sums })
+        (out.clone(), AttentionSaved { qkv, out, logsumexps })
     }
 
-    fn backward(&self, Saved { qkv, out, log_sums }: Saved, gradient: CpuTensor) -> [CpuTensor; 3] {
+    fn backward(
+        &self,
+        AttentionSaved { qkv, out, logsumexps }: AttentionSaved,
+        gradient: CpuTensor,
+    ) -> [CpuTensor; 3] {
         let gradient = gradient.to_contiguous();
-        let mixed = Mixed { qkv: qkv.each_ref().map(values), out: values(&out), log_sums: &log_sums };
-        let gradients = self.gradients(&Sizes::of(&qkv), &mixed, values(&gradient));
+        let output =
+            AttentionForward { qkv: qkv.each_ref().map(values), out: values(&out), logsumexps: &logsumexps };
+        let gradients = self.gradients(&AttentionSizes::of(&qkv), &output, values(&gradient));
         let mut shapes = qkv.iter().map(|tensor| tensor.layout().shape().clone());
         gradients.map(|gradient| gradient.into_tensor(shapes.next().expect("one for each")))
     }
@@ -87,78 +93,88 @@ fn from_start(tensor: &CpuTensor) -> &[f32] {
     &tensor.storage()[tensor.layout().start_offset()..]
 }
 
-/// [`attention_after`](crate::attention_after) of tensors on the flex backend, without autodiff.
-pub(crate) fn attention_after(
-    before: [Tensor<4>; 2],
+/// [`attention_with_prefix`](crate::attention_with_prefix) of tensors on the flex backend, without autodiff.
+pub(crate) fn attention_with_prefix(
+    prefix: [Tensor<4>; 2],
     qkv: [Tensor<4>; 3],
-    visibility: &Visibility,
+    mask: &AttentionMask,
     precision: Precision,
 ) -> Tensor<4> {
     let flat = |tensor: Tensor<4>| -> CpuTensor {
         contiguous(tensor.try_into_primitive::<Flex>().expect("the caller checked the backend"))
     };
-    let (before, qkv) = (before.map(flat), qkv.map(flat));
-    let attention = Attention { visibility: visibility.clone(), precision };
-    let mixed = attention.mix_after(&Sizes::of(&qkv), qkv.each_ref().map(values), before.each_ref());
-    Tensor::from_primitive::<Flex>(mixed.into_tensor(qkv[0].layout().shape().clone()))
+    let (prefix, qkv) = (prefix.map(flat), qkv.map(flat));
+    let attention = Attention { mask: mask.clone(), precision };
+    let output = attention.forward_with_prefix(
+        &AttentionSizes::of(&qkv),
+        qkv.each_ref().map(values),
+        prefix.each_ref(),
+    );
+    Tensor::from_primitive::<Flex>(output.into_tensor(qkv[0].layout().shape().clone()))
 }
 
 /// What went into a forward pass, and what came out of it.
-pub(super) struct Mixed<'a> {
+pub(super) struct AttentionForward<'a> {
     pub(super) qkv: [&'a [f32]; 3],
     pub(super) out: &'a [f32],
-    pub(super) log_sums: &'a [f32],
+    pub(super) logsumexps: &'a [f32],
 }
 
 /// What the gradients of one query head are made of, `[t, d]` or `[s, d]` each.
-struct Backward<'a> {
+struct HeadBackwardInputs<'a> {
     q: Matrix<'a>,
     k: Matrix<'a>,
     v: Matrix<'a>,
     out: Matrix<'a>,
     dout: Matrix<'a>,
-    log_sums: &'a [f32],
+    logsumexps: &'a [f32],
 }
 
 impl Attention {
-    /// The mixed values, and `ln Σ exp(score)` of every query, `[batch, heads, t]`.
-    pub(super) fn mix(&self, sizes: &Sizes, [q, k, v]: [&[f32]; 3]) -> (Buffer, Vec<f32>) {
+    /// The output values, and `ln Σ exp(score)` of every query, `[batch, heads, t]`.
+    pub(super) fn forward_heads(&self, sizes: &AttentionSizes, [q, k, v]: [&[f32]; 3]) -> (Buffer, Vec<f32>) {
         let mut out = Buffer::new(q.len());
-        let mut log_sums = vec![0.0; sizes.batch * sizes.heads() * sizes.queries];
-        let results = sizes.query_heads(&mut out).zip(log_sums.chunks_exact_mut(sizes.group * sizes.queries));
+        let mut logsumexps = vec![0.0; sizes.batch * sizes.heads() * sizes.queries];
+        let results =
+            sizes.query_heads(&mut out).zip(logsumexps.chunks_exact_mut(sizes.group * sizes.queries));
         let tasks: Vec<_> = sizes.tasks().zip(results).collect();
-        tasks.into_par_iter().for_each(|(task, (out, log_sums))| {
+        tasks.into_par_iter().for_each(|(task, (out, logsumexps))| {
             let [k, v] = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
-            let heads = out.into_iter().zip(log_sums.chunks_exact_mut(sizes.queries));
-            for (head, (out, log_sums)) in heads.enumerate() {
+            let heads = out.into_iter().zip(logsumexps.chunks_exact_mut(sizes.queries));
+            for (head, (out, logsumexps)) in heads.enumerate() {
                 self.forward_head(
                     sizes,
                     task,
                     [sizes.query_head(q, task, head).at(self.precision), k, v],
                     out,
-                    log_sums,
+                    logsumexps,
                 );
             }
         });
-        (out, log_sums)
+        (out, logsumexps)
     }
 
     /// The gradients of queries, keys and values.
-    pub(super) fn gradients(&self, sizes: &Sizes, mixed: &Mixed<'_>, dout: &[f32]) -> [Buffer; 3] {
-        let Mixed { qkv: [q, k, v], out, log_sums } = *mixed;
+    pub(super) fn gradients(
+        &self,
+        sizes: &AttentionSizes,
+        output: &AttentionForward<'_>,
+        dout: &[f32],
+    ) -> [Buffer; 3] {
+        let AttentionForward { qkv: [q, k, v], out, logsumexps } = *output;
         let [mut dq, mut dk, mut dv] = [q, k, v].map(|values| Buffer::new(values.len()));
         let results = sizes.query_heads(&mut dq).zip(sizes.kv_heads(&mut dk)).zip(sizes.kv_heads(&mut dv));
         let tasks: Vec<_> =
-            sizes.tasks().zip(results).zip(log_sums.chunks_exact(sizes.group * sizes.queries)).collect();
-        tasks.into_par_iter().for_each(|((task, ((dq, mut dk), mut dv)), log_sums)| {
+            sizes.tasks().zip(results).zip(logsumexps.chunks_exact(sizes.group * sizes.queries)).collect();
+        tasks.into_par_iter().for_each(|((task, ((dq, mut dk), mut dv)), logsumexps)| {
             let [k, v] = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
-            let heads = dq.into_iter().zip(log_sums.chunks_exact(sizes.queries));
-            for (head, (dq, log_sums)) in heads.enumerate() {
+            let heads = dq.into_iter().zip(logsumexps.chunks_exact(sizes.queries));
+            for (head, (dq, logsumexps)) in heads.enumerate() {
                 let [q, out, dout] =
                     [q, out, dout].map(|values| sizes.query_head(values, task, head).at(self.precision));
-                let into = if head == 0 { Into::Set } else { Into::Add };
-                let inputs = Backward { q, k, v, out, dout, log_sums };
-                self.backward_head(sizes, task, &inputs, dq, [&mut dk, &mut dv], into);
+                let accumulate = if head == 0 { Accumulate::Overwrite } else { Accumulate::Add };
+                let inputs = HeadBackwardInputs { q, k, v, out, dout, logsumexps };
+                self.backward_head(sizes, task, &inputs, dq, [&mut dk, &mut dv], accumulate);
             }
         });
         [dq, dk, dv]
@@ -167,70 +183,93 @@ impl Attention {
     /// Writes the result of one query head, and the log-sum of each query.
     fn forward_head(
         &self,
-        sizes: &Sizes,
+        sizes: &AttentionSizes,
         task: usize,
         [q, k, v]: [Matrix<'_>; 3],
         mut out: MatrixMut<'_>,
-        log_sums: &mut [f32],
+        logsumexps: &mut [f32],
     ) {
         let mut scratch = Buffer::new(sizes.scores());
         for tile in sizes.tiles() {
-            let keys = sizes.keys_before(tile.end);
+            let keys = sizes.keys_until(tile.end);
             let weights = &mut scratch[..tile.len() * keys];
             let q = q.rows(tile.clone()).scaled(sizes.score_scale());
-            product(MatrixMut::new(weights, keys), q, k.first_rows(keys).t(), Into::Set, Threads::One);
+            matmul(
+                MatrixMut::new(weights, keys),
+                q,
+                k.first_rows(keys).t(),
+                Accumulate::Overwrite,
+                MatmulThreads::One,
+            );
             for (query, weights) in tile.clone().zip(weights.chunks_exact_mut(keys)) {
-                log_sums[query] = softmax(weights, self.seen(sizes, task, query));
+                logsumexps[query] = softmax(weights, self.visible_keys(sizes, task, query));
             }
             let weights = Matrix::new(weights, keys).at(self.precision);
-            product(out.rows(tile), weights, v.first_rows(keys), Into::Set, Threads::One);
+            matmul(out.rows(tile), weights, v.first_rows(keys), Accumulate::Overwrite, MatmulThreads::One);
         }
     }
 
-    /// The mixed values where every query sees the keys and values `before`, one row of them for all, besides its own row's.
-    fn mix_after(&self, sizes: &Sizes, [q, k, v]: [&[f32]; 3], before: [&CpuTensor; 2]) -> Buffer {
-        let [_, keys_before, ..]: [usize; 4] = dims(before[0]);
-        let shared = Sizes { batch: 1, queries: 0, keys: keys_before, ..*sizes };
+    /// The output values where every query sees the keys and values `before`, one row of them for all, besides its own row's.
+    fn forward_with_prefix(
+        &self,
+        sizes: &AttentionSizes,
+        [q, k, v]: [&[f32]; 3],
+        prefix: [&CpuTensor; 2],
+    ) -> Buffer {
+        let [_, prefix_keys, ..]: [usize; 4] = dims(prefix[0]);
+        let shared = AttentionSizes { batch: 1, queries: 0, keys: prefix_keys, ..*sizes };
         let mut out = Buffer::new(q.len());
         let tasks: Vec<_> = sizes.tasks().zip(sizes.query_heads(&mut out)).collect();
         tasks.into_par_iter().for_each(|(task, out)| {
             let own = [k, v].map(|x| sizes.kv_head(x, task).at(self.precision));
-            let before = before.map(|x| shared.kv_head(values(x), task % sizes.kv_heads).at(self.precision));
+            let prefix = prefix.map(|x| shared.kv_head(values(x), task % sizes.kv_heads).at(self.precision));
             for (head, out) in out.into_iter().enumerate() {
                 let q = sizes.query_head(q, task, head).at(self.precision);
-                self.forward_head_after(sizes, task, q, before, own, out);
+                self.forward_head_with_prefix(sizes, task, q, prefix, own, out);
             }
         });
         out
     }
 
     /// Writes the result of one query head over the keys and values `before` and its own row's.
-    fn forward_head_after(
+    fn forward_head_with_prefix(
         &self,
-        sizes: &Sizes,
+        sizes: &AttentionSizes,
         task: usize,
         q: Matrix<'_>,
-        [k_before, v_before]: [Matrix<'_>; 2],
+        [k_prefix, v_prefix]: [Matrix<'_>; 2],
         [k, v]: [Matrix<'_>; 2],
         mut out: MatrixMut<'_>,
     ) {
-        let keys_before = k_before.row_count();
-        let mut scratch = [Buffer::new(sizes.queries.min(TILE) * keys_before), Buffer::new(sizes.scores())];
+        let prefix_keys = k_prefix.row_count();
+        let mut scratch = [Buffer::new(sizes.queries.min(TILE) * prefix_keys), Buffer::new(sizes.scores())];
         for tile in sizes.tiles() {
-            let keys = sizes.keys_before(tile.end);
-            let [before, own] = scratch.each_mut();
-            let (before, own) = (&mut before[..tile.len() * keys_before], &mut own[..tile.len() * keys]);
+            let keys = sizes.keys_until(tile.end);
+            let [prefix, own] = scratch.each_mut();
+            let (prefix, own) = (&mut prefix[..tile.len() * prefix_keys], &mut own[..tile.len() * keys]);
             let q = q.rows(tile.clone()).scaled(sizes.score_scale());
-            product(MatrixMut::new(before, keys_before), q, k_before.t(), Into::Set, Threads::One);
-            product(MatrixMut::new(own, keys), q, k.first_rows(keys).t(), Into::Set, Threads::One);
-            let rows = before.chunks_exact_mut(keys_before).zip(own.chunks_exact_mut(keys));
-            for (query, (before, own)) in tile.clone().zip(rows) {
-                softmax_after(before, own, self.seen(sizes, task, query));
+            matmul(
+                MatrixMut::new(prefix, prefix_keys),
+                q,
+                k_prefix.t(),
+                Accumulate::Overwrite,
+                MatmulThreads::One,
+            );
+            matmul(
+                MatrixMut::new(own, keys),
+                q,
+                k.first_rows(keys).t(),
+                Accumulate::Overwrite,
+                MatmulThreads::One,
+            );
+            let rows = prefix.chunks_exact_mut(prefix_keys).zip(own.chunks_exact_mut(keys));
+            for (query, (prefix, own)) in tile.clone().zip(rows) {
+                softmax_with_prefix(prefix, own, self.visible_keys(sizes, task, query));
             }
-            let before = Matrix::new(before, keys_before).at(self.precision);
+            let prefix = Matrix::new(prefix, prefix_keys).at(self.precision);
             let own = Matrix::new(own, keys).at(self.precision);
-            product(out.rows(tile.clone()), before, v_before, Into::Set, Threads::One);
-            product(out.rows(tile), own, v.first_rows(keys), Into::Add, Threads::One);
+            matmul(out.rows(tile.clone()), prefix, v_prefix, Accumulate::Overwrite, MatmulThreads::One);
+            matmul(out.rows(tile), own, v.first_rows(keys), Accumulate::Add, MatmulThreads::One);
         }
     }
 
@@ -239,43 +278,61 @@ impl Attention {
     /// The last tile comes first, since it sees all keys: the other ones add to what it has written.
     fn backward_head(
         &self,
-        sizes: &Sizes,
+        sizes: &AttentionSizes,
         task: usize,
-        inputs: &Backward<'_>,
+        inputs: &HeadBackwardInputs<'_>,
         mut dq: MatrixMut<'_>,
         [dk, dv]: [&mut MatrixMut<'_>; 2],
-        mut into: Into,
+        mut accumulate: Accumulate,
     ) {
-        let Backward { q, k, v, out, dout, log_sums } = inputs;
+        let HeadBackwardInputs { q, k, v, out, dout, logsumexps } = inputs;
         let mut scratch = [Buffer::new(sizes.scores()), Buffer::new(sizes.scores())];
         for tile in sizes.tiles().rev() {
-            let keys = sizes.keys_before(tile.end);
+            let keys = sizes.keys_until(tile.end);
             let (k, v) = (k.first_rows(keys), v.first_rows(keys));
             let q_tile = q.rows(tile.clone()).scaled(sizes.score_scale());
             let dout_tile = dout.rows(tile.clone());
             let [weights, dscores] = scratch.each_mut().map(|scratch| &mut scratch[..tile.len() * keys]);
-            product(MatrixMut::new(weights, keys), q_tile, k.t(), Into::Set, Threads::One);
-            product(MatrixMut::new(dscores, keys), dout_tile, v.t(), Into::Set, Threads::One);
+            matmul(MatrixMut::new(weights, keys), q_tile, k.t(), Accumulate::Overwrite, MatmulThreads::One);
+            matmul(
+                MatrixMut::new(dscores, keys),
+                dout_tile,
+                v.t(),
+                Accumulate::Overwrite,
+                MatmulThreads::One,
+            );
             let rows = weights.chunks_exact_mut(keys).zip(dscores.chunks_exact_mut(keys));
             for (query, (weights, dscores)) in tile.clone().zip(rows) {
-                let pull = vector::dot(out.row(query), dout.row(query));
-                score_gradients(weights, dscores, self.seen(sizes, task, query), log_sums[query], pull);
+                let delta = vector::dot(out.row(query), dout.row(query));
+                score_gradients(
+                    weights,
+                    dscores,
+                    self.visible_keys(sizes, task, query),
+                    logsumexps[query],
+                    delta,
+                );
             }
             let [weights, dscores] = [weights, dscores].map(|x| Matrix::new(x, keys).at(self.precision));
-            product(dv.rows(0..keys), weights.t(), dout_tile, into, Threads::One);
-            product(dk.rows(0..keys), dscores.t(), q_tile, into, Threads::One);
-            product(dq.rows(tile), dscores.scaled(sizes.score_scale()), k, Into::Set, Threads::One);
-            into = Into::Add;
+            matmul(dv.rows(0..keys), weights.t(), dout_tile, accumulate, MatmulThreads::One);
+            matmul(dk.rows(0..keys), dscores.t(), q_tile, accumulate, MatmulThreads::One);
+            matmul(
+                dq.rows(tile),
+                dscores.scaled(sizes.score_scale()),
+                k,
+                Accumulate::Overwrite,
+                MatmulThreads::One,
+            );
+            accumulate = Accumulate::Add;
         }
     }
 
     /// The keys that a query sees, as two ranges in order, of which the first may be empty.
-    fn seen(&self, sizes: &Sizes, task: usize, query: usize) -> [Range<usize>; 2] {
+    fn visible_keys(&self, sizes: &AttentionSizes, task: usize, query: usize) -> [Range<usize>; 2] {
         let at = sizes.keys - sizes.queries + query;
-        match &self.visibility {
-            Visibility::Causal => [0..0, 0..at + 1],
-            Visibility::Spans(spans) => {
-                let Span { prefix, own_start } = &spans[task / sizes.kv_heads * sizes.queries + query];
+        match &self.mask {
+            AttentionMask::Causal => [0..0, 0..at + 1],
+            AttentionMask::Spans(spans) => {
+                let KeySpan { prefix, own_start } = &spans[task / sizes.kv_heads * sizes.queries + query];
                 let own_start = (*own_start as usize).min(at);
                 let end = (prefix.end as usize).min(own_start);
                 [(prefix.start as usize).min(end)..end, own_start..at + 1]
@@ -285,16 +342,16 @@ impl Attention {
 }
 
 /// Turns the scores of one query into weights that add up to one, zero where it does not see, and returns their log-sum.
-fn softmax(scores: &mut [f32], seen: [Range<usize>; 2]) -> f32 {
-    softmax_after(&mut [], scores, seen)
+fn softmax(scores: &mut [f32], visible: [Range<usize>; 2]) -> f32 {
+    softmax_with_prefix(&mut [], scores, visible)
 }
 
 /// [`softmax`] where the query sees all of `before` besides.
-fn softmax_after(before: &mut [f32], scores: &mut [f32], seen: [Range<usize>; 2]) -> f32 {
-    hide(scores, &seen);
-    let [prefix, own] = seen;
+fn softmax_with_prefix(prefix: &mut [f32], scores: &mut [f32], visible: [Range<usize>; 2]) -> f32 {
+    zero_outside(scores, &visible);
+    let [shared, own] = visible;
     let (head, tail) = scores.split_at_mut(own.start);
-    let mut parts = [before, &mut head[prefix], &mut tail[..own.end - own.start]];
+    let mut parts = [prefix, &mut head[shared], &mut tail[..own.end - own.start]];
     let max = parts.iter().map(|part| vector::max(part)).fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = parts.each_mut().map(|part| vector::exp_and_sum(part, max)).iter().sum();
     for part in parts {
@@ -307,34 +364,34 @@ fn softmax_after(before: &mut [f32], scores: &mut [f32], seen: [Range<usize>; 2]
 fn score_gradients(
     scores: &mut [f32],
     dweights: &mut [f32],
-    seen: [Range<usize>; 2],
-    log_sum: f32,
-    pull: f32,
+    visible: [Range<usize>; 2],
+    logsumexp: f32,
+    delta: f32,
 ) {
-    hide(scores, &seen);
-    hide(dweights, &seen);
-    for range in seen {
-        seen_gradients(&mut scores[range.clone()], &mut dweights[range], log_sum, pull);
+    zero_outside(scores, &visible);
+    zero_outside(dweights, &visible);
+    for range in visible {
+        visible_gradients(&mut scores[range.clone()], &mut dweights[range], logsumexp, delta);
     }
 }
 
 #[with_simd]
-fn seen_gradients<S: Simd>(scores: &mut [f32], dweights: &mut [f32], log_sum: f32, pull: f32) {
+fn visible_gradients<S: Simd>(scores: &mut [f32], dweights: &mut [f32], logsumexp: f32, delta: f32) {
     for (score, dweight) in scores.iter_mut().zip(dweights) {
-        *score = exp(*score - log_sum);
-        *dweight = *score * (*dweight - pull);
+        *score = exp(*score - logsumexp);
+        *dweight = *score * (*dweight - delta);
     }
 }
 
 /// Zeroes what lies outside two ranges.
-fn hide(row: &mut [f32], [prefix, own]: &[Range<usize>; 2]) {
+fn zero_outside(row: &mut [f32], [prefix, own]: &[Range<usize>; 2]) {
     row[..prefix.start].fill(0.0);
     row[prefix.end..own.start].fill(0.0);
     row[own.end..].fill(0.0);
 }
 
 /// The sizes of one call, and where heads lie in `[batch, time, heads, head_dim]`.
-pub(super) struct Sizes {
+pub(super) struct AttentionSizes {
     pub(super) batch: usize,
     pub(super) queries: usize,
     pub(super) keys: usize,
@@ -346,7 +403,7 @@ pub(super) struct Sizes {
     pub(super) key_stride: usize,
 }
 
-impl Sizes {
+impl AttentionSizes {
     fn of([q, k, _]: &[CpuTensor; 3]) -> Self {
         let ([batch, queries, heads, dim], [_, keys, kv_heads, _]) = (dims(q), dims(k));
         let key_stride = keys * kv_heads * dim;
@@ -377,7 +434,7 @@ impl Sizes {
     }
 
     /// How many keys the queries before `end` see at most.
-    fn keys_before(&self, end: usize) -> usize {
+    fn keys_until(&self, end: usize) -> usize {
         self.keys - self.queries + end
     }
 

@@ -18,7 +18,7 @@ use super::tensor::CpuTensor;
 /// A cache line: buffers begin with one, so that vectors of values lie within them.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; LINE]);
+struct CacheLine([f32; LINE]);
 
 const LINE: usize = 16;
 
@@ -27,7 +27,7 @@ const COPY_BLOCK: usize = 1 << 15;
 
 /// Values in memory from the pool, which it goes back to.
 pub(super) struct Buffer {
-    lines: Vec<Line>,
+    lines: Vec<CacheLine>,
     len: usize,
 }
 
@@ -111,20 +111,20 @@ impl AllocationController for Buffer {
     }
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: VecDeque::new(), used: 0, kept: 0, peak: 0 });
+static POOL: Mutex<BufferPool> = Mutex::new(BufferPool { free: VecDeque::new(), used: 0, kept: 0, peak: 0 });
 
 /// Memory that nobody uses, oldest first. Sizes are in lines.
-struct Pool {
-    free: VecDeque<Vec<Line>>,
+struct BufferPool {
+    free: VecDeque<Vec<CacheLine>>,
     used: usize,
     kept: usize,
     /// The most that was ever used at a time.
     peak: usize,
 }
 
-impl Pool {
+impl BufferPool {
     /// The smallest free piece of at least this size that isn't much larger, or a new one.
-    fn take(&mut self, lines: usize) -> Vec<Line> {
+    fn take(&mut self, lines: usize) -> Vec<CacheLine> {
         let fitting = self.free.iter().enumerate().filter(|(_, piece)| fits(piece.len(), lines));
         let found = fitting.min_by_key(|(_, piece)| piece.len()).map(|(place, _)| place);
         let piece = match found.and_then(|place| self.free.remove(place)) {
@@ -140,7 +140,7 @@ impl Pool {
         piece
     }
 
-    fn give_back(&mut self, piece: Vec<Line>) {
+    fn give_back(&mut self, piece: Vec<CacheLine>) {
         self.used -= piece.len();
         self.kept += piece.len();
         self.free.push_back(piece);
@@ -166,8 +166,8 @@ fn fits(piece: usize, lines: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn pool() -> Pool {
-        Pool { free: VecDeque::new(), used: 0, kept: 0, peak: 0 }
+    fn pool() -> BufferPool {
+        BufferPool { free: VecDeque::new(), used: 0, kept: 0, peak: 0 }
     }
 
     #[test]

@@ -2,7 +2,7 @@ use burn::{backend::Flex, backend::tensor::IntTensor};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::matmul::{Accumulate, MatmulThreads, Matrix, MatrixMut, matmul};
 use super::operation::CpuOp;
 use super::tensor::{CpuTensor, dims, indices, tensor, values};
 use super::vector::{self, exp_and_sum};
@@ -47,7 +47,13 @@ impl CrossEntropy {
             let logits_nv = &mut logits_nv[..counted.len() * vocab];
             let head_dv = Matrix::new(values(lm_head), width).t();
             let hidden = Matrix::new(hidden_nd, width);
-            product(MatrixMut::new(logits_nv, vocab), hidden, head_dv, Into::Set, Threads::All);
+            matmul(
+                MatrixMut::new(logits_nv, vocab),
+                hidden,
+                head_dv,
+                Accumulate::Overwrite,
+                MatmulThreads::All,
+            );
             visit(counted, hidden_nd, logits_nv);
         }
     }
@@ -77,22 +83,34 @@ impl CpuOp<2> for CrossEntropy {
         let mut loss = 0.0;
         let mut dhidden = Buffer::zeros(values(&hidden).len());
         let mut dhead = Buffer::new(vocab * width);
-        let mut into = Into::Set;
+        let mut accumulate = Accumulate::Overwrite;
         self.for_each_chunk(&hidden, &lm_head, |counted, hidden_nd, logits| {
             let rows = counted.par_iter().zip(logits.par_chunks_mut(vocab));
             loss += sum(rows.map(|(&(_, target, weight), logits)| gradients(logits, target, weight)));
             let dlogits_nv = Matrix::new(logits, vocab);
             let mut dhidden_nd = Buffer::new(counted.len() * width);
             let head_vd = Matrix::new(values(&lm_head), width);
-            product(MatrixMut::new(&mut dhidden_nd, width), dlogits_nv, head_vd, Into::Set, Threads::All);
+            matmul(
+                MatrixMut::new(&mut dhidden_nd, width),
+                dlogits_nv,
+                head_vd,
+                Accumulate::Overwrite,
+                MatmulThreads::All,
+            );
             let hidden_nd = Matrix::new(hidden_nd, width);
-            product(MatrixMut::new(&mut dhead, width), dlogits_nv.t(), hidden_nd, into, Threads::All);
-            into = Into::Add;
+            matmul(
+                MatrixMut::new(&mut dhead, width),
+                dlogits_nv.t(),
+                hidden_nd,
+                accumulate,
+                MatmulThreads::All,
+            );
+            accumulate = Accumulate::Add;
             for (&(place, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
                 dhidden[place * width..][..width].copy_from_slice(row);
             }
         });
-        if into == Into::Set {
+        if accumulate == Accumulate::Overwrite {
             dhead.fill(0.0);
         }
         let [dhidden, dhead] = [(dhidden, &hidden), (dhead, &lm_head)]

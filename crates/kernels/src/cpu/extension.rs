@@ -16,8 +16,8 @@ use super::rope::Rope;
 use super::self_attention::SelfAttention;
 use super::swiglu::SwiGlu;
 use super::tensor::CpuTensor;
+use crate::attention_mask::AttentionMask;
 use crate::precision::{Numerics, Precision};
-use crate::visibility::Visibility;
 
 /// The operations, as an extension of Burn's backends.
 #[backend_extension(Flex, Autodiff)]
@@ -35,7 +35,7 @@ pub(crate) trait CpuKernels: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        visibility: Visibility,
+        mask: AttentionMask,
         precision: Precision,
     ) -> FloatTensor<Self>;
     /// See [`swiglu`](crate::swiglu).
@@ -51,7 +51,7 @@ pub(crate) trait CpuKernels: Backend {
         out: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
-        visibility: Visibility,
+        mask: AttentionMask,
         numerics: Numerics,
     ) -> FloatTensor<Self>;
     /// See [`feed_forward`](crate::feed_forward).
@@ -95,10 +95,10 @@ impl CpuKernels for Flex {
         q: CpuTensor,
         k: CpuTensor,
         v: CpuTensor,
-        visibility: Visibility,
+        mask: AttentionMask,
         precision: Precision,
     ) -> CpuTensor {
-        Attention { visibility, precision }.forward([q, k, v])
+        Attention { mask, precision }.forward([q, k, v])
     }
 
     fn swiglu(gate: CpuTensor, up: CpuTensor) -> CpuTensor {
@@ -114,10 +114,10 @@ impl CpuKernels for Flex {
         out: CpuTensor,
         cos: CpuTensor,
         sin: CpuTensor,
-        visibility: Visibility,
+        mask: AttentionMask,
         numerics: Numerics,
     ) -> CpuTensor {
-        SelfAttention::new(cos, sin, visibility, numerics).forward([x, norm, q, k, v, out])
+        SelfAttention::new(cos, sin, mask, numerics).forward([x, norm, q, k, v, out])
     }
 
     fn feed_forward(
@@ -166,10 +166,10 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        visibility: Visibility,
+        mask: AttentionMask,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        record::<C, _, 3>(&Attention { visibility, precision }, [q, k, v])
+        record::<C, _, 3>(&Attention { mask, precision }, [q, k, v])
     }
 
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -185,10 +185,10 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         out: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
-        visibility: Visibility,
+        mask: AttentionMask,
         numerics: Numerics,
     ) -> FloatTensor<Self> {
-        let op = SelfAttention::new(cos.into_primitive(), sin.into_primitive(), visibility, numerics);
+        let op = SelfAttention::new(cos.into_primitive(), sin.into_primitive(), mask, numerics);
         record::<C, _, 6>(&op, [x, norm, q, k, v, out])
     }
 

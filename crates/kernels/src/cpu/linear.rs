@@ -1,5 +1,5 @@
 use super::buffer::Buffer;
-use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::matmul::{Accumulate, MatmulThreads, Matrix, MatrixMut, matmul};
 use super::operation::CpuOp;
 use super::tensor::{CpuTensor, dims, values};
 use crate::precision::Precision;
@@ -24,7 +24,7 @@ impl CpuOp<2> for Linear {
     fn backward(&self, [x, weight]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
         let gradient = gradient.to_contiguous();
         let mut dx = Buffer::new(values(&x).len());
-        input_gradient(&mut dx, Into::Set, values(&gradient), &weight, self.precision);
+        input_gradient(&mut dx, Accumulate::Overwrite, values(&gradient), &weight, self.precision);
         let dw = weight_gradient(values(&gradient), values(&x), &weight, self.precision);
         [dx.into_tensor(x.layout().shape().clone()), dw]
     }
@@ -34,21 +34,27 @@ impl CpuOp<2> for Linear {
 pub(super) fn project(x: &[f32], weight: &CpuTensor, precision: Precision) -> Buffer {
     let [out, width] = dims(weight);
     let mut y = Buffer::new(x.len() / width * out);
-    project_into(&mut y, Into::Set, x, weight, precision);
+    project_into(&mut y, Accumulate::Overwrite, x, weight, precision);
     y
 }
 
 /// Writes or adds `x Wᵀ` to `y`.
-pub(super) fn project_into(y: &mut [f32], into: Into, x: &[f32], weight: &CpuTensor, precision: Precision) {
+pub(super) fn project_into(
+    y: &mut [f32],
+    accumulate: Accumulate,
+    x: &[f32],
+    weight: &CpuTensor,
+    precision: Precision,
+) {
     let [out, width] = dims(weight);
     let [x_ni, weight_oi] = [x, values(weight)].map(|values| Matrix::new(values, width).at(precision));
-    product(MatrixMut::new(y, out), x_ni, weight_oi.t(), into, Threads::All);
+    matmul(MatrixMut::new(y, out), x_ni, weight_oi.t(), accumulate, MatmulThreads::All);
 }
 
 /// Writes or adds `dy W` to `dx`.
 pub(super) fn input_gradient(
     dx: &mut [f32],
-    into: Into,
+    accumulate: Accumulate,
     dy: &[f32],
     weight: &CpuTensor,
     precision: Precision,
@@ -56,7 +62,7 @@ pub(super) fn input_gradient(
     let [out, width] = dims(weight);
     let weight_oi = Matrix::new(values(weight), width).at(precision);
     let dy_no = Matrix::new(dy, out).at(precision);
-    product(MatrixMut::new(dx, width), dy_no, weight_oi, into, Threads::All);
+    matmul(MatrixMut::new(dx, width), dy_no, weight_oi, accumulate, MatmulThreads::All);
 }
 
 /// `dyᵀ x`, in the shape of the weight.
@@ -64,6 +70,6 @@ pub(super) fn weight_gradient(dy: &[f32], x: &[f32], weight: &CpuTensor, precisi
     let [out, width] = dims(weight);
     let mut dw = Buffer::new(out * width);
     let (dy_no, x_ni) = (Matrix::new(dy, out).at(precision), Matrix::new(x, width).at(precision));
-    product(MatrixMut::new(&mut dw, width), dy_no.t(), x_ni, Into::Set, Threads::All);
+    matmul(MatrixMut::new(&mut dw, width), dy_no.t(), x_ni, Accumulate::Overwrite, MatmulThreads::All);
     dw.into_tensor([out, width])
 }

@@ -181,16 +181,16 @@ impl<'a> MatrixMut<'a> {
 
 /// What becomes of the values that were there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Into {
+pub(super) enum Accumulate {
     /// They are replaced, whatever they were.
-    Set,
+    Overwrite,
     /// The product is added to them.
     Add,
 }
 
 /// Who computes a product.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
+pub(super) enum MatmulThreads {
     /// The calling thread.
     One,
     /// All, where it is worth it.
@@ -209,18 +209,24 @@ const PARALLEL_WORK: usize = 1 << 20;
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(super) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into, threads: Threads) {
+pub(super) fn matmul(
+    out: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    accumulate: Accumulate,
+    threads: MatmulThreads,
+) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner dimensions");
     assert_eq!((out.rows, out.columns), (m, n), "shape of the result");
     let [rounded_a, rounded_b] = [a, b].map(Matrix::rounded);
     let (a, b) = (a.of(rounded_a.as_ref()), b.of(rounded_b.as_ref()));
     let threads = match threads {
-        Threads::All if m * k * n >= PARALLEL_WORK => rayon::current_num_threads(),
+        MatmulThreads::All if m * k * n >= PARALLEL_WORK => rayon::current_num_threads(),
         _ => 1,
     };
     if threads == 1 {
-        return block_product(out, a, b, into);
+        return block_matmul(out, a, b, accumulate);
     }
     let (row_blocks, column_blocks) = grid(m, n, threads);
     let blocks: Vec<_> = out
@@ -231,7 +237,7 @@ pub(super) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: In
         })
         .collect();
     blocks.into_par_iter().for_each(|(rows, columns, out)| {
-        block_product(out, a.rows(rows), b.t().rows(columns).t(), into);
+        block_matmul(out, a.rows(rows), b.t().rows(columns).t(), accumulate);
     });
 }
 
@@ -249,16 +255,16 @@ fn grid(m: usize, n: usize, threads: usize) -> (usize, usize) {
 }
 
 /// A product on the calling thread.
-fn block_product(mut out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+fn block_matmul(mut out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: Accumulate) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
-    if m * n == 0 || (k == 0 && into == Into::Add) {
+    if m * n == 0 || (k == 0 && accumulate == Accumulate::Add) {
         return;
     }
     #[cfg(target_arch = "x86_64")]
     if m > 1 && k > 0 && has_avx512() {
-        return avx512_product(&mut out, a, b, into);
+        return avx512_matmul(&mut out, a, b, accumulate);
     }
-    portable_product(&mut out, a, b, into);
+    portable_matmul(&mut out, a, b, accumulate);
 }
 
 /// What the library takes for granted on a processor with AVX-512: the set that all servers since 2017 have.
@@ -269,12 +275,12 @@ fn has_avx512() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn avx512_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+fn avx512_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: Accumulate) {
     use private_gemm_x86::{Accum, DType, DstKind, IType, InstrSet, gemm};
 
-    let accumulate = match into {
-        Into::Set => Accum::Replace,
-        Into::Add => Accum::Add,
+    let destination = match accumulate {
+        Accumulate::Overwrite => Accum::Replace,
+        Accumulate::Add => Accum::Add,
     };
     let scale = a.scale * b.scale;
     let (no_indices, no_diagonal) = (std::ptr::null(), std::ptr::null());
@@ -295,7 +301,7 @@ fn avx512_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: I
             no_indices,
             no_indices,
             DstKind::Full,
-            accumulate,
+            destination,
             a.values.as_ptr().cast(),
             a.row_stride.cast_signed(),
             a.column_stride.cast_signed(),
@@ -312,7 +318,7 @@ fn avx512_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: I
     }
 }
 
-fn portable_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into: Into) {
+fn portable_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: Accumulate) {
     #[allow(unsafe_code, reason = "the library takes raw pointers")]
     // SAFETY: as for the other library; any processor will do.
     unsafe {
@@ -323,7 +329,7 @@ fn portable_product(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, into:
             out.start,
             1,
             out.row_stride.cast_signed(),
-            into == Into::Add,
+            accumulate == Accumulate::Add,
             a.values.as_ptr(),
             a.column_stride.cast_signed(),
             a.row_stride.cast_signed(),
@@ -362,8 +368,8 @@ mod tests {
         x.values[row * x.row_stride + column * x.column_stride]
     }
 
-    fn set(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
-        product(MatrixMut::new(out, b.columns), a, b, Into::Set, threads);
+    fn set(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, threads: MatmulThreads) {
+        matmul(MatrixMut::new(out, b.columns), a, b, Accumulate::Overwrite, threads);
     }
 
     #[test]
@@ -379,9 +385,9 @@ mod tests {
             for (a, b) in layouts {
                 let exact = |i: usize| (0..k).map(|j| at(a, i / n, j) * at(b, j, i % n)).sum::<f32>();
                 let mut out = vec![f32::NAN; m * n];
-                set(&mut out, a, b, Threads::All);
+                set(&mut out, a, b, MatmulThreads::All);
                 assert!(out.iter().enumerate().all(|(i, &x)| x.to_bits() == exact(i).to_bits()));
-                product(MatrixMut::new(&mut out, n), a.scaled(2.0), b, Into::Add, Threads::One);
+                matmul(MatrixMut::new(&mut out, n), a.scaled(2.0), b, Accumulate::Add, MatmulThreads::One);
                 assert!(out.iter().enumerate().all(|(i, &x)| x.to_bits() == (3.0 * exact(i)).to_bits()));
             }
         }
@@ -393,8 +399,13 @@ mod tests {
         let (a, b) = (counting(m * k), counting(k * n));
         let mut results = [vec![0.0; m * n], vec![0.0; m * n]];
         let [ours, mut portable] = results.each_mut().map(|out| MatrixMut::new(out, n));
-        block_product(ours, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
-        portable_product(&mut portable, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Into::Set);
+        block_matmul(ours, Matrix::new(&a, k).scaled(0.5), Matrix::new(&b, n), Accumulate::Overwrite);
+        portable_matmul(
+            &mut portable,
+            Matrix::new(&a, k).scaled(0.5),
+            Matrix::new(&b, n),
+            Accumulate::Overwrite,
+        );
         assert!(results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 
@@ -420,7 +431,7 @@ mod tests {
         for ((a, b), (a16, b16)) in layouts(a, b).into_iter().zip(layouts(a16, b16)) {
             let run = |a: Matrix<'_>, b: Matrix<'_>| {
                 let mut out = vec![0.0; a.rows * b.columns];
-                set(&mut out, a.scaled(0.3), b, Threads::All);
+                set(&mut out, a.scaled(0.3), b, MatmulThreads::All);
                 out
             };
             assert_eq!(run(a.at(Precision::Bf16Mixed), b.at(Precision::Bf16Mixed)), run(a16, b16));
@@ -430,14 +441,14 @@ mod tests {
     #[test]
     fn empty_products_are_zero() {
         let mut out = [f32::NAN; 6];
-        set(&mut out, Matrix::strided(&[], 2, 0, 0), Matrix::strided(&[], 0, 3, 3), Threads::One);
+        set(&mut out, Matrix::strided(&[], 2, 0, 0), Matrix::strided(&[], 0, 3, 3), MatmulThreads::One);
         assert!(out.iter().all(|x| x.to_bits() == 0));
-        product(
+        matmul(
             MatrixMut::new(&mut out, 3),
             Matrix::strided(&[], 2, 0, 0),
             Matrix::strided(&[], 0, 3, 3),
-            Into::Add,
-            Threads::One,
+            Accumulate::Add,
+            MatmulThreads::One,
         );
         assert!(out.iter().all(|x| x.to_bits() == 0));
     }
@@ -451,7 +462,7 @@ mod tests {
         for (sequence, out) in sequences.enumerate() {
             let head = Matrix::strided(&x[sequence * 24 + 3..], 4, 3, 6);
             let right = out.split_columns(4).nth(1).unwrap();
-            product(right, head, head.t(), Into::Set, Threads::One);
+            matmul(right, head, head.t(), Accumulate::Overwrite, MatmulThreads::One);
         }
         for (place, value) in out.into_iter().enumerate() {
             let (token, column) = (place / 8, place % 8);
@@ -465,7 +476,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "inner dimensions")]
     fn shapes_must_fit() {
-        set(&mut [0.0], Matrix::new(&[1.0, 2.0], 2), Matrix::new(&[1.0], 1), Threads::One);
+        set(&mut [0.0], Matrix::new(&[1.0, 2.0], 2), Matrix::new(&[1.0], 1), MatmulThreads::One);
     }
 
     #[test]
@@ -499,7 +510,7 @@ mod tests {
                 let run = |threads| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     let mut out = vec![0.0; m * n];
-                    pool.install(|| set(&mut out, a, b, Threads::All));
+                    pool.install(|| set(&mut out, a, b, MatmulThreads::All));
                     out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                 };
                 let one = run(1);

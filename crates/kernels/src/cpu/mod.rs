@@ -39,9 +39,9 @@ mod token_logprobs;
 // The way in for tensors of any backend.
 mod extension;
 
-pub(crate) use adamw::{adamw, add_to, square_sum};
-pub(crate) use attention::attention_after;
+pub(crate) use adamw::{adamw, add_to, sum_of_squares};
+pub(crate) use attention::attention_with_prefix;
 pub(crate) use extension::CpuKernels;
 pub use tensor::is_in_host_memory;
-pub(crate) use tensor::takes;
+pub(crate) use tensor::supports;
 pub(crate) use token_logprobs::token_logprobs;

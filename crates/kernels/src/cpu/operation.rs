@@ -38,7 +38,7 @@ pub(super) fn record<C: CheckpointStrategy, Op: CpuOp<N>, const N: usize>(
 ) -> AutodiffTensor<C> {
     let nodes = inputs.each_ref().map(AutodiffTensor::<C>::node);
     let inputs = inputs.map(AutodiffTensor::<C>::into_primitive);
-    match Recorded(op.clone()).prepare::<C>(nodes).compute_bound().stateful() {
+    match AutodiffStep(op.clone()).prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
             let (output, saved) = op.forward_saving(inputs);
             prepared.finish(saved, output)
@@ -49,9 +49,9 @@ pub(super) fn record<C: CheckpointStrategy, Op: CpuOp<N>, const N: usize>(
 
 /// The backward step of an operation in the autodiff graph.
 #[derive(Debug)]
-struct Recorded<Op>(Op);
+struct AutodiffStep<Op>(Op);
 
-impl<Op: CpuOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
+impl<Op: CpuOp<N>, const N: usize> Backward<Flex, N> for AutodiffStep<Op> {
     type State = Op::Saved;
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {

@@ -2,7 +2,7 @@ use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::matmul::Into;
+use super::matmul::Accumulate;
 use super::operation::CpuOp;
 use super::tensor::{CpuTensor, values};
 use super::vector::{self, sum_pairs, sum_triples};
@@ -29,7 +29,8 @@ impl CpuOp<2> for RmsNorm {
     fn backward(&self, [x, weight]: Self::Saved, gradient: CpuTensor) -> [CpuTensor; 2] {
         let gradient = gradient.to_contiguous();
         let mut dx = Buffer::new(values(&x).len());
-        let dw = self.gradients(&mut dx, Into::Set, values(&x), values(&weight), values(&gradient));
+        let dw =
+            self.gradients(&mut dx, Accumulate::Overwrite, values(&x), values(&weight), values(&gradient));
         [dx.into_tensor(x.layout().shape().clone()), dw.into_tensor(weight.layout().shape().clone())]
     }
 }
@@ -47,7 +48,7 @@ impl RmsNorm {
     pub(super) fn gradients(
         &self,
         dx: &mut [f32],
-        into: Into,
+        accumulate: Accumulate,
         x: &[f32],
         weight: &[f32],
         dy: &[f32],
@@ -57,7 +58,7 @@ impl RmsNorm {
         let mut partial_dw = Buffer::zeros(x.len().div_ceil(block) * width);
         let tasks = dx.par_chunks_mut(block).zip(partial_dw.par_chunks_exact_mut(width));
         tasks.zip(x.par_chunks(block).zip(dy.par_chunks(block))).for_each(|((dx, dw), (x, dy))| {
-            gradients(dx, into, dw, x, weight, dy, self.eps);
+            gradients(dx, accumulate, dw, x, weight, dy, self.eps);
         });
         let mut dw = Buffer::zeros(width);
         for partial in partial_dw.chunks_exact(width) {
@@ -86,7 +87,7 @@ fn normalize<S: Simd>(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
 #[with_simd]
 fn gradients<S: Simd>(
     dx: &mut [f32],
-    into: Into,
+    accumulate: Accumulate,
     dw: &mut [f32],
     x: &[f32],
     weight: &[f32],
@@ -96,12 +97,14 @@ fn gradients<S: Simd>(
     let width = weight.len();
     for ((dx, x), dy) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
         let scale = inverse_rms(x, eps);
-        let pull = sum_triples(dy, weight, x) / width as f32 * scale * scale;
+        let correction = sum_triples(dy, weight, x) / width as f32 * scale * scale;
         let inputs = x.iter().zip(dy).zip(weight);
-        let gradient = |((x, dy), weight): ((&f32, &f32), &f32)| scale * (dy * weight - x * pull);
-        match into {
-            Into::Set => dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx = gradient(inputs)),
-            Into::Add => dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx += gradient(inputs)),
+        let gradient = |((x, dy), weight): ((&f32, &f32), &f32)| scale * (dy * weight - x * correction);
+        match accumulate {
+            Accumulate::Overwrite => {
+                dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx = gradient(inputs));
+            }
+            Accumulate::Add => dx.iter_mut().zip(inputs).for_each(|(dx, inputs)| *dx += gradient(inputs)),
         }
         for ((dw, x), dy) in dw.iter_mut().zip(x).zip(dy) {
             *dw += dy * (x * scale);

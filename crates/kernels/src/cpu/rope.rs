@@ -14,7 +14,7 @@ pub(super) struct Rope {
 
 /// Which way to rotate.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Direction {
+pub(super) enum RotationDirection {
     Forward,
     Back,
 }
@@ -26,17 +26,17 @@ impl CpuOp<1> for Rope {
     type Saved = ();
 
     fn forward_saving(&self, [x]: [CpuTensor; 1]) -> (CpuTensor, ()) {
-        (self.rotated(x, Direction::Forward), ())
+        (self.rotated(x, RotationDirection::Forward), ())
     }
 
     fn backward(&self, (): (), gradient: CpuTensor) -> [CpuTensor; 1] {
-        [self.rotated(gradient, Direction::Back)]
+        [self.rotated(gradient, RotationDirection::Back)]
     }
 }
 
 impl Rope {
     /// Rotates in place where nobody else holds the tensor.
-    fn rotated(&self, x: CpuTensor, direction: Direction) -> CpuTensor {
+    fn rotated(&self, x: CpuTensor, direction: RotationDirection) -> CpuTensor {
         let [_, _, heads, _] = dims(&x);
         let mut x = if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() };
         let len = x.layout().num_elements();
@@ -45,13 +45,13 @@ impl Rope {
     }
 
     /// Rotates each head of `[tokens, heads, head_dim]`.
-    pub(super) fn rotate(&self, x: &mut [f32], heads: usize, direction: Direction) {
+    pub(super) fn rotate(&self, x: &mut [f32], heads: usize, direction: RotationDirection) {
         let [_, _, _, half] = dims(&self.cos);
         let (cos, sin) = (values(&self.cos), values(&self.sin));
         let (token, angles) = (heads * 2 * half, cos.len() / half);
         let sign = match direction {
-            Direction::Forward => 1.0,
-            Direction::Back => -1.0,
+            RotationDirection::Forward => 1.0,
+            RotationDirection::Back => -1.0,
         };
         x.par_chunks_mut(BLOCK * token).enumerate().for_each(|(block, x)| {
             for (i, x) in x.chunks_exact_mut(token).enumerate() {

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 pub(crate) type CpuTensor = FloatTensor<Flex>;
 
 /// Whether the CPU bodies can take this tensor: float32, on the flex backend.
-pub(crate) fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub(crate) fn supports<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_in_host_memory(&tensor.device())
 }
 

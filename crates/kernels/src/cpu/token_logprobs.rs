@@ -8,7 +8,7 @@ use burn::{
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::matmul::{Into, Matrix, MatrixMut, Threads, product};
+use super::matmul::{Accumulate, MatmulThreads, Matrix, MatrixMut, matmul};
 use super::tensor::{dims, indices, values};
 use super::vector;
 use crate::logits::{TokenScores, logits_chunk};
@@ -26,7 +26,13 @@ pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Ten
     for (hidden_nd, targets) in values(&hidden).chunks(rows * width).zip(indices(&targets).chunks(rows)) {
         let mut logits_nv = Buffer::new(targets.len() * vocab);
         let hidden_nd = Matrix::new(hidden_nd, width);
-        product(MatrixMut::new(&mut logits_nv, vocab), hidden_nd, head_dv, Into::Set, Threads::All);
+        matmul(
+            MatrixMut::new(&mut logits_nv, vocab),
+            hidden_nd,
+            head_dv,
+            Accumulate::Overwrite,
+            MatmulThreads::All,
+        );
         let scored = logits_nv.par_chunks(vocab).zip(targets).map(|(logits, &target)| score(logits, target));
         let (logprob, greedy): (Vec<f32>, Vec<bool>) = scored.unzip();
         scores.logprob.extend(logprob);

@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fineline_kernels::Visibility;
+use fineline_kernels::AttentionMask;
 use fineline_random::Stream;
 use rand::RngExt;
 use thiserror::Error;
@@ -43,12 +43,12 @@ pub struct Generation {
     /// The new tokens, without the prompt.
     pub tokens: Vec<u32>,
     /// Why there are no more.
-    pub finish: Finish,
+    pub finish: FinishReason,
 }
 
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
+pub enum FinishReason {
     /// A stop token came, or, in a batch, what the caller looks for.
     Stop,
     /// `max_new_tokens` were made.
@@ -118,20 +118,20 @@ pub fn generate(
     let mut input = prompt.to_vec();
     while tokens.len() < config.max_new_tokens {
         if prompt.len() + tokens.len() >= limits.max_position_embeddings {
-            return Ok(Generation { tokens, finish: Finish::ContextFull });
+            return Ok(Generation { tokens, finish: FinishReason::ContextFull });
         }
         let logits = next_logits(&model, &input, &mut cache, &device);
         let token = config.sampling.choose(&logits, tokens.len() as u64);
         tokens.push(token);
         if on_token(token).is_break() {
-            return Ok(Generation { tokens, finish: Finish::Interrupted });
+            return Ok(Generation { tokens, finish: FinishReason::Interrupted });
         }
         if config.stop.contains(&token) {
-            return Ok(Generation { tokens, finish: Finish::Stop });
+            return Ok(Generation { tokens, finish: FinishReason::Stop });
         }
         input = vec![token];
     }
-    Ok(Generation { tokens, finish: Finish::Length })
+    Ok(Generation { tokens, finish: FinishReason::Length })
 }
 
 pub(crate) fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) -> Result<(), GenerateError> {
@@ -151,7 +151,7 @@ pub(crate) fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) ->
 fn next_logits(model: &Llama, input: &[u32], cache: &mut KvCache, device: &Device) -> Vec<f32> {
     let ids: Vec<i64> = input.iter().map(|&token| i64::from(token)).collect();
     let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, input.len()]), device);
-    let hidden_btd = model.extend(tokens_bt, &Positions::Sequential, &Visibility::Causal, cache);
+    let hidden_btd = model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, cache);
     let last = hidden_btd.narrow(1, input.len() - 1, 1);
     model.logits(last).into_data().iter::<f32>().collect()
 }

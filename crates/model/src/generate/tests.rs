@@ -33,7 +33,7 @@ fn run(prompt: &[u32], config: &GenerateConfig) -> Result<Generation, GenerateEr
 fn greedy_text_is_the_argmax_of_the_whole_text() {
     let prompt = [1, 5, 2];
     let generation = run(&prompt, &greedy(6)).unwrap();
-    assert_eq!((generation.tokens.len(), generation.finish), (6, Finish::Length));
+    assert_eq!((generation.tokens.len(), generation.finish), (6, FinishReason::Length));
     let mut text = prompt.to_vec();
     for token in generation.tokens {
         let logits = next_logits(&model(), &text, &mut KvCache::new(), &Device::flex());
@@ -47,22 +47,25 @@ fn ends_where_it_should() {
     let free = run(&[3], &greedy(5)).unwrap().tokens;
     let stop = GenerateConfig { stop: vec![free[1]], ..greedy(5) };
     let stopped = run(&[3], &stop).unwrap();
-    assert_eq!(stopped.finish, Finish::Stop);
+    assert_eq!(stopped.finish, FinishReason::Stop);
     assert_eq!(stopped.tokens.last(), Some(&free[1]));
 
     let full = run(&[3; 10], &greedy(5)).unwrap();
-    assert_eq!((full.tokens.len(), full.finish), (2, Finish::ContextFull));
+    assert_eq!((full.tokens.len(), full.finish), (2, FinishReason::ContextFull));
     let full = run(&[3; 12], &greedy(5)).unwrap();
-    assert_eq!((full.tokens.len(), full.finish), (0, Finish::ContextFull));
+    assert_eq!((full.tokens.len(), full.finish), (0, FinishReason::ContextFull));
 
     let mut seen = Vec::new();
     let interrupted = generate(&model(), &[3], &greedy(5), |token| {
         seen.push(token);
         if seen.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    assert_eq!(interrupted.unwrap(), Generation { tokens: seen, finish: Finish::Interrupted });
+    assert_eq!(interrupted.unwrap(), Generation { tokens: seen, finish: FinishReason::Interrupted });
 
-    assert_eq!(run(&[3], &greedy(0)).unwrap(), Generation { tokens: Vec::new(), finish: Finish::Length });
+    assert_eq!(
+        run(&[3], &greedy(0)).unwrap(),
+        Generation { tokens: Vec::new(), finish: FinishReason::Length }
+    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Many texts written at once: the weights are read once a token for all of them.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fineline_kernels::{Span, Visibility, in_pool};
+use fineline_kernels::{AttentionMask, KeySpan, in_pool};
 use rayon::prelude::*;
 
-use crate::generate::{Finish, GenerateError, Sampling, check_prompt};
+use crate::generate::{FinishReason, GenerateError, Sampling, check_prompt};
 use crate::llama::{KvCache, Llama, Positions};
 
 /// Tokens of prompts, padding included, that go through the layers at a time.
@@ -35,7 +35,7 @@ pub struct BatchConfig {
 
 /// A continuation of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct BatchPosition {
     /// Which prompt.
     pub prompt: usize,
     /// Which of its continuations.
@@ -52,30 +52,31 @@ pub struct Continuation {
     /// Whether each was the likeliest one.
     pub greedy: bool,
     /// Why there are no more.
-    pub finish: Finish,
+    pub finish: FinishReason,
 }
 
 /// What the caller of [`generate_batch`] decides on the way.
 #[derive(Clone, Copy)]
 pub struct BatchControl<'a> {
     /// Whether a text ends, from its tokens so far.
-    pub is_finished: &'a (dyn Fn(Place, &[u32]) -> bool + Sync),
+    pub is_finished: &'a (dyn Fn(BatchPosition, &[u32]) -> bool + Sync),
     /// Asked before each step whether to stop.
     pub interrupted: &'a dyn Fn() -> bool,
     /// Whether to write the batch of this number: what it leaves may be for other processes. A batch is the same whoever writes it.
-    pub takes: &'a dyn Fn(usize) -> bool,
+    pub selects_batch: &'a dyn Fn(usize) -> bool,
 }
 
 impl BatchControl<'_> {
     /// Everything, to its end.
-    pub const WHOLE: Self = Self { is_finished: &|_, _| false, interrupted: &|| false, takes: &|_| true };
+    pub const ALL: Self =
+        Self { is_finished: &|_, _| false, interrupted: &|| false, selects_batch: &|_| true };
 }
 
 /// Continues every prompt in every way that it asks for. The results are in the order of the prompts, `None` for those of batches not taken.
 ///
 /// Each text is what [`generate`](crate::generate()) makes of it alone with the same [`Sampling`], up to rounding: the draw of a step depends on the seed and
 /// the step, not on the batch. A text ends as there, and where `is_finished` says so. What is unfinished when interrupted stays so
-/// ([`Finish::Interrupted`]).
+/// ([`FinishReason::Interrupted`]).
 ///
 /// Prompts that begin alike are put together, and what they begin with is read once.
 pub fn generate_batch(
@@ -89,7 +90,7 @@ pub fn generate_batch(
         check_prompt(&prompt.tokens, limits.vocab_size, limits.max_position_embeddings)?;
         prompt.continuations.iter().try_for_each(Sampling::check)?;
     }
-    let writer = Writer {
+    let writer = BatchGenerator {
         model: model.valid(),
         device: model.device(),
         prompts,
@@ -99,13 +100,13 @@ pub fn generate_batch(
     let nothing = |prompt: &Prompt| prompt.continuations.is_empty().then(Vec::new);
     let mut written: Vec<Option<Vec<Continuation>>> = prompts.iter().map(nothing).collect();
     let batches = batches(prompts, config, limits.cache_bytes_per_token());
-    for (_, batch) in batches.iter().enumerate().filter(|(number, _)| (control.takes)(*number)) {
+    for (_, batch) in batches.iter().enumerate().filter(|(number, _)| (control.selects_batch)(*number)) {
         for &prompt in batch {
             written[prompt] = Some(vec![Continuation::interrupted(); prompts[prompt].continuations.len()]);
         }
-        for Text { place, continuation, .. } in writer.write(batch, control.interrupted) {
-            if let Some(continuations) = &mut written[place.prompt] {
-                continuations[place.continuation] = continuation;
+        for BatchRow { position, continuation, .. } in writer.write(batch, control.interrupted) {
+            if let Some(continuations) = &mut written[position.prompt] {
+                continuations[position.continuation] = continuation;
             }
         }
     }
@@ -115,7 +116,7 @@ pub fn generate_batch(
 impl Continuation {
     /// One that was not begun.
     fn interrupted() -> Self {
-        Self { tokens: Vec::new(), logprob: 0.0, greedy: true, finish: Finish::Interrupted }
+        Self { tokens: Vec::new(), logprob: 0.0, greedy: true, finish: FinishReason::Interrupted }
     }
 }
 
@@ -176,8 +177,8 @@ fn shared(a: &[u32], b: &[u32]) -> usize {
 }
 
 /// A text being written: a row of the batch.
-struct Text<'a> {
-    place: Place,
+struct BatchRow<'a> {
+    position: BatchPosition,
     sampling: &'a Sampling,
     prompt_len: usize,
     /// Padding before the part of the prompt that isn't shared.
@@ -186,25 +187,25 @@ struct Text<'a> {
     has_ended: bool,
 }
 
-struct Writer<'a> {
+struct BatchGenerator<'a> {
     model: Llama,
     device: Device,
     prompts: &'a [Prompt],
     config: &'a BatchConfig,
-    is_finished: &'a (dyn Fn(Place, &[u32]) -> bool + Sync),
+    is_finished: &'a (dyn Fn(BatchPosition, &[u32]) -> bool + Sync),
 }
 
 /// The rows of a batch: what they have seen, and the logits of what comes next.
-struct Rows<'a> {
-    texts: Vec<Text<'a>>,
+struct BatchRows<'a> {
+    texts: Vec<BatchRow<'a>>,
     cache: KvCache,
     /// Tokens that all prompts begin with.
     prefix: usize,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> BatchGenerator<'a> {
     /// Writes the texts of a batch, all to their ends or up to the interruption.
-    fn write(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Vec<Text<'a>> {
+    fn write(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Vec<BatchRow<'a>> {
         let mut ended = Vec::new();
         if interrupted() {
             return ended;
@@ -223,7 +224,11 @@ impl<'a> Writer<'a> {
 
     /// Reads the prompts: what all begin with once, the rest of each in rows padded on the left, as many at a time as the budget of tokens
     /// allows. Returns nothing if interrupted.
-    fn read(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Option<(Rows<'a>, Vec<Vec<f32>>)> {
+    fn read(
+        &self,
+        batch: &[usize],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Option<(BatchRows<'a>, Vec<Vec<f32>>)> {
         let tokens = |prompt: &usize| self.prompts[*prompt].tokens.as_slice();
         let first = tokens(&batch[0]);
         let alike = batch.iter().map(|prompt| shared(first, tokens(prompt))).min().unwrap_or(0);
@@ -236,7 +241,7 @@ impl<'a> Writer<'a> {
         if prefix > 0 {
             let tokens_bt = self.tokens(&first[..prefix], 1);
             let read =
-                || self.model.extend(tokens_bt, &Positions::Sequential, &Visibility::Causal, &mut before);
+                || self.model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut before);
             in_pool(read);
         }
         let (mut texts, mut caches, mut logits) = (Vec::new(), Vec::new(), Vec::new());
@@ -252,22 +257,22 @@ impl<'a> Writer<'a> {
                 for continuation in 0..self.prompts[prompt].continuations.len() {
                     rows.push(row);
                     logits.push(of_prompt.clone());
-                    texts.push(self.text(Place { prompt, continuation }, longest));
+                    texts.push(self.text(BatchPosition { prompt, continuation }, longest));
                 }
             }
             let is_repeated = rows.len() > chunk.len();
             caches.push(if is_repeated { cache.rows(&rows, &self.device) } else { cache });
         }
         let cache = KvCache::stacked(&caches, self.config.max_new_tokens);
-        Some((Rows { texts, cache, prefix }, logits))
+        Some((BatchRows { texts, cache, prefix }, logits))
     }
 
-    fn text(&self, place: Place, longest: usize) -> Text<'a> {
-        let prompt = &self.prompts[place.prompt];
+    fn text(&self, position: BatchPosition, longest: usize) -> BatchRow<'a> {
+        let prompt = &self.prompts[position.prompt];
         let prompt_len = prompt.tokens.len();
-        Text {
-            place,
-            sampling: &prompt.continuations[place.continuation],
+        BatchRow {
+            position,
+            sampling: &prompt.continuations[position.continuation],
             prompt_len,
             padding: longest - prompt_len,
             continuation: Continuation::interrupted(),
@@ -294,14 +299,14 @@ impl<'a> Writer<'a> {
         let hidden_btd = self.model.extend(
             self.tokens(&tokens, prompts.len()),
             &Positions::Explicit(positions),
-            &Visibility::Spans(spans),
+            &AttentionMask::Spans(spans),
             cache,
         );
         self.logits(hidden_btd.narrow(1, time - 1, 1))
     }
 
     /// Reads the last token of every text; the logits of the next.
-    fn step(&self, rows: &mut Rows) -> Vec<Vec<f32>> {
+    fn step(&self, rows: &mut BatchRows) -> Vec<Vec<f32>> {
         let (mut tokens, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         for text in &rows.texts {
             let written = &text.continuation.tokens;
@@ -312,7 +317,7 @@ impl<'a> Writer<'a> {
         let hidden_btd = self.model.extend(
             self.tokens(&tokens, rows.texts.len()),
             &Positions::Explicit(positions),
-            &Visibility::Spans(spans),
+            &AttentionMask::Spans(spans),
             &mut rows.cache,
         );
         self.logits(hidden_btd)
@@ -330,14 +335,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds a token to every text that hasn't ended.
-    fn choose(&self, texts: &mut [Text], logits: &[Vec<f32>]) {
+    fn choose(&self, texts: &mut [BatchRow], logits: &[Vec<f32>]) {
         texts.par_iter_mut().zip(logits).filter(|(text, _)| !text.has_ended).for_each(|(text, logits)| {
             let context = self.model.config().max_position_embeddings;
             let length = text.continuation.tokens.len();
             text.continuation.finish = if length >= self.config.max_new_tokens {
-                Finish::Length
+                FinishReason::Length
             } else if text.prompt_len + length >= context {
-                Finish::ContextFull
+                FinishReason::ContextFull
             } else {
                 self.add_token(text, logits);
                 return;
@@ -346,24 +351,24 @@ impl<'a> Writer<'a> {
         });
     }
 
-    fn add_token(&self, text: &mut Text, logits: &[f32]) {
+    fn add_token(&self, text: &mut BatchRow, logits: &[f32]) {
         let written = &mut text.continuation;
         let token = text.sampling.choose(logits, written.tokens.len() as u64);
         written.logprob += log_softmax(logits, token);
         written.greedy &= token == Sampling::Greedy.choose(logits, 0);
         written.tokens.push(token);
-        if self.config.stop.contains(&token) || (self.is_finished)(text.place, &written.tokens) {
-            written.finish = Finish::Stop;
+        if self.config.stop.contains(&token) || (self.is_finished)(text.position, &written.tokens) {
+            written.finish = FinishReason::Stop;
             text.has_ended = true;
         } else if written.tokens.len() >= self.config.max_new_tokens {
-            written.finish = Finish::Length;
+            written.finish = FinishReason::Length;
             text.has_ended = true;
         }
     }
 
     /// Moves the texts that have ended to `ended` once a quarter of the rows are theirs: by then a copy of the cache costs less than the steps that
     /// they would still take part in.
-    fn compact(&self, rows: &mut Rows<'a>, ended: &mut Vec<Text<'a>>) {
+    fn compact(&self, rows: &mut BatchRows<'a>, ended: &mut Vec<BatchRow<'a>>) {
         let live: Vec<usize> = (0..rows.texts.len()).filter(|&row| !rows.texts[row].has_ended).collect();
         if live.is_empty() || 4 * live.len() > 3 * rows.texts.len() {
             return;
@@ -376,8 +381,8 @@ impl<'a> Writer<'a> {
 }
 
 /// What a token sees that stands behind a shared prefix and its row's padding.
-fn span(prefix: usize, padding: usize) -> Span {
-    Span { prefix: 0..prefix as u32, own_start: (prefix + padding) as u32 }
+fn span(prefix: usize, padding: usize) -> KeySpan {
+    KeySpan { prefix: 0..prefix as u32, own_start: (prefix + padding) as u32 }
 }
 
 /// The log-probability of a token, in nats.

@@ -43,7 +43,7 @@ fn whole(written: Result<Vec<Option<Vec<Continuation>>>, GenerateError>) -> Vec<
 }
 
 fn write(prompts: &[Prompt], config: &BatchConfig) -> Vec<Vec<Continuation>> {
-    whole(generate_batch(&model(3), prompts, config, BatchControl::WHOLE))
+    whole(generate_batch(&model(3), prompts, config, BatchControl::ALL))
 }
 
 /// What `generate` makes of each by itself.
@@ -78,9 +78,9 @@ fn texts_of_a_batch_are_those_written_alone() {
     ];
     for cache_bytes in [1, 100_000, 1 << 30] {
         let config = BatchConfig { cache_bytes, ..config(16) };
-        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::WHOLE));
+        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::ALL));
         assert_as_alone(&model, &prompts, &config, &written);
-        assert_eq!(written[4][0].finish, Finish::ContextFull);
+        assert_eq!(written[4][0].finish, FinishReason::ContextFull);
     }
 }
 
@@ -103,7 +103,7 @@ proptest! {
             })
             .collect();
         let config = BatchConfig { cache_bytes: rows * 30 * model.config().cache_bytes_per_token(), ..config(10) };
-        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::WHOLE));
+        let written = whole(generate_batch(&model, &prompts, &config, BatchControl::ALL));
         assert_as_alone(&model, &prompts, &config, &written);
     }
 }
@@ -117,7 +117,7 @@ fn log_probabilities_are_the_models() {
         let ids: Vec<i64> = text.iter().map(|&token| i64::from(token)).collect();
         let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, text.len()]), &Device::flex());
         let model = model(3);
-        let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &Visibility::Causal);
+        let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal);
         let logits: Vec<f32> = model.logits(hidden_btd).into_data().iter::<f32>().collect();
         let rows: Vec<&[f32]> = logits.chunks(29).collect();
         let expected: f64 = (2..text.len()).map(|at| log_softmax(rows[at - 1], text[at])).sum();
@@ -130,15 +130,18 @@ fn log_probabilities_are_the_models() {
 fn the_caller_may_end_a_text() {
     let prompts = [prompt(&[1], &[Sampling::Greedy, random(8)]), prompt(&[2], &[Sampling::Greedy])];
     let config = BatchConfig { stop: Vec::new(), ..config(9) };
-    let ends = |place: Place, tokens: &[u32]| {
-        let wanted = if (place.prompt, place.continuation) == (0, 1) { 2 } else { 5 };
+    let ends = |position: BatchPosition, tokens: &[u32]| {
+        let wanted = if (position.prompt, position.continuation) == (0, 1) { 2 } else { 5 };
         tokens.len() == wanted
     };
-    let control = BatchControl { is_finished: &ends, ..BatchControl::WHOLE };
+    let control = BatchControl { is_finished: &ends, ..BatchControl::ALL };
     let written = whole(generate_batch(&model(3), &prompts, &config, control));
-    let shapes: Vec<Vec<(usize, Finish)>> =
+    let shapes: Vec<Vec<(usize, FinishReason)>> =
         written.iter().map(|of| of.iter().map(|text| (text.tokens.len(), text.finish)).collect()).collect();
-    assert_eq!(shapes, [vec![(5, Finish::Stop), (2, Finish::Stop)], vec![(5, Finish::Stop)]]);
+    assert_eq!(
+        shapes,
+        [vec![(5, FinishReason::Stop), (2, FinishReason::Stop)], vec![(5, FinishReason::Stop)]]
+    );
 }
 
 #[test]
@@ -150,22 +153,22 @@ fn an_interruption_leaves_texts_unfinished() {
         asked.set(asked.get() + 1);
         asked.get() > 4
     };
-    let control = BatchControl { interrupted: &interrupted, ..BatchControl::WHOLE };
+    let control = BatchControl { interrupted: &interrupted, ..BatchControl::ALL };
     let written = whole(generate_batch(&model(3), &prompts, &config, control));
-    assert!(written.iter().flatten().all(|text| text.finish == Finish::Interrupted));
+    assert!(written.iter().flatten().all(|text| text.finish == FinishReason::Interrupted));
     assert_eq!(written[1][0].tokens.len(), 3, "the longer one is first");
     assert_eq!(written[0][0].tokens.len(), 0);
 }
 
 #[test]
 fn bad_prompts_are_refused() {
-    let refused = |prompt| generate_batch(&model(3), &[prompt], &config(1), BatchControl::WHOLE);
+    let refused = |prompt| generate_batch(&model(3), &[prompt], &config(1), BatchControl::ALL);
     assert_eq!(refused(prompt(&[], &[])), Err(GenerateError::EmptyPrompt));
     assert!(refused(prompt(&[29], &[])).is_err());
     let cold = Sampling::Random { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
     assert!(matches!(refused(prompt(&[1], &[cold])), Err(GenerateError::Sampling { .. })));
     assert_eq!(write(&[], &config(1)), Vec::<Vec<Continuation>>::new());
-    assert_eq!(write(&[prompt(&[1], &[Sampling::Greedy])], &config(0))[0][0].finish, Finish::Length);
+    assert_eq!(write(&[prompt(&[1], &[Sampling::Greedy])], &config(0))[0][0].finish, FinishReason::Length);
 }
 
 #[test]
@@ -198,8 +201,8 @@ fn processes_share_the_batches() {
     let all = write(&prompts, &config);
     let mut seen = 0;
     for rank in 0..3 {
-        let takes = |batch: usize| batch % 3 == rank;
-        let control = BatchControl { takes: &takes, ..BatchControl::WHOLE };
+        let selects_batch = |batch: usize| batch % 3 == rank;
+        let control = BatchControl { selects_batch: &selects_batch, ..BatchControl::ALL };
         let part = generate_batch(&model(3), &prompts, &config, control).unwrap();
         for (part, all) in part.iter().zip(&all).filter_map(|(part, all)| Some((part.as_ref()?, all))) {
             assert_eq!(part, all, "to the bit");

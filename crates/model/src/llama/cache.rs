@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 /// Clones share their contents until one of them is extended: a context can be computed once and continued in several ways.
 #[derive(Clone, Debug, Default)]
 pub struct KvCache {
-    layers: Vec<[Column; 2]>,
+    layers: Vec<[CacheBuffer; 2]>,
 }
 
 impl KvCache {
@@ -32,7 +32,7 @@ impl KvCache {
     pub(crate) fn rows(&self, rows: &[usize], device: &Device) -> Self {
         let rows: Vec<i64> = rows.iter().map(|&row| i64::from(row as u32)).collect();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows.clone(), [rows.len()]), device);
-        let column = |column: &Column| column.map(|buffer| buffer.select(0, rows.clone()));
+        let column = |column: &CacheBuffer| column.map(|buffer| buffer.select(0, rows.clone()));
         Self { layers: self.layers.iter().map(|layer| layer.each_ref().map(column)).collect() }
     }
 
@@ -47,7 +47,7 @@ impl KvCache {
                     column.buffer.clone().map(|buffer| buffer.narrow(1, 0, len))
                 };
                 let seen = Tensor::cat(caches.iter().filter_map(seen).collect(), 0);
-                Column { len, buffer: Some(with_capacity(seen, len, len + room)) }
+                CacheBuffer { len, buffer: Some(with_capacity(seen, len, len + room)) }
             })
         };
         let layers = caches.first().map_or(0, |cache| cache.layers.len());
@@ -56,7 +56,7 @@ impl KvCache {
 
     /// All keys and values of a layer, `[batch, len, kv_heads, head_dim]` each.
     pub(crate) fn layer(&self, layer: usize) -> [Tensor<4>; 2] {
-        self.layers[layer].each_ref().map(Column::filled)
+        self.layers[layer].each_ref().map(CacheBuffer::filled)
     }
 
     /// Appends `[batch, time, kv_heads, head_dim]` to a layer and returns all of its keys and values.
@@ -73,13 +73,13 @@ impl KvCache {
 ///
 /// Capacity at least doubles when it grows, so that a text of `n` tokens costs `n` copies of a token and not `n²`.
 #[derive(Clone, Debug, Default)]
-struct Column {
+struct CacheBuffer {
     len: usize,
     /// Absent while there is nothing.
     buffer: Option<Tensor<4>>,
 }
 
-impl Column {
+impl CacheBuffer {
     fn map(&self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         Self { len: self.len, buffer: self.buffer.clone().map(change) }
     }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn growing_is_rare() {
-        let mut column = Column::default();
+        let mut column = CacheBuffer::default();
         let mut capacities = Vec::new();
         for at in 0..100 {
             column.append(tokens(at, at + 1));

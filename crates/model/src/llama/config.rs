@@ -76,7 +76,7 @@ impl LlamaConfig {
     }
 
     /// Checks ranges and what fields demand of each other; the error names the first key at fault.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ModelConfigError> {
         self.validate_sizes()?;
         self.validate_heads()?;
         self.validate_padding()?;
@@ -87,13 +87,16 @@ impl LlamaConfig {
         ];
         for (key, value, lo, hi) in reals {
             if !(lo..=hi).contains(&value) {
-                return Err(ConfigError::invalid(key, format!("{value} is not between {lo:e} and {hi:e}")));
+                return Err(ModelConfigError::invalid(
+                    key,
+                    format!("{value} is not between {lo:e} and {hi:e}"),
+                ));
             }
         }
         Ok(())
     }
 
-    fn validate_sizes(&self) -> Result<(), ConfigError> {
+    fn validate_sizes(&self) -> Result<(), ModelConfigError> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -106,46 +109,49 @@ impl LlamaConfig {
         for (key, value) in sizes {
             // 2^31: token ids, positions and dimensions must fit the int32 of every file format and device.
             if !(1..1 << 31).contains(&value) {
-                return Err(ConfigError::invalid(key, format!("{value} is not between 1 and 2147483647")));
+                return Err(ModelConfigError::invalid(
+                    key,
+                    format!("{value} is not between 1 and 2147483647"),
+                ));
             }
         }
         Ok(())
     }
 
-    fn validate_padding(&self) -> Result<(), ConfigError> {
+    fn validate_padding(&self) -> Result<(), ModelConfigError> {
         match self.pad_token_id {
             Some(id) if id >= self.vocab_size => {
                 let message = format!("{id} is not below vocab_size {}", self.vocab_size);
-                Err(ConfigError::invalid("pad_token_id", message))
+                Err(ModelConfigError::invalid("pad_token_id", message))
             }
             Some(_) if self.tie_word_embeddings => {
                 let message =
                     "the embedding is the head too, which has no row to leave untrained: leave it out";
-                Err(ConfigError::invalid("pad_token_id", message.to_owned()))
+                Err(ModelConfigError::invalid("pad_token_id", message.to_owned()))
             }
             _ => Ok(()),
         }
     }
 
-    fn validate_heads(&self) -> Result<(), ConfigError> {
+    fn validate_heads(&self) -> Result<(), ModelConfigError> {
         let heads = self.num_attention_heads;
         if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
             let message = format!(
                 "{heads} heads do not divide hidden_size {}: change one of them, or give head_dim",
                 self.hidden_size
             );
-            return Err(ConfigError::invalid("num_attention_heads", message));
+            return Err(ModelConfigError::invalid("num_attention_heads", message));
         }
         if !heads.is_multiple_of(self.kv_heads()) {
             let message =
                 format!("{} key-value heads do not divide num_attention_heads {heads}", self.kv_heads());
-            return Err(ConfigError::invalid("num_key_value_heads", message));
+            return Err(ModelConfigError::invalid("num_key_value_heads", message));
         }
         let head_size = self.head_size();
         if head_size == 0 || !head_size.is_multiple_of(2) {
             let message =
                 format!("heads of width {head_size}: rotary position embedding needs an even width");
-            return Err(ConfigError::invalid("head_dim", message));
+            return Err(ModelConfigError::invalid("head_dim", message));
         }
         Ok(())
     }
@@ -154,7 +160,7 @@ impl LlamaConfig {
 /// What is wrong with a model's configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum ModelConfigError {
     /// A value out of its range, or at odds with another.
     #[error("{key}: {message}")]
     Invalid {
@@ -198,11 +204,11 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What is wrong with them.
-        source: Box<ConfigError>,
+        source: Box<ModelConfigError>,
     },
 }
 
-impl ConfigError {
+impl ModelConfigError {
     pub(crate) fn invalid(key: &'static str, message: String) -> Self {
         Self::Invalid { key, message }
     }
@@ -216,7 +222,7 @@ mod tests {
         let mut config = LlamaConfig::default();
         change(&mut config);
         match config.validate() {
-            Err(ConfigError::Invalid { key, .. }) => key,
+            Err(ModelConfigError::Invalid { key, .. }) => key,
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::config::{ConfigError, LlamaConfig};
+use super::config::{LlamaConfig, ModelConfigError};
 
 /// The file in a model folder that says its architecture.
 pub(crate) const CONFIG_FILE: &str = "config.json";
@@ -25,24 +25,29 @@ pub struct SpecialTokens {
 /// Fields that old files leave out take Hugging Face's defaults; a file that describes something else than a plain LLaMA
 /// (another `model_type`, scaled RoPE, biases) is refused by the name of the field. Special tokens are not read: those
 /// of published configurations are often wrong, and the tokenizer knows better.
-pub fn read_config(dir: &Path) -> Result<LlamaConfig, ConfigError> {
+pub fn read_config(dir: &Path) -> Result<LlamaConfig, ModelConfigError> {
     read_config_file(&dir.join(CONFIG_FILE))
 }
 
 /// Reads the architecture from a file as [`read_config`] does from a folder.
-pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ConfigError> {
-    let stored: StoredConfig = read_json(path)?;
+pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ModelConfigError> {
+    let stored: HfConfig = read_json(path)?;
     stored.check_supported(path)?;
     let config = stored.into_config();
-    config
-        .validate()
-        .map_err(|source| ConfigError::InvalidFile { path: path.to_owned(), source: Box::new(source) })?;
+    config.validate().map_err(|source| ModelConfigError::InvalidFile {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     Ok(config)
 }
 
 /// All that a `config.json` says, with what others need to understand it as we do: defaults that old files leave out, and the
 /// precision of the weights beside it.
-pub(crate) fn completed_config(path: &Path, config: &LlamaConfig, dtype: &str) -> Result<Value, ConfigError> {
+pub(crate) fn completed_config(
+    path: &Path,
+    config: &LlamaConfig,
+    dtype: &str,
+) -> Result<Value, ModelConfigError> {
     let mut said: Map<String, Value> = read_json(path)?;
     let Value::Object(ours) = config.to_hf(SpecialTokens::default()) else { return Ok(Value::Object(said)) };
     // What the model doesn't depend on stays as it is, and what it does was read from here.
@@ -59,9 +64,9 @@ pub(crate) fn completed_config(path: &Path, config: &LlamaConfig, dtype: &str) -
     Ok(Value::Object(said))
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelConfigError> {
     let text = fs_err::read_to_string(path)?;
-    serde_json::from_str(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })
+    serde_json::from_str(&text).map_err(|source| ModelConfigError::Json { path: path.to_owned(), source })
 }
 
 impl LlamaConfig {
@@ -100,7 +105,7 @@ impl LlamaConfig {
 
 /// What is read of a `config.json`; anything else in it does not change the model.
 #[derive(Deserialize)]
-struct StoredConfig {
+struct HfConfig {
     model_type: String,
     #[serde(default = "silu")]
     hidden_act: String,
@@ -132,10 +137,10 @@ fn silu() -> String {
     "silu".to_owned()
 }
 
-impl StoredConfig {
-    fn check_supported(&self, path: &Path) -> Result<(), ConfigError> {
+impl HfConfig {
+    fn check_supported(&self, path: &Path) -> Result<(), ModelConfigError> {
         let refuse = |key, value: String, supported| {
-            Err(ConfigError::Unsupported { path: path.to_owned(), key, value, supported })
+            Err(ModelConfigError::Unsupported { path: path.to_owned(), key, value, supported })
         };
         if self.model_type != "llama" {
             return refuse("model_type", format!("\"{}\"", self.model_type), "\"llama\"");
@@ -190,7 +195,7 @@ impl StoredConfig {
 mod tests {
     use super::*;
 
-    fn read(change: impl FnOnce(&mut Map<String, Value>)) -> Result<LlamaConfig, ConfigError> {
+    fn read(change: impl FnOnce(&mut Map<String, Value>)) -> Result<LlamaConfig, ModelConfigError> {
         let mut stored = LlamaConfig::default().to_hf(SpecialTokens::default());
         change(stored.as_object_mut().unwrap());
         let dir = tempfile::tempdir().unwrap();
@@ -246,7 +251,7 @@ mod tests {
         ];
         for (name, value) in changes {
             match read(|stored| drop(stored.insert(name.to_owned(), value))) {
-                Err(ConfigError::Unsupported { key, .. }) => assert_eq!(key, name),
+                Err(ModelConfigError::Unsupported { key, .. }) => assert_eq!(key, name),
                 other => panic!("{name}: {other:?}"),
             }
         }

@@ -15,7 +15,7 @@ mod model;
 mod parameters;
 
 pub use cache::KvCache;
-pub use config::{ConfigError, LlamaConfig};
+pub use config::{LlamaConfig, ModelConfigError};
 pub(crate) use hf_config::{CONFIG_FILE, completed_config};
 pub use hf_config::{SpecialTokens, read_config, read_config_file};
 pub use model::{Llama, Positions};

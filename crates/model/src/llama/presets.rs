@@ -1,4 +1,4 @@
-use super::config::{ConfigError, LlamaConfig};
+use super::config::{LlamaConfig, ModelConfigError};
 
 impl LlamaConfig {
     /// The names [`preset`](Self::preset) knows.
@@ -26,7 +26,7 @@ impl LlamaConfig {
     /// LLaMA is arXiv 2302.13971, table 2; OpenLLaMA is EasyLM's `llama_model.py`; Amber is the model card of `LLM360/Amber`, with the padding row of
     /// its `modeling_llama.py`. Of the reproductions in *The Fine Line* (arXiv 2404.01204), that of Amber is taken to have four key-value heads:
     /// its files have the size of such a model.
-    pub fn preset(name: &str) -> Result<Self, ConfigError> {
+    pub fn preset(name: &str) -> Result<Self, ModelConfigError> {
         let config = match name {
             "tiny-260k" => Self {
                 num_key_value_heads: Some(4),
@@ -47,7 +47,7 @@ impl LlamaConfig {
             "llama-33b" => sized(32_000, [6656, 17_920, 60, 52]),
             "llama-65b" => Self { rms_norm_eps: 1e-5, ..sized(32_000, [8192, 22_016, 80, 64]) },
             "openllama-3b" | "openllama-3b-v2" => sized(32_000, [3200, 8640, 26, 32]),
-            _ => return Err(ConfigError::UnknownPreset { name: name.to_owned() }),
+            _ => return Err(ModelConfigError::UnknownPreset { name: name.to_owned() }),
         };
         Ok(config)
     }

@@ -11,15 +11,15 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::llama::{ConfigError, Llama, LlamaConfig, ParameterSpec, read_config};
+use crate::llama::{Llama, LlamaConfig, ModelConfigError, ParameterSpec, read_config};
 
 /// Why weights could not be read, written or converted.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum WeightsError {
+pub enum ModelWeightsError {
     /// `config.json` is unusable.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -88,13 +88,15 @@ pub enum WeightsError {
     },
 }
 
-impl WeightsError {
+impl ModelWeightsError {
     /// Whether it was what was asked for that is wrong, and not the files.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NoConfig { .. } | Self::Exists { .. } | Self::Config(ConfigError::UnknownPreset { .. })
+            Self::NoConfig { .. }
+                | Self::Exists { .. }
+                | Self::Config(ModelConfigError::UnknownPreset { .. })
         )
     }
 
@@ -109,7 +111,7 @@ impl WeightsError {
 const HEAD: &str = "lm_head.weight";
 
 /// The model in a folder with its `config.json` and weights in any layout, as float32.
-pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
+pub fn load(dir: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
     load_as(&read_config(dir)?, dir, device)
 }
 
@@ -117,9 +119,9 @@ pub fn load(dir: &Path, device: &Device) -> Result<Llama, WeightsError> {
 ///
 /// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
 /// Anything missing, too much or of another shape is an error that names it.
-pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, WeightsError> {
+pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
     let checkpoint = Checkpoint::open(path)?.with_head_size(config.head_size())?;
-    let Parameters { tensors, .. } = parameters_in(&checkpoint, config)?;
+    let MatchedTensors { tensors, .. } = match_tensors(&checkpoint, config)?;
     check_tied_head(&checkpoint, config)?;
     let read: Vec<_> = tensors.par_iter().map(|tensor| read(tensor)).collect();
     // Of several errors, the first in the order of the parameters: `rayon` would give any.
@@ -129,7 +131,7 @@ pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Lla
 
 /// A model's parameters among the tensors of a checkpoint.
 #[derive(Debug)]
-pub(crate) struct Parameters<'a> {
+pub(crate) struct MatchedTensors<'a> {
     /// One for each of [`LlamaConfig::parameters`], in this order.
     pub(crate) tensors: Vec<&'a StoredTensor>,
     /// What else is there.
@@ -140,32 +142,32 @@ pub(crate) struct Parameters<'a> {
 ///
 /// # Errors
 /// The first that isn't, or that the model doesn't have, by name.
-pub(crate) fn parameters_in<'a>(
+pub(crate) fn match_tensors<'a>(
     checkpoint: &'a Checkpoint,
     config: &LlamaConfig,
-) -> Result<Parameters<'a>, WeightsError> {
+) -> Result<MatchedTensors<'a>, ModelWeightsError> {
     let specs = config.parameters();
-    let Difference { missing, unexpected, ignored } = difference(checkpoint, config);
+    let TensorMismatch { missing, unexpected, ignored } = tensor_mismatch(checkpoint, config);
     if let Some(first) = missing.first() {
         let (path, count) = (checkpoint.path.clone(), missing.len());
-        return Err(WeightsError::Missing { path, first: first.clone(), count });
+        return Err(ModelWeightsError::Missing { path, first: first.clone(), count });
     }
     if let Some(name) = unexpected.into_iter().next() {
-        return Err(WeightsError::Unexpected { path: checkpoint.tensors[&name].file.clone(), name });
+        return Err(ModelWeightsError::Unexpected { path: checkpoint.tensors[&name].file.clone(), name });
     }
-    let tensors = specs.iter().map(|spec| held_to(spec, &checkpoint.tensors[&spec.name]));
-    Ok(Parameters { tensors: tensors.collect::<Result<_, _>>()?, ignored })
+    let tensors = specs.iter().map(|spec| check_tensor(spec, &checkpoint.tensors[&spec.name]));
+    Ok(MatchedTensors { tensors: tensors.collect::<Result<_, _>>()?, ignored })
 }
 
 /// How the tensors of a checkpoint differ from the parameters of a model.
 #[derive(Debug)]
-pub(crate) struct Difference {
+pub(crate) struct TensorMismatch {
     pub(crate) missing: Vec<String>,
     pub(crate) unexpected: Vec<String>,
     pub(crate) ignored: Vec<Ignored>,
 }
 
-pub(crate) fn difference(checkpoint: &Checkpoint, config: &LlamaConfig) -> Difference {
+pub(crate) fn tensor_mismatch(checkpoint: &Checkpoint, config: &LlamaConfig) -> TensorMismatch {
     let specs = config.parameters();
     let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let missing = specs.iter().map(|spec| &spec.name).filter(|name| !checkpoint.tensors.contains_key(*name));
@@ -178,7 +180,7 @@ pub(crate) fn difference(checkpoint: &Checkpoint, config: &LlamaConfig) -> Diffe
             None => unexpected.push(name.clone()),
         }
     }
-    Difference { missing, unexpected, ignored }
+    TensorMismatch { missing, unexpected, ignored }
 }
 
 /// Buffers that old versions of `transformers` stored, and the copy of a tied head.
@@ -192,9 +194,12 @@ fn reason_to_ignore(name: &str, config: &LlamaConfig) -> Option<&'static str> {
     }
 }
 
-fn held_to<'a>(spec: &ParameterSpec, tensor: &'a StoredTensor) -> Result<&'a StoredTensor, WeightsError> {
+fn check_tensor<'a>(
+    spec: &ParameterSpec,
+    tensor: &'a StoredTensor,
+) -> Result<&'a StoredTensor, ModelWeightsError> {
     if tensor.shape != spec.shape {
-        return Err(WeightsError::Shape {
+        return Err(ModelWeightsError::Shape {
             path: tensor.file.clone(),
             name: spec.name.clone(),
             found: tensor.shape.clone(),
@@ -205,24 +210,27 @@ fn held_to<'a>(spec: &ParameterSpec, tensor: &'a StoredTensor) -> Result<&'a Sto
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(tensor),
         dtype => {
             let (path, name) = (tensor.file.clone(), spec.name.clone());
-            Err(WeightsError::Dtype { path, name, dtype })
+            Err(ModelWeightsError::Dtype { path, name, dtype })
         }
     }
 }
 
 /// Checks that a head that is left out because it is tied says nothing of its own.
-pub(crate) fn check_tied_head(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), WeightsError> {
+pub(crate) fn check_tied_head(
+    checkpoint: &Checkpoint,
+    config: &LlamaConfig,
+) -> Result<(), ModelWeightsError> {
     let embedding = &config.parameters()[0].name;
     let pair = (checkpoint.tensors.get(HEAD), checkpoint.tensors.get(embedding));
     let (Some(head), Some(embedding)) = pair else { return Ok(()) };
     if config.tie_word_embeddings && (head.dtype != embedding.dtype || head.read()? != embedding.read()?) {
-        return Err(WeightsError::UntiedHead { path: head.file.clone() });
+        return Err(ModelWeightsError::UntiedHead { path: head.file.clone() });
     }
     Ok(())
 }
 
 /// Reads a parameter as float32. Values go from the file to where they stay.
-fn read(tensor: &StoredTensor) -> Result<TensorData, WeightsError> {
+fn read(tensor: &StoredTensor) -> Result<TensorData, ModelWeightsError> {
     let mut values = vec![0.0_f32; tensor.len()];
     let mut reader = tensor.open()?;
     if tensor.dtype == Dtype::F32 {

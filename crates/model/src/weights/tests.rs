@@ -37,7 +37,7 @@ fn write(path: &Path, tensors: &Tensors) -> io::Result<()> {
 }
 
 /// A checkpoint directory with these files, and what loading it gives.
-fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tensors, WeightsError> {
+fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tensors, ModelWeightsError> {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("config.json"), config.to_hf(SpecialTokens::default()).to_string())
         .unwrap();
@@ -55,7 +55,7 @@ fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tenso
     load(dir.path(), &Device::flex()).map(|model| named_parameters(&model))
 }
 
-fn load_single(config: &LlamaConfig, tensors: Tensors) -> Result<Tensors, WeightsError> {
+fn load_single(config: &LlamaConfig, tensors: Tensors) -> Result<Tensors, ModelWeightsError> {
     load_written(config, &[(SINGLE_FILE, tensors)])
 }
 
@@ -103,12 +103,15 @@ fn missing_extra_and_misshapen_tensors_are_named() {
     tensors.remove(2);
     let error = load_single(&config(), tensors).unwrap_err();
     assert!(error.to_string().contains("model.layers.0.self_attn.k_proj.weight"), "{error}");
-    assert!(matches!(error, WeightsError::Missing { count: 2, .. }), "{error}");
+    assert!(matches!(error, ModelWeightsError::Missing { count: 2, .. }), "{error}");
 
     let mut tensors = tensors_of(&config());
     tensors.push(("model.layers.1.mlp.up_proj.weight".to_owned(), tensors[1].1.clone()));
     let error = load_single(&config(), tensors).unwrap_err();
-    assert!(matches!(&error, WeightsError::Unexpected { name, .. } if name.contains("layers.1")), "{error}");
+    assert!(
+        matches!(&error, ModelWeightsError::Unexpected { name, .. } if name.contains("layers.1")),
+        "{error}"
+    );
 
     let wider = LlamaConfig { intermediate_size: 16, ..config() };
     let error = load_single(&config(), tensors_of(&wider)).unwrap_err();
@@ -120,7 +123,7 @@ fn missing_extra_and_misshapen_tensors_are_named() {
     let mut tensors = tensors_of(&config());
     tensors[0].1 = tensors[0].1.clone().convert_dtype(DType::I64);
     let error = load_single(&config(), tensors).unwrap_err();
-    assert!(matches!(&error, WeightsError::Dtype { dtype: Dtype::I64, .. }), "{error}");
+    assert!(matches!(&error, ModelWeightsError::Dtype { dtype: Dtype::I64, .. }), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{Tokenizer, train_bpe};
-use fineline_kernels::Visibility;
+use fineline_kernels::AttentionMask;
 use fineline_model::{Llama, LlamaConfig, Positions};
 use fineline_probe::{CodeExecution, Item, Kind, SuiteOptions, Task};
 
@@ -78,7 +78,8 @@ pub(crate) fn naive(model: &Llama, tokens: &[u32], read: usize) -> (f64, bool) {
     let ids: Vec<i32> = tokens.iter().map(|&id| id.cast_signed()).collect();
     let input = TensorData::new(ids[..ids.len() - 1].to_vec(), [1, ids.len() - 1]);
     let input = Tensor::<2, Int>::from_data(input, &model.device());
-    let logits = model.logits(model.hidden(input, &Positions::Sequential, &Visibility::Causal)).into_data();
+    let logits =
+        model.logits(model.hidden(input, &Positions::Sequential, &AttentionMask::Causal)).into_data();
     let logits: Vec<f64> = logits.iter::<f64>().collect();
     let (mut logprob, mut greedy) = (0.0, true);
     for (row, &target) in logits.chunks(model.config().vocab_size).zip(&tokens[1..]).skip(read - 1) {

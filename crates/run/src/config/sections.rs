@@ -285,7 +285,7 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
     if let Err(fineline_data::DataError::Config { key, value, expected }) = config.data.validate() {
         found.push(Problem { key, message: format!("is {value}: {expected}") });
     }
-    if let Err(fineline_model::ConfigError::Invalid { key, message }) = config.model.validate() {
+    if let Err(fineline_model::ModelConfigError::Invalid { key, message }) = config.model.validate() {
         found.push(Problem { key: format!("model.{key}"), message: format!("can't be: {message}") });
     }
     for (place, probes) in config.probes.iter().enumerate() {

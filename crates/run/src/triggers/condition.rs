@@ -110,7 +110,7 @@ fn beyond(metric: &str, estimate: &Estimate, trigger: &TriggerConfig) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use fineline_dynamics::Difference;
+    use fineline_dynamics::PairedDifference;
 
     use super::*;
 
@@ -133,7 +133,7 @@ mod tests {
             step: 10,
             before: None,
             n: 100,
-            difference: Difference { value: Some(change), stderr: Some(stderr), p: None },
+            difference: PairedDifference { value: Some(change), stderr: Some(stderr), p: None },
         };
         ProbeRecord {
             headline: headline.to_owned(),
@@ -141,10 +141,10 @@ mod tests {
             delta: Some(delta.clone()),
             best: Some(Delta {
                 step: 5,
-                difference: Difference { value: Some(2.0 * change), ..delta.difference },
+                difference: PairedDifference { value: Some(2.0 * change), ..delta.difference },
                 ..delta
             }),
-            phase: Some(Phase::Flat),
+            phase: Some(Phase::Plateau),
             ..ProbeRecord::default()
         }
     }
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn a_phase_is_come_into_once() {
-        let (flat, record) = (trigger("phase = \"flat\""), record("acc", 0.0, 0.0));
+        let (flat, record) = (trigger("phase = \"plateau\""), record("acc", 0.0, 0.0));
         assert!(evidence(&flat, &record, None).is_some());
         assert!(evidence(&flat, &record, Some(Phase::Rising)).is_some());
-        assert!(evidence(&flat, &record, Some(Phase::Flat)).is_none());
-        assert!(!holds("phase = \"falling\"", &record));
+        assert!(evidence(&flat, &record, Some(Phase::Plateau)).is_none());
+        assert!(!holds("phase = \"regressing\"", &record));
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     fn one_condition_and_what_belongs_to_it() {
         assert_eq!(problem("worsens = 0.0"), None);
         assert_eq!(problem("above = 0.5\nmetric = \"acc\""), None);
-        assert_eq!(problem("phase = \"flat\""), None);
+        assert_eq!(problem("phase = \"plateau\""), None);
         assert_eq!(problem(""), Some("name"));
         assert_eq!(problem("above = 0.5\nbelow = 0.4"), Some("name"));
         assert_eq!(problem("worsens = -0.1"), Some("worsens"));

@@ -117,9 +117,9 @@ impl<'a> Exchange<'a> {
             tree.push(Node { start: node.start, level: node.level, sum });
         }
         let piece = tree.finish().unwrap_or_default();
-        let square_sum =
+        let sum_of_squares =
             |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() as f32;
-        self.squares.extend(piece.par_chunks(BLOCK).map(square_sum).collect::<Vec<_>>());
+        self.squares.extend(piece.par_chunks(BLOCK).map(sum_of_squares).collect::<Vec<_>>());
         (piece, used)
     }
 

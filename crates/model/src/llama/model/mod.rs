@@ -3,8 +3,8 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use fineline_kernels::{
-    FeedForwardWeights, Numerics, Precision, Rotary, SelfAttentionWeights, Visibility, add, attention,
-    attention_after, embedding, feed_forward, linear, rms_norm, rope, self_attention,
+    AttentionMask, FeedForwardWeights, Numerics, Precision, RotaryTable, SelfAttentionWeights, add,
+    attention, attention_with_prefix, embedding, feed_forward, linear, rms_norm, rope, self_attention,
 };
 
 use crate::llama::cache::KvCache;
@@ -27,12 +27,12 @@ pub struct Llama {
 #[derive(Module, Debug)]
 struct Decoder {
     embed_tokens: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<DecoderLayer>,
     norm: RmsNorm,
 }
 
 #[derive(Module, Debug)]
-struct Layer {
+struct DecoderLayer {
     self_attn: SelfAttention,
     mlp: FeedForward,
     input_layernorm: RmsNorm,
@@ -82,30 +82,30 @@ pub enum Positions {
 }
 
 /// What all layers of one pass share.
-struct Pass<'a> {
+struct ForwardPass<'a> {
     config: &'a LlamaConfig,
     precision: Precision,
-    rotary: Rotary,
-    visibility: &'a Visibility,
-    past: Past<'a>,
+    rotary: RotaryTable,
+    mask: &'a AttentionMask,
+    cache: CacheUse<'a>,
 }
 
 /// What comes before the tokens of a pass.
-enum Past<'a> {
-    Nothing,
+enum CacheUse<'a> {
+    None,
     /// The tokens of a cache, row by row; the cache takes up the new ones.
-    Extended(&'a mut KvCache),
+    Extend(&'a mut KvCache),
     /// The tokens of a cache of one row, before each row.
-    Shared(&'a KvCache),
+    SharedPrefix(&'a KvCache),
 }
 
-impl Past<'_> {
+impl CacheUse<'_> {
     /// How many tokens.
     fn len(&self) -> usize {
         match self {
-            Self::Nothing => 0,
-            Self::Extended(cache) => cache.len(),
-            Self::Shared(cache) => cache.len(),
+            Self::None => 0,
+            Self::Extend(cache) => cache.len(),
+            Self::SharedPrefix(cache) => cache.len(),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Llama {
         for (spec, value) in specs.iter().zip(&values) {
             assert_eq!(value.shape().as_slice(), spec.shape, "shape of {}", spec.name);
         }
-        let mut source = Source { values: values.into_iter(), device };
+        let mut source = ParameterSource { values: values.into_iter(), device };
         // Fields are evaluated as written, which is the order of the list.
         Self {
             model: Decoder {
@@ -169,9 +169,9 @@ impl Llama {
         &self,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
-        visibility: &Visibility,
+        mask: &AttentionMask,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Nothing, &mut |_| {})
+        self.run(tokens_bt, positions, mask, CacheUse::None, &mut |_| {})
     }
 
     /// Hands `visit` the hidden states `[batch, time, hidden]` at each depth, one after another: the embedding's, those after each layer, and the
@@ -185,10 +185,10 @@ impl Llama {
         &self,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
-        visibility: &Visibility,
+        mask: &AttentionMask,
         visit: &mut dyn FnMut(&Tensor<3>),
     ) {
-        let last = self.run(tokens_bt, positions, visibility, Past::Nothing, visit);
+        let last = self.run(tokens_bt, positions, mask, CacheUse::None, visit);
         visit(&last);
     }
 
@@ -201,10 +201,10 @@ impl Llama {
         &self,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
-        visibility: &Visibility,
+        mask: &AttentionMask,
         cache: &mut KvCache,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Extended(cache), &mut |_| {})
+        self.run(tokens_bt, positions, mask, CacheUse::Extend(cache), &mut |_| {})
     }
 
     /// [`hidden`](Self::hidden) for rows that all go on from the text in `before`, a cache of one row, which stays as it is. Positions count from
@@ -213,14 +213,14 @@ impl Llama {
     /// # Panics
     /// As [`hidden`](Self::hidden); or if the cache has seen nothing, or more than one row.
     #[must_use]
-    pub fn hidden_after(
+    pub fn hidden_with_prefix(
         &self,
-        before: &KvCache,
+        prefix: &KvCache,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
-        visibility: &Visibility,
+        mask: &AttentionMask,
     ) -> Tensor<3> {
-        self.run(tokens_bt, positions, visibility, Past::Shared(before), &mut |_| {})
+        self.run(tokens_bt, positions, mask, CacheUse::SharedPrefix(prefix), &mut |_| {})
     }
 
     /// The output matrix `[vocab, hidden]`: the embedding, if tied.
@@ -240,12 +240,12 @@ impl Llama {
         &self,
         tokens_bt: Tensor<2, Int>,
         positions: &Positions,
-        visibility: &Visibility,
-        past: Past<'_>,
+        mask: &AttentionMask,
+        cache: CacheUse<'_>,
         visit: &mut dyn FnMut(&Tensor<3>),
     ) -> Tensor<3> {
         let [batch, time] = tokens_bt.dims();
-        let start = past.len() as u32;
+        let start = cache.len() as u32;
         let positions = match positions {
             Positions::Sequential => &(start..start + time as u32).collect(),
             Positions::Explicit(positions) => {
@@ -254,8 +254,8 @@ impl Llama {
             }
         };
         let config = &self.config;
-        let rotary = Rotary::new(positions, time, config.head_size(), config.rope_theta, &self.device());
-        let mut pass = Pass { config, precision: self.precision, rotary, visibility, past };
+        let rotary = RotaryTable::new(positions, time, config.head_size(), config.rope_theta, &self.device());
+        let mut pass = ForwardPass { config, precision: self.precision, rotary, mask, cache };
         let mut x_btd = embedding(self.model.embed_tokens.weight.val(), tokens_bt);
         visit(&x_btd);
         for (index, layer) in self.model.layers.iter().enumerate() {
@@ -266,11 +266,11 @@ impl Llama {
     }
 }
 
-impl Layer {
-    fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut Pass<'_>) -> Tensor<3> {
+impl DecoderLayer {
+    fn forward(&self, x_btd: Tensor<3>, index: usize, pass: &mut ForwardPass<'_>) -> Tensor<3> {
         let numerics = Numerics { eps: pass.config.rms_norm_eps, precision: pass.precision };
-        let x_btd = if matches!(pass.past, Past::Nothing) {
-            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.visibility, numerics)
+        let x_btd = if matches!(pass.cache, CacheUse::None) {
+            self_attention(x_btd, self.self_attention_weights(), &pass.rotary, pass.mask, numerics)
         } else {
             let normed = self.input_layernorm.forward(x_btd.clone(), pass.config);
             add(x_btd, self.self_attn.forward(normed, index, pass))
@@ -279,7 +279,7 @@ impl Layer {
     }
 }
 
-impl Layer {
+impl DecoderLayer {
     fn self_attention_weights(&self) -> SelfAttentionWeights {
         let SelfAttention { q_proj, k_proj, v_proj, o_proj } = &self.self_attn;
         SelfAttentionWeights {
@@ -304,7 +304,7 @@ impl Layer {
 
 impl SelfAttention {
     /// Queries of the new tokens, keys and values of all.
-    fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut Pass<'_>) -> Tensor<3> {
+    fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut ForwardPass<'_>) -> Tensor<3> {
         let [b, t, _] = x_btd.dims();
         let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
         let precision = pass.precision;
@@ -313,17 +313,17 @@ impl SelfAttention {
         let values = self.v_proj.forward(x_btd, precision).reshape([b, t, k, e]);
         let queries = rope(queries, &pass.rotary);
         let keys = rope(keys, &pass.rotary);
-        let mixed = match &mut pass.past {
-            Past::Nothing => attention(queries, keys, values, pass.visibility, precision),
-            Past::Extended(cache) => {
+        let attention = match &mut pass.cache {
+            CacheUse::None => attention(queries, keys, values, pass.mask, precision),
+            CacheUse::Extend(cache) => {
                 let (keys, values) = cache.append(layer, keys, values);
-                attention(queries, keys, values, pass.visibility, precision)
+                attention(queries, keys, values, pass.mask, precision)
             }
-            Past::Shared(cache) => {
-                attention_after(cache.layer(layer), queries, keys, values, pass.visibility, precision)
+            CacheUse::SharedPrefix(cache) => {
+                attention_with_prefix(cache.layer(layer), queries, keys, values, pass.mask, precision)
             }
         };
-        self.o_proj.forward(mixed.reshape([b, t, h * e]), precision)
+        self.o_proj.forward(attention.reshape([b, t, h * e]), precision)
     }
 }
 
@@ -340,12 +340,12 @@ impl RmsNorm {
 }
 
 /// Hands out values as parameters, in order.
-struct Source<'a> {
+struct ParameterSource<'a> {
     values: std::vec::IntoIter<TensorData>,
     device: &'a Device,
 }
 
-impl Source<'_> {
+impl ParameterSource<'_> {
     fn next<const D: usize>(&mut self) -> Param<Tensor<D>> {
         let value = self.values.next().expect("the number of values was compared with the config's");
         Param::from_data(value, self.device)
@@ -359,8 +359,8 @@ impl Source<'_> {
         RmsNorm { weight: self.next() }
     }
 
-    fn layer(&mut self) -> Layer {
-        Layer {
+    fn layer(&mut self) -> DecoderLayer {
+        DecoderLayer {
             self_attn: SelfAttention {
                 q_proj: self.projection(),
                 k_proj: self.projection(),

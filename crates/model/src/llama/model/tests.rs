@@ -1,4 +1,4 @@
-use fineline_kernels::{Span, cross_entropy};
+use fineline_kernels::{KeySpan, cross_entropy};
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn assert_close(actual: &Tensor<3>, expected: &Tensor<3>, tolerance: f32) {
 }
 
 fn causal(model: &Llama, tokens: Tensor<2, Int>) -> Tensor<3> {
-    model.hidden(tokens, &Positions::Sequential, &Visibility::Causal)
+    model.hidden(tokens, &Positions::Sequential, &AttentionMask::Causal)
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_cache_gives_what_the_whole_text_gives() {
         let mut pieces = Vec::new();
         for (start, len) in [(0, 3), (3, 1), (4, 2), (6, 1)] {
             let piece = text.clone().narrow(1, start, len);
-            pieces.push(model.extend(piece, &Positions::Sequential, &Visibility::Causal, &mut cache));
+            pieces.push(model.extend(piece, &Positions::Sequential, &AttentionMask::Causal, &mut cache));
             assert_eq!(cache.len(), start + len);
         }
         assert_close(&Tensor::cat(pieces, 1), &whole, 1e-5);
@@ -78,10 +78,10 @@ fn the_cache_gives_what_the_whole_text_gives() {
 fn a_cached_context_can_be_continued_twice() {
     let model = config().init(3, &Device::flex());
     let mut context = KvCache::new();
-    let _ = model.extend(tokens([[1, 2, 3]]), &Positions::Sequential, &Visibility::Causal, &mut context);
+    let _ = model.extend(tokens([[1, 2, 3]]), &Positions::Sequential, &AttentionMask::Causal, &mut context);
     for last in [4, 5] {
         let mut cache = context.clone();
-        let next = model.extend(tokens([[last]]), &Positions::Sequential, &Visibility::Causal, &mut cache);
+        let next = model.extend(tokens([[last]]), &Positions::Sequential, &AttentionMask::Causal, &mut cache);
         assert_close(&next, &causal(&model, tokens([[1, 2, 3, last]])).narrow(1, 3, 1), 1e-5);
     }
     assert_eq!(context.len(), 3);
@@ -91,17 +91,17 @@ fn a_cached_context_can_be_continued_twice() {
 fn rows_of_different_lengths_can_be_padded_on_the_left() {
     let model = config().init(4, &Device::flex());
     let mut cache = KvCache::new();
-    let span = |own_start| Span { prefix: 0..0, own_start };
+    let span = |own_start| KeySpan { prefix: 0..0, own_start };
     let prompt = model.extend(
         tokens([[1, 2, 3, 4], [0, 0, 7, 8]]),
         &Positions::Explicit(vec![0, 1, 2, 3, 0, 0, 0, 1]),
-        &Visibility::Spans([0, 0, 0, 0, 2, 2, 2, 2].map(span).to_vec()),
+        &AttentionMask::Spans([0, 0, 0, 0, 2, 2, 2, 2].map(span).to_vec()),
         &mut cache,
     );
     let next = model.extend(
         tokens([[5], [9]]),
         &Positions::Explicit(vec![4, 2]),
-        &Visibility::Spans([0, 2].map(span).to_vec()),
+        &AttentionMask::Spans([0, 2].map(span).to_vec()),
         &mut cache,
     );
     let alone = causal(&model, tokens([[7, 8, 9]]));
@@ -117,8 +117,8 @@ fn continuations_that_share_a_context_equal_separate_texts() {
         let packed = tokens([[1, 2, 3, 10, 11, 12, 13]]);
         let positions = Positions::Explicit(vec![0, 1, 2, 3, 4, 3, 4]);
         let own_starts = [0, 0, 0, 3, 3, 5, 5];
-        let spans = own_starts.map(|own_start| Span { prefix: 0..own_start.min(3), own_start });
-        let hidden = model.hidden(packed, &positions, &Visibility::Spans(spans.to_vec()));
+        let spans = own_starts.map(|own_start| KeySpan { prefix: 0..own_start.min(3), own_start });
+        let hidden = model.hidden(packed, &positions, &AttentionMask::Spans(spans.to_vec()));
         for (start, text) in [(3, [1, 2, 3, 10, 11]), (5, [1, 2, 3, 12, 13])] {
             let alone = causal(&model, tokens([text]));
             assert_close(&hidden.clone().narrow(1, 0, 3), &alone.clone().narrow(1, 0, 3), 1e-5);
@@ -133,12 +133,14 @@ fn rows_after_a_shared_text_equal_separate_texts() {
     for config in configs() {
         let model = config.init(5, &Device::flex());
         let mut before = KvCache::new();
-        let _ = model.extend(tokens([[1, 2, 3]]), &Positions::Sequential, &Visibility::Causal, &mut before);
+        let _ =
+            model.extend(tokens([[1, 2, 3]]), &Positions::Sequential, &AttentionMask::Causal, &mut before);
         let own_starts = [0, 0, 2, 2, 0, 0, 0, 3];
-        let spans = own_starts.map(|own_start| Span { prefix: 0..0, own_start });
+        let spans = own_starts.map(|own_start| KeySpan { prefix: 0..0, own_start });
         let positions = Positions::Explicit(vec![3, 4, 3, 4, 3, 4, 5, 0]);
         let rows = tokens([[10, 11, 12, 13], [14, 15, 16, 0]]);
-        let hidden = model.hidden_after(&before, rows, &positions, &Visibility::Spans(spans.to_vec()));
+        let hidden =
+            model.hidden_with_prefix(&before, rows, &positions, &AttentionMask::Spans(spans.to_vec()));
         for (row, start, text) in [(0, 0, vec![10, 11]), (0, 2, vec![12, 13]), (1, 0, vec![14, 15, 16])] {
             let whole: Vec<i32> = [1, 2, 3].into_iter().chain(text.iter().copied()).collect();
             let shape = [1, whole.len()];
@@ -153,16 +155,16 @@ fn rows_after_a_shared_text_equal_separate_texts() {
 #[test]
 fn packed_documents_do_not_see_each_other() {
     let model = config().init(6, &Device::flex());
-    let spans = [0, 0, 2, 2, 2].map(|own_start| Span { prefix: 0..0, own_start });
+    let spans = [0, 0, 2, 2, 2].map(|own_start| KeySpan { prefix: 0..0, own_start });
     let positions = Positions::Explicit(vec![0, 1, 0, 1, 2]);
-    let packed = model.hidden(tokens([[1, 2, 3, 4, 5]]), &positions, &Visibility::Spans(spans.to_vec()));
+    let packed = model.hidden(tokens([[1, 2, 3, 4, 5]]), &positions, &AttentionMask::Spans(spans.to_vec()));
     assert_close(&packed.narrow(1, 2, 3), &causal(&model, tokens([[3, 4, 5]])), 1e-5);
 }
 
 fn loss(model: &Llama) -> Tensor<1> {
     let device = model.device();
     let text = Tensor::<2, Int>::from_data([[1, 2, 3, 4], [5, 6, 7, 8]], &device);
-    let hidden = model.hidden(text, &Positions::Sequential, &Visibility::Causal).reshape([8, 24]);
+    let hidden = model.hidden(text, &Positions::Sequential, &AttentionMask::Causal).reshape([8, 24]);
     let targets = Tensor::<1, Int>::from_data([2, 3, 4, 5, 6, 7, 8, 9], &device);
     cross_entropy(hidden, model.lm_head(), targets, Tensor::full([8], 0.125, &device))
 }

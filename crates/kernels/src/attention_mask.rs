@@ -7,11 +7,11 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 /// With a cache there are more keys than queries; the queries are then the last ones, so query `i` stands at key
 /// `keys - queries + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Visibility {
+pub enum AttentionMask {
     /// All keys up to the query itself.
     Causal,
     /// One span per query, row-major `[batch, queries]`.
-    Spans(Vec<Span>),
+    Spans(Vec<KeySpan>),
 }
 
 /// The keys one query sees: those in `prefix`, and those from `own_start` up to the query itself.
@@ -19,43 +19,43 @@ pub enum Visibility {
 /// Serves packed documents (an empty prefix, `own_start` at the document's first token), texts that share a context (the
 /// context is the prefix, the text's first token `own_start`), and padding on the left (`own_start` after it).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct KeySpan {
     /// Keys seen besides the query's own, as key indices.
     pub prefix: Range<u32>,
     /// The first key of the query's own text. A query always sees itself, even if this lies behind it.
     pub own_start: u32,
 }
 
-impl Span {
+impl KeySpan {
     /// Whether the query at key index `query` sees `key`.
     #[must_use]
-    pub fn sees(&self, query: usize, key: usize) -> bool {
+    pub fn allows(&self, query: usize, key: usize) -> bool {
         let own_start = (self.own_start as usize).min(query);
         key <= query
             && (key >= own_start || (self.prefix.start as usize..self.prefix.end as usize).contains(&key))
     }
 }
 
-impl Visibility {
-    /// `[batch or 1, 1, queries, keys]`, true where a key is hidden.
-    pub(crate) fn hidden(&self, queries: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
+impl AttentionMask {
+    /// `[batch or 1, 1, queries, keys]`, true where a key is masked out.
+    pub(crate) fn masked_out(&self, queries: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
         let offset = keys - queries;
-        let mut hidden = Vec::new();
+        let mut masked_out = Vec::new();
         match self {
             Self::Causal => {
                 for query in offset..keys {
-                    hidden.extend((0..keys).map(|key| key > query));
+                    masked_out.extend((0..keys).map(|key| key > query));
                 }
             }
             Self::Spans(spans) => {
                 for (i, span) in spans.iter().enumerate() {
                     let query = offset + i % queries;
-                    hidden.extend((0..keys).map(|key| !span.sees(query, key)));
+                    masked_out.extend((0..keys).map(|key| !span.allows(query, key)));
                 }
             }
         }
-        let rows = hidden.len() / (queries * keys);
-        Tensor::from_data(TensorData::new(hidden, [rows, 1, queries, keys]), device)
+        let rows = masked_out.len() / (queries * keys);
+        Tensor::from_data(TensorData::new(masked_out, [rows, 1, queries, keys]), device)
     }
 }
 
@@ -65,25 +65,25 @@ mod tests {
 
     #[test]
     fn a_span_is_its_prefix_and_its_own_text() {
-        let span = Span { prefix: 0..2, own_start: 4 };
-        let seen: Vec<usize> = (0..8).filter(|&key| span.sees(5, key)).collect();
+        let span = KeySpan { prefix: 0..2, own_start: 4 };
+        let seen: Vec<usize> = (0..8).filter(|&key| span.allows(5, key)).collect();
         assert_eq!(seen, [0, 1, 4, 5]);
     }
 
     #[test]
     fn every_query_sees_itself_and_nothing_later() {
-        let span = Span { prefix: 0..9, own_start: 7 };
-        let seen: Vec<usize> = (0..9).filter(|&key| span.sees(3, key)).collect();
+        let span = KeySpan { prefix: 0..9, own_start: 7 };
+        let seen: Vec<usize> = (0..9).filter(|&key| span.allows(3, key)).collect();
         assert_eq!(seen, [0, 1, 2, 3]);
-        let blind = Span { prefix: 0..0, own_start: 7 };
-        let seen: Vec<usize> = (0..9).filter(|&key| blind.sees(3, key)).collect();
+        let blind = KeySpan { prefix: 0..0, own_start: 7 };
+        let seen: Vec<usize> = (0..9).filter(|&key| blind.allows(3, key)).collect();
         assert_eq!(seen, [3]);
     }
 
     #[test]
     fn queries_are_the_last_keys() {
-        let hidden = Visibility::Causal.hidden(2, 4, &Device::flex());
-        let hidden: Vec<bool> = hidden.into_data().iter::<bool>().collect();
-        assert_eq!(hidden, [false, false, false, true, false, false, false, false]);
+        let masked_out = AttentionMask::Causal.masked_out(2, 4, &Device::flex());
+        let masked_out: Vec<bool> = masked_out.into_data().iter::<bool>().collect();
+        assert_eq!(masked_out, [false, false, false, true, false, false, false, false]);
     }
 }
