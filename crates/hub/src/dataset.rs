@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fineline_files::{create_folder_of, rename, write_atomically};
+use fineline_files::{create_parent_directory, rename, write_atomically};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -267,7 +267,7 @@ impl Record {
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| HubError::Json { path: path.clone(), source })?;
         json.push(b'\n');
-        create_folder_of(&path)?;
+        create_parent_directory(&path)?;
         Ok(write_atomically(&path, &json)?)
     }
 

@@ -1,7 +1,7 @@
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use fineline_files::{create_folder_of, rename};
+use fineline_files::{create_parent_directory, rename};
 use fs_err as fs;
 use ureq::Body;
 use ureq::http::Response;
@@ -56,7 +56,7 @@ impl Hub {
             }
         }
         self.refuse_offline(&url)?;
-        create_folder_of(request.to)?;
+        create_parent_directory(request.to)?;
         let mut partial = Partial::open(request.to, &expected)?;
         let mut furthest = partial.bytes;
         while partial.bytes < expected.size {

@@ -2,7 +2,7 @@ use std::fs::TryLockError;
 use std::io;
 use std::path::Path;
 
-use fineline_files::{create_folder, remove_remains};
+use fineline_files::{create_directory, remove_temporary_files};
 use fs_err as fs;
 
 use crate::error::HubError;
@@ -20,12 +20,12 @@ impl FolderLock {
     /// # Errors
     /// [`HubError::Locked`] where another process has the folder.
     pub fn take(folder: &Path) -> Result<Self, HubError> {
-        create_folder(folder)?;
+        create_directory(folder)?;
         let path = folder.join(".lock");
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         match file.file().try_lock() {
             Ok(()) => {
-                remove_remains(folder)?;
+                remove_temporary_files(folder)?;
                 Ok(Self { _file: file })
             }
             Err(TryLockError::WouldBlock) => Err(HubError::Locked { folder: folder.to_owned() }),

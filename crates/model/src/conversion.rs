@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fineline_files::{AtomicFolder, write_synced};
+use fineline_files::{AtomicDirectory, write_synced};
 use fineline_weights::{
     Checkpoint, Dtype, Ignored, Layout, OnBytes, Parity, StoredTensor, Target, Written, check_space, compare,
     write,
@@ -125,7 +125,7 @@ impl Conversion {
         check_space(&self.out, &tensors, self.dtype)?;
 
         let start = Instant::now();
-        let folder = AtomicFolder::create(&self.out)?;
+        let folder = AtomicDirectory::create(&self.out)?;
         let config_json = self.config_json(&config, config_file.as_deref(), &tensors)?;
         write_synced(&folder.path().join(CONFIG_FILE), &config_json)?;
         let copied = companions(&self.source);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fineline_files::{AtomicFile, create_folder_of};
+use fineline_files::{AtomicFile, create_parent_directory};
 use fs_err as fs;
 use parquet::basic::Compression;
 use parquet::column::reader::get_typed_column_reader;
@@ -95,7 +95,7 @@ const SCHEMA: &str = "
 
 /// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
 pub fn write_items(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
-    create_folder_of(path)?;
+    create_parent_directory(path)?;
     let mut file = AtomicFile::create(path)?;
     write_parquet(&mut file, rows)
         .map_err(|error| ProbeError::Store { path: path.to_owned(), message: error.to_string() })?;

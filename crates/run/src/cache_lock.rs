@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use fineline_files::{create_folder, remove_remains};
+use fineline_files::{create_directory, remove_temporary_files};
 use fineline_train::StopSignal;
 use fs_err as fs;
 
@@ -31,7 +31,7 @@ impl CacheLock {
         stop: &StopSignal,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
-        create_folder(cache)?;
+        create_directory(cache)?;
         let path = cache.join(".lock");
         let mut file =
             fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -62,11 +62,11 @@ impl CacheLock {
 
 /// Removes what a killed run has left half written, beside the shards and in the folders of tokenizers.
 fn clear(cache: &Path) -> io::Result<()> {
-    remove_remains(cache)?;
+    remove_temporary_files(cache)?;
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_remains(&entry.path())?;
+            remove_temporary_files(&entry.path())?;
         }
     }
     Ok(())
@@ -89,7 +89,7 @@ mod tests {
         let cache = folder.path().join("cache");
         for name in ["web-0123.bin", "tokenizer-0123/tokenizer.json"] {
             let path = cache.join(name);
-            fineline_files::create_folder_of(&path).unwrap();
+            fineline_files::create_parent_directory(&path).unwrap();
             fineline_files::write_atomically(&path, b"whole").unwrap();
             // Nobody drops it: so does a kill.
             std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());

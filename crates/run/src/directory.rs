@@ -5,7 +5,7 @@ use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{create_folder, remove_remains};
+use fineline_files::{create_directory, remove_temporary_files};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -179,14 +179,14 @@ impl RunDirectory {
     /// [`RunError::Locked`] where another process has the run.
     pub fn lock(&self) -> Result<RunLock, RunError> {
         let new = (!self.root.exists()).then(|| self.root.clone());
-        create_folder(&self.root)?;
+        create_directory(&self.root)?;
         let path = self.root.join(LOCK);
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         match file.file().try_lock() {
             Ok(()) => {
-                remove_remains(&self.root)?;
-                remove_remains(&self.items_folder())?;
-                remove_remains(&self.representations_folder())?;
+                remove_temporary_files(&self.root)?;
+                remove_temporary_files(&self.items_folder())?;
+                remove_temporary_files(&self.representations_folder())?;
                 Ok(RunLock { _file: file, new })
             }
             Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root.clone() }),
@@ -359,7 +359,7 @@ mod tests {
         let directory = RunDirectory::new(folder.path());
         let written = [directory.config(), directory.items(1), directory.items(252)];
         for path in &written {
-            fineline_files::create_folder_of(path).unwrap();
+            fineline_files::create_parent_directory(path).unwrap();
             write_atomically(path, b"whole").unwrap();
             // Nobody drops it: so does a kill.
             std::mem::forget(fineline_files::AtomicFile::create(path).unwrap());

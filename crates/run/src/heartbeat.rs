@@ -14,7 +14,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fineline_files::{create_folder, write_atomically};
+use fineline_files::{create_directory, write_atomically};
 use fineline_ranks::{ActivitySnapshot, MonitoredRanks, RankActivity, RankStatus, Ranks};
 use fineline_train::{LateStep, StepClock};
 use jiff::Timestamp;
@@ -74,7 +74,7 @@ impl Watcher {
             if folder.exists() {
                 fs_err::remove_dir_all(&folder)?;
             }
-            create_folder(&folder)?;
+            create_directory(&folder)?;
         }
         ranks.barrier();
         let mut pulse = Pulse {

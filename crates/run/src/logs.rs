@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{create_folder, sync_folder};
+use fineline_files::{create_directory, sync_directory};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 
@@ -99,7 +99,7 @@ impl Logs {
             told: None,
         };
         // A checkpoint that survives a power cut must not find its logs without names.
-        sync_folder(directory.root())?;
+        sync_directory(directory.root())?;
         Ok(logs)
     }
 
@@ -247,7 +247,7 @@ pub(crate) fn drop_rounds(
     directory: &RunDirectory,
     is_dropped: impl Fn(u64) -> bool,
 ) -> Result<(), RunError> {
-    create_folder(&directory.items_folder())?;
+    create_directory(&directory.items_folder())?;
     drop_steps(&directory.items_folder(), &is_dropped)?;
     // Only runs that look at representations have this one.
     if directory.representations_folder().is_dir() {

@@ -3,7 +3,7 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use fineline_files::create_folder;
+use fineline_files::create_directory;
 use fs_err as fs;
 use tfrecord::protobuf::event::What;
 use tfrecord::protobuf::{SessionLog, session_log::SessionStatus};
@@ -21,7 +21,7 @@ impl TensorBoard {
     /// A new event file in `folder` for the steps after `step`. Its first event tells TensorBoard to forget what an earlier file
     /// says of later steps.
     pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, RunError> {
-        create_folder(folder)?;
+        create_directory(folder)?;
         let started = jiff::Timestamp::now().as_microsecond();
         let path = folder.join(format!("events.out.tfevents.{started}.fineline"));
         let file = BufWriter::new(fs::File::create(&path)?);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use fineline_files::{AtomicFile, create_folder_of, write_synced};
+use fineline_files::{AtomicFile, create_parent_directory, write_synced};
 
 use crate::error::StorageError;
 use crate::files::is_run_file;
@@ -97,7 +97,7 @@ impl RemoteRun {
     pub fn fetch_files(&self, root: &Path) -> Result<(), StorageError> {
         for object in self.store.list("")?.iter().filter(|object| is_run_file(&object.key)) {
             let path = root.join(&object.key);
-            create_folder_of(&path)?;
+            create_parent_directory(&path)?;
             again(|| {
                 let mut file = AtomicFile::create(&path)?;
                 self.store.download(&object.key, &mut file)?;

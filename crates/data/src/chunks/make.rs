@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{AtomicFile, create_folder, remove_remains, write_atomically};
+use fineline_files::{AtomicFile, create_directory, remove_temporary_files, write_atomically};
 use fineline_random::Permutation;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ pub(crate) fn make(
     let mut texts = texts.to_vec();
     texts.sort_by_key(|(name, _)| *name);
     let fingerprint = fingerprint(&texts, tokenizer, spec)?;
-    create_folder(folder)?;
+    create_directory(folder)?;
     let lock = fs_err::File::create(folder.join(".lock"))?;
     if lock.file().try_lock().is_err() {
         return Err(DataError::ChunksLocked { folder: folder.to_owned() });
@@ -104,7 +104,7 @@ pub(crate) fn make(
     }
     let sources = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut made = MadeChunks { fingerprint, complete: false, rows: 0, unused_rows: 0, sources };
-    remove_remains(folder)?;
+    remove_temporary_files(folder)?;
     write_record(&record, &made)?;
     let job = Job { tokenizer, spec, folder };
     let rows = job.cut(&texts, progress)?;
@@ -237,8 +237,8 @@ impl Job<'_> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Vec<CutRows>> {
         let rows_folder = self.folder.join(ROWS);
-        create_folder(&rows_folder)?;
-        remove_remains(&rows_folder)?;
+        create_directory(&rows_folder)?;
+        remove_temporary_files(&rows_folder)?;
         let mut cut = Vec::new();
         for (number, &(name, text)) in texts.iter().enumerate() {
             let prefix = rows_folder.join(number.to_string());

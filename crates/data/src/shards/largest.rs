@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use fineline_files::{create_folder, write_atomically};
+use fineline_files::{create_directory, write_atomically};
 
 use super::Shard;
 use crate::Result;
@@ -16,7 +16,7 @@ pub(crate) fn max_token_id(prefix: &Path, fingerprint: &blake3::Hash, cache: &Pa
         return Ok(id);
     }
     let id = Shard::open(prefix)?.max_token_id();
-    create_folder(cache)?;
+    create_directory(cache)?;
     write_atomically(&known, format!("{id}\n").as_bytes())?;
     Ok(id)
 }

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fineline_files::{AtomicFile, create_folder_of};
+use fineline_files::{AtomicFile, create_parent_directory};
 
 use super::{MAGIC, TokenType, VERSION, bin_path, idx_path};
 use crate::{DataError, Result};
@@ -30,7 +30,7 @@ pub(crate) struct Written {
 
 impl ShardWriter {
     pub(crate) fn create(prefix: &Path, vocab_size: usize) -> Result<Self> {
-        create_folder_of(prefix)?;
+        create_parent_directory(prefix)?;
         Ok(Self {
             prefix: prefix.to_owned(),
             bin: AtomicFile::create(&bin_path(prefix))?,

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use fineline_files::{create_folder_of, write_atomically};
+use fineline_files::{create_parent_directory, write_atomically};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -41,7 +41,7 @@ pub fn train_bpe(
     }
     let trained = train(documents, vocab_size)?;
     let json = trained.to_string(false).map_err(failed)?;
-    create_folder_of(save)?;
+    create_parent_directory(save)?;
     write_atomically(&save.with_file_name("tokenizer_config.json"), tokenizer_config().as_bytes())?;
     write_atomically(save, json.as_bytes())?;
     Tokenizer::from_file(save)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fineline_dynamics::Estimate;
-use fineline_files::{AtomicFile, create_folder_of, write_atomically};
+use fineline_files::{AtomicFile, create_parent_directory, write_atomically};
 use fs_err as fs;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
@@ -54,7 +54,7 @@ const SCHEMA: &str = "
 
 /// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
 pub fn write_similarities(path: &Path, rows: &[SimilarityRow]) -> Result<(), ProbeError> {
-    create_folder_of(path)?;
+    create_parent_directory(path)?;
     let mut file = AtomicFile::create(path)?;
     write_parquet(&mut file, rows).map_err(|error| failed(path, &error))?;
     Ok(file.commit()?)
@@ -103,7 +103,7 @@ const NO_CLUSTER: i64 = -1;
 /// Writes the representations of tasks to `path`, whole or not at all: for each task `TASK/items`, `TASK/clusters` (−1: none), and
 /// `TASK/layer.000` and so on, the upper triangles of the Gram matrices, row by row.
 pub fn write_representations(path: &Path, of_tasks: &[(&str, &Representation)]) -> Result<(), ProbeError> {
-    create_folder_of(path)?;
+    create_parent_directory(path)?;
     let mut stored = BTreeMap::new();
     for (task, Representation { items, clusters, layers }) in of_tasks {
         let clusters = clusters.iter().map(|cluster| cluster.map_or(NO_CLUSTER, i64::from));

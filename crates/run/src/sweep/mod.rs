@@ -11,7 +11,7 @@ mod revisions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fineline_files::{create_folder, with_causes};
+use fineline_files::{create_directory, with_causes};
 use fineline_probe::{
     History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
 };
@@ -128,7 +128,7 @@ impl Sweep {
                         results.iter().flat_map(|result| result.items.iter().cloned()).collect();
                     write_items(&state.directory.items(step), &items)?;
                     if !similarities.is_empty() {
-                        create_folder(&state.directory.representations_folder())?;
+                        create_directory(&state.directory.representations_folder())?;
                         write_similarities(&state.directory.representations(step), &similarities)?;
                     }
                     state.write_json(
@@ -222,7 +222,7 @@ impl<'a> State<'a> {
             fs::write(directory.events(), "")?;
         }
         drop_rounds(&directory, |step| last_step.is_none_or(|last| step > last))?;
-        create_folder(&directory.root().join("results"))?;
+        create_directory(&directory.root().join("results"))?;
         let step = last_step.unwrap_or(0);
         let probes = JsonLines::resume(&directory.probes(), step)?;
         let events = JsonLines::resume(&directory.events(), step)?;

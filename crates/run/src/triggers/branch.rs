@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use fineline_files::create_folder;
+use fineline_files::create_directory;
 use fineline_train::ScheduleKind;
 use fs_err as fs;
 
@@ -27,9 +27,9 @@ pub(super) fn write_branch(
     point: &BranchPoint<'_>,
 ) -> Result<PathBuf, RunError> {
     let name = format!("step-{:08}-{}", point.step, point.trigger);
-    create_folder(&directory.branches())?;
+    create_directory(&directory.branches())?;
     let folder = directory.branches().join(&name);
-    create_folder(&folder)?;
+    create_directory(&folder)?;
     let config_path = folder.join("config.toml");
     write_atomically(&config_path, branch_config(config, &name, &folder, point).to_toml().as_bytes())?;
     let checkpoint = directory.checkpoints().join(format!("step-{:08}", point.step));

@@ -2,7 +2,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fineline_files::{
-    WRITING, create_folder, link_beside, remove_remains, rename, sync_folder, write_atomically,
+    TEMPORARY_PREFIX, create_directory, remove_temporary_files, rename, replace_symlink, sync_directory,
+    write_atomically,
 };
 
 use crate::checkpoint::verify;
@@ -79,8 +80,8 @@ impl CheckpointFolder {
     /// writes are removed, and checkpoints beyond `step` (damaged ones, or those of a future that the run has gone
     /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
     pub fn prepare(&self, step: u64) -> Result<(), TrainError> {
-        create_folder(&self.0)?;
-        remove_remains(&self.0)?;
+        create_directory(&self.0)?;
+        remove_temporary_files(&self.0)?;
         for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVING)) {
             fs_err::remove_dir_all(self.0.join(entry))?;
         }
@@ -109,7 +110,7 @@ impl CheckpointFolder {
 
     /// Gives the checkpoint of a step a second name, where the system has links.
     pub(crate) fn link(&self, link: &str, step: u64) -> io::Result<()> {
-        match link_beside(&self.0.join(link), &name(step)) {
+        match replace_symlink(&self.0.join(link), &name(step)) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             linked => linked,
         }
@@ -143,7 +144,7 @@ impl CheckpointFolder {
 
     /// Where the checkpoint of a step is written before it gets its name.
     pub(crate) fn writing(&self, step: u64) -> PathBuf {
-        self.0.join(format!("{WRITING}{}", name(step)))
+        self.0.join(format!("{TEMPORARY_PREFIX}{}", name(step)))
     }
 
     /// Takes in a checkpoint from elsewhere: `fill` writes its files into the folder that it is given, and it gets its name if it is whole. One of the same
@@ -158,7 +159,7 @@ impl CheckpointFolder {
     ) -> Result<PathBuf, E> {
         let io = |error: io::Error| E::from(TrainError::Io(error));
         let writing = self.writing(step);
-        create_folder(&self.0).map_err(io)?;
+        create_directory(&self.0).map_err(io)?;
         if writing.exists() {
             fs_err::remove_dir_all(&writing).map_err(io)?;
         }
@@ -175,7 +176,7 @@ impl CheckpointFolder {
     /// Gives a checkpoint whose files are wholly on the disk its name. Once this has returned well, it stands.
     pub(crate) fn publish(&self, step: u64) -> io::Result<()> {
         let writing = self.writing(step);
-        sync_folder(&writing)?;
+        sync_directory(&writing)?;
         rename(&writing, &self.checkpoint(step))
     }
 
