@@ -182,7 +182,7 @@ impl Start {
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
             State::Weights(model) => Trainer::from_weights(recipe, *model, progress),
-            State::Checkpoint(checkpoint) => Trainer::resume(recipe, *checkpoint),
+            State::Checkpoint(checkpoint) => checkpoint.into_trainer(recipe),
         }?;
         Ok((trainer, self.events))
     }

@@ -1,8 +1,10 @@
+//! The error of this crate.
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Alarm, SkipReason};
+use crate::alarm::{Alarm, SkipReason};
 
 /// An error of an [`Observer`](crate::Observer), which may be of any type.
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
@@ -134,27 +136,6 @@ pub enum TrainError {
 impl TrainError {
     pub(crate) fn config(key: &'static str, reason: impl Into<String>) -> Self {
         Self::Config { key, reason: reason.into() }
-    }
-}
-
-/// An alarm's numbers as people read them; nothing where there are none.
-pub(crate) struct Evidence<'a>(pub(crate) &'a Alarm);
-
-impl fmt::Display for Evidence<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Alarm { value, median, z, threshold, .. } = self.0;
-        match (value, median, z, threshold) {
-            (Some(value), Some(median), Some(z), Some(threshold)) => {
-                write!(
-                    f,
-                    " ({value:.4} after a median of {median:.4}: {z:.1} deviations above it, {threshold} allowed)"
-                )
-            }
-            (Some(value), Some(median), None, Some(threshold)) => {
-                write!(f, " ({value:.3} s after a median of {median:.3} s, {threshold:.3} s allowed)")
-            }
-            _ => Ok(()),
-        }
     }
 }
 

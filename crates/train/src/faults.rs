@@ -1,3 +1,5 @@
+//! Faults injected into what the guard sees.
+
 use std::ops::RangeInclusive;
 
 /// A drill: the guard is shown other numbers than a step has come to.

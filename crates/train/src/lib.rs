@@ -13,44 +13,60 @@
 //! This crate knows nothing of what looks at a step (logs, probes, validation: all are observers), of text, of the run
 //! directory around `checkpoints/`, or of where its configuration comes from.
 
-mod batch;
-mod checkpoint;
-mod config;
-mod distributed;
+// Ground: records, and the error of the crate.
+mod alarm;
 mod error;
+mod progress;
+mod stop;
+mod token_count;
+
+// What decides a step: rows, sections of the configuration, the guard.
 mod faults;
 mod guard;
-mod observer;
+mod rows;
+mod schedule;
+mod train_config;
+
+// Parameters and their update.
 mod optim;
 mod parameters;
-mod prefetch;
-mod schedule;
+
+// Steps shared by ranks.
+mod distributed;
+
+// One step.
+mod step;
+
+// Checkpoints of training.
+mod checkpoint;
+
+// The loop around steps.
 mod session;
-mod stop;
+
+// A tiny model for tests.
 #[cfg(test)]
 mod testing;
-mod token_count;
-mod trainer;
-mod vote;
 
-pub use batch::document_spans;
+pub use alarm::{Action, Alarm, Rule, SkipReason};
 pub use checkpoint::{
     Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, FailedCheckpoint,
     Found, Milestones, RunIdentity, SavedCheckpoint, Written, refuse_other_model, verify,
 };
-pub use config::{LossReduction, TrainConfig};
 pub use distributed::{DistributedConfig, Division, Mode};
 pub use error::{ObserverError, TrainError};
 pub use faults::{Distortion, NumberFault};
 pub use guard::{
-    Action, Alarm, Detours, GuardConfig, GuardState, LateStep, NonFiniteRule, OutlierRule, RowRange, Rule,
-    StallRule, StepClock, StepLimit, Verdict,
+    GuardConfig, GuardState, LateStep, NonFiniteRule, OutlierRule, StallRule, StepClock, StepLimit, Verdict,
 };
-pub use observer::{CheckpointTrouble, Control, Observer, View};
 pub use optim::{Decay, OptimConfig, OptimKind};
-pub use prefetch::RowSource;
+pub use progress::Progress;
+pub use rows::{Detours, RowRange, RowSource};
 pub use schedule::{Rewarm, Schedule, ScheduleConfig, ScheduleKind};
-pub use session::{Outcome, Rewind, RewindReason, Session, StepReport, StopReason, kept_name};
+pub use session::{
+    CheckpointTrouble, Control, Observer, Outcome, Rewind, RewindReason, Session, StepReport, StopReason,
+    View, kept_name,
+};
+pub use step::{Recipe, StepOutcome, Trainer, document_spans};
 pub use stop::StopSignal;
 pub use token_count::{TokenCount, TokenCountError};
-pub use trainer::{Progress, Recipe, SkipReason, StepOutcome, Trainer};
+pub use train_config::{LossReduction, TrainConfig};

@@ -1,9 +1,11 @@
+//! The learning rate of each step.
+
 use std::f64::consts::PI;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// The `[schedule]` section: how the learning rate moves from `optim.lr` to its floor.
 ///

@@ -1,3 +1,5 @@
+//! A request to stop.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Numbers of tokens as people write them.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;

@@ -1,3 +1,5 @@
+//! Checkpoints written in the background.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +11,15 @@ use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checkpoint::config::{CheckpointConfig, Milestones};
+use crate::checkpoint::directory::CheckpointFolder;
+use crate::checkpoint::identity::RunIdentity;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::snapshot::{Shard, Snapshot, own_moments, own_weights};
-use crate::{
-    CheckpointConfig, CheckpointFolder, CheckpointState, Division, Milestones, RunIdentity, TrainError,
-    Trainer,
-};
+use crate::checkpoint::state::CheckpointState;
+use crate::distributed::Division;
+use crate::error::TrainError;
+use crate::step::Trainer;
 
 /// Writes the checkpoints of a run: one at a time, in the background.
 ///

@@ -1,3 +1,5 @@
+//! Checkpoints loaded into memory.
+
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -6,17 +8,20 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens, read_config};
 
+use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, OPTIMIZER};
 use crate::checkpoint::shard::{is_optimizer_file, split_part_name};
-use crate::checkpoint::snapshot::{EXP_AVG, EXP_AVG_SQ, OPTIMIZER, STATE};
+use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::TensorFile;
+use crate::distributed::Division;
+use crate::error::TrainError;
 use crate::optim::Moments;
 use crate::parameters::ByName;
-use crate::{CheckpointState, Division, TrainError};
+use crate::step::{Recipe, Trainer, TrainerState};
 
 /// Keys of `config.json` that have no part in what the model computes.
 const FREE_KEYS: [&str; 2] = ["initializer_range", "max_position_embeddings"];
 
-/// A checkpoint in memory: all that [`Trainer::resume`](crate::Trainer::resume) needs. Cheap to clone.
+/// A checkpoint in memory: all that [`into_trainer`](Self::into_trainer) needs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The weights.
@@ -45,16 +50,18 @@ impl Checkpoint {
         let moments = read_moments(folder, &state, division, device)?;
         Ok(Self { model, state, moments })
     }
-}
 
-impl CheckpointState {
-    /// Reads `state.json` of the checkpoint in `folder`, without its tensors.
-    pub fn read(folder: &Path) -> Result<Self, TrainError> {
-        let bytes = fs_err::read(folder.join(STATE))?;
-        serde_json::from_slice(&bytes).map_err(|error| TrainError::Damaged {
-            path: folder.to_owned(),
-            reason: format!("{STATE}: {error}"),
-        })
+    /// Training from where the checkpoint was taken, to the same bits as if it had never stopped. A second warm-up is the checkpoint's own.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a value of the recipe is out of range.
+    pub fn into_trainer(self, recipe: Recipe) -> Result<Trainer, TrainError> {
+        let CheckpointState { progress, updates, rewarm, detours, guard, .. } = self.state;
+        let (model, moments) = (self.model, self.moments);
+        Trainer::from_state(
+            recipe,
+            TrainerState { model, moments, updates, progress, rewarm, detours, guard },
+        )
     }
 }
 

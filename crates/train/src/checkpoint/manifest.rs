@@ -1,3 +1,5 @@
+//! The manifest of a checkpoint.
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
@@ -5,8 +7,8 @@ use std::path::Path;
 use fineline_files::write_synced;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
-use crate::checkpoint::snapshot::pretty;
+use crate::checkpoint::format::pretty;
+use crate::error::TrainError;
 
 /// The name of the file that a checkpoint is whole with.
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -8,22 +8,31 @@
 //! - [`CheckpointFolder`] finds: the newest whole one, with the damaged ones that it passed over.
 //! - [`Checkpoint`] loads: weights, moments and state.
 
-mod checkpointer;
+// The section, names and records.
 mod config;
-mod folder;
-mod load;
-mod manifest;
+mod format;
+mod identity;
 mod shard;
-mod snapshot;
 mod state;
+
+// Files.
+mod manifest;
 mod tensors;
+
+// A checkpoint written and loaded, and the directory of all.
+mod directory;
+mod load;
+mod snapshot;
+
+// The writer.
+mod checkpointer;
 
 pub use checkpointer::{Cadence, Checkpointer, FailedCheckpoint, SavedCheckpoint, Written};
 pub use config::{CheckpointConfig, Milestones};
-pub use folder::{CheckpointFolder, Found};
+pub use directory::{CheckpointFolder, Found};
+pub use identity::RunIdentity;
 pub use load::{Checkpoint, refuse_other_model};
 pub use manifest::verify;
-pub use snapshot::RunIdentity;
 pub use state::CheckpointState;
 
 #[cfg(test)]

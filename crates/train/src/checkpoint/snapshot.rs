@@ -1,41 +1,22 @@
+//! A snapshot of training, written to files.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use fineline_files::write_synced;
-use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens};
-use serde::Serialize;
+use fineline_model::{Llama, LlamaConfig, ParameterSpec};
 use serde_json::{Map, Value, json};
 
-use crate::CheckpointState;
+use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, MODEL, OPTIMIZER, STATE, pretty};
+use crate::checkpoint::identity::RunIdentity;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::shard::{part_name, shard_name};
+use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::{self, Stored};
 use crate::optim::Moments;
 use crate::parameters::{ByName, parameter_values};
-
-pub(crate) const MODEL: &str = "model.safetensors";
-pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
-pub(crate) const STATE: &str = "state.json";
-/// Prefixes of the moments in `optimizer.safetensors`, before the name of their parameter: `torch`'s names for them.
-pub(crate) const EXP_AVG: &str = "exp_avg.";
-pub(crate) const EXP_AVG_SQ: &str = "exp_avg_sq.";
-
-/// What every checkpoint of a run carries besides the state of training.
-#[derive(Clone, Debug, Default)]
-pub struct RunIdentity {
-    /// `run.seed`.
-    pub seed: u64,
-    /// Hash of the resolved configuration.
-    pub config_hash: String,
-    /// Fingerprint of everything that decides the rows.
-    pub data_fingerprint: String,
-    /// For `config.json` and `generation_config.json`.
-    pub special_tokens: SpecialTokens,
-    /// Files that are put into every checkpoint as they are, by name: the tokenizer, `tokenizer_config.json`.
-    pub files: BTreeMap<String, Vec<u8>>,
-}
 
 /// A moment of training, to be written while training goes on.
 ///
@@ -181,10 +162,4 @@ fn shard_of_parameters(specs: &[ParameterSpec], count: usize) -> Vec<usize> {
         (middle * count / total.max(1)).min(count - 1)
     };
     specs.iter().map(place).collect()
-}
-
-pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }

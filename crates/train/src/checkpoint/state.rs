@@ -1,11 +1,17 @@
+//! `state.json`.
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checkpoint::format::STATE;
+use crate::error::TrainError;
 use crate::guard::GuardState;
-use crate::trainer::Progress;
-use crate::{Detours, Rewarm};
+use crate::progress::Progress;
+use crate::rows::Detours;
+use crate::schedule::Rewarm;
 
 /// `state.json`: all of a run's state that is not a tensor.
 ///
@@ -37,4 +43,15 @@ pub struct CheckpointState {
     pub data_fingerprint: String,
     /// What observers wanted kept, by their names.
     pub observers: BTreeMap<String, Value>,
+}
+
+impl CheckpointState {
+    /// Reads `state.json` of the checkpoint in `folder`, without its tensors.
+    pub fn read(folder: &Path) -> Result<Self, TrainError> {
+        let bytes = fs_err::read(folder.join(STATE))?;
+        serde_json::from_slice(&bytes).map_err(|error| TrainError::Damaged {
+            path: folder.to_owned(),
+            reason: format!("{STATE}: {error}"),
+        })
+    }
 }

@@ -16,7 +16,7 @@ use crate::testing::{
 };
 use crate::{
     CheckpointTrouble, Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason,
-    StopSignal, TrainError, Trainer, View,
+    StopSignal, TrainError, View,
 };
 
 fn every(every_steps: u64, keep_last: usize) -> CheckpointConfig {
@@ -88,7 +88,7 @@ fn resuming_equals_never_having_stopped() {
     let checkpoint =
         Checkpoint::load(&found.newest_whole.unwrap(), &config(), &undivided(), &device()).unwrap();
     assert_eq!((checkpoint.state.progress.step, checkpoint.state.updates), (3, 2));
-    let mut second = Trainer::resume(recipe(), checkpoint).unwrap();
+    let mut second = checkpoint.into_trainer(recipe()).unwrap();
     let (outcome, later_reports) = run(&mut second, &rows, Some(checkpointer(&broken, every(100, 3), 3)));
     assert_eq!(outcome.unwrap(), Outcome::Finished);
 
@@ -226,7 +226,7 @@ fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
         assert_eq!(found.damaged.len(), 1);
         assert!(found.damaged[0].to_string().contains(file), "{}", found.damaged[0]);
 
-        let mut resumed = Trainer::resume(recipe(), load(temp.path(), 4)).unwrap();
+        let mut resumed = load(temp.path(), 4).into_trainer(recipe()).unwrap();
         run(&mut resumed, &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 4))).0.unwrap();
         assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [4, 7]);
         assert!(temp.path().join("abandoned-step-00000007").exists());

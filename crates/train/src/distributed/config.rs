@@ -1,7 +1,9 @@
+//! The `[distributed]` section.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// The `[distributed]` section: how several ranks (processes that `mpirun` or `srun` started, or threads of one) share a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

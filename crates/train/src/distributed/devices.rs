@@ -7,8 +7,7 @@ use fineline_kernels::{all_reduce, has_all_reduce};
 use fineline_ranks::RankThreads;
 use rayon::prelude::*;
 
-use crate::distributed::Division;
-use crate::distributed::division::BLOCK;
+use crate::distributed::division::{BLOCK, Division};
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 

@@ -1,10 +1,14 @@
+//! The division of a step among ranks.
+
 use std::ops::Range;
 
 use fineline_model::{LlamaConfig, ParameterSpec};
 use fineline_ranks::{RankThreads, Ranks};
 
-use crate::distributed::{Mode, Node, TreeSum};
-use crate::{DistributedConfig, TrainConfig, TrainError};
+use crate::distributed::config::{DistributedConfig, Mode};
+use crate::distributed::tree::{Node, TreeSum};
+use crate::error::TrainError;
+use crate::train_config::TrainConfig;
 
 /// Values are owned, and their squares added up, in blocks of this many: what doesn't depend on the number of ranks.
 pub(crate) const BLOCK: usize = 4096;

@@ -13,19 +13,19 @@
 //! Where a process has several ranks, each with a device of its own, these first add up among their devices. The first of them then speaks for
 //! all in the exchange; if there is one process only, nothing is left to be exchanged.
 
+// Who does what.
 mod config;
-mod devices;
 mod division;
-mod reduce;
-mod step;
 mod tree;
 
+// Sums over ranks.
+mod devices;
+mod reduce;
+
 pub use config::{DistributedConfig, Mode};
-use devices::sum_within_process;
-pub(crate) use division::Bucket;
+pub(crate) use devices::sum_within_process;
 pub use division::Division;
-pub(crate) use reduce::count_targets;
-use reduce::{PutTogether, reduce, reduce_scatter, sum_losses};
+pub(crate) use reduce::{PutTogether, count_targets, reduce, reduce_scatter, sum_losses};
 pub(crate) use tree::{Node, TreeSum};
 
 #[cfg(test)]

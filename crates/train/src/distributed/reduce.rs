@@ -6,8 +6,8 @@ use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use rayon::prelude::*;
 
-use crate::distributed::division::BLOCK;
-use crate::distributed::{Bucket, Division, Node, TreeSum};
+use crate::distributed::division::{BLOCK, Bucket, Division};
+use crate::distributed::tree::{Node, TreeSum};
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 
@@ -117,9 +117,9 @@ impl<'a> Exchange<'a> {
             tree.push(Node { start: node.start, level: node.level, sum });
         }
         let piece = tree.finish().unwrap_or_default();
-        let sum_of_squares =
+        let sum_squares =
             |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() as f32;
-        self.squares.extend(piece.par_chunks(BLOCK).map(sum_of_squares).collect::<Vec<_>>());
+        self.squares.extend(piece.par_chunks(BLOCK).map(sum_squares).collect::<Vec<_>>());
         (piece, used)
     }
 

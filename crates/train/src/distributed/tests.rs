@@ -174,7 +174,7 @@ fn resumed(
         let path = CheckpointFolder::new(folder).checkpoint(step);
         verify(&path).unwrap();
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
-        let mut trainer = Trainer::resume(small_batches(), checkpoint).unwrap().divided(division);
+        let mut trainer = checkpoint.into_trainer(small_batches()).unwrap().divided(division);
         let reports = session(&mut trainer, ranks, None, None).unwrap().1;
         (reports, weight_bits(trainer.model()))
     })
@@ -231,7 +231,7 @@ fn shards_are_a_model_that_others_read() {
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
         let mut trainer = trainer(small_batches()).divided(division);
         session(&mut trainer, ranks, None, None).unwrap();
-        (moment_bits(&Trainer::resume(small_batches(), checkpoint).unwrap()), moment_bits(&trainer))
+        (moment_bits(&checkpoint.into_trainer(small_batches()).unwrap()), moment_bits(&trainer))
     });
     assert!(!alone[0].0.is_empty() && alone[0].0 == alone[0].1);
 }

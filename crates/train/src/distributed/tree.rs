@@ -1,3 +1,5 @@
+//! Sums whose order of additions is that of one binary tree.
+
 /// The sum of the leaves `start..start + 2^level`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node<T> {

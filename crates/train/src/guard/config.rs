@@ -1,7 +1,10 @@
+//! The `[guard]` section.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::alarm::Action;
+use crate::error::TrainError;
 
 /// The `[guard]` section: what happens when a step goes wrong. Each rule has an action; all are decided before the update of the very step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,32 +36,6 @@ pub struct GuardConfig {
     pub gradient: OutlierRule,
     /// A step that takes far longer than those before: told in a warning while it lasts, and in an event when it is over.
     pub stall: StallRule,
-}
-
-/// What is done about a step. Of several, the last in this order counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// An event, nothing else.
-    #[default]
-    Log,
-    /// The learning rate is lowered from this step on, for a while.
-    LowerLr,
-    /// The update is left out.
-    Skip,
-    /// The update is left out, and so are the rows that follow.
-    SkipData,
-    /// The run goes back to its last checkpoint, and leaves out the rows of this step when it comes by again.
-    Rewind,
-    /// The run stops with an error.
-    Stop,
-}
-
-impl Action {
-    /// Whether the update of the step is made.
-    pub(super) fn lets_update(self) -> bool {
-        self <= Self::LowerLr
-    }
 }
 
 /// `[guard.non_finite]`

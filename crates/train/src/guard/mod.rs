@@ -9,74 +9,19 @@
 //! State and detours are in every checkpoint: a resumed run decides as the unbroken one.
 
 mod config;
-mod detours;
 mod stall;
 mod window;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::SkipReason;
+use crate::alarm::{Action, Alarm, Rule, SkipReason};
 
-pub use config::{Action, GuardConfig, NonFiniteRule, OutlierRule, StallRule};
-pub use detours::{Detours, RowRange};
+pub use config::{GuardConfig, NonFiniteRule, OutlierRule, StallRule};
 pub(crate) use stall::StallWatch;
 pub use stall::{LateStep, StepClock, StepLimit};
 use window::{Baseline, Window};
-
-/// What the guard watches for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// A loss that is infinite or not a number.
-    NonFiniteLoss,
-    /// A gradient norm that is.
-    NonFiniteGradient,
-    /// A loss far above those of the steps before.
-    LossSpike,
-    /// A gradient norm far above those of the steps before.
-    GradientOutlier,
-    /// A step that took far longer than those before.
-    Stall,
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NonFiniteLoss => "the loss is not finite",
-            Self::NonFiniteGradient => "the norm of the gradients is not finite",
-            Self::LossSpike => "the loss is far above its median",
-            Self::GradientOutlier => "the norm of the gradients is far above its median",
-            Self::Stall => "the step took far longer than the median",
-        })
-    }
-}
-
-/// A rule that a step broke, with the evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Alarm {
-    /// The step, counted from 1.
-    pub at: u64,
-    /// The rule.
-    pub rule: Rule,
-    /// What the rule asks for.
-    pub action: Action,
-    /// The loss, the norm, or the seconds of the step; none where that is not finite.
-    pub value: Option<f64>,
-    /// The median of the steps before; none where the rule needs none.
-    pub median: Option<f64>,
-    /// Their spread, in units of a standard deviation.
-    pub scale: Option<f64>,
-    /// By how many scales the value is above the median.
-    pub z: Option<f64>,
-    /// What `z` may not be above; of a stall, what the value may not be above.
-    pub threshold: Option<f64>,
-    /// How many times the rule has been broken so far, this time included.
-    pub count: u32,
-}
 
 /// What the guard makes of a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,12 +30,6 @@ pub struct Verdict {
     pub alarms: Vec<Alarm>,
     /// Why there is to be no update, if there is to be none.
     pub skipped: Option<SkipReason>,
-}
-
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.rule, crate::error::Evidence(self))
-    }
 }
 
 impl Verdict {

@@ -1,9 +1,12 @@
+//! Steps that take too long.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::window::median;
-use super::{Action, Alarm, GuardConfig, Rule};
+use crate::alarm::{Action, Alarm, Rule};
+use crate::guard::config::GuardConfig;
+use crate::guard::window::median;
 
 /// Watches how long steps take. The clock is no part of a run's state, so this begins anew with each process.
 #[derive(Clone, Debug)]

@@ -1,3 +1,5 @@
+//! Recent values of a number, and what is usual among them.
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};

@@ -1,150 +1,12 @@
 //! `AdamW` with decoupled weight decay, and clipping by the global norm.
-//!
-//! All vectors here are flat (`[n]`), in float32, and keyed by the Hugging Face name of their parameter.
 
-use burn::tensor::{Gradients, Tensor};
-use fineline_kernels::{self as kernels, adamw, add_to, sum_of_squares};
+use burn::tensor::Tensor;
+use fineline_kernels::{self as kernels, adamw};
 use fineline_model::Llama;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
-use crate::parameters::{ByName, take_gradients, update_parameters};
-
-/// The parameter that tokens are looked up in.
-const EMBEDDING: &str = "model.embed_tokens.weight";
-
-/// The `[optim]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimConfig {
-    /// `"adamw"`: Adam with decoupled weight decay, as `torch.optim.AdamW`.
-    pub kind: OptimKind,
-    /// The peak learning rate, from which `[schedule]` takes its course.
-    pub lr: f64,
-    /// Decay rates of the running means of the gradient and of its square.
-    pub betas: [f64; 2],
-    /// Added to the root of the second moment, after its bias is corrected.
-    pub eps: f64,
-    /// Share of a parameter, times the learning rate, that each update takes away.
-    pub weight_decay: f64,
-    /// What `weight_decay` acts on: `"all"` parameters, or `"matrices"` only: the projections, the embedding and
-    /// the head, but no norms.
-    pub decay: Decay,
-    /// Gradients whose global norm is above this are scaled down to it. 0 turns clipping off.
-    pub clip_norm: f64,
-}
-
-impl Default for OptimConfig {
-    fn default() -> Self {
-        Self {
-            kind: OptimKind::Adamw,
-            lr: 3e-4,
-            betas: [0.9, 0.95],
-            eps: 1e-8,
-            weight_decay: 0.1,
-            decay: Decay::All,
-            clip_norm: 1.0,
-        }
-    }
-}
-
-/// The update rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimKind {
-    /// Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
-    Adamw,
-}
-
-/// Which parameters weight decay acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Decay {
-    /// All of them, norms and embeddings too: what Amber and `OpenLLaMA` were trained with.
-    All,
-    /// Those with two dimensions (nanoGPT's rule): not the norms.
-    Matrices,
-}
-
-impl OptimConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let check = |key, value: f64, good: bool, expected: &str| {
-            if good {
-                Ok(())
-            } else {
-                Err(TrainError::config(key, format!("must be {expected}, got {value}")))
-            }
-        };
-        check("optim.lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "above 0")?;
-        for beta in self.betas {
-            check("optim.betas", beta, (0.0..1.0).contains(&beta), "from 0 to below 1")?;
-        }
-        check("optim.eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "above 0")?;
-        check(
-            "optim.weight_decay",
-            self.weight_decay,
-            self.weight_decay >= 0.0 && self.weight_decay * self.lr < 1.0,
-            "at least 0, and below 1 when multiplied by optim.lr",
-        )?;
-        check("optim.clip_norm", self.clip_norm, self.clip_norm >= 0.0, "at least 0")
-    }
-}
-
-/// The gradient of one step, added up over its micro-batches.
-#[derive(Default)]
-pub(crate) struct GradientSum(pub(crate) ByName<Tensor<1>>);
-
-impl GradientSum {
-    /// The gradients of one backward pass.
-    pub(crate) fn of(model: &Llama, gradients: Gradients) -> Self {
-        Self(take_gradients(model, gradients))
-    }
-
-    /// Takes the gradient of a parameter out, `[n]`, if it has one.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Tensor<1>> {
-        self.0.remove(name)
-    }
-
-    /// Both, added up parameter by parameter.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        let mut sum = self.0;
-        for (name, right) in other.0 {
-            let both = match sum.remove(&name) {
-                Some(left) => add_to(left, right),
-                None => right,
-            };
-            sum.insert(name, both);
-        }
-        Self(sum)
-    }
-
-    /// Takes the gradient of one row of the embedding away. A row that is zero then stays so: decay takes a share of nothing.
-    pub(crate) fn freeze_embedding_row(&mut self, row: usize, width: usize) {
-        if let Some(gradient) = self.0.remove(EMBEDDING) {
-            self.0.insert(EMBEDDING.to_owned(), gradient.slice_fill(row * width..(row + 1) * width, 0.0));
-        }
-    }
-
-    /// The norm of all gradients as one vector, `[1]`, not yet read from the device.
-    ///
-    /// `None` if there are none.
-    pub(crate) fn norm(&self) -> Option<Tensor<1>> {
-        let squares: Vec<Tensor<1>> = self.0.values().cloned().map(sum_of_squares).collect();
-        (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt())
-    }
-}
-
-#[cfg(test)]
-impl GradientSum {
-    /// Makes every value of the first gradient `value`.
-    pub(crate) fn poison(&mut self, value: f64) {
-        if let Some(gradient) = self.0.values_mut().next() {
-            *gradient = gradient.zeros_like().add_scalar(value);
-        }
-    }
-}
+use crate::optim::config::{Decay, OptimConfig};
+use crate::optim::gradients::GradientSum;
+use crate::parameters::{ByName, update_parameters};
 
 /// The factor that brings gradients of norm `grad_norm` down to `clip_norm`, as `torch.nn.utils.clip_grad_norm_`.
 fn clip_factor(clip_norm: f64, grad_norm: f64) -> f64 {
@@ -312,30 +174,5 @@ mod tests {
         assert_eq!(clip_factor(1.0, 0.5), 1.0);
         assert!((clip_factor(1.0, 4.0) - 0.25).abs() < 1e-6);
         assert_eq!(clip_factor(0.0, 1e9), 1.0);
-    }
-
-    #[test]
-    fn the_norm_is_that_of_all_gradients_as_one_vector() {
-        assert!(GradientSum::default().norm().is_none());
-        let sum =
-            GradientSum([("b".to_owned(), vector(&[3.0])), ("a".to_owned(), vector(&[0.0, 4.0]))].into());
-        assert_eq!(values(sum.norm().unwrap()), [5.0]);
-    }
-
-    #[test]
-    fn ranges_are_checked_by_key() {
-        let good = OptimConfig::default();
-        good.validate().unwrap();
-        for (config, key) in [
-            (OptimConfig { lr: 0.0, ..good.clone() }, "optim.lr"),
-            (OptimConfig { lr: f64::NAN, ..good.clone() }, "optim.lr"),
-            (OptimConfig { betas: [0.9, 1.0], ..good.clone() }, "optim.betas"),
-            (OptimConfig { eps: -1.0, ..good.clone() }, "optim.eps"),
-            (OptimConfig { weight_decay: -0.1, ..good.clone() }, "optim.weight_decay"),
-            (OptimConfig { clip_norm: f64::NAN, ..good }, "optim.clip_norm"),
-        ] {
-            let error = config.validate().unwrap_err().to_string();
-            assert!(error.starts_with(key), "{error}");
-        }
     }
 }

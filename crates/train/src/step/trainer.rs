@@ -1,68 +1,27 @@
-use std::fmt;
+//! One optimizer step.
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use fineline_data::Row;
-use fineline_kernels::{Precision, cross_entropy, in_pool};
+use fineline_kernels::{cross_entropy, in_pool};
 use fineline_model::{Llama, Positions};
 use fineline_ranks::Ranks;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::batch::{GlobalBatch, MicroBatch, count_targets, find_misfit, loss_weights};
+use crate::alarm::SkipReason;
 use crate::distributed::{self, Division};
-use crate::faults::distort;
-use crate::guard::{Guard, StepNumbers};
-use crate::optim::{AdamW, GradientSum};
-use crate::{
-    Checkpoint, Detours, GuardConfig, GuardState, NumberFault, OptimConfig, Rewarm, RowRange, Schedule,
-    ScheduleConfig, TrainConfig, TrainError, Verdict,
-};
-
-/// Everything that decides what a step does to the weights.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
-    /// The update rule.
-    pub optim: OptimConfig,
-    /// The learning rate of each step.
-    pub schedule: ScheduleConfig,
-    /// Length, batch and loss.
-    pub train: TrainConfig,
-    /// What is done about steps that go wrong.
-    pub guard: GuardConfig,
-    /// `data.seq_len`: tokens of a row that the model reads.
-    pub seq_len: usize,
-    /// `data.document_mask`: whether a token attends only to its own document.
-    pub document_mask: bool,
-    /// `model.pad_token_id`: the row of the embedding that no gradient reaches, as with the `padding_idx` of `torch.nn.Embedding`.
-    pub frozen_row: Option<usize>,
-    /// A second warm-up, where training starts from weights without moments.
-    pub rewarm: Option<Rewarm>,
-    /// `run.precision`: what the model's products are computed in.
-    pub precision: Precision,
-}
-
-impl Recipe {
-    /// Checks ranges and how the sections fit together, and resolves the schedule.
-    pub fn validate(&self) -> Result<Schedule, TrainError> {
-        self.optim.validate()?;
-        self.guard.validate()?;
-        let schedule = Schedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
-        Ok(schedule.with_rewarm(self.rewarm))
-    }
-}
-
-/// How far a run has come: with the weights and the moments, all that the next step depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Steps done, skipped ones too.
-    pub step: u64,
-    /// Tokens consumed, those of skipped steps too.
-    pub tokens: u64,
-    /// Steps skipped since the last one that was not.
-    pub skipped_in_a_row: u32,
-}
+use crate::error::TrainError;
+use crate::faults::{NumberFault, distort};
+use crate::guard::{Guard, GuardState, StepNumbers, Verdict};
+use crate::optim::{AdamW, GradientSum, Moments};
+use crate::parameters::ByName;
+use crate::progress::Progress;
+use crate::rows::{Detours, RowRange};
+use crate::schedule::{Rewarm, Schedule};
+use crate::step::batch::{GlobalBatch, MicroBatch, count_targets, find_misfit, loss_weights};
+use crate::step::recipe::Recipe;
+use crate::train_config::TrainConfig;
 
 /// What one step found.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,32 +36,16 @@ pub struct StepOutcome {
     pub verdict: Verdict,
 }
 
-/// Why a step left weights and moments as they were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// The loss was infinite or not a number.
-    NonFiniteLoss,
-    /// The norm of the gradients was.
-    NonFiniteGradient,
-    /// Every target of the batch was masked. The loss is reported as 0.
-    NoTargets,
-    /// The guard took the loss for an outlier.
-    LossSpike,
-    /// The guard took the norm of the gradients for one.
-    GradientOutlier,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NonFiniteLoss => "the loss was not finite",
-            Self::NonFiniteGradient => "the norm of the gradients was not finite",
-            Self::NoTargets => "every target of the batch was masked",
-            Self::LossSpike => "the loss was far above its median",
-            Self::GradientOutlier => "the norm of the gradients was far above its median",
-        })
-    }
+/// All that the steps of a [`Trainer`] depend on besides its recipe.
+pub(crate) struct TrainerState {
+    pub(crate) model: Llama,
+    pub(crate) moments: ByName<Moments>,
+    /// Updates that the optimizer has made.
+    pub(crate) updates: u64,
+    pub(crate) progress: Progress,
+    pub(crate) rewarm: Option<Rewarm>,
+    pub(crate) detours: Detours,
+    pub(crate) guard: GuardState,
 }
 
 /// A model in training: weights, optimizer state and how far it has come.
@@ -146,7 +89,7 @@ impl Trainer {
     }
 
     /// The same training, as one of the ranks that share it. Its moments must be those of this rank: none yet, or
-    /// [loaded](Checkpoint::load) for this division.
+    /// [loaded](crate::Checkpoint::load) for this division.
     #[must_use]
     pub fn divided(self, division: Division) -> Self {
         Self { division: (!division.is_trivial()).then(|| Arc::new(division)), ..self }
@@ -158,15 +101,15 @@ impl Trainer {
         Ok(Self { progress, ..Self::new(recipe, model)? })
     }
 
-    /// Training from where a checkpoint was taken, to the same bits as if it had never stopped. A second warm-up is the checkpoint's own.
-    pub fn resume(recipe: Recipe, checkpoint: Checkpoint) -> Result<Self, TrainError> {
-        let recipe = Recipe { rewarm: checkpoint.state.rewarm, ..recipe };
-        let mut trainer = Self::new(recipe, checkpoint.model)?;
-        trainer.optimizer.moments = checkpoint.moments;
-        trainer.optimizer.updates = checkpoint.state.updates;
-        trainer.progress = checkpoint.state.progress;
-        trainer.guard.state = checkpoint.state.guard;
-        trainer.detours = checkpoint.state.detours;
+    /// Training from where a state was taken, to the same bits as if it had never stopped. A second warm-up is the state's own.
+    pub(crate) fn from_state(recipe: Recipe, state: TrainerState) -> Result<Self, TrainError> {
+        let recipe = Recipe { rewarm: state.rewarm, ..recipe };
+        let mut trainer = Self::new(recipe, state.model)?;
+        trainer.optimizer.moments = state.moments;
+        trainer.optimizer.updates = state.updates;
+        trainer.progress = state.progress;
+        trainer.guard.state = state.guard;
+        trainer.detours = state.detours;
         Ok(trainer)
     }
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_data::Row;
 use fineline_kernels::{AttentionMask, KeySpan};
 
-use crate::LossReduction;
+use crate::train_config::LossReduction;
 
 /// What one forward and backward pass works on.
 pub(crate) struct MicroBatch {

@@ -1,10 +1,15 @@
+//! Observers of training, and what they can ask for.
+
 use fineline_model::Llama;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    Alarm, Detours, FailedCheckpoint, ObserverError, Outcome, SavedCheckpoint, StepReport, StopSignal,
-};
+use crate::alarm::Alarm;
+use crate::checkpoint::{FailedCheckpoint, SavedCheckpoint};
+use crate::error::ObserverError;
+use crate::rows::Detours;
+use crate::session::report::{Outcome, StepReport};
+use crate::stop::StopSignal;
 
 /// Anything that looks at training: logs, probes, validation, progress, a user's own code.
 ///

@@ -1,7 +1,10 @@
+//! The `[train]` section.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{TokenCount, TrainError};
+use crate::error::TrainError;
+use crate::token_count::TokenCount;
 
 /// The `[train]` section: how long, and how much at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use crate::distributed::{
 };
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
-use crate::{StepOutcome, Trainer};
+use crate::step::trainer::{StepOutcome, Trainer};
 
 impl Trainer {
     /// The same for a step that is shared. All ranks find the same loss and norm, and so decide alike.

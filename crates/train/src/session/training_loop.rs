@@ -1,88 +1,27 @@
+//! The loop around steps.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fineline_ranks::Ranks;
 
-use crate::guard::{StallWatch, StepClock};
-use crate::prefetch::Prefetch;
-use crate::vote::Vote;
-use crate::{
-    Action, Alarm, CheckpointTrouble, Checkpointer, Control, Detours, Milestones, Observer, ObserverError,
-    Recipe, RowRange, RowSource, SkipReason, StopSignal, TrainError, Trainer, Verdict, View, Written,
-};
+use crate::alarm::{Action, Alarm};
+use crate::checkpoint::{Checkpointer, Milestones, Written};
+use crate::error::{ObserverError, TrainError};
+use crate::guard::{StallWatch, StepClock, Verdict};
+use crate::rows::{Detours, RowRange, RowSource};
+use crate::session::observer::{CheckpointTrouble, Control, Observer, View};
+use crate::session::prefetch::Prefetch;
+use crate::session::report::{Outcome, Rewind, RewindReason, StepReport, StopReason};
+use crate::session::vote::Vote;
+use crate::step::{Recipe, Trainer};
+use crate::stop::StopSignal;
 
 /// A checkpoint that is still being written after so many seconds is worth a word when the next one is due.
 const LATE_S: f64 = 1.0;
 /// The wait before the last checkpoint of a run is tried again.
 const RETRY_AT_END: Duration = Duration::from_secs(1);
-
-/// What is known of one step once it is done: a line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// The step, counted from 1.
-    pub step: u64,
-    /// Tokens consumed so far, with those of this step.
-    pub tokens: u64,
-    /// The loss of the global batch before the update, nats per token.
-    pub loss: f32,
-    /// The learning rate of the update.
-    pub lr: f64,
-    /// The norm of all gradients before clipping.
-    pub grad_norm: f32,
-    /// Seconds from asking for the rows to the end of the update; observers and checkpoints are not in it.
-    pub step_s: f64,
-    /// Seconds of these spent waiting for the rows.
-    pub data_wait_s: f64,
-    /// Tokens of the step over `step_s`.
-    pub tokens_per_s: f64,
-    /// Why there was no update, if there was none.
-    pub skipped: Option<SkipReason>,
-    /// Steps skipped since the last one that was not, this one included.
-    pub skipped_in_a_row: u32,
-}
-
-/// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// It was asked to stop, and did so after a checkpoint.
-    Stopped(StopReason),
-    /// It is to go on from an earlier checkpoint. Weights and moments are worth nothing.
-    Rewind(Rewind),
-}
-
-/// Where a run is to go on instead.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rewind {
-    /// The step after which this was asked for.
-    pub from: u64,
-    /// The run goes on from the newest checkpoint that is not after this step.
-    pub until: u64,
-    /// The rows that it then [leaves out](Trainer::leave_out).
-    pub leave_out: RowRange,
-    /// Why.
-    pub reason: RewindReason,
-}
-
-/// Who asked for a [`Rewind`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RewindReason {
-    /// The guard.
-    Guard(Alarm),
-    /// An observer, through [`Control::Rewind`].
-    Observer,
-}
-
-/// Who asked for the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// The [`StopSignal`], with the number of its request.
-    Signal(usize),
-    /// An observer, through [`Control::Stop`].
-    Observer,
-}
 
 /// The loop around [`Trainer::step`]: rows in, observers and checkpoints between steps, until the last step or a
 /// request to stop.
@@ -440,7 +379,8 @@ mod tests {
     use fineline_ranks::SingleRank;
 
     use super::*;
-    use crate::GuardConfig;
+    use crate::alarm::SkipReason;
+    use crate::guard::GuardConfig;
     use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
 
     /// Writes down what it is told, and asks for the control it was made with after one of the steps.

@@ -1,3 +1,5 @@
+//! The directory of a run's checkpoints.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -6,8 +8,9 @@ use fineline_files::{
     write_atomically,
 };
 
-use crate::checkpoint::verify;
-use crate::{Milestones, TrainError};
+use crate::checkpoint::config::Milestones;
+use crate::checkpoint::manifest::verify;
+use crate::error::TrainError;
 
 /// Name of the file that holds the name of the newest checkpoint.
 const LATEST: &str = "latest";

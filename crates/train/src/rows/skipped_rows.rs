@@ -1,3 +1,5 @@
+//! Rows that a run leaves out.
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};

@@ -1,34 +1,12 @@
+//! Rows fetched ahead of the step that trains on them.
+
 use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use fineline_data::{Dataset, Row};
+use fineline_data::Row;
 
-use crate::Detours;
-
-/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`, as long as no rows are
-/// [left out](Detours).
-pub trait RowSource: Sync {
-    /// The row at `index`: a function of it alone.
-    fn row(&self, index: u64) -> Row;
-
-    /// The index after the last row of the chunk that the row at `index` belongs to; none where there are no chunks.
-    fn chunk_end(&self, index: u64) -> Option<u64> {
-        let _ = index;
-        None
-    }
-}
-
-impl RowSource for Dataset {
-    fn row(&self, index: u64) -> Row {
-        Self::row(self, index)
-    }
-
-    fn chunk_end(&self, index: u64) -> Option<u64> {
-        let chunk = self.chunks().iter().find(|chunk| chunk.rows.contains(&index))?;
-        Some(chunk.rows.end)
-    }
-}
+use crate::rows::{Detours, RowSource};
 
 /// The rows of step after step, those of the next one made on a thread of its own while the present one computes.
 pub(crate) struct Prefetch<'scope> {
@@ -90,7 +68,7 @@ mod tests {
     /// Leaves out rows 6 and 7.
     fn detours() -> Detours {
         let mut detours = Detours::default();
-        detours.leave_out(crate::RowRange { start: 6, end: 8 });
+        detours.leave_out(crate::rows::RowRange { start: 6, end: 8 });
         detours
     }
 

@@ -3,7 +3,7 @@
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 
-use crate::Control;
+use crate::session::observer::Control;
 
 /// The requests of a rank between two steps. The strongest request of all ranks counts for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,16 @@
+//! The loop around steps: rows fetched ahead, observers called, checkpoints taken.
+
+// Records.
+mod report;
+
+// Observers and rows.
+mod observer;
+mod prefetch;
+mod vote;
+
+// The loop.
+mod training_loop;
+
+pub use observer::{CheckpointTrouble, Control, Observer, View};
+pub use report::{Outcome, Rewind, RewindReason, StepReport, StopReason};
+pub use training_loop::{Session, kept_name};
