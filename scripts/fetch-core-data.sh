@@ -2,7 +2,7 @@
 # Gets the data of the `core` suite, DCLM's CORE, from MosaicML's evaluation gauntlet (about 100 MB):
 #
 #   scripts/fetch-core-data.sh DATA
-#   fineline probe CHECKPOINT --suite core --data DATA
+#   fineline probe CHECKPOINT --suite core --data-dir DATA
 set -euo pipefail
 data=${1:?usage: scripts/fetch-core-data.sh DATA}
 source=${CORE_DATA_SOURCE:-https://github.com/mosaicml/llm-foundry}

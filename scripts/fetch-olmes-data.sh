@@ -2,7 +2,7 @@
 # Gets the requests of the `olmes_all` suite out of the Python package of OLMo's in-loop evaluation (86 MB, of which a fifth is kept):
 #
 #   scripts/fetch-olmes-data.sh DATA
-#   fineline probe CHECKPOINT --suite olmes_all --data DATA
+#   fineline probe CHECKPOINT --suite olmes_all --data-dir DATA
 set -euo pipefail
 data=${1:?usage: scripts/fetch-olmes-data.sh DATA}
 

@@ -131,7 +131,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     part = args.out / "part.toml"
     part.write_text("tasks = " + json.dumps([str(ROOT / "configs/probes/tasks" / f"{task.name}.toml") for task in tasks]))
-    command = [TARGET / "release/fineline", "probe", args.checkpoint, "--suite", part, "--data", args.data, "--out", args.out, "--limit", str(args.limit)]
+    command = [TARGET / "release/fineline", "probe", args.checkpoint, "--suite", part, "--data-dir", args.data, "--out", args.out, "--limit", str(args.limit)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     results = json.loads((args.out / "results.json").read_text())["results"]
     rows = pandas.read_parquet(args.out / "items.parquet")

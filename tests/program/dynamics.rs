@@ -30,12 +30,12 @@ fn a_sweep_is_laid_beside_what_was_published() {
     sweep(&place);
     let shown = place.run(&["dynamics", "swept", "--reference", "amber"]).success().stdout();
     insta::assert_snapshot!(shown, @r"
-    swept beside amber
-    task              metric       step             tokens  measured  95 % interval      published  where
+    swept compared with amber
+    task              metric       step             tokens  measured  95 % interval      published  band
     hellaswag_10shot  acc_norm      762      3,495,690,240     0.280  0.270 – 0.290  0.276 ± 0.005  inside
     hellaswag_10shot  acc_norm   76,962    353,064,714,240     0.650  0.640 – 0.660  0.683 ± 0.005  below
     hellaswag_10shot  acc_norm  271,272  1,244,465,725,440     0.735  0.725 – 0.745  0.740 ± 0.005  inside
-    hellaswag_10shot acc_norm: inside at 2 of 3, below from 353,064,714,240 tokens on, inside from 1,244,465,725,440 tokens on
+    hellaswag_10shot acc_norm: inside at 2 of 3, below from 353,064,714,240 tokens onward, inside from 1,244,465,725,440 tokens onward
     arc_challenge_25shot acc_norm: not compared, the run has no such task
     mmlu acc: not compared, published with 5 examples, asked with 0
     truthfulqa_mc2 prob_of_right: not compared, the run's task has no such metric

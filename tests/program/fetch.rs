@@ -27,15 +27,15 @@ fn what_a_suite_needs_is_fetched_and_found() {
     place.write("probes/here.jsonl", RECORDS);
     place.write("probes/suite.toml", "tasks = [\"words.toml\", \"here.toml\"]");
     let fetched = fetch(&place, &server, &["--suite", "probes/suite.toml"]).success();
-    assert_eq!(fetched.stdout(), "org/data words/test at c0ffeec0: 66 bytes, fetched\n");
+    assert_eq!(fetched.stdout(), "org/data words/test at c0ffeec0: 66 bytes, downloaded\n");
     let said = fetched.stderr();
-    assert!(said.contains("not on the hub in a form that these tasks read: here"), "{said}");
+    assert!(said.contains("not on the Hub in a format that these tasks can read: here"), "{said}");
     assert!(!place.path("data/org__data/words/train.jsonl").exists());
     let again = fetch(&place, &server, &["--suite", "probes/suite.toml"]).success();
-    assert!(again.stdout().ends_with("there already\n"), "{}", again.stdout());
+    assert!(again.stdout().ends_with("up to date\n"), "{}", again.stdout());
 
     place.train(&["probes=[]"]);
-    let probe = ["probe", "run", "--suite", "probes/suite.toml", "--data", "data"];
+    let probe = ["probe", "run", "--suite", "probes/suite.toml", "--data-dir", "data"];
     let shown = place.run(&probe).success().stdout();
     assert!(shown.contains("- words|") && shown.contains("95 % interval"), "{shown}");
     let shown = place.run(&[&probe[..], &["--format", "lm-eval"]].concat()).success().stdout();
@@ -72,12 +72,12 @@ fn released_weights_are_fetched_by_their_address() {
     let shown = fetch(&["hf://org/data@ckpt_1", "hf://org/data"]).success().stdout();
     assert_eq!(
         shown,
-        "models/org__data/ckpt_1: org/data at c0ffeec0, 2 files, 9 bytes, fetched\n\
-         models/org__data/main: org/data at c0ffeec0, 2 files, 9 bytes, fetched\n"
+        "models/org__data/ckpt_1: org/data at c0ffeec0, 2 files, 9 bytes, downloaded\n\
+         models/org__data/main: org/data at c0ffeec0, 2 files, 9 bytes, downloaded\n"
     );
     let object: serde_json::Value =
         serde_json::from_str(&fetch(&["hf://org/data", "--json"]).success().stdout()).unwrap();
-    assert_eq!(object["models"][0]["outcome"], "there already");
+    assert_eq!(object["models"][0]["outcome"], "up to date");
     assert_eq!(object["models"][0]["model"]["files"][1]["path"], "model.safetensors");
     for (address, expected) in [
         ("hf://org/data@ckpt_2", "org/data has no revision `ckpt_2`"),

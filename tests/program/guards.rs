@@ -78,7 +78,7 @@ fn outliers_are_events_unless_more_is_asked_for() {
     let place = workplace();
     drill(&place, "", &["run.dir=calm"]).success();
     let said = drill(&place, "spike@12x100", &[]).success().stderr();
-    assert!(said.contains("a drill: FINELINE_FAULTS is spike@12x100"), "{said}");
+    assert!(said.contains("fault injection: FINELINE_FAULTS is spike@12x100"), "{said}");
     let alarm = alarm(&place, "run");
     assert_eq!(
         (&alarm["step"], &alarm["rule"], &alarm["action"]),
@@ -159,7 +159,7 @@ fn rows_are_left_out() {
     let mut set = vec!["data", "show", "tiny.toml", "--step", "13"];
     set.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
     let shown = place.run(&set).success().stdout();
-    assert!(shown.starts_with("rows 48 to 59 are left out by the run in run\nstep 13 row 0:"), "{shown}");
+    assert!(shown.starts_with("rows 48 to 59 are skipped by the run in run\nstep 13 row 0:"), "{shown}");
     // The same rows by their plan, as another folder has them.
     let shown_16 = |step: &str| {
         let mut arguments = vec!["data", "show", "tiny.toml", "--step", step, "--set", "run.dir=none"];

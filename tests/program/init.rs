@@ -265,7 +265,7 @@ fn a_dry_run_does_all_but_the_first_step() {
         "{shown}"
     );
     assert!(
-        shown.ends_with("ready: the next step would be 5 of 12; nothing was written into other\n"),
+        shown.ends_with("ready: the next step is 5 of 12; nothing was written to other\n"),
         "{shown}"
     );
     assert!(!place.path("other").exists());
@@ -279,7 +279,7 @@ fn a_dry_run_does_all_but_the_first_step() {
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
     assert!(
-        done.contains("going on from") && done.ends_with("done: all 12 steps have been made\n"),
+        done.contains("going on from") && done.ends_with("done: all 12 steps are complete\n"),
         "{done}"
     );
     // A model of seven billion parameters, of which nothing is put into memory.

@@ -12,7 +12,7 @@ const LAST: &str = "checkpoints/step-00000012";
 fn verify_resume_proves_it_on_this_machine() {
     let place = Workplace::new();
     let proof = place.run(&["verify", "resume", "tiny.toml", "--steps", "7", "--stop-at", "3"]).success();
-    assert!(proof.stdout().contains("equal the unbroken ones"), "{}", proof.stdout());
+    assert!(proof.stdout().contains("equal those of the uninterrupted run"), "{}", proof.stdout());
     assert!(!place.path("run").exists(), "nothing is left in the configured folder");
 }
 
@@ -157,7 +157,7 @@ fn a_signal_before_training_ends_the_run_at_once() {
     wait_for(|| place.path("run/.lock").exists());
     run.signal("INT");
     let said = run.wait().fails_with(130).stderr();
-    assert!(said.contains("waiting for process ") && said.contains("which fills cache"), "{said}");
+    assert!(said.contains("waiting for process ") && said.contains("which is writing cache"), "{said}");
     assert!(said.contains("stopped before training") && !said.contains("checkpoint"), "{said}");
     let command = "fineline train tiny.toml --set train.steps=8 --allow-change train.steps\n";
     assert!(said.ends_with(command), "the same command, with the program as it was called: {said}");

@@ -1,125 +1,89 @@
-//! The command line.
+//! The command line: subcommands, their arguments and help texts.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fineline_data::LEAST_VOCABULARY;
+use clap_complete::Shell;
 use fineline_hub::ModelAddress;
 use fineline_run::TokenCount;
 use fineline_run::device::DeviceName;
 
-/// Pretrain LLaMA-style language models, and follow what they can do while they train.
+use crate::arg_values::{
+    at_least_one, byte_count, chunk_count, positive, probability_mass, row_length, vocab_size,
+};
+
+/// Pretrain LLaMA-style language models, and evaluate what they can do while they train.
 #[derive(Debug, Parser)]
 #[command(name = "fineline", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Form of diagnostics on standard error: `text` or `json`. The variable `FINELINE_LOG` selects them (`info`, `fineline_data=debug`).
+    /// Format of diagnostics on standard error: `text` or `json`.
+    ///
+    /// The environment variable `FINELINE_LOG` selects the level of diagnostics, for example `info` or
+    /// `fineline_data=debug`.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train to the end, or go on where an interrupted run stopped.
+    /// Train a model, or resume an interrupted run.
     Train(TrainArgs),
-    /// Look at configurations.
+    /// Show, check and compare configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// What a run would take: parameters, memory, tokens, disk.
+    /// Estimate parameters, memory, tokens, time and disk space of a run.
     Plan(PlanArgs),
-    /// Look at training data, turn text into token shards, or fetch what probes ask.
+    /// Prepare and inspect training data, and download probe data.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Make a tokenizer, or see what one does.
+    /// Train and inspect tokenizers.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
-    /// Look at model weights, and turn one layout of them into another.
+    /// Download, inspect and convert model weights.
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Score a checkpoint with the probes of a run.
+    /// Evaluate a checkpoint on the tasks of a suite.
     Probe(ProbeArgs),
-    /// Score a series of checkpoints: a probe log as if they had been one run.
+    /// Evaluate a series of checkpoints, and log the scores as if they were one run.
     Sweep(SweepArgs),
-    /// Continue a text.
+    /// Generate text from a prompt.
     Generate(GenerateArgs),
-    /// Prove properties of this build on this machine.
+    /// Verify properties of this build on this machine.
     #[command(subcommand)]
     Verify(VerifyCommand),
-    /// Time training steps and probes.
+    /// Measure the speed of training steps and probes.
     Bench(BenchArgs),
-    /// What works on this machine.
+    /// Report which devices and features work on this machine.
     Doctor(DoctorArgs),
     /// Follow a run in the terminal.
     Watch(WatchArgs),
-    /// Lay runs and sweeps beside what others published of theirs.
+    /// Compare runs and sweeps with published results.
     Dynamics(DynamicsArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write man pages, one per command.
+    Man(ManArgs),
+    /// Print the Markdown reference of all commands (docs/reference/cli.md).
+    #[command(hide = true)]
+    CliReference,
 }
 
-/// A number above 0 that stands for an amount of something in this world.
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number < 1e9 => Ok(number),
-        _ => Err("expected a number above 0".to_owned()),
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&number| number > 0)
-        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
-}
-
-fn at_least_two(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number: &usize| number > 1);
-    number.ok_or_else(|| "expected a whole number of at least 2: an input and its target".to_owned())
-}
-
-/// A probability mass to draw from.
-fn mass(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|&number: &f64| number > 0.0 && number <= 1.0);
-    number.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
-}
-
-/// A size in bytes, with the units that `transformers` reads: powers of 1000 (`GB`) or of 1024 (`GiB`).
-fn byte_count(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit: u64 = match text[digits..].trim() {
-        "" | "B" => 1,
-        "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => 0,
-    };
-    let bytes = text[..digits].parse().ok().and_then(|number: u64| number.checked_mul(unit));
-    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| "expected a size such as 5GB, 500MB or 2GiB".to_owned())
-}
-
-/// The size of a byte-level vocabulary.
-fn vocabulary(text: &str) -> Result<usize, String> {
-    let size = text.parse().ok().filter(|&size| size >= LEAST_VOCABULARY);
-    size.ok_or_else(|| format!("expected at least {LEAST_VOCABULARY}: the 256 bytes and 3 special tokens"))
-}
-
-/// A configuration and changes to it.
+/// A configuration file and overrides of its values.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration file.
+    /// Configuration file (TOML).
     pub(crate) config: PathBuf,
-    /// Override a value, as `section.key=value`; may be given more than once.
+    /// Override a value, for example `--set train.steps=500`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
 }
@@ -128,40 +92,45 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// `auto`: go on from the newest whole checkpoint, if there is one. `never`: refuse a folder that has a run. Or a checkpoint's
-    /// path: go back to it, or, if it is another run's, branch off from it. Or the address of a run in a store, or of one of its checkpoints
-    /// (`s3://bucket/prefix`): fetch it, and go on with it.
+    /// Where to resume from: `auto`, `never`, a checkpoint, or the URL of a run.
+    ///
+    /// `auto` resumes from the newest complete checkpoint, if there is one. `never` refuses a directory that
+    /// already has a run. A path to a checkpoint rewinds the run to it, or, if the checkpoint belongs to
+    /// another run, branches off from that run. A URL (`s3://bucket/prefix`) of a run in remote storage, or
+    /// of one of its checkpoints, downloads the checkpoint and resumes from it.
     #[arg(long, value_name = "auto|never|PATH|URL", default_value = "auto")]
     pub(crate) resume: String,
-    /// Do all that comes before the first step but to begin it: resolve, read data, tokenizer and probes, hold the weights to the model. Nothing is written into
-    /// the run's folder, and no model is put into memory.
+    /// Do everything that precedes the first step, but don't train.
+    ///
+    /// Resolves the configuration, reads data, tokenizer and probes, and checks the weights against the
+    /// model. Writes nothing into the run directory, and loads no model into memory.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Let this key differ from what the run was started with; may be given more than once.
+    /// Allow a key to differ from the value that the run was started with. May be repeated.
     #[arg(long = "allow-change", value_name = "KEY")]
     pub(crate) allow_changes: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print the resolved configuration, with where each value came from.
+    /// Print the resolved configuration and the origin of each value.
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Print one JSON object.
+        /// Print a JSON object.
         #[arg(long)]
         json: bool,
     },
-    /// Check a configuration and what it points at, without a run.
+    /// Check a configuration and the files that it refers to, without starting a run.
     Check {
         #[command(flatten)]
         config: ConfigArgs,
     },
     /// Print the values in which two configurations differ.
     Diff {
-        /// One configuration file.
+        /// First configuration file.
         left: PathBuf,
-        /// The other.
+        /// Second configuration file.
         right: PathBuf,
     },
     /// Print the reference page of all keys, or their JSON schema.
@@ -176,42 +145,44 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Devices that share the work by data parallelism.
+    /// Number of devices that share the work by data parallelism.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) devices: u64,
-    /// Memory of one device, in GiB: says whether the run fits.
+    /// Memory of one device in GiB, to check whether the run fits.
     #[arg(long, value_parser = positive)]
     pub(crate) memory: Option<f64>,
-    /// What one device computes, in TFLOP/s: says how long the run takes at that speed. No device sustains its peak.
+    /// Speed of one device in TFLOP/s, to estimate the time of the run. No device sustains its peak speed.
     #[arg(long, value_parser = positive)]
     pub(crate) peak_tflops: Option<f64>,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Turn text into token shards (`PREFIX.bin`, `PREFIX.idx`), or into the chunks of a recipe.
+    /// Tokenize text into token shards (`PREFIX.bin`, `PREFIX.idx`), or into the chunks of a recipe.
     Prepare(PrepareArgs),
-    /// Print the rows that a step trains on: source, document, ids and text.
+    /// Print the rows of a training step: source, document, token ids and text.
     Show {
         #[command(flatten)]
         config: ConfigArgs,
         /// The step, counted from 1.
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
         step: u64,
-        /// Print only this row (counted from 0).
+        /// Print only this row of the step, counted from 0.
         #[arg(long)]
         row: Option<u64>,
     },
-    /// Download data sets from the Hugging Face Hub, for probes. Reads `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`.
+    /// Download datasets for probes from the Hugging Face Hub.
+    ///
+    /// Reads the environment variables `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`.
     Fetch(FetchArgs),
-    /// Count documents, tokens and rows per source.
+    /// Print the number of documents, tokens and rows of each source.
     Stats {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Print one JSON object.
+        /// Print a JSON object.
         #[arg(long)]
         json: bool,
     },
@@ -219,82 +190,84 @@ pub(crate) enum DataCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenizerCommand {
-    /// Train a byte-level BPE tokenizer on text.
+    /// Train a byte-level BPE tokenizer.
     Train(TokenizerTrainArgs),
-    /// Print what a tokenizer is, and what it makes of a text.
+    /// Print a tokenizer's properties, and the tokens of a text.
     Inspect {
-        /// A tokenizer.json, a SentencePiece .model, or a folder that holds one.
+        /// A `tokenizer.json`, a SentencePiece `.model`, or a directory that contains one of them.
         tokenizer: PathBuf,
-        /// The text; without it, standard input unless that is a terminal.
+        /// Text to tokenize. Default: standard input, unless it is a terminal.
         #[arg(long)]
         text: Option<String>,
     },
 }
 
-/// Which models of the hub, and where to.
+/// Models to download, and where to write them.
 #[derive(Debug, Args)]
 pub(crate) struct FetchWeightsArgs {
-    /// Models of the Hugging Face Hub, as `hf://org/name@revision`; without a revision, `main`.
+    /// Models on the Hugging Face Hub, as `hf://org/name@revision`. The default revision is `main`.
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<ModelAddress>,
-    /// The folder of models: each comes to lie in `org__name/REVISION` below it.
+    /// Directory of models. Each model is written to `org__name/REVISION` below it.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub(crate) out: PathBuf,
-    /// Read files that are there already, and fetch again what has changed since.
+    /// Read existing files and verify their hashes, and download those that have changed.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WeightsCommand {
-    /// Get released weights from the Hugging Face Hub: resumed where a connection broke, verified.
+    /// Download released weights from the Hugging Face Hub.
+    ///
+    /// Interrupted downloads are resumed, and all files are verified.
     Fetch(FetchWeightsArgs),
-    /// List what the files of a checkpoint hold, in any layout.
+    /// List the tensors in the files of a checkpoint, in any layout.
     Inspect(InspectArgs),
-    /// Turn weights of any layout into a Hugging Face folder: safetensors, config.json, tokenizer.
+    /// Convert weights of any layout to a Hugging Face model directory: safetensors, config.json, tokenizer.
     Import(ImportArgs),
-    /// Write a checkpoint for other programs: a clean Hugging Face folder, or EasyLM's stream.
+    /// Convert a checkpoint for other programs, to a clean Hugging Face model directory or an EasyLM stream.
     Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A model folder, a run's folder, a file of weights, or an index of shards.
+    /// A model directory, a run directory, a file of weights, or an index of shards.
     pub(crate) checkpoint: PathBuf,
-    /// The architecture, where no config.json lies beside: a config.json or the name of a preset.
+    /// Architecture of weights without a config.json: a path to a config.json, or the name of a preset.
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// What is converted, and how.
+/// Output of a conversion.
 #[derive(Debug, Args)]
 pub(crate) struct ConversionArgs {
-    /// The folder to write; it must not exist, or be empty.
+    /// Directory to write. It must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The architecture, where no config.json lies beside: a config.json or the name of a preset.
+    /// Architecture of weights without a config.json: a path to a config.json, or the name of a preset.
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<PathBuf>,
-    /// The precision to write; without it, that of each tensor.
+    /// Data type to write. Default: that of each source tensor.
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeArg>,
-    /// Size that a file of safetensors is not to exceed, as `5GB`, `500MB` or `2GiB`.
+    /// Maximum size of a safetensors file, for example `5GB`, `500MB` or `2GiB`.
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = byte_count)]
     pub(crate) max_shard_size: u64,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// A folder or file in any layout: safetensors, PyTorch's .bin, EasyLM's stream.
+    /// A directory or file in any layout: safetensors, PyTorch `.bin`, EasyLM stream.
     pub(crate) source: PathBuf,
     #[command(flatten)]
     pub(crate) conversion: ConversionArgs,
@@ -302,9 +275,9 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A checkpoint of a run, a run's folder, or weights in any layout.
+    /// A checkpoint of a run, a run directory, or weights in any layout.
     pub(crate) checkpoint: PathBuf,
-    /// The layout to write.
+    /// Layout to write.
     #[arg(long, value_enum)]
     pub(crate) to: LayoutArg,
     #[command(flatten)]
@@ -320,164 +293,174 @@ pub(crate) enum DtypeArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LayoutArg {
-    /// Hugging Face's.
+    /// Hugging Face.
     Safetensors,
     /// EasyLM's `streaming_params`.
     Easylm,
 }
 
-/// What is asked of a checkpoint.
+/// Tasks to evaluate, and how.
 #[derive(Debug, Args)]
-pub(crate) struct AskedArgs {
-    /// The suite: `tinyworld`, `in_context`, `representation`, the name of one in configs/probes, a suite or task file, or a task or group file of lm-evaluation-harness (`.yaml`).
+pub(crate) struct EvaluationArgs {
+    /// Suite of tasks.
+    ///
+    /// `tinyworld`, `in_context`, `representation`, the name of a suite in configs/probes, a path to a suite
+    /// or task file (`.toml`), or a path to a task or group file of lm-evaluation-harness (`.yaml`).
     #[arg(long)]
     pub(crate) suite: String,
-    /// Only these tasks, separated by commas.
+    /// Evaluate only these tasks, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) tasks: Vec<String>,
-    /// At most this many items per task.
+    /// Maximum number of items per task.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// A folder with the tasks' data, as `data` in `[[probes]]`; may be given more than once.
+    /// Directory with the data of the tasks, like `data_dir` in `[[probes]]`. May be repeated.
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: Vec<PathBuf>,
-    /// Where to compute: `cpu`, `wgpu` or `cuda:N`, if this build has it.
+    pub(crate) data_dir: Vec<PathBuf>,
+    /// Device to compute on: `cpu`, `wgpu` or `cuda:N`, if this build supports it.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceName,
-    /// Let tasks of code run the programs that the model writes, in a sandbox.
+    /// Allow code tasks to run the programs that the model writes, in a sandbox.
     #[arg(long)]
     pub(crate) allow_code_execution: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
-    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA.
+    /// A checkpoint of a run, or any Hugging Face LLaMA model directory.
     pub(crate) checkpoint: PathBuf,
     #[command(flatten)]
-    pub(crate) asked: AskedArgs,
-    /// Which table to print: `fineline` (intervals, chance), `lm-eval` (that of lm-evaluation-harness), or both.
+    pub(crate) evaluation: EvaluationArgs,
+    /// Table to print: `fineline` (intervals, chance), `lm-eval` (as lm-evaluation-harness), or `both`.
     #[arg(long, value_enum, default_value_t = TableFormat::Both, hide_possible_values = true)]
     pub(crate) format: TableFormat,
-    /// Write results.json, probes.jsonl and items.parquet into this folder.
-    #[arg(long)]
+    /// Write results.json, probes.jsonl and items.parquet to this directory.
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
-    /// Our own.
+    /// Scores with intervals and chance levels.
     Fineline,
-    /// That of lm-evaluation-harness.
+    /// The table of lm-evaluation-harness.
     LmEval,
-    /// One after the other.
+    /// Both tables.
     Both,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// The checkpoints: a folder of model folders, a run's folder, or a pattern (`'models/open_llama_7b_step_*'`).
+    /// The checkpoints: a directory of model directories, a run directory, or a glob pattern.
+    ///
+    /// Example of a pattern: `'models/open_llama_7b_step_*'`.
     pub(crate) model: PathBuf,
-    /// Which of them, by the names of their folders: a list (`ckpt_000,ckpt_010`), ranges (`ckpt_{000..356..10}`), or a file with one a line.
-    /// Without it, all.
+    /// Evaluate only these checkpoints, by directory name.
+    ///
+    /// A list (`ckpt_000,ckpt_010`), ranges (`ckpt_{000..356..10}`), or a file with one name per line.
     #[arg(long, value_name = "LIST")]
     pub(crate) revisions: Option<String>,
     #[command(flatten)]
-    pub(crate) asked: AskedArgs,
-    /// Tokens between two numbered checkpoints (`ckpt_100`); the first has seen one such portion.
+    pub(crate) evaluation: EvaluationArgs,
+    /// Tokens between two numbered checkpoints (`ckpt_100`). The first has been trained on one such portion.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) tokens_per_checkpoint: Option<TokenCount>,
-    /// Tokens of a training step, for names with a step (`step_2500`).
+    /// Tokens per training step, for names with a step (`step_2500`).
     #[arg(long, value_name = "TOKENS")]
     pub(crate) tokens_per_step: Option<TokenCount>,
-    /// A CSV file with the columns revision, step, tokens; goes before what checkpoints say themselves and before their names.
+    /// CSV file with the columns revision, step, tokens.
+    ///
+    /// Takes precedence over the steps and tokens in the checkpoints and over their names.
     #[arg(long, value_name = "FILE")]
     pub(crate) axis: Option<PathBuf>,
-    /// Pass over checkpoints that can't be read, with an event, instead of ending there.
+    /// Skip unreadable checkpoints with an event, instead of stopping at them.
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// The folder of the log: probes.jsonl, items, results, sweep.json. One that has this sweep's log is gone on with.
-    #[arg(long)]
+    /// Directory for probes.jsonl, items, results and sweep.json. A log of the same sweep is continued.
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// A data set of the hub, as `organization/name`.
+    /// A dataset on the Hub, as `organization/name`.
     #[arg(required_unless_present = "suite", conflicts_with = "suite")]
     pub(crate) dataset: Option<String>,
-    /// All that a suite's tasks need.
+    /// Download everything that the tasks of a suite need.
     #[arg(long, conflicts_with_all = ["config", "split", "revision"])]
     pub(crate) suite: Option<String>,
-    /// The configuration; without it, the only one or `default`.
+    /// Configuration of the dataset. Default: the only one, or `default`.
     #[arg(long)]
     pub(crate) config: Option<String>,
-    /// The split; without it, all.
+    /// Split of the dataset. Default: all splits.
     #[arg(long)]
     pub(crate) split: Option<String>,
-    /// A branch, a tag or a commit; without it, the newest.
+    /// Branch, tag or commit. Default: the newest commit.
     #[arg(long)]
     pub(crate) revision: Option<String>,
-    /// The folder of all data: what `--data`, or `data` in `[[probes]]`, then names.
-    #[arg(long)]
+    /// Directory to write to: the value for `--data-dir`, or for `data_dir` in `[[probes]]`.
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// A model folder.
+    /// A model directory.
     pub(crate) checkpoint: PathBuf,
-    /// The text to continue.
+    /// Text to continue.
     #[arg(long)]
     pub(crate) prompt: String,
-    /// Tokens to add at most.
+    /// Maximum number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     pub(crate) max_new_tokens: usize,
-    /// Always take the likeliest token.
+    /// Always choose the most likely token.
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
     pub(crate) greedy: bool,
-    /// Flattens (above 1) or sharpens (below 1) the distribution drawn from.
+    /// Sampling temperature. Values above 1 flatten the distribution, values below 1 sharpen it.
     #[arg(long, default_value_t = 0.8, value_parser = positive)]
     pub(crate) temperature: f64,
-    /// Draw from this many likeliest tokens only.
+    /// Sample only from this many of the most likely tokens.
     #[arg(long, value_parser = at_least_one)]
     pub(crate) top_k: Option<usize>,
-    /// Draw from the likeliest tokens that together have this probability.
-    #[arg(long, value_parser = mass)]
+    /// Sample only from the most likely tokens whose probabilities add up to this.
+    #[arg(long, value_parser = probability_mass)]
     pub(crate) top_p: Option<f64>,
-    /// Seed of the draws.
+    /// Seed for sampling.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Where to compute: `cpu`, `wgpu` or `cuda:N`, if this build has it.
+    /// Device to compute on: `cpu`, `wgpu` or `cuda:N`, if this build supports it.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceName,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VerifyCommand {
-    /// Run a configuration unbroken and with a stop in the middle, and compare all that the two leave, byte for byte.
+    /// Train a configuration without interruption and with one, and compare all outputs byte for byte.
     Resume {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Steps that are compared, from the first on.
+        /// Number of steps to train and compare.
         #[arg(long, default_value_t = 20)]
         steps: u64,
-        /// The step after which the second run stops and is started again; without it, half of the steps.
+        /// Step after which the second run is stopped and resumed. Default: half of the steps.
         #[arg(long)]
         stop_at: Option<u64>,
     },
-    /// Name the first step, and the first tensor, at which two runs part. Exit code 0: they don't, as far as both have come; 1: they do.
+    /// Find the first step, and the first tensor, at which two runs differ.
+    ///
+    /// The exit code is 0 if the runs are equal in all steps that both have logged, and 1 if they differ.
     Diff {
-        /// One run's folder.
+        /// First run directory.
         left: PathBuf,
-        /// The other's.
+        /// Second run directory.
         right: PathBuf,
-        /// Print one JSON object.
+        /// Print a JSON object.
         #[arg(long)]
         json: bool,
     },
@@ -487,103 +470,122 @@ pub(crate) enum VerifyCommand {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Steps to time, after two that are not counted.
+    /// Number of steps to measure, after two warm-up steps.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
     pub(crate) steps: u64,
-    /// Also time one round of the configured probes.
+    /// Also measure one evaluation round of the configured probes.
     #[arg(long)]
     pub(crate) probes: bool,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// The run's folder.
+    /// The run directory.
     pub(crate) run: PathBuf,
-    /// Print the state once and end.
+    /// Print the state once and exit.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Seconds between two looks.
+    /// Seconds between two updates.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) interval: f64,
 }
 
-/// What `data prepare` makes besides shards.
+/// Recipes of `data prepare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrepareRecipe {
-    /// Amber's chunks.
+    /// The chunks of Amber.
     Amber,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DynamicsArgs {
-    /// Folders of runs or sweeps.
+    /// Directories of runs or sweeps.
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// What to lay them beside: amber, llama-7b, llama-13b, openllama-3b, -7b, -13b, -3b-v2, -7b-v2, or a CSV file in the form of those in docs/references.
+    /// Published results to compare with.
+    ///
+    /// `amber`, `llama-7b`, `llama-13b`, `openllama-3b`, `-7b`, `-13b`, `-3b-v2`, `-7b-v2`, or a CSV file in
+    /// the format of those in docs/references.
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) reference: String,
-    /// Print one JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PrepareArgs {
-    /// Text: a file, a folder or a glob of .txt, .jsonl, .gz, .zst.
+    /// Text: a file, a directory or a glob pattern of `.txt` and `.jsonl` files, also as `.gz` or `.zst`.
     pub(crate) input: String,
-    /// Where the shards go, without ending; with a recipe, the folder of its chunks. A call that was interrupted goes on there.
+    /// Prefix of the shards, or with `--recipe` the directory of the chunks.
+    ///
+    /// If an earlier call was interrupted, the same command continues it.
     #[arg(long)]
     pub(crate) output: PathBuf,
-    /// `amber`: rows in chunks, `train_000.jsonl` and on, as amber-data-prep makes them. Each file or folder in INPUT is then a subset.
+    /// `amber`: write rows in chunks (`train_000.jsonl` and so on) as amber-data-prep does.
+    ///
+    /// Each file or directory in INPUT is one subset.
     #[arg(long, value_enum, hide_possible_values = true)]
     pub(crate) recipe: Option<PrepareRecipe>,
-    /// How many chunks.
-    #[arg(long, default_value_t = 360, value_parser = clap::value_parser!(u64).range(1..=100_000), requires = "recipe")]
+    /// Number of chunks.
+    #[arg(long, default_value_t = 360, value_parser = chunk_count(), requires = "recipe")]
     pub(crate) chunks: u64,
-    /// Token ids of a row: `data.seq_len` and one.
-    #[arg(long, default_value_t = 2049, value_parser = at_least_two, requires = "recipe")]
+    /// Token ids per row: `data.seq_len` + 1.
+    #[arg(long, default_value_t = 2049, value_parser = row_length, requires = "recipe")]
     pub(crate) row_len: usize,
-    /// Rows of each subset that are kept out of the chunks, in `valid_SUBSET.jsonl`.
+    /// Number of rows of each subset that are held out of the chunks, in `valid_SUBSET.jsonl`.
     #[arg(long, default_value_t = 102_400, requires = "recipe")]
     pub(crate) validation_rows: u64,
-    /// What the draw of those rows is keyed by.
+    /// Seed for the choice of the validation rows.
     #[arg(long, default_value_t = 0, requires = "recipe")]
     pub(crate) seed: u64,
-    /// The tokenizer file.
+    /// Tokenizer file.
     #[arg(long)]
     pub(crate) tokenizer: PathBuf,
-    /// The field of a JSON line that holds the text.
+    /// JSON field that contains the text.
     #[arg(long, default_value = "text")]
     pub(crate) field: String,
-    /// Leave out the token that begins a document. Amber has none in any case.
+    /// Don't write BOS before each document. The Amber recipe never writes it.
     #[arg(long)]
     pub(crate) no_bos: bool,
-    /// Leave out the token that ends a document.
+    /// Don't write EOS after each document.
     #[arg(long)]
     pub(crate) no_eos: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenizerTrainArgs {
-    /// Text: a file, a folder or a glob.
+    /// Text: a file, a directory or a glob pattern.
     pub(crate) input: String,
-    /// Tokens in the vocabulary, special tokens included.
-    #[arg(long, value_parser = vocabulary)]
+    /// Number of tokens in the vocabulary, special tokens included.
+    #[arg(long, value_parser = vocab_size)]
     pub(crate) vocab_size: usize,
-    /// Where the tokenizer goes (`tokenizer.json`).
+    /// File to write (`tokenizer.json`).
     #[arg(long)]
     pub(crate) output: PathBuf,
-    /// The field of a JSON line that holds the text.
+    /// JSON field that contains the text.
     #[arg(long, default_value = "text")]
     pub(crate) field: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Directory to write `fineline.1`, `fineline-train.1` and so on to. It is created if needed.
+    pub(crate) dir: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! The configuration that a command is given.
+//! Configurations of commands, and the released weights that they refer to.
 
 use anyhow::Result;
 use fineline_hub::{HubError, ModelAddress, find_model};
@@ -7,12 +7,12 @@ use fineline_run::released::FetchedWeights;
 
 use crate::args::ConfigArgs;
 
-/// Reads and resolves a configuration.
+/// Loads and resolves the configuration of a command.
 pub(crate) fn load(args: &ConfigArgs) -> Result<Resolved> {
     Ok(Resolved::load(&args.config, &args.overrides)?)
 }
 
-/// The model of the hub that `init.from` means, if it means one and that has been fetched. The hub is not asked.
+/// Returns the downloaded Hub model that `init.from` refers to, if any. Doesn't connect to the Hub.
 pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeights>> {
     let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
         return Ok(None);
@@ -23,7 +23,7 @@ pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeigh
         .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
     match find_model(&address, &init.models) {
         Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
-        // Where it is needed, the run says how to fetch it.
+        // If the weights are needed, the run fails with an error that says how to download them.
         Err(HubError::NotFetched { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! A run in the terminal: a progress bar on standard error, probe tables on standard output.
+//! Progress of a run in the terminal: a progress bar on standard error, probe tables on standard output.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,86 +9,87 @@ use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::messages::{TARGET, is_json, say};
+use crate::messages::{TARGET, is_json, print_message};
 use crate::output::grouped;
 use crate::probe_table::{above_chance, probe_round};
 
-/// Without a terminal, a line about progress comes this often.
+/// Interval of progress lines if standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows [`Progress`] as it comes.
+/// Shows the [`Progress`] of a run.
 pub(crate) struct Console {
     bar: ProgressBar,
     is_terminal: bool,
     last_line: Instant,
     latest_probes: String,
-    tables: Tables,
+    tables: TableVisibility,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tables {
+enum TableVisibility {
     Shown,
     Hidden,
 }
 
 impl Console {
-    /// Shows everything.
+    /// Returns a console that also prints probe tables.
     pub(crate) fn new() -> Self {
-        Self::with_tables(Tables::Shown)
+        Self::with_tables(TableVisibility::Shown)
     }
 
-    /// Leaves standard output to the caller.
+    /// Returns a console that prints nothing to standard output.
     pub(crate) fn without_tables() -> Self {
-        Self::with_tables(Tables::Hidden)
+        Self::with_tables(TableVisibility::Hidden)
     }
 
-    fn with_tables(tables: Tables) -> Self {
+    fn with_tables(tables: TableVisibility) -> Self {
         let is_terminal = !is_json() && std::io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(spinner());
+        bar.set_style(spinner_style());
         Self { bar, is_terminal, last_line: Instant::now(), latest_probes: String::new(), tables }
     }
 
-    /// Shows one piece of progress.
+    /// Shows one update.
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Preparing(what) => self.announce(format!("preparing: {what}")),
             Progress::Waiting { cache, process } => {
-                let whom = process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
-                self.note(&format!("waiting for {whom}, which fills {}", cache.display()));
+                let other =
+                    process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
+                self.note(&format!("waiting for {other}, which is writing {}", cache.display()));
             }
             Progress::Serving { address } => self.note(&format!("metrics at http://{address}/metrics")),
             Progress::Training { step, total_steps, parameters, directory } => {
                 self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
                 self.bar.reset();
-                self.bar.set_style(bar());
+                self.bar.set_style(bar_style());
                 self.bar.set_length(total_steps);
                 self.bar.set_position(step);
                 self.bar.reset_eta();
             }
             Progress::Step(record) => self.step(record),
-            Progress::Probing { suite, step } => self.announce(format!("probing: {suite} at step {step}")),
+            Progress::Probing { suite, step } => self.announce(format!("evaluating: {suite} at step {step}")),
             Progress::Probed(records) => self.probed(records),
             Progress::Event(record) => self.event(record),
             _ => {}
         }
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the progress bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// What is being done, until something else is.
+    /// Shows the current activity in the progress bar.
     pub(crate) fn announce(&self, message: String) {
         self.bar.set_message(message);
         self.bar.tick();
     }
 
-    /// A line that stays.
+    /// Prints a line above the progress bar.
     pub(crate) fn note(&self, line: &str) {
-        self.bar.suspend(|| say(line));
+        self.bar.suspend(|| print_message(line));
     }
 
     fn step(&mut self, record: &MetricsRecord) {
@@ -102,7 +103,7 @@ impl Console {
             if is_json() {
                 tracing::info!(target: TARGET, step, loss = record.loss, tokens_per_s, "step {step}");
             } else {
-                say(&format!("step {step}  loss {loss}  {speed} tokens/s  {}", self.latest_probes));
+                print_message(&format!("step {step}  loss {loss}  {speed} tokens/s  {}", self.latest_probes));
             }
         }
     }
@@ -112,13 +113,13 @@ impl Console {
         if let Some((above, tasks)) = above_chance(records) {
             self.latest_probes = format!("above chance: {above} of {tasks} (step {})", first.step);
         }
-        if self.tables == Tables::Hidden {
+        if self.tables == TableVisibility::Hidden {
             return;
         }
         let title = format!("step {} · {} tokens", first.step, grouped(first.tokens));
         let round = probe_round(records);
         self.bar.suspend(|| {
-            // A reader that went away must not end the training.
+            // A closed standard output must not end the training.
             let _ = writeln!(std::io::stdout(), "\n{title}\n{round}");
         });
     }
@@ -139,11 +140,11 @@ impl Console {
     }
 }
 
-fn spinner() -> ProgressStyle {
+fn spinner_style() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-fn bar() -> ProgressStyle {
+fn bar_style() -> ProgressStyle {
     ProgressStyle::with_template("{wide_bar} {pos}/{len}  {eta} left  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

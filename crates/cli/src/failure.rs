@@ -1,4 +1,4 @@
-//! Failures of commands: which are usage errors, their exit codes and messages.
+//! Failures of commands: messages and exit codes.
 
 use std::io;
 
@@ -9,9 +9,9 @@ use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use fineline_run::probe::ProbeError;
 
-use crate::messages::say_error;
+use crate::messages::print_error;
 
-/// Arguments that clap can't tell are wrong.
+/// Wrong arguments that clap can't detect.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
@@ -23,17 +23,17 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Says why a command failed.
-pub(crate) fn say_failure(error: &anyhow::Error) {
-    say_error(&with_causes(error.as_ref()));
+/// Prints why a command failed.
+pub(crate) fn print_failure(error: &anyhow::Error) {
+    print_error(&with_causes(error.as_ref()));
 }
 
-/// The exit code of a command that failed.
+/// Returns the exit code of a command that failed.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if is_usage_error(error) { 2 } else { 1 }
 }
 
-/// Whether it was the arguments or the configuration that were wrong, rather than the world.
+/// Returns whether the arguments or the configuration are wrong.
 fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
@@ -66,7 +66,7 @@ fn is_usage(error: &RunError) -> bool {
     }
 }
 
-/// Whether the reader of standard output went away, as `head` does: no failure of ours.
+/// Returns whether the reader of standard output closed the pipe, as `head` does. That is not a failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

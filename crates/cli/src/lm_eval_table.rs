@@ -1,4 +1,4 @@
-//! The table that lm-evaluation-harness prints of its results, in Markdown, so that two can be laid side by side.
+//! The Markdown table of lm-evaluation-harness, so that results can be compared side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,8 @@ use unicode_width::UnicodeWidthStr;
 const COLUMNS: usize = 9;
 const NARROWEST: usize = 3;
 
-/// The tables of tasks and, if there are any, of groups, from a results object in the harness's layout.
+/// Formats the table of tasks and, if there are any, of groups, from a results object in the harness's
+/// layout.
 pub(crate) fn lm_eval_tables(results: &Value) -> Vec<String> {
     let has_groups = results["groups"].as_object().is_some_and(|groups| !groups.is_empty());
     let mut tables = vec![table(results, "results")];
@@ -16,7 +17,7 @@ pub(crate) fn lm_eval_tables(results: &Value) -> Vec<String> {
     tables
 }
 
-/// `lm_eval.utils.make_table`
+/// Formats one table, as `lm_eval.utils.make_table` does.
 fn table(results: &Value, of: &str) -> String {
     let empty = Map::new();
     let entries = results[of].as_object().unwrap_or(&empty);
@@ -28,7 +29,7 @@ fn table(results: &Value, of: &str) -> String {
     markdown([first, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"], &rows)
 }
 
-/// The keys of `entries`, each after the group that it belongs to, with how many groups it is in.
+/// Returns the keys of `entries`, each after the group that contains it, with its nesting depth.
 fn hierarchy<'a>(subtasks: &'a Value, entries: &'a Map<String, Value>) -> Vec<(usize, &'a str)> {
     let children = |name: &str| -> BTreeSet<&'a str> {
         subtasks[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
@@ -52,7 +53,7 @@ fn hierarchy<'a>(subtasks: &'a Value, entries: &'a Map<String, Value>) -> Vec<(u
     ordered
 }
 
-/// A row a metric; the name and version stand in the first of them.
+/// Returns one row per metric. Only the first row has the name and the version.
 fn rows_of(results: &Value, key: &str, scores: &Value, depth: usize) -> Vec<[String; COLUMNS]> {
     let empty = Map::new();
     let scores = scores.as_object().unwrap_or(&empty);
@@ -101,17 +102,17 @@ fn rows_of(results: &Value, key: &str, scores: &Value, depth: usize) -> Vec<[Str
     rows
 }
 
-/// A value without quotation marks.
+/// Formats a value, strings without quotation marks.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A table as pytablewriter's `MarkdownTableWriter` lays it out.
+/// Formats a table as pytablewriter's `MarkdownTableWriter` does.
 fn markdown(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let columns: Vec<Column> = header
         .iter()
         .enumerate()
-        .map(|(place, name)| Column::new(name, rows.iter().map(|row| row[place].as_str())))
+        .map(|(index, name)| Column::new(name, rows.iter().map(|row| row[index].as_str())))
         .collect();
     let line = |cell: &dyn Fn(&Column) -> String| {
         format!("|{}|\n", columns.iter().map(cell).collect::<Vec<_>>().join("|"))
@@ -127,12 +128,12 @@ fn markdown(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
 struct Column<'a> {
     name: &'a str,
     cells: Vec<Cell>,
-    /// Whether there are numbers, and nothing else.
+    /// Whether all cells that are not empty are numbers.
     is_numeric: bool,
     width: usize,
 }
 
-/// A cell's text, and the side that it keeps to.
+/// The text and the alignment of a cell.
 struct Cell {
     text: String,
     side: Side,
@@ -145,8 +146,11 @@ enum Side {
 }
 
 impl<'a> Column<'a> {
-    /// Numbers have as many decimals as the one with most of them. Between texts, numbers keep to the right, and whole ones have none; where
-    /// the first cell is a text, all are.
+    /// Returns a column with formatted cells.
+    ///
+    /// All numbers have as many decimals as the number with the most. In a column that also has texts,
+    /// numbers are right-aligned and whole numbers have no decimals. If the first cell is a text, all cells
+    /// are texts.
     fn new(name: &'a str, cells: impl Iterator<Item = &'a str> + Clone) -> Self {
         let is_empty = |cell: &&str| cell.trim().is_empty();
         let starts_with_text =
@@ -187,7 +191,7 @@ fn number(cell: &str) -> Option<f64> {
     cell.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// Decimals that a number needs.
+/// Returns the number of decimals that a number needs.
 fn decimals(number: f64) -> usize {
     number.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len())
 }
@@ -196,7 +200,7 @@ fn decimals(number: f64) -> usize {
 mod tests {
     use super::*;
 
-    /// Made by `scripts/fixtures/lm_eval_table.py`.
+    /// The fixture is made by `scripts/fixtures/lm_eval_table.py`.
     #[test]
     fn tables_are_those_of_the_harness() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/lm_eval_table.json");

@@ -1,37 +1,39 @@
-//! The `fineline` binary: arguments in, words out.
+//! The `fineline` binary: command line, output and exit codes.
 //!
-//! Each command is a module of [`commands`]; what they do is in `fineline-run` and below. Only this crate knows clap, standard
-//! output and exit codes:
+//! Each command is a module of [`commands`]. The work is done in `fineline-run` and the crates below it. Only
+//! this crate uses clap, standard output and exit codes:
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | done |
-//! | 1 | failed; or what was compared differs |
-//! | 2 | bad usage or bad configuration |
-//! | 128 + signal | stopped by a signal after a good checkpoint |
+//! | 0 | the command succeeded |
+//! | 1 | the command failed, or the things that it compared differ |
+//! | 2 | wrong arguments or wrong configuration |
+//! | 128 + signal | the command was stopped by a signal, and saved its state |
 
-// What a command is given, and what it ends with.
+// Arguments and outcomes of commands.
+mod arg_values;
 mod args;
 mod outcome;
 
-// Standard error, standard output, signals.
+// Standard error, standard output and signals.
 mod messages;
 mod output;
 mod signals;
 
-// What is shown of a run.
+// Renderings.
+mod cli_reference;
 mod console;
 mod failure;
 mod lm_eval_table;
 mod probe_table;
 
-// What several commands begin with.
+// Shared by several commands.
 mod configuration;
 mod probe_request;
 mod ranks;
 mod webhooks;
 
-// One module for each command.
+// The commands.
 mod commands;
 
 use std::process::ExitCode;
@@ -42,38 +44,38 @@ use clap::Parser;
 use args::{
     Cli, Command, ConfigCommand, DataCommand, LogFormat, TokenizerCommand, VerifyCommand, WeightsCommand,
 };
-use failure::{exit_code, is_broken_pipe, say_failure};
+use failure::{exit_code, is_broken_pipe, print_failure};
 use outcome::CommandOutcome;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return print_clap_error(&error),
     };
-    messages::start(cli.log_format);
+    messages::init(cli.log_format);
     match dispatch(cli.command) {
         Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
         Ok(CommandOutcome::Differs) => ExitCode::FAILURE,
         Ok(CommandOutcome::Stopped { signal }) => ExitCode::from(128 + signal),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say_failure(&error);
+            print_failure(&error);
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-/// Says what is wrong with the arguments, or what was asked of them (`--help`).
-fn explain(error: &clap::Error) -> ExitCode {
+/// Prints what is wrong with the arguments, or the output of `--help` or `--version`.
+fn print_clap_error(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let asks_for_json = arguments.iter().any(|argument| argument == "--log-format=json")
+    let wants_json = arguments.iter().any(|argument| argument == "--log-format=json")
         || arguments.windows(2).any(|pair| pair == ["--log-format", "json"]);
-    if error.use_stderr() && asks_for_json {
-        messages::start(LogFormat::Json);
-        messages::say_error(error.to_string().trim().trim_start_matches("error: "));
+    if error.use_stderr() && wants_json {
+        messages::init(LogFormat::Json);
+        messages::print_error(error.to_string().trim().trim_start_matches("error: "));
     } else {
-        // A reader that went away is no failure of ours.
+        // A closed standard error is not a failure.
         let _ = error.print();
     }
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
@@ -112,6 +114,9 @@ fn dispatch(command: Command) -> Result<CommandOutcome> {
         Command::Doctor(args) => commands::doctor::doctor(&args),
         Command::Watch(args) => commands::watch::watch(&args),
         Command::Dynamics(args) => commands::dynamics::dynamics(&args),
+        Command::Completions(args) => commands::shell::completions(args.shell),
+        Command::Man(args) => commands::shell::man(&args.dir),
+        Command::CliReference => commands::shell::reference(),
     }
     .map(|()| CommandOutcome::Done)
 }

@@ -1,4 +1,4 @@
-//! What is said on standard error: lines for people, or one JSON object a line.
+//! Messages on standard error: lines of text, or one JSON object per line.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -7,13 +7,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// Under this name JSON lines of the program itself appear, whatever diagnostics are selected.
+/// Target of the program's own messages in JSON. They are written whatever `FINELINE_LOG` selects.
 pub(crate) const TARGET: &str = "fineline::cli";
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Says everything from here on in this form. The first call decides.
-pub(crate) fn start(format: LogFormat) {
+/// Initializes diagnostics in this format. Later calls have no effect.
+pub(crate) fn init(format: LogFormat) {
     if FORMAT.set(format).is_err() {
         return;
     }
@@ -31,13 +31,13 @@ pub(crate) fn start(format: LogFormat) {
     }
 }
 
-/// Whether standard error is for programs.
+/// Returns whether messages are JSON.
 pub(crate) fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 
-/// Writes a line to standard error. That nobody reads it any more is no reason to fail.
-pub(crate) fn say(line: &str) {
+/// Prints a line to standard error. A closed standard error is ignored.
+pub(crate) fn print_message(line: &str) {
     if is_json() {
         tracing::info!(target: TARGET, "{line}");
     } else {
@@ -45,11 +45,11 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// Says why the command failed.
-pub(crate) fn say_error(message: &str) {
+/// Prints an error message.
+pub(crate) fn print_error(message: &str) {
     if is_json() {
         tracing::error!(target: TARGET, "{message}");
     } else {
-        say(&format!("error: {message}"));
+        print_message(&format!("error: {message}"));
     }
 }

@@ -1,12 +1,12 @@
-//! The outcome of a command that did not fail.
+//! Outcomes of commands that did not fail.
 
-/// How a command ended, where it didn't fail.
+/// Outcome of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandOutcome {
-    /// It did what it was asked for.
+    /// The command succeeded.
     Done,
-    /// It did, and what it compared differs.
+    /// The command succeeded, and what it compared differs.
     Differs,
-    /// A signal stopped it, after it had saved everything.
+    /// A signal stopped the command after it had saved its state.
     Stopped { signal: u8 },
 }

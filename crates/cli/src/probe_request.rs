@@ -1,4 +1,4 @@
-//! The flags that `probe`, `sweep` and `data fetch` share.
+//! The evaluation arguments that `probe`, `sweep` and `data fetch` share.
 
 use std::path::Path;
 
@@ -6,24 +6,24 @@ use fineline_run::RunError;
 use fineline_run::offline::OfflineProbe;
 use fineline_run::probe::ProbeError;
 
-use crate::args::AskedArgs;
+use crate::args::EvaluationArgs;
 use crate::failure::UsageError;
 
-/// What the flags ask of a checkpoint, or of each of those that `checkpoint` stands for.
-pub(crate) fn asked_of(checkpoint: &Path, asked: &AskedArgs) -> OfflineProbe {
+/// Returns the evaluation that the arguments describe, of a checkpoint or of each checkpoint of a series.
+pub(crate) fn offline_probe(checkpoint: &Path, args: &EvaluationArgs) -> OfflineProbe {
     OfflineProbe {
         checkpoint: checkpoint.to_owned(),
-        suite: asked.suite.clone(),
-        tasks: asked.tasks.clone(),
-        limit: asked.limit.map(|limit| limit as usize),
-        device: asked.device,
-        data: asked.data.clone(),
-        allow_code_execution: asked.allow_code_execution,
+        suite: args.suite.clone(),
+        tasks: args.tasks.clone(),
+        limit: args.limit.map(|limit| limit as usize),
+        device: args.device,
+        data: args.data_dir.clone(),
+        allow_code_execution: args.allow_code_execution,
     }
 }
 
-/// The flag at fault, where it is one.
-pub(crate) fn by_flag(error: RunError) -> anyhow::Error {
+/// Names the flag that is wrong, if the error is about one.
+pub(crate) fn with_flag(error: RunError) -> anyhow::Error {
     let flag = match &error {
         RunError::Probe(ProbeError::UnknownSuite { .. }) => "--suite",
         RunError::Probe(ProbeError::UnknownTask { .. }) => "--tasks",

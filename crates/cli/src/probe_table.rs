@@ -1,4 +1,4 @@
-//! The probe table: what a round of probes says, for people.
+//! The table of an evaluation round.
 
 use comfy_table::{CellAlignment, Table, presets};
 use fineline_run::probe::{
@@ -21,7 +21,7 @@ const COLUMNS: [&str; 12] = [
 ];
 const NUMERIC: [usize; 8] = [3, 4, 5, 6, 7, 8, 9, 10];
 
-/// A round of probes for people: a table of the tasks, and a sentence for each source of validation text.
+/// Formats an evaluation round: a line for each validation source, and a table of the tasks and groups.
 pub(crate) fn probe_round(records: &[ProbeRecord]) -> String {
     let (validation, tasks): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.is_validation());
     let mut lines: Vec<String> = validation.into_iter().map(validation_line).collect();
@@ -43,10 +43,13 @@ fn validation_line(record: &ProbeRecord) -> String {
     )
 }
 
-/// The share of changes marked in a table that may be marked by luck.
+/// Expected fraction of false discoveries among the changes marked in a table.
 const FALSE_DISCOVERIES: f64 = 0.05;
 
-/// One line a task, then one a group. A `+` marks a score whose interval is clear above chance, a `*` a change that is more than luck among so many.
+/// Formats one line per task, then one per group.
+///
+/// `+` marks a score whose interval is entirely above chance, `*` a change that is significant after
+/// correction for the number of changes in the table.
 fn probe_table(records: &[&ProbeRecord]) -> String {
     let (groups, tasks): (Vec<&ProbeRecord>, Vec<&ProbeRecord>) =
         records.iter().partition(|record| record.is_group());
@@ -57,7 +60,7 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    // Groups repeat what the tasks say: their changes are a family of tests of their own.
+    // Groups repeat the scores of their tasks, so that their changes are a separate family of tests.
     table.add_rows(rows(&tasks));
     table.add_rows(rows(&groups));
     for column in table.column_iter_mut() {
@@ -67,8 +70,8 @@ fn probe_table(records: &[&ProbeRecord]) -> String {
 }
 
 fn rows(records: &[&ProbeRecord]) -> Vec<[String; COLUMNS.len()]> {
-    let changes = changes(records, |record| record.delta.as_ref());
-    let since_best = changes_since_best(records);
+    let changes = format_changes(records, |record| record.delta.as_ref());
+    let since_best = format_changes_since_best(records);
     let row = |((record, change), since_best): ((&&ProbeRecord, String), String)| {
         let score = headline(record);
         let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
@@ -91,17 +94,17 @@ fn rows(records: &[&ProbeRecord]) -> Vec<[String; COLUMNS.len()]> {
     records.iter().zip(changes).zip(since_best).map(row).collect()
 }
 
-/// The change of each score since the best earlier one, and the step of that.
-fn changes_since_best(records: &[&ProbeRecord]) -> Vec<String> {
-    let since = |(change, record): (String, &&ProbeRecord)| match &record.best {
+/// Formats the change of each score since the best earlier one, and the step of that.
+fn format_changes_since_best(records: &[&ProbeRecord]) -> Vec<String> {
+    let with_step = |(change, record): (String, &&ProbeRecord)| match &record.best {
         Some(best) => format!("{change} @{}", best.step),
         None => change,
     };
-    changes(records, |record| record.best.as_ref()).into_iter().zip(records).map(since).collect()
+    format_changes(records, |record| record.best.as_ref()).into_iter().zip(records).map(with_step).collect()
 }
 
-/// Changes since an earlier round, those marked that stand out among them.
-fn changes(records: &[&ProbeRecord], since: fn(&ProbeRecord) -> Option<&Delta>) -> Vec<String> {
+/// Formats the changes since an earlier round, and marks the significant ones.
+fn format_changes(records: &[&ProbeRecord], since: fn(&ProbeRecord) -> Option<&Delta>) -> Vec<String> {
     let differences = records.iter().map(|record| Some(since(record)?.difference));
     let p_values: Vec<Option<f64>> = differences.clone().map(|difference| difference?.p).collect();
     let change = |(difference, p): (Option<PairedDifference>, Option<f64>)| {
@@ -113,7 +116,8 @@ fn changes(records: &[&ProbeRecord], since: fn(&ProbeRecord) -> Option<&Delta>) 
     differences.zip(benjamini_hochberg(&p_values)).map(change).collect()
 }
 
-/// How many of the tasks that can be guessed at are clear above chance, and how many such tasks there are.
+/// Returns the number of tasks whose scores are clearly above chance, and the number of tasks that have a
+/// chance level.
 pub(crate) fn above_chance(records: &[ProbeRecord]) -> Option<(usize, usize)> {
     let tasks = records.iter().filter(|record| !record.is_group());
     let verdicts: Vec<bool> = tasks.filter_map(is_above_chance).collect();

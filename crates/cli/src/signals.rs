@@ -8,29 +8,31 @@ use fineline_run::StopSignal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Has Ctrl-C and SIGTERM ask for a good end. A second one, be it the other of them, ends the process at once.
+/// Makes Ctrl-C and SIGTERM request an orderly stop. A second signal of either kind ends the process
+/// immediately.
 pub(crate) fn stop_on_signals(stop: &StopSignal) -> Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
+    let requested = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        stop_on(signal, stop, &asked).context("can't listen for signals")?;
+        stop_on(signal, stop, &requested).context("can't install signal handlers")?;
     }
-    // `mpirun` keeps SIGTERM to itself and hands this one on to its ranks.
+    // `mpirun` doesn't forward SIGTERM to its ranks, but forwards SIGUSR2.
     #[cfg(unix)]
     flag::register_usize(signal_hook::consts::SIGUSR2, stop.flag(), SIGTERM as usize)
-        .context("can't listen for signals")?;
+        .context("can't install signal handlers")?;
     Ok(())
 }
 
-fn stop_on(signal: i32, stop: &StopSignal, asked: &Arc<AtomicBool>) -> std::io::Result<()> {
-    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(asked))?;
-    flag::register(signal, Arc::clone(asked))?;
+fn stop_on(signal: i32, stop: &StopSignal, requested: &Arc<AtomicBool>) -> std::io::Result<()> {
+    flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(requested))?;
+    flag::register(signal, Arc::clone(requested))?;
     flag::register_usize(signal, stop.flag(), signal as usize)?;
     Ok(())
 }
 
-/// Has SIGUSR1 ask for a checkpoint.
+/// Makes SIGUSR1 request a checkpoint.
 pub(crate) fn checkpoint_on_signal(request: &Arc<AtomicBool>) -> Result<()> {
     #[cfg(unix)]
-    flag::register(signal_hook::consts::SIGUSR1, Arc::clone(request)).context("can't listen for signals")?;
+    flag::register(signal_hook::consts::SIGUSR1, Arc::clone(request))
+        .context("can't install signal handlers")?;
     Ok(())
 }

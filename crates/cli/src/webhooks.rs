@@ -1,3 +1,5 @@
+//! Webhooks of triggers.
+
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -5,10 +7,10 @@ use std::time::Duration;
 use fineline_run::triggers::Notify;
 use serde_json::Value;
 
-/// What an answer may take. A program that ends waits no longer for those under way.
+/// Timeout of a request. When the program ends, it waits at most this long for pending requests.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Posts what triggers have to tell, each on a thread of its own. What goes wrong is a warning: no run ends because of it.
+/// Posts the events of triggers, each on a thread of its own. A failure is a warning and never ends a run.
 #[derive(Debug, Default)]
 pub(crate) struct Webhooks(Mutex<Vec<JoinHandle<()>>>);
 
@@ -30,7 +32,7 @@ impl Drop for Webhooks {
     fn drop(&mut self) {
         let threads = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
-            // It doesn't panic; if it did, nothing would depend on it.
+            // A panic of the thread has no consequences.
             let _ = thread.join();
         }
     }

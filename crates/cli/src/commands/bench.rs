@@ -1,3 +1,5 @@
+//! `fineline bench`: the speed of training steps and probes.
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -8,11 +10,11 @@ use crate::args::BenchArgs;
 use crate::configuration::load;
 use crate::console::Console;
 use crate::output::{grouped, print, print_json};
-use crate::ranks::together;
+use crate::ranks::run_on_ranks;
 
 /// `fineline bench`
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
-    together(|ranks| bench_with(args, ranks))
+    run_on_ranks(|ranks| bench_with(args, ranks))
 }
 
 fn bench_with(args: &BenchArgs, ranks: &dyn Ranks) -> Result<()> {
@@ -48,7 +50,7 @@ fn bench_with(args: &BenchArgs, ranks: &dyn Ranks) -> Result<()> {
         text,
         "mfu          {}",
         measured.mfu.map_or_else(
-            || "unknown (log.peak_tflops isn't set)".to_owned(),
+            || "unknown (log.peak_tflops is not set)".to_owned(),
             |mfu| format!("{:.1} %", 100.0 * mfu)
         )
     )?;

@@ -1,3 +1,5 @@
+//! `fineline config`: configurations shown, checked and compared.
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -33,7 +35,7 @@ pub(crate) fn check(args: &ConfigArgs) -> Result<()> {
     let checked = prepare::check(&resolved, fetched.as_ref(), &mut |progress| console.show(progress));
     console.finish();
     checked?;
-    print(&format!("{}: good; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))
+    print(&format!("{}: valid; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))
 }
 
 /// `fineline config diff`

@@ -1,3 +1,5 @@
+//! `fineline data prepare`, `show` and `stats`.
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -26,14 +28,14 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
         add_eos: !args.no_eos,
         ..TokenizerConfig::default()
     };
-    let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy).map_err(by_flag)?;
+    let tokenizer = Tokenizer::from_file(&args.tokenizer)?.with_policy(&policy).map_err(with_flag)?;
     match args.recipe {
         Some(PrepareRecipe::Amber) => prepare_chunks(args, &tokenizer),
         None => prepare_shards(args, &tokenizer),
     }
 }
 
-/// Shows how far tokenization is.
+/// Shows the progress of tokenization.
 fn announce(console: &Console, at: &Progress<'_>) {
     let (documents, tokens) = (grouped(at.documents), grouped(at.tokens));
     console.announce(format!("{}: {documents} documents, {tokens} tokens", at.source));
@@ -52,7 +54,7 @@ fn prepare_chunks(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
     console.finish();
     let made = made?;
     print(&format!(
-        "{}: {} chunks of {} rows of {} ids each, from {}; {} rows left over\n",
+        "{}: {} chunks of {} rows of {} ids each, from {}; {} rows unused\n",
         args.output.display(),
         grouped(args.chunks),
         grouped(made.rows),
@@ -62,7 +64,9 @@ fn prepare_chunks(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
     ))
 }
 
-/// The files and folders in the input folder, or the input itself where it is one file, as sources called by their names without endings.
+/// Returns the files and directories in the input directory, or the input itself if it is a file, as sources.
+///
+/// Each source has the name of its file without the extension.
 fn subsets(args: &PrepareArgs) -> Result<Vec<SourceConfig>> {
     let input = Path::new(&args.input);
     let paths = if input.is_dir() {
@@ -80,7 +84,7 @@ fn subsets(args: &PrepareArgs) -> Result<Vec<SourceConfig>> {
     let sources: Vec<SourceConfig> = paths.iter().map(source).collect();
     let mut names = BTreeSet::new();
     if let Some(twice) = sources.iter().find(|source| !names.insert(&source.name)) {
-        let message = format!("{}: two subsets are called `{}`", args.input, twice.name);
+        let message = format!("{}: two subsets have the name `{}`", args.input, twice.name);
         return Err(UsageError(message).into());
     }
     Ok(sources)
@@ -110,8 +114,8 @@ fn prepare_shards(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
     ))
 }
 
-/// The flag at fault, where it is one.
-fn by_flag(error: DataError) -> anyhow::Error {
+/// Names the flag that is wrong, if the error is about one.
+fn with_flag(error: DataError) -> anyhow::Error {
     let DataError::NoMark { key, token, path } = &error else { return error.into() };
     let flag = key.replace("add_", "--no-");
     let path = path.display();
@@ -119,7 +123,7 @@ fn by_flag(error: DataError) -> anyhow::Error {
         .into()
 }
 
-/// Opens the rows of a run, showing what takes time.
+/// Opens the tokenizer and the dataset of a run, and shows the progress.
 fn open(resolved: &Resolved) -> Result<(Tokenizer, Dataset)> {
     let mut console = Console::new();
     let opened = open_dataset(resolved, &mut |progress| console.show(progress));
@@ -141,7 +145,7 @@ pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()
     for RowRange { start, end } in detours.ranges() {
         writeln!(
             page,
-            "rows {start} to {} are left out by the run in {}",
+            "rows {start} to {} are skipped by the run in {}",
             end - 1,
             directory.root().display()
         )?;
@@ -173,9 +177,12 @@ pub(crate) fn stats(args: &ConfigArgs, as_json: bool) -> Result<()> {
     let rows = config.train.total_steps(config.data.seq_len)? * config.train.global_batch as u64;
     let (sources, epochs) = (dataset.sources(), dataset.epochs(rows));
     if as_json {
-        return print_json(
-            &json!({ "fingerprint": dataset.fingerprint(), "rows": rows, "sources": sources, "epochs": epochs }),
-        );
+        return print_json(&json!({
+            "fingerprint": dataset.fingerprint(),
+            "rows": rows,
+            "sources": sources,
+            "epochs": epochs,
+        }));
     }
     let mut page = String::new();
     writeln!(

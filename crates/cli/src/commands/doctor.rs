@@ -1,3 +1,5 @@
+//! `fineline doctor`: devices and features of this machine.
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -6,11 +8,11 @@ use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
 
 use crate::args::DoctorArgs;
 use crate::output::{grouped, print, print_json};
-use crate::ranks::together;
+use crate::ranks::run_on_ranks;
 
 /// `fineline doctor`
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<()> {
-    together(|ranks| doctor_with(args, ranks))
+    run_on_ranks(|ranks| doctor_with(args, ranks))
 }
 
 fn doctor_with(args: &DoctorArgs, ranks: &dyn Ranks) -> Result<()> {
@@ -34,26 +36,26 @@ fn doctor_with(args: &DoctorArgs, ranks: &dyn Ranks) -> Result<()> {
     writeln!(text, "cores     {} ({})", found.cores, found.cpu_features.join(", "))?;
     let (free, all) = (grouped(found.memory_available_mib), grouped(found.memory_mib));
     writeln!(text, "memory    {free} MiB free of {all}")?;
-    writeln!(text, "disk      {}", disk(&found.disk))?;
+    writeln!(text, "disk      {}", format_disk(&found.disk))?;
     for device in found.devices {
-        writeln!(text, "device    {}", self::device(&device))?;
+        writeln!(text, "device    {}", format_device(&device))?;
     }
     writeln!(text, "mpi       {}", found.mpi.as_deref().unwrap_or("not in this build (--features mpi)"))?;
     for rank in &found.ranks {
-        writeln!(text, "rank      {}", self::rank(rank))?;
+        writeln!(text, "rank      {}", format_rank(rank))?;
     }
     writeln!(text, "sandbox   {}", found.sandbox_problem.as_deref().unwrap_or("works"))?;
     print(&text)
 }
 
-fn device(found: &DeviceDiagnosis) -> String {
+fn format_device(found: &DeviceDiagnosis) -> String {
     let name = found.description.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
     let precisions: Vec<_> = found.precisions.iter().map(|precision| precision.name()).collect();
     let state = found.problem.clone().unwrap_or_else(|| format!("works ({})", precisions.join(", ")));
     format!("{}{name}: {state}", found.name)
 }
 
-fn rank(found: &RankDiagnosis) -> String {
+fn format_rank(found: &RankDiagnosis) -> String {
     let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_folder, clock_offset_s } =
         found;
     let host = host.as_deref().unwrap_or("an unnamed host");
@@ -62,7 +64,7 @@ fn rank(found: &RankDiagnosis) -> String {
         grouped(*memory_available_mib)
     );
     if !shares_folder {
-        text.push_str("; it doesn't see rank 0's working directory, so a run's folder can't be here");
+        text.push_str("; it doesn't see rank 0's working directory, so a run directory can't be here");
     }
     let clock = if clock_offset_s.abs() > CLOCK_TOLERANCE_S {
         format!("; its clock is {clock_offset_s:+.1} s off rank 0's")
@@ -72,22 +74,22 @@ fn rank(found: &RankDiagnosis) -> String {
     text + &clock
 }
 
-/// Clocks further apart than this, in seconds, make times of files misleading.
+/// Difference of clocks, in seconds, above which file times are misleading.
 const CLOCK_TOLERANCE_S: f64 = 1.0;
 
-fn disk(found: &DiskDiagnosis) -> String {
+fn format_disk(found: &DiskDiagnosis) -> String {
     let unknown = || "unknown".to_owned();
     let shared = match found.shared {
         Some(true) => "shared with other machines",
         Some(false) => "this machine's own",
-        None => "whose is unknown",
+        None => "unknown whether shared",
     };
     let clock = match found.clock_offset_s {
         Some(offset) if offset.abs() > CLOCK_TOLERANCE_S => {
             format!("; its clock is {offset:+.1} s off this machine's")
         }
         Some(_) => String::new(),
-        None => "; nothing can be written here".to_owned(),
+        None => "; not writable".to_owned(),
     };
     let (free, kind) =
         (found.free_mib.map_or_else(unknown, grouped), found.kind.clone().unwrap_or_else(unknown));

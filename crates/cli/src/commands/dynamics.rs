@@ -1,3 +1,5 @@
+//! `fineline dynamics`: comparison with published results.
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -15,12 +17,12 @@ use crate::output::{grouped, print, print_json};
 use crate::probe_table::{interval, number};
 
 const COLUMNS: [&str; 8] =
-    ["task", "metric", "step", "tokens", "measured", "95 % interval", "published", "where"];
+    ["task", "metric", "step", "tokens", "measured", "95 % interval", "published", "band"];
 const NUMERIC: [usize; 5] = [2, 3, 4, 5, 6];
 
 /// `fineline dynamics`
 pub(crate) fn dynamics(args: &DynamicsArgs) -> Result<()> {
-    let compare = |run| compare_with_published(run, &args.reference).map_err(usage);
+    let compare = |run| compare_with_published(run, &args.reference).map_err(classified);
     let comparisons = args.runs.iter().map(|run| compare(run)).collect::<Result<Vec<Comparison>>>()?;
     if args.json {
         return print_json(&json!({ "comparisons": comparisons }));
@@ -29,13 +31,13 @@ pub(crate) fn dynamics(args: &DynamicsArgs) -> Result<()> {
 }
 
 fn page(comparison: &Comparison) -> Result<String, std::fmt::Error> {
-    let mut page = format!("{} beside {}\n", comparison.run.display(), comparison.reference);
+    let mut page = format!("{} compared with {}\n", comparison.run.display(), comparison.reference);
     if !comparison.series.is_empty() {
         page.push_str(&table(&comparison.series));
         page.push('\n');
     }
     for series in &comparison.series {
-        page.push_str(&sentence(series)?);
+        page.push_str(&format_band(series)?);
     }
     for NotCompared { task, metric, reason } in &comparison.not_compared {
         writeln!(page, "{task} {metric}: not compared, {reason}")?;
@@ -67,27 +69,27 @@ fn row(series: &ComparedSeries, point: &ComparedPoint) -> [String; COLUMNS.len()
         grouped(*tokens),
         number(measured.value),
         interval(measured),
-        format!("{:.3} ± {}", published.value, shortest(published.uncertainty)),
-        place.map_or("not measured", word).to_owned(),
+        format!("{:.3} ± {}", published.value, format_uncertainty(published.uncertainty)),
+        place.map_or("not measured", band_name).to_owned(),
     ]
 }
 
-/// An uncertainty with as many digits as it has, up to five.
-fn shortest(uncertainty: f64) -> String {
+/// Formats an uncertainty with as many digits as it has, up to five.
+fn format_uncertainty(uncertainty: f64) -> String {
     let digits = format!("{uncertainty:.5}");
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Where a series leaves the band: at each measurement that is on another side than the one before.
-fn sentence(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
+/// Describes where a series leaves the published band: each measurement on another side than the one before.
+fn format_band(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
     let inside = series.points.iter().filter(|point| point.place == Some(SeriesPosition::Inside)).count();
     let mut line =
         format!("{} {}: inside at {inside} of {}", series.task, series.metric, series.points.len());
     let mut before = Some(SeriesPosition::Inside);
     for point in &series.points {
         if point.place != before {
-            let place = point.place.map_or("not measured", word);
-            write!(line, ", {place} from {} tokens on", grouped(point.tokens))?;
+            let band = point.place.map_or("not measured", band_name);
+            write!(line, ", {band} from {} tokens onward", grouped(point.tokens))?;
         }
         before = point.place;
     }
@@ -95,7 +97,7 @@ fn sentence(series: &ComparedSeries) -> Result<String, std::fmt::Error> {
     Ok(line)
 }
 
-fn word(place: SeriesPosition) -> &'static str {
+fn band_name(place: SeriesPosition) -> &'static str {
     match place {
         SeriesPosition::Inside => "inside",
         SeriesPosition::Above => "above",
@@ -103,8 +105,8 @@ fn word(place: SeriesPosition) -> &'static str {
     }
 }
 
-/// Whether it is the arguments that are wrong.
-fn usage(error: RunError) -> anyhow::Error {
+/// Turns errors about the arguments into usage errors.
+fn classified(error: RunError) -> anyhow::Error {
     match error {
         RunError::NoRun { .. } | RunError::NoReference { .. } | RunError::BadReference { .. } => {
             UsageError(error.to_string()).into()

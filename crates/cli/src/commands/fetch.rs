@@ -1,3 +1,5 @@
+//! `fineline data fetch`: datasets from the Hugging Face Hub.
+
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
@@ -10,14 +12,14 @@ use fineline_run::probe::{HubSource, TaskSource};
 use crate::args::FetchArgs;
 use crate::console::Console;
 use crate::failure::UsageError;
-use crate::messages::say;
+use crate::messages::print_message;
 use crate::output::{grouped, print};
-use crate::probe_request::by_flag;
+use crate::probe_request::with_flag;
 
 /// `fineline data fetch`
 pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
-    let requests = requests(args)?;
-    let hub = Hub::new(HubConfig::from_env().map_err(usage)?);
+    let requests = requested_splits(args)?;
+    let hub = Hub::new(HubConfig::from_env().map_err(classified)?);
     let console = Console::new();
     let (mut failures, mut lines) = (0, String::new());
     for request in &requests {
@@ -32,17 +34,17 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
         match fetched {
             Ok(fetched) => {
                 for (split, outcome) in &fetched.splits {
-                    lines.push_str(&line(request, split, *outcome));
+                    lines.push_str(&format_split(request, split, *outcome));
                 }
             }
-            // The others may be there.
+            // The other splits may still be available.
             Err(error) if requests.len() > 1 => {
                 console.note(&format!("{}: {error}", request.repository));
                 failures += 1;
             }
             Err(error) => {
                 console.finish();
-                return Err(usage(error));
+                return Err(classified(error));
             }
         }
     }
@@ -50,43 +52,46 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
     print(&lines)?;
     if failures > 0 {
         bail!(
-            "{failures} of {} splits couldn't be fetched; the same command again fetches only these",
+            "{failures} of {} splits couldn't be downloaded; the same command downloads only those",
             requests.len()
         );
     }
     Ok(())
 }
 
-/// What is asked for, each once.
-fn requests(args: &FetchArgs) -> Result<BTreeSet<DatasetRequest>> {
+/// Returns the splits to download, each once.
+fn requested_splits(args: &FetchArgs) -> Result<BTreeSet<DatasetRequest>> {
     if let Some(name) = &args.dataset {
-        let repository = Repository::dataset(name).map_err(usage)?;
+        let repository = Repository::dataset(name).map_err(classified)?;
         let (config, split, revision) = (args.config.clone(), args.split.clone(), args.revision.clone());
         return Ok(BTreeSet::from([DatasetRequest { repository, config, split, revision }]));
     }
     let suite = args.suite.as_deref().unwrap_or_default();
-    let sources = suite_sources(suite).map_err(by_flag)?;
-    let elsewhere: Vec<&str> =
+    let sources = suite_sources(suite).map_err(with_flag)?;
+    let unavailable: Vec<&str> =
         sources.iter().filter(|source| source.hub.is_none()).map(|source| source.task.as_str()).collect();
-    if !elsewhere.is_empty() {
-        say(&format!("not on the hub in a form that these tasks read: {}", elsewhere.join(", ")));
+    if !unavailable.is_empty() {
+        print_message(&format!(
+            "not on the Hub in a format that these tasks can read: {}",
+            unavailable.join(", ")
+        ));
     }
     let mut requests = BTreeSet::new();
     for TaskSource { hub, .. } in &sources {
-        for request in hub.iter().map(of_task) {
-            requests.extend(request.map_err(usage)?);
+        for request in hub.iter().map(splits_of_task) {
+            requests.extend(request.map_err(classified)?);
         }
     }
     if requests.is_empty() {
         return Err(
-            UsageError(format!("--suite: no task of `{suite}` says where on the hub its data is")).into()
+            UsageError(format!("--suite: no task of `{suite}` says where on the Hub its data is")).into()
         );
     }
     Ok(requests)
 }
 
-/// The splits that a task needs.
-fn of_task(hub: &HubSource) -> Result<Vec<DatasetRequest>, HubError> {
+/// Returns the splits that a task needs.
+fn splits_of_task(hub: &HubSource) -> Result<Vec<DatasetRequest>, HubError> {
     let repository = Repository::dataset(&hub.repo)?;
     let request = |split: &String| DatasetRequest {
         repository: repository.clone(),
@@ -97,11 +102,11 @@ fn of_task(hub: &HubSource) -> Result<Vec<DatasetRequest>, HubError> {
     Ok(std::iter::once(&hub.split).chain(&hub.examples).map(request).collect())
 }
 
-fn line(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> String {
+fn format_split(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> String {
     let bytes: u64 = split.files.iter().map(|file| file.size).sum();
     let outcome = match outcome {
-        Outcome::Fetched => "fetched",
-        Outcome::Kept => "there already",
+        Outcome::Fetched => "downloaded",
+        Outcome::Kept => "up to date",
     };
     let commit: String = split.commit.chars().take(8).collect();
     format!(
@@ -113,8 +118,8 @@ fn line(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> Str
     )
 }
 
-/// Whether it is the arguments that are wrong.
-fn usage(error: HubError) -> anyhow::Error {
+/// Turns errors about the arguments into usage errors.
+fn classified(error: HubError) -> anyhow::Error {
     match error {
         HubError::Environment { .. }
         | HubError::Name { .. }

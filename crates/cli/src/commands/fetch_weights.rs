@@ -1,3 +1,5 @@
+//! `fineline weights fetch`: models from the Hugging Face Hub.
+
 use anyhow::{Result, bail};
 use fineline_hub::{FetchedModel, Hub, HubConfig, HubError, Known, Outcome, fetch_model};
 use serde_json::json;
@@ -9,7 +11,7 @@ use crate::output::{grouped, print, print_json};
 
 /// `fineline weights fetch`
 pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
-    let hub = Hub::new(HubConfig::from_env().map_err(usage)?);
+    let hub = Hub::new(HubConfig::from_env().map_err(classified)?);
     let known_by = if args.verify { Known::ByContent } else { Known::BySize };
     let console = Console::new();
     let (mut lines, mut objects, mut failures) = (String::new(), Vec::new(), 0);
@@ -18,18 +20,18 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
             console.announce(format!("{address}: {file}, {} of {} bytes", grouped(bytes), grouped(of)));
         });
         match fetched {
-            Ok((folder, model, outcome)) => {
-                lines.push_str(&line(&folder.display().to_string(), &model, outcome));
-                objects.push(json!({ "folder": folder, "outcome": word(outcome), "model": model }));
+            Ok((dir, model, outcome)) => {
+                lines.push_str(&format_model(&dir.display().to_string(), &model, outcome));
+                objects.push(json!({ "dir": dir, "outcome": outcome_name(outcome), "model": model }));
             }
-            // The others may be there.
+            // The other models may still be available.
             Err(error) if args.models.len() > 1 => {
                 console.note(&format!("{address}: {error}"));
                 failures += 1;
             }
             Err(error) => {
                 console.finish();
-                return Err(usage(error));
+                return Err(classified(error));
             }
         }
     }
@@ -41,34 +43,34 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
     }
     if failures > 0 {
         bail!(
-            "{failures} of {} models couldn't be fetched; the same command again fetches only these",
+            "{failures} of {} models couldn't be downloaded; the same command downloads only those",
             args.models.len()
         );
     }
     Ok(())
 }
 
-fn line(folder: &str, model: &FetchedModel, outcome: Outcome) -> String {
+fn format_model(dir: &str, model: &FetchedModel, outcome: Outcome) -> String {
     let bytes: u64 = model.files.iter().map(|file| file.size).sum();
     let commit: String = model.commit.chars().take(8).collect();
     format!(
-        "{folder}: {} at {commit}, {} files, {} bytes, {}\n",
+        "{dir}: {} at {commit}, {} files, {} bytes, {}\n",
         model.repository,
         model.files.len(),
         grouped(bytes),
-        word(outcome)
+        outcome_name(outcome)
     )
 }
 
-fn word(outcome: Outcome) -> &'static str {
+fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Fetched => "fetched",
-        Outcome::Kept => "there already",
+        Outcome::Fetched => "downloaded",
+        Outcome::Kept => "up to date",
     }
 }
 
-/// Whether it is the arguments that are wrong.
-fn usage(error: HubError) -> anyhow::Error {
+/// Turns errors about the arguments into usage errors.
+fn classified(error: HubError) -> anyhow::Error {
     match error {
         HubError::Environment { .. }
         | HubError::Name { .. }

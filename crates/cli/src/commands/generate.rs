@@ -1,3 +1,5 @@
+//! `fineline generate`: text from a prompt.
+
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -8,7 +10,7 @@ use fineline_run::offline::open_checkpoint_tokenizer;
 use serde_json::json;
 
 use crate::args::GenerateArgs;
-use crate::messages::say;
+use crate::messages::print_message;
 use crate::output::print_json;
 
 /// `fineline generate`
@@ -38,7 +40,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     let mut shown = tokenizer.decode(&tokens)?.len();
     let mut prompt_to_show = if args.json { "" } else { &args.prompt };
     let mut failure = None;
-    // Text is shown as it comes; what ends within a character waits for the rest of it.
+    // Text is printed as it is generated. An incomplete character waits for its remaining tokens.
     let mut show = |token: u32| -> Result<()> {
         write!(out, "{}", std::mem::take(&mut prompt_to_show))?;
         tokens.push(token);
@@ -63,21 +65,24 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     if args.json {
         drop(out);
         let text = tokenizer.decode(&generation.tokens)?;
-        return print_json(
-            &json!({ "prompt_ids": prompt, "ids": generation.tokens, "text": text, "finish": finish(generation.finish) }),
-        );
+        return print_json(&json!({
+            "prompt_ids": prompt,
+            "ids": generation.tokens,
+            "text": text,
+            "finish": finish_name(generation.finish),
+        }));
     }
     writeln!(out)?;
     if generation.finish == FinishReason::ContextFull {
-        say(&format!(
-            "the model's context is full: it reads {} tokens at most",
+        print_message(&format!(
+            "the model's context is full: it can read at most {} tokens",
             model.config().max_position_embeddings
         ));
     }
     Ok(())
 }
 
-fn finish(finish: FinishReason) -> &'static str {
+fn finish_name(finish: FinishReason) -> &'static str {
     match finish {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",

@@ -1,4 +1,4 @@
-//! One module a command.
+//! The commands, one module each.
 
 pub(crate) mod bench;
 pub(crate) mod config;
@@ -10,6 +10,7 @@ pub(crate) mod fetch_weights;
 pub(crate) mod generate;
 pub(crate) mod plan;
 pub(crate) mod probe;
+pub(crate) mod shell;
 pub(crate) mod sweep;
 pub(crate) mod tokenizer;
 pub(crate) mod train;

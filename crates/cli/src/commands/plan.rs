@@ -1,3 +1,5 @@
+//! `fineline plan`: estimates of memory, time and disk space.
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -32,10 +34,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     )?;
     writeln!(page, "operations    {:.3e} FLOP", plan.flops)?;
     let unit = Unit::for_bytes(plan.memory.total);
-    writeln!(page, "\nmemory of a device, {}, of {}", unit.name(), devices(args.devices))?;
+    writeln!(page, "\nmemory per device in {}, for {}", unit.name(), devices(args.devices))?;
     writeln!(page, "{}", table(&plan.ways, unit))?;
     for way in plan.ways.iter().filter(|way| way.fits == Some(false)) {
-        writeln!(page, "{}", unfit(way, args.memory.unwrap_or_default()))?;
+        writeln!(page, "{}", format_misfit(way, args.memory.unwrap_or_default()))?;
     }
     writeln!(page)?;
     match plan.days {
@@ -43,7 +45,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
             writeln!(page, "time          {days:.2} days at that speed, without probes")?;
         }
         None => {
-            writeln!(page, "time          unknown: state --peak-tflops, or measure with `fineline bench`")?;
+            writeln!(page, "time          unknown: give --peak-tflops, or measure with `fineline bench`")?;
         }
     }
     let size = |bytes| {
@@ -65,7 +67,7 @@ type Part = fn(&Memory) -> u64;
 fn table(ways: &[Way], unit: Unit) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    let heads = ways.iter().map(|way| format!("{} {}", mode(way.mode), way.precision.name()));
+    let heads = ways.iter().map(|way| format!("{} {}", mode_name(way.mode), way.precision.name()));
     table.set_header(std::iter::once(String::new()).chain(heads));
     let parts: [(&str, Part); 10] = [
         ("parameters", |memory| memory.parameters),
@@ -98,28 +100,31 @@ fn table(ways: &[Way], unit: Unit) -> String {
     table.trim_fmt()
 }
 
-/// Why a way doesn't fit, and what would help.
-fn unfit(way: &Way, room: f64) -> String {
+/// Returns why a way doesn't fit into memory, and a remedy.
+fn format_misfit(way: &Way, room: f64) -> String {
     let Memory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } = way.memory;
     let state = parameters + gradients + optimizer + snapshot + program;
-    let name = format!("{} {}", mode(way.mode), way.precision.name());
+    let name = format!("{} {}", mode_name(way.mode), way.precision.name());
     match way.largest_micro_batch {
         Some(largest @ 1..) => format!(
-            "{name} does not fit into {room} GiB: activations and logits of a micro batch take {:.1} GiB; train.micro_batch = {largest} fits",
+            "{name} does not fit into {room} GiB: activations and logits of a micro-batch take {:.1} GiB; \
+             train.micro_batch = {largest} fits",
             gib(activations + logits)
         ),
         _ if gib(state) >= room => format!(
-            "{name} does not fit into {room} GiB: weights, gradients, moments and the snapshot of a checkpoint alone take {:.1} GiB",
+            "{name} does not fit into {room} GiB: weights, gradients, optimizer state and the snapshot of a \
+             checkpoint alone take {:.1} GiB",
             gib(state)
         ),
         _ => format!(
-            "{name} does not fit into {room} GiB: {:.1} GiB beside the state, which not even one sequence fits into: lower data.seq_len",
+            "{name} does not fit into {room} GiB: {:.1} GiB remain beside the state, too little for one \
+             sequence: reduce data.seq_len",
             room - gib(state)
         ),
     }
 }
 
-fn mode(mode: Mode) -> &'static str {
+fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::DataParallel => "data-parallel",
         Mode::Zero1 => "ZeRO-1",
@@ -130,7 +135,7 @@ fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
 
-/// The unit in which sizes of one kind are told.
+/// Unit of the sizes in one table.
 #[derive(Clone, Copy)]
 enum Unit {
     Mib,
@@ -139,7 +144,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// The largest of which there are ten or more.
+    /// Returns the largest unit of which there are ten or more.
     fn for_bytes(bytes: u64) -> Self {
         match bytes {
             bytes if bytes >= 10 << 40 => Self::Tib,

@@ -1,3 +1,5 @@
+//! `fineline sweep`: evaluation of a series of checkpoints.
+
 use anyhow::Result;
 use fineline_run::StopSignal;
 use fineline_run::lifecycle::Ended as RunEnded;
@@ -5,16 +7,16 @@ use fineline_run::sweep::{Axis, Sweep, Unreadable};
 
 use crate::args::SweepArgs;
 use crate::console::Console;
-use crate::messages::say;
+use crate::messages::print_message;
 use crate::outcome::CommandOutcome;
 use crate::output::quoted;
-use crate::probe_request::{asked_of, by_flag};
+use crate::probe_request::{offline_probe, with_flag};
 use crate::signals::stop_on_signals;
 
 /// `fineline sweep`
 pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
     let sweep = Sweep {
-        probe: asked_of(&args.model, &args.asked),
+        probe: offline_probe(&args.model, &args.evaluation),
         revisions: args.revisions.clone(),
         axis: Axis {
             tokens_per_checkpoint: args.tokens_per_checkpoint,
@@ -27,24 +29,24 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
     };
     stop_on_signals(&sweep.stop)?;
     let mut console = Console::new();
-    let mut told = false;
+    let mut is_stop_reported = false;
     let ended = sweep.run(&mut |progress| {
-        if !told && sweep.stop.requested().is_some() {
-            console.note("stopping after this checkpoint; another signal ends at once");
-            told = true;
+        if !is_stop_reported && sweep.stop.requested().is_some() {
+            console.note("stopping after this checkpoint; a second signal exits immediately");
+            is_stop_reported = true;
         }
         console.show(progress);
     });
     console.finish();
-    Ok(match ended.map_err(by_flag)? {
+    Ok(match ended.map_err(with_flag)? {
         RunEnded::Finished => CommandOutcome::Done,
         RunEnded::Stopped { step, signal } => {
             let after = step.map_or_else(
                 || "before the first checkpoint".to_owned(),
                 |step| format!("after the checkpoint of step {step}"),
             );
-            let again: Vec<String> = std::env::args().map(|argument| quoted(&argument)).collect();
-            say(&format!("stopped {after}; to go on: {}", again.join(" ")));
+            let command: Vec<String> = std::env::args().map(|argument| quoted(&argument)).collect();
+            print_message(&format!("stopped {after}; to continue: {}", command.join(" ")));
             signal.map_or(CommandOutcome::Done, |signal| CommandOutcome::Stopped { signal: signal as u8 })
         }
     })

@@ -1,3 +1,5 @@
+//! `fineline tokenizer`: tokenizers trained and inspected.
+
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -17,7 +19,7 @@ pub(crate) fn train(args: &TokenizerTrainArgs) -> Result<()> {
         weight: 1.0,
     };
     let Some(text) = TextSource::open(&source)? else {
-        bail!("{}: these are token shards, not text", args.input)
+        bail!("{}: expected text, found token shards", args.input)
     };
     let tokenizer = train_bpe(text.documents(), args.vocab_size, &args.output)?;
     print(&format!("{}: {} tokens\n", args.output.display(), grouped(tokenizer.vocab_size() as u64)))
@@ -27,17 +29,17 @@ pub(crate) fn train(args: &TokenizerTrainArgs) -> Result<()> {
 pub(crate) fn inspect(path: &Path, text: Option<&str>) -> Result<()> {
     let tokenizer = Tokenizer::from_file(path)?;
     let mut page = String::new();
-    let token = |id: u32| format!("{} ({id})", tokenizer.token(id).unwrap_or_default());
-    let mark = |id: Option<u32>| id.map_or_else(|| "none".to_owned(), token);
+    let format_token = |id: u32| format!("{} ({id})", tokenizer.token(id).unwrap_or_default());
+    let format_special = |id: Option<u32>| id.map_or_else(|| "none".to_owned(), format_token);
     writeln!(page, "{}", tokenizer.path().display())?;
     writeln!(page, "kind         {}", tokenizer.kind())?;
     if let Some(settings) = tokenizer.settings() {
         writeln!(page, "settings     {settings}")?;
     }
     writeln!(page, "vocabulary   {}", grouped(tokenizer.vocab_size() as u64))?;
-    writeln!(page, "BOS          {}", mark(tokenizer.bos_id()))?;
-    writeln!(page, "EOS          {}", mark(tokenizer.eos_id()))?;
-    writeln!(page, "special      {}", listed(&tokenizer.special_tokens(), token))?;
+    writeln!(page, "BOS          {}", format_special(tokenizer.bos_id()))?;
+    writeln!(page, "EOS          {}", format_special(tokenizer.eos_id()))?;
+    writeln!(page, "special      {}", shortened(&tokenizer.special_tokens(), format_token))?;
     match tokenizer.agreement()? {
         Agreement::Alone => {}
         Agreement::Same => {
@@ -60,13 +62,13 @@ pub(crate) fn inspect(path: &Path, text: Option<&str>) -> Result<()> {
     print(&page)
 }
 
-/// The first few ids by `name`, and how many more there are.
-fn listed(ids: &[u32], name: impl Fn(u32) -> String) -> String {
+/// Formats the first few ids, and the number of the others.
+fn shortened(ids: &[u32], format_token: impl Fn(u32) -> String) -> String {
     const SHOWN: usize = 8;
     if ids.is_empty() {
         return "none".to_owned();
     }
-    let shown = ids.iter().take(SHOWN).map(|&id| name(id)).collect::<Vec<_>>().join(", ");
+    let shown = ids.iter().take(SHOWN).map(|&id| format_token(id)).collect::<Vec<_>>().join(", ");
     match ids.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),

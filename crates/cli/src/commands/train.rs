@@ -1,3 +1,5 @@
+//! `fineline train`: training, resumption and dry runs.
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,16 +18,16 @@ use crate::args::TrainArgs;
 use crate::configuration::{fetched_weights, load};
 use crate::console::Console;
 use crate::failure::UsageError;
-use crate::messages::say;
+use crate::messages::print_message;
 use crate::outcome::CommandOutcome;
 use crate::output::{grouped, print, quoted};
-use crate::ranks::together;
+use crate::ranks::run_on_ranks;
 use crate::signals::{checkpoint_on_signal, stop_on_signals};
 use crate::webhooks::Webhooks;
 
 /// `fineline train`
 pub(crate) fn train(args: &TrainArgs) -> Result<CommandOutcome> {
-    together(|ranks| train_with(args, ranks))
+    run_on_ranks(|ranks| train_with(args, ranks))
 }
 
 fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
@@ -39,9 +41,9 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
-        give_up: Some(crate::ranks::give_up),
+        give_up: Some(crate::ranks::abort),
         notify: Some(Arc::new(Webhooks::default())),
-        faults: faults()?,
+        faults: faults_from_env()?,
         ..TrainOptions::default()
     };
     stop_on_signals(&options.stop)?;
@@ -53,17 +55,17 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
         let ended = run_train(&resolved, &options, ranks, &mut |_| ())?;
         return Ok(match ended {
             RunEnded::Finished => CommandOutcome::Done,
-            RunEnded::Stopped { signal, .. } => by(signal),
+            RunEnded::Stopped { signal, .. } => stopped_by(signal),
         });
     }
     let mut console = Console::new();
-    let (mut told, mut is_training) = (false, false);
+    let (mut is_stop_reported, mut is_training) = (false, false);
     let ended = run_train(&resolved, &options, ranks, &mut |progress| {
         is_training |= matches!(progress, Progress::Training { .. });
-        if !told && options.stop.requested().is_some() {
-            let how = if is_training { "after this step, with a checkpoint" } else { "before training" };
-            console.note(&format!("stopping {how}; another signal ends at once"));
-            told = true;
+        if !is_stop_reported && options.stop.requested().is_some() {
+            let when = if is_training { "after this step, with a checkpoint" } else { "before training" };
+            console.note(&format!("stopping {when}; a second signal exits immediately"));
+            is_stop_reported = true;
         }
         console.show(progress);
     });
@@ -71,96 +73,98 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
     Ok(match ended? {
         RunEnded::Finished => CommandOutcome::Done,
         RunEnded::Stopped { step, signal } => {
-            say(&match step {
-                Some(step) => format!("stopped after step {step}; to go on: {}", command(args, Again::GoOn)),
+            print_message(&match step {
+                Some(step) => {
+                    format!("stopped after step {step}; to resume: {}", next_command(args, NextStart::Resume))
+                }
                 None => format!(
-                    "stopped before training: the run is as it was; to start it: {}",
-                    command(args, Again::Same)
+                    "stopped before training: the run is unchanged; to start it: {}",
+                    next_command(args, NextStart::Repeat)
                 ),
             });
-            by(signal)
+            stopped_by(signal)
         }
     })
 }
 
-fn by(signal: Option<usize>) -> CommandOutcome {
+fn stopped_by(signal: Option<usize>) -> CommandOutcome {
     signal.map_or(CommandOutcome::Done, |signal| CommandOutcome::Stopped { signal: signal as u8 })
 }
 
-/// The variable that names what is to go wrong on purpose, for drills: see [`Faults`].
+/// Environment variable with faults to inject, for tests of recovery: see [`Faults`].
 const FAULTS: &str = "FINELINE_FAULTS";
 
-fn faults() -> Result<Faults> {
+fn faults_from_env() -> Result<Faults> {
     let Some(text) = std::env::var_os(FAULTS) else { return Ok(Faults::default()) };
     let faults = text.to_string_lossy().parse().map_err(|error| UsageError(format!("{FAULTS}: {error}")))?;
     if faults != Faults::default() {
-        say(&format!("warning: a drill: {FAULTS} is {}", text.to_string_lossy()));
+        print_message(&format!("warning: fault injection: {FAULTS} is {}", text.to_string_lossy()));
     }
     Ok(faults)
 }
 
-/// All that comes before the first step, and what it would begin with.
+/// Prepares a run without training, and prints its state before the first step.
 fn dry_run(resolved: &Resolved, options: &TrainOptions) -> Result<CommandOutcome> {
     let mut console = Console::new();
-    let outlook = run_dry(resolved, options, &mut |progress| console.show(progress));
+    let report = run_dry(resolved, options, &mut |progress| console.show(progress));
     console.finish();
-    let outlook = match outlook {
+    let report = match report {
         Err(RunError::Stopped { signal }) => return Ok(CommandOutcome::Stopped { signal: signal as u8 }),
-        outlook => outlook?,
+        report => report?,
     };
     let mut page = String::new();
-    for event in &outlook.events {
+    for event in &report.events {
         writeln!(page, "{event}")?;
     }
-    let parameters: usize = outlook.parameters.iter().map(ParameterSpec::len).sum();
+    let parameters: usize = report.parameters.iter().map(ParameterSpec::len).sum();
     writeln!(
         page,
         "model         {} parameters in {} tensors",
         grouped(parameters as u64),
-        outlook.parameters.len()
+        report.parameters.len()
     )?;
-    for source in &outlook.sources {
+    for source in &report.sources {
         let (tokens, rows) = (grouped(source.tokens), grouped(source.rows));
         writeln!(
             page,
-            "data          {}: {tokens} tokens, {rows} rows an epoch, {:.1} % of the rows",
+            "data          {}: {tokens} tokens, {rows} rows per epoch, {:.1} % of the rows",
             source.name,
             100.0 * source.share
         )?;
     }
-    for (suite, tasks) in &outlook.suites {
+    for (suite, tasks) in &report.suites {
         writeln!(page, "probes        {suite}: {tasks} tasks")?;
     }
-    let (next, total) = (grouped(outlook.step + 1), grouped(outlook.total_steps));
-    if outlook.step < outlook.total_steps {
+    let (next, total) = (grouped(report.step + 1), grouped(report.total_steps));
+    if report.step < report.total_steps {
         writeln!(
             page,
-            "ready: the next step would be {next} of {total}; nothing was written into {}",
+            "ready: the next step is {next} of {total}; nothing was written to {}",
             resolved.config.run.dir.display()
         )?;
     } else {
-        writeln!(page, "done: all {total} steps have been made")?;
+        writeln!(page, "done: all {total} steps are complete")?;
     }
     print(&page)?;
     Ok(CommandOutcome::Done)
 }
 
-/// What the next start is to do.
+/// Purpose of the command that is printed for the next start.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// The same as this one, which hasn't come to it.
-    Same,
-    /// Go on from the newest checkpoint. Changes that were allowed are the run's own by now.
-    GoOn,
+enum NextStart {
+    /// Do what this start didn't get to.
+    Repeat,
+    /// Resume from the newest checkpoint. Changes that were allowed are part of the run by now.
+    Resume,
 }
 
-/// The command for the next start, with the program as it was called.
-fn command(args: &TrainArgs, again: Again) -> String {
+/// Returns the command for the next start, with the program name as it was called.
+fn next_command(args: &TrainArgs, next: NextStart) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "fineline".into());
     let program = program.to_string_lossy();
     let mut flags: Vec<(&str, &str)> =
         args.config.overrides.iter().map(|value| ("--set", value.as_str())).collect();
-    if again == Again::Same {
+    if next == NextStart::Repeat {
         flags.extend((args.resume != "auto").then_some(("--resume", args.resume.as_str())));
         flags.extend(args.allow_changes.iter().map(|key| ("--allow-change", key.as_str())));
     }

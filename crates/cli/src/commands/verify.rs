@@ -1,3 +1,5 @@
+//! `fineline verify`: interrupted runs against uninterrupted ones, and the first difference of two runs.
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -28,9 +30,9 @@ pub(crate) fn resume(args: &ConfigArgs, steps: u64, stop_at: Option<u64>) -> Res
     console.finish();
     let proof = proof?;
     print(&format!(
-        "The first {} steps, stopped after step {} and resumed, equal the unbroken ones:\n\
+        "The first {} steps, stopped after step {} and resumed, equal those of the uninterrupted run:\n\
          \x20 {} checkpoint files ({} bytes), byte for byte\n\
-         \x20 {} lines of metrics.jsonl and {} of probes.jsonl, but for their timings\n\
+         \x20 {} lines of metrics.jsonl and {} of probes.jsonl, except timings\n\
          \x20 {} item files, byte for byte\n",
         proof.steps,
         proof.stopped_after,
@@ -48,24 +50,24 @@ pub(crate) fn diff(left: &Path, right: &Path, json: bool) -> Result<CommandOutco
     if json {
         print_json(&found)?;
     } else {
-        print(&told(&found)?)?;
+        print(&format_difference(&found)?)?;
     }
     Ok(if found.same { CommandOutcome::Done } else { CommandOutcome::Differs })
 }
 
-fn told(found: &RunDiff) -> Result<String> {
+fn format_difference(found: &RunDiff) -> Result<String> {
     let mut page = String::new();
     match &found.parameters {
         Some(difference) => {
             let first = difference.tensors.first().map_or("", String::as_str);
             let (count, of) = (difference.tensors.len(), difference.of);
             let before = difference.last_equal.map_or_else(
-                || "no step before it was compared".to_owned(),
+                || "no earlier step was compared".to_owned(),
                 |step| format!("equal after step {step}"),
             );
             writeln!(
                 page,
-                "parameters    differ after step {}: {first}, first of {count} among {of} ({before})",
+                "parameters    differ after step {}: {count} of {of} tensors, first {first} ({before})",
                 difference.step
             )?;
         }
@@ -84,17 +86,17 @@ fn told(found: &RunDiff) -> Result<String> {
         None => writeln!(page, "metrics       equal in {} steps", found.metrics_compared)?,
     }
     for difference in &found.config {
-        let show = |value: &Option<serde_json::Value>| {
+        let format_value = |value: &Option<serde_json::Value>| {
             value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
         };
         writeln!(
             page,
             "config        {}: {} and {}",
             difference.key,
-            show(&difference.left),
-            show(&difference.right)
+            format_value(&difference.left),
+            format_value(&difference.right)
         )?;
     }
-    writeln!(page, "{}", if found.same { "the same" } else { "different" })?;
+    writeln!(page, "{}", if found.same { "equal" } else { "different" })?;
     Ok(page)
 }

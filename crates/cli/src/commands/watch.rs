@@ -1,3 +1,5 @@
+//! `fineline watch`: a run followed in the terminal.
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::Path;
@@ -14,20 +16,20 @@ use crate::args::WatchArgs;
 use crate::output::{grouped, print};
 use crate::probe_table::probe_round;
 
-/// Takes the cursor home and clears what is below it.
+/// Moves the cursor home and clears the screen below it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// How many of the latest events are shown.
+/// Number of events that are shown.
 const LATEST_EVENTS: usize = 4;
 
 /// `fineline watch`
 pub(crate) fn watch(args: &WatchArgs) -> Result<()> {
     let directory = RunDirectory::new(&args.run);
     let is_there = directory.is_run() || directory.is_sweep();
-    ensure!(is_there, "{}: no run in this folder", args.run.display());
-    let mut watched = Watched::new(&args.run);
+    ensure!(is_there, "{}: no run in this directory", args.run.display());
+    let mut watched = WatchedRun::new(&args.run);
     loop {
-        watched.look()?;
+        watched.update()?;
         let state = watched.describe()?;
         if args.once || !std::io::stdout().is_terminal() {
             return print(&state);
@@ -38,40 +40,40 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<()> {
     }
 }
 
-/// A run, as far as its logs have been read, and of these what is shown.
-struct Watched {
+/// The records of a run's logs that are shown.
+struct WatchedRun {
     directory: RunDirectory,
-    metrics: Tail<MetricsRecord>,
-    events: Tail<EventRecord>,
-    probes: Tail<ProbeRecord>,
+    metrics: LogTail<MetricsRecord>,
+    events: LogTail<EventRecord>,
+    probes: LogTail<ProbeRecord>,
 }
 
-impl Watched {
+impl WatchedRun {
     fn new(run: &Path) -> Self {
         let directory = RunDirectory::new(run);
         Self {
-            metrics: Tail::new(&directory.metrics()),
-            events: Tail::new(&directory.events()),
-            probes: Tail::new(&directory.probes()),
+            metrics: LogTail::new(&directory.metrics()),
+            events: LogTail::new(&directory.events()),
+            probes: LogTail::new(&directory.probes()),
             directory,
         }
     }
 
-    /// Reads what was logged since the last look.
-    fn look(&mut self) -> Result<()> {
-        self.metrics.look(|records| keep_last(records, 1))?;
-        self.events.look(|records| {
-            // There is one for each of the tables below.
+    /// Reads the records that were logged since the last update.
+    fn update(&mut self) -> Result<()> {
+        self.metrics.update(|records| keep_last(records, 1))?;
+        self.events.update(|records| {
+            // Its scores are in the table.
             records.retain(|record| !matches!(record.event, Event::ProbeRound { .. }));
             keep_last(records, LATEST_EVENTS);
         })?;
-        self.probes.look(|records| {
+        self.probes.update(|records| {
             let latest = records.iter().map(|record| record.step).max();
             records.retain(|record| Some(record.step) == latest);
         })
     }
 
-    /// The state of the run.
+    /// Returns the state of the run as text.
     fn describe(&self) -> Result<String> {
         let mut text = format!("{}\n", self.directory.root().display());
         if let Some(identity) = self.directory.stored_identity()? {
@@ -87,7 +89,8 @@ impl Watched {
                 let total = total.map_or_else(String::new, |total| format!(" of {total}"));
                 let loss = last.loss.map_or_else(|| "not finite".to_owned(), |loss| format!("{loss:.4}"));
                 let (step, tokens, speed) = (last.step, grouped(last.tokens), last.tokens_per_s);
-                writeln!(text, "step {step}{total} · {tokens} tokens · loss {loss} · {speed:.0} tokens/s")?;
+                write!(text, "step {step}{total} · {tokens} tokens · loss {loss}")?;
+                writeln!(text, " · {speed:.0} tokens/s")?;
             }
         }
         for record in &self.events.records {
@@ -101,19 +104,19 @@ impl Watched {
     }
 }
 
-/// The end of a log.
-struct Tail<T> {
+/// The last records of a log.
+struct LogTail<T> {
     follower: Follower<T>,
     records: Vec<T>,
 }
 
-impl<T: serde::de::DeserializeOwned> Tail<T> {
+impl<T: serde::de::DeserializeOwned> LogTail<T> {
     fn new(log: &Path) -> Self {
         Self { follower: Follower::new(log), records: Vec::new() }
     }
 
-    /// Reads on, and has `forget` drop what isn't wanted any more.
-    fn look(&mut self, forget: impl FnOnce(&mut Vec<T>)) -> Result<()> {
+    /// Reads new records, and drops old ones with `forget`.
+    fn update(&mut self, forget: impl FnOnce(&mut Vec<T>)) -> Result<()> {
         let news = self.follower.read()?;
         if news.kind == NewsKind::Rewritten {
             self.records.clear();

@@ -1,3 +1,5 @@
+//! `fineline weights inspect`, `import` and `export`.
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -17,13 +19,13 @@ use serde_json::json;
 
 use crate::args::{ConversionArgs, DtypeArg, ExportArgs, ImportArgs, InspectArgs, LayoutArg};
 use crate::messages::is_json;
-use crate::messages::say;
+use crate::messages::print_message;
 use crate::outcome::CommandOutcome;
 use crate::output::{grouped, print, print_json};
 use crate::signals::stop_on_signals;
 
-/// Names that are listed of many that are alike.
-const NAMED: usize = 5;
+/// Maximum number of names that are listed in full.
+const SHOWN_NAMES: usize = 5;
 
 /// `fineline weights inspect`
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
@@ -34,7 +36,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
             ArchitectureSource::File(file) => Some(read_config_file(&file)?),
             ArchitectureSource::Beside => None,
         },
-        None if beside(&checkpoint).join("config.json").is_file() => Some(read_config(beside(&checkpoint))?),
+        None if directory_of(&checkpoint).join("config.json").is_file() => {
+            Some(read_config(directory_of(&checkpoint))?)
+        }
         None => None,
     };
     let found = inspect_weights(&checkpoint, config.as_ref())?;
@@ -47,8 +51,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     print(&listing(&found, config.as_ref())?)
 }
 
-/// The folder that a path is or lies in.
-fn beside(path: &Path) -> &Path {
+/// Returns the directory that a path is or is in.
+fn directory_of(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
 }
 
@@ -58,21 +62,23 @@ fn listing(found: &Inspection, config: Option<&LlamaConfig>) -> Result<String> {
     for tensor in &found.tensors {
         writeln!(text, "{:<width$}  {:<5}  {:?}", tensor.name, tensor.dtype, tensor.shape)?;
     }
-    let dtypes = dtypes(&found.dtypes);
+    let dtypes = format_dtypes(&found.dtypes);
     let (tensors, parameters, bytes) = (found.tensors.len(), grouped(found.parameters), grouped(found.bytes));
     write!(text, "{}: {tensors} tensors ({dtypes}), {parameters} parameters, {bytes} bytes; ", found.layout)?;
     match config {
-        Some(config) => writeln!(text, "config.json makes {} parameters", grouped(config.parameter_count()))?,
-        None => writeln!(text, "no config.json beside them")?,
+        Some(config) => {
+            writeln!(text, "config.json describes {} parameters", grouped(config.parameter_count()))?;
+        }
+        None => writeln!(text, "no config.json next to them")?,
     }
-    ignored_lines(&mut text, &found.ignored)?;
+    write_ignored(&mut text, &found.ignored)?;
     for (what, names) in [("missing", &found.missing), ("unexpected", &found.unexpected)] {
         if !names.is_empty() {
             writeln!(text, "{what}: {}", shortened(names))?;
         }
     }
     if !found.companions.is_empty() {
-        writeln!(text, "beside them: {}", found.companions.join(", "))?;
+        writeln!(text, "other files: {}", found.companions.join(", "))?;
     }
     Ok(text)
 }
@@ -116,7 +122,7 @@ fn convert(source: &Path, format: ConversionFormat, args: &ConversionArgs) -> Re
     bar.finish_and_clear();
     match (converted, stop.requested()) {
         (Err(error), Some(signal)) if error.is_stop() => {
-            say(&error.to_string());
+            print_message(&error.to_string());
             Ok(CommandOutcome::Stopped { signal: signal as u8 })
         }
         (Ok(report), _) if args.json => print_json(&report).map(|()| CommandOutcome::Done),
@@ -125,7 +131,7 @@ fn convert(source: &Path, format: ConversionFormat, args: &ConversionArgs) -> Re
     }
 }
 
-/// What `--config` names: a file, or a preset.
+/// Returns the architecture that `--config` names: a file or a preset.
 fn architecture(given: &Path) -> Result<ArchitectureSource, ModelWeightsError> {
     if given.is_file() {
         return Ok(ArchitectureSource::File(given.to_owned()));
@@ -140,14 +146,14 @@ fn architecture(given: &Path) -> Result<ArchitectureSource, ModelWeightsError> {
     Ok(ArchitectureSource::Known(Box::new(LlamaConfig::preset(&given.to_string_lossy())?)))
 }
 
-/// Bytes that are done with, on a terminal.
+/// Returns a bar that counts the bytes written and compared, hidden unless standard error is a terminal.
 fn progress_bar() -> ProgressBar {
     let is_terminal = !is_json() && std::io::stderr().is_terminal();
     let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
     let style =
         ProgressStyle::with_template("{spinner} {bytes} written and compared, {bytes_per_sec}, {elapsed}");
-    bar.set_style(style.expect("the template is one"));
+    bar.set_style(style.expect("the template is valid"));
     bar
 }
 
@@ -161,7 +167,7 @@ fn summary(report: &ConversionReport) -> Result<String> {
         source.path.display(),
         source.layout,
         source.tensors,
-        dtypes(&source.dtypes),
+        format_dtypes(&source.dtypes),
         grouped(source.parameters),
         grouped(source.bytes)
     )?;
@@ -178,13 +184,14 @@ fn summary(report: &ConversionReport) -> Result<String> {
     if !report.copied.is_empty() {
         writeln!(text, "copied    {}", report.copied.join(", "))?;
     }
-    ignored_lines(&mut text, &report.ignored)?;
-    write!(text, "parity    {} tensors read back, ", parity.tensors)?;
+    write_ignored(&mut text, &report.ignored)?;
+    write!(text, "verified  {} tensors read back, ", parity.tensors)?;
     match parity.rounding {
-        None => writeln!(text, "every bit as in the source ({:.1} s)", report.compare_s)?,
+        None => writeln!(text, "identical to the source ({:.1} s)", report.compare_s)?,
         Some(rounding) => writeln!(
             text,
-            "every bit as rounding the source makes it: at most {:.3e} from it, {} values became infinite ({:.1} s)",
+            "identical to the rounded source: largest rounding error {:.3e}, {} values overflowed to infinity \
+             ({:.1} s)",
             rounding.largest_error,
             grouped(rounding.overflowed),
             report.compare_s
@@ -193,13 +200,13 @@ fn summary(report: &ConversionReport) -> Result<String> {
     Ok(text)
 }
 
-/// `291 BF16`, or several of these.
-fn dtypes(counts: &BTreeMap<String, usize>) -> String {
+/// Formats the number of tensors of each data type, for example `291 BF16`.
+fn format_dtypes(counts: &BTreeMap<String, usize>) -> String {
     counts.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What was ignored, by reason.
-fn ignored_lines(text: &mut String, ignored: &[Ignored]) -> Result<()> {
+/// Writes the names of ignored tensors, grouped by reason.
+fn write_ignored(text: &mut String, ignored: &[Ignored]) -> Result<()> {
     let mut by_reason: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for Ignored { name, reason } in ignored {
         by_reason.entry(reason).or_default().push(name);
@@ -210,9 +217,9 @@ fn ignored_lines(text: &mut String, ignored: &[Ignored]) -> Result<()> {
     Ok(())
 }
 
-/// The first few names, and how many more there are.
+/// Returns the first few names and the number of the others.
 fn shortened(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let shown: Vec<&str> = names.iter().take(SHOWN_NAMES).map(AsRef::as_ref).collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
