@@ -77,7 +77,7 @@ fn what_is_not_there_is_named() {
         ),
         (
             ["dynamics", "elsewhere", "--reference", "amber"],
-            "elsewhere: neither a run nor a sweep in this folder",
+            "elsewhere: neither a run nor a sweep in this directory",
         ),
         (["dynamics", "swept", "--reference", "swept/sweep.json"], "reference swept/sweep.json: "),
     ] {

@@ -264,10 +264,7 @@ fn a_dry_run_does_all_but_the_first_step() {
             && shown.contains("data          world: "),
         "{shown}"
     );
-    assert!(
-        shown.ends_with("ready: the next step is 5 of 12; nothing was written to other\n"),
-        "{shown}"
-    );
+    assert!(shown.ends_with("ready: the next step is 5 of 12; nothing was written to other\n"), "{shown}");
     assert!(!place.path("other").exists());
     let text =
         dry(&["init={from=\"released/step_4\"}", "model.hidden_size=64", "model.intermediate_size=32"])
@@ -278,10 +275,7 @@ fn a_dry_run_does_all_but_the_first_step() {
         "{text}"
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
-    assert!(
-        done.contains("going on from") && done.ends_with("done: all 12 steps are complete\n"),
-        "{done}"
-    );
+    assert!(done.contains("going on from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
     // A model of seven billion parameters, of which nothing is put into memory.
     let large = dry(&["model={preset=\"llama-7b\"}", "data.seq_len=64"]).success().stdout();
     assert!(large.contains("model         6,738,415,616 parameters in 291 tensors"), "{large}");

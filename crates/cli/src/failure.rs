@@ -3,8 +3,8 @@
 use std::io;
 
 use fineline_data::DataError;
-use fineline_files::with_causes;
-use fineline_model::ModelWeightsError;
+use fineline_diagnostics::{Classified, ErrorClass, with_causes};
+use fineline_hub::HubError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use fineline_run::probe::ProbeError;
@@ -23,6 +23,12 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+impl Classified for UsageError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Usage
+    }
+}
+
 /// Prints why a command failed.
 pub(crate) fn print_failure(error: &anyhow::Error) {
     print_error(&with_causes(error.as_ref()));
@@ -30,40 +36,32 @@ pub(crate) fn print_failure(error: &anyhow::Error) {
 
 /// Returns the exit code of a command that failed.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    if is_usage_error(error) { 2 } else { 1 }
-}
-
-/// Returns whether the arguments or the configuration are wrong.
-fn is_usage_error(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<ConfigError>()
-            || cause.is::<UsageError>()
-            || cause.downcast_ref::<ModelWeightsError>().is_some_and(ModelWeightsError::is_usage)
-            || cause.downcast_ref::<DataError>().is_some_and(DataError::is_configuration)
-            || cause.downcast_ref::<RunError>().is_some_and(is_usage)
-    })
-}
-
-fn is_usage(error: &RunError) -> bool {
-    match error {
-        RunError::Data(error) => error.is_configuration(),
-        RunError::Sweep(error) => error.is_usage(),
-        RunError::Config(_)
-        | RunError::ConfigChanged { .. }
-        | RunError::RowsRecounted { .. }
-        | RunError::Exists { .. }
-        | RunError::DeviceNotBuilt { .. }
-        | RunError::NoDevice { .. }
-        | RunError::NoPrecision { .. }
-        | RunError::MirrorInUse { .. }
-        | RunError::NotFetched { .. }
-        | RunError::NoStorage { .. }
-        | RunError::UnknownAllowance { .. }
-        | RunError::ForeignFiles { .. }
-        | RunError::OtherRunsCheckpoint { .. }
-        | RunError::Probe(ProbeError::UnknownSuite { .. } | ProbeError::UnknownTask { .. }) => true,
-        _ => false,
+    match class_of(error) {
+        ErrorClass::Usage | ErrorClass::Configuration => 2,
+        ErrorClass::Environment | ErrorClass::Internal => 1,
     }
+}
+
+/// Returns the class of the outermost cause that has one.
+fn class_of(error: &anyhow::Error) -> ErrorClass {
+    fn class<E: Classified + 'static>(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorClass> {
+        cause.downcast_ref::<E>().map(Classified::class)
+    }
+    let classes = [
+        class::<UsageError>,
+        class::<RunError>,
+        class::<ConfigError>,
+        class::<ProbeError>,
+        class::<HubError>,
+        class::<DataError>,
+        class::<fineline_model::ModelWeightsError>,
+        class::<fineline_model::ModelConfigError>,
+        class::<fineline_weights::WeightsError>,
+    ];
+    error
+        .chain()
+        .find_map(|cause| classes.iter().find_map(|class| class(cause)))
+        .unwrap_or(ErrorClass::Environment)
 }
 
 /// Returns whether the reader of standard output closed the pipe, as `head` does. That is not a failure.

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 use crate::Marks;
 
 /// What can be wrong with text, tokenizers, shards or their configuration. Each message says where, what was expected, and
@@ -340,17 +342,17 @@ impl DataError {
     pub(crate) fn in_source(self, name: &str) -> Self {
         Self::Source { name: name.to_owned(), error: Box::new(self) }
     }
+}
 
-    /// Whether the configuration is wrong, rather than what it leads to: the message names the key.
-    #[must_use]
-    pub fn is_configuration(&self) -> bool {
+impl Classified for DataError {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Source { error, .. } => error.is_configuration(),
+            Self::Source { error, .. } => error.class(),
             Self::Config { .. }
             | Self::NoMark { .. }
             | Self::NoTokenizer { .. }
-            | Self::OtherMarks { .. } => true,
-            _ => false,
+            | Self::OtherMarks { .. } => ErrorClass::Configuration,
+            _ => ErrorClass::Environment,
         }
     }
 }

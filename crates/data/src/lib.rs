@@ -18,7 +18,6 @@ mod corpus;
 mod dataset;
 mod error;
 mod mixture;
-mod nearest;
 mod packing;
 mod prepare;
 mod row;
@@ -38,7 +37,6 @@ pub use config::{
 pub use corpus::Corpus;
 pub use dataset::{Dataset, Numbering, SourceStats};
 pub use error::{DataError, Result};
-pub use nearest::nearest;
 pub use prepare::{Progress, prepare};
 pub use row::{DocumentPart, Row, RowOrigin};
 pub use shards::ShardInfo;

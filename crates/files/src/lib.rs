@@ -9,12 +9,10 @@
 //! - [`create_directory`] and [`create_parent_directory`] create directories durably.
 //! - [`remove_temporary_files`] removes what a killed process left behind.
 //! - [`free_space`] returns the free disk space.
-//! - [`with_causes`] formats an error with its causes.
 //!
 //! This crate doesn't depend on what the files contain.
 
-// Ground: error text, disk space, and single durable steps.
-mod causes;
+// Ground: disk space and single durable steps.
 mod durable;
 mod space;
 
@@ -23,7 +21,6 @@ mod atomic;
 mod symlink;
 
 pub use atomic::{AtomicDirectory, AtomicFile, remove_temporary_files, write_atomically};
-pub use causes::with_causes;
 pub use durable::{
     TEMPORARY_PREFIX, create_directory, create_parent_directory, rename, sync_directory, write_synced,
 };

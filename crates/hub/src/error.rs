@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 /// What can go wrong between the hub and the disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -214,6 +216,21 @@ pub enum HubError {
         /// The folder.
         folder: PathBuf,
     },
+}
+
+impl Classified for HubError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Name { .. }
+            | Self::Environment { .. }
+            | Self::NoRevision { .. }
+            | Self::NoWeights { .. }
+            | Self::NoConfig { .. }
+            | Self::SeveralConfigs { .. }
+            | Self::NoSplit { .. } => ErrorClass::Usage,
+            _ => ErrorClass::Environment,
+        }
+    }
 }
 
 fn asker(has_token: bool) -> &'static str {

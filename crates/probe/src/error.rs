@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 /// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`], [`Self::Representations`] and [`Self::Io`] is found
 /// when a suite is loaded, before a run's first step.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,15 @@ pub enum ProbeError {
         /// What is wrong.
         message: String,
     },
+}
+
+impl Classified for ProbeError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::UnknownSuite { .. } | Self::UnknownTask { .. } => ErrorClass::Usage,
+            _ => ErrorClass::Environment,
+        }
+    }
 }
 
 /// ` (did you mean ...?)`, if one of `known` is near `name`.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use fineline_diagnostics::Key;
 use fineline_train::CheckpointFolder;
 use serde_json::Value;
 
 use crate::RunError;
-use crate::config::{Difference, Key, RunConfig};
+use crate::config::{Difference, RunConfig};
 use crate::directory::{RunDirectory, RunIdentity};
 use crate::events::Event;
 use crate::prepare::Prepared;

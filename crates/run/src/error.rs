@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
 use thiserror::Error;
 
 use crate::config::{ConfigError, Difference};
@@ -46,10 +47,16 @@ pub enum RunError {
         /// The run's folder.
         dir: PathBuf,
     },
-    /// The folder holds neither a run nor a sweep.
-    #[error("{}: neither a run nor a sweep in this folder", dir.display())]
+    /// There is no run in a directory.
+    #[error("{}: no run in this directory", dir.display())]
     NoRun {
-        /// The folder.
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is neither a run nor a sweep in a directory.
+    #[error("{}: neither a run nor a sweep in this directory", dir.display())]
+    NeitherRunNorSweep {
+        /// The directory.
         dir: PathBuf,
     },
     /// There is no such reference.
@@ -312,6 +319,39 @@ pub enum RunError {
     NotEqual(String),
 }
 
+impl Classified for RunError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Data(error) => error.class(),
+            Self::Model(error) => error.class(),
+            Self::Weights(error) => error.class(),
+            Self::Train(error) => error.class(),
+            Self::Probe(error) => error.class(),
+            Self::Sweep(error) => error.class(),
+            #[cfg(feature = "storage")]
+            Self::Storage(error) => error.class(),
+            Self::RowsRecounted { .. } | Self::NoPrecision { .. } | Self::MirrorInUse { .. } => {
+                ErrorClass::Configuration
+            }
+            Self::ConfigChanged { .. }
+            | Self::DeviceNotBuilt { .. }
+            | Self::Exists { .. }
+            | Self::ForeignFiles { .. }
+            | Self::NeitherRunNorSweep { .. }
+            | Self::NoDevice { .. }
+            | Self::NoReference { .. }
+            | Self::BadReference { .. }
+            | Self::NoStorage { .. }
+            | Self::NotFetched { .. }
+            | Self::OtherRunsCheckpoint { .. }
+            | Self::UnknownAllowance { .. } => ErrorClass::Usage,
+            Self::NotEqual(_) => ErrorClass::Internal,
+            _ => ErrorClass::Environment,
+        }
+    }
+}
+
 fn list(differences: &[Difference]) -> String {
     let lines = differences.iter().map(|difference| {
         let show = |value: &Option<serde_json::Value>| {
@@ -323,7 +363,7 @@ fn list(differences: &[Difference]) -> String {
 }
 
 fn nearest_reference(name: &str) -> String {
-    let nearest = fineline_data::nearest(name, crate::published::reference_names());
+    let nearest = fineline_diagnostics::nearest(name, crate::published::reference_names());
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{Corpus, DataConfig, Dataset, Numbering, Tokenizer};
+use fineline_diagnostics::choice_hint;
 use fineline_files::AtomicFile;
 use fineline_model::LlamaConfig;
 use fineline_probe::{Catalog, Group, ProbeConfig, ProbeRecord, Suite, SuiteOptions, TaskSource};
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::cache_lock::CacheLock;
 use crate::chunks::check_steps;
-use crate::config::{Resolved, RunConfig, choice_hint};
+use crate::config::{Resolved, RunConfig};
 use crate::released::{FetchedWeights, check_init};
 use crate::{Progress, RunError};
 

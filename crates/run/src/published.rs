@@ -92,7 +92,7 @@ pub fn compare_with_published(folder: &Path, reference: &str) -> Result<Comparis
     let published = read_reference(reference)?;
     let directory = RunDirectory::new(folder);
     if !directory.is_run() && !directory.is_sweep() {
-        return Err(RunError::NoRun { dir: folder.to_owned() });
+        return Err(RunError::NeitherRunNorSweep { dir: folder.to_owned() });
     }
     let probes: Vec<ProbeRecord> = read_lines(&directory.probes())?;
     let metrics: Vec<MetricsRecord> = read_lines(&directory.metrics())?;

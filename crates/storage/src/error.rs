@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 /// Why a store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -43,10 +45,16 @@ pub enum StorageError {
     },
 }
 
+impl Classified for StorageError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Environment
+    }
+}
+
 impl StorageError {
     /// The message with its causes, each once.
     #[must_use]
     pub fn with_causes(&self) -> String {
-        fineline_files::with_causes(self)
+        fineline_diagnostics::with_causes(self)
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 use crate::alarm::{Alarm, SkipReason};
 
 /// An error of an [`Observer`](crate::Observer), which may be of any type.
@@ -131,6 +133,18 @@ pub enum TrainError {
     /// An observer failed.
     #[error(transparent)]
     Observer(#[from] ObserverError),
+}
+
+impl Classified for TrainError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Config { .. } => ErrorClass::Configuration,
+            Self::TooManyFailures { last, .. } => last.class(),
+            Self::Weights(error) => error.class(),
+            Self::ModelConfig(error) => error.class(),
+            _ => ErrorClass::Environment,
+        }
+    }
 }
 
 impl TrainError {

@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
 use safetensors::SafeTensorError;
 use thiserror::Error;
 
@@ -156,6 +157,12 @@ pub enum WeightsError {
         /// How it differs.
         problem: String,
     },
+}
+
+impl Classified for WeightsError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Environment
+    }
 }
 
 impl WeightsError {

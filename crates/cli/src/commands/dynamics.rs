@@ -12,7 +12,6 @@ use fineline_run::published::{
 use serde_json::json;
 
 use crate::args::DynamicsArgs;
-use crate::failure::UsageError;
 use crate::output::{grouped, print, print_json};
 use crate::probe_table::{interval, number};
 
@@ -22,8 +21,8 @@ const NUMERIC: [usize; 5] = [2, 3, 4, 5, 6];
 
 /// `fineline dynamics`
 pub(crate) fn dynamics(args: &DynamicsArgs) -> Result<()> {
-    let compare = |run| compare_with_published(run, &args.reference).map_err(classified);
-    let comparisons = args.runs.iter().map(|run| compare(run)).collect::<Result<Vec<Comparison>>>()?;
+    let compared = args.runs.iter().map(|run| compare_with_published(run, &args.reference));
+    let comparisons = compared.collect::<Result<Vec<Comparison>, RunError>>()?;
     if args.json {
         return print_json(&json!({ "comparisons": comparisons }));
     }
@@ -102,15 +101,5 @@ fn band_name(place: SeriesPosition) -> &'static str {
         SeriesPosition::Inside => "inside",
         SeriesPosition::Above => "above",
         SeriesPosition::Below => "below",
-    }
-}
-
-/// Turns errors about the arguments into usage errors.
-fn classified(error: RunError) -> anyhow::Error {
-    match error {
-        RunError::NoRun { .. } | RunError::NoReference { .. } | RunError::BadReference { .. } => {
-            UsageError(error.to_string()).into()
-        }
-        _ => error.into(),
     }
 }

@@ -19,7 +19,7 @@ use crate::probe_request::with_flag;
 /// `fineline data fetch`
 pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
     let requests = requested_splits(args)?;
-    let hub = Hub::new(HubConfig::from_env().map_err(classified)?);
+    let hub = Hub::new(HubConfig::from_env()?);
     let console = Console::new();
     let (mut failures, mut lines) = (0, String::new());
     for request in &requests {
@@ -44,7 +44,7 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
             }
             Err(error) => {
                 console.finish();
-                return Err(classified(error));
+                return Err(error.into());
             }
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<()> {
 /// Returns the splits to download, each once.
 fn requested_splits(args: &FetchArgs) -> Result<BTreeSet<DatasetRequest>> {
     if let Some(name) = &args.dataset {
-        let repository = Repository::dataset(name).map_err(classified)?;
+        let repository = Repository::dataset(name)?;
         let (config, split, revision) = (args.config.clone(), args.split.clone(), args.revision.clone());
         return Ok(BTreeSet::from([DatasetRequest { repository, config, split, revision }]));
     }
@@ -79,7 +79,7 @@ fn requested_splits(args: &FetchArgs) -> Result<BTreeSet<DatasetRequest>> {
     let mut requests = BTreeSet::new();
     for TaskSource { hub, .. } in &sources {
         for request in hub.iter().map(splits_of_task) {
-            requests.extend(request.map_err(classified)?);
+            requests.extend(request?);
         }
     }
     if requests.is_empty() {
@@ -116,17 +116,4 @@ fn format_split(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome
         split.split,
         grouped(bytes)
     )
-}
-
-/// Turns errors about the arguments into usage errors.
-fn classified(error: HubError) -> anyhow::Error {
-    match error {
-        HubError::Environment { .. }
-        | HubError::Name { .. }
-        | HubError::NoRevision { .. }
-        | HubError::NoConfig { .. }
-        | HubError::SeveralConfigs { .. }
-        | HubError::NoSplit { .. } => UsageError(error.to_string()).into(),
-        _ => error.into(),
-    }
 }

@@ -1,17 +1,16 @@
 //! `fineline weights fetch`: models from the Hugging Face Hub.
 
 use anyhow::{Result, bail};
-use fineline_hub::{FetchedModel, Hub, HubConfig, HubError, Known, Outcome, fetch_model};
+use fineline_hub::{FetchedModel, Hub, HubConfig, Known, Outcome, fetch_model};
 use serde_json::json;
 
 use crate::args::FetchWeightsArgs;
 use crate::console::Console;
-use crate::failure::UsageError;
 use crate::output::{grouped, print, print_json};
 
 /// `fineline weights fetch`
 pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
-    let hub = Hub::new(HubConfig::from_env().map_err(classified)?);
+    let hub = Hub::new(HubConfig::from_env()?);
     let known_by = if args.verify { Known::ByContent } else { Known::BySize };
     let console = Console::new();
     let (mut lines, mut objects, mut failures) = (String::new(), Vec::new(), 0);
@@ -31,7 +30,7 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
             }
             Err(error) => {
                 console.finish();
-                return Err(classified(error));
+                return Err(error.into());
             }
         }
     }
@@ -66,16 +65,5 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Fetched => "downloaded",
         Outcome::Kept => "up to date",
-    }
-}
-
-/// Turns errors about the arguments into usage errors.
-fn classified(error: HubError) -> anyhow::Error {
-    match error {
-        HubError::Environment { .. }
-        | HubError::Name { .. }
-        | HubError::NoRevision { .. }
-        | HubError::NoWeights { .. } => UsageError(error.to_string()).into(),
-        _ => error.into(),
     }
 }

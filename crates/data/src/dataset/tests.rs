@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use fineline_diagnostics::{Classified, ErrorClass};
 use proptest::prelude::*;
 
 use super::*;
@@ -234,7 +235,7 @@ fn shards_with_other_marks_are_refused_by_key() {
     open_with(&config, &policy(true, false), 0).unwrap();
     let errors = [(true, true), (false, true)].map(|(bos, eos)| {
         let error = open_with(&config, &policy(bos, eos), 0).unwrap_err();
-        assert!(error.is_configuration());
+        assert_eq!(error.class(), ErrorClass::Configuration);
         error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
     });
     insta::assert_snapshot!(errors.join("\n"), @r"

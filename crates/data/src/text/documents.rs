@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use fineline_diagnostics::nearest;
 use serde_json::{Map, Value};
 
 use super::locate::{Compression, Layout, TextFile};
 use super::read;
-use crate::{DataError, Result, nearest};
+use crate::{DataError, Result};
 
 /// A plain file longer than this is cut into several documents, so that memory stays bounded and its parts can be tokenized
 /// in parallel.

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -211,6 +212,18 @@ pub enum ModelConfigError {
 impl ModelConfigError {
     pub(crate) fn invalid(key: &'static str, message: String) -> Self {
         Self::Invalid { key, message }
+    }
+}
+
+impl Classified for ModelConfigError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::UnknownPreset { .. } => ErrorClass::Usage,
+            Self::Invalid { .. } => ErrorClass::Configuration,
+            Self::Read(_) | Self::Json { .. } | Self::Unsupported { .. } | Self::InvalidFile { .. } => {
+                ErrorClass::Environment
+            }
+        }
     }
 }
 

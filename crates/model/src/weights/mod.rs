@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, TensorData};
+use fineline_diagnostics::{Classified, ErrorClass};
 use fineline_weights::safetensors::{Described, write_header};
 use fineline_weights::{Checkpoint, Dtype, Ignored, StoredTensor};
 use half::{bf16, f16};
@@ -89,21 +90,21 @@ pub enum ModelWeightsError {
 }
 
 impl ModelWeightsError {
-    /// Whether it was what was asked for that is wrong, and not the files.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::NoConfig { .. }
-                | Self::Exists { .. }
-                | Self::Config(ModelConfigError::UnknownPreset { .. })
-        )
-    }
-
     /// Whether it ended because whoever follows its progress said so.
     #[must_use]
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Files(fineline_weights::WeightsError::Stopped))
+    }
+}
+
+impl Classified for ModelWeightsError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NoConfig { .. } | Self::Exists { .. } => ErrorClass::Usage,
+            Self::Config(error) => error.class(),
+            Self::Files(error) => error.class(),
+            _ => ErrorClass::Environment,
+        }
     }
 }
 

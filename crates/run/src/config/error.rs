@@ -1,10 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use fineline_data::nearest;
+use fineline_diagnostics::{Classified, ErrorClass, Key};
 use thiserror::Error;
-
-use super::Key;
 
 /// What is wrong with a configuration.
 #[derive(Debug, Error)]
@@ -60,21 +58,13 @@ pub enum ConfigError {
     },
 }
 
+impl Classified for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Configuration
+    }
+}
+
 /// A section's or a value's name, as a message has it.
 fn name(key: &Key) -> String {
     if key.parent() == Some(Key::default()) { format!("section `[{key}]`") } else { format!("`{key}`") }
-}
-
-/// `; did you mean X?` for the name most like `name`, or nothing where none is.
-pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
-}
-
-/// `; did you mean X? There are X, Y, Z`.
-pub(crate) fn choice_hint(name: &str, known: &[&str]) -> String {
-    let all = known.join(", ");
-    match nearest(name, known.iter().copied()) {
-        Some(meant) => format!("; did you mean `{meant}`? There are {all}"),
-        None => format!("; there are {all}"),
-    }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use fineline_diagnostics::{Key, KeySegment};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::key::{Key, Segment};
 
 /// Where a value of the resolved configuration came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,12 +213,12 @@ fn merge(lower: &mut Map<String, Value>, upper: Map<String, Value>, at: &Key) ->
 
 /// The place of `key` in the tree; missing tables on the way are made.
 fn slot<'a>(values: &'a mut Map<String, Value>, key: &Key) -> Result<&'a mut Value, String> {
-    let (first, rest) = key.0.split_first().ok_or("expected a key")?;
-    let Segment::Field(name) = first else { return Err("a key starts with a section's name".into()) };
+    let (first, rest) = key.segments().split_first().ok_or("expected a key")?;
+    let KeySegment::Field(name) = first else { return Err("a key starts with a section's name".into()) };
     let mut place = values.entry(name.clone()).or_insert(Value::Null);
     for segment in rest {
         place = match segment {
-            Segment::Field(name) => {
+            KeySegment::Field(name) => {
                 if place.is_null() {
                     *place = Value::Object(Map::new());
                 }
@@ -227,7 +227,7 @@ fn slot<'a>(values: &'a mut Map<String, Value>, key: &Key) -> Result<&'a mut Val
                     .ok_or_else(|| format!("`{name}` is asked of a value that is no table"))?;
                 table.entry(name.clone()).or_insert(Value::Null)
             }
-            Segment::Index(index) => {
+            KeySegment::Index(index) => {
                 let list = place.as_array_mut().ok_or("an index is asked of a value that is no list")?;
                 let len = list.len();
                 list.get_mut(*index)

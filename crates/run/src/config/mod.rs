@@ -6,7 +6,6 @@
 
 mod error;
 mod init;
-mod key;
 mod layers;
 mod reference;
 mod schema;
@@ -17,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fineline_data::{DataConfig, TokenizerConfig};
+use fineline_diagnostics::{Key, choice_hint};
 use fineline_model::LlamaConfig;
 use fineline_probe::ProbeConfig;
 use fineline_tinyworld::WorldConfig;
@@ -28,9 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use error::ConfigError;
-pub(crate) use error::choice_hint;
 pub use init::{InitConfig, MomentsFrom};
-pub use key::{Key, Segment};
 pub use layers::Origin;
 pub use reference::reference_markdown;
 pub use schema::json_schema;

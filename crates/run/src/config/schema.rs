@@ -1,11 +1,11 @@
 //! The JSON schema of the configuration, and what it says of keys.
 
+use fineline_diagnostics::{Key, nearest_hint};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
-use super::error::nearest_hint;
 use super::layers::Layers;
-use super::{ConfigError, Key, RunConfig};
+use super::{ConfigError, RunConfig};
 
 /// The JSON schema of a configuration file, for editors and checkers.
 #[must_use]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use fineline_diagnostics::Key;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Key, Origin, Resolved, RunConfig};
+use super::{Origin, Resolved, RunConfig};
 
 /// A value that two configurations don't share.
 #[derive(Clone, Debug, PartialEq, Serialize)]

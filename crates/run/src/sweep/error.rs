@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Classified, ErrorClass};
+
 /// Why a series of checkpoints can't be probed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -106,10 +108,11 @@ pub enum SweepError {
     },
 }
 
-impl SweepError {
-    /// Whether it is the arguments that are wrong, rather than the world.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Unreadable { .. } | Self::OtherQuestions { .. })
+impl Classified for SweepError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreadable { .. } | Self::OtherQuestions { .. } => ErrorClass::Environment,
+            _ => ErrorClass::Usage,
+        }
     }
 }

@@ -11,7 +11,8 @@ mod revisions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fineline_files::{create_directory, with_causes};
+use fineline_diagnostics::with_causes;
+use fineline_files::create_directory;
 use fineline_probe::{
     History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
 };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fineline_data::nearest;
+use fineline_diagnostics::nearest;
 use fs_err as fs;
 
 use super::SweepError;

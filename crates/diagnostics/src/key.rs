@@ -1,32 +1,32 @@
-//! The address of a value in the configuration, such as `data.mix[0].weight`.
+//! Addresses of values in the configuration, such as `data.mix[0].weight`.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// One step of a [`Key`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Segment {
+pub enum KeySegment {
     /// A name in a table.
     Field(String),
-    /// A place (0-based) in a list.
+    /// An index in a list, from 0.
     Index(usize),
 }
 
-/// The address of a value: names joined by dots, places in lists in brackets.
+/// The address of a value: names joined by dots, indices of lists in brackets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(pub(super) Vec<Segment>);
+pub struct Key(Vec<KeySegment>);
 
 impl Key {
     /// The key of `name` in the table at this key.
     #[must_use]
     pub fn field(&self, name: &str) -> Self {
-        self.with(Segment::Field(name.to_owned()))
+        self.with(KeySegment::Field(name.to_owned()))
     }
 
     /// The key of item `index` of the list at this key.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        self.with(Segment::Index(index))
+        self.with(KeySegment::Index(index))
     }
 
     /// The key without its last step.
@@ -36,13 +36,19 @@ impl Key {
         Some(Self(parent.to_vec()))
     }
 
-    /// Whether `other` is this key or a table or list that holds it.
+    /// The steps of the key, outermost first.
+    #[must_use]
+    pub fn segments(&self) -> &[KeySegment] {
+        &self.0
+    }
+
+    /// Whether `other` is this key, or a table or list that contains it.
     #[must_use]
     pub fn starts_with(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }
 
-    fn with(&self, segment: Segment) -> Self {
+    fn with(&self, segment: KeySegment) -> Self {
         let mut segments = self.0.clone();
         segments.push(segment);
         Self(segments)
@@ -51,11 +57,11 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, segment) in self.0.iter().enumerate() {
+        for (depth, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Field(name) if place == 0 => f.write_str(name)?,
-                Segment::Field(name) => write!(f, ".{name}")?,
-                Segment::Index(index) => write!(f, "[{index}]")?,
+                KeySegment::Field(name) if depth == 0 => f.write_str(name)?,
+                KeySegment::Field(name) => write!(f, ".{name}")?,
+                KeySegment::Index(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())
@@ -70,13 +76,14 @@ impl FromStr for Key {
         for part in text.split('.') {
             let (name, indices) = part.split_at(part.find('[').unwrap_or(part.len()));
             if name.is_empty() {
-                return Err(format!("`{text}` is no key: expected names joined by dots"));
+                return Err(format!("`{text}` is not a key; expected names joined by dots"));
             }
             key = key.field(name);
             for index in indices.split_terminator(']') {
                 let index = index.strip_prefix('[').and_then(|digits| digits.parse().ok());
-                key = key
-                    .index(index.ok_or_else(|| format!("`{indices}` is no place in a list, such as [0]"))?);
+                key = key.index(
+                    index.ok_or_else(|| format!("`{indices}` is not an index of a list, such as [0]"))?,
+                );
             }
         }
         Ok(key)
@@ -95,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_keys_are_refused() {
         for text in ["", "a..b", ".a", "a[x]", "a[", "[0]"] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

@@ -1,6 +1,8 @@
+//! The message of an error with those of its causes.
+
 use std::error::Error;
 
-/// The message of an error with those of its causes, each once: some messages have their cause in them.
+/// Returns the message of an error followed by those of its causes. A message that an earlier one contains isn't repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -38,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_that_were_told_are_not_told_again() {
+    fn no_message_is_repeated() {
         let disk = Layer("the disk is full", None);
         let write = Layer("can't write x: the disk is full", Some(Box::new(disk)));
         let run = Layer("the run stops", Some(Box::new(write)));
