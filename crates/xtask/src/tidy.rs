@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use crate::checks::{circles, closures, dependencies, english, files, imports, layers, type_names, width};
+use crate::checks::{
+    circles, closures, dependencies, docs, english, files, imports, layers, type_names, width,
+};
 use crate::source::finding::{Finding, FindingKind};
 use crate::source::imports::ImportGraph;
 use crate::source::modules::ModuleTree;
@@ -77,6 +79,7 @@ fn all_findings(repository: &Repository) -> Vec<Finding> {
         findings.extend(files::check(tree, &repository.files));
     }
     findings.extend(type_names::check(&trees));
+    findings.extend(docs::check(repository));
     for (path, source) in &repository.files {
         findings.extend(width::check(path, source));
         findings.extend(english::check(path, source));

@@ -12,3 +12,6 @@ pub(crate) mod type_names;
 pub(crate) mod dependencies;
 pub(crate) mod english;
 pub(crate) mod width;
+
+// Documentation
+pub(crate) mod docs;

@@ -25,8 +25,6 @@ pub(crate) enum FindingKind {
     Docs,
     /// Phrases that are not plain technical English.
     English,
-    /// Generated pages that differ from what the program prints.
-    Generated,
 }
 
 /// A violation at one line of one file.

@@ -57,11 +57,11 @@ impl Repository {
     }
 }
 
-/// The repository root, two levels above this crate.
+/// The root of the repository around the current directory, or else of the one that this program was built in.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("crates/xtask is two levels deep")
-        .to_owned()
+    let current = std::env::current_dir().unwrap_or_default();
+    let built_in =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/xtask is two levels deep");
+    let around = current.ancestors().find(|directory| directory.join("crates/xtask/Cargo.toml").is_file());
+    around.unwrap_or(built_in).to_owned()
 }
