@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fineline_hub::ModelAddress;
 use fineline_run::TokenCount;
-use fineline_run::device::DeviceName;
+use fineline_run::config::DeviceName;
 
 use crate::arg_values::{
     at_least_one, byte_count, chunk_count, positive, probability_mass, row_length, vocab_size,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fineline_hub::{HubError, ModelAddress, find_model};
 use fineline_run::config::Resolved;
-use fineline_run::released::FetchedWeights;
+use fineline_run::start::FetchedWeights;
 
 use crate::args::ConfigArgs;
 

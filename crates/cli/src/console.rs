@@ -4,9 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use fineline_run::Progress;
-use fineline_run::events::{Event, EventRecord};
-use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
+use fineline_run::records::events::{Event, EventRecord};
+use fineline_run::records::metrics::MetricsRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::messages::{TARGET, is_json, print_message};

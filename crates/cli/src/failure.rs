@@ -8,6 +8,8 @@ use fineline_hub::HubError;
 use fineline_run::RunError;
 use fineline_run::config::ConfigError;
 use fineline_run::probe::ProbeError;
+use fineline_run::tools::published::PublishedError;
+use fineline_run::tools::sweep::SweepError;
 
 use crate::messages::print_error;
 
@@ -50,6 +52,8 @@ fn class_of(error: &anyhow::Error) -> ErrorClass {
     let classes = [
         class::<UsageError>,
         class::<RunError>,
+        class::<SweepError>,
+        class::<PublishedError>,
         class::<ConfigError>,
         class::<ProbeError>,
         class::<HubError>,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fineline_run::RunError;
-use fineline_run::offline::OfflineProbe;
 use fineline_run::probe::ProbeError;
+use fineline_run::tools::offline_probe::OfflineProbe;
 
 use crate::args::EvaluationArgs;
 use crate::failure::UsageError;

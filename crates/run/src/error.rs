@@ -1,11 +1,12 @@
+//! Why a run, or a look at one, failed.
+
 use std::io;
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 use thiserror::Error;
 
-use crate::config::{ConfigError, Difference};
-use crate::device::{BUILT_IN, DeviceName};
+use crate::config::{BUILT_IN, ConfigDifference, ConfigError, DeviceName};
 
 /// Why a run, or a look at one, failed.
 #[derive(Debug, Error)]
@@ -58,20 +59,6 @@ pub enum RunError {
     NeitherRunNorSweep {
         /// The directory.
         dir: PathBuf,
-    },
-    /// There is no such reference.
-    #[error("no reference `{name}`{}: it is neither a file nor one of {}", nearest_reference(name), crate::published::reference_names().collect::<Vec<_>>().join(", "))]
-    NoReference {
-        /// The name.
-        name: String,
-    },
-    /// A reference can't be read.
-    #[error("reference {name}: {message}")]
-    BadReference {
-        /// Its name, or its file.
-        name: String,
-        /// What is wrong, and in which line.
-        message: String,
     },
     /// The run's folder was taken away.
     #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
@@ -141,7 +128,7 @@ pub enum RunError {
         /// The run's folder.
         dir: PathBuf,
         /// What differs, and may not without leave.
-        differences: Vec<Difference>,
+        differences: Vec<ConfigDifference>,
     },
     /// What the rows of a run are counted by differs from what its checkpoint was made with.
     #[error("{}: what is saved here was made with other values:\n{}\nThe rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)", checkpoint.display(), list(differences))]
@@ -149,7 +136,7 @@ pub enum RunError {
         /// The checkpoint.
         checkpoint: PathBuf,
         /// What differs.
-        differences: Vec<Difference>,
+        differences: Vec<ConfigDifference>,
     },
     /// There are checkpoints, but none that can be trusted.
     #[error("{}: none of the checkpoints in it is whole; put one back, or move the run's folder away to begin at step 0 again", dir.display())]
@@ -303,9 +290,6 @@ pub enum RunError {
         /// What the system said.
         message: String,
     },
-    /// A series of checkpoints can't be probed.
-    #[error(transparent)]
-    Sweep(#[from] crate::sweep::SweepError),
     /// Two runs have no step in common, so nothing can be compared.
     #[error("{} and {} have no logged step in common", left.display(), right.display())]
     NothingInCommon {
@@ -328,7 +312,6 @@ impl Classified for RunError {
             Self::Weights(error) => error.class(),
             Self::Train(error) => error.class(),
             Self::Probe(error) => error.class(),
-            Self::Sweep(error) => error.class(),
             #[cfg(feature = "storage")]
             Self::Storage(error) => error.class(),
             Self::RowsRecounted { .. } | Self::NoPrecision { .. } | Self::MirrorInUse { .. } => {
@@ -340,8 +323,6 @@ impl Classified for RunError {
             | Self::ForeignFiles { .. }
             | Self::NeitherRunNorSweep { .. }
             | Self::NoDevice { .. }
-            | Self::NoReference { .. }
-            | Self::BadReference { .. }
             | Self::NoStorage { .. }
             | Self::NotFetched { .. }
             | Self::OtherRunsCheckpoint { .. }
@@ -352,7 +333,7 @@ impl Classified for RunError {
     }
 }
 
-fn list(differences: &[Difference]) -> String {
+fn list(differences: &[ConfigDifference]) -> String {
     let lines = differences.iter().map(|difference| {
         let show = |value: &Option<serde_json::Value>| {
             value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
@@ -360,11 +341,6 @@ fn list(differences: &[Difference]) -> String {
         format!("  {}: {} -> {}", difference.key, show(&difference.left), show(&difference.right))
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn nearest_reference(name: &str) -> String {
-    let nearest = fineline_diagnostics::nearest(name, crate::published::reference_names());
-    nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 
 fn driver_hint(name: DeviceName) -> &'static str {

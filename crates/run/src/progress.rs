@@ -1,9 +1,11 @@
+//! What a caller of something long sees of it.
+
 use std::path::Path;
 
 use fineline_probe::ProbeRecord;
 
-use crate::events::EventRecord;
-use crate::metrics::MetricsRecord;
+use crate::records::events::EventRecord;
+use crate::records::metrics::MetricsRecord;
 
 /// What a caller of something long sees of it.
 #[derive(Clone, Copy, Debug)]

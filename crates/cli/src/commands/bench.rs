@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use fineline_ranks::Ranks;
-use fineline_run::bench::{Scope, bench as run_bench};
+use fineline_run::tools::bench::{Scope, bench as run_bench};
 
 use crate::args::BenchArgs;
 use crate::configuration::load;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fineline_run::config::{Resolved, json_schema, reference_markdown};
-use fineline_run::prepare;
+use fineline_run::start;
 use serde_json::json;
 
 use crate::args::ConfigArgs;
@@ -32,7 +32,7 @@ pub(crate) fn check(args: &ConfigArgs) -> Result<()> {
     let resolved = load(args)?;
     let fetched = fetched_weights(&resolved)?;
     let mut console = Console::new();
-    let checked = prepare::check(&resolved, fetched.as_ref(), &mut |progress| console.show(progress));
+    let checked = start::check(&resolved, fetched.as_ref(), &mut |progress| console.show(progress));
     console.finish();
     checked?;
     print(&format!("{}: valid; hash {}\n", args.config.display(), &resolved.config.hash()[..16]))

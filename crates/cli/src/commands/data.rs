@@ -11,8 +11,8 @@ use fineline_data::{
 };
 use fineline_run::RunDirectory;
 use fineline_run::config::Resolved;
+use fineline_run::lifecycle::rewinds::{RowRange, detours};
 use fineline_run::prepare::open_dataset;
-use fineline_run::rewinds::{RowRange, detours};
 use serde_json::json;
 
 use crate::args::{ConfigArgs, PrepareArgs, PrepareRecipe};

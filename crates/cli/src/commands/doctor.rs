@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use fineline_ranks::Ranks;
-use fineline_run::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
+use fineline_run::tools::doctor::{self, DeviceDiagnosis, DiskDiagnosis, RankDiagnosis};
 
 use crate::args::DoctorArgs;
 use crate::output::{grouped, print, print_json};

@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::RunError;
 use fineline_run::probe::SeriesPosition;
-use fineline_run::published::{
-    ComparedPoint, ComparedSeries, Comparison, NotCompared, compare_with_published,
+use fineline_run::tools::published::{
+    ComparedPoint, ComparedSeries, Comparison, NotCompared, PublishedError, compare_with_published,
 };
 use serde_json::json;
 
@@ -22,7 +21,7 @@ const NUMERIC: [usize; 5] = [2, 3, 4, 5, 6];
 /// `fineline dynamics`
 pub(crate) fn dynamics(args: &DynamicsArgs) -> Result<()> {
     let compared = args.runs.iter().map(|run| compare_with_published(run, &args.reference));
-    let comparisons = compared.collect::<Result<Vec<Comparison>, RunError>>()?;
+    let comparisons = compared.collect::<Result<Vec<Comparison>, PublishedError>>()?;
     if args.json {
         return print_json(&json!({ "comparisons": comparisons }));
     }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use fineline_model::{FinishReason, GenerateConfig, Sampling, generate as generate_tokens, load};
-use fineline_run::checkpoint::find_checkpoint;
-use fineline_run::offline::open_checkpoint_tokenizer;
+use fineline_run::checkpoints::find_checkpoint;
+use fineline_run::tools::offline_probe::open_checkpoint_tokenizer;
 use serde_json::json;
 
 use crate::args::GenerateArgs;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::plan::{Machines, Memory, Mode, Way, plan as make_plan};
+use fineline_run::tools::plan::{Machines, Memory, Mode, Way, plan as make_plan};
 
 use crate::args::PlanArgs;
 use crate::configuration::load;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fineline_run::StopSignal;
 use fineline_run::lifecycle::Ended as RunEnded;
-use fineline_run::sweep::{Axis, Sweep, Unreadable};
+use fineline_run::tools::sweep::{Axis, Sweep, SweepError, Unreadable};
 
 use crate::args::SweepArgs;
 use crate::console::Console;
@@ -38,7 +38,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
         console.show(progress);
     });
     console.finish();
-    Ok(match ended.map_err(with_flag)? {
+    Ok(match ended.map_err(at_flag)? {
         RunEnded::Finished => CommandOutcome::Done,
         RunEnded::Stopped { step, signal } => {
             let after = step.map_or_else(
@@ -50,4 +50,12 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
             signal.map_or(CommandOutcome::Done, |signal| CommandOutcome::Stopped { signal: signal as u8 })
         }
     })
+}
+
+/// Names the flag at fault, if it is one.
+fn at_flag(error: SweepError) -> anyhow::Error {
+    match error {
+        SweepError::Run(error) => with_flag(error),
+        error => error.into(),
+    }
 }

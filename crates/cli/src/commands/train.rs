@@ -8,10 +8,9 @@ use anyhow::Result;
 use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use fineline_run::config::Resolved;
-use fineline_run::faults::Faults;
-use fineline_run::lifecycle::{
-    Ended as RunEnded, Resume, TrainOptions, dry_run as run_dry, train as run_train,
-};
+use fineline_run::lifecycle::faults::Faults;
+use fineline_run::lifecycle::{Ended as RunEnded, TrainOptions, dry_run as run_dry, train as run_train};
+use fineline_run::start::Resume;
 use fineline_run::{Progress, RunError};
 
 use crate::args::TrainArgs;

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use fineline_run::diff::{self, RunDiff};
-use fineline_run::{RunDirectory, verify};
+use fineline_run::RunDirectory;
+use fineline_run::tools::diff::{self, RunDiff};
+use fineline_run::tools::verify;
 
 use crate::args::ConfigArgs;
 use crate::configuration::load;

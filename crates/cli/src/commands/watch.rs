@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use fineline_run::RunDirectory;
-use fineline_run::events::{Event, EventRecord};
-use fineline_run::jsonl::{Follower, NewsKind};
-use fineline_run::metrics::MetricsRecord;
 use fineline_run::probe::ProbeRecord;
+use fineline_run::records::events::{Event, EventRecord};
+use fineline_run::records::jsonl::{Follower, NewsKind};
+use fineline_run::records::metrics::MetricsRecord;
 
 use crate::args::WatchArgs;
 use crate::output::{grouped, print};

@@ -12,7 +12,7 @@ use fineline_model::{
     ModelWeightsError, inspect as inspect_weights, read_config, read_config_file,
 };
 use fineline_run::StopSignal;
-use fineline_run::checkpoint::find_weights;
+use fineline_run::checkpoints::find_weights;
 use fineline_weights::{Dtype, Ignored};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;

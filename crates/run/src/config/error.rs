@@ -1,3 +1,5 @@
+//! What can be wrong with a configuration.
+
 use std::io;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! The `[init]` section.
+
 use std::path::PathBuf;
 
 use fineline_train::TokenCount;

@@ -8,11 +8,11 @@ use fineline_diagnostics::{Key, KeySegment};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// Where a value of the resolved configuration came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// A line (1-based) of a file.
     File {
         /// The file, as it was named.
@@ -28,7 +28,7 @@ pub enum Origin {
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
@@ -45,11 +45,11 @@ pub(super) struct Layers {
     /// The uppermost file.
     pub(super) file: PathBuf,
     pub(super) values: Map<String, Value>,
-    pub(super) origins: BTreeMap<Key, Origin>,
+    pub(super) origins: BTreeMap<Key, ValueOrigin>,
 }
 
 /// Where to look for the value at `key`: where it was written, or what it holds, or else its section, or the file.
-pub(super) fn place(file: &Path, origins: &BTreeMap<Key, Origin>, key: &Key) -> String {
+pub(super) fn place(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, key: &Key) -> String {
     let within = || origins.iter().find(|(other, _)| other.starts_with(key)).map(|(_, origin)| origin);
     let around = || std::iter::successors(key.parent(), Key::parent).find_map(|above| origins.get(&above));
     let written = origins.get(key).or_else(within).or_else(around);
@@ -93,7 +93,7 @@ impl Layers {
             message: error.message().to_owned(),
         })?;
         let mut layer = Self::default();
-        let origin_at = |offset| Origin::File { path: path.to_owned(), line: line_of(offset) };
+        let origin_at = |offset| ValueOrigin::File { path: path.to_owned(), line: line_of(offset) };
         layer.values = layer.convert_table(table.get_ref(), &Key::default(), &origin_at)?;
         Ok(layer)
     }
@@ -102,7 +102,7 @@ impl Layers {
         &mut self,
         table: &DeTable<'_>,
         at: &Key,
-        origin_at: &dyn Fn(usize) -> Origin,
+        origin_at: &dyn Fn(usize) -> ValueOrigin,
     ) -> Result<Map<String, Value>, ConfigError> {
         let mut values = Map::new();
         for (name, value) in table {
@@ -118,7 +118,7 @@ impl Layers {
         &mut self,
         value: &DeValue<'_>,
         at: &Key,
-        origin_at: &dyn Fn(usize) -> Origin,
+        origin_at: &dyn Fn(usize) -> ValueOrigin,
     ) -> Result<Value, ConfigError> {
         let unreadable = |kind: &str| ConfigError::Invalid {
             key: at.clone(),
@@ -183,9 +183,9 @@ impl Layers {
         let (key, value) = assignment.split_once('=').ok_or_else(|| bad("expected KEY=VALUE"))?;
         let key: Key = key.trim().parse().map_err(|message: String| bad(&message))?;
         let mut layer = Self::default();
-        layer.origins.insert(key.clone(), Origin::Override);
+        layer.origins.insert(key.clone(), ValueOrigin::Override);
         let value = match DeValue::parse(value.trim()) {
-            Ok(parsed) => layer.convert(parsed.get_ref(), &key, &|_| Origin::Override)?,
+            Ok(parsed) => layer.convert(parsed.get_ref(), &key, &|_| ValueOrigin::Override)?,
             Err(_) => Value::String(value.trim().to_owned()),
         };
         self.origins.retain(|at, _| !at.starts_with(&key));

@@ -4,8 +4,9 @@ use fineline_diagnostics::{Key, nearest_hint};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
+use super::error::ConfigError;
 use super::layers::Layers;
-use super::{ConfigError, RunConfig};
+use super::run_config::RunConfig;
 
 /// The JSON schema of a configuration file, for editors and checkers.
 #[must_use]

@@ -1,51 +1,14 @@
-//! A resolved configuration for people: as TOML, with origins, or against another.
+//! A resolved configuration for people: as TOML, with origins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use fineline_diagnostics::Key;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Origin, Resolved, RunConfig};
-
-/// A value that two configurations don't share.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Difference {
-    /// The value's key.
-    pub key: String,
-    /// The left configuration's value; none where it has no such key.
-    pub left: Option<Value>,
-    /// The right configuration's value.
-    pub right: Option<Value>,
-}
-
-impl RunConfig {
-    /// The configuration as a TOML file that resolves to itself.
-    ///
-    /// # Panics
-    /// Never: every section is a table.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(&Value::Object(self.to_values()))
-            .expect("a tree of tables, lists and scalars is TOML")
-    }
-
-    /// The values in which `self` and `other` differ, by key.
-    #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<Difference> {
-        let (left, right) = (leaves(&self.to_values()), leaves(&other.to_values()));
-        let keys: std::collections::BTreeSet<&Key> = left.keys().chain(right.keys()).collect();
-        keys.into_iter()
-            .filter(|key| left.get(key) != right.get(key))
-            .map(|key| Difference {
-                key: key.to_string(),
-                left: left.get(key).cloned(),
-                right: right.get(key).cloned(),
-            })
-            .collect()
-    }
-}
+use super::layers::ValueOrigin;
+use super::resolved::Resolved;
+use super::values::leaves;
 
 impl Resolved {
     /// The configuration as TOML, each value with its origin in a comment.
@@ -75,35 +38,10 @@ impl Resolved {
 
     /// Every value with its origin, by key.
     #[must_use]
-    pub fn origins(&self) -> BTreeMap<String, (Value, Origin)> {
+    pub fn origins(&self) -> BTreeMap<String, (Value, ValueOrigin)> {
         leaves(&self.config.to_values())
             .into_iter()
             .map(|(key, value)| (key.to_string(), (value, self.origin(&key))))
             .collect()
-    }
-}
-
-pub(super) fn leaves(values: &Map<String, Value>) -> BTreeMap<Key, Value> {
-    let mut found = BTreeMap::new();
-    collect(values, &Key::default(), &mut found);
-    found
-}
-
-fn collect(values: &Map<String, Value>, at: &Key, found: &mut BTreeMap<Key, Value>) {
-    for (name, value) in values {
-        let key = at.field(name);
-        match value {
-            Value::Object(table) => collect(table, &key, found),
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                for (index, item) in items.iter().enumerate() {
-                    if let Value::Object(table) = item {
-                        collect(table, &key.index(index), found);
-                    }
-                }
-            }
-            _ => {
-                found.insert(key, value.clone());
-            }
-        }
     }
 }

@@ -1,12 +1,15 @@
+//! Branches that triggers make ready.
+
 use std::path::{Path, PathBuf};
 
 use fineline_files::create_directory;
+use fineline_files::write_atomically;
 use fineline_train::ScheduleKind;
 use fs_err as fs;
 
-use crate::RunError;
 use crate::config::RunConfig;
-use crate::directory::{RunDirectory, write_atomically};
+use crate::error::RunError;
+use crate::records::directory::RunDirectory;
 
 /// The moment that a branch begins at.
 pub(super) struct BranchPoint<'a> {

@@ -1,49 +1,13 @@
+//! Whether the condition of a trigger holds.
+
 use fineline_dynamics::{Estimate, Phase};
 use fineline_probe::{Delta, ProbeRecord, headline, higher_is_better};
-use serde::{Deserialize, Serialize};
 
-use super::config::{Against, TriggerConfig};
+use crate::config::{Against, TriggerConfig};
+use crate::records::trigger_evidence::TriggerEvidence;
 
 /// The quantile of the normal distribution that a 95 % interval reaches to.
 const Z_95: f64 = 1.959_964;
-
-/// What a trigger's condition held by.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TriggerEvidence {
-    /// The metric, or `phase`.
-    pub metric: String,
-    /// Its value, or its change for the worse; not there for a phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// Lower end of the 95 % interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lo: Option<f64>,
-    /// Upper end of the 95 % interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hi: Option<f64>,
-    /// What the interval is beyond.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<f64>,
-    /// The step of the earlier round, of a change.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
-    /// The phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Phase>,
-}
-
-impl std::fmt::Display for TriggerEvidence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.phase, self.value, self.lo, self.hi, self.limit) {
-            (Some(phase), ..) => write!(f, "is {phase}"),
-            (None, Some(value), Some(lo), Some(hi), Some(limit)) => {
-                write!(f, "{} {value:.4} [{lo:.4}, {hi:.4}], beyond {limit}", self.metric)?;
-                self.since.map_or(Ok(()), |step| write!(f, " since step {step}"))
-            }
-            _ => f.write_str(&self.metric),
-        }
-    }
-}
 
 /// Whether the condition of `trigger` holds for a line of the probe log; `before` is the phase that the task was in.
 pub(super) fn evidence(

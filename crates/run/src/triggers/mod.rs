@@ -5,24 +5,23 @@
 
 mod branch;
 mod condition;
-mod config;
 mod notify;
 
 use fineline_dynamics::Phase;
 use fineline_probe::ProbeRecord;
 use fineline_train::{Control, SavedCheckpoint, View};
 
-pub use condition::TriggerEvidence;
-pub use config::{Against, TriggerAction, TriggerConfig};
 pub(crate) use notify::Notifier;
 pub use notify::Notify;
 
-use crate::RunError;
-use crate::config::RunConfig;
-use crate::directory::RunDirectory;
-use crate::events::{Event, EventRecord};
 use branch::{BranchPoint, write_branch};
 use notify::{Occasion, start_command};
+
+use crate::config::{RunConfig, TriggerAction, TriggerConfig};
+use crate::error::RunError;
+use crate::records::directory::RunDirectory;
+use crate::records::events::{Event, EventRecord};
+use crate::records::trigger_evidence::TriggerEvidence;
 
 /// The triggers of a run.
 pub(crate) struct Triggers<'a> {
@@ -176,18 +175,6 @@ fn past<'e>(events: &'e [EventRecord], trigger: &'e TriggerConfig) -> impl Itera
         Event::Triggered { trigger: name, .. } if *name == trigger.name => Some(record.step),
         // Where it took the run back, its own line is undone.
         Event::Rewound { trigger: Some(name), .. } if *name == trigger.name => Some(record.step),
-        _ => None,
-    })
-}
-
-/// The steps whose checkpoints triggers have kept for good.
-pub(crate) fn kept_steps(events: &[EventRecord]) -> impl Iterator<Item = u64> + '_ {
-    events.iter().filter_map(|record| match &record.event {
-        Event::Triggered { actions, dry_run: false, .. } => {
-            let keeps =
-                |action: &TriggerAction| matches!(action, TriggerAction::Keep | TriggerAction::Branch);
-            actions.iter().any(keeps).then_some(record.step)
-        }
         _ => None,
     })
 }

@@ -1,3 +1,5 @@
+//! Webhooks and commands of triggers.
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -5,10 +7,10 @@ use std::sync::Arc;
 use fs_err as fs;
 use serde_json::Value;
 
-use super::TriggerConfig;
-use crate::RunError;
-use crate::directory::RunDirectory;
-use crate::events::Event;
+use crate::config::TriggerConfig;
+use crate::error::RunError;
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
 
 /// Tells somebody elsewhere. This crate doesn't use the network: its caller does, if anybody.
 pub trait Notify: std::fmt::Debug + Send + Sync {

@@ -1,0 +1,39 @@
+//! What a checkpoint carries besides tensors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fineline_data::Tokenizer;
+use fs_err as fs;
+
+use crate::config::RunConfig;
+use crate::error::RunError;
+
+/// Name of the configuration's copy in a checkpoint.
+const CONFIG_COPY: &str = "fineline.toml";
+
+/// The configuration of the run that a checkpoint is of; none in a folder that others made.
+pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
+    let path = checkpoint.join(CONFIG_COPY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path)?;
+    toml::from_str(&text)
+        .map(Some)
+        .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+}
+
+/// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
+/// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.
+pub(super) fn companion_files(
+    config: &RunConfig,
+    tokenizer: &Tokenizer,
+) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+    let mut copy = config.clone();
+    copy.run.dir = PathBuf::from(&copy.run.name);
+    copy.storage.mirror = None;
+    let mut files = tokenizer.files()?;
+    files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
+    Ok(files)
+}

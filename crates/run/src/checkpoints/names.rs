@@ -1,0 +1,79 @@
+//! What a checkpoint's name tells of where in training it stands.
+
+use fineline_train::TokenCount;
+
+/// What a checkpoint's name tells of where in training it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedPlace {
+    /// Steps done.
+    Step(u64),
+    /// Tokens trained on, rounded as the name has them.
+    Tokens(u64),
+    /// Its number among the checkpoints: Amber's, one after each chunk.
+    Checkpoint(u64),
+}
+
+/// What this name tells; of a step and tokens, the step.
+pub(crate) fn place_in_name(name: &str) -> Option<NamedPlace> {
+    let step = number_after(name, &["step", "params", "state", "checkpoint"]).map(NamedPlace::Step);
+    let tokens = || tokens_in(name).map(NamedPlace::Tokens);
+    let number = || number_after(name, &["ckpt", "chunk"]).map(NamedPlace::Checkpoint);
+    step.or_else(tokens).or_else(number)
+}
+
+/// The words of a name, in lower case.
+fn words(name: &str) -> Vec<String> {
+    name.split(['-', '_', '=', ' ']).map(str::to_lowercase).collect()
+}
+
+/// The number that stands after one of these words, or as its end: `step_2500`, `step1000`.
+pub(crate) fn number_after(name: &str, markers: &[&str]) -> Option<u64> {
+    let words = words(name);
+    words.iter().enumerate().find_map(|(place, word)| {
+        let rest = markers.iter().find_map(|marker| word.strip_prefix(marker))?;
+        let digits = if rest.is_empty() { words.get(place + 1)? } else { rest };
+        digits.parse().ok()
+    })
+}
+
+/// The number of tokens in a name: `tokens4B`, `200bt`, or, as its end and with a point, `100.66B`.
+pub(crate) fn tokens_in(name: &str) -> Option<u64> {
+    let words = words(name);
+    let count = |text: &str| text.parse::<TokenCount>().ok().map(|count| count.0);
+    let marked = words.iter().enumerate().find_map(|(place, word)| {
+        if let Some(rest) = word.strip_prefix("tokens").or_else(|| word.strip_prefix("tok")) {
+            return count(if rest.is_empty() { words.get(place + 1)? } else { rest });
+        }
+        let billions = word.strip_suffix('t')?;
+        billions.ends_with('b').then(|| count(billions))?
+    });
+    marked.or_else(|| {
+        words
+            .last()
+            .filter(|word| word.contains('.') && word.ends_with(['b', 't']))
+            .and_then(|word| count(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_a_place() {
+        for (name, place) in [
+            ("ckpt_100", Some(NamedPlace::Checkpoint(100))),
+            ("open_llama_7b_step_2500", Some(NamedPlace::Step(2500))),
+            ("step-00000200", Some(NamedPlace::Step(200))),
+            ("streaming_params_10000", Some(NamedPlace::Step(10_000))),
+            ("step1000-tokens4B", Some(NamedPlace::Step(1000))),
+            ("checkpoint-500", Some(NamedPlace::Step(500))),
+            ("OpenLLaMA-Reproduce-100.66B", Some(NamedPlace::Tokens(100_660_000_000))),
+            ("open_llama_7b_700bt", Some(NamedPlace::Tokens(700_000_000_000))),
+            ("main", None),
+            ("open_llama_7b", None),
+        ] {
+            assert_eq!(place_in_name(name), place, "{name}");
+        }
+    }
+}

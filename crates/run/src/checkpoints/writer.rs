@@ -1,0 +1,73 @@
+//! The checkpointer of a run, and the checkpoints that it keeps for good.
+
+use fineline_model::SpecialTokens;
+use fineline_ranks::Ranks;
+use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Milestones, Trainer, kept_name};
+
+use super::companions::companion_files;
+
+use crate::config::{RunConfig, TriggerAction};
+use crate::error::RunError;
+use crate::prepare::Prepared;
+use crate::prepare::chunks::chunk_ends;
+use crate::records::directory::RunDirectory;
+use crate::records::events::{Event, EventRecord};
+use crate::records::jsonl::read_lines;
+
+/// Writes the checkpoints of a run that stands where `trainer` does.
+pub(crate) fn checkpointer(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    prepared: &Prepared,
+    trainer: &Trainer,
+    ranks: &dyn Ranks,
+) -> Result<Checkpointer, RunError> {
+    let tokenizer = &prepared.tokenizer;
+    let identity = fineline_train::RunIdentity {
+        seed: config.run.seed,
+        config_hash: config.hash(),
+        data_fingerprint: prepared.dataset.fingerprint().to_owned(),
+        special_tokens: SpecialTokens {
+            bos: tokenizer.bos_id(),
+            eos: tokenizer.eos_id(),
+            pad: config.model.pad_token_id.map(|id| id as u32),
+        },
+        files: companion_files(config, tokenizer)?,
+    };
+    let folder = CheckpointFolder::new(directory.checkpoints());
+    let cadence = Cadence {
+        config: config.checkpoint.clone(),
+        milestones: milestones(config, directory, prepared, trainer)?,
+    };
+    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
+}
+
+/// The checkpoints that are kept for good because of what they are: ends of chunks, and what a trigger has kept.
+pub(crate) fn milestones(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    prepared: &Prepared,
+    trainer: &Trainer,
+) -> Result<Milestones, RunError> {
+    let mut milestones = Milestones::new();
+    if config.checkpoint.every_chunk {
+        milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
+    }
+    let events: Vec<EventRecord> = read_lines(&directory.events())?;
+    for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
+        milestones.entry(step).or_insert_with(|| kept_name(step));
+    }
+    Ok(milestones)
+}
+
+/// The steps whose checkpoints triggers have kept for good.
+fn kept_steps(events: &[EventRecord]) -> impl Iterator<Item = u64> + '_ {
+    events.iter().filter_map(|record| match &record.event {
+        Event::Triggered { actions, dry_run: false, .. } => {
+            let keeps =
+                |action: &TriggerAction| matches!(action, TriggerAction::Keep | TriggerAction::Branch);
+            actions.iter().any(keeps).then_some(record.step)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,20 @@
+//! The part of the configuration that decides what a training step does.
+
+use fineline_train::Recipe;
+
+use super::run_config::RunConfig;
+
+/// Everything in the configuration that decides what a step does.
+pub(crate) fn recipe(config: &RunConfig) -> Recipe {
+    Recipe {
+        optim: config.optim.clone(),
+        schedule: config.schedule.clone(),
+        train: config.train.clone(),
+        guard: config.guard.clone(),
+        seq_len: config.data.seq_len,
+        document_mask: config.data.document_mask,
+        frozen_row: config.model.pad_token_id,
+        rewarm: None,
+        precision: config.run.precision.into(),
+    }
+}

@@ -1,0 +1,72 @@
+//! A run up to its first step.
+
+use fineline_data::SourceStats;
+use fineline_model::ParameterSpec;
+use fineline_ranks::SingleRank;
+
+use super::options::TrainOptions;
+use super::prepared_run::{Ready, refuse_shorter_run};
+
+use crate::config::{Resolved, recipe};
+use crate::device::LocalPlace;
+use crate::error::RunError;
+use crate::progress::Progress;
+use crate::ranks::{divide_among, use_threads};
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
+use crate::start::Resume;
+
+/// What [`train`](super::train) would begin with.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// Steps done by then.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub total_steps: u64,
+    /// What would be logged first.
+    pub events: Vec<Event>,
+    /// The names and shapes of all parameters, in their order.
+    pub parameters: Vec<ParameterSpec>,
+    /// The sources of the training rows.
+    pub sources: Vec<SourceStats>,
+    /// Suites, and how many tasks each has.
+    pub suites: Vec<(String, usize)>,
+}
+
+/// Does all that [`train`](super::train) does before its first step, but puts no model into memory and writes nothing into the run's folder. What is made of the data is kept in
+/// `data.cache`, where the run will find it.
+///
+/// # Errors
+/// What [`train`](super::train) would find wrong before its first step.
+pub fn dry_run(
+    resolved: &Resolved,
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outlook, RunError> {
+    let config = &resolved.config;
+    use_threads(config)?;
+    let threads = config.distributed.ranks_per_process;
+    for thread in 0..threads {
+        config.open_device_at(&LocalPlace { thread, threads, ..LocalPlace::of(&SingleRank) })?;
+    }
+    divide_among(resolved, 0, threads)?;
+    let directory = RunDirectory::new(&config.run.dir);
+    if let Resume::FromUrl(address) = &options.resume {
+        return Err(RunError::NotFetched { address: address.clone() });
+    }
+    let ready = Ready::find(resolved, options, &directory, progress)?;
+    recipe(config).validate()?;
+    let begin = ready.setting().outlook()?;
+    refuse_shorter_run(resolved, begin.step)?;
+    let data_changes = ready.data_changes(begin.goes_on)?;
+    let Ready { prepared, changes, .. } = ready;
+    let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
+    Ok(Outlook {
+        step: begin.step,
+        total_steps: config.train.total_steps(config.data.seq_len)?,
+        events: changes.into_iter().chain(data_changes).chain(begin.events).collect(),
+        parameters: config.model.parameters(),
+        sources: prepared.dataset.sources(),
+        suites: config.probes.iter().map(|probes| probes.suite.clone()).zip(tasks).collect(),
+    })
+}

@@ -1,0 +1,343 @@
+//! Signs of life: how a step that hangs is told of, and a dead or hung rank found and named.
+//!
+//! A step that takes far longer than those before is told of while it lasts: it may never end.
+//!
+//! MPI waits for ever for a rank that doesn't come. Each rank therefore has a thread that writes down twice a second what the rank does,
+//! into `.ranks/` of the run's folder, which all share. A rank that has waited for the others longer than `distributed.timeout_s` reads what they have
+//! written, and ends the job with a message that says whom it waited for.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fineline_files::{create_directory, write_atomically};
+use fineline_ranks::{ActivitySnapshot, MonitoredRanks, RankActivity, RankStatus, Ranks};
+use fineline_train::{LateStep, StepClock};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+use crate::error::RunError;
+
+/// How often a rank gives a sign of life.
+const BEAT: Duration = Duration::from_millis(500);
+/// A rank that has given none for this long is stopped or gone; clocks of different hosts may differ by less.
+const SILENCE_S: f64 = 10.0;
+
+/// What a rank writes down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Beat {
+    rank: usize,
+    host: String,
+    pid: u32,
+    /// When it was written.
+    at: Timestamp,
+    /// What the rank was doing.
+    doing: String,
+    /// Whether it was waiting for the others.
+    waits: bool,
+    /// Whether it was at something that may take long.
+    busy: bool,
+    /// For how long, in seconds.
+    for_s: f64,
+    /// How many meetings of all ranks it had come to.
+    meetings: u64,
+}
+
+impl fmt::Display for Beat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rank {} (process {} on {})", self.rank, self.pid, self.host)
+    }
+}
+
+/// The thread that gives signs of life and looks for those of others; it ends when this is dropped.
+pub(crate) struct Watcher {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Begins to watch this rank's steps, and the other ranks.
+    pub(crate) fn start(
+        give_up: Option<fn(&str) -> !>,
+        folder: PathBuf,
+        config: &RunConfig,
+        ranks: &MonitoredRanks<'_>,
+        clock: Arc<StepClock>,
+    ) -> Result<Self, RunError> {
+        if ranks.is_first() && ranks.size() > 1 {
+            // What a killed job has left is nobody's sign of life.
+            if folder.exists() {
+                fs_err::remove_dir_all(&folder)?;
+            }
+            create_directory(&folder)?;
+        }
+        ranks.barrier();
+        let mut pulse = Pulse {
+            rank: ranks.rank(),
+            size: ranks.size(),
+            host: sysinfo::System::host_name().unwrap_or_else(|| "an unnamed host".to_owned()),
+            timeout_s: config.distributed.timeout_s as f64,
+            folder,
+            activity: ranks.activity(),
+            give_up,
+            clock,
+            told: None,
+        };
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                pulse.beat();
+            }
+            pulse.leave();
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A panic there is told by the panic itself; training is over.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// What the thread knows.
+struct Pulse {
+    rank: usize,
+    size: usize,
+    host: String,
+    timeout_s: f64,
+    folder: PathBuf,
+    activity: Arc<RankActivity>,
+    give_up: Option<fn(&str) -> !>,
+    clock: Arc<StepClock>,
+    /// The late step that was told of last, and how late it was.
+    told: Option<LateStep>,
+}
+
+impl Pulse {
+    fn now(&self) -> Beat {
+        let ActivitySnapshot { status, elapsed, collectives } = self.activity.snapshot();
+        let (waits, busy, doing) = match status {
+            RankStatus::Working => (false, false, "its part of a step"),
+            RankStatus::Waiting(name) => (true, false, name),
+            RankStatus::Busy(name) => (false, true, name),
+        };
+        Beat {
+            rank: self.rank,
+            host: self.host.clone(),
+            pid: std::process::id(),
+            at: Timestamp::now(),
+            doing: doing.to_owned(),
+            waits,
+            busy,
+            for_s: elapsed.as_secs_f64(),
+            meetings: collectives,
+        }
+    }
+
+    fn beat(&mut self) {
+        let own = self.now();
+        if self.size == 1 {
+            return self.tell_if_late(&own);
+        }
+        // A disk that takes no sign of life is told of by what matters more: logs and checkpoints.
+        let _ = write_beat(&self.folder, &own);
+        if self.rank == 0 {
+            self.tell_if_late(&own);
+        }
+        // The first rank speaks first: one message is enough.
+        let patience_s = self.timeout_s + 2.0 * self.rank.min(3) as f64;
+        if let Some(give_up) = self.give_up.filter(|_| own.waits && own.for_s > patience_s)
+            && let Some(verdict) = verdict(&own, &self.others())
+        {
+            give_up(&verdict);
+        }
+    }
+
+    /// Says that the step being made is late, and again whenever twice as much time has gone by.
+    fn tell_if_late(&mut self, own: &Beat) {
+        let Some(late) = self.clock.late() else { return };
+        let is_news = |told: LateStep| told.step != late.step || late.seconds >= 2.0 * told.seconds;
+        if self.told.is_none_or(is_news) {
+            let others = if self.size > 1 { self.others() } else { Vec::new() };
+            tracing::warn!("{}", lateness(&late, own, &others));
+            self.told = Some(late);
+        }
+    }
+
+    /// What the ranks have written down last.
+    fn others(&self) -> Vec<Option<Beat>> {
+        (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect()
+    }
+
+    fn leave(&self) {
+        if self.size == 1 {
+            return;
+        }
+        let _ = fs_err::remove_file(beat_path(&self.folder, self.rank));
+        // The last to leave finds it empty.
+        let _ = fs_err::remove_dir(&self.folder);
+    }
+}
+
+fn beat_path(folder: &Path, rank: usize) -> PathBuf {
+    folder.join(format!("rank-{rank:05}.json"))
+}
+
+fn write_beat(folder: &Path, beat: &Beat) -> io::Result<()> {
+    write_atomically(&beat_path(folder, beat.rank), &serde_json::to_vec(beat)?)
+}
+
+/// `None` for a rank that has never written, or whose file can't be read.
+fn read_beat(folder: &Path, rank: usize) -> Option<Beat> {
+    serde_json::from_slice(&fs_err::read(beat_path(folder, rank)).ok()?).ok()
+}
+
+/// Why a rank that has waited too long should go on no more; `None` as long as another is at something that may take long.
+fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
+    let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.for_s, own.doing);
+    let others_busy = others
+        .iter()
+        .flatten()
+        .any(|beat| beat.rank != own.rank && beat.busy && silent_s(own, beat) <= SILENCE_S);
+    if others_busy {
+        return None;
+    }
+    let mut culprits = culprits(own, others);
+    if culprits.is_empty() {
+        culprits.push(
+            "all ranks are alive and wait for each other: the network between their hosts is cut, or too slow".to_owned(),
+        );
+    }
+    Some(format!(
+        "{waited} (distributed.timeout_s), and ends the job: {}. Checkpoints are whole; start the run again to go on from the newest",
+        culprits.join("; ")
+    ))
+}
+
+/// A step that lasts too long, and whom this rank waits for, if it does.
+fn lateness(late: &LateStep, own: &Beat, others: &[Option<Beat>]) -> String {
+    let LateStep { step, seconds, limit } = late;
+    let late = format!(
+        "step {step} has taken {seconds:.0} s so far, after a median of {:.3} s; it may take {:.1} (guard.stall.factor)",
+        limit.median, limit.seconds
+    );
+    if !own.waits {
+        return late;
+    }
+    let waits = format!("{late}. Rank {} waits for {}", own.rank, own.doing);
+    let culprits = culprits(own, others);
+    if culprits.is_empty() { waits } else { format!("{waits}: {}", culprits.join("; ")) }
+}
+
+/// For how long the other had given no sign of life.
+fn silent_s(own: &Beat, other: &Beat) -> f64 {
+    own.at.duration_since(other.at).as_secs_f64()
+}
+
+/// The ranks that this one waits for, and what is known of each.
+fn culprits(own: &Beat, others: &[Option<Beat>]) -> Vec<String> {
+    let mut culprits = Vec::new();
+    for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
+        match beat {
+            None => culprits.push(format!("rank {rank} has left no sign of life")),
+            Some(beat) if silent_s(own, beat) > SILENCE_S => culprits.push(format!(
+                "{beat} has given no sign of life for {:.0} s: it is stopped, or its host is gone",
+                silent_s(own, beat)
+            )),
+            Some(beat) if beat.meetings < own.meetings => culprits
+                .push(format!("{beat} hasn't come: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
+            Some(_) => {}
+        }
+    }
+    culprits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(rank: usize, doing: &str, meetings: u64) -> Beat {
+        Beat {
+            rank,
+            host: "node7".to_owned(),
+            pid: 40 + rank as u32,
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            doing: doing.to_owned(),
+            waits: false,
+            busy: false,
+            for_s: 61.0,
+            meetings,
+        }
+    }
+
+    fn waiting(rank: usize) -> Beat {
+        Beat { waits: true, ..beat(rank, "an all-to-all of gradients", 7) }
+    }
+
+    fn found(others: &[Option<Beat>]) -> Option<String> {
+        verdict(&waiting(0), others)
+    }
+
+    #[test]
+    fn the_rank_that_has_not_come_is_named() {
+        let others = vec![Some(waiting(0)), Some(waiting(1)), Some(beat(2, "its part of a step", 6))];
+        let message = found(&others).unwrap();
+        assert!(message.starts_with("rank 0 has waited 61 s for an all-to-all of gradients"), "{message}");
+        assert!(message.contains("rank 2 (process 42 on node7) hasn't come"), "{message}");
+        assert!(!message.contains("rank 1 "), "{message}");
+    }
+
+    #[test]
+    fn a_silent_rank_is_named() {
+        let silent = Beat { at: "2025-12-31T23:59:20Z".parse().unwrap(), ..waiting(1) };
+        let message = found(&[Some(waiting(0)), Some(silent), None]).unwrap();
+        assert!(
+            message.contains("rank 1 (process 41 on node7) has given no sign of life for 40 s"),
+            "{message}"
+        );
+        assert!(message.contains("rank 2 has left no sign of life"), "{message}");
+    }
+
+    #[test]
+    fn ranks_that_all_wait_are_cut_off() {
+        let message = found(&[Some(waiting(0)), Some(waiting(1))]).unwrap();
+        assert!(message.contains("the network between their hosts is cut"), "{message}");
+    }
+
+    #[test]
+    fn long_work_is_waited_for() {
+        let probing = Beat { busy: true, ..beat(1, "probes", 6) };
+        assert_eq!(found(&[Some(waiting(0)), Some(probing)]), None);
+    }
+
+    #[test]
+    fn a_late_step_says_whom_it_waits_for() {
+        let limit = fineline_train::StepLimit { median: 1.25, seconds: 12.5 };
+        let late = LateStep { step: 57, seconds: 13.2, limit };
+        let message =
+            "step 57 has taken 13 s so far, after a median of 1.250 s; it may take 12.5 (guard.stall.factor)";
+        assert_eq!(lateness(&late, &beat(0, "its part of a step", 6), &[]), message);
+        let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
+        let message = format!(
+            "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) hasn't come: it has been at its part of \
+             a step for 61 s"
+        );
+        assert_eq!(lateness(&late, &waiting(0), &others), message);
+    }
+
+    #[test]
+    fn signs_of_life_are_read_back_and_taken_away() {
+        let temp = tempfile::tempdir().unwrap();
+        write_beat(temp.path(), &waiting(3)).unwrap();
+        assert_eq!(read_beat(temp.path(), 3), Some(waiting(3)));
+        assert_eq!(read_beat(temp.path(), 4), None);
+    }
+}

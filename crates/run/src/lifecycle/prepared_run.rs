@@ -1,0 +1,86 @@
+//! What there is before it is decided where training begins.
+
+use super::options::TrainOptions;
+
+use crate::config::Resolved;
+use crate::error::RunError;
+use crate::prepare::{Prepared, prepare};
+use crate::progress::Progress;
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
+use crate::records::identity::RunIdentity;
+use crate::start::Resume;
+use crate::start::changes::{changes_since_start, data_changes};
+use crate::start::resume_point::Setting;
+
+/// What there is before it is decided where training begins.
+pub(super) struct Ready<'a> {
+    pub(super) resolved: &'a Resolved,
+    pub(super) options: &'a TrainOptions,
+    pub(super) directory: &'a RunDirectory,
+    /// Where to begin.
+    resume: Resume,
+    /// What the folder tells of the run that is in it.
+    pub(super) stored: Option<RunIdentity>,
+    /// What the run reads.
+    pub(super) prepared: Prepared,
+    /// What differs in the configuration from the run's last start.
+    pub(super) changes: Vec<Event>,
+}
+
+impl<'a> Ready<'a> {
+    pub(super) fn find(
+        resolved: &'a Resolved,
+        options: &'a TrainOptions,
+        directory: &'a RunDirectory,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, RunError> {
+        directory.refuse_foreign_files()?;
+        let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
+        let prepared = prepare(resolved, &options.stop, progress)?;
+        let stored = directory.stored_identity()?;
+        let resume = options.resume.clone();
+        Ok(Self { resolved, options, directory, resume, stored, prepared, changes })
+    }
+
+    /// Makes ready for another start, from the run's own newest checkpoint.
+    pub(super) fn go_back(&mut self) -> Result<(), RunError> {
+        self.resume = Resume::Auto;
+        self.changes.clear();
+        self.stored = self.directory.stored_identity()?;
+        Ok(())
+    }
+
+    pub(super) fn setting(&self) -> Setting<'_> {
+        Setting {
+            resolved: self.resolved,
+            directory: self.directory,
+            stored: self.stored.as_ref(),
+            dataset: &self.prepared.dataset,
+            resume: &self.resume,
+            fetched: self.options.fetched.as_ref(),
+        }
+    }
+
+    /// What differs in tokenizer and data, where it is the run itself that goes on.
+    pub(super) fn data_changes(&self, goes_on: bool) -> Result<Vec<Event>, RunError> {
+        match self.stored.as_ref().filter(|_| goes_on) {
+            Some(stored) => data_changes(stored, &self.prepared, self.directory, &self.options.allow_changes),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Refuses a run that would end before the step at which it stands: what it has made since then belongs to a longer one.
+pub(super) fn refuse_shorter_run(resolved: &Resolved, step: u64) -> Result<(), RunError> {
+    let config = &resolved.config;
+    let total = config.train.total_steps(config.data.seq_len)?;
+    if step <= total {
+        return Ok(());
+    }
+    let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
+    let message = format!(
+        "makes a run of {total} steps, but this one has done {step} already: make it longer, or go back with `--resume CHECKPOINT`"
+    );
+    Err(resolved.invalid(key, message).into())
+}

@@ -1,0 +1,108 @@
+//! Going back: where to, how often, and which rows are left out then.
+//!
+//! What a run has gone back for stands in `events.jsonl`, at the step that it went back to: there it outlives the steps that are
+//! undone, and is dropped with those that a user takes back.
+
+use std::path::PathBuf;
+
+use fineline_train::{CheckpointFolder, CheckpointState, Rewind, RewindReason};
+pub use fineline_train::{Detours, RowRange};
+
+use crate::error::RunError;
+use crate::records::directory::RunDirectory;
+use crate::records::events::{Event, EventRecord};
+use crate::records::jsonl::read_lines;
+
+/// What is done about a [`Rewind`].
+pub(crate) struct Return {
+    /// The step of the checkpoint that the run goes back to.
+    pub(crate) step: u64,
+    /// What is to be logged at that step, before training goes on.
+    pub(crate) event: Event,
+}
+
+impl Return {
+    /// Sets aside the checkpoints that the run goes back behind. `trigger` is the name of the one that asked, if one did.
+    ///
+    /// # Errors
+    /// [`RunError::TooManyRewinds`] where it has gone back there `max_rewinds` times already; no whole checkpoint.
+    pub(crate) fn prepare(
+        directory: &RunDirectory,
+        rewind: &Rewind,
+        trigger: Option<String>,
+        max_rewinds: u32,
+    ) -> Result<Self, RunError> {
+        let folder = CheckpointFolder::new(directory.checkpoints());
+        let mut found = folder.newest_whole_until(rewind.until)?;
+        let Some(checkpoint) = found.newest_whole else {
+            return Err(match found.damaged.pop() {
+                Some(source) => {
+                    RunError::NothingWhole { dir: directory.checkpoints(), source: Box::new(source) }
+                }
+                None => RunError::CheckpointsGone { dir: directory.root().to_owned() },
+            });
+        };
+        let step = CheckpointState::read(&checkpoint)?.progress.step;
+        let reason = reason(rewind, trigger.as_deref());
+        let before = returns(directory)?.iter().filter(|past| past.step == step).count() as u32;
+        if before >= max_rewinds {
+            return Err(RunError::TooManyRewinds { checkpoint, count: before, from: rewind.from, reason });
+        }
+        folder.prepare(step)?;
+        let RowRange { start, end } = rewind.leave_out;
+        let alarm = match rewind.reason {
+            RewindReason::Guard(alarm) => Some(alarm),
+            RewindReason::Observer => None,
+        };
+        let event = Event::Rewound {
+            from: rewind.from,
+            checkpoint,
+            left_out: RowRange { start, end },
+            count: before + 1,
+            reason,
+            alarm,
+            trigger,
+        };
+        Ok(Self { step, event })
+    }
+}
+
+fn reason(rewind: &Rewind, trigger: Option<&str>) -> String {
+    match (&rewind.reason, trigger) {
+        (RewindReason::Guard(alarm), _) => alarm.to_string(),
+        (RewindReason::Observer, Some(trigger)) => format!("trigger `{trigger}`"),
+        (RewindReason::Observer, None) => "an observer asked for it".to_owned(),
+    }
+}
+
+/// A time that a run has gone back.
+struct Past {
+    /// To the checkpoint of this step.
+    step: u64,
+    left_out: RowRange,
+}
+
+fn returns(directory: &RunDirectory) -> Result<Vec<Past>, RunError> {
+    let events: Vec<EventRecord> = read_lines(&directory.events())?;
+    let past = |record: EventRecord| match record.event {
+        Event::Rewound { left_out, .. } => Some(Past { step: record.step, left_out }),
+        _ => None,
+    };
+    Ok(events.into_iter().filter_map(past).collect())
+}
+
+/// The rows that a run has learned to leave out since it made its checkpoint of `step`. Those that it learned before are in the checkpoint.
+pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<RowRange>, RunError> {
+    let past = returns(directory)?.into_iter().filter(|past| past.step == step);
+    Ok(past.map(|past| past.left_out).collect())
+}
+
+/// The rows that the run in this folder leaves out as of its newest checkpoint; none where there is no run.
+pub fn detours(directory: &RunDirectory) -> Result<Detours, RunError> {
+    let folder = CheckpointFolder::new(directory.checkpoints());
+    let Some(step) = folder.steps()?.pop() else { return Ok(Detours::default()) };
+    let path: PathBuf = folder.checkpoint(step);
+    let mut detours = CheckpointState::read(&path)?.detours;
+    left_out_since(directory, step)?.into_iter().for_each(|rows| detours.leave_out(rows));
+    Ok(detours)
+}

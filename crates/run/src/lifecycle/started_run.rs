@@ -1,0 +1,136 @@
+//! A run that is about to take its next step.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use fineline_ranks::Ranks;
+use fineline_train::{Division, StepClock, Trainer};
+
+use super::prepared_run::{Ready, refuse_shorter_run};
+use super::rewinds::left_out_since;
+
+use crate::config::{RunConfig, TriggerConfig};
+use crate::error::RunError;
+use crate::prepare::Prepared;
+use crate::progress::Progress;
+use crate::records::events::Event;
+use crate::records::identity::RunIdentity;
+use crate::sinks::logs::{Logs, UnwrittenLogs};
+use crate::sinks::prometheus::MetricsServer;
+use crate::start::initial_state::Start;
+
+/// What computes, and with whom.
+pub(super) struct Place<'a> {
+    pub(super) device: &'a Device,
+    pub(super) division: &'a Division,
+    pub(super) ranks: &'a dyn Ranks,
+    /// Who sees which step is being made.
+    pub(super) clock: Arc<StepClock>,
+    /// Who is told of the metrics.
+    pub(super) metrics: Option<&'a MetricsServer>,
+    /// What was done before there were logs.
+    pub(super) brought: Vec<Event>,
+}
+
+/// A run that is about to take its next step.
+pub(super) struct Begun {
+    pub(super) trainer: Trainer,
+    /// Whether it is the run itself that goes on, and not a new one.
+    pub(super) goes_on: bool,
+    /// Lines that a checkpoint has kept for the logs.
+    pub(super) unwritten: UnwrittenLogs,
+    /// What is to be logged first.
+    pub(super) events: Vec<Event>,
+    /// Whether there must be a checkpoint before the first step.
+    pub(super) needs_checkpoint: bool,
+    pub(super) parameters: u64,
+}
+
+impl Begun {
+    /// Finds where the run stands, on all ranks, and says what it is in its folder.
+    pub(super) fn find(ready: &Ready<'_>, place: &Place<'_>) -> Result<Self, RunError> {
+        let &Place { device, division, ranks, .. } = place;
+        let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+        let config = &resolved.config;
+        ranks.set_status("looking for the newest whole checkpoint");
+        let start = Start::find(&ready.setting(), division, device, ranks)?;
+        refuse_shorter_run(resolved, start.step())?;
+        let goes_on = start.goes_on();
+        let data_changes = ready.data_changes(goes_on)?;
+        let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
+        ranks.barrier();
+        if ranks.is_first() {
+            directory.write_identity(&identity, config)?;
+        }
+        let unwritten = start.unwritten_logs();
+        let needs_checkpoint = start.origin().is_some() || may_rewind(config);
+        let (trainer, of_start) = start.into_trainer(config, device)?;
+        let mut trainer = trainer.divided(division.clone());
+        if goes_on {
+            for rows in left_out_since(directory, trainer.progress().step)? {
+                trainer.leave_out(rows);
+            }
+        }
+        trainer.inject(options.faults.numbers());
+        let events = [&place.brought, &ready.changes, &data_changes, &of_start];
+        let events = events.into_iter().flatten().cloned().collect();
+        Ok(Self { trainer, goes_on, unwritten, events, needs_checkpoint, parameters: identity.parameters })
+    }
+
+    /// Opens the logs at the step where the run stands, and says in them how it began.
+    pub(super) fn open_logs(
+        &self,
+        ready: &Ready<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Logs, RunError> {
+        let (step, directory) = (self.trainer.progress().step, ready.directory);
+        if self.goes_on {
+            Logs::restore(directory, &self.unwritten)?;
+        }
+        let open = if self.goes_on { Logs::resume } else { Logs::begin };
+        let mut logs = open(directory, step, &ready.resolved.config.log)?;
+        for event in &self.events {
+            progress(Progress::Event(&logs.event(step, event.clone())?));
+        }
+        progress(Progress::Training {
+            step,
+            total_steps: self.trainer.total_steps(),
+            parameters: self.parameters,
+            directory: directory.root(),
+        });
+        Ok(logs)
+    }
+}
+
+/// Whether something may take the run back. Then it begins with a checkpoint.
+fn may_rewind(config: &RunConfig) -> bool {
+    config.guard.may_rewind() || config.triggers.iter().any(TriggerConfig::may_rewind)
+}
+
+/// What the run is, as of now.
+fn identify(
+    config: &RunConfig,
+    prepared: &Prepared,
+    start: &Start,
+    stored: Option<&RunIdentity>,
+    ranks: &dyn Ranks,
+) -> RunIdentity {
+    let now = jiff::Timestamp::now();
+    let own = stored.filter(|_| start.goes_on());
+    RunIdentity {
+        name: config.run.name.clone(),
+        config_hash: config.hash(),
+        data_fingerprint: prepared.dataset.fingerprint().to_owned(),
+        tokenizer_fingerprint: prepared.tokenizer.fingerprint().to_owned(),
+        parameters: config.model.parameter_count(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: sysinfo::System::host_name(),
+        device: config.run.device.to_string(),
+        ranks: ranks.size(),
+        threads: rayon::current_num_threads(),
+        created: stored.map_or(now, |stored| stored.created),
+        started: now,
+        origin: start.origin().or(own.and_then(|own| own.origin.as_ref())).cloned(),
+        init: start.init().or(own.and_then(|own| own.init.as_ref())).cloned(),
+    }
+}

@@ -1,0 +1,185 @@
+//! A run from its beginning, or from where it stopped, to its end.
+
+use std::sync::Arc;
+
+use fineline_ranks::{MonitoredRanks, Ranks};
+use fineline_train::{Observer, Outcome, Session, StopReason, Trainer};
+
+use super::heartbeat::Watcher;
+use super::observer::{Outlets, RunObserver};
+use super::observers::{CheckpointRequest, FirstCheckpoint, StopAfter};
+use super::options::TrainOptions;
+use super::prepared_run::Ready;
+use super::rewinds::Return;
+use super::started_run::{Begun, Place};
+use crate::checkpoints::writer::checkpointer;
+use crate::config::Resolved;
+use crate::error::RunError;
+use crate::evaluation::sharing::Helper;
+use crate::evaluation::validation::Validation;
+use crate::progress::Progress;
+use crate::ranks::{divide, first_in_turn, on_ranks};
+use crate::records::directory::RunDirectory;
+use crate::sinks::digests::Digests;
+use crate::sinks::prometheus::MetricsServer;
+use crate::sinks::upload::Mirroring;
+use crate::start::download::{Brought, bring};
+use crate::triggers::Notifier;
+
+/// How [`train`] ended, where it didn't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop.
+    Stopped {
+        /// The step whose checkpoint it can go on from; none if training hadn't begun or gone on yet.
+        step: Option<u64>,
+        /// The signal that asked, if one did.
+        signal: Option<usize>,
+    },
+}
+
+/// Runs the configuration to its end, or to a request to stop, on `processes` that train together, each of which has
+/// `distributed.ranks_per_process` ranks.
+///
+/// # Errors
+/// Before the first step: all that is wrong with configuration, data or folder. After it: what training can't go on with. The last
+/// checkpoint stays whole in any case.
+pub fn train(
+    resolved: &Resolved,
+    options: &TrainOptions,
+    processes: &dyn Ranks,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Ended, RunError> {
+    on_ranks(
+        &resolved.config,
+        processes,
+        |ranks| train_as(&MonitoredRanks::new(ranks), resolved, options, progress),
+        |ranks| train_as(&MonitoredRanks::new(ranks), resolved, options, &mut |_| ()).map(drop),
+    )
+}
+
+/// What one rank does.
+fn train_as(
+    ranks: &MonitoredRanks<'_>,
+    resolved: &Resolved,
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Ended, RunError> {
+    let config = &resolved.config;
+    let division = divide(resolved, ranks)?;
+    let directory = RunDirectory::new(&config.run.dir);
+    let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
+    let clock = Arc::default();
+    let _watcher = Watcher::start(options.give_up, directory.ranks(), config, ranks, Arc::clone(&clock))?;
+    let device = config.open_device(ranks)?.autodiff();
+    let metrics_server =
+        if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
+    if let Some(server) = &metrics_server {
+        progress(Progress::Serving { address: server.address() });
+    }
+    ranks.set_status("looking at the copy of the run");
+    let mut brought = Brought { resume: options.resume.clone(), events: Vec::new() };
+    if ranks.is_first() {
+        directory.refuse_foreign_files()?;
+        brought = bring(config, &directory, &options.resume, progress)?;
+    }
+    let options = &TrainOptions { resume: brought.resume, ..options.clone() };
+    let mut ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
+        Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
+        ready => ready?,
+    };
+    if let Some(signal) = stop_of_others(ranks) {
+        return Ok(Ended::Stopped { step: None, signal: Some(signal) });
+    }
+    let mut news = brought.events;
+    loop {
+        let (metrics, brought) = (metrics_server.as_ref(), std::mem::take(&mut news));
+        let clock = Arc::clone(&clock);
+        let place = Place { device: &device, division: &division, ranks, clock, metrics, brought };
+        if let Some(ended) = train_on(&ready, &place, progress)? {
+            return Ok(ended);
+        }
+        ready.go_back()?;
+    }
+}
+
+/// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
+fn train_on(
+    ready: &Ready<'_>,
+    place: &Place<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<Ended>, RunError> {
+    let ranks = place.ranks;
+    let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+    let config = &resolved.config;
+    let mut begun = Begun::find(ready, place)?;
+
+    // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
+    let checkpointer = checkpointer(config, directory, prepared, &begun.trainer, ranks)?;
+    let mut limit = StopAfter(options.stop_after);
+    let mut request = CheckpointRequest(&options.checkpoint);
+    let mut first_checkpoint = FirstCheckpoint(begun.needs_checkpoint);
+    let mut faults = options.faults.observer(ranks);
+    let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
+    let mut observers: Vec<&mut dyn Observer> =
+        vec![&mut limit, &mut request, &mut first_checkpoint, &mut faults];
+    let session = |observers| Session {
+        rows: &rows,
+        observers,
+        checkpointer: Some(checkpointer),
+        stop: options.stop.clone(),
+        clock: Arc::clone(&place.clock),
+        ranks,
+    };
+    if !ranks.is_first() {
+        let validation = Validation::new(config, prepared);
+        let mut helper = Helper { validation, suites: &prepared.suites, ranks };
+        observers.insert(0, &mut helper);
+        return Ok(ended(&session(observers).run(&mut begun.trainer)?, &begun.trainer));
+    }
+    let outlets = Outlets {
+        logs: begun.open_logs(ready, progress)?,
+        digests: config.log.digest.then(|| Digests::resume(directory)).transpose()?,
+        mirror: Mirroring::start(config, directory, prepared, &begun.trainer)?,
+        metrics: place.metrics,
+        notifier: Notifier(options.notify.as_ref()),
+        ranks,
+    };
+    let mut observer = RunObserver::new(config, directory, prepared, outlets, progress)?;
+    observers.insert(0, &mut observer);
+    let outcome = session(observers).run(&mut begun.trainer);
+    if let Ok(Outcome::Rewind(rewind)) = &outcome {
+        let trigger = observer.rewinding();
+        let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
+        observer.go_back(back.step, back.event)?;
+    }
+    ranks.set_status("closing the logs and the copy of the run");
+    let closed = observer.close(begun.trainer.progress().step);
+    let outcome = outcome?;
+    closed?;
+    Ok(ended(&outcome, &begun.trainer))
+}
+
+/// How it ended; not at all if the run is to go back.
+fn ended(outcome: &Outcome, trainer: &Trainer) -> Option<Ended> {
+    let step = Some(trainer.progress().step);
+    match outcome {
+        Outcome::Finished => Some(Ended::Finished),
+        Outcome::Stopped(StopReason::Signal(signal)) => Some(Ended::Stopped { step, signal: Some(*signal) }),
+        Outcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
+        Outcome::Rewind(_) => None,
+    }
+}
+
+/// This rank was asked to stop before training: the others hear of it.
+fn stopped_before(signal: usize, ranks: &dyn Ranks) -> Ended {
+    let _ = ranks.all_gather(&Some(signal));
+    Ended::Stopped { step: None, signal: Some(signal) }
+}
+
+/// The signal that another rank was stopped by before training.
+fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
+    ranks.all_gather(&None).into_iter().flatten().next()
+}

@@ -1,0 +1,146 @@
+//! From a configuration to what a run reads: text, tokenizer, rows, probes.
+
+use fineline_data::{Corpus, Dataset, Numbering, Tokenizer};
+use fineline_diagnostics::choice_hint;
+use fineline_probe::{ProbeRecord, Suite};
+use fineline_train::StopSignal;
+
+use super::cache_lock::CacheLock;
+use super::chunks::check_steps;
+use super::corpus::find_corpus;
+use super::suites::{SuiteSetting, check_suites, load_suites, refuse_shared_tasks};
+use crate::config::{Resolved, RunConfig};
+use crate::error::RunError;
+use crate::progress::Progress;
+use crate::stop::heed;
+
+/// What a run reads, ready to be read.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The tokenizer, with the policy of the configuration.
+    pub tokenizer: Tokenizer,
+    /// The training mixture and the validation split.
+    pub dataset: Dataset,
+    /// The suites of `[[probes]]`, in their order.
+    pub suites: Vec<Suite>,
+}
+
+/// Makes ready what the run reads. What takes long is kept in `data.cache`.
+///
+/// # Errors
+/// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
+/// can't be asked. [`RunError::Stopped`], if `stop` comes before the end.
+pub fn prepare(
+    resolved: &Resolved,
+    stop: &StopSignal,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Prepared, RunError> {
+    let config = &resolved.config;
+    check_suites(resolved)?;
+    check_tokenizer_path(resolved)?;
+    let _lock = CacheLock::take(&config.data.cache, stop, progress)?;
+    let corpus = find_corpus(config, progress)?;
+    progress(Progress::Preparing("tokenizer"));
+    let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
+    check_vocabulary(resolved, &tokenizer)?;
+    heed(stop)?;
+    let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
+    check_tokens(resolved, &dataset)?;
+    check_steps(resolved, &dataset)?;
+    heed(stop)?;
+    progress(Progress::Preparing("probes"));
+    let setting =
+        SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
+    let suites = load_suites(&setting, &config.probes)?;
+    refuse_shared_tasks(resolved, &suites)?;
+    refuse_unknown_tasks(resolved, &dataset, &suites)?;
+    heed(stop)?;
+    Ok(Prepared { tokenizer, dataset, suites })
+}
+
+/// Refuses a tokenizer that isn't there, before anything else takes time.
+fn check_tokenizer_path(resolved: &Resolved) -> Result<(), RunError> {
+    match &resolved.config.tokenizer.path {
+        Some(path) if !path.exists() => {
+            let message = format!(
+                "is `{}`, but nothing is there: expected a tokenizer.json, a tokenizer.model, or a folder that holds one",
+                path.display()
+            );
+            Err(resolved.invalid("tokenizer.path", message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a trigger on a task that nothing asks: it would never hold.
+fn refuse_unknown_tasks(resolved: &Resolved, dataset: &Dataset, suites: &[Suite]) -> Result<(), RunError> {
+    let tasks = suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone());
+    let groups = suites.iter().flat_map(Suite::groups).map(|group| group.name.clone());
+    let validation =
+        dataset.validation().iter().map(|source| format!("{}{}", ProbeRecord::VALIDATION, source.name()));
+    let known: Vec<String> = tasks.chain(groups).chain(validation).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    for (place, trigger) in resolved.config.triggers.iter().enumerate() {
+        if !known.contains(&trigger.task.as_str()) {
+            let hint = choice_hint(&trigger.task, &known);
+            let message = format!("is `{}`, which no probe of this run asks{hint}", trigger.task);
+            return Err(resolved.invalid(&format!("triggers[{place}].task"), message).into());
+        }
+    }
+    Ok(())
+}
+
+fn open_rows(
+    config: &RunConfig,
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Dataset, RunError> {
+    progress(Progress::Preparing("training text"));
+    let mut tokenizing = |at: &fineline_data::Progress<'_>| {
+        let percent = 100 * at.bytes / at.total_bytes.max(1);
+        progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
+    };
+    let numbering = Numbering { seed: config.run.seed, batch: config.train.global_batch as u64 };
+    Ok(Dataset::open(corpus, tokenizer, numbering, &mut tokenizing)?)
+}
+
+/// The tokenizer and the rows alone.
+///
+/// # Errors
+/// As of [`prepare`].
+pub fn open_dataset(
+    resolved: &Resolved,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(Tokenizer, Dataset), RunError> {
+    let config = &resolved.config;
+    let _lock = CacheLock::take(&config.data.cache, &StopSignal::default(), progress)?;
+    let corpus = find_corpus(config, progress)?;
+    progress(Progress::Preparing("tokenizer"));
+    let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
+    let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
+    Ok((tokenizer, dataset))
+}
+
+fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), RunError> {
+    let (rows, ids) = (resolved.config.model.vocab_size, tokenizer.vocab_size());
+    if ids <= rows {
+        return Ok(());
+    }
+    let message = format!(
+        "({rows}) must not be smaller than the vocabulary of {} ({ids} ids)",
+        tokenizer.path().display()
+    );
+    Err(resolved.invalid("model.vocab_size", message).into())
+}
+
+/// Refuses shards that hold ids which the model has no embedding for.
+fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> {
+    let rows = resolved.config.model.vocab_size;
+    let id = dataset.max_token_id()?;
+    if (id as usize) < rows {
+        return Ok(());
+    }
+    let message = format!("({rows}) must be above the largest token id of the data ({id})");
+    Err(resolved.invalid("model.vocab_size", message).into())
+}

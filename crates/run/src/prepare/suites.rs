@@ -1,0 +1,121 @@
+//! The suites of `[[probes]]` tables: found, checked and loaded.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use fineline_data::Tokenizer;
+use fineline_diagnostics::choice_hint;
+use fineline_model::LlamaConfig;
+use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
+use fineline_tinyworld::WorldConfig;
+
+use crate::config::Resolved;
+use crate::error::RunError;
+
+/// What a suite is made for.
+pub(crate) struct SuiteSetting<'a> {
+    pub(crate) world: &'a WorldConfig,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) model: &'a LlamaConfig,
+    /// Folders with data, besides that of the `[[probes]]` table.
+    pub(crate) data: &'a [PathBuf],
+}
+
+/// Folder of suite and task files, relative to the working directory.
+const SUITES: &str = "configs/probes";
+
+/// Where the suites of a `[[probes]]` table are found.
+fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
+    Catalog {
+        world: world.clone(),
+        folders: vec![PathBuf::from(SUITES)],
+        data: probes.data.iter().cloned().collect(),
+    }
+}
+
+/// Where the data of a suite's tasks can be fetched from.
+///
+/// # Errors
+/// A suite that there isn't, or whose files can't be read.
+pub fn suite_sources(suite: &str) -> Result<Vec<TaskSource>, RunError> {
+    Ok(catalog(&WorldConfig::default(), &ProbeConfig::all(suite)).sources(suite)?)
+}
+
+/// Refuses the name of a suite or task that doesn't exist before anything takes time.
+pub(super) fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
+    let config = &resolved.config;
+    for (place, probes) in config.probes.iter().enumerate() {
+        let catalog = catalog(&config.tinyworld, probes);
+        if let Err(error) = catalog.check(&probes.suite) {
+            return Err(resolved
+                .invalid(&format!("probes[{place}].suite"), format!("can't be: {error}"))
+                .into());
+        }
+        if let Some(message) = unknown_task(&catalog, probes)? {
+            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with the first of the tasks that a `[[probes]]` table names and its suite hasn't.
+fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String>, RunError> {
+    if probes.tasks.is_empty() {
+        return Ok(None);
+    }
+    let tasks = catalog.tasks(&probes.suite)?;
+    let known: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let unknown = probes.tasks.iter().find(|name| !known.contains(&name.as_str()));
+    Ok(unknown.map(|name| {
+        let (suite, hint) = (&probes.suite, choice_hint(name, &known));
+        format!("names no task of suite `{suite}`: `{name}`{hint}")
+    }))
+}
+
+/// The suites that `[[probes]]` tables ask for, in the loop or out of it. A log knows a group by its name: of several with one name the first stays.
+pub(crate) fn load_suites(
+    setting: &SuiteSetting<'_>,
+    tables: &[ProbeConfig],
+) -> Result<Vec<Suite>, RunError> {
+    let suites = tables.iter().map(|table| load_suite(setting, table)).collect::<Result<Vec<_>, _>>()?;
+    let mut names: BTreeSet<String> =
+        suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone()).collect();
+    let mut with_own_groups = |suite: Suite| {
+        let (own, taken): (Vec<Group>, Vec<Group>) =
+            suite.groups().iter().cloned().partition(|group| names.insert(group.name.clone()));
+        for group in taken {
+            tracing::warn!(
+                "group `{}` of suite `{}` is left out: there is another of this name",
+                group.name,
+                suite.name()
+            );
+        }
+        suite.with_groups(own)
+    };
+    Ok(suites.into_iter().map(&mut with_own_groups).collect())
+}
+
+fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+    let mut catalog = catalog(setting.world, probes);
+    catalog.data.extend_from_slice(setting.data);
+    let options = SuiteOptions {
+        tokenizer: setting.tokenizer,
+        max_len: setting.model.max_position_embeddings,
+        items: probes.items,
+        tasks: &probes.tasks,
+        code: probes.code(),
+    };
+    Ok(Suite::load(&catalog, &probes.suite, options)?)
+}
+
+/// Refuses a task that two suites have: the log knows a task by its name.
+pub(super) fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunError> {
+    let mut names = BTreeSet::new();
+    for (place, suite) in suites.iter().enumerate() {
+        if let Some(task) = suite.tasks().find(|task| !names.insert(&task.name)) {
+            let message = format!("asks `{}`, which an earlier [[probes]] asks too", task.name);
+            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Events as sentences, for the console.
+
+use std::fmt;
+
+use fineline_train::{Action, RowRange};
+
+use super::events::Event;
+use super::identity::InitRecord;
+
+impl fmt::Display for Event {
+    #[allow(clippy::too_many_lines, reason = "one arm for each event")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::Initialized { init } => {
+                let InitRecord { from, step, tokens, position_from, not_exact, .. } = &**init;
+                write!(
+                    f,
+                    "starting from {from} at step {step} ({tokens} tokens; by {position_from}). Not exact: {}",
+                    not_exact.join("; ")
+                )
+            }
+            Self::Resumed { checkpoint } => write!(f, "going on from {}", checkpoint.display()),
+            Self::ConfigChanged { key, before, after } => write!(f, "changed: {key}: {before} -> {after}"),
+            Self::Checkpoint { path, bytes, .. } => {
+                write!(f, "checkpoint {} ({bytes} bytes)", path.display())
+            }
+            Self::DamagedCheckpoint { path, reason } => {
+                write!(f, "warning: passed over {}: {reason}", path.display())
+            }
+            Self::CheckpointFailed { path, reason, bytes, in_a_row } => write!(
+                f,
+                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {in_a_row} in a row. Training goes on and tries again",
+                path.display()
+            ),
+            Self::CheckpointLate { of_step, seconds } => write!(
+                f,
+                "warning: training waits for the checkpoint of step {of_step}, which has been written for {seconds:.1} s"
+            ),
+            Self::LogUnwritable { path, reason } => {
+                write!(
+                    f,
+                    "warning: can't write {}: {reason}. Lines of logs are kept in memory meanwhile",
+                    path.display()
+                )
+            }
+            Self::LogWritable { path } => write!(f, "{} can be written again", path.display()),
+            Self::Mirrored { of_step, url, bytes, .. } => {
+                write!(f, "the checkpoint of step {of_step} stands in {url} ({bytes} bytes)")
+            }
+            Self::MirrorFailed { what, reason, attempts, retry_s } => {
+                write!(f, "warning: can't copy {what}: {reason} (attempt {attempts}; ")?;
+                match retry_s {
+                    Some(seconds) => write!(f, "again in {seconds:.0} s)"),
+                    None => f.write_str("not tried again)"),
+                }
+            }
+            Self::MirrorSuperseded { of_step, by } => {
+                write!(
+                    f,
+                    "the checkpoint of step {of_step} was removed before it was copied; that of step {by} is next"
+                )
+            }
+            Self::MirrorIncomplete { url, copied } => {
+                write!(f, "warning: the copy in {url} isn't complete: the newest checkpoint is only here; ")?;
+                match copied {
+                    Some(step) => write!(f, "there, that of step {step} is the newest"),
+                    None => f.write_str("this start has copied none"),
+                }
+            }
+            Self::Fetched { url } => write!(f, "brought back from {url}"),
+            Self::Skipped { reason, in_a_row } => {
+                write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
+            }
+            Self::Guard { alarm } => {
+                let done = match alarm.action {
+                    Action::Log => "",
+                    Action::LowerLr => "; the learning rate is lowered",
+                    Action::Skip => "; the update is left out",
+                    Action::SkipData => "; the update and the rows that follow are left out",
+                    Action::Rewind => "; the run goes back",
+                    Action::Stop => "; the run stops",
+                };
+                write!(f, "warning: {alarm}{done}")
+            }
+            Self::Rewound { from, left_out: RowRange { start, end }, count, reason, .. } => {
+                write!(
+                    f,
+                    "warning: went back here from step {from} (time {count}): {reason}. Rows {start} to {} are left out from now on",
+                    end.saturating_sub(1)
+                )
+            }
+            Self::EpochBegan { source, epoch } => {
+                write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")
+            }
+            Self::ProbesSkipped { suite, spent_share } => {
+                write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
+            }
+            Self::ProbeRound { suite, items, asked, seconds, spent_share, .. } => {
+                let limit = items.map_or_else(String::new, |items| format!(", {items} a task at most"));
+                let share = 100.0 * spent_share;
+                write!(
+                    f,
+                    "probes of {suite}: {asked} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
+                )
+            }
+            Self::ProbeFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
+            Self::ProbeFailed { task: None, message } => {
+                write!(f, "warning: a round of probes is lost: {message}")
+            }
+            Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
+            Self::Triggered { trigger, task, evidence, actions, dry_run, branch } => {
+                let names = actions.iter().map(|action| format!("{action:?}").to_lowercase());
+                let names = names.collect::<Vec<_>>().join(", ");
+                let done = match (names.is_empty(), dry_run) {
+                    (true, _) => String::new(),
+                    (false, true) => format!("; would: {names}"),
+                    (false, false) => format!("; {names}"),
+                };
+                write!(f, "trigger {trigger}: {task} {evidence}{done}")?;
+                branch.as_ref().map_or(Ok(()), |branch| write!(f, " ({})", branch.display()))
+            }
+            Self::TriggerFailed { trigger, message } => write!(f, "warning: trigger {trigger}: {message}"),
+            Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),
+            Self::Stopped { signal: None } => f.write_str("stopped"),
+            Self::Finished => f.write_str("finished: all steps are done"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `run.json` and `config.toml`: what a run is, and where it was last started.
+
+use std::path::PathBuf;
+
+use fineline_files::write_atomically;
+use fineline_train::{Progress, Rewarm};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use super::directory::RunDirectory;
+
+use crate::config::RunConfig;
+use crate::error::RunError;
+
+/// `run.json`: what the run is made of, and where it was last started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// The run's name.
+    pub name: String,
+    /// Hash of the configuration ([`RunConfig::hash`]).
+    pub config_hash: String,
+    /// Fingerprint of everything that decides the training rows.
+    pub data_fingerprint: String,
+    /// BLAKE3 of the tokenizer's file.
+    pub tokenizer_fingerprint: String,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Name of the machine, where it tells.
+    pub host: Option<String>,
+    /// Device of the last start.
+    pub device: String,
+    /// Ranks of the last start.
+    #[serde(default = "one")]
+    pub ranks: usize,
+    /// Threads of the last start, of each process.
+    pub threads: usize,
+    /// When the run was first started.
+    pub created: jiff::Timestamp,
+    /// When it was last started.
+    pub started: jiff::Timestamp,
+    /// What a run that branched off from another run's checkpoint began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<BranchOrigin>,
+    /// The released weights that the run started from, and what is exact about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitRecord>,
+}
+
+/// Where a run branched off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchOrigin {
+    /// The checkpoint.
+    pub checkpoint: PathBuf,
+    /// What the user gave for it: the checkpoint itself, or the folder of its run.
+    pub given: PathBuf,
+}
+
+/// `run.json`'s record of what a run started from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitRecord {
+    /// `init.from`.
+    pub from: String,
+    /// The commit, of a model of the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Steps that the weights stand for.
+    pub step: u64,
+    /// Tokens that they stand for.
+    pub tokens: u64,
+    /// What said so: a key of `[init]`, or a name.
+    pub position_from: String,
+    /// Steps over which the learning rate rises again.
+    pub rewarm_steps: u64,
+    /// What is as it was in the run that the weights are from.
+    pub exact: Vec<String>,
+    /// What isn't, or isn't known to be.
+    pub not_exact: Vec<String>,
+}
+
+impl InitRecord {
+    /// The second warm-up, if there is one.
+    pub(crate) fn rewarm(&self) -> Option<Rewarm> {
+        (self.rewarm_steps > 0).then_some(Rewarm { from: self.step, steps: self.rewarm_steps })
+    }
+
+    /// Where training stands before its first step.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { step: self.step, tokens: self.tokens, skipped_in_a_row: 0 }
+    }
+}
+
+impl RunDirectory {
+    /// The configuration that the run in this folder was started with; none in a fresh folder.
+    ///
+    /// # Errors
+    /// A file that is there but can't be read as a configuration.
+    pub fn stored_config(&self) -> Result<Option<RunConfig>, RunError> {
+        let path = self.config();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)?;
+        toml::from_str(&text)
+            .map(Some)
+            .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+    }
+
+    /// Writes `run.json` and `config.toml`.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn write_identity(&self, identity: &RunIdentity, config: &RunConfig) -> Result<(), RunError> {
+        let path = self.identity();
+        let mut json = serde_json::to_vec_pretty(identity)
+            .map_err(|source| RunError::Json { path: path.clone(), source })?;
+        json.push(b'\n');
+        // First: it is what makes the folder that of a run.
+        write_atomically(&path, &json)?;
+        Ok(write_atomically(&self.config(), config.to_toml().as_bytes())?)
+    }
+
+    /// The identity that the run in this folder has; none in a fresh folder.
+    ///
+    /// # Errors
+    /// A file that is there but can't be read.
+    pub fn stored_identity(&self) -> Result<Option<RunIdentity>, RunError> {
+        let path = self.identity();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)?;
+        serde_json::from_str(&text).map(Some).map_err(|source| RunError::Json { path, source })
+    }
+}
+
+/// What runs of versions without ranks had.
+fn one() -> usize {
+    1
+}

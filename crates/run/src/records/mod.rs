@@ -1,0 +1,20 @@
+//! Records of a run: what its folder holds, and each line of its logs.
+
+// Names and files.
+pub mod directory;
+pub mod jsonl;
+
+// Lines of logs.
+pub(crate) mod digests;
+pub mod metrics;
+pub(crate) mod trigger_evidence;
+
+// What the run is.
+pub mod identity;
+
+// What happened.
+mod event_text;
+pub mod events;
+
+// The right to write any of it.
+pub mod lock;

@@ -1,0 +1,42 @@
+//! Hashes of the parameters after each step, so that two runs can be held against each other tensor by tensor (`log.digest`).
+
+use burn::tensor::TensorData;
+use fineline_model::{Llama, named_parameters};
+
+use serde_json::{Map, Value};
+
+use crate::error::RunError;
+use crate::records::digests::DigestRecord;
+use crate::records::directory::RunDirectory;
+use crate::records::jsonl::read_lines;
+
+/// The chain of a run.
+pub(crate) struct Digests {
+    chain: String,
+}
+
+impl Digests {
+    /// Goes on with the chain in the log, which ends at the step where training begins.
+    pub(crate) fn resume(directory: &RunDirectory) -> Result<Self, RunError> {
+        let last = read_lines::<DigestRecord>(&directory.digests())?.pop();
+        Ok(Self { chain: last.map(|record| record.chain).unwrap_or_default() })
+    }
+
+    /// The next link: of the weights after `step`.
+    pub(crate) fn next(&mut self, step: u64, model: &Llama) -> DigestRecord {
+        let hash = |values: &TensorData| {
+            let bytes: Vec<u8> = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+            Value::from(blake3::hash(&bytes).to_hex().as_str())
+        };
+        let parameters = named_parameters(model);
+        let tensors: Map<_, _> =
+            parameters.iter().map(|(name, values)| (name.clone(), hash(values))).collect();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.chain.as_bytes()).update(&step.to_le_bytes());
+        for (name, hash) in &tensors {
+            hasher.update(name.as_bytes()).update(hash.as_str().unwrap_or_default().as_bytes());
+        }
+        self.chain = hasher.finalize().to_hex().to_string();
+        DigestRecord { step, chain: self.chain.clone(), tensors }
+    }
+}

@@ -1,0 +1,273 @@
+//! The logs of a run, opened to go on after a step.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fineline_files::{create_directory, sync_directory};
+use fineline_probe::ProbeRecord;
+use fs_err as fs;
+
+use super::tensorboard::TensorBoard;
+use crate::config::LogConfig;
+use crate::error::RunError;
+use crate::records::digests::DigestRecord;
+use crate::records::directory::RunDirectory;
+use crate::records::events::{Event, EventRecord};
+use crate::records::jsonl::{JsonLines, Unwritten};
+use crate::records::metrics::MetricsRecord;
+
+/// Where a run writes what it sees.
+///
+/// What the disk doesn't take is kept in memory and written when it does; that this began or ended is a [`trouble`](Self::trouble). None of it is an error
+/// until there is more than [`LogConfig::keep_unwritten`](crate::config::LogConfig::keep_unwritten).
+pub(crate) struct Logs {
+    metrics: JsonLines,
+    probes: JsonLines,
+    events: JsonLines,
+    digests: Option<JsonLines>,
+    tensorboard: Board,
+    tensorboard_folder: PathBuf,
+    every_steps: u64,
+    /// What the last attempt to write said, if it failed.
+    failure: Option<Failure>,
+    /// What the caller has been told of.
+    told: Option<Failure>,
+}
+
+/// A log that can't be written, and why.
+#[derive(Clone, Debug, PartialEq)]
+struct Failure {
+    path: PathBuf,
+    reason: String,
+}
+
+/// TensorBoard's files: unlike the logs, they are not made up for.
+enum Board {
+    Off,
+    Open(TensorBoard),
+    Failed,
+}
+
+/// The name under which a checkpoint carries lines of the logs that could not be written when it was taken.
+pub(crate) const UNWRITTEN: &str = "unwritten_logs";
+
+/// Lines of each log that a checkpoint is ahead of, by the name of the file.
+pub(crate) type UnwrittenLogs = BTreeMap<String, Unwritten>;
+
+impl Logs {
+    /// Opens empty logs for a run that begins. What a start that never came to a checkpoint has left is dropped.
+    pub(crate) fn begin(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
+        for log in [directory.metrics(), directory.probes(), directory.events()] {
+            fs::write(log, "")?;
+        }
+        if directory.digests().exists() {
+            fs::remove_file(directory.digests())?;
+        }
+        drop_rounds(directory, |_| true)?;
+        Self::open(directory, step, config)
+    }
+
+    /// Opens the logs to go on after `step`; what they say of later steps is dropped.
+    pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
+        drop_rounds(directory, |at| at > step)?;
+        Self::open(directory, step, config)
+    }
+
+    /// Puts the lines that a checkpoint carries, because they could not be written when it was taken, where they belong.
+    pub(crate) fn restore(directory: &RunDirectory, unwritten: &UnwrittenLogs) -> Result<(), RunError> {
+        for log in [directory.metrics(), directory.probes(), directory.events(), directory.digests()] {
+            if let Some(lines) = unwritten.get(&file_name(&log)) {
+                JsonLines::restore(&log, lines)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
+        // A file from when digests were logged must not tell of later steps either.
+        let has_digests = config.digest || directory.digests().exists();
+        let logs = Self {
+            metrics: JsonLines::resume(&directory.metrics(), step)?,
+            probes: JsonLines::resume(&directory.probes(), step)?,
+            events: JsonLines::resume(&directory.events(), step)?,
+            digests: has_digests.then(|| JsonLines::resume(&directory.digests(), step)).transpose()?,
+            tensorboard: if config.tensorboard {
+                Board::Open(TensorBoard::resume(&directory.tensorboard(), step)?)
+            } else {
+                Board::Off
+            },
+            tensorboard_folder: directory.tensorboard(),
+            every_steps: config.every_steps,
+            failure: None,
+            told: None,
+        };
+        // A checkpoint that survives a power cut must not find its logs without names.
+        sync_directory(directory.root())?;
+        Ok(logs)
+    }
+
+    /// Logs a step, if its turn has come.
+    pub(crate) fn step(&mut self, record: &MetricsRecord) -> Result<(), RunError> {
+        if !record.step.is_multiple_of(self.every_steps) && !record.skipped {
+            return Ok(());
+        }
+        let appended = self.metrics.append(record);
+        self.survive(appended, |logs| &logs.metrics)?;
+        let scalars = [
+            ("train/loss", record.loss),
+            ("train/lr", Some(record.lr as f32)),
+            ("train/grad_norm", record.grad_norm),
+            ("speed/tokens_per_s", Some(record.tokens_per_s as f32)),
+            ("speed/mfu", record.mfu.map(|mfu| mfu as f32)),
+        ];
+        self.board(|board| {
+            let known = scalars.iter().filter_map(|&(tag, value)| Some((tag, value?)));
+            known.into_iter().try_for_each(|(tag, value)| board.scalar(tag, record.step, value))
+        });
+        Ok(())
+    }
+
+    /// Logs the parameters' hashes after a step.
+    pub(crate) fn digest(&mut self, record: &DigestRecord) -> Result<(), RunError> {
+        let Some(digests) = &mut self.digests else { return Ok(()) };
+        let appended = digests.append(record);
+        let path = digests.path().to_owned();
+        self.note(appended, path)
+    }
+
+    /// Logs a round of probes or of validation.
+    pub(crate) fn probes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
+        let appended = self.probes.append_all(records);
+        self.survive(appended, |logs| &logs.probes)?;
+        self.board(|board| {
+            for record in records {
+                for (metric, estimate) in &record.metrics {
+                    if let Some(value) = estimate.value {
+                        board.scalar(
+                            &format!("probes/{}/{metric}", record.task),
+                            record.step,
+                            value as f32,
+                        )?;
+                    }
+                }
+            }
+            board.flush()
+        });
+        Ok(())
+    }
+
+    /// Logs that something happened, and hands the record back.
+    pub(crate) fn event(&mut self, step: u64, event: Event) -> Result<EventRecord, RunError> {
+        let record = event.at(step);
+        let appended = self.events.append(&record);
+        self.survive(appended, |logs| &logs.events)?;
+        Ok(record)
+    }
+
+    /// Waits until everything logged so far is on disk, as far as it takes it, and gives what it doesn't.
+    pub(crate) fn sync(&mut self, step: u64) -> Result<UnwrittenLogs, RunError> {
+        let logs =
+            [&mut self.metrics, &mut self.probes, &mut self.events].into_iter().chain(&mut self.digests);
+        let synced: Vec<_> = logs.map(|log| (log.sync(), log.path().to_owned())).collect();
+        self.failure = None;
+        for (result, path) in synced {
+            self.note(result, path)?;
+        }
+        if matches!(self.tensorboard, Board::Failed)
+            && let Ok(board) = TensorBoard::resume(&self.tensorboard_folder, step)
+        {
+            self.tensorboard = Board::Open(board);
+        }
+        self.board(TensorBoard::flush);
+        let unwritten = self.logs().filter_map(|log| Some((file_name(log.path()), log.unwritten()?)));
+        Ok(unwritten.collect())
+    }
+
+    /// How many lines wait in memory for the disk to take them.
+    pub(crate) fn unwritten_lines(&self) -> usize {
+        self.logs().map(JsonLines::unwritten_lines).sum()
+    }
+
+    /// What has changed about what can be written since the last call.
+    pub(crate) fn trouble(&mut self) -> Option<Event> {
+        if self.unwritten_lines() == 0 && !matches!(self.tensorboard, Board::Failed) {
+            self.failure = None;
+        }
+        let event = match (&self.told, &self.failure) {
+            (None, Some(Failure { path, reason })) => {
+                Event::LogUnwritable { path: path.clone(), reason: reason.clone() }
+            }
+            (Some(Failure { path, .. }), None) => Event::LogWritable { path: path.clone() },
+            _ => return None,
+        };
+        self.told.clone_from(&self.failure);
+        Some(event)
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &JsonLines> {
+        [&self.metrics, &self.probes, &self.events].into_iter().chain(&self.digests)
+    }
+
+    fn survive(
+        &mut self,
+        result: Result<(), RunError>,
+        log: fn(&Self) -> &JsonLines,
+    ) -> Result<(), RunError> {
+        let path = log(self).path().to_owned();
+        self.note(result, path)
+    }
+
+    /// Takes note of what the disk said. Only what isn't the disk's fault is an error.
+    fn note(&mut self, result: Result<(), RunError>, path: PathBuf) -> Result<(), RunError> {
+        match result {
+            Err(RunError::Io(error)) => {
+                self.failure = Some(Failure { path, reason: error.to_string() });
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Gives TensorBoard something. It goes without what it can't take.
+    fn board(&mut self, give: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
+        let Board::Open(board) = &mut self.tensorboard else { return };
+        if let Err(error) = give(board) {
+            let path = self.tensorboard_folder.clone();
+            let reason =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            self.failure = Some(Failure { path, reason });
+            self.tensorboard = Board::Failed;
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Removes the files of rounds at steps that are about to be run again: of items, and of representations.
+pub(crate) fn drop_rounds(
+    directory: &RunDirectory,
+    is_dropped: impl Fn(u64) -> bool,
+) -> Result<(), RunError> {
+    create_directory(&directory.items_folder())?;
+    drop_steps(&directory.items_folder(), &is_dropped)?;
+    // Only runs that look at representations have this one.
+    if directory.representations_folder().is_dir() {
+        drop_steps(&directory.representations_folder(), &is_dropped)?;
+    }
+    Ok(())
+}
+
+/// Removes the files of some steps.
+fn drop_steps(folder: &Path, is_dropped: &impl Fn(u64) -> bool) -> Result<(), RunError> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let step = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok());
+        if step.is_some_and(is_dropped) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A run's copy elsewhere, kept up while it trains (`[storage]`).
+
+use std::time::{Duration, Instant};
+
+use fineline_storage::{Mirror, MirrorOptions, News, Store};
+use fineline_train::{CheckpointFolder, SavedCheckpoint, Trainer};
+
+use crate::checkpoints::writer::milestones;
+use crate::config::RunConfig;
+use crate::error::RunError;
+use crate::prepare::Prepared;
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
+
+/// How often the end of a run looks whether all is copied.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Keeps the copy of a run up.
+pub(crate) struct Mirroring {
+    mirror: Mirror,
+    url: String,
+    wait: Duration,
+    /// The newest checkpoint that was to be copied.
+    offered: Option<u64>,
+    copied: Option<u64>,
+}
+
+impl Mirroring {
+    /// For a run that stands where its trainer does; none if it has no copy.
+    pub(crate) fn start(
+        config: &RunConfig,
+        directory: &RunDirectory,
+        prepared: &Prepared,
+        trainer: &Trainer,
+    ) -> Result<Option<Self>, RunError> {
+        let Some(address) = &config.storage.mirror else { return Ok(None) };
+        let step = trainer.progress().step;
+        let rules = config.checkpoint.clone();
+        let known = milestones(config, directory, prepared, trainer)?;
+        let folder = CheckpointFolder::new(directory.checkpoints());
+        // More may be kept for good while the run goes on. While that can't be looked up, nothing is removed.
+        let outdated = move |steps: &[u64]| {
+            let Ok(mut milestones) = folder.milestones() else { return Vec::new() };
+            milestones.extend(known.clone());
+            rules.outdated(steps, &milestones).collect()
+        };
+        let store = Store::open(address)?;
+        let url = store.url("");
+        let options = MirrorOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };
+        let mirror = Mirror::start(store, options)?;
+        mirror.set_aside_beyond(step);
+        let wait = Duration::from_secs(config.storage.wait_s);
+        let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
+        // What the last start didn't come to copy.
+        let newest = CheckpointFolder::new(directory.checkpoints()).checkpoint(step);
+        if newest.is_dir() {
+            mirroring.mirror.offer(step, &newest)?;
+            mirroring.offered = Some(step);
+        }
+        Ok(Some(mirroring))
+    }
+
+    /// Where the copy is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Has a checkpoint copied, and says what went wrong with that at once.
+    pub(crate) fn offer(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
+        self.offered = Some(saved.step);
+        let error = self.mirror.offer(saved.step, &saved.path).err()?;
+        let (what, reason) = (format!("the checkpoint of step {}", saved.step), error.with_causes());
+        Some(Event::MirrorFailed { what, reason, attempts: 1, retry_s: None })
+    }
+
+    /// What has happened since the last call.
+    pub(crate) fn news(&mut self) -> Vec<Event> {
+        let news = self.mirror.news();
+        news.into_iter().filter_map(|news| self.event(news)).collect()
+    }
+
+    fn event(&mut self, news: News) -> Option<Event> {
+        Some(match news {
+            News::Present { step } => {
+                self.copied = Some(step);
+                return None;
+            }
+            News::Copied { step, url, bytes, seconds, removed } => {
+                self.copied = Some(step);
+                Event::Mirrored { of_step: step, url, bytes, seconds, removed }
+            }
+            News::Failed { what, attempts, reason, retry_s } => {
+                Event::MirrorFailed { what, reason, attempts, retry_s: Some(retry_s) }
+            }
+            News::Superseded { step, by } => Event::MirrorSuperseded { of_step: step, by },
+        })
+    }
+
+    /// Copies the logs a last time, and waits until all is copied, within the time that `storage.wait_s` gives.
+    pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) {
+        self.mirror.offer_files();
+        let end = Instant::now() + self.wait;
+        loop {
+            let done = self.mirror.wait(LOOK.min(end.saturating_duration_since(Instant::now())));
+            self.news().into_iter().for_each(&mut *tell);
+            if done || Instant::now() >= end {
+                break;
+            }
+        }
+        if self.copied != self.offered {
+            tell(Event::MirrorIncomplete { url: self.url.clone(), copied: self.copied });
+        }
+    }
+}

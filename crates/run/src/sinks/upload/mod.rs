@@ -1,0 +1,11 @@
+//! A run's copy elsewhere, kept up while it trains (`[storage]`).
+
+#[cfg(not(feature = "storage"))]
+mod disabled;
+#[cfg(feature = "storage")]
+mod enabled;
+
+#[cfg(not(feature = "storage"))]
+pub(crate) use disabled::Mirroring;
+#[cfg(feature = "storage")]
+pub(crate) use enabled::Mirroring;

@@ -1,0 +1,197 @@
+//! A run's copy elsewhere: brought back at the start, kept up while it trains (`[storage]`).
+
+use fineline_storage::{RemoteRun, StorageError, Store};
+use fineline_train::CheckpointFolder;
+
+use super::super::resume::Resume;
+use super::downloaded::Brought;
+use crate::config::RunConfig;
+use crate::error::RunError;
+use crate::progress::Progress;
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
+use crate::records::identity::RunIdentity;
+
+/// Brings the run from `storage.mirror`, if it is further there than here, or from the address that `--resume` gives.
+///
+/// A run that has checkpoints here starts also while the store can't be reached.
+pub(crate) fn bring(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    resume: &Resume,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Brought, RunError> {
+    let here = Here::look(directory)?;
+    let mut events = Vec::new();
+    if let Some(address) = &config.storage.mirror {
+        progress(Progress::Preparing("looking for the run in storage.mirror"));
+        let run = RemoteRun::new(Store::open(address)?);
+        match There::look(&run) {
+            Err(error) if here.newest.is_some() && !matches!(resume, Resume::FromUrl(_)) => {
+                events.push(unreachable(&error));
+            }
+            there => {
+                let there = there?;
+                here.refuse_other_run(&there, &run, resume)?;
+                if matches!(resume, Resume::Auto) {
+                    events.extend(here.catch_up(&run, &there.steps, progress)?);
+                }
+            }
+        }
+    }
+    let resume = match resume {
+        Resume::FromUrl(address) => {
+            let (resume, fetched) = here.fetch_from(address, progress)?;
+            events.extend(fetched);
+            resume
+        }
+        resume => resume.clone(),
+    };
+    Ok(Brought { resume, events })
+}
+
+fn unreachable(error: &StorageError) -> Event {
+    let (what, reason) = ("what is in storage.mirror".to_owned(), error.with_causes());
+    Event::MirrorFailed { what, reason, attempts: 1, retry_s: None }
+}
+
+/// What is in the run's folder.
+struct Here<'a> {
+    directory: &'a RunDirectory,
+    folder: CheckpointFolder,
+    identity: Option<RunIdentity>,
+    /// The step of the newest checkpoint.
+    newest: Option<u64>,
+}
+
+/// What is in a store.
+struct There {
+    identity: Option<RunIdentity>,
+    /// Of whole checkpoints, ascending.
+    steps: Vec<u64>,
+}
+
+impl There {
+    fn look(run: &RemoteRun) -> Result<Self, StorageError> {
+        let identity = run.identity()?.and_then(|json| serde_json::from_slice(&json).ok());
+        Ok(Self { identity, steps: run.steps()? })
+    }
+}
+
+impl<'a> Here<'a> {
+    fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
+        let folder = CheckpointFolder::new(directory.checkpoints());
+        let newest = folder.steps()?.last().copied();
+        Ok(Self { directory, folder, identity: directory.stored_identity()?, newest })
+    }
+
+    fn is_same_run(&self, there: &There) -> bool {
+        let created = |identity: &Option<RunIdentity>| identity.as_ref().map(|identity| identity.created);
+        created(&self.identity) == created(&there.identity)
+    }
+
+    /// Refuses to copy a run over another. An empty folder may become that of the run that is there.
+    fn refuse_other_run(&self, there: &There, run: &RemoteRun, resume: &Resume) -> Result<(), RunError> {
+        let becomes_it = self.identity.is_none() && matches!(resume, Resume::Auto | Resume::FromUrl(_));
+        if there.steps.is_empty() || becomes_it || self.is_same_run(there) {
+            return Ok(());
+        }
+        Err(RunError::MirrorInUse { url: run.store().url("") })
+    }
+
+    /// Fetches the newest whole checkpoint that is newer than those here.
+    fn catch_up(
+        &self,
+        run: &RemoteRun,
+        steps: &[u64],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Event>, RunError> {
+        let newer =
+            steps.iter().rev().copied().filter(|&step| self.newest.is_none_or(|newest| step > newest));
+        let mut events = Vec::new();
+        let mut last_damage = None;
+        for step in newer {
+            match self.fetch(run, step, progress) {
+                Ok(fetched) => {
+                    events.push(fetched);
+                    return Ok(events);
+                }
+                Err(RunError::Storage(error @ StorageError::Damaged { .. })) => {
+                    let path = run.store().url(&format!("checkpoints/step-{step:08}")).into();
+                    events.push(Event::DamagedCheckpoint { path, reason: error.with_causes() });
+                    last_damage = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match last_damage {
+            Some(damage) if self.newest.is_none() => Err(damage.into()),
+            _ => Ok(events),
+        }
+    }
+
+    /// Fetches the run's files, then the checkpoint: until it has its name, the next start begins here again.
+    fn fetch(
+        &self,
+        run: &RemoteRun,
+        step: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Event, RunError> {
+        let url = run.store().url(&format!("checkpoints/step-{step:08}"));
+        progress(Progress::Preparing(&format!("fetching {url}")));
+        run.fetch_files(self.directory.root())?;
+        self.folder.receive(step, |folder| run.fetch_checkpoint(step, folder).map_err(RunError::from))?;
+        Ok(Event::Fetched { url })
+    }
+
+    /// Brings the run at an address, or one of its checkpoints.
+    fn fetch_from(
+        &self,
+        address: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(Resume, Vec<Event>), RunError> {
+        let (address, step) = split(address);
+        let run = RemoteRun::new(Store::open(address)?);
+        let there = There::look(&run)?;
+        let nothing = || RunError::NothingRemote { url: run.store().url(""), steps: there.steps.clone() };
+        if self.newest.is_some() && !self.is_same_run(&there) {
+            return Err(RunError::OtherRunsCheckpoint { path: address.into() });
+        }
+        let Some(step) = step else {
+            there.steps.last().ok_or_else(nothing)?;
+            return Ok((Resume::Auto, self.catch_up(&run, &there.steps, progress)?));
+        };
+        let checkpoint = self.folder.checkpoint(step);
+        if checkpoint.is_dir() {
+            return Ok((Resume::From(checkpoint), Vec::new()));
+        }
+        if !there.steps.contains(&step) {
+            return Err(nothing());
+        }
+        let fetched = self.fetch(&run, step, progress)?;
+        Ok((Resume::From(checkpoint), vec![fetched]))
+    }
+}
+
+/// The address of a run, and the step, if it is that of one of its checkpoints.
+fn split(address: &str) -> (&str, Option<u64>) {
+    let address = address.trim_end_matches('/');
+    let parts = address.rsplit_once("/checkpoints/step-");
+    match parts.and_then(|(run, step)| Some((run, step.parse().ok()?))) {
+        Some((run, step)) => (run, Some(step)),
+        None => (address, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn an_address_may_be_that_of_a_checkpoint() {
+        assert_eq!(split("s3://b/run/checkpoints/step-00000200/"), ("s3://b/run", Some(200)));
+        for whole in ["s3://b/run", "s3://b/checkpoints/step-x"] {
+            assert_eq!(split(whole), (whole, None));
+        }
+    }
+}

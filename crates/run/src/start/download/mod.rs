@@ -1,0 +1,16 @@
+//! A run brought back from a store.
+
+// Where it begins afterwards.
+mod downloaded;
+
+// How it is fetched.
+#[cfg(not(feature = "storage"))]
+mod disabled;
+#[cfg(feature = "storage")]
+mod enabled;
+
+#[cfg(not(feature = "storage"))]
+pub(crate) use disabled::bring;
+pub(crate) use downloaded::Brought;
+#[cfg(feature = "storage")]
+pub(crate) use enabled::bring;

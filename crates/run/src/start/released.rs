@@ -1,0 +1,245 @@
+//! Weights that a run starts from, which somebody released: where they are, where in training they stand, and what is exact about going on from
+//! them.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fineline_data::Dataset;
+use fineline_model::{Inspection, Llama, inspect};
+use fineline_train::{CheckpointState, Detours, TrainError};
+
+use super::fetched_weights::FetchedWeights;
+use crate::checkpoints::find::{hold_to_manifest, locate_weights};
+use crate::checkpoints::names::{NamedPlace, place_in_name};
+use crate::config::{InitConfig, MomentsFrom, Resolved, RunConfig};
+use crate::error::RunError;
+use crate::prepare::chunks::chunk_ends;
+use crate::records::identity::InitRecord;
+
+/// What an address of the hub begins with.
+const HUB: &str = "hf://";
+
+/// Weights on the disk, and where in training they stand.
+pub(crate) struct Released {
+    path: PathBuf,
+    pub(crate) record: InitRecord,
+}
+
+impl Released {
+    /// Finds what `[init]` names, and holds its headers to the model: nothing is loaded.
+    pub(crate) fn find(
+        resolved: &Resolved,
+        init: &InitConfig,
+        dataset: &Dataset,
+        fetched: Option<&FetchedWeights>,
+    ) -> Result<Self, RunError> {
+        let config = &resolved.config;
+        let path = path(resolved, init, fetched)?;
+        hold_to_manifest(&path)?;
+        match fineline_train::refuse_other_model(&path, &config.model) {
+            Err(TrainError::OtherModel { difference, .. }) => {
+                let message = format!("is of another model: {difference}");
+                return Err(resolved.invalid("init.from", message).into());
+            }
+            result => result?,
+        }
+        let found = inspect(&path, Some(&config.model))?;
+        refuse_other_parameters(resolved, &found)?;
+        let (step, position_from) = position(resolved, init, dataset, &path)?;
+        let record = InitRecord {
+            from: init.from.clone(),
+            commit: fetched.map(|fetched| fetched.commit.clone()),
+            step,
+            tokens: step * config.train.tokens_per_step(config.data.seq_len),
+            position_from,
+            rewarm_steps: init.rewarm_steps,
+            exact: exact(config, init, &found),
+            not_exact: not_exact(config, init, &found),
+        };
+        Ok(Self { path, record })
+    }
+
+    /// Loads the weights.
+    pub(crate) fn load(&self, config: &RunConfig, device: &Device) -> Result<Llama, RunError> {
+        Ok(fineline_model::load_as(&config.model, &self.path, device)?)
+    }
+}
+
+/// The checkpoint that `[init]` continues with all its state: one that has moments, unless they are not wanted.
+pub(crate) fn continued(
+    resolved: &Resolved,
+    init: &InitConfig,
+    fetched: Option<&FetchedWeights>,
+) -> Result<Option<PathBuf>, RunError> {
+    let path = path(resolved, init, fetched)?;
+    let has_state = ["state.json", "optimizer.safetensors"].iter().all(|file| path.join(file).is_file());
+    if !has_state || init.moments == MomentsFrom::Zero {
+        return Ok(None);
+    }
+    let position = [
+        ("init.step", init.step.is_some()),
+        ("init.tokens", init.tokens.is_some()),
+        ("init.chunk", init.chunk.is_some()),
+        ("init.rewarm_steps", init.rewarm_steps > 0),
+    ];
+    if let Some((key, _)) = position.into_iter().find(|(_, is_given)| *is_given) {
+        let message = format!(
+            "contradicts {}, which tells its own step and has moments of the optimizer: leave it out, or start with `init.moments = \"zero\"`",
+            path.display()
+        );
+        return Err(resolved.invalid(key, message).into());
+    }
+    Ok(Some(path))
+}
+
+/// Checks all that can be known of `[init]` without a run.
+pub(crate) fn check_init(
+    resolved: &Resolved,
+    init: &InitConfig,
+    dataset: &Dataset,
+    fetched: Option<&FetchedWeights>,
+) -> Result<(), RunError> {
+    match continued(resolved, init, fetched)? {
+        Some(checkpoint) => {
+            hold_to_manifest(&checkpoint)?;
+            Ok(fineline_train::refuse_other_model(&checkpoint, &resolved.config.model)?)
+        }
+        None => Released::find(resolved, init, dataset, fetched).map(drop),
+    }
+}
+
+fn path(
+    resolved: &Resolved,
+    init: &InitConfig,
+    fetched: Option<&FetchedWeights>,
+) -> Result<PathBuf, RunError> {
+    if init.from.starts_with(HUB) {
+        let not_here = || {
+            let models = init.models.display();
+            let message = format!(
+                "({}) isn't in {models}: fetch it first, with `fineline weights fetch {} --out {models}`",
+                init.from, init.from
+            );
+            resolved.invalid("init.from", message)
+        };
+        return Ok(fetched.ok_or_else(not_here)?.folder.clone());
+    }
+    let path = PathBuf::from(&init.from);
+    if path.exists() {
+        return locate_weights(&path);
+    }
+    Err(resolved.invalid("init.from", format!("is `{}`, but nothing is there", init.from)).into())
+}
+
+fn refuse_other_parameters(resolved: &Resolved, found: &Inspection) -> Result<(), RunError> {
+    let name = |names: &[String]| format!("`{}`{}", names[0], if names.len() > 1 { ", ..." } else { "" });
+    let message = match (found.missing.len(), found.unexpected.len()) {
+        (0, 0) => return Ok(()),
+        (0, count) => format!("has {count} tensors that the model has not: {}", name(&found.unexpected)),
+        (count, _) => format!("lacks {count} parameters of the model: {}", name(&found.missing)),
+    };
+    Err(resolved.invalid("init.from", message).into())
+}
+
+/// The step that the weights stand for, and what said so.
+fn position(
+    resolved: &Resolved,
+    init: &InitConfig,
+    dataset: &Dataset,
+    path: &Path,
+) -> Result<(u64, String), RunError> {
+    let config = &resolved.config;
+    let of_tokens = |tokens: u64| {
+        let per_step = config.train.tokens_per_step(config.data.seq_len);
+        (tokens + per_step / 2) / per_step
+    };
+    if let Some(step) = init.step {
+        return Ok((step, "init.step".to_owned()));
+    }
+    if let Some(tokens) = init.tokens {
+        return Ok((of_tokens(tokens.0), "init.tokens".to_owned()));
+    }
+    if let Some(chunk) = init.chunk {
+        return Ok((end_of_chunk(resolved, dataset, chunk, "init.chunk")?, "init.chunk".to_owned()));
+    }
+    if path.join("state.json").is_file() {
+        return Ok((CheckpointState::read(path)?.progress.step, "its state.json".to_owned()));
+    }
+    let named = names(init, path).into_iter().find_map(|name| Some((place_in_name(&name)?, name)));
+    let Some((place, name)) = named else {
+        let message = format!(
+            "(`{}`) has a name that doesn't tell where in training it stands: say so by init.step, init.tokens or init.chunk",
+            init.from
+        );
+        return Err(resolved.invalid("init.from", message).into());
+    };
+    let step = match place {
+        NamedPlace::Step(step) => step,
+        NamedPlace::Tokens(tokens) => of_tokens(tokens),
+        NamedPlace::Checkpoint(chunk) => end_of_chunk(resolved, dataset, chunk, "init.from")?,
+    };
+    Ok((step, format!("the name `{name}`")))
+}
+
+/// The names that may tell a position: the revision and the repository, or the file or folder and the one above it.
+fn names(init: &InitConfig, path: &Path) -> Vec<String> {
+    if let Some(address) = init.from.strip_prefix(HUB) {
+        let (repository, revision) = address.split_once('@').unwrap_or((address, ""));
+        let repository = repository.rsplit('/').next().unwrap_or_default();
+        return [revision, repository].map(str::to_owned).to_vec();
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    absolute.ancestors().take(2).filter_map(name).collect()
+}
+
+/// The last step of a chunk.
+fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -> Result<u64, RunError> {
+    let ends = chunk_ends(&resolved.config, dataset, &Detours::default());
+    let name = format!("ckpt_{chunk:03}");
+    if let Some((step, _)) = ends.iter().find(|(_, known)| **known == name) {
+        return Ok(*step);
+    }
+    let message = if ends.is_empty() {
+        format!(
+            "stands after chunk {chunk}, but the data aren't in chunks: say by init.step or init.tokens where that is"
+        )
+    } else {
+        format!("stands after chunk {chunk}, which this run doesn't have")
+    };
+    Err(resolved.invalid(key, message).into())
+}
+
+fn exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<String> {
+    let types: Vec<&str> = found.dtypes.keys().map(String::as_str).collect();
+    let mut exact = vec![
+        format!("weights, as they were saved ({}, {})", found.layout, types.join(", ")),
+        match init.rewarm_steps {
+            0 => "learning rate: the schedule goes on at this step".to_owned(),
+            steps => format!("learning rate, after {steps} steps: the schedule goes on"),
+        },
+    ];
+    if config.data.chunks.is_some() {
+        exact.push("order of the chunks: the next one begins".to_owned());
+    }
+    exact
+}
+
+fn not_exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<String> {
+    let mut not_exact = vec!["moments of the optimizer, which begin at zero".to_owned()];
+    if found.dtypes.keys().any(|dtype| dtype != "F32") {
+        not_exact.push("weights beyond the precision in which they were saved".to_owned());
+    }
+    not_exact.push(if config.data.chunks.is_some() {
+        "order of the rows within a chunk, unless the run that made them shuffled as this one does".to_owned()
+    } else {
+        "rows trained on from here: those that this configuration has at this step".to_owned()
+    });
+    if init.rewarm_steps > 0 {
+        not_exact.push(format!(
+            "learning rate of the next {} steps, over which it rises again",
+            init.rewarm_steps
+        ));
+    }
+    not_exact
+}

@@ -1,0 +1,158 @@
+//! Training steps and probes, timed on this machine.
+
+use std::time::Instant;
+
+use fineline_probe::{Round, Suite};
+use fineline_ranks::Ranks;
+use fineline_train::{StopSignal, Trainer};
+use serde::Serialize;
+
+use crate::config::{Resolved, recipe};
+use crate::error::RunError;
+use crate::prepare::prepare;
+use crate::progress::Progress;
+use crate::ranks::{divide, first_in_turn, on_ranks};
+use crate::records::metrics::mfu;
+
+/// Steps before the first that counts: caches fill, and buffers come into being.
+const WARM_UP_STEPS: u64 = 2;
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// Tokens per second: a step's tokens over the median step.
+    pub tokens_per_s: f64,
+    /// The median step, in seconds.
+    pub step_s: f64,
+    /// The quickest step.
+    pub min_step_s: f64,
+    /// The slowest step.
+    pub max_step_s: f64,
+    /// Steps that count.
+    pub steps: u64,
+    /// Model FLOP utilization against `log.peak_tflops`; null without it.
+    pub mfu: Option<f64>,
+    /// Largest resident set of the process so far, in MiB; null where the system doesn't tell.
+    pub peak_rss_mib: Option<f64>,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Processes that trained together.
+    pub ranks: usize,
+    /// Threads that computed, of each.
+    pub threads: usize,
+    /// Where it ran.
+    pub device: String,
+    /// Loss of the last step: two builds that compute the same have the same.
+    pub loss: f64,
+    /// One round of the configured probes, if it was asked for.
+    pub probes: Option<ProbeMeasurement>,
+}
+
+/// The price of a round of probes.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProbeMeasurement {
+    /// Seconds of the round.
+    pub seconds: f64,
+    /// Choices scored.
+    pub requests: usize,
+    /// Choices scored per second.
+    pub requests_per_s: f64,
+}
+
+/// What to measure besides steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing.
+    Steps,
+    /// A round of the configured probes.
+    StepsAndProbes,
+}
+
+/// Times `steps` steps of the configured run from fresh weights. Nothing is written but to the data cache.
+///
+/// # Errors
+/// As of a run, before its first step and in it.
+pub fn bench(
+    resolved: &Resolved,
+    steps: u64,
+    scope: Scope,
+    processes: &dyn Ranks,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Measurement, RunError> {
+    on_ranks(
+        &resolved.config,
+        processes,
+        |ranks| bench_as(ranks, resolved, steps, scope, progress),
+        |ranks| bench_as(ranks, resolved, steps, Scope::Steps, &mut |_| ()).map(drop),
+    )
+}
+
+fn bench_as(
+    ranks: &dyn Ranks,
+    resolved: &Resolved,
+    steps: u64,
+    scope: Scope,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Measurement, RunError> {
+    let config = &resolved.config;
+    let prepared = first_in_turn(ranks, || prepare(resolved, &StopSignal::default(), progress))?;
+    let device = config.open_device(ranks)?.autodiff();
+    let division = divide(resolved, ranks)?;
+    let model = config.model.init(config.run.seed, &device);
+    let mut trainer = Trainer::new(recipe(config), model)?.divided(division);
+    let global_batch = config.train.global_batch as u64;
+    let mut seconds = Vec::new();
+    let mut loss = 0.0;
+    for step in 0..WARM_UP_STEPS + steps.max(1) {
+        let own = trainer.own_rows().map(|row| step * global_batch + row as u64);
+        let rows: Vec<_> = own.map(|index| prepared.dataset.row(index)).collect();
+        ranks.barrier();
+        let start = Instant::now();
+        loss = f64::from(trainer.step(&rows, ranks)?.loss);
+        if step >= WARM_UP_STEPS {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let step_s = f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
+    let tokens_per_s = config.train.tokens_per_step(config.data.seq_len) as f64 / step_s;
+    Ok(Measurement {
+        tokens_per_s,
+        step_s,
+        min_step_s: seconds[0],
+        max_step_s: seconds[seconds.len() - 1],
+        steps: seconds.len() as u64,
+        mfu: mfu(config, tokens_per_s),
+        peak_rss_mib: peak_rss_mib(),
+        parameters: config.model.parameter_count(),
+        ranks: ranks.size(),
+        threads: rayon::current_num_threads(),
+        device: config.run.device.to_string(),
+        loss,
+        probes: match scope {
+            Scope::Steps => None,
+            Scope::StepsAndProbes => Some(time_probes(&prepared.suites, &trainer)?),
+        },
+    })
+}
+
+fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeMeasurement, RunError> {
+    let model = trainer.model().valid();
+    let start = Instant::now();
+    let mut requests = 0;
+    for suite in suites {
+        let results = suite.run(&model, &Round::WHOLE)?.results;
+        requests += results.iter().map(|result| result.items.len()).sum::<usize>();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(ProbeMeasurement { seconds, requests, requests_per_s: requests as f64 / seconds })
+}
+
+/// Largest resident set of this process so far, in MiB, as the kernel counts it.
+#[must_use]
+pub fn peak_rss_mib() -> Option<f64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

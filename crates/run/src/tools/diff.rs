@@ -1,0 +1,135 @@
+//! Where two runs part: the first step at which their logs or their parameters differ.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::ConfigDifference;
+use crate::error::RunError;
+use crate::records::digests::DigestRecord;
+use crate::records::directory::RunDirectory;
+use crate::records::jsonl::read_lines;
+use crate::records::metrics::MetricsRecord;
+
+/// What was found of two runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunDiff {
+    /// Whether nothing that was compared differs.
+    pub same: bool,
+    /// Steps of `metrics.jsonl` that both have.
+    pub metrics_compared: usize,
+    /// Steps of `digests.jsonl` that both have.
+    pub digests_compared: usize,
+    /// The first step after which parameters differ.
+    pub parameters: Option<ParameterDifference>,
+    /// The first step whose line in `metrics.jsonl` differs, timings aside.
+    pub metrics: Option<MetricsDifference>,
+    /// Configuration values that differ, other than names and folders.
+    pub config: Vec<ConfigDifference>,
+}
+
+/// Where parameters part.
+#[derive(Clone, Debug, Serialize)]
+pub struct ParameterDifference {
+    /// The step.
+    pub step: u64,
+    /// The last step before it after which all were equal; null if there is none.
+    pub last_equal: Option<u64>,
+    /// The tensors that differ, in the model's order.
+    pub tensors: Vec<String>,
+    /// How many tensors the model has.
+    pub of: usize,
+}
+
+/// Where logged numbers part.
+#[derive(Clone, Debug, Serialize)]
+pub struct MetricsDifference {
+    /// The step.
+    pub step: u64,
+    /// The fields that differ, with both values.
+    pub fields: BTreeMap<String, [Value; 2]>,
+}
+
+/// Compares what two runs have logged of the steps that both have.
+///
+/// # Errors
+/// [`RunError::NoRun`] for a folder without a run, [`RunError::NothingInCommon`] if no step is in both, a log that can't be read.
+pub fn diff(left: &RunDirectory, right: &RunDirectory) -> Result<RunDiff, RunError> {
+    for run in [left, right] {
+        if !run.is_run() {
+            return Err(RunError::NoRun { dir: run.root().to_owned() });
+        }
+    }
+    let metrics = in_both(left, right, RunDirectory::metrics, |record: &MetricsRecord| record.step)?;
+    let digests = in_both(left, right, RunDirectory::digests, |record: &DigestRecord| record.step)?;
+    if metrics.is_empty() && digests.is_empty() {
+        return Err(RunError::NothingInCommon {
+            left: left.root().to_owned(),
+            right: right.root().to_owned(),
+        });
+    }
+    let parameters = parameter_difference(&digests);
+    let metrics_difference = metrics.iter().find_map(metrics_difference);
+    let config = match (left.stored_config()?, right.stored_config()?) {
+        (Some(left), Some(right)) => left.differences(&right),
+        _ => Vec::new(),
+    };
+    Ok(RunDiff {
+        same: parameters.is_none() && metrics_difference.is_none(),
+        metrics_compared: metrics.len(),
+        digests_compared: digests.len(),
+        parameters,
+        metrics: metrics_difference,
+        config: config.into_iter().filter(|difference| !difference.key.starts_with("run.")).collect(),
+    })
+}
+
+/// The records of a log that are of steps in both runs, in pairs.
+fn in_both<T: DeserializeOwned>(
+    left: &RunDirectory,
+    right: &RunDirectory,
+    log: impl Fn(&RunDirectory) -> std::path::PathBuf,
+    step: impl Fn(&T) -> u64,
+) -> Result<Vec<(T, T)>, RunError> {
+    let right: Vec<T> = read_lines(&log(right))?;
+    let mut right: BTreeMap<u64, T> = right.into_iter().map(|record| (step(&record), record)).collect();
+    let left: Vec<T> = read_lines(&log(left))?;
+    Ok(left
+        .into_iter()
+        .filter_map(|record| Some((right.remove(&step(&record))?, record)))
+        .map(|(r, l)| (l, r))
+        .collect())
+}
+
+/// By the hashes of the tensors rather than by the chain: that of a branch begins where it branched off.
+fn parameter_difference(digests: &[(DigestRecord, DigestRecord)]) -> Option<ParameterDifference> {
+    let at = digests.iter().position(|(left, right)| left.tensors != right.tensors)?;
+    let (left, right) = &digests[at];
+    let missing = right.tensors.keys().filter(|name| !left.tensors.contains_key(*name));
+    let differs = |(name, hash): &(&String, &Value)| right.tensors.get(*name) != Some(hash);
+    let tensors = left.tensors.iter().filter(differs).map(|(name, _)| name).chain(missing).cloned().collect();
+    let last_equal = at.checked_sub(1).map(|before| digests[before].0.step);
+    Some(ParameterDifference { step: left.step, last_equal, tensors, of: left.tensors.len() })
+}
+
+fn metrics_difference((left, right): &(MetricsRecord, MetricsRecord)) -> Option<MetricsDifference> {
+    let fields = |record: &MetricsRecord| {
+        // The chain differs ever after; what it is made of is compared by itself.
+        let record = MetricsRecord { digest: None, ..record.without_timing() };
+        match serde_json::to_value(record) {
+            Ok(Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        }
+    };
+    let (left_fields, mut right_fields) = (fields(left), fields(right));
+    let fields: BTreeMap<String, [Value; 2]> = left_fields
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let other = right_fields.remove(&name).unwrap_or_default();
+            (value != other).then_some((name, [value, other]))
+        })
+        .collect();
+    (!fields.is_empty()).then_some(MetricsDifference { step: left.step, fields })
+}

@@ -1,0 +1,296 @@
+//! The probes of a run, put to a checkpoint outside of one.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use fineline_data::Tokenizer;
+use fineline_files::write_atomically;
+use fineline_model::{Llama, LlamaConfig, load, read_config};
+use fineline_probe::{
+    Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
+    SimilarityRow, Suite, TaskFailure, TaskResult, results_json, write_items, write_similarities,
+};
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::checkpoints::companions::stored_config;
+use crate::checkpoints::find::{find_checkpoint, position};
+use crate::config::{DeviceName, Precision, RunConfig};
+use crate::device;
+use crate::error::RunError;
+use crate::prepare::suites::{SuiteSetting, load_suites};
+use crate::progress::Progress;
+use crate::ranks::use_threads;
+use crate::records::events::Event;
+use crate::records::jsonl::to_lines;
+
+/// What to ask of which checkpoint.
+#[derive(Clone, Debug)]
+pub struct OfflineProbe {
+    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json` or `tokenizer.model`.
+    pub checkpoint: PathBuf,
+    /// The suite's name or file.
+    pub suite: String,
+    /// Names of the tasks; empty for all.
+    pub tasks: Vec<String>,
+    /// Items per task at most; absent: as many as the checkpoint's own run asks, or all.
+    pub limit: Option<usize>,
+    /// Where to compute.
+    pub device: DeviceName,
+    /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
+    pub allow_code_execution: bool,
+    /// Folders in which task files look for their data, besides those of the checkpoint's run.
+    pub data: Vec<PathBuf>,
+}
+
+/// A checkpoint, before its weights are read.
+pub(crate) struct Subject {
+    pub(crate) folder: PathBuf,
+    config: Option<RunConfig>,
+    tokenizer: Tokenizer,
+    model: LlamaConfig,
+}
+
+/// Suites, tokenized for a checkpoint and for those like it.
+pub(crate) struct Questions {
+    pub(crate) key: String,
+    suites: Vec<Suite>,
+}
+
+/// The step of a checkpoint, and who hears how far its evaluation is.
+pub(crate) struct At<'a> {
+    pub(crate) step: u64,
+    pub(crate) progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// How a model did.
+pub(crate) struct Answers {
+    pub(crate) results: Vec<TaskResult>,
+    pub(crate) groups: Vec<Group>,
+    /// lm-evaluation-harness's results object.
+    pub(crate) json: Value,
+    /// How alike its layers are, where that was asked.
+    pub(crate) similarities: Vec<SimilarityRow>,
+}
+
+/// When an evaluation began.
+pub(crate) struct Start {
+    date: jiff::Timestamp,
+    clock: Instant,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self { date: jiff::Timestamp::now(), clock: Instant::now() }
+    }
+
+    /// The results, with when they were made and how long it took.
+    pub(crate) fn finish(&self, mut results: Value) -> Value {
+        results["date"] = Value::from(self.date.as_millisecond() as f64 / 1e3);
+        let seconds = self.clock.elapsed().as_secs_f64();
+        results["total_evaluation_time_seconds"] = Value::from(seconds.to_string());
+        results
+    }
+}
+
+impl Subject {
+    /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
+    pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
+        if folder.join("manifest.json").is_file() {
+            fineline_train::verify(folder)?;
+        }
+        let config = stored_config(folder)?;
+        if let Some(config) = &config {
+            use_threads(config)?;
+        }
+        let tokenizer = open_tokenizer(folder, config.as_ref())?;
+        let model = read_config(folder)?;
+        refuse_larger_vocabulary(&tokenizer, &model, folder)?;
+        Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
+    }
+
+    /// The model, computing in the precision that it was trained in, or in float32 where the device lacks that.
+    pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
+        let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
+        let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
+        Ok(load(&self.folder, device)?.with_precision(precision.into()))
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct OfflineResults {
+    /// One record a task, as `probes.jsonl` has them.
+    pub records: Vec<ProbeRecord>,
+    /// lm-evaluation-harness's results object.
+    pub results: Value,
+    items: Vec<ItemRow>,
+    similarities: Vec<SimilarityRow>,
+}
+
+impl OfflineProbe {
+    /// Loads the checkpoint and scores it. A checkpoint of a run is asked what its run asked, of the same world and with the same
+    /// tokenizer policy, so that the numbers are those of the loop to the bit.
+    ///
+    /// # Errors
+    /// A checkpoint or suite that can't be read.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
+        let start = Start::now();
+        let device = self.device.open()?;
+        let subject = Subject::open(&find_checkpoint(&self.checkpoint)?)?;
+        let questions = self.questions(&subject)?;
+        let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
+        let model = subject.load(&device)?;
+        let answers = self.ask(&subject, &model, &questions, &mut At { step, progress })?;
+        let Answers { results, groups, json, similarities } = answers;
+        Ok(OfflineResults {
+            results: start.finish(json),
+            records: records(&results, &groups, step, tokens),
+            items: results.into_iter().flat_map(|result| result.items).collect(),
+            similarities,
+        })
+    }
+
+    /// What a checkpoint is to be asked, as its tokens.
+    pub(crate) fn questions(&self, subject: &Subject) -> Result<Questions, RunError> {
+        let tables = self.tables(subject.config.as_ref());
+        let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
+        let Subject { tokenizer, model, .. } = subject;
+        let setting = SuiteSetting { world: &world, tokenizer, model, data: &self.data };
+        Ok(Questions { key: self.key(subject), suites: load_suites(&setting, &tables)? })
+    }
+
+    /// All that decides the tokens of the questions: checkpoints with the same one can be asked the same.
+    pub(crate) fn key(&self, subject: &Subject) -> String {
+        let Subject { tokenizer, model, config, .. } = subject;
+        format!(
+            "{} {:?} {} {:?} {:?}",
+            tokenizer.fingerprint(),
+            tokenizer.marks(),
+            model.max_position_embeddings,
+            self.tables(config.as_ref()),
+            config.as_ref().map(|config| &config.tinyworld)
+        )
+    }
+
+    /// Puts the questions to the model.
+    pub(crate) fn ask(
+        &self,
+        subject: &Subject,
+        model: &Llama,
+        questions: &Questions,
+        at: &mut At<'_>,
+    ) -> Result<Answers, RunError> {
+        let (mut results, mut groups) = (Vec::new(), Vec::new());
+        for suite in &questions.suites {
+            (at.progress)(Progress::Probing { suite: suite.name(), step: at.step });
+            let found = suite.run(model, &Round::WHOLE)?;
+            for TaskFailure { task, message } in found.failures {
+                let event = Event::ProbeFailed { task: Some(task), message };
+                (at.progress)(Progress::Event(&event.at(at.step)));
+            }
+            results.extend(found.results);
+            groups.extend_from_slice(suite.groups());
+        }
+        let mut representations = RepresentationHistory::default();
+        let similarities =
+            results.iter_mut().flat_map(|result| representations.compare(at.step, result)).collect();
+        let header = ResultsHeader {
+            model: subject.folder.display().to_string(),
+            device: self.device.to_string(),
+            limit: self.limit,
+            ..ResultsHeader::default()
+        };
+        Ok(Answers { json: results_json(&results, &groups, &header), results, groups, similarities })
+    }
+
+    /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.
+    fn tables(&self, config: Option<&RunConfig>) -> Vec<ProbeConfig> {
+        let tables = config.map(|config| config.probes.as_slice()).unwrap_or_default();
+        let mut tables: Vec<ProbeConfig> =
+            tables.iter().filter(|table| table.suite == self.suite).cloned().collect();
+        if tables.is_empty() {
+            tables.push(ProbeConfig::all(&self.suite));
+        }
+        if !self.tasks.is_empty() {
+            tables = with_tasks(tables, &self.tasks);
+        }
+        for table in &mut tables {
+            table.items = self.limit.or(table.items);
+            table.allow_code_execution |= self.allow_code_execution;
+        }
+        tables
+    }
+}
+
+impl OfflineResults {
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`; and `representations.parquet`, if any were looked at.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
+        fs::create_dir_all(folder)?;
+        let json = |path: &Path, value: &Value| {
+            serde_json::to_vec_pretty(value)
+                .map_err(|source| RunError::Json { path: path.to_owned(), source })
+        };
+        let path = folder.join("results.json");
+        write_atomically(&path, &json(&path, &self.results)?)?;
+        let path = folder.join("probes.jsonl");
+        write_atomically(&path, &to_lines(&self.records, &path)?)?;
+        if !self.similarities.is_empty() {
+            write_similarities(&folder.join("representations.parquet"), &self.similarities)?;
+        }
+        Ok(write_items(&folder.join("items.parquet"), &self.items)?)
+    }
+}
+
+/// The tables that ask these tasks, and nothing else; what no table asks, the first one does.
+fn with_tasks(mut tables: Vec<ProbeConfig>, wanted: &[String]) -> Vec<ProbeConfig> {
+    let mut tasks_of = vec![Vec::new(); tables.len()];
+    for task in wanted {
+        let asks = |table: &ProbeConfig| table.tasks.is_empty() || table.tasks.contains(task);
+        tasks_of[tables.iter().position(asks).unwrap_or(0)].push(task.clone());
+    }
+    for (table, tasks) in tables.iter_mut().zip(tasks_of) {
+        table.tasks = tasks;
+    }
+    tables.retain(|table| !table.tasks.is_empty());
+    tables
+}
+
+/// Refuses a tokenizer with ids that the model has no embedding for.
+fn refuse_larger_vocabulary(
+    tokenizer: &Tokenizer,
+    model: &LlamaConfig,
+    checkpoint: &Path,
+) -> Result<(), RunError> {
+    let (ids, rows) = (tokenizer.vocab_size(), model.vocab_size);
+    if ids <= rows {
+        return Ok(());
+    }
+    Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
+}
+
+fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> Vec<ProbeRecord> {
+    // A phase takes a history, and there is none.
+    let without_phase = |record| ProbeRecord { phase: None, ..record };
+    History::new().record_round(step, tokens, results, groups).into_iter().map(without_phase).collect()
+}
+
+/// The tokenizer of a checkpoint, with the policy of its run, or with its own.
+///
+/// # Errors
+/// A folder without a tokenizer, or with one that can't be read.
+pub fn open_checkpoint_tokenizer(checkpoint: &Path) -> Result<Tokenizer, RunError> {
+    open_tokenizer(checkpoint, stored_config(checkpoint)?.as_ref())
+}
+
+fn open_tokenizer(checkpoint: &Path, config: Option<&RunConfig>) -> Result<Tokenizer, RunError> {
+    let tokenizer = Tokenizer::from_file(checkpoint)?;
+    Ok(match config {
+        Some(config) => tokenizer.with_policy(&config.tokenizer)?,
+        None => tokenizer,
+    })
+}

@@ -1,0 +1,292 @@
+//! What a run would take, before anything is spent.
+
+use fineline_model::ParameterSpec;
+use fineline_train::TrainError;
+use serde::Serialize;
+
+use crate::config::{DeviceName, Precision, RunConfig};
+
+/// What the caller knows of the machines.
+#[derive(Clone, Copy, Debug)]
+pub struct Machines {
+    /// Devices that share the global batch.
+    pub devices: u64,
+    /// Memory of one device in GiB, if known.
+    pub memory_gib: Option<f64>,
+    /// What one device computes in TFLOP/s, if known.
+    pub tflops: Option<f64>,
+}
+
+/// A run in numbers. What nobody stated, or what follows from it, is null.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens of a step.
+    pub tokens_per_step: u64,
+    /// Tokens of the run.
+    pub tokens: u64,
+    /// Tokens per parameter; about 20 is compute-optimal (Hoffmann et al., 2022).
+    pub tokens_per_parameter: f64,
+    /// Floating-point operations of the run, without probes.
+    pub flops: f64,
+    /// Memory of one device at the height of a step.
+    pub memory: Memory,
+    /// Whether that fits into the stated memory, however slow the disk.
+    pub fits: Option<bool>,
+    /// What other ways to divide the work and other precisions would take; this one is the first.
+    pub ways: Vec<Way>,
+    /// Days at the stated speed, without probes.
+    pub days: Option<f64>,
+    /// Size of a checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Size of all checkpoints that are kept at the end.
+    pub checkpoints_bytes: u64,
+}
+
+/// A way to train, and what it takes of each device.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Way {
+    /// How the devices divide the work.
+    pub mode: Mode,
+    /// The precision of products and of what lies between them.
+    pub precision: Precision,
+    /// Memory of one device.
+    pub memory: Memory,
+    /// Whether that fits into the stated memory, however slow the disk.
+    pub fits: Option<bool>,
+    /// The largest `train.micro_batch` that does; 0 if not even one sequence does.
+    pub largest_micro_batch: Option<usize>,
+}
+
+/// How devices divide the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Each has all weights, gradients and moments.
+    DataParallel,
+    /// Each keeps the moments of its share of the parameters, and writes its share of a checkpoint (Rajbhandari et al., 2020, stage 1).
+    #[serde(rename = "zero-1")]
+    Zero1,
+}
+
+/// Memory of one device at the height of a step, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The weights, and their copy in the precision of the products, if that is another.
+    pub parameters: u64,
+    /// Their gradients: with several micro-batches per device, also the sum of those before.
+    pub gradients: u64,
+    /// AdamW's two moments.
+    pub optimizer: u64,
+    /// What the backward pass needs of the forward pass of a micro-batch, and its intermediates.
+    pub activations: u64,
+    /// Logits of a micro-batch, as far as they exist at a time, and what the loss keeps of them.
+    pub logits: u64,
+    /// Buffers of an exchange of gradients, after the backward pass.
+    pub exchange: u64,
+    /// What a checkpoint being written holds on to while training replaces it: weights and moments.
+    pub snapshot: u64,
+    /// The program, its threads and buffers.
+    pub program: u64,
+    /// The height of a step while a checkpoint is still being written, as where the disk takes longer than a step: all of
+    /// the above, but on a GPU, of activations with logits and the exchange whichever is more.
+    pub total: u64,
+    /// The height where the disk is so fast that a checkpoint is written within a step: that of a backward pass, or of an update that
+    /// replaces what a snapshot holds, whichever is more.
+    pub total_on_fast_disk: u64,
+}
+
+/// The program before it has a model: code, threads, tokenizer, pages of token shards.
+const PROGRAM_BYTES: u64 = 24 << 20;
+
+/// Plans the configured run on these machines.
+///
+/// # Errors
+/// A length that can't be.
+pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError> {
+    let seq_len = config.data.seq_len;
+    let steps = config.train.total_steps(seq_len)?;
+    let tokens_per_step = config.train.tokens_per_step(seq_len);
+    let tokens = steps * tokens_per_step;
+    let parameters = config.model.parameter_count();
+    let flops = tokens as f64 * config.model.flops_per_token(seq_len) as f64;
+    let ways = ways(config, machines);
+    let memory = ways[0].memory;
+    let checkpoint_bytes = 3 * config.model.parameter_bytes();
+    let seconds = machines.tflops.map(|tflops| flops / (tflops * 1e12 * machines.devices as f64));
+    Ok(Plan {
+        parameters,
+        steps,
+        tokens_per_step,
+        tokens,
+        tokens_per_parameter: tokens as f64 / parameters as f64,
+        flops,
+        memory,
+        fits: ways[0].fits,
+        ways,
+        days: seconds.map(|seconds| seconds / 86_400.0),
+        checkpoint_bytes,
+        checkpoints_bytes: checkpoint_bytes * kept_checkpoints(config, steps),
+    })
+}
+
+fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
+    let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
+    let way = |(mode, precision): (Mode, Precision)| {
+        let shares = Shares { devices: machines.devices.max(1), mode };
+        let memory = |micro_batch| memory(config, micro_batch, shares, precision);
+        let largest = |room: u64| {
+            (1..=config.train.global_batch).take_while(|batch| memory(*batch).total <= room).last()
+        };
+        let memory = memory(config.train.micro_batch);
+        Way {
+            mode,
+            precision,
+            memory,
+            fits: room.map(|room| memory.total <= room),
+            largest_micro_batch: room.map(|room| largest(room).unwrap_or(0)),
+        }
+    };
+    let precisions = match config.run.precision {
+        Precision::F32 => [Precision::F32, Precision::Bf16Mixed],
+        Precision::Bf16Mixed => [Precision::Bf16Mixed, Precision::F32],
+    };
+    let modes: &[Mode] =
+        if machines.devices > 1 { &[Mode::DataParallel, Mode::Zero1] } else { &[Mode::DataParallel] };
+    let ways = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
+    ways.map(way).collect()
+}
+
+/// Who has what.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    devices: u64,
+    mode: Mode,
+}
+
+impl Shares {
+    /// Devices that moments and snapshots are divided among.
+    fn of_moments(self) -> u64 {
+        match self.mode {
+            Mode::DataParallel => 1,
+            Mode::Zero1 => self.devices,
+        }
+    }
+
+    /// Gradients that a device holds at a time: that of a micro-batch, and the sum of those before it; with a fixed tree of additions, the sums
+    /// that wait for their other halves.
+    fn gradients(self, config: &RunConfig, micro_batch: usize) -> u64 {
+        let micro_batches = (config.train.global_batch / micro_batch) as u64 / self.devices;
+        match micro_batches {
+            0 | 1 => 1,
+            many if config.distributed.deterministic => u64::from(many.ilog2()) + 1,
+            _ => 2,
+        }
+    }
+
+    /// What an exchange of gradients takes: the largest bucket as it is sent and received, and a device's own piece of it; with divided moments, its
+    /// pieces of all buckets.
+    fn exchange(self, config: &RunConfig) -> u64 {
+        if self.devices == 1 {
+            return 0;
+        }
+        let largest =
+            config.model.parameters().iter().map(ParameterSpec::len).max().unwrap_or_default() as u64;
+        let bucket = (4 * largest).max((config.distributed.bucket_mib as u64) << 20);
+        let bucket = bucket.min(config.model.parameter_bytes());
+        let pieces = match self.mode {
+            Mode::DataParallel => bucket,
+            Mode::Zero1 => config.model.parameter_bytes(),
+        };
+        pieces.div_ceil(self.devices) + 2 * bucket
+    }
+}
+
+fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Precision) -> Memory {
+    let time = config.data.seq_len;
+    let float32 = config.model.parameter_bytes();
+    let activations = config.model.activation_bytes(micro_batch, time);
+    let (copy, activations) = match (precision, config.run.device) {
+        (Precision::F32, _) => (0, activations),
+        // What lies between products stays float32; the factors of a product are rounded for as long as it takes.
+        (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch)),
+        (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
+    };
+    let parameters = float32 + copy;
+    let gradients = float32 * shares.gradients(config, micro_batch);
+    let optimizer = (2 * float32).div_ceil(shares.of_moments());
+    let logits = config.model.logits_bytes(micro_batch, time);
+    let snapshot = (3 * float32).div_ceil(shares.of_moments());
+    let exchange = shares.exchange(config);
+    let program = PROGRAM_BYTES + kept_by_pool(config, gradients + activations + logits);
+    let always = parameters + gradients + optimizer + program;
+    // Gradients are exchanged when the activations are gone; but the processor's pool keeps their memory.
+    let step = match config.run.device {
+        DeviceName::Cpu => activations + logits + exchange,
+        _ => (activations + logits).max(exchange),
+    };
+    // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
+    let total_on_fast_disk = always + step.max(snapshot);
+    let total = always + step + snapshot;
+    Memory {
+        parameters,
+        gradients,
+        optimizer,
+        activations,
+        logits,
+        exchange,
+        snapshot,
+        program,
+        total,
+        total_on_fast_disk,
+    }
+}
+
+/// What the processor's pool of memory holds beyond what is used: up to an eighth, since a piece of one size doesn't serve for another.
+fn kept_by_pool(config: &RunConfig, pooled: u64) -> u64 {
+    if config.run.device == DeviceName::Cpu { pooled / 8 } else { 0 }
+}
+
+/// The factors of the largest product of a layer, as float32.
+fn rounded_bytes(config: &RunConfig, micro_batch: usize) -> u64 {
+    let (width, inner) = (config.model.hidden_size as u64, config.model.intermediate_size as u64);
+    let tokens = (micro_batch * config.data.seq_len) as u64;
+    4 * (tokens * inner + tokens.max(inner) * width)
+}
+
+/// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.
+fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
+    let checkpoint = &config.checkpoint;
+    let every = checkpoint.every_steps;
+    let written = steps / every + u64::from(!steps.is_multiple_of(every));
+    let last = written.min(checkpoint.keep_last as u64);
+    // The last `last` ones come after this regular one.
+    let oldest_kept = (written - last) * every;
+    let for_good = checkpoint.keep_every.map_or(0, |keep| oldest_kept / least_common_multiple(keep, every));
+    let chunks = config.data.chunks.as_ref().filter(|_| checkpoint.every_chunk);
+    let of_chunks = chunks.map_or(0, |chunks| (chunks.count - chunks.skip.len() as u64).min(steps));
+    (last + for_good).max(of_chunks)
+}
+
+fn least_common_multiple(a: u64, b: u64) -> u64 {
+    let (mut divisor, mut rest) = (a, b);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    a / divisor.max(1) * b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiples_are_least() {
+        for (a, b, multiple) in [(4, 6, 12), (1000, 10_000, 10_000), (7, 1, 7), (3, 3, 3)] {
+            assert_eq!(least_common_multiple(a, b), multiple);
+        }
+    }
+}

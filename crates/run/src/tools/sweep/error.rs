@@ -1,0 +1,132 @@
+//! Why a series of checkpoints can't be probed.
+
+use std::path::PathBuf;
+
+use fineline_diagnostics::{Classified, ErrorClass};
+
+use crate::error::RunError;
+
+/// Why a series of checkpoints can't be probed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// The checkpoints, the suite or the folder can't be read or written.
+    #[error(transparent)]
+    Run(RunError),
+    /// There are no model folders.
+    #[error("{}: no checkpoints here: expected folders with a config.json, a run's folder, or a pattern such as `models/open_llama_7b_*`", model.display())]
+    NoCheckpoints {
+        /// Where they were looked for.
+        model: PathBuf,
+    },
+    /// A pattern can't be read.
+    #[error("{pattern}: {message}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A revision was asked for that isn't there.
+    #[error("no checkpoint `{revision}`{}; there are {count}, from {first} to {last}", hint.as_ref().map(|hint| format!(" (did you mean `{hint}`?)")).unwrap_or_default())]
+    NoRevision {
+        /// The revision.
+        revision: String,
+        /// The nearest there is.
+        hint: Option<String>,
+        /// How many there are.
+        count: usize,
+        /// The first of them by name.
+        first: String,
+        /// The last.
+        last: String,
+    },
+    /// A range of revisions can't be read.
+    #[error(
+        "`{range}` is no range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, such as `ckpt_{{000..356..10}}`"
+    )]
+    Range {
+        /// The range.
+        range: String,
+    },
+    /// Nobody says where a checkpoint stands in its training.
+    #[error(
+        "{revision}: nothing tells how many steps and tokens this checkpoint has seen; give --tokens-per-checkpoint (for numbered ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with the columns revision,step,tokens"
+    )]
+    NoPosition {
+        /// The revision.
+        revision: String,
+    },
+    /// The table of positions can't be read.
+    #[error("{}:{line}: {message}", path.display())]
+    Axis {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Two checkpoints stand at one step, which a log can't tell apart.
+    #[error("{} and {} both stand at step {step}", revisions[0], revisions[1])]
+    SameStep {
+        /// The checkpoints.
+        revisions: [String; 2],
+        /// The step.
+        step: u64,
+    },
+    /// A checkpoint can't be read.
+    #[error("{revision}: {message}; `--keep-going` passes over what can't be read")]
+    Unreadable {
+        /// The checkpoint.
+        revision: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The folder has a run.
+    #[error("{}: this is the folder of a run; give the sweep a folder of its own (--out)", folder.display())]
+    FolderOfRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder has a sweep with other settings.
+    #[error("{}: the sweep in this folder was started with something else for {what}; give this one a folder of its own (--out)", folder.display())]
+    Other {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The folder has a checkpoint that this sweep hasn't, or in another place.
+    #[error("{}: its log has {revision}, which isn't in that place of this sweep: checkpoints can only be added after the last; give this one a folder of its own (--out)", folder.display())]
+    OtherOrder {
+        /// The folder.
+        folder: PathBuf,
+        /// The checkpoint in the log.
+        revision: String,
+    },
+    /// The items or the wording of a task have changed.
+    #[error("{}: the data or wording of task `{task}` isn't what it was in this log; restore it, or give the sweep a folder of its own (--out)", folder.display())]
+    OtherQuestions {
+        /// The folder.
+        folder: PathBuf,
+        /// The task.
+        task: String,
+    },
+}
+
+impl Classified for SweepError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Run(error) => error.class(),
+            Self::Unreadable { .. } | Self::OtherQuestions { .. } => ErrorClass::Environment,
+            _ => ErrorClass::Usage,
+        }
+    }
+}
+
+impl<E: Into<RunError>> From<E> for SweepError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}

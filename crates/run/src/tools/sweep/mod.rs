@@ -1,0 +1,314 @@
+//! One suite over a series of checkpoints that others made: a probe log as if they had been one run.
+//!
+//! The folder has a run's probe side: `probes.jsonl`, `items/step-*.parquet`, `events.jsonl`; and `results/REVISION.json` for each
+//! checkpoint, and `sweep.json`, which says what has been asked of which checkpoints. It is written after each checkpoint, last: what an
+//! interrupted sweep has written beyond it is dropped when it goes on.
+
+mod axis;
+mod error;
+mod revisions;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fineline_diagnostics::with_causes;
+use fineline_files::create_directory;
+use fineline_probe::{
+    History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
+};
+use fineline_train::StopSignal;
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+pub use axis::Axis;
+pub use error::SweepError;
+
+use fineline_files::write_atomically;
+use revisions::Checkpoint;
+
+use crate::error::RunError;
+use crate::lifecycle::Ended;
+use crate::progress::Progress;
+use crate::records::directory::RunDirectory;
+use crate::records::events::Event;
+use crate::records::jsonl::{JsonLines, read_lines};
+use crate::sinks::logs::drop_rounds;
+use crate::tools::offline_probe::{Answers, At, OfflineProbe, Questions, Start, Subject};
+
+/// What to ask of which checkpoints.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// What each is asked. Its `checkpoint` is where they all are: a folder of model folders, a run's folder, or a pattern.
+    pub probe: OfflineProbe,
+    /// Which of them, as names and ranges (`ckpt_{000..356..10}`) with commas, or a file with one a line. Absent: all.
+    pub revisions: Option<String>,
+    /// Where they stand in their training.
+    pub axis: Axis,
+    /// Where the log goes.
+    pub out: PathBuf,
+    /// What to do about a checkpoint that can't be read.
+    pub unreadable: Unreadable,
+    /// How the caller asks for the end.
+    pub stop: StopSignal,
+}
+
+/// What to do about a checkpoint that can't be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unreadable {
+    /// End there, with an error.
+    #[default]
+    Stop,
+    /// Log it, and go on with the next.
+    PassOver,
+}
+
+/// `sweep.json`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    model: PathBuf,
+    suite: String,
+    tasks: Vec<String>,
+    limit: Option<usize>,
+    /// Version of the program.
+    version: String,
+    /// What each task's numbers depend on besides the weights, as of the last checkpoint.
+    asked: BTreeMap<String, Provenance>,
+    /// The checkpoints so far, in their order.
+    done: Vec<Done>,
+}
+
+/// A checkpoint that has been asked, or couldn't be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Done {
+    revision: String,
+    step: u64,
+    tokens: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
+}
+
+/// A sweep that is under way.
+struct State<'a> {
+    sweep: &'a Sweep,
+    directory: RunDirectory,
+    record: Record,
+    probes: JsonLines,
+    events: JsonLines,
+    history: History,
+    questions: Option<Questions>,
+}
+
+impl Sweep {
+    /// Asks the checkpoints that haven't been asked, in the order of their steps.
+    ///
+    /// # Errors
+    /// Before the first is asked: a checkpoint that isn't there or whose step and tokens nobody knows, a folder with another sweep. Then: a
+    /// checkpoint that can't be read, unless such are passed over, and what a suite or the disk says.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Ended, SweepError> {
+        let checkpoints = self.checkpoints()?;
+        let device = self.probe.device.open()?;
+        let directory = RunDirectory::new(&self.out);
+        let _lock = directory.lock()?;
+        let mut state = State::open(self, directory, &checkpoints)?;
+        for checkpoint in &checkpoints[state.record.done.len()..] {
+            if let Some(signal) = self.stop.requested() {
+                let step = state.record.done.last().map(|done| done.step);
+                return Ok(Ended::Stopped { step, signal: Some(signal) });
+            }
+            let start = Start::now();
+            let opened = Subject::open(&checkpoint.folder)
+                .and_then(|subject| subject.load(&device).map(|model| (subject, model)));
+            match opened {
+                Ok((subject, model)) => {
+                    let questions = state.questions_for(&subject)?;
+                    let step = checkpoint.step;
+                    let mut at = At { step, progress };
+                    let Answers { results, groups, json, similarities } =
+                        self.probe.ask(&subject, &model, &questions, &mut at)?;
+                    state.questions = Some(questions);
+                    state.note_questions(&results)?;
+                    let items: Vec<ItemRow> =
+                        results.iter().flat_map(|result| result.items.iter().cloned()).collect();
+                    write_items(&state.directory.items(step), &items)?;
+                    if !similarities.is_empty() {
+                        create_directory(&state.directory.representations_folder())?;
+                        write_similarities(&state.directory.representations(step), &similarities)?;
+                    }
+                    state.write_json(
+                        PathBuf::from("results").join(format!("{}.json", checkpoint.revision)),
+                        &start.finish(json),
+                    )?;
+                    let records = state.history.record_round(step, checkpoint.tokens, &results, &groups);
+                    state.probes.append_all(&records)?;
+                    state.finish(checkpoint, None)?;
+                    progress(Progress::Probed(&records));
+                }
+                Err(error) if self.unreadable == Unreadable::PassOver => {
+                    let event = Event::DamagedCheckpoint {
+                        path: checkpoint.folder.clone(),
+                        reason: with_causes(&error),
+                    };
+                    let event = event.at(checkpoint.step);
+                    state.events.append(&event)?;
+                    progress(Progress::Event(&event));
+                    state.finish(checkpoint, Some(with_causes(&error)))?;
+                }
+                Err(error) => {
+                    return Err(SweepError::Unreadable {
+                        revision: checkpoint.revision.clone(),
+                        message: with_causes(&error),
+                    });
+                }
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// The checkpoints, sorted by their steps.
+    fn checkpoints(&self) -> Result<Vec<Checkpoint>, SweepError> {
+        let folders = revisions::find(&self.probe.checkpoint)?;
+        let folders = match &self.revisions {
+            Some(list) => revisions::select(list, &folders)?,
+            None => revisions::without_second_names(folders),
+        };
+        let places = self.axis.read()?;
+        let mut checkpoints = Vec::new();
+        for (revision, folder) in folders {
+            let (step, tokens) = places.position(&revision, &folder)?;
+            checkpoints.push(Checkpoint { revision, folder, step, tokens });
+        }
+        checkpoints.sort_by_key(|checkpoint| (checkpoint.step, checkpoint.tokens));
+        for pair in checkpoints.windows(2) {
+            if pair[0].step == pair[1].step {
+                let revisions = [pair[0].revision.clone(), pair[1].revision.clone()];
+                return Err(SweepError::SameStep { revisions, step: pair[0].step });
+            }
+        }
+        Ok(checkpoints)
+    }
+
+    /// A sweep's record before its first checkpoint.
+    fn record(&self) -> Record {
+        Record {
+            model: self.probe.checkpoint.clone(),
+            suite: self.probe.suite.clone(),
+            tasks: self.probe.tasks.clone(),
+            limit: self.probe.limit,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            asked: BTreeMap::new(),
+            done: Vec::new(),
+        }
+    }
+}
+
+impl<'a> State<'a> {
+    /// Opens the folder to begin, or to go on after the last checkpoint that is whole.
+    fn open(
+        sweep: &'a Sweep,
+        directory: RunDirectory,
+        checkpoints: &[Checkpoint],
+    ) -> Result<Self, SweepError> {
+        let record = if directory.is_sweep() {
+            let path = directory.sweep();
+            let text = fs::read_to_string(&path)?;
+            let record: Record =
+                serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
+            sweep.refuse_other(&record, checkpoints)?;
+            record
+        } else {
+            if directory.is_run() {
+                return Err(SweepError::FolderOfRun { folder: directory.root().to_owned() });
+            }
+            directory.refuse_foreign_files()?;
+            sweep.record()
+        };
+        let last_step = record.done.last().map(|done| done.step);
+        if last_step.is_none() {
+            fs::write(directory.probes(), "")?;
+            fs::write(directory.events(), "")?;
+        }
+        drop_rounds(&directory, |step| last_step.is_none_or(|last| step > last))?;
+        create_directory(&directory.root().join("results"))?;
+        let step = last_step.unwrap_or(0);
+        let probes = JsonLines::resume(&directory.probes(), step)?;
+        let events = JsonLines::resume(&directory.events(), step)?;
+        let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
+        let items_at = |step| Ok::<_, RunError>(read_items(&directory.items(step))?);
+        let history = History::resume(&records, items_at)?;
+        let state = Self { sweep, directory, record, probes, events, history, questions: None };
+        state.write_record()?;
+        Ok(state)
+    }
+
+    /// The questions for a checkpoint: those of the one before, if its tokens are the same.
+    fn questions_for(&mut self, subject: &Subject) -> Result<Questions, SweepError> {
+        let key = self.sweep.probe.key(subject);
+        match self.questions.take() {
+            Some(questions) if questions.key == key => Ok(questions),
+            _ => Ok(self.sweep.probe.questions(subject)?),
+        }
+    }
+
+    /// Notes what was asked, and refuses a task whose items or wording aren't those of the checkpoint before.
+    fn note_questions(&mut self, results: &[TaskResult]) -> Result<(), SweepError> {
+        for TaskResult { task, provenance, .. } in results {
+            let before = self.record.asked.insert(task.clone(), provenance.clone());
+            let is_same = |before: Provenance| {
+                (before.data, before.template) == (provenance.data.clone(), provenance.template.clone())
+            };
+            if !before.is_none_or(is_same) {
+                let folder = self.directory.root().to_owned();
+                return Err(SweepError::OtherQuestions { folder, task: task.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that a checkpoint is done, when all that is to be known of it is on the disk.
+    fn finish(&mut self, checkpoint: &Checkpoint, unreadable: Option<String>) -> Result<(), SweepError> {
+        self.probes.sync()?;
+        self.events.sync()?;
+        let Checkpoint { revision, step, tokens, .. } = checkpoint.clone();
+        self.record.done.push(Done { revision, step, tokens, unreadable });
+        self.write_record()
+    }
+
+    fn write_record(&self) -> Result<(), SweepError> {
+        self.write_json(PathBuf::from("sweep.json"), &self.record)
+    }
+
+    fn write_json(&self, name: PathBuf, value: &impl Serialize) -> Result<(), SweepError> {
+        let path = self.directory.root().join(name);
+        let mut json = serde_json::to_vec_pretty(value)
+            .map_err(|source| RunError::Json { path: path.clone(), source })?;
+        json.push(b'\n');
+        Ok(write_atomically(&path, &json)?)
+    }
+}
+
+impl Sweep {
+    /// Refuses a folder whose log is of other checkpoints or other questions, or has a checkpoint that would come before the last one there.
+    fn refuse_other(&self, stored: &Record, checkpoints: &[Checkpoint]) -> Result<(), SweepError> {
+        let folder = || self.out.clone();
+        let own = self.record();
+        let differs = [
+            ("the checkpoints", own.model != stored.model),
+            ("--suite", own.suite != stored.suite),
+            ("--tasks", own.tasks != stored.tasks),
+            ("--limit", own.limit != stored.limit),
+        ];
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(SweepError::Other { folder: folder(), what });
+        }
+        for (place, done) in stored.done.iter().enumerate() {
+            let same = checkpoints.get(place).is_some_and(|checkpoint| {
+                (&checkpoint.revision, checkpoint.step, checkpoint.tokens)
+                    == (&done.revision, done.step, done.tokens)
+            });
+            if !same {
+                return Err(SweepError::OtherOrder { folder: folder(), revision: done.revision.clone() });
+            }
+        }
+        Ok(())
+    }
+}

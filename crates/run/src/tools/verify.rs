@@ -1,0 +1,159 @@
+//! Proof that a resumed run equals an unbroken one.
+
+use std::path::Path;
+
+use fineline_ranks::SingleRank;
+use fs_err as fs;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Resolved;
+use crate::error::RunError;
+use crate::lifecycle::{TrainOptions, train};
+use crate::progress::Progress;
+use crate::records::directory::RunDirectory;
+use crate::records::events::{Event, EventRecord};
+use crate::records::jsonl::read_lines;
+use crate::records::metrics::MetricsRecord;
+
+/// What was found equal.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResumeProof {
+    /// Steps of both runs.
+    pub steps: u64,
+    /// The step after which the second one was stopped and started again.
+    pub stopped_after: u64,
+    /// Files of the last checkpoint, equal byte for byte: weights, moments, state.
+    pub checkpoint_files: usize,
+    /// Their size.
+    pub checkpoint_bytes: u64,
+    /// Lines of `metrics.jsonl`, equal but for their timings.
+    pub metrics_lines: usize,
+    /// Lines of `probes.jsonl`, equal but for their timings.
+    pub probe_lines: usize,
+    /// Item files, equal byte for byte.
+    pub item_files: usize,
+}
+
+/// Runs the first `steps` steps of the configuration unbroken, then once more with a stop after `stop_after`, in a folder that is
+/// removed again, and compares all that the two leave behind.
+///
+/// # Errors
+/// [`RunError::NotEqual`] with the first difference, or whatever fails in the runs themselves.
+pub fn resume(
+    resolved: &Resolved,
+    steps: u64,
+    stop_after: u64,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<ResumeProof, RunError> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| {
+        let mut elsewhere = resolved.clone();
+        elsewhere.config.run.dir = folder.path().join(name);
+        elsewhere.config.storage.mirror = None;
+        elsewhere.config.log.prometheus = None;
+        // A budget makes rounds depend on the clock.
+        elsewhere.config.probes.iter_mut().for_each(|probes| probes.budget = None);
+        for trigger in &mut elsewhere.config.triggers {
+            // Nobody is to hear of a proof.
+            trigger.webhook = None;
+            trigger.command.clear();
+        }
+        elsewhere
+    };
+    let (unbroken, resumed) = (at("unbroken"), at("resumed"));
+    let until = |step| TrainOptions { stop_after: Some(step), ..TrainOptions::default() };
+    train(&unbroken, &until(steps), &SingleRank, progress)?;
+    train(&resumed, &until(stop_after), &SingleRank, progress)?;
+    train(&resumed, &until(steps), &SingleRank, progress)?;
+    let (unbroken, resumed) = [unbroken, resumed].map(|run| RunDirectory::new(run.config.run.dir)).into();
+    require_resumption(&resumed, stop_after)?;
+    compare(&unbroken, &resumed, steps, stop_after)
+}
+
+/// Two runs from the start would be equal too: the second must have gone on from a checkpoint.
+fn require_resumption(run: &RunDirectory, step: u64) -> Result<(), RunError> {
+    let events: Vec<EventRecord> = read_lines(&run.events())?;
+    let resumed = |record: &EventRecord| record.step == step && matches!(record.event, Event::Resumed { .. });
+    if events.iter().any(resumed) {
+        return Ok(());
+    }
+    Err(RunError::NotEqual(format!("it didn't go on from step {step}")))
+}
+
+fn compare(
+    left: &RunDirectory,
+    right: &RunDirectory,
+    steps: u64,
+    stopped_after: u64,
+) -> Result<ResumeProof, RunError> {
+    let last = format!("step-{steps:08}");
+    let (checkpoint_files, checkpoint_bytes) =
+        compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
+    let (item_files, _) = compare_folders(&left.items_folder(), &right.items_folder())?;
+    if left.representations_folder().is_dir() {
+        compare_folders(&left.representations_folder(), &right.representations_folder())?;
+    }
+    Ok(ResumeProof {
+        steps,
+        stopped_after,
+        checkpoint_files,
+        checkpoint_bytes,
+        metrics_lines: compare_lines(&metrics(left)?, &metrics(right)?, "metrics.jsonl")?,
+        probe_lines: compare_lines(&probes(left)?, &probes(right)?, "probes.jsonl")?,
+        item_files,
+    })
+}
+
+fn metrics(run: &RunDirectory) -> Result<Vec<MetricsRecord>, RunError> {
+    let records: Vec<MetricsRecord> = read_lines(&run.metrics())?;
+    Ok(records.iter().map(MetricsRecord::without_timing).collect())
+}
+
+fn probes(run: &RunDirectory) -> Result<Vec<Value>, RunError> {
+    let mut records: Vec<Value> = read_lines(&run.probes())?;
+    for record in records.iter_mut().filter_map(Value::as_object_mut) {
+        record.remove("seconds");
+    }
+    Ok(records)
+}
+
+fn compare_lines<T: PartialEq>(left: &[T], right: &[T], name: &str) -> Result<usize, RunError> {
+    if left.len() != right.len() {
+        let message = format!("{name} has {} lines unbroken and {} resumed", left.len(), right.len());
+        return Err(RunError::NotEqual(message));
+    }
+    match left.iter().zip(right).position(|(left, right)| left != right) {
+        Some(line) => Err(RunError::NotEqual(format!("line {} of {name}", line + 1))),
+        None => Ok(left.len()),
+    }
+}
+
+/// Compares the files of two folders byte for byte; says how many there are, and their size.
+fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
+    let (names, others) = (file_names(left)?, file_names(right)?);
+    if names != others {
+        return Err(RunError::NotEqual(format!(
+            "{} holds {names:?} unbroken and {others:?} resumed",
+            left.display()
+        )));
+    }
+    let mut bytes = 0;
+    for name in &names {
+        let content = fs::read(left.join(name))?;
+        if content != fs::read(right.join(name))? {
+            return Err(RunError::NotEqual(name.clone()));
+        }
+        bytes += content.len() as u64;
+    }
+    Ok((names.len(), bytes))
+}
+
+fn file_names(folder: &Path) -> Result<Vec<String>, RunError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
