@@ -54,7 +54,7 @@ train_vocab_size = 320
 
 [data]
 seq_len = 64
-cache = "cache"
+cache_dir = "cache"
 
 [[data.mix]]
 name = "world"
@@ -69,8 +69,8 @@ min_lr = 1e-3
 
 [train]
 steps = STEPS
-global_batch = 8
-micro_batch = 1
+global_batch_size = 8
+micro_batch_size = 1
 
 [checkpoint]
 every_steps = 10
@@ -86,7 +86,7 @@ max_skips = 1
 [[probes]]
 suite = "tinyworld"
 every_steps = 200
-items = 20
+limit = 20
 """
 
 FAULTS = ["kill", "term", "torn", "nan", "hang", "full_disk"]

@@ -31,7 +31,7 @@ def main():
     parser.add_argument("--program", default="target/release/fineline")
     arguments = parser.parse_args()
     steps = ROUNDS * arguments.every
-    probes = f'probes=[{{suite="tinyworld", every_steps={arguments.every}, log_spaced=false, items={arguments.items}, budget={arguments.budget}}}]'
+    probes = f'probes=[{{suite="tinyworld", every_steps={arguments.every}, log_spaced=false, limit={arguments.items}, budget={arguments.budget}}}]'
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         settings = [f"run.dir={run}", f"train.steps={steps}", f"checkpoint.every_steps={steps}", "validation.every_steps=0", probes]

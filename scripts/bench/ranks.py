@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MIDDLE = [
     "model.vocab_size=4096", "model.hidden_size=256", "model.intermediate_size=688", "model.num_hidden_layers=6",
     "model.num_attention_heads=8", "model.tie_word_embeddings=false", "tokenizer.train_vocab_size=2048", "data.seq_len=256",
-    "train.global_batch=8", "train.micro_batch=4",
+    "train.global_batch_size=8", "train.micro_batch_size=4",
 ]
 # 58 million parameters: what is owned weighs more than what is computed.
 LARGE = [
     "model.vocab_size=32000", "model.hidden_size=512", "model.intermediate_size=1376", "model.num_hidden_layers=8",
     "model.num_attention_heads=8", "model.tie_word_embeddings=false", "tokenizer.train_vocab_size=2048", "data.seq_len=128",
-    "train.global_batch=2", "train.micro_batch=1",
+    "train.global_batch_size=2", "train.micro_batch_size=1",
 ]
 
 
@@ -46,7 +46,7 @@ class Bench:
 
     def words(self, command, settings):
         words = [str(self.binary), command, str(ROOT / "configs/quickstart.toml")]
-        for setting in [*settings, f"data.cache={self.place}/cache", "probes=[]", "validation.every_steps=0", "model.max_position_embeddings=256"]:
+        for setting in [*settings, f"data.cache_dir={self.place}/cache", "probes=[]", "validation.every_steps=0", "model.max_position_embeddings=256"]:
             words += ["--set", setting]
         return words
 
@@ -78,7 +78,7 @@ class Bench:
         sent = {}
         for steps in (2, 12):
             before = int(counter.read_text())
-            measured = self.time(ranks, 1, [*MIDDLE, "train.micro_batch=1"], steps, *tcp)
+            measured = self.time(ranks, 1, [*MIDDLE, "train.micro_batch_size=1"], steps, *tcp)
             sent[steps] = int(counter.read_text()) - before
         per_step = (sent[12] - sent[2]) / 10
         ideal = 2 * (ranks - 1) * 4 * measured["parameters"]
@@ -88,7 +88,7 @@ class Bench:
         return self.launch(ranks, self.words("train", [*settings, f"run.dir={self.place}/{folder}"]))
 
     def checkpoint_stop(self, rounds):
-        settings = [*MIDDLE, "train.micro_batch=8", "train.steps=12", "schedule.warmup_steps=2", "run.threads=2", "checkpoint.every_steps=3"]
+        settings = [*MIDDLE, "train.micro_batch_size=8", "train.steps=12", "schedule.warmup_steps=2", "run.threads=2", "checkpoint.every_steps=3"]
         blocked, steps = [], []
         for place in range(rounds):
             folder = f"stop{place}"
@@ -100,7 +100,7 @@ class Bench:
         return {"blocked_s": statistics.median(blocked), "most_s": max(blocked), "step_s": statistics.median(steps)}
 
     def restart(self):
-        settings = ["train.steps=100000", "train.micro_batch=1", "run.threads=1", "checkpoint.every_steps=20"]
+        settings = ["train.steps=100000", "train.micro_batch_size=1", "run.threads=1", "checkpoint.every_steps=20"]
         log = self.place / "restart/metrics.jsonl"
         job = subprocess.Popen(self.train("restart", settings, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not log.exists() or log.read_text().count("\n") < 45:

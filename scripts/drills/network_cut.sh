@@ -51,7 +51,7 @@ export OMPI_MCA_plm_rsh_agent=$work/agent OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,self
 export OMPI_MCA_btl_tcp_if_include=wire OMPI_MCA_oob_tcp_if_include=wire OMPI_MCA_hwloc_base_binding_policy=none
 
 train() { # the run's folder
-    local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch=4 --set train.steps=120 --set probes=[]
+    local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch_size=4 --set train.steps=120 --set probes=[]
         --set distributed.deterministic=true --set "distributed.timeout_s=$timeout_s" --set checkpoint.every_steps=10)
     ip netns exec fineline-a unshare --uts sh -c 'hostname fineline-a; exec "$@"' sh \
         scripts/mpi/train.sh 2 configs/quickstart.toml "${settings[@]}"

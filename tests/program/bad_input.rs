@@ -60,14 +60,14 @@ fn values_out_of_range_are_refused_before_any_work() {
     let errors = [
         "model.num_attention_heads=5",
         "model.num_key_value_heads=3",
-        "train.micro_batch=3",
+        "train.micro_batch_size=3",
         "data.seq_len=4096",
         "run.device=tpu",
         "schedule.kind=cosin",
         "model.vocab_size=300",
         "data.validation_share=1.5",
         "probes[0].suite=tinywrold",
-        "probes[0].items=0",
+        "probes[0].limit=0",
         "schedule.warmup_steps=13",
         "train.steps=1",
         "optim.lr=2020-01-01",
@@ -80,14 +80,14 @@ fn values_out_of_range_are_refused_before_any_work() {
     insta::assert_snapshot!(errors.join(""), @r#"
         error: --set: `model.num_attention_heads` can't be: 5 heads do not divide hidden_size 32: change one of them, or give head_dim
         error: --set: `model.num_key_value_heads` can't be: 3 key-value heads do not divide num_attention_heads 4
-        error: --set: `train.micro_batch` (3) must divide train.global_batch (4)
+        error: --set: `train.micro_batch_size` (3) must divide train.global_batch_size (4)
         error: --set: `data.seq_len` (4096) must not exceed model.max_position_embeddings (256)
         error: --set: `run.device` can't be read: unknown device "tpu": expected `cpu`, `wgpu`, `cuda` or `cuda:N`
         error: --set: `schedule.kind` can't be read: unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
         error: tiny.toml:22: `tokenizer.train_vocab_size` (320) must be at least 259 and not above model.vocab_size (300); --set gives model.vocab_size
         error: --set: `data.validation_share` is 1.5: expected a share from 0 up to but not including 1
         error: --set: `probes[0].suite` can't be: unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld (files were looked for in configs/probes)
-        error: --set: `probes[0].items` is wrong: expected at least 1; leave it out for all items
+        error: --set: `probes[0].limit` is wrong: expected at least 1; leave it out for all items
         error: --set: `schedule.warmup_steps` (13) must not be above 12, the end of the run (train.steps)
         error: tiny.toml:38: `schedule.warmup_steps` (2) must not be above 1, the end of the run (train.steps); --set gives train.steps
         error: --set: `optim.lr` is a date that can't be represented
@@ -404,18 +404,18 @@ fn what_rows_are_counted_by_cannot_change_under_a_resume() {
     let before = files_below(&place.path("run"));
     let start = ["train", "tiny.toml", "--set", "train.steps=4", "--set"];
     let changed = |change: &str, rest: &[&str]| message(&place, &[&start[..], &[change], rest].concat(), 2);
-    let batch = changed("train.global_batch=8", &["--allow-change", "train"]);
+    let batch = changed("train.global_batch_size=8", &["--allow-change", "train"]);
     let length = changed("data.seq_len=16", &["--allow-change", "data"]);
-    let branch = changed("train.global_batch=8", &["--set", "run.dir=branch", "--resume", "run"]);
+    let branch = changed("train.global_batch_size=8", &["--set", "run.dir=branch", "--resume", "run"]);
     insta::assert_snapshot!([batch, length, branch].concat(), @r"
     error: run/checkpoints: what is saved here was made with other values:
-      train.global_batch: 4 -> 8
+      train.global_batch_size: 4 -> 8
     The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
     error: run/checkpoints: what is saved here was made with other values:
       data.seq_len: 32 -> 16
     The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
     error: DIR/run/checkpoints/step-00000004: what is saved here was made with other values:
-      train.global_batch: 4 -> 8
+      train.global_batch_size: 4 -> 8
     The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
     ");
     let shorter =

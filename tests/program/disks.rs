@@ -11,15 +11,15 @@ use crate::support::{Mounted, Running, Workplace, wait_for};
 /// A run that is long enough to be interfered with, and probes only at its ends: a round whose items can't be written is lost.
 const SETTINGS: [&str; 10] = [
     "train.steps=150",
-    "train.global_batch=8",
-    "train.micro_batch=4",
+    "train.global_batch_size=8",
+    "train.micro_batch_size=4",
     "data.seq_len=128",
     "checkpoint.every_steps=10",
     "checkpoint.keep_last=2",
     "validation.every_steps=0",
     "probes[0].every_steps=100000",
     "probes[0].log_spaced=false",
-    "log.keep_unwritten=1000",
+    "log.max_buffered_lines=1000",
 ];
 const LAST: &str = "checkpoints/step-00000150";
 
@@ -143,7 +143,7 @@ fn a_checkpoint_carries_the_lines_that_the_disk_did_not_take() {
     let Some(disk) = Mounted::new(place.path("disk"), "size=4m") else { return };
     fs_err::create_dir_all(place.path("elsewhere")).unwrap();
     fs_err::create_dir_all(place.path("disk/run")).unwrap();
-    let overrides = ["log.keep_unwritten=20", "log.tensorboard=false"];
+    let overrides = ["log.max_buffered_lines=20", "log.tensorboard=false"];
     // The folder must be the run's before its checkpoints may lie elsewhere.
     let mut run = start(&place, &overrides);
     wait_for(|| run.has_ended() || steps(&place) > 2);
@@ -155,7 +155,7 @@ fn a_checkpoint_carries_the_lines_that_the_disk_did_not_take() {
     wait_for(|| run.has_ended() || steps(&place) > 30);
     fill(&place);
     let error = run.wait().fails_with(1).stderr();
-    assert!(error.contains("log.keep_unwritten (20)"), "{error}");
+    assert!(error.contains("log.max_buffered_lines (20)"), "{error}");
     fs_err::remove_file(place.path("disk/filling")).unwrap();
     finish(&place);
     check_equals_unbroken(&place);

@@ -34,10 +34,10 @@ fn capabilities_come_at_their_own_times() {
     let overrides = [
         &format!("train.steps={STEPS}"),
         "run.dir=quickstart",
-        "data.cache=cache",
+        "data.cache_dir=cache",
         &format!("checkpoint.every_steps={STEPS}"),
         "validation.every_steps=0",
-        &format!("probes=[{{suite=\"tinyworld\", every_steps={EVERY}, log_spaced=false, items=150}}]"),
+        &format!("probes=[{{suite=\"tinyworld\", every_steps={EVERY}, log_spaced=false, limit=150}}]"),
     ];
     let mut arguments = vec!["train", config.to_str().unwrap()];
     arguments.extend(overrides.iter().flat_map(|value| ["--set", value]));

@@ -7,8 +7,8 @@ use crate::support::{Finished, Workplace, files_below, wait_for};
 /// Watches from the eighth step on, and has nothing but the guard to look at.
 const GUARDED: [&str; 6] = [
     "guard.window=8",
-    "guard.spike.z=20",
-    "guard.gradient.z=20",
+    "guard.loss_spike.z=20",
+    "guard.grad_norm.z=20",
     "validation.every_steps=0",
     "train.steps=24",
     "checkpoint.every_steps=6",
@@ -101,8 +101,8 @@ fn each_rule_can_skip_the_update() {
     for (fault, rule, section) in [
         ("nan_loss@12", "non_finite_loss", "non_finite"),
         ("nan_gradient@12", "non_finite_gradient", "non_finite"),
-        ("spike@12x100", "loss_spike", "spike"),
-        ("gradient@12x100", "gradient_outlier", "gradient"),
+        ("spike@12x100", "loss_spike", "loss_spike"),
+        ("gradient@12x100", "grad_norm", "grad_norm"),
     ] {
         let place = workplace();
         drill(&place, fault, &[&format!("guard.{section}.action=\"skip\"")]).success();
@@ -116,13 +116,13 @@ fn each_rule_can_skip_the_update() {
 #[test]
 fn too_many_skips_and_a_rule_that_says_so_stop_the_run() {
     let place = workplace();
-    let skip = ["guard.spike.action=\"skip\"", "guard.max_skips=3"];
+    let skip = ["guard.loss_spike.action=\"skip\"", "guard.max_skips=3"];
     let error = drill(&place, "spike@12-20x100", &skip).fails_with(1).stderr();
     assert!(error.contains("stopped after 3 skipped steps in a row"), "{error}");
     assert!(error.contains("the loss was far above its median"), "{error}");
 
     let place = workplace();
-    let error = drill(&place, "gradient@12x100", &["guard.gradient.action=\"stop\""]).fails_with(1).stderr();
+    let error = drill(&place, "gradient@12x100", &["guard.grad_norm.action=\"stop\""]).fails_with(1).stderr();
     assert!(
         error.contains("stopped by the guard at step 12: the norm of the gradients is far above"),
         "{error}"
@@ -133,7 +133,7 @@ fn too_many_skips_and_a_rule_that_says_so_stop_the_run() {
 #[test]
 fn the_rate_is_lowered_for_a_while_and_not_for_ever() {
     let place = workplace();
-    let settings = ["guard.gradient.action=\"lower_lr\"", "guard.lr_factor=0.25", "guard.lr_steps=4"];
+    let settings = ["guard.grad_norm.action=\"reduce_lr\"", "guard.lr_factor=0.25", "guard.lr_steps=4"];
     drill(&place, "", &["run.dir=calm"]).success();
     drill(&place, "gradient@12x100", &settings).success();
     let rates = |run: &str| -> Vec<f64> {
@@ -144,7 +144,7 @@ fn the_rate_is_lowered_for_a_while_and_not_for_ever() {
         assert!((lowered - factor * calm).abs() < 1e-15, "step {step}: {lowered} and {calm}");
     }
     let place = workplace();
-    let settings = [&settings[..], &["guard.max_lowerings=2"]].concat();
+    let settings = [&settings[..], &["guard.max_lr_reductions=2"]].concat();
     let error = drill(&place, "gradient@12-20x100", &settings).fails_with(1).stderr();
     assert!(error.contains("would lower the learning rate for the 3. time"), "{error}");
 }
@@ -153,7 +153,7 @@ fn the_rate_is_lowered_for_a_while_and_not_for_ever() {
 #[test]
 fn rows_are_left_out() {
     let place = workplace();
-    let settings = ["guard.spike.action=\"skip_data\"", "guard.leave_out_steps=3"];
+    let settings = ["guard.loss_spike.action=\"skip_data\"", "guard.skip_steps=3"];
     drill(&place, "spike@12x100", &settings).success();
     assert_eq!(skipped_steps(&place, "run"), [12]);
     let mut set = vec!["data", "show", "tiny.toml", "--step", "13"];
@@ -172,7 +172,7 @@ fn rows_are_left_out() {
 #[test]
 fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
     let place = workplace();
-    let settings = ["guard.spike.action=\"rewind\"", "run.dir=harmed"];
+    let settings = ["guard.loss_spike.action=\"rewind\"", "run.dir=harmed"];
     let said = drill(&place, "spike@15x100", &settings).success().stderr();
     assert!(said.contains("went back here from step 15 (time 1)"), "{said}");
     let rewound = events(&place, "harmed", "rewound");
@@ -207,7 +207,7 @@ fn a_run_can_go_back_to_its_beginning() {
 #[test]
 fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
     let place = workplace();
-    let settings = ["guard.spike.action=\"rewind\""];
+    let settings = ["guard.loss_spike.action=\"rewind\""];
     let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
     assert!(
         error.contains("has gone back to run/checkpoints/step-00000012 3 times (guard.max_rewinds), and step 15 goes wrong again"),
@@ -221,7 +221,7 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
     assert!(error.contains("3 times (guard.max_rewinds)"), "{error}");
     assert_eq!(events(&place, "run", "rewound").len(), 3);
     // With more rows left out it gets past them.
-    let settings = [&settings[..], &["guard.max_rewinds=4", "guard.leave_out_steps=3"]].concat();
+    let settings = [&settings[..], &["guard.max_rewinds=4", "guard.skip_steps=3"]].concat();
     let mut command = command(&place, "spike@15-20x100", &settings);
     Finished::of(command.args(["--allow-change", "guard"])).success();
     assert_eq!(events(&place, "run", "rewound").len(), 4);
@@ -232,8 +232,8 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
 fn a_resumed_run_decides_as_the_unbroken_one() {
     let place = workplace();
     let settings = [
-        "guard.spike.action=\"rewind\"",
-        "guard.gradient.action=\"lower_lr\"",
+        "guard.loss_spike.action=\"rewind\"",
+        "guard.grad_norm.action=\"reduce_lr\"",
         "guard.lr_steps=5",
         "guard.non_finite.action=\"skip_data\"",
     ];
@@ -272,11 +272,9 @@ fn the_rest_of_a_chunk_is_left_out() {
     drill(&place, "", &[&chunks[..], &["run.dir=calm", "train.steps=10"]].concat()).success();
     let calm = events(&place, "calm", "checkpoint");
     let calm_steps: Vec<u64> = calm.iter().map(|event| event["step"].as_u64().unwrap()).collect();
-    let settings = [
-        &chunks[..],
-        &["guard.non_finite.action=\"skip_data\"", "guard.leave_out_chunk=true", "train.steps=10"],
-    ]
-    .concat();
+    let settings =
+        [&chunks[..], &["guard.non_finite.action=\"skip_data\"", "guard.skip_chunk=true", "train.steps=10"]]
+            .concat();
     // Chunk 0 has at least two steps, of which the second is not made.
     assert!(calm_steps[0] > 2, "{calm_steps:?}");
     drill(&place, "nan_loss@2", &settings).success();
@@ -340,10 +338,10 @@ fn what_cannot_be_is_refused_before_the_first_step() {
     let error = drill(&place, "explode@3", &[]).fails_with(2).stderr();
     assert!(error.contains("FINELINE_FAULTS: `explode@3` is no fault"), "{error}");
     for (setting, message) in [
-        ("guard.spike.z=0", "`guard.spike.z` must be above 0"),
+        ("guard.loss_spike.z=0", "`guard.loss_spike.z` must be above 0"),
         ("guard.non_finite.action=\"log\"", "`guard.non_finite.action` must not be \"log\""),
-        ("guard.leave_out_chunk=true", "`guard.leave_out_chunk` needs chunks"),
-        ("guard.spike.action=\"skp\"", "unknown variant `skp`"),
+        ("guard.skip_chunk=true", "`guard.skip_chunk` needs chunks"),
+        ("guard.loss_spike.action=\"skp\"", "unknown variant `skp`"),
     ] {
         let error = drill(&place, "", &[setting]).fails_with(2).stderr();
         assert!(error.contains(message), "{error}");

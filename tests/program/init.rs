@@ -94,8 +94,12 @@ fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
     let rewarmed = "{from=\"run/checkpoints/step-00000004\", rewarm_steps=5}";
     let text = train_from(&place, rewarmed, &["run.dir=third"]).fails_with(2).stderr();
     assert!(text.contains("`init.rewarm_steps` contradicts run/checkpoints/step-00000004"), "{text}");
-    train_from(&place, "{from=\"run/checkpoints/step-00000004\", moments=\"zero\"}", &["run.dir=third"])
-        .success();
+    train_from(
+        &place,
+        "{from=\"run/checkpoints/step-00000004\", optimizer_state=\"reset\"}",
+        &["run.dir=third"],
+    )
+    .success();
     let third = metrics(&place, "third");
     assert_eq!(third[0], metrics(&place, "run")[4]);
     assert_ne!(third[1], metrics(&place, "run")[5]);

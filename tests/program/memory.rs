@@ -28,8 +28,8 @@ fn planned_memory_is_within_a_fifth_of_the_measured() {
         "model.hidden_size=128",
         "model.intermediate_size=344",
         "data.seq_len=128",
-        "train.global_batch=16",
-        "train.micro_batch=16",
+        "train.global_batch_size=16",
+        "train.micro_batch_size=16",
     ];
     let wide = [
         "model.hidden_size=256",

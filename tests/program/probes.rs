@@ -19,7 +19,7 @@ fn a_run_with_probes_has_the_losses_of_one_without() {
 
 /// Probes of what the model learns within a context, and of how it represents texts.
 const INNER: &str =
-    "probes=[{suite=\"in_context\",every_steps=6,items=2},{suite=\"representation\",every_steps=6,items=8}]";
+    "probes=[{suite=\"in_context\",every_steps=6,limit=2},{suite=\"representation\",every_steps=6,limit=8}]";
 
 #[test]
 fn examples_and_representations_are_looked_at_without_a_trace_in_training() {

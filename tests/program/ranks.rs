@@ -196,7 +196,7 @@ fn what_is_wrong_is_said_once() {
         return;
     }
     let place = Workplace::new();
-    let ended = train(&place, 3, &["train.global_batch=2"]).fails_with(2);
+    let ended = train(&place, 3, &["train.global_batch_size=2"]).fails_with(2);
     let message = ended.stderr();
     assert!(message.contains("makes 2 micro-batches"), "{message}");
     let ended = train(&place, 2, &["train.stepz=2"]).fails_with(2);

@@ -58,7 +58,7 @@ fn schedule(config: &str) -> (fineline_train::Schedule, Value) {
 #[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
 fn learning_rates_are_those_of_the_released_runs() {
     let (amber, shown) = schedule("amber-7b");
-    let steps_per_chunk = 1_706_976 / shown["config"]["train"]["global_batch"].as_u64().unwrap();
+    let steps_per_chunk = 1_706_976 / shown["config"]["train"]["global_batch_size"].as_u64().unwrap();
     assert_eq!(steps_per_chunk, 762);
     // The rates of this one at the ends of chunks are tested where schedules are.
     let published = ScheduleConfig { warmup_steps: 2000, min_lr: 3e-5, ..ScheduleConfig::default() };
@@ -106,7 +106,7 @@ path = "{}"
 
 [data]
 seq_len = 32
-cache = "cache"
+cache_dir = "cache"
 
 [optim]
 lr = 4e-3
@@ -117,8 +117,8 @@ min_lr = 4e-4
 
 [train]
 steps = 100
-global_batch = 4
-micro_batch = 2
+global_batch_size = 4
+micro_batch_size = 2
 
 [validation]
 every_steps = 0
@@ -222,10 +222,10 @@ const SMALLER: [&str; 8] = [
     "model.intermediate_size=64",
     "model.num_hidden_layers=2",
     "tinyworld.documents=1500",
-    "probes[0].items=4",
+    "probes[0].limit=4",
     "validation.rows=8",
     "checkpoint.every_steps=10",
-    "data.cache=cache",
+    "data.cache_dir=cache",
 ];
 
 /// Runs a shipped configuration unbroken, and again with kills: while its data are made, after its first checkpoint, and later. Both must leave the same.
@@ -429,7 +429,7 @@ fn bad_chunks_are_told_by_file_and_line_before_training() {
     error: `chunks/train_001.jsonl` line 5: 32 token ids, but rows have 33 (data.seq_len + 1)
     error: `chunks/train_001.jsonl` line 5: token id 270, but the tokenizer has 270 ids: these rows were made with another one
     error: `chunks/train_001.jsonl` line 5: not a row {"token_ids": [...]}: EOF while parsing a value (column 17)
-    error: `chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch`
+    error: `chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch_size is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
     error: `chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
     "#);
 }

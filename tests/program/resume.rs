@@ -25,7 +25,7 @@ fn resume_is_exact_on_two_threads() {
         "model.hidden_size=128",
         "model.intermediate_size=256",
         "data.seq_len=64",
-        "train.micro_batch=4",
+        "train.micro_batch_size=4",
     ];
     let mut arguments = vec!["verify", "resume", "tiny.toml", "--steps", "6", "--stop-at", "3"];
     arguments.extend(wide.iter().flat_map(|value| ["--set", value]));

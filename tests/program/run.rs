@@ -135,8 +135,8 @@ fn every_line_of_a_json_log_is_an_object() {
 #[test]
 fn offline_probes_ask_what_all_tables_of_the_suite_ask() {
     let place = Workplace::new();
-    let probes = "probes=[{suite=\"tinyworld\", tasks=[\"word_order\"], items=5}, \
-                  {suite=\"tinyworld\", tasks=[\"sizes\", \"residence\"], items=7}]";
+    let probes = "probes=[{suite=\"tinyworld\", tasks=[\"word_order\"], limit=5}, \
+                  {suite=\"tinyworld\", tasks=[\"sizes\", \"residence\"], limit=7}]";
     place.train(&[probes]);
     let in_loop: Vec<Value> = place
         .log("run/probes.jsonl")

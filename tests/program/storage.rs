@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Finished, Workplace, files_below, skip, wait_for};
 
-const MIRROR: &str = "storage.mirror=s3://runs/tiny";
+const MIRROR: &str = "storage.remote=s3://runs/tiny";
 
 /// moto's server, with a bucket `runs`.
 struct Store {
@@ -295,7 +295,7 @@ fn a_store_that_takes_nothing_is_said_and_no_more() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     store.proxy.plan(&["PUT"], Fault::Status(500), usize::MAX / 2);
-    let run = store.train(&place, &["--set", MIRROR, "--set", "storage.wait_s=2"]).success();
+    let run = store.train(&place, &["--set", MIRROR, "--set", "storage.drain_timeout_s=2"]).success();
     assert!(run.stderr().contains("the newest checkpoint is only here"), "{}", run.stderr());
     assert_eq!(events(&place, "run", "mirror_incomplete").len(), 1);
     assert!(!store.holds("tiny/checkpoints/step-00000012/manifest.json"));
@@ -306,9 +306,9 @@ fn a_store_that_takes_nothing_is_said_and_no_more() {
 
     // Out of reach: fatal where it must be known whether there is a run, and only there.
     store.proxy.plan(&[], Fault::Drop, usize::MAX / 2);
-    store.train(&place, &["--set", MIRROR, "--set", "storage.wait_s=0"]).success();
+    store.train(&place, &["--set", MIRROR, "--set", "storage.drain_timeout_s=0"]).success();
     let error = store.train(&place, &["--set", MIRROR, "--set", "run.dir=new"]).fails_with(1).stderr();
-    assert!(error.contains("storage.mirror") && error.contains("s3://runs/tiny/run.json"), "{error}");
+    assert!(error.contains("storage.remote") && error.contains("s3://runs/tiny/run.json"), "{error}");
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn what_is_kept_for_good_is_kept_there() {
     let text = text.replace("every_steps = 6\nrows = 4", "every_steps = 2\nrows = 4");
     let trigger = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\nactions = [\"keep\"]\ncooldown_steps = 4\n";
     place.write("tiny.toml", &format!("{text}\n{trigger}"));
-    place.train(&["storage.mirror=copy", "checkpoint.keep_last=1", "checkpoint.every_steps=2"]);
+    place.train(&["storage.remote=copy", "checkpoint.keep_last=1", "checkpoint.every_steps=2"]);
     let kept = |step: &str| place.path(&format!("copy/checkpoints/step-{step}/manifest.json")).exists();
     assert!(kept("00000006") && kept("00000012"));
     assert!(!kept("00000004") && !kept("00000008"), "retention is the run's");
@@ -341,13 +341,13 @@ fn what_is_kept_for_good_is_kept_there() {
 fn a_path_is_a_store_too() {
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
-    place.train(&["storage.mirror=copy", "checkpoint.keep_last=2"]);
+    place.train(&["storage.remote=copy", "checkpoint.keep_last=2"]);
     assert!(!place.path("copy/checkpoints/step-00000004/manifest.json").exists(), "retention is the run's");
     fs_err::remove_dir_all(place.path("run")).unwrap();
     fs_err::remove_file(place.path("copy/checkpoints/step-00000012/manifest.json")).unwrap();
-    place.train(&["storage.mirror=copy", "checkpoint.keep_last=2"]);
+    place.train(&["storage.remote=copy", "checkpoint.keep_last=2"]);
     assert_eq!(place.log("run/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
     let error =
-        place.run(&["train", "tiny.toml", "--set", "storage.mirror=ftp://x/y"]).fails_with(2).stderr();
-    assert!(error.contains("storage.mirror") && error.contains("s3://bucket/prefix"), "{error}");
+        place.run(&["train", "tiny.toml", "--set", "storage.remote=ftp://x/y"]).fails_with(2).stderr();
+    assert!(error.contains("storage.remote") && error.contains("s3://bucket/prefix"), "{error}");
 }

@@ -33,7 +33,7 @@ train_vocab_size = 320
 [data]
 seq_len = 32
 validation_share = 0.05
-cache = "cache"
+cache_dir = "cache"
 
 [[data.mix]]
 name = "world"
@@ -49,8 +49,8 @@ min_lr = 1e-3
 
 [train]
 steps = 12
-global_batch = 4
-micro_batch = 2
+global_batch_size = 4
+micro_batch_size = 2
 
 [checkpoint]
 every_steps = 4
@@ -63,12 +63,16 @@ rows = 4
 [[probes]]
 suite = "tinyworld"
 every_steps = 6
-items = 4
+limit = 4
 "#;
 
 /// What runs have in common that ranks share in one and not in another: eight micro-batches a step, and as many threads on each rank.
-pub(crate) const SHARED: [&str; 4] =
-    ["run.threads=1", "train.micro_batch=1", "train.global_batch=8", "distributed.deterministic=true"];
+pub(crate) const SHARED: [&str; 4] = [
+    "run.threads=1",
+    "train.micro_batch_size=1",
+    "train.global_batch_size=8",
+    "distributed.deterministic=true",
+];
 
 /// A folder with a configuration `tiny.toml`, in which commands are run.
 pub(crate) struct Workplace {

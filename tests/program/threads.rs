@@ -59,8 +59,8 @@ fn every_kind_of_probe_is_shared() {
         (0..9).map(|i| format!("{{\"q\":\"Anna {i} is a\",\"a\":[\"baker\"]}}\n")).collect();
     place.write("q.jsonl", &questions.concat());
     place.write("suite.toml", "tasks = [\"written.toml\"]");
-    let probes = "probes=[{suite=\"in_context\",every_steps=6,items=2},{suite=\"representation\",every_steps=6,items=8},\
-                  {suite=\"suite.toml\",every_steps=6},{suite=\"tinyworld\",every_steps=6,items=4}]";
+    let probes = "probes=[{suite=\"in_context\",every_steps=6,limit=2},{suite=\"representation\",every_steps=6,limit=8},\
+                  {suite=\"suite.toml\",every_steps=6},{suite=\"tinyworld\",every_steps=6,limit=4}]";
     train(&place, "one", &[probes]);
     for ranks in [2, 3] {
         let dir = format!("ranks{ranks}");
@@ -76,8 +76,12 @@ fn every_kind_of_probe_is_shared() {
 #[test]
 fn ranks_go_back_together() {
     let place = Workplace::new();
-    let settings =
-        ["train.steps=40", "guard.spike.action=\"rewind\"", "guard.window=32", "checkpoint.every_steps=8"];
+    let settings = [
+        "train.steps=40",
+        "guard.loss_spike.action=\"rewind\"",
+        "guard.window=32",
+        "checkpoint.every_steps=8",
+    ];
     for (dir, ranks) in [("one", 1), ("two", 2)] {
         let own = [format!("run.dir={dir}"), format!("distributed.ranks_per_process={ranks}")];
         let all = SHARED.iter().chain(&settings).copied().chain(own.iter().map(String::as_str));
@@ -111,8 +115,12 @@ fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
 #[test]
 fn a_hung_rank_is_named_and_the_process_ends() {
     let place = Workplace::new();
-    let settings =
-        ["distributed.ranks_per_process=2", "distributed.timeout_s=2", "train.micro_batch=1", "probes=[]"];
+    let settings = [
+        "distributed.ranks_per_process=2",
+        "distributed.timeout_s=2",
+        "train.micro_batch_size=1",
+        "probes=[]",
+    ];
     let flags = settings.iter().flat_map(|value| ["--set", *value]);
     let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(flags).collect();
     let ended = place.start_with(&arguments, &[("FINELINE_FAULTS", "hang@9")]).wait().fails_with(1);
@@ -128,11 +136,14 @@ fn what_is_wrong_is_said_before_anything_starts() {
         let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(flags).collect();
         place.run(&arguments).fails_with(2).stderr()
     };
-    let message =
-        failing(&["distributed.ranks_per_process=3", "train.global_batch=2", "train.micro_batch=1"]);
+    let message = failing(&[
+        "distributed.ranks_per_process=3",
+        "train.global_batch_size=2",
+        "train.micro_batch_size=1",
+    ]);
     assert!(message.contains("makes 2 micro-batches") && message.contains("3 ranks"), "{message}");
     assert_eq!(message.matches("makes 2").count(), 1, "{message}");
-    let few = ["distributed.ranks_per_process=5", "train.micro_batch=1"].map(|value| ["--set", value]);
+    let few = ["distributed.ranks_per_process=5", "train.micro_batch_size=1"].map(|value| ["--set", value]);
     let dry = [&["train", "tiny.toml", "--dry-run"], few.as_flattened()].concat();
     let message = place.run(&dry).fails_with(2).stderr();
     assert!(message.contains("makes 4 micro-batches"), "{message}");

@@ -13,7 +13,7 @@ fn workplace(triggers: &str) -> Workplace {
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     let text = text
         .replace("every_steps = 6\nrows = 4", "every_steps = 2\nrows = 4")
-        .replace("every_steps = 6\nitems = 4", "every_steps = 100\nlog_spaced = false\nitems = 4");
+        .replace("every_steps = 6\nlimit = 4", "every_steps = 100\nlog_spaced = false\nlimit = 4");
     place.write("tiny.toml", &format!("{text}\n{triggers}"));
     place
 }

@@ -112,7 +112,7 @@ fn a_run_is_that_of_the_processor() {
 fn ranks_of_a_process_train_as_the_processor_does() {
     let Some(place) = workplace() else { return };
     place.train_on("cpu", &[]);
-    let two = ["distributed.ranks_per_process=2", "train.micro_batch=1"];
+    let two = ["distributed.ranks_per_process=2", "train.micro_batch_size=1"];
     for mode in ["data_parallel", "zero1"] {
         let mode = format!("distributed.mode=\"{mode}\"");
         place.train_on("wgpu", &[&two[..], &[&mode]].concat());

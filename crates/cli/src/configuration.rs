@@ -21,7 +21,7 @@ pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeigh
         .from
         .parse()
         .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
-    match find_model(&address, &init.models) {
+    match find_model(&address, &init.models_dir) {
         Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
         // If the weights are needed, the run fails with an error that says how to download them.
         Err(HubError::NotFetched { .. }) => Ok(None),

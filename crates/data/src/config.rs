@@ -11,7 +11,7 @@ use crate::{DataError, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
     /// A `tokenizer.json`, a SentencePiece `.model`, or a folder that holds one. Absent: a byte-level BPE is trained on the training text, once,
-    /// and kept in `data.cache`.
+    /// and kept in `data.cache_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Vocabulary size of the trained tokenizer, special tokens and the 256 bytes included. At least 259.
@@ -50,7 +50,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunksConfig>,
     /// Folder for what is made once from the sources: token shards and a trained tokenizer. Safe to delete between runs.
-    pub cache: PathBuf,
+    pub cache_dir: PathBuf,
 }
 
 impl Default for DataConfig {
@@ -63,7 +63,7 @@ impl Default for DataConfig {
             validation_share: 0.01,
             mix: Vec::new(),
             chunks: None,
-            cache: PathBuf::from(".fineline-cache"),
+            cache_dir: PathBuf::from(".fineline-cache"),
         }
     }
 }
@@ -97,7 +97,7 @@ pub enum RowOrder {
 pub struct ChunksConfig {
     /// A folder with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`; each also as `.gz` or `.zst`), whose lines are
     /// `{"token_ids": [...]}` with `data.seq_len` + 1 ids. On `valid_NAME.jsonl` beside them perplexity is measured. Absent: the chunks are
-    /// made of the sources of `[[data.mix]]`, as `data prepare --recipe amber` makes them, once, and kept in `data.cache`.
+    /// made of the sources of `[[data.mix]]`, as `data prepare --recipe amber` makes them, once, and kept in `data.cache_dir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// How many chunks there are. They are numbered from 0.

@@ -113,7 +113,7 @@ struct Place<'a> {
 }
 
 impl Dataset {
-    /// Opens all sources. Text is tokenized into `data.cache` first, once, and rows that come ready are made shards of there; `progress` hears
+    /// Opens all sources. Text is tokenized into `data.cache_dir` first, once, and rows that come ready are made shards of there; `progress` hears
     /// of it.
     ///
     /// The rows depend on the text, the tokenizer, `[data]` without its cache and document mask, and `numbering`; the validation
@@ -155,7 +155,7 @@ impl Dataset {
         for (source, found) in corpus.sources() {
             let in_source = |error: DataError| error.in_source(&source.name);
             let prefixes =
-                shards_of((source, found), tokenizer, &config.cache, progress).map_err(in_source)?;
+                shards_of((source, found), tokenizer, &config.cache_dir, progress).map_err(in_source)?;
             let shards = prefixes.iter().map(|prefix| KnownShard::of(prefix)).collect::<Result<Vec<_>>>();
             let shards = shards.map_err(in_source)?;
             hasher.update(format!("{:?}", (&source.name, source.weight.to_bits(), shards.len())).as_bytes());
@@ -170,7 +170,7 @@ impl Dataset {
         let weights: Vec<f64> = config.mix.iter().map(|source| source.weight).collect();
         let order = Order::Mixture { mixture: Mixture::new(&weights), within: config.order, seed };
         let fingerprint = hasher.finalize().to_hex().to_string();
-        Ok(Self { sources, order, validation, cache: config.cache.clone(), fingerprint })
+        Ok(Self { sources, order, validation, cache: config.cache_dir.clone(), fingerprint })
     }
 
     /// The row of a number: a pure function of the data set and `index`, in O(log n).
@@ -273,7 +273,7 @@ impl Dataset {
     }
 
     /// The largest token id; an id that fits no vocabulary is `u32::MAX`. A shard that others made is read whole for it, once: the
-    /// answer is kept in `data.cache`.
+    /// answer is kept in `data.cache_dir`.
     pub fn max_token_id(&self) -> Result<u32> {
         let mut largest = 0;
         for source in &self.sources {

@@ -251,8 +251,8 @@ pub enum DataError {
     },
     /// A chunk that doesn't fill a batch.
     #[error(
-        "`{path}` has {rows} rows, fewer than one batch (train.global_batch is {batch}), so that none of them would be trained on: fetch it \
-         again, list its number in `data.chunks.skip`, or lower `train.global_batch`"
+        "`{path}` has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so that none of them would be trained on: fetch it \
+         again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`"
     )]
     SmallChunk {
         /// The file.

@@ -106,7 +106,7 @@ impl Tokenizer {
 
     /// The tokenizer of a run: the configured file, or a byte-level BPE trained on the text of its `corpus`.
     ///
-    /// A trained one is kept in `data.cache` under the fingerprint of the text and found there the next time.
+    /// A trained one is kept in `data.cache_dir` under the fingerprint of the text and found there the next time.
     pub fn open(config: &TokenizerConfig, corpus: &Corpus) -> Result<Self> {
         let tokenizer = match &config.path {
             Some(path) => Self::from_file(path)?,
@@ -135,7 +135,7 @@ impl Tokenizer {
             key.update(text.fingerprint().map_err(|error| error.in_source(name))?.as_bytes());
         }
         let key = key.finalize().to_hex();
-        let path = corpus.config().cache.join(format!("tokenizer-{}", &key[..16])).join("tokenizer.json");
+        let path = corpus.config().cache_dir.join(format!("tokenizer-{}", &key[..16])).join("tokenizer.json");
         if path.is_file() {
             return Self::from_file(&path);
         }

@@ -32,16 +32,16 @@ pub struct ProbeConfig {
     pub at_end: bool,
     /// The share of wall time, above 0 and below 1, that rounds are to take: each asks as many items as keep to it, and is left out if there is no room even
     /// for the smallest useful part of them. The first round asks that part, the last one at least that. How many items a round asks then depends on the
-    /// machine's speed; absent, every round asks all of `items`.
+    /// machine's speed; absent, every round asks all of `limit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// Items per task at most: the same ones at every step and in every run, and those of a smaller number are
     /// among those of a larger. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub items: Option<usize>,
+    pub limit: Option<usize>,
     /// A folder in which task files look for their data when it is not beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Whether tasks of code may run the programs that the model writes, in a sandbox; a suite that has such tasks is refused otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_code_execution: bool,
@@ -71,8 +71,8 @@ impl ProbeConfig {
             at_start: true,
             at_end: true,
             budget: None,
-            items: None,
-            data: None,
+            limit: None,
+            data_dir: None,
             allow_code_execution: false,
             python: None,
         }
@@ -108,7 +108,7 @@ impl ProbeConfig {
         [
             (self.suite.trim().is_empty(), "suite", "expected the name of a suite"),
             (bad_budget, "budget", "expected a share above 0 and below 1; leave it out for no limit"),
-            (self.items == Some(0), "items", "expected at least 1; leave it out for all items"),
+            (self.limit == Some(0), "limit", "expected at least 1; leave it out for all items"),
         ]
         .into_iter()
         .find_map(|(wrong, field, expected)| wrong.then_some((field, expected)))
@@ -156,6 +156,6 @@ mod tests {
         assert_eq!(config("").problem(), None);
         assert_eq!(config("budget = nan").problem().map(|problem| problem.0), Some("budget"));
         assert_eq!(config("budget = 0.0").problem().map(|problem| problem.0), Some("budget"));
-        assert_eq!(config("items = 0").problem().map(|problem| problem.0), Some("items"));
+        assert_eq!(config("limit = 0").problem().map(|problem| problem.0), Some("limit"));
     }
 }

@@ -85,7 +85,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// What a run has elsewhere can't be read.
-    #[error("the run's copy elsewhere (storage.mirror, --resume)")]
+    #[error("the run's copy elsewhere (storage.remote, --resume)")]
     #[cfg(feature = "storage")]
     Storage(#[from] fineline_storage::StorageError),
     /// This build knows no stores.
@@ -103,7 +103,7 @@ pub enum RunError {
         address: String,
     },
     /// There are checkpoints of a run where another's are to be copied to.
-    #[error("storage.mirror: {url} holds the checkpoints of another run; give each run a place of its own")]
+    #[error("storage.remote: {url} holds the checkpoints of another run; give each run a place of its own")]
     MirrorInUse {
         /// The place.
         url: String,
@@ -147,7 +147,7 @@ pub enum RunError {
         source: Box<fineline_train::TrainError>,
     },
     /// The run has come to grief after the same checkpoint again and again.
-    #[error("stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} goes wrong again: {reason}. That checkpoint stays where it is; leave more rows out (guard.leave_out_steps), lower optim.lr, or go back further with `--resume CHECKPOINT`", checkpoint.display())]
+    #[error("stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} goes wrong again: {reason}. That checkpoint stays where it is; leave more rows out (guard.skip_steps), lower optim.lr, or go back further with `--resume CHECKPOINT`", checkpoint.display())]
     TooManyRewinds {
         /// Where it would have gone back to.
         checkpoint: PathBuf,
@@ -358,7 +358,7 @@ fn join(names: &[DeviceName]) -> String {
 }
 
 fn over(limit: usize, lines: usize) -> String {
-    if lines > limit { format!(", more than log.keep_unwritten ({limit})") } else { String::new() }
+    if lines > limit { format!(", more than log.max_buffered_lines ({limit})") } else { String::new() }
 }
 
 fn beside_steps(steps: &[u64]) -> String {

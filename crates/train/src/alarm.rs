@@ -16,7 +16,7 @@ pub enum Rule {
     /// A loss far above those of the steps before.
     LossSpike,
     /// A gradient norm far above those of the steps before.
-    GradientOutlier,
+    GradNorm,
     /// A step that took far longer than those before.
     Stall,
 }
@@ -27,7 +27,7 @@ impl fmt::Display for Rule {
             Self::NonFiniteLoss => "the loss is not finite",
             Self::NonFiniteGradient => "the norm of the gradients is not finite",
             Self::LossSpike => "the loss is far above its median",
-            Self::GradientOutlier => "the norm of the gradients is far above its median",
+            Self::GradNorm => "the norm of the gradients is far above its median",
             Self::Stall => "the step took far longer than the median",
         })
     }
@@ -64,7 +64,7 @@ pub enum Action {
     #[default]
     Log,
     /// The learning rate is lowered from this step on, for a while.
-    LowerLr,
+    ReduceLr,
     /// The update is left out.
     Skip,
     /// The update is left out, and so are the rows that follow.
@@ -78,7 +78,7 @@ pub enum Action {
 impl Action {
     /// Whether the update of the step is made.
     pub(crate) fn lets_update(self) -> bool {
-        self <= Self::LowerLr
+        self <= Self::ReduceLr
     }
 }
 
@@ -122,7 +122,7 @@ pub enum SkipReason {
     /// The guard took the loss for an outlier.
     LossSpike,
     /// The guard took the norm of the gradients for one.
-    GradientOutlier,
+    GradNorm,
 }
 
 impl fmt::Display for SkipReason {
@@ -132,7 +132,7 @@ impl fmt::Display for SkipReason {
             Self::NonFiniteGradient => "the norm of the gradients was not finite",
             Self::NoTargets => "every target of the batch was masked",
             Self::LossSpike => "the loss was far above its median",
-            Self::GradientOutlier => "the norm of the gradients was far above its median",
+            Self::GradNorm => "the norm of the gradients was far above its median",
         })
     }
 }

@@ -62,9 +62,9 @@ pub enum TrainError {
 
     /// The guard has lowered the rate too often.
     #[error(
-        "stopped at step {step}: the guard would lower the learning rate for the {count}. time (guard.max_lowerings). The run needs a lower optim.lr"
+        "stopped at step {step}: the guard would lower the learning rate for the {count}. time (guard.max_lr_reductions). The run needs a lower optim.lr"
     )]
-    TooManyLowerings {
+    TooManyLrReductions {
         /// How many times it was to be lowered.
         count: u32,
         /// The step of the last time.

@@ -44,7 +44,12 @@ pub(crate) fn recipe() -> Recipe {
     Recipe {
         optim: OptimConfig { lr: 0.02, ..OptimConfig::default() },
         schedule: ScheduleConfig { warmup_steps: 2, min_lr: 0.002, ..ScheduleConfig::default() },
-        train: TrainConfig { steps: Some(7), global_batch: 8, micro_batch: 4, ..TrainConfig::default() },
+        train: TrainConfig {
+            steps: Some(7),
+            global_batch_size: 8,
+            micro_batch_size: 4,
+            ..TrainConfig::default()
+        },
         guard: GuardConfig::default(),
         seq_len: SEQ_LEN,
         document_mask: true,

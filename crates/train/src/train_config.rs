@@ -17,17 +17,23 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenCount>,
     /// Sequences per optimizer step.
-    pub global_batch: usize,
-    /// Sequences per forward and backward pass; the gradients of `global_batch / micro_batch` passes are added up, and
+    pub global_batch_size: usize,
+    /// Sequences per forward and backward pass; the gradients of `global_batch_size / micro_batch_size` passes are added up, and
     /// equal those of one big pass. Smaller takes less memory.
-    pub micro_batch: usize,
+    pub micro_batch_size: usize,
     /// What the loss is the mean of: `"token_mean"` weighs all targets of a step equally, `"sequence_mean"` all sequences.
     pub loss: LossReduction,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { steps: None, tokens: None, global_batch: 8, micro_batch: 8, loss: LossReduction::TokenMean }
+        Self {
+            steps: None,
+            tokens: None,
+            global_batch_size: 8,
+            micro_batch_size: 8,
+            loss: LossReduction::TokenMean,
+        }
     }
 }
 
@@ -45,13 +51,16 @@ pub enum LossReduction {
 impl TrainConfig {
     /// Checks ranges and how the keys fit together.
     pub fn validate(&self) -> Result<(), TrainError> {
-        if self.global_batch == 0 {
-            return Err(TrainError::config("train.global_batch", "must be at least 1"));
+        if self.global_batch_size == 0 {
+            return Err(TrainError::config("train.global_batch_size", "must be at least 1"));
         }
-        if self.micro_batch == 0 || !self.global_batch.is_multiple_of(self.micro_batch) {
+        if self.micro_batch_size == 0 || !self.global_batch_size.is_multiple_of(self.micro_batch_size) {
             return Err(TrainError::config(
-                "train.micro_batch",
-                format!("({}) must divide train.global_batch ({})", self.micro_batch, self.global_batch),
+                "train.micro_batch_size",
+                format!(
+                    "({}) must divide train.global_batch_size ({})",
+                    self.micro_batch_size, self.global_batch_size
+                ),
             ));
         }
         match (self.steps, self.tokens) {
@@ -70,7 +79,7 @@ impl TrainConfig {
     /// Tokens that one step consumes.
     #[must_use]
     pub fn tokens_per_step(&self, seq_len: usize) -> u64 {
-        self.global_batch as u64 * seq_len as u64
+        self.global_batch_size as u64 * seq_len as u64
     }
 
     /// Length of the run in steps.
@@ -81,7 +90,7 @@ impl TrainConfig {
             (None, Some(tokens)) if tokens.0 < per_step => Err(TrainError::config(
                 "train.tokens",
                 format!(
-                    "({tokens}) must be at least the {per_step} tokens of one step (train.global_batch x data.seq_len)"
+                    "({tokens}) must be at least the {per_step} tokens of one step (train.global_batch_size x data.seq_len)"
                 ),
             )),
             (None, Some(tokens)) => Ok(tokens.0 / per_step),
@@ -103,7 +112,7 @@ mod tests {
         assert_eq!(config(Some(7), None).total_steps(16).unwrap(), 7);
         assert_eq!(config(None, Some(8 * 16 * 5 + 127)).total_steps(16).unwrap(), 5);
         // OpenLLaMA: 250,000 steps of 2048 x 2048 tokens.
-        let open_llama = TrainConfig { global_batch: 2048, ..config(None, Some(1_048_576_000_000)) };
+        let open_llama = TrainConfig { global_batch_size: 2048, ..config(None, Some(1_048_576_000_000)) };
         assert_eq!(open_llama.total_steps(2048).unwrap(), 250_000);
     }
 
@@ -115,11 +124,12 @@ mod tests {
         assert!(error(config(Some(0), None)).starts_with("train.steps must"));
         assert!(error(config(None, Some(127))).starts_with("train.tokens (127)"));
         assert!(
-            error(TrainConfig { global_batch: 0, ..config(Some(1), None) }).starts_with("train.global_batch")
+            error(TrainConfig { global_batch_size: 0, ..config(Some(1), None) })
+                .starts_with("train.global_batch_size")
         );
-        for micro_batch in [0, 3, 16] {
-            let error = error(TrainConfig { micro_batch, ..config(Some(1), None) });
-            assert!(error.starts_with("train.micro_batch"), "{error}");
+        for micro_batch_size in [0, 3, 16] {
+            let error = error(TrainConfig { micro_batch_size, ..config(Some(1), None) });
+            assert!(error.starts_with("train.micro_batch_size"), "{error}");
         }
     }
 

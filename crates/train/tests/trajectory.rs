@@ -33,8 +33,8 @@ struct Reference {
     schedule: ReferenceSchedule,
     loss: LossReduction,
     steps: u64,
-    global_batch: usize,
-    micro_batch: usize,
+    global_batch_size: usize,
+    micro_batch_size: usize,
     bos_id: u32,
 }
 
@@ -113,8 +113,8 @@ fn recipe(reference: &Reference, rows: &Rows, precision: Precision) -> Recipe {
         },
         train: TrainConfig {
             steps: Some(reference.steps),
-            global_batch: reference.global_batch,
-            micro_batch: reference.micro_batch,
+            global_batch_size: reference.global_batch_size,
+            micro_batch_size: reference.micro_batch_size,
             loss: reference.loss,
             ..TrainConfig::default()
         },

@@ -134,9 +134,11 @@ fn open(resolved: &Resolved) -> Result<(Tokenizer, Dataset)> {
 /// `fineline data show`
 pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()> {
     let resolved = load(args)?;
-    let global_batch = resolved.config.train.global_batch as u64;
-    if only.is_some_and(|row| row >= global_batch) {
-        return Err(UsageError(format!("--row must be below train.global_batch ({global_batch})")).into());
+    let global_batch_size = resolved.config.train.global_batch_size as u64;
+    if only.is_some_and(|row| row >= global_batch_size) {
+        return Err(
+            UsageError(format!("--row must be below train.global_batch_size ({global_batch_size})")).into()
+        );
     }
     let (tokenizer, dataset) = open(&resolved)?;
     let directory = RunDirectory::new(&resolved.config.run.dir);
@@ -150,8 +152,8 @@ pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()
             directory.root().display()
         )?;
     }
-    for number in only.map_or(0..global_batch, |row| row..row + 1) {
-        let index = detours.row_index((step - 1) * global_batch + number);
+    for number in only.map_or(0..global_batch_size, |row| row..row + 1) {
+        let index = detours.row_index((step - 1) * global_batch_size + number);
         let (row, origin) = (dataset.row(index), dataset.origin(index));
         writeln!(
             page,
@@ -174,7 +176,7 @@ pub(crate) fn stats(args: &ConfigArgs, as_json: bool) -> Result<()> {
     let resolved = load(args)?;
     let (_, dataset) = open(&resolved)?;
     let config = &resolved.config;
-    let rows = config.train.total_steps(config.data.seq_len)? * config.train.global_batch as u64;
+    let rows = config.train.total_steps(config.data.seq_len)? * config.train.global_batch_size as u64;
     let (sources, epochs) = (dataset.sources(), dataset.epochs(rows));
     if as_json {
         return print_json(&json!({

@@ -108,7 +108,7 @@ fn format_misfit(way: &Way, room: f64) -> String {
     match way.largest_micro_batch {
         Some(largest @ 1..) => format!(
             "{name} does not fit into {room} GiB: activations and logits of a micro-batch take {:.1} GiB; \
-             train.micro_batch = {largest} fits",
+             train.micro_batch_size = {largest} fits",
             gib(activations + logits)
         ),
         _ if gib(state) >= room => format!(

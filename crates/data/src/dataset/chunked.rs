@@ -35,7 +35,7 @@ impl Dataset {
         let files =
             read.iter().map(|&number| Ok((number, folder.chunk(number)?))).collect::<Result<Vec<_>>>()?;
         let converter =
-            Converter { seq_len: config.seq_len, ids: tokenizer.vocab_size(), cache: &config.cache };
+            Converter { seq_len: config.seq_len, ids: tokenizer.vocab_size(), cache: &config.cache_dir };
         let mut reader = RowReader { converter, tokenizer, progress };
         let chunk = |&(number, file): &(u64, &TextFile)| reader.chunk(number, file, numbering.batch);
         let sources = files.iter().map(chunk).collect::<Result<Vec<_>>>()?;
@@ -63,7 +63,7 @@ impl Dataset {
             validation: validation.collect(),
             order: Order::Chunks(ChunkSequence::new(placed, numbering.batch, chunks.shuffle, numbering.seed)),
             sources,
-            cache: config.cache.clone(),
+            cache: config.cache_dir.clone(),
             fingerprint: hasher.finalize().to_hex().to_string(),
         })
     }
@@ -127,7 +127,7 @@ fn made_chunks(
         // As every split: the same for all seeds of a run.
         seed: 0,
     };
-    let folder = chunks_folder(&texts, tokenizer, &spec, &config.cache)?;
+    let folder = chunks_folder(&texts, tokenizer, &spec, &config.cache_dir)?;
     make(&texts, tokenizer, &spec, &folder, progress)?;
     Ok(folder)
 }

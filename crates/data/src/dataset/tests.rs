@@ -22,7 +22,7 @@ fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: 
         packing,
         validation_share,
         mix,
-        cache: folder.join("cache"),
+        cache_dir: folder.join("cache"),
         ..Default::default()
     }
 }
@@ -163,7 +163,7 @@ fn too_little_text_is_said() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("a.txt"), "short").unwrap();
     let mix = vec![source("notes", &folder.path().join("a.txt"))];
-    let config = DataConfig { mix, cache: folder.path().join("cache"), ..Default::default() };
+    let config = DataConfig { mix, cache_dir: folder.path().join("cache"), ..Default::default() };
     let error = open_with(&config, &tiny_tokenizer(folder.path()), 0).unwrap_err();
     insta::assert_snapshot!(error, @r"
     data source `notes`: 5 tokens of training text are less than one row of 1025: add text, or lower `data.seq_len`
@@ -175,7 +175,7 @@ fn shards_config(prefix: &Path) -> DataConfig {
         seq_len: 8,
         validation_share: 0.0,
         mix: vec![source("a", prefix)],
-        cache: prefix.with_file_name("cache"),
+        cache_dir: prefix.with_file_name("cache"),
         ..Default::default()
     }
 }
@@ -213,7 +213,7 @@ fn a_folder_of_prepared_shards_is_a_source() {
     }
     for spec in [shards.clone(), shards.join("*"), shards.join("s*")] {
         let config = shards_config(&spec);
-        let config = DataConfig { cache: folder.path().join("cache"), ..config };
+        let config = DataConfig { cache_dir: folder.path().join("cache"), ..config };
         let stats = open_with(&config, &tokenizer, 0).unwrap().sources();
         assert_eq!((stats[0].documents, stats[0].text_bytes), (2, Some(52)), "{}", spec.display());
     }
@@ -254,7 +254,8 @@ fn a_foreign_shard_is_read_whole_once() {
     fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
     let config = shards_config(&prefix);
     let largest = open_with(&config, &tokenizer, 0).unwrap().max_token_id().unwrap();
-    let kept: Vec<_> = fs_err::read_dir(&config.cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept: Vec<_> =
+        fs_err::read_dir(&config.cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(fs_err::read_to_string(&kept[0]).unwrap(), format!("{largest}\n"));
     // What the cache says is believed, so the shard isn't looked at again; what isn't a number is no answer.
     for (content, expected) in [("77\n", 77), ("x", largest)] {
@@ -299,7 +300,8 @@ fn real_corpora_make_a_mixture() {
         let Some(path) = material(&format!("corpora/{name}")) else { return };
         mix.push(source(name, &path));
     }
-    let config = DataConfig { seq_len: 256, cache: folder.path().join("cache"), mix, ..Default::default() };
+    let config =
+        DataConfig { seq_len: 256, cache_dir: folder.path().join("cache"), mix, ..Default::default() };
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
     let dataset = open_with(&config, &tokenizer, 1).unwrap();
     let text = tokenizer.decode(&dataset.row(0).tokens).unwrap();
@@ -343,7 +345,7 @@ fn chunk_files(folder: &Path, rows: &[u32]) -> DataConfig {
     }
     let chunks = serde_json::json!({ "path": path, "count": rows.len() });
     let chunks = serde_json::from_value(chunks).unwrap();
-    DataConfig { seq_len: 4, chunks: Some(chunks), cache: folder.join("cache"), ..Default::default() }
+    DataConfig { seq_len: 4, chunks: Some(chunks), cache_dir: folder.join("cache"), ..Default::default() }
 }
 
 #[test]
@@ -398,7 +400,7 @@ fn chunks_that_cannot_be_trained_on_are_named() {
         crate::Tokenizer::open(&TokenizerConfig::default(), &Corpus::find(&config).unwrap()).unwrap_err();
     let tokenizer = error.to_string().replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!([small, empty, missing, tokenizer].join("\n"), @r"
-    `DIR/chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch`
+    `DIR/chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch_size is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
     `DIR/chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
     `DIR/chunks` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
     `tokenizer.path` is needed: source `DIR/chunks` is token ids already, from which no tokenizer can be trained

@@ -32,7 +32,7 @@ pub(super) fn companion_files(
 ) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
     let mut copy = config.clone();
     copy.run.dir = PathBuf::from(&copy.run.name);
-    copy.storage.mirror = None;
+    copy.storage.remote = None;
     let mut files = tokenizer.files()?;
     files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
     Ok(files)

@@ -14,8 +14,8 @@ pub struct InitConfig {
     /// A folder or a file of weights in any layout, a checkpoint of another run, or `hf://org/name@revision` that `fineline weights fetch` has fetched.
     pub from: String,
     /// The folder of fetched models, as `--out` of `weights fetch` named it.
-    #[serde(default = "default_models")]
-    pub models: PathBuf,
+    #[serde(default = "default_models_dir")]
+    pub models_dir: PathBuf,
     /// Steps of this run's batches that the weights have been trained for.
     pub step: Option<u64>,
     /// Tokens that they have been trained on; the nearest step counts.
@@ -24,25 +24,25 @@ pub struct InitConfig {
     pub chunk: Option<u64>,
     /// Whether a checkpoint's moments of the optimizer are taken over, where there are any. Released weights have none.
     #[serde(default)]
-    pub moments: MomentsFrom,
+    pub optimizer_state: OptimizerStateFrom,
     /// Steps over which the learning rate rises again, from 0 to what the schedule says, while the moments fill.
     #[serde(default)]
     pub rewarm_steps: u64,
 }
 
-fn default_models() -> PathBuf {
+fn default_models_dir() -> PathBuf {
     PathBuf::from("models")
 }
 
 /// Where the moments of the optimizer come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum MomentsFrom {
+pub enum OptimizerStateFrom {
     /// From the checkpoint, which then is continued as its own run would; where it has none, they begin at zero.
     #[default]
-    Checkpoint,
+    Keep,
     /// They begin at zero in any case.
-    Zero,
+    Reset,
 }
 
 impl InitConfig {

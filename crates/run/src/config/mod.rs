@@ -30,7 +30,7 @@ mod show;
 
 pub use device_name::{BUILT_IN, DeviceName, UnknownDevice};
 pub use error::ConfigError;
-pub use init::{InitConfig, MomentsFrom};
+pub use init::{InitConfig, OptimizerStateFrom};
 pub use layers::ValueOrigin;
 pub(crate) use recipe::recipe;
 pub use reference::reference_markdown;

@@ -37,7 +37,7 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     require(!config.run.dir.as_os_str().is_empty(), "run.dir", "must be a folder".into());
     require(config.run.threads != Some(0), "run.threads", "must be at least 1".into());
     let mirror = remote_problem(config);
-    require(mirror.is_none(), "storage.mirror", mirror.unwrap_or_default());
+    require(mirror.is_none(), "storage.remote", mirror.unwrap_or_default());
     require(config.log.every_steps > 0, "log.every_steps", "must be at least 1".into());
     require(
         config.validation.every_steps == 0 || config.validation.rows > 0,
@@ -66,8 +66,8 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
         format!("({}) plus the number of a chunk must be below 2^32, as NumPy's seeds are", config.run.seed),
     );
     require(
-        !config.guard.leave_out_chunk || config.data.chunks.is_some(),
-        "guard.leave_out_chunk",
+        !config.guard.skip_chunk || config.data.chunks.is_some(),
+        "guard.skip_chunk",
         "needs chunks (`[data.chunks]`)".into(),
     );
     let device = config.run.device;
@@ -153,18 +153,18 @@ fn section_problems(config: &RunConfig) -> Vec<Problem> {
     found
 }
 
-/// What is wrong with `storage.mirror`.
+/// What is wrong with `storage.remote`.
 #[cfg(feature = "storage")]
 fn remote_problem(config: &RunConfig) -> Option<String> {
-    let mirror = config.storage.mirror.as_ref()?;
+    let mirror = config.storage.remote.as_ref()?;
     fineline_storage::Store::check_address(mirror)
         .err()
         .map(|error| format!("can't be used: {}", error.with_causes()))
 }
 
-/// What is wrong with `storage.mirror`.
+/// What is wrong with `storage.remote`.
 #[cfg(not(feature = "storage"))]
 fn remote_problem(config: &RunConfig) -> Option<String> {
-    let mirror = config.storage.mirror.as_ref()?;
+    let mirror = config.storage.remote.as_ref()?;
     Some(format!("is \"{mirror}\", which this build can't use; build it with `--features storage`"))
 }

@@ -94,7 +94,7 @@ pub struct LogConfig {
     /// What one device can do at most, in TFLOP/s; without it, no model FLOP utilization is reported.
     pub peak_tflops: Option<f64>,
     /// Lines of all logs that are kept in memory while the disk takes none. With more the run stops, after a checkpoint that carries them.
-    pub keep_unwritten: usize,
+    pub max_buffered_lines: usize,
     /// Whether each step's line in `metrics.jsonl` has a hash of all parameters, and `digests.jsonl` one of each: what `verify diff` tells runs apart by. For
     /// debugging; it takes about as long as copying the model to the host and hashing it.
     pub digest: bool,
@@ -108,7 +108,7 @@ impl Default for LogConfig {
             every_steps: 1,
             tensorboard: true,
             peak_tflops: None,
-            keep_unwritten: 10_000,
+            max_buffered_lines: 10_000,
             digest: false,
             prometheus: None,
         }
@@ -123,14 +123,14 @@ pub struct StorageConfig {
     /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path. Each run needs one of its own. Credentials come from the usual
     /// environment variables. Absent: no copy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mirror: Option<String>,
+    pub remote: Option<String>,
     /// Seconds that the end of a run waits at most for what is still to be copied.
-    pub wait_s: u64,
+    pub drain_timeout_s: u64,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { mirror: None, wait_s: 600 }
+        Self { remote: None, drain_timeout_s: 600 }
     }
 }
 

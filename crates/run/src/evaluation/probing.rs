@@ -154,7 +154,7 @@ impl<'a> Probing<'a> {
 
 impl<'a> Table<'a> {
     fn new(config: &'a ProbeConfig, suite: &'a Suite) -> Self {
-        let most = config.items.unwrap_or(usize::MAX);
+        let most = config.limit.unwrap_or(usize::MAX);
         let tasks = suite.tasks().map(|task| (task.name.clone(), task.items.len().min(most)));
         Self { config, suite, schedule: ProbeSchedule::new(config.budget, tasks) }
     }

@@ -78,7 +78,7 @@ impl<'a> Validation<'a> {
     ) -> Result<SourceScores, Interrupted> {
         let start = Instant::now();
         let mut batches = BTreeMap::new();
-        for (batch, numbers) in self.numbers(source).chunks(self.config.train.micro_batch).enumerate() {
+        for (batch, numbers) in self.numbers(source).chunks(self.config.train.micro_batch_size).enumerate() {
             if !measuring.share().takes(batch) {
                 continue;
             }

@@ -34,7 +34,7 @@ pub struct Outlook {
 }
 
 /// Does all that [`train`](super::train) does before its first step, but puts no model into memory and writes nothing into the run's folder. What is made of the data is kept in
-/// `data.cache`, where the run will find it.
+/// `data.cache_dir`, where the run will find it.
 ///
 /// # Errors
 /// What [`train`](super::train) would find wrong before its first step.

@@ -110,8 +110,8 @@ impl Faults {
     }
 
     /// Lets rows come late.
-    pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch: usize) -> LateRows<'a> {
-        LateRows { rows, global_batch: global_batch as u64, faults: self }
+    pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch_size: usize) -> LateRows<'a> {
+        LateRows { rows, global_batch_size: global_batch_size as u64, faults: self }
     }
 
     /// Lets the others happen.
@@ -127,14 +127,15 @@ impl Faults {
 /// Rows of which some come late.
 pub(crate) struct LateRows<'a> {
     rows: &'a dyn RowSource,
-    global_batch: u64,
+    global_batch_size: u64,
     faults: &'a Faults,
 }
 
 impl RowSource for LateRows<'_> {
     fn row(&self, index: u64) -> Row {
-        let is_first = index.is_multiple_of(self.global_batch);
-        if let Some(late) = is_first.then(|| self.faults.stall(index / self.global_batch + 1)).flatten() {
+        let is_first = index.is_multiple_of(self.global_batch_size);
+        if let Some(late) = is_first.then(|| self.faults.stall(index / self.global_batch_size + 1)).flatten()
+        {
             std::thread::sleep(late);
         }
         self.rows.row(index)

@@ -157,7 +157,7 @@ impl<'a> RunObserver<'a> {
     }
 
     fn unwritable(&self, lines: usize) -> RunError {
-        let (dir, limit) = (self.directory.root().to_owned(), self.config.log.keep_unwritten);
+        let (dir, limit) = (self.directory.root().to_owned(), self.config.log.max_buffered_lines);
         RunError::LogsUnwritable { dir, lines, limit }
     }
 
@@ -169,7 +169,7 @@ impl<'a> RunObserver<'a> {
         if let Some(trouble) = self.logs.trouble() {
             self.event(step, trouble)?;
         }
-        let is_too_much = self.logs.unwritten_lines() > self.config.log.keep_unwritten;
+        let is_too_much = self.logs.unwritten_lines() > self.config.log.max_buffered_lines;
         Ok(if is_too_much { Control::Stop } else { Control::Continue })
     }
 
@@ -304,7 +304,7 @@ impl<'a> RunObserver<'a> {
 
     /// Tells of each source that was begun anew in the step.
     fn log_epochs(&mut self, view: &View<'_>) -> Result<(), RunError> {
-        let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch as u64);
+        let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch_size as u64);
         for (source, epoch) in self.dataset.epochs_begun(passed) {
             self.event(view.step, Event::EpochBegan { source, epoch })?;
         }

@@ -122,7 +122,7 @@ fn train_on(
     let mut request = CheckpointRequest(&options.checkpoint);
     let mut first_checkpoint = FirstCheckpoint(begun.needs_checkpoint);
     let mut faults = options.faults.observer(ranks);
-    let rows = options.faults.rows(&prepared.dataset, config.train.global_batch);
+    let rows = options.faults.rows(&prepared.dataset, config.train.global_batch_size);
     let mut observers: Vec<&mut dyn Observer> =
         vec![&mut limit, &mut request, &mut first_checkpoint, &mut faults];
     let session = |observers| Session {

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Resolved, RunConfig};
 /// The last step of each chunk, with the name of its checkpoint, as Amber's are called; none where the data are a mixture, and none of a chunk
 /// all of whose rows are left out.
 pub(crate) fn chunk_ends(config: &RunConfig, dataset: &Dataset, detours: &Detours) -> Milestones {
-    let batch = config.train.global_batch as u64;
+    let batch = config.train.global_batch_size as u64;
     let end = |chunk: &fineline_data::Chunk| {
         let [start, end] = [chunk.rows.start, chunk.rows.end].map(|row| detours.steps_until(row, batch));
         (start < end).then(|| (end, format!("ckpt_{:03}", chunk.number)))

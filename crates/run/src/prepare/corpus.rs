@@ -23,7 +23,7 @@ pub(super) fn find_corpus(
     let mut data: DataConfig = config.data.clone();
     for source in data.mix.iter_mut().filter(|source| source.path == TINYWORLD) {
         progress(Progress::Preparing("generated world"));
-        let corpus = generate_corpus(config, &data.cache)?;
+        let corpus = generate_corpus(config, &data.cache_dir)?;
         source.path = corpus.to_string_lossy().into_owned();
         "text".clone_into(&mut source.field);
     }

@@ -25,7 +25,7 @@ pub struct Prepared {
     pub suites: Vec<Suite>,
 }
 
-/// Makes ready what the run reads. What takes long is kept in `data.cache`.
+/// Makes ready what the run reads. What takes long is kept in `data.cache_dir`.
 ///
 /// # Errors
 /// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
@@ -38,7 +38,7 @@ pub fn prepare(
     let config = &resolved.config;
     check_suites(resolved)?;
     check_tokenizer_path(resolved)?;
-    let _lock = CacheLock::take(&config.data.cache, stop, progress)?;
+    let _lock = CacheLock::take(&config.data.cache_dir, stop, progress)?;
     let corpus = find_corpus(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
@@ -101,7 +101,7 @@ fn open_rows(
         let percent = 100 * at.bytes / at.total_bytes.max(1);
         progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
     };
-    let numbering = Numbering { seed: config.run.seed, batch: config.train.global_batch as u64 };
+    let numbering = Numbering { seed: config.run.seed, batch: config.train.global_batch_size as u64 };
     Ok(Dataset::open(corpus, tokenizer, numbering, &mut tokenizing)?)
 }
 
@@ -114,7 +114,7 @@ pub fn open_dataset(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Tokenizer, Dataset), RunError> {
     let config = &resolved.config;
-    let _lock = CacheLock::take(&config.data.cache, &StopSignal::default(), progress)?;
+    let _lock = CacheLock::take(&config.data.cache_dir, &StopSignal::default(), progress)?;
     let corpus = find_corpus(config, progress)?;
     progress(Progress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;

@@ -29,7 +29,7 @@ fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
     Catalog {
         world: world.clone(),
         folders: vec![PathBuf::from(SUITES)],
-        data: probes.data.iter().cloned().collect(),
+        data: probes.data_dir.iter().cloned().collect(),
     }
 }
 
@@ -101,7 +101,7 @@ fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite,
     let options = SuiteOptions {
         tokenizer: setting.tokenizer,
         max_len: setting.model.max_position_embeddings,
-        items: probes.items,
+        items: probes.limit,
         tasks: &probes.tasks,
         code: probes.code(),
     };

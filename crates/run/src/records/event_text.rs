@@ -75,7 +75,7 @@ impl fmt::Display for Event {
             Self::Guard { alarm } => {
                 let done = match alarm.action {
                     Action::Log => "",
-                    Action::LowerLr => "; the learning rate is lowered",
+                    Action::ReduceLr => "; the learning rate is lowered",
                     Action::Skip => "; the update is left out",
                     Action::SkipData => "; the update and the rows that follow are left out",
                     Action::Rewind => "; the run goes back",

@@ -77,7 +77,7 @@ pub enum Event {
         /// Seconds for which it has been written.
         seconds: f64,
     },
-    /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.keep_unwritten`; TensorBoard's are lost.
+    /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.max_buffered_lines`; TensorBoard's are lost.
     LogUnwritable {
         /// The file, or TensorBoard's folder.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum Event {
         /// The file, or TensorBoard's folder.
         path: PathBuf,
     },
-    /// A checkpoint stands whole in `storage.mirror`.
+    /// A checkpoint stands whole in `storage.remote`.
     Mirrored {
         /// Its step, which may be some steps ago.
         of_step: u64,
@@ -102,7 +102,7 @@ pub enum Event {
         /// Steps whose checkpoints were removed there, by the rules of `[checkpoint]`.
         removed: Vec<u64>,
     },
-    /// Something could not be copied to `storage.mirror`. It is tried again; training goes on.
+    /// Something could not be copied to `storage.remote`. It is tried again; training goes on.
     MirrorFailed {
         /// What.
         what: String,
@@ -120,7 +120,7 @@ pub enum Event {
         /// The newer one's.
         by: u64,
     },
-    /// The run came to its end, and its newest checkpoint is not, or not wholly, in `storage.mirror`.
+    /// The run came to its end, and its newest checkpoint is not, or not wholly, in `storage.remote`.
     MirrorIncomplete {
         /// Where it should be.
         url: String,

@@ -19,7 +19,7 @@ use crate::records::metrics::MetricsRecord;
 /// Where a run writes what it sees.
 ///
 /// What the disk doesn't take is kept in memory and written when it does; that this began or ended is a [`trouble`](Self::trouble). None of it is an error
-/// until there is more than [`LogConfig::keep_unwritten`](crate::config::LogConfig::keep_unwritten).
+/// until there is more than [`LogConfig::max_buffered_lines`](crate::config::LogConfig::max_buffered_lines).
 pub(crate) struct Logs {
     metrics: JsonLines,
     probes: JsonLines,

@@ -186,7 +186,7 @@ impl Latest {
         page.metric("checkpoint_failures_total", "counter", help, [(Vec::new(), failures as f64)]);
         page.gauge(
             "mirror_step",
-            "Step of the newest checkpoint in storage.mirror.",
+            "Step of the newest checkpoint in storage.remote.",
             self.mirrored.map(|step| step as f64),
         );
         self.probes(&mut page);

@@ -49,8 +49,8 @@ pub(crate) fn changes_since_start(
     Ok(differences.into_iter().map(event).collect())
 }
 
-/// The keys by which the rows of a run are counted: step `k` trains on rows `(k - 1) * global_batch` and on, of `seq_len` tokens each.
-const ROW_KEYS: [&str; 2] = ["train.global_batch", "data.seq_len"];
+/// The keys by which the rows of a run are counted: step `k` trains on rows `(k - 1) * global_batch_size` and on, of `seq_len` tokens each.
+const ROW_KEYS: [&str; 2] = ["train.global_batch_size", "data.seq_len"];
 
 /// Refuses `differences` from what a checkpoint was made with by which rows would be left out or come twice.
 pub(crate) fn refuse_recounted_rows(

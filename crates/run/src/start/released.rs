@@ -11,7 +11,7 @@ use fineline_train::{CheckpointState, Detours, TrainError};
 use super::fetched_weights::FetchedWeights;
 use crate::checkpoints::find::{hold_to_manifest, locate_weights};
 use crate::checkpoints::names::{NamedPlace, place_in_name};
-use crate::config::{InitConfig, MomentsFrom, Resolved, RunConfig};
+use crate::config::{InitConfig, OptimizerStateFrom, Resolved, RunConfig};
 use crate::error::RunError;
 use crate::prepare::chunks::chunk_ends;
 use crate::records::identity::InitRecord;
@@ -73,7 +73,7 @@ pub(crate) fn continued(
 ) -> Result<Option<PathBuf>, RunError> {
     let path = path(resolved, init, fetched)?;
     let has_state = ["state.json", "optimizer.safetensors"].iter().all(|file| path.join(file).is_file());
-    if !has_state || init.moments == MomentsFrom::Zero {
+    if !has_state || init.optimizer_state == OptimizerStateFrom::Reset {
         return Ok(None);
     }
     let position = [
@@ -84,7 +84,7 @@ pub(crate) fn continued(
     ];
     if let Some((key, _)) = position.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!(
-            "contradicts {}, which tells its own step and has moments of the optimizer: leave it out, or start with `init.moments = \"zero\"`",
+            "contradicts {}, which tells its own step and has moments of the optimizer: leave it out, or start with `init.optimizer_state = \"reset\"`",
             path.display()
         );
         return Err(resolved.invalid(key, message).into());
@@ -115,7 +115,7 @@ fn path(
 ) -> Result<PathBuf, RunError> {
     if init.from.starts_with(HUB) {
         let not_here = || {
-            let models = init.models.display();
+            let models = init.models_dir.display();
             let message = format!(
                 "({}) isn't in {models}: fetch it first, with `fineline weights fetch {} --out {models}`",
                 init.from, init.from

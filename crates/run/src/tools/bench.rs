@@ -100,11 +100,11 @@ fn bench_as(
     let division = divide(resolved, ranks)?;
     let model = config.model.init(config.run.seed, &device);
     let mut trainer = Trainer::new(recipe(config), model)?.divided(division);
-    let global_batch = config.train.global_batch as u64;
+    let global_batch_size = config.train.global_batch_size as u64;
     let mut seconds = Vec::new();
     let mut loss = 0.0;
     for step in 0..WARM_UP_STEPS + steps.max(1) {
-        let own = trainer.own_rows().map(|row| step * global_batch + row as u64);
+        let own = trainer.own_rows().map(|row| step * global_batch_size + row as u64);
         let rows: Vec<_> = own.map(|index| prepared.dataset.row(index)).collect();
         ranks.barrier();
         let start = Instant::now();

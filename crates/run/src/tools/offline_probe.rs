@@ -217,7 +217,7 @@ impl OfflineProbe {
             tables = with_tasks(tables, &self.tasks);
         }
         for table in &mut tables {
-            table.items = self.limit.or(table.items);
+            table.limit = self.limit.or(table.limit);
             table.allow_code_execution |= self.allow_code_execution;
         }
         tables

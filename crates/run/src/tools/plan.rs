@@ -57,7 +57,7 @@ pub struct Way {
     pub memory: Memory,
     /// Whether that fits into the stated memory, however slow the disk.
     pub fits: Option<bool>,
-    /// The largest `train.micro_batch` that does; 0 if not even one sequence does.
+    /// The largest `train.micro_batch_size` that does; 0 if not even one sequence does.
     pub largest_micro_batch: Option<usize>,
 }
 
@@ -137,11 +137,11 @@ fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
     let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     let way = |(mode, precision): (Mode, Precision)| {
         let shares = Shares { devices: machines.devices.max(1), mode };
-        let memory = |micro_batch| memory(config, micro_batch, shares, precision);
+        let memory = |micro_batch_size| memory(config, micro_batch_size, shares, precision);
         let largest = |room: u64| {
-            (1..=config.train.global_batch).take_while(|batch| memory(*batch).total <= room).last()
+            (1..=config.train.global_batch_size).take_while(|batch| memory(*batch).total <= room).last()
         };
-        let memory = memory(config.train.micro_batch);
+        let memory = memory(config.train.micro_batch_size);
         Way {
             mode,
             precision,
@@ -178,8 +178,8 @@ impl Shares {
 
     /// Gradients that a device holds at a time: that of a micro-batch, and the sum of those before it; with a fixed tree of additions, the sums
     /// that wait for their other halves.
-    fn gradients(self, config: &RunConfig, micro_batch: usize) -> u64 {
-        let micro_batches = (config.train.global_batch / micro_batch) as u64 / self.devices;
+    fn gradients(self, config: &RunConfig, micro_batch_size: usize) -> u64 {
+        let micro_batches = (config.train.global_batch_size / micro_batch_size) as u64 / self.devices;
         match micro_batches {
             0 | 1 => 1,
             many if config.distributed.deterministic => u64::from(many.ilog2()) + 1,
@@ -205,20 +205,20 @@ impl Shares {
     }
 }
 
-fn memory(config: &RunConfig, micro_batch: usize, shares: Shares, precision: Precision) -> Memory {
+fn memory(config: &RunConfig, micro_batch_size: usize, shares: Shares, precision: Precision) -> Memory {
     let time = config.data.seq_len;
     let float32 = config.model.parameter_bytes();
-    let activations = config.model.activation_bytes(micro_batch, time);
+    let activations = config.model.activation_bytes(micro_batch_size, time);
     let (copy, activations) = match (precision, config.run.device) {
         (Precision::F32, _) => (0, activations),
         // What lies between products stays float32; the factors of a product are rounded for as long as it takes.
-        (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch)),
+        (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch_size)),
         (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
     };
     let parameters = float32 + copy;
-    let gradients = float32 * shares.gradients(config, micro_batch);
+    let gradients = float32 * shares.gradients(config, micro_batch_size);
     let optimizer = (2 * float32).div_ceil(shares.of_moments());
-    let logits = config.model.logits_bytes(micro_batch, time);
+    let logits = config.model.logits_bytes(micro_batch_size, time);
     let snapshot = (3 * float32).div_ceil(shares.of_moments());
     let exchange = shares.exchange(config);
     let program = PROGRAM_BYTES + kept_by_pool(config, gradients + activations + logits);
@@ -251,9 +251,9 @@ fn kept_by_pool(config: &RunConfig, pooled: u64) -> u64 {
 }
 
 /// The factors of the largest product of a layer, as float32.
-fn rounded_bytes(config: &RunConfig, micro_batch: usize) -> u64 {
+fn rounded_bytes(config: &RunConfig, micro_batch_size: usize) -> u64 {
     let (width, inner) = (config.model.hidden_size as u64, config.model.intermediate_size as u64);
-    let tokens = (micro_batch * config.data.seq_len) as u64;
+    let tokens = (micro_batch_size * config.data.seq_len) as u64;
     4 * (tokens * inner + tokens.max(inner) * width)
 }
 

@@ -50,7 +50,7 @@ pub fn resume(
     let at = |name: &str| {
         let mut elsewhere = resolved.clone();
         elsewhere.config.run.dir = folder.path().join(name);
-        elsewhere.config.storage.mirror = None;
+        elsewhere.config.storage.remote = None;
         elsewhere.config.log.prometheus = None;
         // A budget makes rounds depend on the clock.
         elsewhere.config.probes.iter_mut().for_each(|probes| probes.budget = None);

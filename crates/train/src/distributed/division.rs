@@ -90,14 +90,14 @@ impl Division {
     ) -> Result<Self, TrainError> {
         config.validate()?;
         train.validate()?;
-        let micro_batches = train.global_batch / train.micro_batch;
+        let micro_batches = train.global_batch_size / train.micro_batch_size;
         if micro_batches < size {
             return Err(TrainError::config(
-                "train.micro_batch",
+                "train.micro_batch_size",
                 format!(
-                    "({}) makes {micro_batches} micro-batches of train.global_batch ({}): fewer than the {size} ranks, \
+                    "({}) makes {micro_batches} micro-batches of train.global_batch_size ({}): fewer than the {size} ranks, \
                      some of which would have nothing to do",
-                    train.micro_batch, train.global_batch
+                    train.micro_batch_size, train.global_batch_size
                 ),
             ));
         }
@@ -265,8 +265,12 @@ mod tests {
             num_attention_heads: 4,
             ..LlamaConfig::default()
         };
-        let train =
-            TrainConfig { steps: Some(1), global_batch: 22, micro_batch: 2, ..TrainConfig::default() };
+        let train = TrainConfig {
+            steps: Some(1),
+            global_batch_size: 22,
+            micro_batch_size: 2,
+            ..TrainConfig::default()
+        };
         Division::of(config, &train, &model, rank, size).unwrap()
     }
 
@@ -316,7 +320,12 @@ mod tests {
 
     #[test]
     fn ranks_that_fill_no_process_are_refused() {
-        let train = TrainConfig { steps: Some(1), global_batch: 8, micro_batch: 1, ..TrainConfig::default() };
+        let train = TrainConfig {
+            steps: Some(1),
+            global_batch_size: 8,
+            micro_batch_size: 1,
+            ..TrainConfig::default()
+        };
         let config = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
         let error = Division::of(&config, &train, &LlamaConfig::default(), 0, 3).unwrap_err().to_string();
         assert_eq!(error, "distributed.ranks_per_process (2) doesn't divide the 3 ranks");
@@ -324,9 +333,14 @@ mod tests {
 
     #[test]
     fn ranks_without_work_are_refused() {
-        let train = TrainConfig { steps: Some(1), global_batch: 8, micro_batch: 4, ..TrainConfig::default() };
+        let train = TrainConfig {
+            steps: Some(1),
+            global_batch_size: 8,
+            micro_batch_size: 4,
+            ..TrainConfig::default()
+        };
         let error = Division::of(&DistributedConfig::default(), &train, &LlamaConfig::default(), 0, 3);
         let message = error.unwrap_err().to_string();
-        assert!(message.starts_with("train.micro_batch (4) makes 2 micro-batches"), "{message}");
+        assert!(message.starts_with("train.micro_batch_size (4) makes 2 micro-batches"), "{message}");
     }
 }

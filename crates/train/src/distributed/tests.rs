@@ -19,7 +19,7 @@ use crate::{
 
 /// Seven steps of eight rows in micro-batches of one: up to eight ranks.
 fn small_batches() -> Recipe {
-    Recipe { train: TrainConfig { micro_batch: 1, ..recipe().train }, ..recipe() }
+    Recipe { train: TrainConfig { micro_batch_size: 1, ..recipe().train }, ..recipe() }
 }
 
 fn distributed(mode: Mode, deterministic: bool) -> DistributedConfig {

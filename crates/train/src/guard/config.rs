@@ -16,24 +16,24 @@ pub struct GuardConfig {
     /// How many times a run may go back to one and the same checkpoint. Then it stops with an error.
     pub max_rewinds: u32,
     /// How many times the rate may be lowered in all. Then the run stops with an error.
-    pub max_lowerings: u32,
+    pub max_lr_reductions: u32,
     /// Steps before this one that loss and gradient norm are compared with. Nothing is compared before there are half as many, and at least 20.
     pub window: usize,
     /// `skip_data` and `rewind`: how many steps' rows are left out. `skip_data` leaves out those that follow, `rewind` those of the
     /// step itself and on.
-    pub leave_out_steps: u64,
+    pub skip_steps: u64,
     /// `skip_data` and `rewind` leave out the rest of the chunk instead (`[data.chunks]`).
-    pub leave_out_chunk: bool,
-    /// `lower_lr`: what the learning rate is multiplied by.
+    pub skip_chunk: bool,
+    /// `reduce_lr`: what the learning rate is multiplied by.
     pub lr_factor: f64,
-    /// `lower_lr`: for how many steps, this one included.
+    /// `reduce_lr`: for how many steps, this one included.
     pub lr_steps: u64,
     /// A loss or gradient norm that is infinite or not a number.
     pub non_finite: NonFiniteRule,
     /// A loss far above those of the steps before.
-    pub spike: OutlierRule,
+    pub loss_spike: OutlierRule,
     /// A gradient norm far above those of the steps before.
-    pub gradient: OutlierRule,
+    pub grad_norm: OutlierRule,
     /// A step that takes far longer than those before: told in a warning while it lasts, and in an event when it is over.
     pub stall: StallRule,
 }
@@ -46,11 +46,11 @@ pub struct NonFiniteRule {
     pub action: Action,
 }
 
-/// `[guard.spike]`, `[guard.gradient]`
+/// `[guard.loss_spike]`, `[guard.grad_norm]`
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutlierRule {
-    /// `"log"`, `"lower_lr"`, `"skip"`, `"skip_data"`, `"rewind"` or `"stop"`.
+    /// `"log"`, `"reduce_lr"`, `"skip"`, `"skip_data"`, `"rewind"` or `"stop"`.
     pub action: Action,
     /// How far above the median of the window it may be, in robust standard deviations (1.4826 times the median absolute deviation).
     pub z: f64,
@@ -88,15 +88,15 @@ impl Default for GuardConfig {
         Self {
             max_skips: 10,
             max_rewinds: 3,
-            max_lowerings: 10,
+            max_lr_reductions: 10,
             window: 128,
-            leave_out_steps: 1,
-            leave_out_chunk: false,
+            skip_steps: 1,
+            skip_chunk: false,
             lr_factor: 0.5,
             lr_steps: 100,
             non_finite: NonFiniteRule::default(),
-            spike: OutlierRule::default(),
-            gradient: OutlierRule::default(),
+            loss_spike: OutlierRule::default(),
+            grad_norm: OutlierRule::default(),
             stall: StallRule::default(),
         }
     }
@@ -111,7 +111,7 @@ impl GuardConfig {
             (self.max_skips > 0, "guard.max_skips", at_least_one),
             (self.max_rewinds > 0, "guard.max_rewinds", at_least_one),
             (self.window >= 8, "guard.window", "must be at least 8"),
-            (self.leave_out_steps > 0, "guard.leave_out_steps", at_least_one),
+            (self.skip_steps > 0, "guard.skip_steps", at_least_one),
             (self.lr_steps > 0, "guard.lr_steps", at_least_one),
             ((0.0..1.0).contains(&self.lr_factor), "guard.lr_factor", "must be at least 0 and below 1"),
             (
@@ -119,8 +119,8 @@ impl GuardConfig {
                 "guard.non_finite.action",
                 "must not be \"log\": an update that isn't finite is never made; \"skip\" leaves it out",
             ),
-            (positive(self.spike.z), "guard.spike.z", "must be above 0"),
-            (positive(self.gradient.z), "guard.gradient.z", "must be above 0"),
+            (positive(self.loss_spike.z), "guard.loss_spike.z", "must be above 0"),
+            (positive(self.grad_norm.z), "guard.grad_norm.z", "must be above 0"),
             (
                 self.stall.factor.is_finite() && self.stall.factor > 1.0,
                 "guard.stall.factor",
@@ -136,7 +136,7 @@ impl GuardConfig {
     /// Whether some rule takes the run back.
     #[must_use]
     pub fn may_rewind(&self) -> bool {
-        [self.non_finite.action, self.spike.action, self.gradient.action].contains(&Action::Rewind)
+        [self.non_finite.action, self.loss_spike.action, self.grad_norm.action].contains(&Action::Rewind)
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
             (GuardConfig { max_skips: 0, ..good() }, "guard.max_skips"),
             (GuardConfig { max_rewinds: 0, ..good() }, "guard.max_rewinds"),
             (GuardConfig { window: 7, ..good() }, "guard.window"),
-            (GuardConfig { leave_out_steps: 0, ..good() }, "guard.leave_out_steps"),
+            (GuardConfig { skip_steps: 0, ..good() }, "guard.skip_steps"),
             (GuardConfig { lr_steps: 0, ..good() }, "guard.lr_steps"),
             (GuardConfig { lr_factor: 1.0, ..good() }, "guard.lr_factor"),
             (GuardConfig { lr_factor: f64::NAN, ..good() }, "guard.lr_factor"),
@@ -161,12 +161,12 @@ mod tests {
                 "guard.non_finite.action",
             ),
             (
-                GuardConfig { spike: OutlierRule { z: 0.0, ..OutlierRule::default() }, ..good() },
-                "guard.spike.z",
+                GuardConfig { loss_spike: OutlierRule { z: 0.0, ..OutlierRule::default() }, ..good() },
+                "guard.loss_spike.z",
             ),
             (
-                GuardConfig { gradient: OutlierRule { z: f64::NAN, ..OutlierRule::default() }, ..good() },
-                "guard.gradient.z",
+                GuardConfig { grad_norm: OutlierRule { z: f64::NAN, ..OutlierRule::default() }, ..good() },
+                "guard.grad_norm.z",
             ),
             (GuardConfig { stall: StallRule { factor: 1.0 }, ..good() }, "guard.stall.factor"),
         ] {

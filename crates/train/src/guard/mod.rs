@@ -65,7 +65,7 @@ pub struct GuardState {
     lowered: Option<Lowered>,
     /// How many times the rate was lowered.
     #[serde(default, skip_serializing_if = "is_zero")]
-    lowerings: u32,
+    lr_reductions: u32,
     /// How many times each rule was broken.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<Rule, u32>,
@@ -107,7 +107,7 @@ impl Guard {
             Rule::NonFiniteLoss => SkipReason::NonFiniteLoss,
             Rule::NonFiniteGradient => SkipReason::NonFiniteGradient,
             Rule::LossSpike | Rule::Stall => SkipReason::LossSpike,
-            Rule::GradientOutlier => SkipReason::GradientOutlier,
+            Rule::GradNorm => SkipReason::GradNorm,
         });
         let finite = numbers.loss.is_finite() && numbers.grad_norm.is_finite();
         let updates = finite && verdict.action().is_none_or(Action::lets_update);
@@ -131,10 +131,10 @@ impl Guard {
     }
 
     fn outliers(&self, numbers: &StepNumbers) -> Vec<Alarm> {
-        let GuardConfig { spike, gradient, window, .. } = &self.config;
+        let GuardConfig { loss_spike, grad_norm, window, .. } = &self.config;
         let watched = [
-            (Rule::LossSpike, spike, &self.state.losses, numbers.loss),
-            (Rule::GradientOutlier, gradient, &self.state.grad_norms, numbers.grad_norm),
+            (Rule::LossSpike, loss_spike, &self.state.losses, numbers.loss),
+            (Rule::GradNorm, grad_norm, &self.state.grad_norms, numbers.grad_norm),
         ];
         let alarm = |(rule, config, past, value): (Rule, &OutlierRule, &Window, f32)| {
             let Baseline { median, scale } = past.baseline(*window)?;
@@ -168,10 +168,10 @@ impl Guard {
         // As in OLMo-core, what was skipped counts too: what stays at a new level is the new level.
         state.losses.push(numbers.loss, self.config.window);
         state.grad_norms.push(numbers.grad_norm, self.config.window);
-        if verdict.action() == Some(Action::LowerLr) {
+        if verdict.action() == Some(Action::ReduceLr) {
             let until = numbers.step + self.config.lr_steps - 1;
             state.lowered = Some(Lowered { until, factor: self.config.lr_factor });
-            state.lowerings += 1;
+            state.lr_reductions += 1;
         }
     }
 
@@ -181,8 +181,8 @@ impl Guard {
     }
 
     /// How many times the rate was lowered, if that is too often.
-    pub(crate) fn too_many_lowerings(&self) -> Option<u32> {
-        Some(self.state.lowerings).filter(|&count| count > self.config.max_lowerings)
+    pub(crate) fn too_many_lr_reductions(&self) -> Option<u32> {
+        Some(self.state.lr_reductions).filter(|&count| count > self.config.max_lr_reductions)
     }
 }
 
@@ -194,8 +194,8 @@ mod tests {
     fn config() -> GuardConfig {
         GuardConfig {
             window: 32,
-            spike: OutlierRule { action: Action::Skip, z: 6.0 },
-            gradient: OutlierRule { action: Action::LowerLr, z: 6.0 },
+            loss_spike: OutlierRule { action: Action::Skip, z: 6.0 },
+            grad_norm: OutlierRule { action: Action::ReduceLr, z: 6.0 },
             lr_factor: 0.5,
             lr_steps: 3,
             ..GuardConfig::default()
@@ -249,14 +249,14 @@ mod tests {
         assert_eq!(verdict.action(), Some(Action::Skip));
         assert_eq!(guard.lr_factor(32), 1.0);
         let verdict = look(&mut guard, 32, 2.0, 30.0);
-        assert_eq!((verdict.action(), verdict.skipped), (Some(Action::LowerLr), None));
+        assert_eq!((verdict.action(), verdict.skipped), (Some(Action::ReduceLr), None));
         let factors: Vec<f64> = (32..=36).map(|step| guard.lr_factor(step)).collect();
         assert_eq!(factors, [0.5, 0.5, 0.5, 1.0, 1.0]);
     }
 
     #[test]
     fn what_is_not_finite_is_skipped_whatever_the_action() {
-        for action in [Action::Skip, Action::SkipData, Action::Rewind, Action::LowerLr, Action::Stop] {
+        for action in [Action::Skip, Action::SkipData, Action::Rewind, Action::ReduceLr, Action::Stop] {
             let mut guard = after(30, GuardConfig { non_finite: NonFiniteRule { action }, ..config() });
             let before = guard.state.losses.clone();
             let verdict = look(&mut guard, 31, f32::NAN, 1.0);
@@ -284,11 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn lowerings_are_bounded() {
-        let mut guard = after(30, GuardConfig { max_lowerings: 1, ..config() });
+    fn lr_reductions_are_bounded() {
+        let mut guard = after(30, GuardConfig { max_lr_reductions: 1, ..config() });
         look(&mut guard, 31, 2.0, 30.0);
-        assert_eq!(guard.too_many_lowerings(), None);
+        assert_eq!(guard.too_many_lr_reductions(), None);
         look(&mut guard, 32, 2.0, 30.0);
-        assert_eq!(guard.too_many_lowerings(), Some(2));
+        assert_eq!(guard.too_many_lr_reductions(), Some(2));
     }
 }

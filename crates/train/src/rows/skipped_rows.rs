@@ -62,16 +62,16 @@ impl Detours {
         self.0.iter().fold(nth, pass)
     }
 
-    /// The numbers of the rows of a step (counted from 1) of `global_batch` rows.
-    pub fn rows_of_step(&self, step: u64, global_batch: u64) -> impl Iterator<Item = u64> + '_ {
-        ((step - 1) * global_batch..step * global_batch).map(|nth| self.row_index(nth))
+    /// The numbers of the rows of a step (counted from 1) of `global_batch_size` rows.
+    pub fn rows_of_step(&self, step: u64, global_batch_size: u64) -> impl Iterator<Item = u64> + '_ {
+        ((step - 1) * global_batch_size..step * global_batch_size).map(|nth| self.row_index(nth))
     }
 
     /// All numbers that are behind the run with a step and were not before it: its rows, and those left out between them and the
     /// rows of the step before.
     #[must_use]
-    pub fn passed_in_step(&self, step: u64, global_batch: u64) -> Range<u64> {
-        let end = |step: u64| match step * global_batch {
+    pub fn passed_in_step(&self, step: u64, global_batch_size: u64) -> Range<u64> {
+        let end = |step: u64| match step * global_batch_size {
             0 => 0,
             rows => self.row_index(rows - 1) + 1,
         };
@@ -80,9 +80,9 @@ impl Detours {
 
     /// How many whole steps it takes until every row before the one of this number has been trained on, or left out.
     #[must_use]
-    pub fn steps_until(&self, row: u64, global_batch: u64) -> u64 {
+    pub fn steps_until(&self, row: u64, global_batch_size: u64) -> u64 {
         let left_out: u64 = self.0.iter().map(|range| range.end.min(row).saturating_sub(range.start)).sum();
-        (row - left_out) / global_batch
+        (row - left_out) / global_batch_size
     }
 }
 

@@ -2,7 +2,7 @@
 
 use fineline_data::{Dataset, Row};
 
-/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch + i`, as long as no rows are
+/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch_size + i`, as long as no rows are
 /// [left out](Detours).
 pub trait RowSource: Sync {
     /// The row at `index`: a function of it alone.

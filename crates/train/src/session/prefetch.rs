@@ -20,7 +20,7 @@ impl<'scope> Prefetch<'scope> {
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn RowSource,
-        global_batch: usize,
+        global_batch_size: usize,
         own: Range<usize>,
         detours: Detours,
         steps: RangeInclusive<u64>,
@@ -28,7 +28,8 @@ impl<'scope> Prefetch<'scope> {
         let (sender, batches) = sync_channel(1);
         let thread = scope.spawn(move || {
             for step in steps {
-                let indices = detours.rows_of_step(step, global_batch as u64).skip(own.start).take(own.len());
+                let indices =
+                    detours.rows_of_step(step, global_batch_size as u64).skip(own.start).take(own.len());
                 if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
                     return;
                 }

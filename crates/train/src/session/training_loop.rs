@@ -50,11 +50,11 @@ impl Session<'_> {
         std::thread::scope(|scope| {
             let fetch = |trainer: &Trainer| {
                 let steps = trainer.progress().step + 1..=trainer.total_steps();
-                let global_batch = trainer.recipe().train.global_batch;
+                let global_batch_size = trainer.recipe().train.global_batch_size;
                 Prefetch::start(
                     scope,
                     rows,
-                    global_batch,
+                    global_batch_size,
                     trainer.own_rows(),
                     trainer.detours().clone(),
                     steps,
@@ -153,8 +153,8 @@ impl Session<'_> {
 
     /// Back to before the step just made, whose rows are to be left out.
     fn rewind_by_guard(&self, trainer: &Trainer, alarm: Alarm) -> Rewind {
-        let (step, global_batch) = (alarm.at, trainer.recipe().train.global_batch as u64);
-        let start = trainer.detours().row_index((step - 1) * global_batch);
+        let (step, global_batch_size) = (alarm.at, trainer.recipe().train.global_batch_size as u64);
+        let start = trainer.detours().row_index((step - 1) * global_batch_size);
         let leave_out = self.offending_rows(trainer, start, start);
         Rewind { from: step, until: step - 1, leave_out, reason: RewindReason::Guard(alarm) }
     }
@@ -162,21 +162,22 @@ impl Session<'_> {
     /// The rows from `start` on that the guard leaves out; `bad` is one of those that it has something against.
     fn offending_rows(&self, trainer: &Trainer, start: u64, bad: u64) -> RowRange {
         let Recipe { guard, train, .. } = trainer.recipe();
-        let steps = start + guard.leave_out_steps * train.global_batch as u64;
-        let chunk = guard.leave_out_chunk.then(|| self.rows.chunk_end(bad)).flatten();
+        let steps = start + guard.skip_steps * train.global_batch_size as u64;
+        let chunk = guard.skip_chunk.then(|| self.rows.chunk_end(bad)).flatten();
         RowRange { start, end: chunk.unwrap_or(steps) }
     }
 
     /// Leaves out the rows that follow those of the step just made.
     fn skip_data(&mut self, trainer: &mut Trainer) {
-        let (step, global_batch) = (trainer.progress().step, trainer.recipe().train.global_batch as u64);
-        let end = trainer.detours().passed_in_step(step, global_batch).end;
+        let (step, global_batch_size) =
+            (trainer.progress().step, trainer.recipe().train.global_batch_size as u64);
+        let end = trainer.detours().passed_in_step(step, global_batch_size).end;
         let rows = self.offending_rows(trainer, end, end - 1);
         let before = trainer.detours().clone();
         trainer.leave_out(rows);
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.change_milestones(|milestones| {
-                *milestones = moved(milestones, &before, trainer.detours(), global_batch);
+                *milestones = moved(milestones, &before, trainer.detours(), global_batch_size);
             });
         }
     }
@@ -271,9 +272,10 @@ impl Session<'_> {
 
 /// Back to an earlier step; all rows since then are to be left out.
 fn rewind_by_observer(trainer: &Trainer, until: u64) -> Rewind {
-    let (from, global_batch) = (trainer.progress().step, trainer.recipe().train.global_batch as u64);
+    let (from, global_batch_size) =
+        (trainer.progress().step, trainer.recipe().train.global_batch_size as u64);
     let until = until.min(from);
-    let passed = |step| trainer.detours().passed_in_step(step, global_batch);
+    let passed = |step| trainer.detours().passed_in_step(step, global_batch_size);
     let leave_out = RowRange { start: passed(until + 1).start, end: passed(from + 1).start };
     Rewind { from, until, leave_out, reason: RewindReason::Observer }
 }
@@ -300,10 +302,10 @@ pub fn kept_name(step: u64) -> String {
 }
 
 /// The milestones, after more rows were left out: a milestone stands for all rows up to it.
-fn moved(milestones: &Milestones, before: &Detours, after: &Detours, global_batch: u64) -> Milestones {
+fn moved(milestones: &Milestones, before: &Detours, after: &Detours, global_batch_size: u64) -> Milestones {
     let step = |step: u64| match step {
         0 => 0,
-        _ => after.steps_until(before.passed_in_step(step, global_batch).end, global_batch),
+        _ => after.steps_until(before.passed_in_step(step, global_batch_size).end, global_batch_size),
     };
     let mut moved = Milestones::new();
     for (&old, name) in milestones {
@@ -347,8 +349,8 @@ fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &Verdict) -> Res
     if let Some(alarm) = verdict.decisive().filter(|alarm| alarm.action == Action::Stop) {
         return Err(TrainError::Guard { alarm: *alarm });
     }
-    if let Some(count) = trainer.guard().too_many_lowerings() {
-        return Err(TrainError::TooManyLowerings { count, step });
+    if let Some(count) = trainer.guard().too_many_lr_reductions() {
+        return Err(TrainError::TooManyLrReductions { count, step });
     }
     match report.skipped {
         Some(reason) if count >= trainer.recipe().guard.max_skips => {
@@ -529,7 +531,7 @@ mod tests {
     fn the_guard_takes_the_run_back() {
         let guard = GuardConfig {
             non_finite: crate::NonFiniteRule { action: Action::Rewind },
-            leave_out_steps: 2,
+            skip_steps: 2,
             ..GuardConfig::default()
         };
         let mut trainer = trainer(Recipe { guard, ..recipe() });

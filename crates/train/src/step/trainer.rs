@@ -174,13 +174,13 @@ impl Trainer {
     /// Which rows of a global batch are this rank's.
     #[must_use]
     pub fn own_rows(&self) -> Range<usize> {
-        let TrainConfig { global_batch, micro_batch, .. } = self.recipe.train;
+        let TrainConfig { global_batch_size, micro_batch_size, .. } = self.recipe.train;
         match &self.division {
             Some(division) => {
                 let own = division.micro_batches();
-                own.start * micro_batch..own.end * micro_batch
+                own.start * micro_batch_size..own.end * micro_batch_size
             }
-            None => 0..global_batch,
+            None => 0..global_batch_size,
         }
     }
 
@@ -207,8 +207,8 @@ impl Trainer {
             let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
             StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
         } else {
-            let TrainConfig { loss, global_batch, .. } = self.recipe.train;
-            let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch });
+            let TrainConfig { loss, global_batch_size, .. } = self.recipe.train;
+            let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch_size });
             match self.division.clone() {
                 Some(division) => self.learn_together(rows, &weights, lr, &division, ranks),
                 None => in_pool(|| self.learn(rows, &weights, lr)),
@@ -258,8 +258,8 @@ impl Trainer {
 
     /// The step that would train on the first row of `step`, if no row were left out.
     fn planned_step(&self, step: u64) -> u64 {
-        let global_batch = self.recipe.train.global_batch as u64;
-        self.detours.row_index((step - 1) * global_batch) / global_batch + 1
+        let global_batch_size = self.recipe.train.global_batch_size as u64;
+        self.detours.row_index((step - 1) * global_batch_size) / global_batch_size + 1
     }
 
     /// Loss `[1]` and gradients of one micro-batch after another, as shares of those of the whole batch, all still on the device.
@@ -269,8 +269,8 @@ impl Trainer {
         weights: &[f32],
     ) -> impl Iterator<Item = (Tensor<1>, GradientSum)> {
         let model = self.model();
-        let micro_batch = self.recipe.train.micro_batch;
-        rows.chunks(micro_batch).zip(weights.chunks(micro_batch * self.recipe.seq_len)).map(
+        let micro_batch_size = self.recipe.train.micro_batch_size;
+        rows.chunks(micro_batch_size).zip(weights.chunks(micro_batch_size * self.recipe.seq_len)).map(
             move |(rows, weights)| {
                 let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
                 let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.attention_mask);
@@ -315,15 +315,15 @@ mod tests {
     use crate::LossReduction;
     use crate::testing::{moment_bits, recipe, rows_of_step, trainer, weight_bits};
 
-    fn with_micro_batch(micro_batch: usize, loss: LossReduction) -> Recipe {
-        Recipe { train: TrainConfig { micro_batch, loss, ..recipe().train }, ..recipe() }
+    fn with_micro_batch(micro_batch_size: usize, loss: LossReduction) -> Recipe {
+        Recipe { train: TrainConfig { micro_batch_size, loss, ..recipe().train }, ..recipe() }
     }
 
     #[test]
     fn accumulation_equals_the_big_batch() {
         for loss in [LossReduction::TokenMean, LossReduction::SequenceMean] {
-            let [whole, halves, rows] = [8, 4, 1].map(|micro_batch| {
-                let mut trainer = trainer(with_micro_batch(micro_batch, loss));
+            let [whole, halves, rows] = [8, 4, 1].map(|micro_batch_size| {
+                let mut trainer = trainer(with_micro_batch(micro_batch_size, loss));
                 (1..=5)
                     .map(|step| trainer.step(&rows_of_step(step), &SingleRank).unwrap())
                     .collect::<Vec<_>>()

@@ -33,7 +33,7 @@ impl Mirroring {
         prepared: &Prepared,
         trainer: &Trainer,
     ) -> Result<Option<Self>, RunError> {
-        let Some(address) = &config.storage.mirror else { return Ok(None) };
+        let Some(address) = &config.storage.remote else { return Ok(None) };
         let step = trainer.progress().step;
         let rules = config.checkpoint.clone();
         let known = milestones(config, directory, prepared, trainer)?;
@@ -49,7 +49,7 @@ impl Mirroring {
         let options = MirrorOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };
         let mirror = Mirror::start(store, options)?;
         mirror.set_aside_beyond(step);
-        let wait = Duration::from_secs(config.storage.wait_s);
+        let wait = Duration::from_secs(config.storage.drain_timeout_s);
         let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
         // What the last start didn't come to copy.
         let newest = CheckpointFolder::new(directory.checkpoints()).checkpoint(step);
@@ -96,7 +96,7 @@ impl Mirroring {
         })
     }
 
-    /// Copies the logs a last time, and waits until all is copied, within the time that `storage.wait_s` gives.
+    /// Copies the logs a last time, and waits until all is copied, within the time that `storage.drain_timeout_s` gives.
     pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) {
         self.mirror.offer_files();
         let end = Instant::now() + self.wait;

@@ -12,7 +12,7 @@ use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 
-/// Brings the run from `storage.mirror`, if it is further there than here, or from the address that `--resume` gives.
+/// Brings the run from `storage.remote`, if it is further there than here, or from the address that `--resume` gives.
 ///
 /// A run that has checkpoints here starts also while the store can't be reached.
 pub(crate) fn bring(
@@ -23,8 +23,8 @@ pub(crate) fn bring(
 ) -> Result<Brought, RunError> {
     let here = Here::look(directory)?;
     let mut events = Vec::new();
-    if let Some(address) = &config.storage.mirror {
-        progress(Progress::Preparing("looking for the run in storage.mirror"));
+    if let Some(address) = &config.storage.remote {
+        progress(Progress::Preparing("looking for the run in storage.remote"));
         let run = RemoteRun::new(Store::open(address)?);
         match There::look(&run) {
             Err(error) if here.newest.is_some() && !matches!(resume, Resume::FromUrl(_)) => {
@@ -51,7 +51,7 @@ pub(crate) fn bring(
 }
 
 fn unreachable(error: &StorageError) -> Event {
-    let (what, reason) = ("what is in storage.mirror".to_owned(), error.with_causes());
+    let (what, reason) = ("what is in storage.remote".to_owned(), error.with_causes());
     Event::MirrorFailed { what, reason, attempts: 1, retry_s: None }
 }
 
