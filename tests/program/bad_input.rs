@@ -111,12 +111,12 @@ fn bad_text_is_told_by_file_and_line() {
     let errors = ["missing", "none", "text", "json", "broken", "latin"]
         .map(|path| with(&place, &[&format!("data.mix[0].path={path}")], 1));
     insta::assert_snapshot!(errors.join(""), @r"
-    error: data source `world`: nothing at `missing`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
-    error: data source `world`: no text in `none`: none of its files ends in .txt, .jsonl or .json (also with .gz or .zst), or in .idx
-    error: data source `world`: `text` is empty: there is no text in its 1 file(s)
+    error: data source `world`: `missing`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
+    error: data source `world`: `none`: no text files or token shards found; expected files that end in .txt, .jsonl or .json (also with .gz or .zst), or in .idx
+    error: data source `world`: `text`: no text in 1 file(s); expected at least one document that isn't empty
     error: data source `world`: `json/a.jsonl` line 2: no field `text`; the record has `txt`; did you mean `txt`?
     error: data source `world`: `broken/a.jsonl` line 2: not a JSON object: EOF while parsing a value (column 0)
-    error: data source `world`: `latin/a.txt`: invalid UTF-8 at byte 3: convert the file to UTF-8
+    error: data source `world`: `latin/a.txt`: invalid UTF-8 at byte 3; convert the file to UTF-8
     ");
 }
 

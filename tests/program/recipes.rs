@@ -426,11 +426,11 @@ fn bad_chunks_are_told_by_file_and_line_before_training() {
         error
     });
     insta::assert_snapshot!(errors.join(""), @r#"
-    error: `chunks/train_001.jsonl` line 5: 32 token ids, but rows have 33 (data.seq_len + 1)
-    error: `chunks/train_001.jsonl` line 5: token id 270, but the tokenizer has 270 ids: these rows were made with another one
+    error: `chunks/train_001.jsonl` line 5: 32 token ids, expected 33 (data.seq_len + 1)
+    error: `chunks/train_001.jsonl` line 5: token id 270 is out of range, expected ids below 270; the rows were made with another tokenizer
     error: `chunks/train_001.jsonl` line 5: not a row {"token_ids": [...]}: EOF while parsing a value (column 17)
-    error: `chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch_size is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
-    error: `chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
+    error: `chunks/train_001.jsonl`: has 3 rows, fewer than one batch (train.global_batch_size is 4), so none of them would be trained on; get the file again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
+    error: `chunks/train_001.jsonl`: contains no rows; get the file again, or list its number in `data.chunks.skip`
     "#);
 }
 
@@ -451,7 +451,7 @@ fn a_missing_chunk_and_too_many_steps_are_told_before_training() {
     let seed = run(&["data.chunks.shuffle=numpy", "run.seed=4294967295"], 2);
     insta::assert_snapshot!([steps, missing, both, seed].concat(), @r#"
     error: --set: `train.steps` makes a run of 3 steps, but the chunks have 2: the rest of each that fills no batch is left out
-    error: `chunks` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
+    error: `chunks`: chunk 1 is missing; expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, or list 1 in `data.chunks.skip`
     error: --set: `data.chunks.path` is "chunks": expected no [[data.mix]] beside it: chunks are either there or made of the mix
     error: --set: `run.seed` (4294967295) plus the number of a chunk must be below 2^32, as NumPy's seeds are
     "#);

@@ -1,7 +1,7 @@
 //! Parsers of argument values, with messages that say what was expected.
 
 use clap::builder::RangedU64ValueParser;
-use fineline_data::LEAST_VOCABULARY;
+use fineline_data::MIN_VOCAB_SIZE;
 
 /// Parses a number above 0 and below a billion.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
@@ -55,8 +55,8 @@ pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
 
 /// Parses the size of a byte-level vocabulary.
 pub(crate) fn vocab_size(text: &str) -> Result<usize, String> {
-    let size = text.parse().ok().filter(|&size| size >= LEAST_VOCABULARY);
-    size.ok_or_else(|| format!("expected at least {LEAST_VOCABULARY}: the 256 bytes and 3 special tokens"))
+    let size = text.parse().ok().filter(|&size| size >= MIN_VOCAB_SIZE);
+    size.ok_or_else(|| format!("expected at least {MIN_VOCAB_SIZE}: the 256 bytes and 3 special tokens"))
 }
 
 #[cfg(test)]

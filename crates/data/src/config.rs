@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
 
 /// `[tokenizer]`: how text becomes token ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// A `tokenizer.json`, a SentencePiece `.model`, or a folder that holds one. Absent: a byte-level BPE is trained on the training text, once,
+    /// A `tokenizer.json`, a SentencePiece `.model`, or a directory that holds one. Absent: a byte-level BPE is trained on the training text, once,
     /// and kept in `data.cache_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub enum RowOrder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunksConfig {
-    /// A folder with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`; each also as `.gz` or `.zst`), whose lines are
+    /// A directory with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`; each also as `.gz` or `.zst`), whose lines are
     /// `{"token_ids": [...]}` with `data.seq_len` + 1 ids. On `valid_NAME.jsonl` beside them perplexity is measured. Absent: the chunks are
     /// made of the sources of `[[data.mix]]`, as `data prepare --recipe amber` makes them, once, and kept in `data.cache_dir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,12 +139,12 @@ pub enum ChunkShuffle {
     Numpy,
 }
 
-/// The most chunks that a folder may have.
+/// The most chunks that a directory may have.
 const MOST_CHUNKS: u64 = 100_000;
 
 impl ChunksConfig {
     /// The numbers of the chunks that are trained on, in their order, each with the number of the one that is read for it.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(crate) fn assignments(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let read = |number| {
             self.replace.iter().find(|replacement| replacement.chunk == number).map_or(number, |r| r.with)
         };
@@ -195,7 +195,7 @@ impl ChunksConfig {
                 return wrong(&key, chunk.to_string(), expected);
             }
         }
-        if self.places().next().is_none() {
+        if self.assignments().next().is_none() {
             return wrong("skip", "all of the chunks".to_owned(), "expected at least one to be left");
         }
         Ok(())
@@ -208,8 +208,8 @@ impl ChunksConfig {
 pub struct SourceConfig {
     /// Name in logs and reports, different for each source. Part of what decides the order of its rows.
     pub name: String,
-    /// A file, a folder (with all below it) or a glob of `.txt` (one document a file), `.jsonl` or `.json` (one a line), each also
-    /// as `.gz` or `.zst`; or token shards: their prefix, `.bin`, `.idx`, a folder or a glob.
+    /// A file, a directory (with all below it) or a glob of `.txt` (one document a file), `.jsonl` or `.json` (one a line), each also
+    /// as `.gz` or `.zst`; or token shards: their prefix, `.bin`, `.idx`, a directory or a glob.
     pub path: String,
     /// Field of a JSONL record that holds the text.
     #[serde(default = "default_field")]
@@ -315,8 +315,8 @@ mod tests {
         };
         let good = parsed(r#"{"path": "d", "count": 4, "skip": [2], "replace": [{"chunk": 3, "with": 0}]}"#);
         good.validate().unwrap();
-        let places: Vec<_> = good.chunks.as_ref().unwrap().places().collect();
-        assert_eq!(places, [(0, 0), (1, 1), (3, 0)]);
+        let assignments: Vec<_> = good.chunks.as_ref().unwrap().assignments().collect();
+        assert_eq!(assignments, [(0, 0), (1, 1), (3, 0)]);
         let messages = [
             r#"{"path": "d", "count": 0}"#,
             r#"{"count": 3}"#,

@@ -1,28 +1,32 @@
+//! The files that a configuration names.
+
 use std::path::PathBuf;
 
-use crate::text::{Located, locate};
-use crate::{DataConfig, DataError, Result, SourceConfig, TextSource};
+use crate::config::{DataConfig, SourceConfig};
+use crate::error::{DataError, Result};
+use crate::text::TextSource;
+use crate::text::{LocatedFiles, locate};
 
 /// What `[data]` leads to on disk. The files of text are hashed once, however many ask for their fingerprint.
 #[derive(Debug)]
 pub struct Corpus {
     config: DataConfig,
-    found: Vec<Found>,
+    data: Vec<SourceData>,
 }
 
 /// What a source's path leads to.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum SourceData {
     Text(TextSource),
     /// Prefixes.
     Shards(Vec<PathBuf>),
 }
 
-impl Found {
+impl SourceData {
     pub(crate) fn of(source: &SourceConfig) -> Result<Self> {
         Ok(match locate(&source.path)? {
-            Located::Text(files) => Self::Text(TextSource::new(source, files)),
-            Located::Shards(prefixes) => Self::Shards(prefixes),
+            LocatedFiles::Text(files) => Self::Text(TextSource::new(source, files)),
+            LocatedFiles::Shards(prefixes) => Self::Shards(prefixes),
         })
     }
 }
@@ -31,8 +35,9 @@ impl Corpus {
     /// Finds the files of all sources.
     pub fn find(config: &DataConfig) -> Result<Self> {
         config.validate()?;
-        let find = |source: &SourceConfig| Found::of(source).map_err(|error| error.in_source(&source.name));
-        Ok(Self { config: config.clone(), found: config.mix.iter().map(find).collect::<Result<_>>()? })
+        let find =
+            |source: &SourceConfig| SourceData::of(source).map_err(|error| error.in_source(&source.name));
+        Ok(Self { config: config.clone(), data: config.mix.iter().map(find).collect::<Result<_>>()? })
     }
 
     /// What led there.
@@ -42,8 +47,8 @@ impl Corpus {
     }
 
     /// The sources, in the order of the configuration.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&SourceConfig, &Found)> {
-        self.config.mix.iter().zip(&self.found)
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&SourceConfig, &SourceData)> {
+        self.config.mix.iter().zip(&self.data)
     }
 
     /// The text of every source, with the source's name.
@@ -55,10 +60,10 @@ impl Corpus {
             return Err(DataError::NoTokenizer { name: path.display().to_string() });
         }
         let mut texts = Vec::new();
-        for (source, found) in self.sources() {
-            match found {
-                Found::Text(text) => texts.push((source.name.as_str(), text)),
-                Found::Shards(_) => {
+        for (source, data) in self.sources() {
+            match data {
+                SourceData::Text(text) => texts.push((source.name.as_str(), text)),
+                SourceData::Shards(_) => {
                     let name = source.name.clone();
                     return Err(DataError::NoTokenizer { name }.in_source(&source.name));
                 }

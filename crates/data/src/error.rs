@@ -1,197 +1,211 @@
+//! Errors of text, tokenizers, shards and their configuration.
+
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 
-use crate::Marks;
+use crate::boundary_tokens::BoundaryTokens;
 
-/// What can be wrong with text, tokenizers, shards or their configuration. Each message says where, what was expected, and
-/// what to do.
+/// An error of text, tokenizers, shards or their configuration.
+///
+/// Each message names the file or key, what is wrong, what was expected, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file could not be read or written; the message names it.
+    /// A file cannot be read or written. The message contains its path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// An error in one source of the mixture.
     #[error("data source `{name}`: {error}")]
     Source {
-        /// `name` of the source in `[[data.mix]]`.
+        /// Name of the source in `[[data.mix]]`.
         name: String,
-        /// What is wrong with it.
+        /// Error of the source.
         error: Box<DataError>,
     },
-    /// A value of the configuration is out of its range.
+    /// A configuration value is out of range.
     #[error("`{key}` is {value}: {expected}")]
     Config {
-        /// The key in TOML notation.
+        /// Key in TOML notation.
         key: String,
-        /// The value found.
+        /// Value found.
         value: String,
-        /// What would be right.
+        /// Values that are allowed.
         expected: &'static str,
     },
-    /// A source's path leads nowhere.
+    /// The path of a source doesn't exist.
     #[error(
-        "nothing at `{path}`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)"
+        "`{path}`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX \
+         for PREFIX.bin and PREFIX.idx)"
     )]
-    Missing {
-        /// The path as configured.
+    PathNotFound {
+        /// Path as configured.
         path: String,
     },
-    /// A folder or glob has no file that can be read.
+    /// A directory or glob pattern matches no file that can be read.
     #[error(
-        "no text in `{path}`: none of its files ends in .txt, .jsonl or .json (also with .gz or .zst), or in .idx"
+        "`{path}`: no text files or token shards found; expected files that end in .txt, .jsonl or .json (also with .gz \
+         or .zst), or in .idx"
     )]
     NoFiles {
-        /// The path as configured.
+        /// Path as configured.
         path: String,
     },
-    /// A file named on its own is of no known kind.
+    /// A file that is named explicitly has an unknown type.
     #[error(
-        "`{path}` is of no known kind: expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and .idx)"
+        "`{path}`: unknown file type; expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and \
+         .idx)"
     )]
-    UnknownKind {
+    UnknownFileType {
         /// The file.
         path: PathBuf,
     },
-    /// A folder or glob has both text and token shards.
-    #[error("`{path}` holds both text and token shards: make two sources of them")]
-    MixedKinds {
-        /// The path as configured.
+    /// A directory or glob pattern matches both text and token shards.
+    #[error("`{path}`: contains both text files and token shards; configure them as two sources")]
+    MixedSource {
+        /// Path as configured.
         path: String,
     },
-    /// Text is needed where the path leads to token shards.
-    #[error("`{path}` is token shards already: there is no text to prepare")]
-    AlreadyShards {
-        /// The path as configured.
+    /// Text is required, but the path contains token shards.
+    #[error(
+        "`{path}`: contains token shards; expected text files, because token shards are prepared already"
+    )]
+    AlreadyTokenized {
+        /// Path as configured.
         path: String,
     },
-    /// There are files, but no text in them.
-    #[error("`{path}` is empty: there is no text in its {files} file(s)")]
+    /// The files of a source contain no text.
+    #[error("`{path}`: no text in {files} file(s); expected at least one document that isn't empty")]
     Empty {
-        /// The path as configured.
+        /// Path as configured.
         path: String,
-        /// How many files there are.
+        /// Number of files.
         files: usize,
     },
-    /// Text that is not UTF-8.
-    #[error("`{path}`: invalid UTF-8 at byte {offset}{}: convert the file to UTF-8", at_line(*line))]
+    /// Text is not valid UTF-8.
+    #[error("`{path}`: invalid UTF-8 at byte {offset}{}; convert the file to UTF-8", at_line(*line))]
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// 0-based offset of the first bad byte, in the decompressed text.
+        /// Offset of the first invalid byte in the decompressed text, from 0.
         offset: u64,
-        /// 1-based line, where the file is read by lines.
+        /// Line number from 1, if the file is read by lines.
         line: Option<u64>,
     },
-    /// A line of a JSONL file that is not a JSON object.
+    /// A line of a JSONL file is not a JSON object.
     #[error("`{path}` line {line}: not a JSON object: {message}")]
     NotJson {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
     },
-    /// A JSONL record without the configured field.
+    /// A JSONL record doesn't have the configured field.
     #[error("`{path}` line {line}: no field `{field}`; the record has {found}{hint}")]
     MissingField {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
-        /// The field that was looked for.
+        /// Name of the configured field.
         field: String,
-        /// The fields that exist.
+        /// Names of the fields that exist.
         found: String,
-        /// The nearest of them.
+        /// The most similar of them, as a suggestion.
         hint: String,
     },
-    /// A JSONL record whose field is not a string.
-    #[error("`{path}` line {line}: field `{field}` is {found}, not a string")]
-    FieldNotText {
+    /// The configured field of a JSONL record is not a string.
+    #[error("`{path}` line {line}: field `{field}` is {found}, expected a string")]
+    FieldNotString {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
-        /// The field.
+        /// Name of the field.
         field: String,
-        /// What it is.
+        /// JSON type of its value.
         found: &'static str,
     },
-    /// A compressed file that ends early or is corrupt.
-    #[error("`{path}` is damaged or cut off: {message} (after {offset} bytes of text)")]
-    Damaged {
+    /// A compressed file is truncated or corrupt.
+    #[error("`{path}`: truncated or corrupt after {offset} bytes of text: {message}; get the file again")]
+    DamagedFile {
         /// The file.
         path: PathBuf,
-        /// Bytes decompressed before the damage.
+        /// Number of bytes that were decompressed before the error.
         offset: u64,
-        /// What the decompressor says.
+        /// Message of the decompressor.
         message: String,
     },
-    /// A tokenizer file that cannot be used.
-    #[error("`{path}` is not a tokenizer that can be used: {message}")]
+    /// A tokenizer file cannot be used.
+    #[error("`{path}`: not a usable tokenizer: {message}")]
     BadTokenizer {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         message: String,
     },
-    /// BOS or EOS is asked for, but the tokenizer has none.
+    /// BOS or EOS is configured, but the tokenizer has none.
     #[error(
-        "`tokenizer.{key}` is true, but `{path}` has no {token} token: set it to false, or name one in tokenizer_config.json"
+        "`tokenizer.{key}` is true: `{path}` has no {token} token; set `tokenizer.{key}` to false, or name the token in \
+         tokenizer_config.json"
     )]
-    NoMark {
+    NoBoundaryToken {
         /// `add_bos` or `add_eos`.
         key: &'static str,
         /// `BOS` or `EOS`.
         token: &'static str,
-        /// The tokenizer.
+        /// File of the tokenizer.
         path: PathBuf,
     },
-    /// No tokenizer is given and none can be trained.
+    /// No tokenizer is configured and none can be trained.
     #[error(
-        "`tokenizer.path` is needed: source `{name}` is token ids already, from which no tokenizer can be trained"
+        "`tokenizer.path` is missing: source `{name}` contains token ids, from which no tokenizer can be trained; set it \
+         to the tokenizer that produced them"
     )]
     NoTokenizer {
-        /// The source.
+        /// Name of the source.
         name: String,
     },
     /// The tokenizer failed on a text.
     #[error("the tokenizer failed: {message}")]
     Tokenize {
-        /// Why.
+        /// Message of the tokenizer.
         message: String,
     },
-    /// A shard whose index is not Megatron's.
-    #[error("`{path}` is not a Megatron index: {message}")]
-    NotShard {
-        /// The `.idx` file.
+    /// The index or information file of a shard is invalid.
+    #[error("`{path}`: not a valid Megatron index: {message}")]
+    InvalidIndex {
+        /// The `.idx` or `.fineline.json` file.
         path: PathBuf,
-        /// What was found.
+        /// Difference from the format.
         message: String,
     },
-    /// A shard whose file is shorter or longer than its index says.
-    #[error("`{path}` is cut off or foreign: {found} bytes, but its index describes {expected}")]
-    TornShard {
+    /// The size of a shard's file differs from the size that its index describes.
+    #[error(
+        "`{path}`: has {found} bytes, but its index describes {expected}; the file is truncated or doesn't belong to it"
+    )]
+    TruncatedShard {
         /// The `.bin` or `.idx` file.
         path: PathBuf,
-        /// Bytes that the index describes.
+        /// Number of bytes that the index describes.
         expected: u64,
-        /// Bytes that are there.
+        /// Number of bytes of the file.
         found: u64,
     },
-    /// A document too long for the shard format.
-    #[error("a document of {tokens} tokens does not fit the shard format, whose limit is 2^31 - 1")]
+    /// A document is too long for the shard format.
+    #[error(
+        "a document has {tokens} tokens, more than the 2^31 - 1 that the shard format can store; split it"
+    )]
     LongDocument {
-        /// Its length.
+        /// Number of tokens.
         tokens: usize,
     },
-    /// Shards made with another tokenizer than the one in use.
+    /// Shards were made with another tokenizer than the one in use.
     #[error(
-        "`{path}` was made with another tokenizer ({made_with}) than the one in use ({in_use}): prepare the text again, or \
-         delete the file if both give the same ids"
+        "`{path}`: made with another tokenizer ({made_with}) than the one in use ({in_use}); prepare the text again, or \
+         delete this file if both tokenizers give the same ids"
     )]
     OtherTokenizer {
         /// The shard's `.fineline.json`.
@@ -201,144 +215,145 @@ pub enum DataError {
         /// Fingerprint of the tokenizer in use.
         in_use: String,
     },
-    /// Shards whose documents carry other marks than the run puts around its documents.
+    /// The documents of shards have other BOS and EOS tokens than the run is configured for.
     #[error(
-        "`{path}` was made with {made_with} around each document, but this run has {in_use}: {}, or prepare the text again",
-        marks_hint(*made_with, *in_use)
+        "`{path}`: made with {made_with} around each document, but this run is configured for {in_use}; {}, or prepare \
+         the text again",
+        boundary_tokens_hint(*made_with, *in_use)
     )]
-    OtherMarks {
+    OtherBoundaryTokens {
         /// The shard's `.fineline.json`.
         path: PathBuf,
-        /// The marks in the shard.
-        made_with: Marks,
-        /// The marks of the run.
-        in_use: Marks,
+        /// Tokens in the shard.
+        made_with: BoundaryTokens,
+        /// Tokens of the run.
+        in_use: BoundaryTokens,
     },
-    /// A path of chunks that leads nowhere.
-    #[error("nothing at `{path}`: expected a folder of chunks")]
-    NoChunks {
-        /// The path as configured.
+    /// The configured directory of chunks doesn't exist.
+    #[error("`{path}`: no such directory; expected a directory of chunks")]
+    ChunksNotFound {
+        /// Path as configured.
         path: PathBuf,
     },
-    /// A folder of chunks without one of those that are to be trained on.
+    /// A directory of chunks lacks one of the chunks to train on.
     #[error(
-        "`{folder}` has no chunk {number}: expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its \
-         number in `data.chunks.skip`"
+        "`{dir}`: chunk {number} is missing; expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, \
+         or list {number} in `data.chunks.skip`"
     )]
     MissingChunk {
-        /// The folder.
-        folder: PathBuf,
-        /// The chunk's number.
+        /// The directory.
+        dir: PathBuf,
+        /// Number of the chunk.
         number: u64,
     },
-    /// Two files that both claim to be one chunk.
-    #[error("`{first}` and `{second}` are both chunk {number}: remove one of them")]
-    TwiceTheChunk {
-        /// The one.
+    /// Two files have the number of the same chunk.
+    #[error("`{first}` and `{second}` are both chunk {number}; remove one of them")]
+    DuplicateChunk {
+        /// First file.
         first: PathBuf,
-        /// The other.
+        /// Second file.
         second: PathBuf,
-        /// The number of both.
+        /// Number of the chunk.
         number: u64,
     },
-    /// A chunk without a row.
-    #[error(
-        "`{path}` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`"
-    )]
+    /// A chunk has no rows.
+    #[error("`{path}`: contains no rows; get the file again, or list its number in `data.chunks.skip`")]
     EmptyChunk {
         /// The file.
         path: PathBuf,
     },
-    /// A chunk that doesn't fill a batch.
+    /// A chunk has fewer rows than one batch.
     #[error(
-        "`{path}` has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so that none of them would be trained on: fetch it \
-         again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`"
+        "`{path}`: has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so none of them would be trained on; \
+         get the file again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`"
     )]
     SmallChunk {
         /// The file.
         path: PathBuf,
-        /// Its rows.
+        /// Number of rows.
         rows: u64,
-        /// Rows of a batch.
+        /// Rows per batch.
         batch: u64,
     },
-    /// A line of a chunk that is no row.
+    /// A line of a chunk is not a row.
     #[error("`{path}` line {line}: not a row {{\"token_ids\": [...]}}: {message}")]
-    BadRow {
+    InvalidRow {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
     },
-    /// A row of another length.
-    #[error("`{path}` line {line}: {found} token ids, but rows have {expected} (data.seq_len + 1)")]
+    /// A row has the wrong length.
+    #[error("`{path}` line {line}: {found} token ids, expected {expected} (data.seq_len + 1)")]
     RowLength {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
-        /// Ids in the row.
+        /// Number of ids in the row.
         found: usize,
-        /// Ids that a row has.
+        /// Number of ids that rows have.
         expected: usize,
     },
-    /// A row with an id that the tokenizer doesn't have.
+    /// A row contains an id outside the vocabulary.
     #[error(
-        "`{path}` line {line}: token id {id}, but the tokenizer has {ids} ids: these rows were made with another one"
+        "`{path}` line {line}: token id {id} is out of range, expected ids below {vocab_size}; the rows were made with \
+         another tokenizer"
     )]
     RowId {
         /// The file.
         path: PathBuf,
-        /// 1-based.
+        /// Line number from 1.
         line: u64,
         /// The id.
         id: u32,
-        /// Ids that the tokenizer has.
-        ids: usize,
+        /// Vocabulary size of the tokenizer.
+        vocab_size: usize,
     },
-    /// A source that doesn't give each chunk a row.
+    /// A source has fewer rows than there are chunks to fill.
     #[error(
-        "{rows} rows, {validation} of them kept out of training, are fewer than one for each of {chunks} chunks: add text, or make \
-         fewer chunks"
+        "{rows} rows, of which {validation} are held out for validation, are too few for {chunks} chunks, which need at \
+         least one row each; add text, or configure fewer chunks"
     )]
-    FewRows {
-        /// Rows that there are.
+    TooFewRows {
+        /// Number of rows.
         rows: u64,
-        /// Those of them that are not to be trained on.
+        /// Number of rows to be held out for validation.
         validation: u64,
-        /// Chunks to be filled.
+        /// Number of chunks to fill.
         chunks: u64,
     },
-    /// A folder with chunks that were made of something else.
+    /// A directory contains chunks that were made from something else.
     #[error(
-        "`{folder}` holds chunks of another text, tokenizer or setting: give these a folder of their own, or remove it"
+        "`{dir}`: contains chunks that were made from another text, tokenizer or setting; use another directory, or \
+         remove this one"
     )]
     OtherChunks {
-        /// The folder.
-        folder: PathBuf,
+        /// The directory.
+        dir: PathBuf,
     },
-    /// Another process makes chunks in the folder.
-    #[error("`{folder}`: another process makes chunks in this folder")]
+    /// Another process is making chunks in the directory.
+    #[error("`{dir}`: another process is making chunks in this directory; wait until it has finished")]
     ChunksLocked {
-        /// The folder.
-        folder: PathBuf,
+        /// The directory.
+        dir: PathBuf,
     },
-    /// Too little text for a single row.
+    /// The training text is shorter than one row.
     #[error(
-        "{tokens} tokens of training text are less than one row of {needed}: add text, or lower `data.seq_len`"
+        "{tokens} tokens of training text are fewer than the {needed} of one row; add text, or lower `data.seq_len`"
     )]
-    TooSmall {
-        /// Tokens that there are.
+    TooFewTokens {
+        /// Number of tokens.
         tokens: u64,
-        /// Tokens of a row: `seq_len` + 1.
+        /// Tokens per row: `seq_len` + 1.
         needed: u64,
     },
 }
 
 impl DataError {
-    /// The same error, said of one source of the mixture.
+    /// Returns this error with the name of the source that it occurred in.
     pub(crate) fn in_source(self, name: &str) -> Self {
         Self::Source { name: name.to_owned(), error: Box::new(self) }
     }
@@ -349,19 +364,19 @@ impl Classified for DataError {
         match self {
             Self::Source { error, .. } => error.class(),
             Self::Config { .. }
-            | Self::NoMark { .. }
+            | Self::NoBoundaryToken { .. }
             | Self::NoTokenizer { .. }
-            | Self::OtherMarks { .. } => ErrorClass::Configuration,
+            | Self::OtherBoundaryTokens { .. } => ErrorClass::Configuration,
             _ => ErrorClass::Environment,
         }
     }
 }
 
-/// The result of everything in this crate that can fail.
+/// Result of the functions of this crate.
 pub type Result<T, E = DataError> = std::result::Result<T, E>;
 
-/// The keys that make a run's marks those of a shard.
-fn marks_hint(made_with: Marks, in_use: Marks) -> String {
+/// Returns the settings under which a run has the boundary tokens of a shard.
+fn boundary_tokens_hint(made_with: BoundaryTokens, in_use: BoundaryTokens) -> String {
     let pairs = [
         ("add_bos", "bos_token", made_with.bos, in_use.bos),
         ("add_eos", "eos_token", made_with.eos, in_use.eos),
@@ -376,4 +391,11 @@ fn marks_hint(made_with: Marks, in_use: Marks) -> String {
 
 fn at_line(line: Option<u64>) -> String {
     line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}
+
+/// Returns the message of the JSON parser with the column only, because its line number is always 1.
+pub(crate) fn describe_json_error(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let problem = message.split(" at line ").next().unwrap_or_default();
+    format!("{problem} (column {})", error.column())
 }

@@ -12,34 +12,50 @@
 //! This crate knows nothing of tensors, models, steps, ranks or devices, and draws no random number that is not addressed by
 //! `(seed, purpose, index)`.
 
-mod chunks;
+// Ground: configuration, errors and names of files.
+mod boundary_tokens;
 mod config;
-mod corpus;
-mod dataset;
 mod error;
-mod mixture;
-mod packing;
-mod prepare;
-mod row;
-mod shards;
-mod split;
-#[cfg(test)]
-mod testing;
+mod paths;
+mod progress;
+mod sampled_hash;
+
+// Text on disk.
+mod corpus;
 mod text;
+
+// Text to token ids.
 mod tokenizer;
-mod tokens;
+
+// Token ids on disk.
+mod preparation;
+mod shards;
+
+// Rows of token ids.
+mod packing;
+mod split;
+
+// The dataset: which row of which source comes when.
+mod chunks;
+mod dataset;
+mod mixture;
 mod validation;
 
-pub use chunks::{Chunk, ChunkSpec, MadeChunks, make_chunks};
+#[cfg(test)]
+mod testing;
+
+pub use boundary_tokens::BoundaryTokens;
+pub use chunks::{Chunk, ChunkSetInfo, ChunkSpec, make_chunks};
 pub use config::{
     ChunkShuffle, ChunksConfig, DataConfig, Packing, Replacement, RowOrder, SourceConfig, TokenizerConfig,
 };
 pub use corpus::Corpus;
-pub use dataset::{Dataset, Numbering, SourceStats};
+pub use dataset::{Dataset, DatasetOptions, SourceStats};
 pub use error::{DataError, Result};
-pub use prepare::{Progress, prepare};
-pub use row::{DocumentPart, Row, RowOrigin};
+pub use packing::{DocumentPart, Row, RowOrigin};
+pub use preparation::prepare;
+pub use progress::PreparationProgress;
 pub use shards::ShardInfo;
 pub use text::{TextDocuments, TextSource, open_decompressed};
-pub use tokenizer::{Agreement, LEAST_VOCABULARY, Marks, Tokenizer, train_bpe};
+pub use tokenizer::{MIN_VOCAB_SIZE, Tokenizer, TokenizerComparison, train_bpe};
 pub use validation::{ValidationRow, ValidationSource};

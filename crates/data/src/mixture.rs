@@ -30,19 +30,19 @@ impl Mixture {
     }
 
     /// The source of a row, and how many of the rows before it are that source's.
-    pub(crate) fn place(&self, row: u64) -> (usize, u64) {
+    pub(crate) fn locate(&self, row: u64) -> (usize, u64) {
         let point = u128::from(row.reverse_bits());
         let source = self.bounds.partition_point(|&bound| bound <= point) - 1;
-        (source, self.taken(source, row))
+        (source, self.rows_of_source(source, row))
     }
 
     /// How many of the first `rows` rows are the source's.
-    pub(crate) fn taken(&self, source: usize, rows: u64) -> u64 {
+    pub(crate) fn rows_of_source(&self, source: usize, rows: u64) -> u64 {
         points_below(rows, self.bounds[source + 1]) - points_below(rows, self.bounds[source])
     }
 
     /// The share of rows that come from a source.
-    pub(crate) fn share(&self, source: usize) -> f64 {
+    pub(crate) fn fraction(&self, source: usize) -> f64 {
         (self.bounds[source + 1] - self.bounds[source]) as f64 / ONE as f64
     }
 }
@@ -76,12 +76,12 @@ mod tests {
             let mixture = Mixture::new(&weights);
             let mut taken = vec![0; weights.len()];
             for row in 0..rows {
-                let (source, place) = mixture.place(row);
+                let (source, place) = mixture.locate(row);
                 prop_assert_eq!(place, taken[source]);
                 taken[source] += 1;
             }
             for (source, &count) in taken.iter().enumerate() {
-                prop_assert_eq!(mixture.taken(source, rows), count);
+                prop_assert_eq!(mixture.rows_of_source(source, rows), count);
             }
         }
 
@@ -91,7 +91,7 @@ mod tests {
             let (start, len) = (u64::from(block) << bits, 1_u64 << bits);
             let total: f64 = weights.iter().sum();
             for (source, weight) in weights.iter().enumerate() {
-                let rows = mixture.taken(source, start + len) - mixture.taken(source, start);
+                let rows = mixture.rows_of_source(source, start + len) - mixture.rows_of_source(source, start);
                 let exact = weight / total * len as f64;
                 prop_assert!((rows as f64 - exact).abs() <= 1.0 + 1e-3, "{rows} rows, {exact} expected");
             }
@@ -100,10 +100,10 @@ mod tests {
         #[test]
         fn shares_hold_anywhere(weights in weights(), rows in 0_u64..1 << 40) {
             let mixture = Mixture::new(&weights);
-            let counts: Vec<u64> = (0..weights.len()).map(|source| mixture.taken(source, rows)).collect();
+            let counts: Vec<u64> = (0..weights.len()).map(|source| mixture.rows_of_source(source, rows)).collect();
             prop_assert_eq!(counts.iter().sum::<u64>(), rows);
             for (source, &count) in counts.iter().enumerate() {
-                let miss = (count as f64 - mixture.share(source) * rows as f64).abs();
+                let miss = (count as f64 - mixture.fraction(source) * rows as f64).abs();
                 prop_assert!(miss <= f64::from(rows.count_ones()) + 1e-3, "off by {miss}");
             }
         }
@@ -112,14 +112,14 @@ mod tests {
     #[test]
     fn the_ends_of_the_range_are_exact() {
         let mixture = Mixture::new(&[0.1, 0.2, 0.7]);
-        assert_eq!((0..3).map(|source| mixture.taken(source, u64::MAX)).sum::<u64>(), u64::MAX);
-        assert_eq!(Mixture::new(&[3.0]).place(u64::MAX - 1), (0, u64::MAX - 1));
+        assert_eq!((0..3).map(|source| mixture.rows_of_source(source, u64::MAX)).sum::<u64>(), u64::MAX);
+        assert_eq!(Mixture::new(&[3.0]).locate(u64::MAX - 1), (0, u64::MAX - 1));
     }
 
     #[test]
     fn halves_alternate() {
         let mixture = Mixture::new(&[0.5, 0.25, 0.25]);
-        let sources: Vec<usize> = (0..8).map(|row| mixture.place(row).0).collect();
+        let sources: Vec<usize> = (0..8).map(|row| mixture.locate(row).0).collect();
         assert_eq!(sources, [0, 1, 0, 2, 0, 1, 0, 2]);
     }
 }

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use fineline_random::Permutation;
 
-use crate::tokens::Tokens;
+use crate::shards::SourceTokens;
 
 /// Fewer held-out documents than this say little about a source; then its last tokens are held out instead.
 const FEWEST_DOCUMENTS: f64 = 10.0;
@@ -12,14 +12,14 @@ const SEED: u64 = 0;
 
 /// A part of a source: ranges of its tokens, in order, addressed as if they lay end to end.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spans {
+pub(crate) struct TokenRanges {
     ranges: Vec<Range<u64>>,
     /// Tokens before each range.
     offsets: Vec<u64>,
     len: u64,
 }
 
-impl Spans {
+impl TokenRanges {
     fn push(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -35,7 +35,7 @@ impl Spans {
         self.len += len;
     }
 
-    /// Tokens in all.
+    /// Number of tokens.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -58,14 +58,14 @@ impl Spans {
 
 /// A source in two parts that share no token.
 #[derive(Debug)]
-pub(crate) struct Split {
-    pub(crate) training: Spans,
-    pub(crate) validation: Spans,
+pub(crate) struct TrainValidationSplit {
+    pub(crate) training: TokenRanges,
+    pub(crate) validation: TokenRanges,
 }
 
 /// Keeps a share of a source out of training: documents drawn by key, or, where those would be too few, its last tokens.
-pub(crate) fn split(tokens: &Tokens, share: f64) -> Split {
-    let mut validation = Spans::default();
+pub(crate) fn split(tokens: &SourceTokens, share: f64) -> TrainValidationSplit {
+    let mut validation = TokenRanges::default();
     let documents = share * tokens.documents() as f64;
     if documents >= FEWEST_DOCUMENTS {
         let order = Permutation::new(SEED, "data/validation", 0, tokens.documents());
@@ -79,11 +79,11 @@ pub(crate) fn split(tokens: &Tokens, share: f64) -> Split {
         let held_out = ((share * tokens.len() as f64).ceil() as u64).max(2).min(tokens.len());
         validation.push(tokens.len() - held_out..tokens.len());
     }
-    Split { training: complement(&validation, tokens.len()), validation }
+    TrainValidationSplit { training: complement(&validation, tokens.len()), validation }
 }
 
-fn complement(spans: &Spans, len: u64) -> Spans {
-    let mut rest = Spans::default();
+fn complement(spans: &TokenRanges, len: u64) -> TokenRanges {
+    let mut rest = TokenRanges::default();
     let mut start = 0;
     for range in &spans.ranges {
         rest.push(start..range.start);
@@ -96,7 +96,7 @@ fn complement(spans: &Spans, len: u64) -> Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::tests::tokens;
+    use crate::shards::tokens;
     use proptest::prelude::*;
 
     proptest! {
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn every_token_is_in_one_part(lengths in prop::collection::vec(0_u64..6, 1..60), share in 0.0..0.9) {
             let documents: Vec<Vec<u32>> = lengths.iter().map(|&len| vec![7; len as usize]).collect();
-            let (_folder, tokens) = tokens(&[documents]);
+            let (_dir, tokens) = tokens(&[documents]);
             let split = split(&tokens, share);
             prop_assert_eq!(split.training.len() + split.validation.len(), tokens.len());
             let mut owners = vec![0; tokens.len() as usize];
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn many_documents_are_split_whole_and_in_exact_number() {
-        let (_folder, tokens) = tokens(&[vec![vec![1, 2, 3]; 1000]]);
+        let (_dir, tokens) = tokens(&[vec![vec![1, 2, 3]; 1000]]);
         let split = split(&tokens, 0.05);
         assert_eq!(split.validation.len(), 150);
         assert!(split.validation.ranges().iter().all(|range| range.start % 3 == 0 && range.end % 3 == 0));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_document_gives_its_last_tokens() {
-        let (_folder, tokens) = tokens(&[vec![vec![9; 1000]]]);
+        let (_dir, tokens) = tokens(&[vec![vec![9; 1000]]]);
         assert_eq!(split(&tokens, 0.1).validation.ranges(), std::slice::from_ref(&(900..1000)));
         assert_eq!(split(&tokens, 1e-9).validation.ranges(), std::slice::from_ref(&(998..1000)));
         assert!(split(&tokens, 0.0).validation.ranges().is_empty());

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{SourceConfig, Tokenizer, train_bpe};
+use crate::config::SourceConfig;
+use crate::tokenizer::{Tokenizer, train_bpe};
 
 /// A file under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
 pub(crate) fn material(name: &str) -> Option<PathBuf> {
@@ -18,8 +19,8 @@ pub(crate) fn material(name: &str) -> Option<PathBuf> {
 }
 
 /// A tokenizer of 256 bytes and three special tokens: one token a byte, BOS 1, EOS 2.
-pub(crate) fn tiny_tokenizer(folder: &Path) -> Tokenizer {
-    train_bpe([Ok("a".to_owned())].into_iter(), 259, &folder.join("tokenizer.json")).unwrap()
+pub(crate) fn tiny_tokenizer(dir: &Path) -> Tokenizer {
+    train_bpe([Ok("a".to_owned())].into_iter(), 259, &dir.join("tokenizer.json")).unwrap()
 }
 
 /// A source of weight 1 with its text in the field `text`.

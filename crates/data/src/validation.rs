@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
 use crate::packing::Packer;
-use crate::tokens::Tokens;
-use crate::{DocumentPart, Row, Tokenizer};
+use crate::packing::{DocumentPart, Row};
+use crate::shards::SourceTokens;
+use crate::tokenizer::Tokenizer;
 
 /// The part of a source that is never trained on.
 #[derive(Debug)]
 pub struct ValidationSource {
     name: String,
-    tokens: Arc<Tokens>,
+    tokens: Arc<SourceTokens>,
     packer: Packer,
     tokenizer: Tokenizer,
 }
@@ -24,7 +25,7 @@ pub struct ValidationRow {
 }
 
 impl ValidationSource {
-    pub(crate) fn new(name: &str, tokens: Arc<Tokens>, packer: Packer, tokenizer: Tokenizer) -> Self {
+    pub(crate) fn new(name: &str, tokens: Arc<SourceTokens>, packer: Packer, tokenizer: Tokenizer) -> Self {
         Self { name: name.to_owned(), tokens, packer, tokenizer }
     }
 

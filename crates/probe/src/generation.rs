@@ -154,7 +154,7 @@ impl Writer {
     pub(crate) fn prompt(&self, index: usize, item: &Item) -> Result<(Prompt, bool), String> {
         let tokenizer = &self.tokenizer;
         let text = tokenizer.encode(&item.context).map_err(|error| error.to_string())?;
-        let mut tokens: Vec<u32> = tokenizer.marks().bos.into_iter().chain(text).collect();
+        let mut tokens: Vec<u32> = tokenizer.boundary_tokens().bos.into_iter().chain(text).collect();
         if tokens.is_empty() {
             tokens.extend(tokenizer.bos_id().or(tokenizer.eos_id()));
         }

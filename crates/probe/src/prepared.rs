@@ -109,7 +109,11 @@ impl PreparedTask {
             provenance: Provenance {
                 data: task.data_hash(),
                 template: hash(&task.template),
-                tokenizer: hash(&format!("{} {:?}", tokenizer.fingerprint(), tokenizer.marks().bos)),
+                tokenizer: hash(&format!(
+                    "{} {:?}",
+                    tokenizer.fingerprint(),
+                    tokenizer.boundary_tokens().bos
+                )),
                 scorer: task.kind.scorer().to_owned(),
             },
             task,

@@ -124,7 +124,7 @@ impl<'a> Encoder<'a> {
     pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize, delimiter: &str) -> Self {
         Self {
             encode: Box::new(|text| tokenizer.encode(text).map_err(|error| error.to_string())),
-            bos: tokenizer.marks().bos,
+            bos: tokenizer.boundary_tokens().bos,
             prefix: tokenizer.bos_id().or(tokenizer.eos_id()),
             max_len,
             delimiter: delimiter.to_owned(),

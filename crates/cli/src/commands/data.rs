@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fineline_data::{
-    ChunkSpec, DataError, Dataset, Progress, SourceConfig, Tokenizer, TokenizerConfig, make_chunks,
-    prepare as make_shards,
+    ChunkSpec, DataError, Dataset, PreparationProgress, SourceConfig, Tokenizer, TokenizerConfig,
+    make_chunks, prepare as make_shards,
 };
 use fineline_run::RunDirectory;
 use fineline_run::config::Resolved;
@@ -36,7 +36,7 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
 }
 
 /// Shows the progress of tokenization.
-fn announce(console: &Console, at: &Progress<'_>) {
+fn announce(console: &Console, at: &PreparationProgress<'_>) {
     let (documents, tokens) = (grouped(at.documents), grouped(at.tokens));
     console.announce(format!("{}: {documents} documents, {tokens} tokens", at.source));
 }
@@ -49,7 +49,7 @@ fn prepare_chunks(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
         seed: args.seed,
     };
     let console = Console::new();
-    let mut show = |at: &Progress<'_>| announce(&console, at);
+    let mut show = |at: &PreparationProgress<'_>| announce(&console, at);
     let made = make_chunks(&subsets(args)?, tokenizer, &spec, &args.output, &mut show);
     console.finish();
     let made = made?;
@@ -116,7 +116,7 @@ fn prepare_shards(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
 
 /// Names the flag that is wrong, if the error is about one.
 fn with_flag(error: DataError) -> anyhow::Error {
-    let DataError::NoMark { key, token, path } = &error else { return error.into() };
+    let DataError::NoBoundaryToken { key, token, path } = &error else { return error.into() };
     let flag = key.replace("add_", "--no-");
     let path = path.display();
     UsageError(format!("{path} has no {token} token: give {flag}, or name one in tokenizer_config.json"))

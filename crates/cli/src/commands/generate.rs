@@ -18,7 +18,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     let checkpoint = find_checkpoint(&args.checkpoint)?;
     let tokenizer = open_checkpoint_tokenizer(&checkpoint)?;
     let model = load(&checkpoint, &args.device.open()?)?;
-    let mut prompt: Vec<u32> = tokenizer.marks().bos.into_iter().collect();
+    let mut prompt: Vec<u32> = tokenizer.boundary_tokens().bos.into_iter().collect();
     prompt.extend(tokenizer.encode(&args.prompt)?);
     let sampling = if args.greedy {
         Sampling::Greedy

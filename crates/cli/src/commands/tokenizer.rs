@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use fineline_data::{Agreement, SourceConfig, TextSource, Tokenizer, train_bpe};
+use fineline_data::{SourceConfig, TextSource, Tokenizer, TokenizerComparison, train_bpe};
 
 use crate::args::TokenizerTrainArgs;
 use crate::output::{grouped, print};
@@ -40,12 +40,12 @@ pub(crate) fn inspect(path: &Path, text: Option<&str>) -> Result<()> {
     writeln!(page, "BOS          {}", format_special(tokenizer.bos_id()))?;
     writeln!(page, "EOS          {}", format_special(tokenizer.eos_id()))?;
     writeln!(page, "special      {}", shortened(&tokenizer.special_tokens(), format_token))?;
-    match tokenizer.agreement()? {
-        Agreement::Alone => {}
-        Agreement::Same => {
+    match tokenizer.compare_files()? {
+        TokenizerComparison::SingleFile => {}
+        TokenizerComparison::Same => {
             writeln!(page, "files        tokenizer.json and tokenizer.model give the same ids")?;
         }
-        Agreement::Differs { text } => {
+        TokenizerComparison::Different { text } => {
             let found = format!("tokenizer.json and tokenizer.model give different ids for {text:?}");
             writeln!(page, "files        {found}")?;
         }

@@ -7,14 +7,18 @@ use fineline_files::write_atomically;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::shards::{Shard, ShardWriter, sample};
-use crate::text::{TextFile, open_text, with_suffix};
-use crate::{DataError, Progress, Result};
+use crate::error::describe_json_error;
+use crate::error::{DataError, Result};
+use crate::paths::with_suffix;
+use crate::progress::PreparationProgress;
+use crate::sampled_hash::hash_sampled;
+use crate::shards::{Shard, ShardWriter};
+use crate::text::{TextFile, open_text};
 
 /// Changes when the same file would give another shard.
 const VERSION: &[u8] = b"fineline chunks 1";
 
-/// Lines that are in memory at once, in bytes for each thread.
+/// Bytes of lines in memory, in bytes for each thread.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes that an id takes in JSON at most, with what stands between ids and with a source's name.
@@ -25,10 +29,10 @@ const NAME_BYTES: usize = 64 << 10;
 ///
 /// JSON is four times as large as its ids, and only a shard says in O(1) where a row is, also of a compressed file. So each file is read once,
 /// which is also when all that can be wrong with a row is found.
-pub(crate) struct Converter<'a> {
+pub(crate) struct RowFileConverter<'a> {
     pub(crate) seq_len: usize,
     /// Ids that the tokenizer has.
-    pub(crate) ids: usize,
+    pub(crate) vocab_size: usize,
     pub(crate) cache: &'a Path,
 }
 
@@ -50,15 +54,19 @@ pub(crate) struct RowShardInfo {
 
 /// A line of a chunk. Amber's rows say which source they are of; nothing depends on it.
 #[derive(Deserialize)]
-struct StoredRow {
+struct RowRecord {
     token_ids: Vec<u32>,
 }
 
-impl Converter<'_> {
+impl RowFileConverter<'_> {
     /// The shard of a file, from the cache if it is there.
-    pub(crate) fn shard(&self, file: &TextFile, progress: &mut dyn FnMut(&Progress)) -> Result<RowShard> {
+    pub(crate) fn shard(
+        &self,
+        file: &TextFile,
+        progress: &mut dyn FnMut(&PreparationProgress),
+    ) -> Result<RowShard> {
         let mut hasher = blake3::Hasher::new();
-        sample(&file.path, &mut hasher)?;
+        hash_sampled(&file.path, &mut hasher)?;
         hasher.update(file.kind().as_bytes());
         let fingerprint = hasher.finalize();
         let prefix = self.cache.join(self.cache_name(file, &fingerprint));
@@ -72,7 +80,7 @@ impl Converter<'_> {
     fn cache_name(&self, file: &TextFile, fingerprint: &blake3::Hash) -> String {
         let mut key = blake3::Hasher::new();
         key.update(VERSION).update(fingerprint.as_bytes());
-        key.update(format!("{:?}", (self.seq_len, self.ids)).as_bytes());
+        key.update(format!("{:?}", (self.seq_len, self.vocab_size)).as_bytes());
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         let stem = name.split('.').next().unwrap_or_default();
         format!("chunk-{stem}-{}", &key.finalize().to_hex()[..16])
@@ -82,12 +90,12 @@ impl Converter<'_> {
         &self,
         file: &TextFile,
         prefix: &Path,
-        progress: &mut dyn FnMut(&Progress),
+        progress: &mut dyn FnMut(&PreparationProgress),
     ) -> Result<RowShardInfo> {
         let total_bytes = fs_err::metadata(&file.path)?.len();
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-        let mut writer = ShardWriter::create(prefix, self.ids)?;
-        let mut lines = Lines::open(file, self.longest_line())?;
+        let mut writer = ShardWriter::create(prefix, self.vocab_size)?;
+        let mut lines = LineReader::open(file, self.longest_line())?;
         loop {
             let batch = lines.next_batch()?;
             if batch.is_empty() {
@@ -95,7 +103,7 @@ impl Converter<'_> {
             }
             let rows: Vec<_> = batch.par_iter().map(|(line, bytes)| self.parse(file, *line, bytes)).collect();
             rows.into_iter().try_for_each(|row| writer.push(&row?))?;
-            progress(&Progress {
+            progress(&PreparationProgress {
                 source: &name,
                 bytes: lines.bytes_read.load(Ordering::Relaxed),
                 total_bytes,
@@ -118,19 +126,17 @@ impl Converter<'_> {
         let path = || file.path.clone();
         if bytes.len() > self.longest_line() {
             let message = format!("it is longer than a row of {} ids can be", self.seq_len + 1);
-            return Err(DataError::BadRow { path: path(), line, message });
+            return Err(DataError::InvalidRow { path: path(), line, message });
         }
-        let StoredRow { token_ids } = serde_json::from_slice(bytes).map_err(|error| DataError::BadRow {
-            path: path(),
-            line,
-            message: crate::text::describe(&error),
+        let RowRecord { token_ids } = serde_json::from_slice(bytes).map_err(|error| {
+            DataError::InvalidRow { path: path(), line, message: describe_json_error(&error) }
         })?;
         let expected = self.seq_len + 1;
         if token_ids.len() != expected {
             return Err(DataError::RowLength { path: path(), line, found: token_ids.len(), expected });
         }
-        match token_ids.iter().find(|&&id| id as usize >= self.ids) {
-            Some(&id) => Err(DataError::RowId { path: path(), line, id, ids: self.ids }),
+        match token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            Some(&id) => Err(DataError::RowId { path: path(), line, id, vocab_size: self.vocab_size }),
             None => Ok(token_ids),
         }
     }
@@ -154,7 +160,7 @@ fn info_path(prefix: &Path) -> PathBuf {
 }
 
 /// The lines of a file, with their numbers; empty ones are passed over.
-struct Lines<'a> {
+struct LineReader<'a> {
     file: &'a TextFile,
     reader: Box<dyn BufRead + Send>,
     bytes_read: Arc<AtomicU64>,
@@ -164,7 +170,7 @@ struct Lines<'a> {
     offset: u64,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> LineReader<'a> {
     fn open(file: &'a TextFile, longest: usize) -> Result<Self> {
         let bytes_read = Arc::<AtomicU64>::default();
         let reader = open_text(file, Arc::clone(&bytes_read))?;
@@ -194,7 +200,11 @@ impl<'a> Lines<'a> {
     }
 
     fn damaged(&self, error: &std::io::Error) -> DataError {
-        DataError::Damaged { path: self.file.path.clone(), offset: self.offset, message: error.to_string() }
+        DataError::DamagedFile {
+            path: self.file.path.clone(),
+            offset: self.offset,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -203,14 +213,14 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn file(folder: &Path, name: &str, bytes: &[u8]) -> TextFile {
-        let path = folder.join(name);
+    fn file(dir: &Path, name: &str, bytes: &[u8]) -> TextFile {
+        let path = dir.join(name);
         fs_err::write(&path, bytes).unwrap();
         TextFile::of(&path).unwrap()
     }
 
-    fn converter(cache: &Path) -> Converter<'_> {
-        Converter { seq_len: 2, ids: 300, cache }
+    fn converter(cache: &Path) -> RowFileConverter<'_> {
+        RowFileConverter { seq_len: 2, vocab_size: 300, cache }
     }
 
     fn rows(shard: &RowShard) -> Vec<Vec<u32>> {
@@ -225,7 +235,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_whatever_they_are_packed_in() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let text =
             b"{\"token_ids\": [1, 2, 299], \"source\": \"web\"}\n\n{\"source\":\"b\",\"token_ids\":[0,0,0]}";
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -233,8 +243,8 @@ mod tests {
         let zst = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
         let packed = [("a.jsonl", text.to_vec()), ("b.jsonl.gz", gz.finish().unwrap()), ("c.jsonl.zst", zst)];
         for (name, bytes) in packed {
-            let file = file(folder.path(), name, &bytes);
-            let shard = converter(folder.path()).shard(&file, &mut |_| ()).unwrap();
+            let file = file(dir.path(), name, &bytes);
+            let shard = converter(dir.path()).shard(&file, &mut |_| ()).unwrap();
             assert_eq!(rows(&shard), [[1, 2, 299], [0, 0, 0]]);
             assert_eq!(shard.info, RowShardInfo { rows: 2, max_token_id: 299 });
         }
@@ -242,12 +252,12 @@ mod tests {
 
     #[test]
     fn a_file_is_read_once_until_it_changes_or_its_shard_is_damaged() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let row = |id: u32| format!("{{\"token_ids\": [{id}, 2, 3]}}\n");
         let steps = |text: &str| {
             let mut steps = 0;
-            let file = file(folder.path(), "train_000.jsonl", text.as_bytes());
-            let shard = converter(folder.path()).shard(&file, &mut |_| steps += 1).unwrap();
+            let file = file(dir.path(), "train_000.jsonl", text.as_bytes());
+            let shard = converter(dir.path()).shard(&file, &mut |_| steps += 1).unwrap();
             (steps, shard)
         };
         let (first, shard) = steps(&row(1));
@@ -276,17 +286,17 @@ mod tests {
             endless.as_str(),
         ];
         let messages = cases.map(|case| {
-            let folder = tempfile::tempdir().unwrap();
-            let cache = folder.path().join("cache");
-            let file = file(folder.path(), "train_000.jsonl", format!("{good}\n{case}\n{good}").as_bytes());
+            let dir = tempfile::tempdir().unwrap();
+            let cache = dir.path().join("cache");
+            let file = file(dir.path(), "train_000.jsonl", format!("{good}\n{case}\n{good}").as_bytes());
             let error = converter(&cache).shard(&file, &mut |_| ()).unwrap_err();
             assert_eq!(fs_err::read_dir(&cache).unwrap().count(), 0);
-            error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
+            error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
         });
         insta::assert_snapshot!(messages.join("\n"), @r#"
-        `DIR/train_000.jsonl` line 3: 2 token ids, but rows have 3 (data.seq_len + 1)
-        `DIR/train_000.jsonl` line 3: 4 token ids, but rows have 3 (data.seq_len + 1)
-        `DIR/train_000.jsonl` line 3: token id 300, but the tokenizer has 300 ids: these rows were made with another one
+        `DIR/train_000.jsonl` line 3: 2 token ids, expected 3 (data.seq_len + 1)
+        `DIR/train_000.jsonl` line 3: 4 token ids, expected 3 (data.seq_len + 1)
+        `DIR/train_000.jsonl` line 3: token id 300 is out of range, expected ids below 300; the rows were made with another tokenizer
         `DIR/train_000.jsonl` line 3: not a row {"token_ids": [...]}: invalid value: integer `-2`, expected u32 (column 20)
         `DIR/train_000.jsonl` line 3: not a row {"token_ids": [...]}: invalid type: floating point `2.5`, expected u32 (column 21)
         `DIR/train_000.jsonl` line 3: not a row {"token_ids": [...]}: invalid type: string "1 2 3", expected a sequence (column 21)
@@ -299,12 +309,12 @@ mod tests {
 
     #[test]
     fn a_torn_file_is_said() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&b"{\"token_ids\": [1, 2, 3]}\n".repeat(500)).unwrap();
         let bytes = gz.finish().unwrap();
-        let file = file(folder.path(), "train_000.jsonl.gz", &bytes[..bytes.len() / 2]);
-        let error = converter(folder.path()).shard(&file, &mut |_| ()).unwrap_err();
-        assert!(matches!(error, DataError::Damaged { .. }), "{error}");
+        let file = file(dir.path(), "train_000.jsonl.gz", &bytes[..bytes.len() / 2]);
+        let error = converter(dir.path()).shard(&file, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, DataError::DamagedFile { .. }), "{error}");
     }
 }

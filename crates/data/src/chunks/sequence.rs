@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fineline_random::{Permutation, numpy_permutation};
 
-use crate::ChunkShuffle;
+use crate::config::ChunkShuffle;
 
 /// A chunk in the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Chunk {
 
 /// Where the rows of a chunk are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Placed {
+pub(crate) struct ChunkSource {
     pub(crate) number: u64,
     /// The source that it is read from.
     pub(crate) source: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Placed {
 /// The chunks of a run, one after another, each in an order of its own.
 #[derive(Debug)]
 pub(crate) struct ChunkSequence {
-    placed: Vec<Placed>,
+    sources: Vec<ChunkSource>,
     chunks: Vec<Chunk>,
     shuffle: ChunkShuffle,
     seed: u64,
@@ -37,15 +37,15 @@ pub(crate) struct ChunkSequence {
 
 impl ChunkSequence {
     /// Of each chunk, the rows that fill no batch of `batch` rows are left out.
-    pub(crate) fn new(placed: Vec<Placed>, batch: u64, shuffle: ChunkShuffle, seed: u64) -> Self {
+    pub(crate) fn new(sources: Vec<ChunkSource>, batch: u64, shuffle: ChunkShuffle, seed: u64) -> Self {
         let mut end = 0;
-        let chunk = |placed: &Placed| {
+        let chunk = |sources: &ChunkSource| {
             let start = end;
-            end += placed.rows - placed.rows % batch;
-            Chunk { number: placed.number, rows: start..end }
+            end += sources.rows - sources.rows % batch;
+            Chunk { number: sources.number, rows: start..end }
         };
-        let chunks = placed.iter().map(chunk).collect();
-        Self { placed, chunks, shuffle, seed, latest: Mutex::default() }
+        let chunks = sources.iter().map(chunk).collect();
+        Self { sources, chunks, shuffle, seed, latest: Mutex::default() }
     }
 
     pub(crate) fn chunks(&self) -> &[Chunk] {
@@ -58,16 +58,16 @@ impl ChunkSequence {
     }
 
     /// How many of the first `rows` rows are the source's.
-    pub(crate) fn taken(&self, source: usize, rows: u64) -> u64 {
-        let of_source = self.placed.iter().zip(&self.chunks).filter(|(placed, _)| placed.source == source);
-        of_source.map(|(_, chunk)| rows.clamp(chunk.rows.start, chunk.rows.end) - chunk.rows.start).sum()
+    pub(crate) fn rows_of_source(&self, source: usize, rows: u64) -> u64 {
+        let of_chunk = self.sources.iter().zip(&self.chunks).filter(|(sources, _)| sources.source == source);
+        of_chunk.map(|(_, chunk)| rows.clamp(chunk.rows.start, chunk.rows.end) - chunk.rows.start).sum()
     }
 
     /// The source of a row, and which of that source's rows it is. Beyond the last chunk it begins with the first again.
-    pub(crate) fn place(&self, row: u64) -> (usize, u64) {
+    pub(crate) fn locate(&self, row: u64) -> (usize, u64) {
         let row = row % self.len();
         let at = self.chunks.partition_point(|chunk| chunk.rows.end <= row);
-        let Placed { number, source, rows } = self.placed[at];
+        let ChunkSource { number, source, rows } = self.sources[at];
         let place = row - self.chunks[at].rows.start;
         let shuffled = match self.shuffle {
             ChunkShuffle::Keyed => Permutation::new(self.seed, "data/chunk", number, rows).get(place),
@@ -97,9 +97,12 @@ mod tests {
     use super::*;
 
     fn sequence(shuffle: ChunkShuffle) -> ChunkSequence {
-        let placed =
-            [(0, 0, 11), (2, 1, 8), (3, 0, 11)].map(|(number, source, rows)| Placed { number, source, rows });
-        ChunkSequence::new(placed.to_vec(), 4, shuffle, 11_111)
+        let sources = [(0, 0, 11), (2, 1, 8), (3, 0, 11)].map(|(number, source, rows)| ChunkSource {
+            number,
+            source,
+            rows,
+        });
+        ChunkSequence::new(sources.to_vec(), 4, shuffle, 11_111)
     }
 
     #[test]
@@ -109,7 +112,7 @@ mod tests {
             let spans: Vec<_> =
                 sequence.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
             assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
-            let rows = |range: Range<u64>| range.map(|row| sequence.place(row)).collect::<Vec<_>>();
+            let rows = |range: Range<u64>| range.map(|row| sequence.locate(row)).collect::<Vec<_>>();
             for (range, source) in [(0..8, 0), (8..16, 1), (16..24, 0)] {
                 let rows = rows(range);
                 assert!(rows.iter().all(|&(from, _)| from == source));
@@ -118,7 +121,14 @@ mod tests {
             // The same rows in another place are in another order.
             assert_ne!(rows(0..8), rows(16..24));
             assert_eq!(rows(24..32), rows(0..8));
-            assert_eq!((sequence.taken(0, 20), sequence.taken(1, 20), sequence.taken(1, 9)), (12, 8, 1));
+            assert_eq!(
+                (
+                    sequence.rows_of_source(0, 20),
+                    sequence.rows_of_source(1, 20),
+                    sequence.rows_of_source(1, 9)
+                ),
+                (12, 8, 1)
+            );
         }
     }
 
@@ -127,6 +137,6 @@ mod tests {
     fn each_chunk_has_a_seed_of_its_own() {
         let sequence = sequence(ChunkShuffle::Numpy);
         let expected = numpy_permutation(11_113, 8);
-        assert!((8..16).all(|row| sequence.place(row).1 == u64::from(expected[row as usize - 8])));
+        assert!((8..16).all(|row| sequence.locate(row).1 == u64::from(expected[row as usize - 8])));
     }
 }

@@ -1,90 +1,94 @@
-//! A data set whose rows come in chunks.
+//! A dataset whose rows are stored in chunks.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Dataset, KnownShard, Numbering, Order, Source, marks};
-use crate::chunks::{ChunkFolder, ChunkSequence, ChunkSpec, Converter, Placed, chunks_folder, make};
+use crate::chunks::{
+    ChunkDirectory, ChunkSequence, ChunkSource, ChunkSpec, RowFileConverter, cached_chunks_dir,
+    make_chunks_from_texts,
+};
+use crate::config::ChunksConfig;
+use crate::corpus::Corpus;
+use crate::dataset::source::{DatasetParts, DatasetSource, RowSequence, ShardSummary, packing_tokens};
+use crate::error::{DataError, Result};
 use crate::packing::Packer;
+use crate::progress::PreparationProgress;
+use crate::shards::SourceTokens;
 use crate::text::TextFile;
-use crate::tokens::Tokens;
+use crate::tokenizer::Tokenizer;
 use crate::validation::ValidationSource;
-use crate::{ChunksConfig, Corpus, DataError, Progress, Result, Tokenizer};
 
-/// Changes when the same configuration and files would give other rows.
+/// Version of the rows. Changed when the same configuration and files would result in different rows.
 const VERSION: &[u8] = b"fineline chunk rows 1";
 
-impl Dataset {
-    /// Opens the chunks at `chunks.path`, or makes them of the corpus.
-    pub(super) fn open_chunks(
-        chunks: &ChunksConfig,
-        corpus: &Corpus,
-        tokenizer: &Tokenizer,
-        numbering: Numbering,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Self> {
-        let config = corpus.config();
-        let folder = match &chunks.path {
-            Some(path) => ChunkFolder::find(path)?,
-            None => ChunkFolder::find(&made_chunks(chunks, corpus, tokenizer, progress)?)?,
-        };
-        let places: Vec<(u64, u64)> = chunks.places().collect();
-        let read: BTreeSet<u64> = places.iter().map(|&(_, read)| read).collect();
-        // That one is missing is told before the first is read.
-        let files =
-            read.iter().map(|&number| Ok((number, folder.chunk(number)?))).collect::<Result<Vec<_>>>()?;
-        let converter =
-            Converter { seq_len: config.seq_len, ids: tokenizer.vocab_size(), cache: &config.cache_dir };
-        let mut reader = RowReader { converter, tokenizer, progress };
-        let chunk = |&(number, file): &(u64, &TextFile)| reader.chunk(number, file, numbering.batch);
-        let sources = files.iter().map(chunk).collect::<Result<Vec<_>>>()?;
-        let place = |&(number, read): &(u64, u64)| {
-            let source = files.partition_point(|&(other, _)| other < read);
-            Placed { number, source, rows: sources[source].training.rows() }
-        };
-        let placed: Vec<Placed> = places.iter().map(place).collect();
-        let held_out = folder.validation.iter().map(|(name, file)| reader.open(name, file));
-        let held_out = held_out.collect::<Result<Vec<_>>>()?;
+/// Opens the chunks at `chunks.path`, or makes them from the text of the corpus.
+pub(super) fn open_chunks(
+    chunks: &ChunksConfig,
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    (seed, global_batch_size): (u64, u64),
+    progress: &mut dyn FnMut(&PreparationProgress),
+) -> Result<DatasetParts> {
+    let config = corpus.config();
+    let directory = match &chunks.path {
+        Some(path) => ChunkDirectory::find(path)?,
+        None => ChunkDirectory::find(&make_cached_chunks(chunks, corpus, tokenizer, progress)?)?,
+    };
+    let assignments: Vec<(u64, u64)> = chunks.assignments().collect();
+    let read: BTreeSet<u64> = assignments.iter().map(|&(_, read)| read).collect();
+    // All files are looked up before the first is read, so that a missing one is reported early.
+    let files =
+        read.iter().map(|&number| Ok((number, directory.chunk(number)?))).collect::<Result<Vec<_>>>()?;
+    let converter = RowFileConverter {
+        seq_len: config.seq_len,
+        vocab_size: tokenizer.vocab_size(),
+        cache: &config.cache_dir,
+    };
+    let mut opener = RowFileOpener { converter, tokenizer, progress };
+    let open = |&(number, file): &(u64, &TextFile)| opener.open_chunk(number, file, global_batch_size);
+    let sources = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let chunk_source = |&(number, read): &(u64, u64)| {
+        let source = files.partition_point(|&(other, _)| other < read);
+        ChunkSource { number, source, rows: sources[source].training.rows() }
+    };
+    let chunk_sources: Vec<ChunkSource> = assignments.iter().map(chunk_source).collect();
+    let held_out = directory.validation.iter().map(|(name, file)| opener.open(name, file));
+    let held_out = held_out.collect::<Result<Vec<_>>>()?;
 
-        let mut hasher = blake3::Hasher::new();
-        let setting = (numbering, config.seq_len, chunks.shuffle, tokenizer.marks().eos);
-        hasher.update(VERSION).update(format!("{setting:?}").as_bytes());
-        for &Placed { number, source, .. } in &placed {
-            hasher.update(&number.to_le_bytes()).update(sources[source].fingerprint().as_bytes());
-        }
-        for source in &held_out {
-            hasher.update(source.name.as_bytes()).update(source.fingerprint().as_bytes());
-        }
-        let validation = held_out.into_iter().map(|source| {
-            ValidationSource::new(&source.name, source.tokens, source.training, tokenizer.clone())
-        });
-        Ok(Self {
-            validation: validation.collect(),
-            order: Order::Chunks(ChunkSequence::new(placed, numbering.batch, chunks.shuffle, numbering.seed)),
-            sources,
-            cache: config.cache_dir.clone(),
-            fingerprint: hasher.finalize().to_hex().to_string(),
-        })
+    let mut hasher = blake3::Hasher::new();
+    // The fingerprint depends on this spelling.
+    let settings = format!(
+        "(Numbering {{ seed: {seed}, batch: {global_batch_size} }}, {}, {:?}, {:?})",
+        config.seq_len,
+        chunks.shuffle,
+        tokenizer.boundary_tokens().eos,
+    );
+    hasher.update(VERSION).update(settings.as_bytes());
+    for &ChunkSource { number, source, .. } in &chunk_sources {
+        hasher.update(&number.to_le_bytes()).update(sources[source].shards[0].fingerprint.as_bytes());
     }
+    for source in &held_out {
+        hasher.update(source.name.as_bytes()).update(source.shards[0].fingerprint.as_bytes());
+    }
+    let validation = held_out
+        .into_iter()
+        .map(|source| ValidationSource::new(&source.name, source.tokens, source.training, tokenizer.clone()));
+    let validation = validation.collect();
+    let sequence = ChunkSequence::new(chunk_sources, global_batch_size, chunks.shuffle, seed);
+    let sequence = RowSequence::Chunks(sequence);
+    Ok(DatasetParts { sources, sequence, validation, fingerprint: hasher.finalize().to_hex().to_string() })
 }
 
-impl Source {
-    /// Of a source with one shard.
-    fn fingerprint(&self) -> blake3::Hash {
-        self.shards[0].fingerprint
-    }
-}
-
-/// Opens files of rows.
-struct RowReader<'a> {
-    converter: Converter<'a>,
+/// Opens files of rows as sources with one shard.
+struct RowFileOpener<'a> {
+    converter: RowFileConverter<'a>,
     tokenizer: &'a Tokenizer,
-    progress: &'a mut dyn FnMut(&Progress),
+    progress: &'a mut dyn FnMut(&PreparationProgress),
 }
 
-impl RowReader<'_> {
-    fn chunk(&mut self, number: u64, file: &TextFile, batch: u64) -> Result<Source> {
+impl RowFileOpener<'_> {
+    fn open_chunk(&mut self, number: u64, file: &TextFile, batch: u64) -> Result<DatasetSource> {
         let source = self.open(&format!("chunk {number}"), file)?;
         let rows = source.training.rows();
         if rows < batch {
@@ -93,30 +97,30 @@ impl RowReader<'_> {
         Ok(source)
     }
 
-    fn open(&mut self, name: &str, file: &TextFile) -> Result<Source> {
+    fn open(&mut self, name: &str, file: &TextFile) -> Result<DatasetSource> {
         let shard = self.converter.shard(file, self.progress)?;
         if shard.info.rows == 0 {
             return Err(DataError::EmptyChunk { path: file.path.clone() });
         }
-        let tokens = Arc::new(Tokens::open(std::iter::once(shard.prefix.as_path()))?);
-        let training = Packer::of_rows(&tokens, self.converter.seq_len, marks(self.tokenizer));
-        let shard = KnownShard {
+        let tokens = Arc::new(SourceTokens::open(std::iter::once(shard.prefix.as_path()))?);
+        let training = Packer::of_rows(&tokens, self.converter.seq_len, packing_tokens(self.tokenizer));
+        let shard = ShardSummary {
             prefix: shard.prefix,
             fingerprint: shard.fingerprint,
             max_token_id: Some(shard.info.max_token_id),
             text_bytes: None,
         };
-        let (name, key) = (name.to_owned(), String::new());
-        Ok(Source { name, key, tokens, training, validation_tokens: 0, shards: vec![shard] })
+        let (name, purpose) = (name.to_owned(), String::new());
+        Ok(DatasetSource { name, purpose, tokens, training, validation_tokens: 0, shards: vec![shard] })
     }
 }
 
-/// The folder of the chunks that are made of the mixture's sources.
-fn made_chunks(
+/// Makes chunks from the sources of the mixture in the cache, unless they exist, and returns their directory.
+fn make_cached_chunks(
     chunks: &ChunksConfig,
     corpus: &Corpus,
     tokenizer: &Tokenizer,
-    progress: &mut dyn FnMut(&Progress),
+    progress: &mut dyn FnMut(&PreparationProgress),
 ) -> Result<PathBuf> {
     let config = corpus.config();
     let texts = corpus.texts()?;
@@ -124,10 +128,10 @@ fn made_chunks(
         row_len: config.seq_len + 1,
         chunks: chunks.count,
         validation_rows: chunks.validation_rows,
-        // As every split: the same for all seeds of a run.
+        // The validation rows are the same for all seeds of a run.
         seed: 0,
     };
-    let folder = chunks_folder(&texts, tokenizer, &spec, &config.cache_dir)?;
-    make(&texts, tokenizer, &spec, &folder, progress)?;
-    Ok(folder)
+    let dir = cached_chunks_dir(&texts, tokenizer, &spec, &config.cache_dir)?;
+    make_chunks_from_texts(&texts, tokenizer, &spec, &dir, progress)?;
+    Ok(dir)
 }

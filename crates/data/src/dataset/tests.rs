@@ -5,12 +5,14 @@ use fineline_diagnostics::{Classified, ErrorClass};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::DataConfig;
+use crate::config::{Packing, SourceConfig, TokenizerConfig};
+use crate::error::Result;
 use crate::testing::{material, source, tiny_tokenizer};
-use crate::{Packing, SourceConfig, TokenizerConfig};
 
 /// A mixture of two texts, `many` short documents with `weights[0]` and one long document with `weights[1]`.
-fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: f64) -> DataConfig {
-    let (many, one) = (folder.join("many.jsonl"), folder.join("one.txt"));
+fn config(dir: &Path, weights: [f64; 2], packing: Packing, validation_share: f64) -> DataConfig {
+    let (many, one) = (dir.join("many.jsonl"), dir.join("one.txt"));
     let lines: Vec<String> = (0..300).map(|i| format!("{{\"text\": \"short document {i}\"}}\n")).collect();
     fs_err::write(&many, lines.concat()).unwrap();
     let lines: Vec<String> = (0..400).map(|i| format!("line {i} of a long text\n")).collect();
@@ -22,31 +24,31 @@ fn config(folder: &Path, weights: [f64; 2], packing: Packing, validation_share: 
         packing,
         validation_share,
         mix,
-        cache_dir: folder.join("cache"),
+        cache_dir: dir.join("cache"),
         ..Default::default()
     }
 }
 
-fn open(config: &DataConfig, seed: u64, folder: &Path) -> Dataset {
-    open_with(config, &tiny_tokenizer(folder), seed).unwrap()
+fn open(config: &DataConfig, seed: u64, dir: &Path) -> Dataset {
+    open_with(config, &tiny_tokenizer(dir), seed).unwrap()
 }
 
 fn open_with(config: &DataConfig, tokenizer: &Tokenizer, seed: u64) -> Result<Dataset> {
-    let numbering = Numbering { seed, batch: 4 };
-    Dataset::open(&Corpus::find(config)?, tokenizer, numbering, &mut |_| ())
+    let options = DatasetOptions { seed, global_batch_size: 4 };
+    Dataset::open(&Corpus::find(config)?, tokenizer, options, &mut |_| ())
 }
 
 fn dataset(packing: Packing, validation_share: f64) -> (tempfile::TempDir, Dataset) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), [0.7, 0.3], packing, validation_share);
-    let dataset = open(&config, 5, folder.path());
-    (folder, dataset)
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), [0.7, 0.3], packing, validation_share);
+    let dataset = open(&config, 5, dir.path());
+    (dir, dataset)
 }
 
 #[test]
 fn an_epoch_has_every_row_once_and_the_next_another_order() {
     for packing in [Packing::Stream, Packing::Rows] {
-        let (_folder, dataset) = dataset(packing, 0.1);
+        let (_dir, dataset) = dataset(packing, 0.1);
         for stats in dataset.sources() {
             let mut epochs = vec![Vec::new(); 3];
             for index in 0.. {
@@ -70,7 +72,7 @@ fn an_epoch_has_every_row_once_and_the_next_another_order() {
 
 #[test]
 fn ranks_together_see_the_rows_of_one_in_any_order_of_access() {
-    let (_folder, dataset) = dataset(Packing::Stream, 0.1);
+    let (_dir, dataset) = dataset(Packing::Stream, 0.1);
     let (batch, steps) = (16_u64, 6_u64);
     let alone: Vec<Row> = (0..batch * steps).map(|index| dataset.row(index)).collect();
     for ranks in [1, 2, 8] {
@@ -91,10 +93,10 @@ fn ranks_together_see_the_rows_of_one_in_any_order_of_access() {
 #[test]
 fn origins_say_what_the_row_holds() {
     for packing in [Packing::Stream, Packing::Rows] {
-        let (_folder, dataset) = dataset(packing, 0.1);
+        let (_dir, dataset) = dataset(packing, 0.1);
         for index in 0..200 {
             let (row, origin) = (dataset.row(index), dataset.origin(index));
-            let source = dataset.sources.iter().find(|source| source.name == origin.source).unwrap();
+            let source = dataset.parts.sources.iter().find(|source| source.name == origin.source).unwrap();
             for (number, part) in origin.documents.iter().enumerate() {
                 let first = source.tokens.document(part.document).tokens.start;
                 let mut tokens = Vec::new();
@@ -109,24 +111,24 @@ fn origins_say_what_the_row_holds() {
 
 #[test]
 fn seed_and_mixture_change_the_rows_but_not_the_validation() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), [0.7, 0.3], Packing::Stream, 0.1);
-    let [a, same, other] = [1, 1, 2].map(|seed| open(&config, seed, folder.path()));
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), [0.7, 0.3], Packing::Stream, 0.1);
+    let [a, same, other] = [1, 1, 2].map(|seed| open(&config, seed, dir.path()));
     let rows = |dataset: &Dataset| (0..40).map(|index| dataset.row(index)).collect::<Vec<_>>();
     assert_eq!((a.fingerprint(), rows(&a)), (same.fingerprint(), rows(&same)));
     assert!(a.fingerprint() != other.fingerprint() && rows(&a) != rows(&other));
     let held_out = |dataset: &Dataset| dataset.validation()[0].row(1);
     assert_eq!(held_out(&a), held_out(&other));
     let reweighted = DataConfig { mix: config.mix.iter().rev().cloned().collect(), ..config.clone() };
-    assert_ne!(open(&reweighted, 1, folder.path()).fingerprint(), a.fingerprint());
+    assert_ne!(open(&reweighted, 1, dir.path()).fingerprint(), a.fingerprint());
 }
 
 #[test]
 fn validation_covers_its_bytes_and_training_never_meets_it() {
     for (packing, share) in [(Packing::Stream, 0.1), (Packing::Rows, 0.1), (Packing::Stream, 0.0)] {
-        let (folder, dataset) = dataset(packing, share);
+        let (dir, dataset) = dataset(packing, share);
         assert_eq!(dataset.validation().len(), if share > 0.0 { 2 } else { 0 });
-        let tokenizer = tiny_tokenizer(folder.path());
+        let tokenizer = tiny_tokenizer(dir.path());
         for held_out in dataset.validation() {
             let rows: Vec<_> = (0..held_out.rows()).map(|number| held_out.row(number)).collect();
             let counted = |row: &Row| {
@@ -160,13 +162,13 @@ fn validation_covers_its_bytes_and_training_never_meets_it() {
 
 #[test]
 fn too_little_text_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    fs_err::write(folder.path().join("a.txt"), "short").unwrap();
-    let mix = vec![source("notes", &folder.path().join("a.txt"))];
-    let config = DataConfig { mix, cache_dir: folder.path().join("cache"), ..Default::default() };
-    let error = open_with(&config, &tiny_tokenizer(folder.path()), 0).unwrap_err();
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.txt"), "short").unwrap();
+    let mix = vec![source("notes", &dir.path().join("a.txt"))];
+    let config = DataConfig { mix, cache_dir: dir.path().join("cache"), ..Default::default() };
+    let error = open_with(&config, &tiny_tokenizer(dir.path()), 0).unwrap_err();
     insta::assert_snapshot!(error, @r"
-    data source `notes`: 5 tokens of training text are less than one row of 1025: add text, or lower `data.seq_len`
+    data source `notes`: 5 tokens of training text are fewer than the 1025 of one row; add text, or lower `data.seq_len`
     ");
 }
 
@@ -182,19 +184,20 @@ fn shards_config(prefix: &Path) -> DataConfig {
 
 #[test]
 fn shards_of_another_tokenizer_are_refused_and_foreign_ones_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let tokenizer = tiny_tokenizer(folder.path());
-    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
-    let prefix = folder.path().join("shard");
-    crate::prepare(&source("a", &folder.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(dir.path());
+    fs_err::write(dir.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = dir.path().join("shard");
+    crate::preparation::prepare(&source("a", &dir.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ())
+        .unwrap();
     let config = shards_config(&prefix);
     let dataset = open_with(&config, &tokenizer, 0).unwrap();
     assert_eq!(dataset.sources()[0].text_bytes, Some(26));
     let documents = [Ok("ab ab ab".to_owned())].into_iter();
-    let other = crate::train_bpe(documents, 260, &folder.path().join("other.json")).unwrap();
+    let other = crate::train_bpe(documents, 260, &dir.path().join("other.json")).unwrap();
     let error = open_with(&config, &other, 0).unwrap_err().to_string();
     assert!(error.contains("made with another tokenizer"), "{error}");
-    fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
+    fs_err::remove_file(crate::paths::with_suffix(&prefix, ".fineline.json")).unwrap();
     let foreign = open_with(&config, &other, 0).unwrap();
     let largest = foreign.max_token_id().unwrap();
     assert_eq!((largest, foreign.sources()[0].text_bytes), (dataset.max_token_id().unwrap(), None));
@@ -202,18 +205,18 @@ fn shards_of_another_tokenizer_are_refused_and_foreign_ones_read() {
 }
 
 #[test]
-fn a_folder_of_prepared_shards_is_a_source() {
-    let folder = tempfile::tempdir().unwrap();
-    let tokenizer = tiny_tokenizer(folder.path());
-    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
-    let text = source("a", &folder.path().join("a.txt"));
-    let shards = folder.path().join("shards");
+fn a_dir_of_prepared_shards_is_a_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(dir.path());
+    fs_err::write(dir.path().join("a.txt"), "some text for a row or two").unwrap();
+    let text = source("a", &dir.path().join("a.txt"));
+    let shards = dir.path().join("shards");
     for name in ["s1", "s2.v1"] {
-        crate::prepare(&text, &tokenizer, &shards.join(name), &mut |_| ()).unwrap();
+        crate::preparation::prepare(&text, &tokenizer, &shards.join(name), &mut |_| ()).unwrap();
     }
     for spec in [shards.clone(), shards.join("*"), shards.join("s*")] {
         let config = shards_config(&spec);
-        let config = DataConfig { cache_dir: folder.path().join("cache"), ..config };
+        let config = DataConfig { cache_dir: dir.path().join("cache"), ..config };
         let stats = open_with(&config, &tokenizer, 0).unwrap().sources();
         assert_eq!((stats[0].documents, stats[0].text_bytes), (2, Some(52)), "{}", spec.display());
     }
@@ -221,37 +224,38 @@ fn a_folder_of_prepared_shards_is_a_source() {
 
 #[test]
 fn shards_with_other_marks_are_refused_by_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let with_marks = tiny_tokenizer(folder.path());
+    let dir = tempfile::tempdir().unwrap();
+    let with_marks = tiny_tokenizer(dir.path());
     let policy = |add_bos, add_eos| {
         let policy = TokenizerConfig { add_bos, add_eos, ..TokenizerConfig::default() };
         with_marks.with_policy(&policy).unwrap()
     };
-    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
-    let prefix = folder.path().join("shard");
-    let text: SourceConfig = source("a", &folder.path().join("a.txt"));
-    crate::prepare(&text, &policy(true, false), &prefix, &mut |_| ()).unwrap();
+    fs_err::write(dir.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = dir.path().join("shard");
+    let text: SourceConfig = source("a", &dir.path().join("a.txt"));
+    crate::preparation::prepare(&text, &policy(true, false), &prefix, &mut |_| ()).unwrap();
     let config = shards_config(&prefix);
     open_with(&config, &policy(true, false), 0).unwrap();
     let errors = [(true, true), (false, true)].map(|(bos, eos)| {
         let error = open_with(&config, &policy(bos, eos), 0).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Configuration);
-        error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
+        error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
     });
     insta::assert_snapshot!(errors.join("\n"), @r"
-    data source `a`: `DIR/shard.fineline.json` was made with BOS 1 and EOS none around each document, but this run has BOS 1 and EOS 2: set tokenizer.add_eos to false, or prepare the text again
-    data source `a`: `DIR/shard.fineline.json` was made with BOS 1 and EOS none around each document, but this run has BOS none and EOS 2: set tokenizer.add_bos to true and set tokenizer.add_eos to false, or prepare the text again
+    data source `a`: `DIR/shard.fineline.json`: made with BOS 1 and EOS none around each document, but this run is configured for BOS 1 and EOS 2; set tokenizer.add_eos to false, or prepare the text again
+    data source `a`: `DIR/shard.fineline.json`: made with BOS 1 and EOS none around each document, but this run is configured for BOS none and EOS 2; set tokenizer.add_bos to true and set tokenizer.add_eos to false, or prepare the text again
     ");
 }
 
 #[test]
 fn a_foreign_shard_is_read_whole_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let tokenizer = tiny_tokenizer(folder.path());
-    fs_err::write(folder.path().join("a.txt"), "some text for a row or two").unwrap();
-    let prefix = folder.path().join("shard");
-    crate::prepare(&source("a", &folder.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ()).unwrap();
-    fs_err::remove_file(crate::text::with_suffix(&prefix, ".fineline.json")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(dir.path());
+    fs_err::write(dir.path().join("a.txt"), "some text for a row or two").unwrap();
+    let prefix = dir.path().join("shard");
+    crate::preparation::prepare(&source("a", &dir.path().join("a.txt")), &tokenizer, &prefix, &mut |_| ())
+        .unwrap();
+    fs_err::remove_file(crate::paths::with_suffix(&prefix, ".fineline.json")).unwrap();
     let config = shards_config(&prefix);
     let largest = open_with(&config, &tokenizer, 0).unwrap().max_token_id().unwrap();
     let kept: Vec<_> =
@@ -266,8 +270,8 @@ fn a_foreign_shard_is_read_whole_once() {
 
 #[test]
 fn text_is_hashed_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.txt");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.txt");
     fs_err::write(&path, "some text").unwrap();
     let text = crate::TextSource::open(&source("a", &path)).unwrap().unwrap();
     let first = text.fingerprint().unwrap().to_owned();
@@ -277,8 +281,8 @@ fn text_is_hashed_once() {
 
 #[test]
 fn a_run_without_a_tokenizer_trains_one_and_finds_it_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let dir = tempfile::tempdir().unwrap();
+    let data = config(dir.path(), [1.0, 1.0], Packing::Stream, 0.0);
     let corpus = Corpus::find(&data).unwrap();
     let config = TokenizerConfig { train_vocab_size: 300, ..TokenizerConfig::default() };
     let first = Tokenizer::open(&config, &corpus).unwrap();
@@ -294,14 +298,13 @@ fn a_run_without_a_tokenizer_trains_one_and_finds_it_again() {
 fn real_corpora_make_a_mixture() {
     let Some(tokenizer) = material("tokenizers/llama2-spm/tokenizer.json") else { return };
     let names = ["arxiv_sample.jsonl", "wikitext-2/valid.txt"];
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let mut mix = Vec::new();
     for name in names {
         let Some(path) = material(&format!("corpora/{name}")) else { return };
         mix.push(source(name, &path));
     }
-    let config =
-        DataConfig { seq_len: 256, cache_dir: folder.path().join("cache"), mix, ..Default::default() };
+    let config = DataConfig { seq_len: 256, cache_dir: dir.path().join("cache"), mix, ..Default::default() };
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
     let dataset = open_with(&config, &tokenizer, 1).unwrap();
     let text = tokenizer.decode(&dataset.row(0).tokens).unwrap();
@@ -318,9 +321,9 @@ proptest! {
     /// Whatever the weights, the first rows hold each source's share, and every row has the right lengths.
     #[test]
     fn rows_are_well_formed(first in 0.01..10.0_f64, second in 0.01..10.0_f64, start in 0_u64..1 << 40) {
-        let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path(), [first, second], Packing::Rows, 0.05);
-        let dataset = open(&config, 3, folder.path());
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), [first, second], Packing::Rows, 0.05);
+        let dataset = open(&config, 3, dir.path());
         for index in start..start + 20 {
             let row = dataset.row(index);
             prop_assert_eq!(row.tokens.len(), 33);
@@ -335,8 +338,8 @@ proptest! {
 }
 
 /// Files of rows whose ids say where they are: chunk, line, place.
-fn chunk_files(folder: &Path, rows: &[u32]) -> DataConfig {
-    let path = folder.join("chunks");
+fn chunk_files(dir: &Path, rows: &[u32]) -> DataConfig {
+    let path = dir.join("chunks");
     fs_err::create_dir(&path).unwrap();
     for (chunk, &rows) in (0..).zip(rows) {
         let line = |row: u32| format!("{{\"token_ids\": [{}, {}, 2, 7, 7]}}\n", 100 + chunk, 20 + row);
@@ -345,19 +348,18 @@ fn chunk_files(folder: &Path, rows: &[u32]) -> DataConfig {
     }
     let chunks = serde_json::json!({ "path": path, "count": rows.len() });
     let chunks = serde_json::from_value(chunks).unwrap();
-    DataConfig { seq_len: 4, chunks: Some(chunks), cache_dir: folder.join("cache"), ..Default::default() }
+    DataConfig { seq_len: 4, chunks: Some(chunks), cache_dir: dir.join("cache"), ..Default::default() }
 }
 
 #[test]
 fn chunks_come_one_after_another_in_whole_batches() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = chunk_files(folder.path(), &[9, 4, 6, 11]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = chunk_files(dir.path(), &[9, 4, 6, 11]);
     let chunks = config.chunks.as_mut().unwrap();
     chunks.skip = vec![1];
     chunks.replace = vec![crate::Replacement { chunk: 2, with: 0 }];
-    fs_err::write(folder.path().join("chunks/valid_web.jsonl"), "{\"token_ids\": [9, 2, 9, 9, 9]}\n")
-        .unwrap();
-    let dataset = open(&config, 3, folder.path());
+    fs_err::write(dir.path().join("chunks/valid_web.jsonl"), "{\"token_ids\": [9, 2, 9, 9, 9]}\n").unwrap();
+    let dataset = open(&config, 3, dir.path());
     let spans: Vec<_> = dataset.chunks().iter().map(|chunk| (chunk.number, chunk.rows.clone())).collect();
     assert_eq!(spans, [(0, 0..8), (2, 8..16), (3, 16..24)]);
     let read: Vec<u32> = (0..24).map(|index| dataset.row(index).tokens[0]).collect();
@@ -373,11 +375,11 @@ fn chunks_come_one_after_another_in_whole_batches() {
     }
     assert_eq!(dataset.validation()[0].row(0).row.tokens, [9, 2, 9, 9, 9]);
     assert_eq!(dataset.max_token_id().unwrap(), 103);
-    let again = open(&config, 3, folder.path());
+    let again = open(&config, 3, dir.path());
     assert_eq!((again.row(17), again.fingerprint()), (dataset.row(17), dataset.fingerprint()));
     let numpy = config.chunks.as_mut().unwrap();
     numpy.shuffle = crate::ChunkShuffle::Numpy;
-    let numpy = open(&config, 3, folder.path());
+    let numpy = open(&config, 3, dir.path());
     assert_ne!(numpy.fingerprint(), dataset.fingerprint());
     let order = fineline_random::numpy_permutation(3 + 3, 11);
     assert!((16..24).all(|index| numpy.origin(index).row == u64::from(order[index as usize - 16])));
@@ -385,55 +387,55 @@ fn chunks_come_one_after_another_in_whole_batches() {
 
 #[test]
 fn chunks_that_cannot_be_trained_on_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = chunk_files(folder.path(), &[4, 3]);
+    let dir = tempfile::tempdir().unwrap();
+    let config = chunk_files(dir.path(), &[4, 3]);
     let error = || {
-        let error = open_with(&config, &tiny_tokenizer(folder.path()), 0).unwrap_err();
-        error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
+        let error = open_with(&config, &tiny_tokenizer(dir.path()), 0).unwrap_err();
+        error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
     };
     let small = error();
-    fs_err::write(folder.path().join("chunks/train_001.jsonl"), "\n").unwrap();
+    fs_err::write(dir.path().join("chunks/train_001.jsonl"), "\n").unwrap();
     let empty = error();
-    fs_err::remove_file(folder.path().join("chunks/train_001.jsonl")).unwrap();
+    fs_err::remove_file(dir.path().join("chunks/train_001.jsonl")).unwrap();
     let missing = error();
     let error =
         crate::Tokenizer::open(&TokenizerConfig::default(), &Corpus::find(&config).unwrap()).unwrap_err();
-    let tokenizer = error.to_string().replace(folder.path().to_str().unwrap(), "DIR");
+    let tokenizer = error.to_string().replace(dir.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!([small, empty, missing, tokenizer].join("\n"), @r"
-    `DIR/chunks/train_001.jsonl` has 3 rows, fewer than one batch (train.global_batch_size is 4), so that none of them would be trained on: fetch it again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
-    `DIR/chunks/train_001.jsonl` is empty: there is no row in it; fetch it again, or list its number in `data.chunks.skip`
-    `DIR/chunks` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
-    `tokenizer.path` is needed: source `DIR/chunks` is token ids already, from which no tokenizer can be trained
+    `DIR/chunks/train_001.jsonl`: has 3 rows, fewer than one batch (train.global_batch_size is 4), so none of them would be trained on; get the file again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`
+    `DIR/chunks/train_001.jsonl`: contains no rows; get the file again, or list its number in `data.chunks.skip`
+    `DIR/chunks`: chunk 1 is missing; expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, or list 1 in `data.chunks.skip`
+    `tokenizer.path` is missing: source `DIR/chunks` contains token ids, from which no tokenizer can be trained; set it to the tokenizer that produced them
     ");
 }
 
 #[test]
 fn chunks_are_made_of_a_mixture() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path(), [1.0, 1.0], Packing::Stream, 0.0);
     config.chunks =
         Some(serde_json::from_value(serde_json::json!({ "count": 5, "validation_rows": 2 })).unwrap());
-    let dataset = open(&config, 3, folder.path());
+    let dataset = open(&config, 3, dir.path());
     assert_eq!(dataset.chunks().len(), 5);
     let names: Vec<_> =
         dataset.validation().iter().map(|held_out| (held_out.name(), held_out.rows())).collect();
     assert_eq!(names, [("many", 2), ("one", 2)]);
     let last = dataset.chunks()[4].rows.end;
     assert_eq!(dataset.epochs(last).len(), 5);
-    assert_eq!(open(&config, 3, folder.path()).fingerprint(), dataset.fingerprint());
+    assert_eq!(open(&config, 3, dir.path()).fingerprint(), dataset.fingerprint());
 }
 
 /// Rows of a step are neighbours: step `b` of `B` rows reads the stream from `b B S` to `(b + 1) B S`, both included, as EasyLM does.
 #[test]
 fn a_sequential_source_is_one_stream() {
-    let folder = tempfile::tempdir().unwrap();
-    let shuffled = config(folder.path(), [1.0, 1.0], Packing::Stream, 0.0);
+    let dir = tempfile::tempdir().unwrap();
+    let shuffled = config(dir.path(), [1.0, 1.0], Packing::Stream, 0.0);
     let mix = vec![shuffled.mix[0].clone()];
     let config = DataConfig { mix, order: RowOrder::Sequential, ..shuffled.clone() };
-    let dataset = open(&config, 3, folder.path());
+    let dataset = open(&config, 3, dir.path());
     let stats = &dataset.sources()[0];
     let mut stream = Vec::new();
-    dataset.sources[0].tokens.copy(0..stats.tokens, &mut stream);
+    dataset.parts.sources[0].tokens.copy(0..stats.tokens, &mut stream);
     assert_eq!(stream[0], 1);
     for index in 0..2 * stats.rows {
         let start = (index % stats.rows) as usize * 32;
@@ -441,10 +443,40 @@ fn a_sequential_source_is_one_stream() {
         assert_eq!(row.tokens, stream[start..start + 33]);
         assert!(row.target_mask.iter().zip(&row.tokens[1..]).all(|(&counts, &id)| counts == (id != 1)));
         assert_eq!(dataset.origin(index).epoch, index / stats.rows);
-        let begun = dataset.epochs_begun(index..index + 1);
+        let begun = dataset.epochs_started(index..index + 1);
         assert_eq!(!begun.is_empty(), index == stats.rows, "the first epoch begins silently");
     }
-    assert_eq!(dataset.epochs_begun(stats.rows - 1..stats.rows + 3), [("many".to_owned(), 1)]);
+    assert_eq!(dataset.epochs_started(stats.rows - 1..stats.rows + 3), [("many".to_owned(), 1)]);
     let other = DataConfig { order: RowOrder::Shuffled, ..config };
-    assert_ne!(open(&other, 3, folder.path()).fingerprint(), dataset.fingerprint());
+    assert_ne!(open(&other, 3, dir.path()).fingerprint(), dataset.fingerprint());
+}
+
+/// Fingerprints and cache names as they were when first released. Runs and caches that exist depend on them.
+#[test]
+fn fingerprints_and_cache_names_are_stable() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |cache: &Path, suffix: &str| {
+        let entries = fs_err::read_dir(cache).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(suffix)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    let mixture = config(dir.path(), [0.7, 0.3], Packing::Stream, 0.1);
+    let fingerprint = |config: &DataConfig, seed| open(config, seed, dir.path()).fingerprint().to_owned();
+    assert_eq!(fingerprint(&mixture, 5), "1514309b18c62c2d65a10ae5d2a94166d6bc0e3e35ebeb727c89b576198abeb2");
+    assert_eq!(names(&mixture.cache_dir, ".idx"), ["many-57f63c02f0e08c5f.idx", "one-e13f74e8760cf6f6.idx"]);
+    let sequential = DataConfig { order: RowOrder::Sequential, packing: Packing::Rows, ..mixture.clone() };
+    assert_eq!(
+        fingerprint(&sequential, 5),
+        "8d77941c2d8bf29522e59d677e857761f19f156b16e86a4fee006c10fc27af4f"
+    );
+    let chunks = serde_json::from_value(serde_json::json!({ "count": 5, "validation_rows": 2 })).unwrap();
+    let chunked =
+        DataConfig { cache_dir: dir.path().join("chunks"), chunks: Some(chunks), ..mixture.clone() };
+    assert_eq!(fingerprint(&chunked, 3), "0b5e3388fb141c3112b4389f052cb46fbbb6c6a7500d48f5429afa14e2c4bb99");
+    assert_eq!(names(&chunked.cache_dir, "3a57c"), ["chunks-b9dcbb6e13a3a57c"]);
+    assert_eq!(names(&chunked.cache_dir, "65.idx"), ["chunk-train_000-a6446bcf6fb2d365.idx"]);
+    let trained = TokenizerConfig { train_vocab_size: 300, ..TokenizerConfig::default() };
+    let tokenizer = Tokenizer::open(&trained, &Corpus::find(&mixture).unwrap()).unwrap();
+    assert_eq!(tokenizer.fingerprint(), "05d1d4c03776eec10f0a703bf121dbea8dd5afbb3fc5622ed6c8952eac7d6277");
+    assert!(tokenizer.path().ends_with("tokenizer-920a6dae38eea4f3/tokenizer.json"));
 }

@@ -1,5 +1,7 @@
-use super::Piece;
-use crate::tokens::Tokens;
+//! Rows that are stored ready.
+
+use crate::packing::piece::RowPiece;
+use crate::shards::SourceTokens;
 
 /// Rows that share no token, as they were stored: row `r` is document `r` of the shards. The text documents in it end with EOS.
 #[derive(Debug)]
@@ -18,14 +20,14 @@ impl DisjointPacker {
     }
 
     /// A piece for each text document in the row. Whether the first of them begins there, the row doesn't tell.
-    pub(super) fn pieces(&self, tokens: &Tokens, row: u64, mut visit: impl FnMut(Piece)) {
+    pub(super) fn pieces(&self, tokens: &SourceTokens, row: u64, mut visit: impl FnMut(RowPiece)) {
         let stored = tokens.document(row).tokens;
         let mut ids = Vec::new();
         tokens.copy(stored.clone(), &mut ids);
         let mut start = stored.start;
         for piece in ids.split_inclusive(|&id| Some(id) == self.eos) {
             let end = start + piece.len() as u64;
-            visit(Piece { document: row, document_start: start, tokens: start..end });
+            visit(RowPiece { document: row, document_start: start, tokens: start..end });
             start = end;
         }
     }
@@ -33,13 +35,13 @@ impl DisjointPacker {
 
 #[cfg(test)]
 mod tests {
-    use crate::packing::{Packer, RowMarks};
-    use crate::tokens::tests::tokens;
+    use crate::packing::{Packer, PackingTokens};
+    use crate::shards::tokens;
 
     #[test]
     fn every_token_but_the_first_is_a_target() {
-        let (_folder, tokens) = tokens(&[vec![vec![5, 6, 2, 7, 1], vec![8, 8, 8, 8, 2]]]);
-        let packer = Packer::of_rows(&tokens, 4, RowMarks { bos: Some(1), eos: Some(2), padding: 2 });
+        let (_dir, tokens) = tokens(&[vec![vec![5, 6, 2, 7, 1], vec![8, 8, 8, 8, 2]]]);
+        let packer = Packer::of_rows(&tokens, 4, PackingTokens { bos: Some(1), eos: Some(2), padding: 2 });
         assert_eq!(packer.rows(), 2);
         let row = packer.row(&tokens, 0);
         assert_eq!(row.tokens, [5, 6, 2, 7, 1]);

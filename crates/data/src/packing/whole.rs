@@ -1,8 +1,10 @@
+//! Rows of whole documents, side by side.
+
 use std::collections::VecDeque;
 
-use super::Piece;
-use crate::split::Spans;
-use crate::tokens::Tokens;
+use crate::packing::piece::RowPiece;
+use crate::shards::SourceTokens;
+use crate::split::TokenRanges;
 
 /// How many rows are open for documents at once. More fill rows better and take longer.
 const OPEN_ROWS: usize = 64;
@@ -12,7 +14,7 @@ const OPEN_ROWS: usize = 64;
 /// The index is made once: eight bytes for each piece and each row.
 #[derive(Debug)]
 pub(super) struct WholePacker {
-    spans: Spans,
+    spans: TokenRanges,
     seq_len: u64,
     /// First token of each piece, row after row; where a piece ends follows from its document.
     starts: Vec<u64>,
@@ -27,7 +29,7 @@ struct OpenRow {
 }
 
 impl WholePacker {
-    pub(super) fn new(tokens: &Tokens, spans: Spans, seq_len: usize) -> Self {
+    pub(super) fn new(tokens: &SourceTokens, spans: TokenRanges, seq_len: usize) -> Self {
         let mut this = Self { spans, seq_len: seq_len as u64, starts: Vec::new(), row_ends: Vec::new() };
         let mut open: VecDeque<OpenRow> = VecDeque::with_capacity(OPEN_ROWS);
         for range in this.spans.ranges().to_vec() {
@@ -78,32 +80,33 @@ impl WholePacker {
         self.row_ends.len() as u64
     }
 
-    pub(super) fn pieces(&self, tokens: &Tokens, row: u64, mut visit: impl FnMut(Piece)) {
+    pub(super) fn pieces(&self, tokens: &SourceTokens, row: u64, mut visit: impl FnMut(RowPiece)) {
         let row = row as usize;
         let first = row.checked_sub(1).map_or(0, |before| self.row_ends[before] as usize);
         for &start in &self.starts[first..self.row_ends[row] as usize] {
             let document = tokens.document_at(start);
             let end = document.tokens.end.min(self.spans.end_of(start)).min(start + self.seq_len + 1);
             let (number, document_start) = (document.number, document.tokens.start);
-            visit(Piece { document: number, document_start, tokens: start..end });
+            visit(RowPiece { document: number, document_start, tokens: start..end });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::packing::{Packer, Rest, RowMarks};
+    use crate::config::Packing;
+    use crate::packing::Row;
+    use crate::packing::{Packer, PackingTokens, PartialRow};
+    use crate::shards::tokens;
     use crate::split::split;
-    use crate::tokens::tests::tokens;
-    use crate::{Packing, Row};
     use proptest::prelude::*;
 
-    const MARKS: RowMarks = RowMarks { bos: Some(1), eos: None, padding: 0 };
+    const SPECIAL: PackingTokens = PackingTokens { bos: Some(1), eos: None, padding: 0 };
 
     fn rows(documents: &[Vec<u32>], seq_len: usize) -> Vec<Row> {
-        let (_folder, tokens) = tokens(&[documents.to_vec()]);
+        let (_dir, tokens) = tokens(&[documents.to_vec()]);
         let spans = split(&tokens, 0.0).training;
-        let packer = Packer::new(Packing::Rows, &tokens, spans, seq_len, Rest::Dropped, MARKS);
+        let packer = Packer::new(Packing::Rows, &tokens, spans, seq_len, PartialRow::Drop, SPECIAL);
         (0..packer.rows()).map(|row| packer.row(&tokens, row)).collect()
     }
 

@@ -2,33 +2,33 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::{HEADER, MAGIC, TokenType, VERSION};
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::shards::format::{HEADER, MAGIC, TokenType, VERSION};
 
 /// A memory-mapped `.idx`, checked when it is opened.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct ShardIndex {
     map: Mmap,
     pub(super) token_type: TokenType,
     sequences: usize,
     documents: usize,
 }
 
-impl Index {
+impl ShardIndex {
     /// Maps the index and checks that it describes sequences that lie end to end, grouped into documents.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = fs_err::File::open(path)?;
-        // SAFETY: shards are written whole and renamed into place, and never changed after; that nobody truncates one
+        // SAFETY: shards are written whole and renamed into offset, and never changed after; that nobody truncates one
         // while it is read is a condition of using it, as for any memory map.
         #[allow(unsafe_code, reason = "the index of a large corpus is gigabytes")]
         let map = unsafe { Mmap::map(file.file()) }?;
-        let wrong = |message: String| DataError::NotShard { path: path.to_owned(), message };
+        let wrong = |message: String| DataError::InvalidIndex { path: path.to_owned(), message };
         if !map.starts_with(MAGIC) {
             return Err(wrong("it does not begin with MMIDIDX".to_owned()));
         }
         if map.len() < HEADER {
             let (expected, found) = (HEADER as u64, map.len() as u64);
-            return Err(DataError::TornShard { path: path.to_owned(), expected, found });
+            return Err(DataError::TruncatedShard { path: path.to_owned(), expected, found });
         }
         let version = u64_at(&map, 9);
         if version != VERSION {
@@ -40,7 +40,11 @@ impl Index {
         let expected = u128::from(sequences) * 12 + u128::from(document_starts) * 8 + HEADER as u128;
         if expected != map.len() as u128 {
             let expected = u64::try_from(expected).unwrap_or(u64::MAX);
-            return Err(DataError::TornShard { path: path.to_owned(), expected, found: map.len() as u64 });
+            return Err(DataError::TruncatedShard {
+                path: path.to_owned(),
+                expected,
+                found: map.len() as u64,
+            });
         }
         if document_starts == 0 {
             return Err(wrong("it has no document starts".to_owned()));
@@ -55,11 +59,11 @@ impl Index {
     fn check(&self, path: PathBuf) -> Result<()> {
         let mut end = 0;
         for sequence in 0..self.sequences {
-            let (size, place) = (self.size(sequence), self.place(sequence));
-            if size < 0 || place != end {
+            let (size, offset) = (self.size(sequence), self.offset(sequence));
+            if size < 0 || offset != end {
                 let message =
-                    format!("sequence {sequence} has {size} tokens at byte {place}, expected at byte {end}");
-                return Err(DataError::NotShard { path, message });
+                    format!("sequence {sequence} has {size} tokens at byte {offset}, expected at byte {end}");
+                return Err(DataError::InvalidIndex { path, message });
             }
             end += u64::from(size.unsigned_abs()) * self.token_type.width() as u64;
         }
@@ -72,7 +76,7 @@ impl Index {
                     "document {document} begins at sequence {next}, of {} sequences in {} documents",
                     self.sequences, self.documents
                 );
-                return Err(DataError::NotShard { path, message });
+                return Err(DataError::InvalidIndex { path, message });
             }
             first = next;
         }
@@ -86,14 +90,14 @@ impl Index {
     /// First token of a document; of the one past the last: the number of tokens.
     pub(super) fn document_start(&self, document: u64) -> u64 {
         let sequence = self.first_sequence(document as usize) as usize;
-        let bytes = if sequence < self.sequences { self.place(sequence) } else { self.bin_bytes() };
+        let bytes = if sequence < self.sequences { self.offset(sequence) } else { self.bin_bytes() };
         bytes / self.token_type.width() as u64
     }
 
     /// Bytes that the `.bin` must have.
     pub(super) fn bin_bytes(&self) -> u64 {
         self.sequences.checked_sub(1).map_or(0, |last| {
-            self.place(last) + u64::from(self.size(last).unsigned_abs()) * self.token_type.width() as u64
+            self.offset(last) + u64::from(self.size(last).unsigned_abs()) * self.token_type.width() as u64
         })
     }
 
@@ -101,7 +105,7 @@ impl Index {
         i32::from_le_bytes(bytes_at(&self.map, HEADER + sequence * 4))
     }
 
-    fn place(&self, sequence: usize) -> u64 {
+    fn offset(&self, sequence: usize) -> u64 {
         u64::from_le_bytes(bytes_at(&self.map, HEADER + self.sequences * 4 + sequence * 8))
     }
 

@@ -1,10 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fineline_files::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use crate::text::with_suffix;
-use crate::{DataError, Marks, Result, Tokenizer};
+use crate::boundary_tokens::BoundaryTokens;
+use crate::error::{DataError, Result};
+use crate::paths::info_path;
+use crate::tokenizer::Tokenizer;
 
 /// What a shard was made of: `PREFIX.fineline.json`, written last, so that a shard that has one is whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ impl ShardInfo {
             return Ok(None);
         }
         let text = fs_err::read_to_string(&path)?;
-        let wrong = |error: serde_json::Error| DataError::NotShard { path, message: error.to_string() };
+        let wrong = |error: serde_json::Error| DataError::InvalidIndex { path, message: error.to_string() };
         serde_json::from_str(&text).map(Some).map_err(wrong)
     }
 
@@ -54,11 +56,12 @@ impl ShardInfo {
             let (made_with, in_use) = (short(&self.tokenizer), short(tokenizer.fingerprint()));
             return Err(DataError::OtherTokenizer { path, made_with, in_use });
         }
-        let (made_with, in_use) = (Marks { bos: self.bos, eos: self.eos }, tokenizer.marks());
-        if made_with == in_use { Ok(()) } else { Err(DataError::OtherMarks { path, made_with, in_use }) }
+        let (made_with, in_use) =
+            (BoundaryTokens { bos: self.bos, eos: self.eos }, tokenizer.boundary_tokens());
+        if made_with == in_use {
+            Ok(())
+        } else {
+            Err(DataError::OtherBoundaryTokens { path, made_with, in_use })
+        }
     }
-}
-
-pub(crate) fn info_path(prefix: &Path) -> PathBuf {
-    with_suffix(prefix, ".fineline.json")
 }

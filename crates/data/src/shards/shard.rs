@@ -1,4 +1,3 @@
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
@@ -6,25 +5,26 @@ use fs_err::File;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::index::Index;
-use super::{TokenType, bin_path, idx_path};
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::sampled_hash::hash_sampled;
+use crate::shards::format::{TokenType, bin_path, idx_path};
+use crate::shards::index::ShardIndex;
 
 /// One memory-mapped shard.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    index: Index,
+    index: ShardIndex,
     bin: Mmap,
 }
 
 impl Shard {
     pub(crate) fn open(prefix: &Path) -> Result<Self> {
-        let index = Index::open(&idx_path(prefix))?;
+        let index = ShardIndex::open(&idx_path(prefix))?;
         let path = bin_path(prefix);
         let file = File::open(&path)?;
         let found = file.metadata()?.len();
         if found != index.bin_bytes() {
-            return Err(DataError::TornShard { path, expected: index.bin_bytes(), found });
+            return Err(DataError::TruncatedShard { path, expected: index.bin_bytes(), found });
         }
         // SAFETY: as for the index: whole when it appears, unchanged after, not truncated under the reader.
         #[allow(unsafe_code, reason = "a corpus is larger than memory")]
@@ -86,32 +86,10 @@ fn decode(token_type: TokenType, bytes: &[u8], out: &mut Vec<u32>) {
     }
 }
 
-/// BLAKE3 of both files of a shard, each [sampled](sample).
+/// BLAKE3 of both files of a shard, each [sampled](hash_sampled).
 pub(crate) fn fingerprint(prefix: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    sample(&idx_path(prefix), &mut hasher)?;
-    sample(&bin_path(prefix), &mut hasher)?;
+    hash_sampled(&idx_path(prefix), &mut hasher)?;
+    hash_sampled(&bin_path(prefix), &mut hasher)?;
     Ok(hasher.finalize())
 }
-
-/// Takes a file into a hash: of one larger than [`SAMPLED`] bytes its length and evenly spaced parts, so that a run over terabytes starts
-/// at once.
-pub(crate) fn sample(path: &Path, hasher: &mut blake3::Hasher) -> Result<()> {
-    let mut file = File::open(path)?;
-    let len = file.metadata()?.len();
-    hasher.update(&len.to_le_bytes());
-    if len <= SAMPLED {
-        hasher.update_reader(file)?;
-        return Ok(());
-    }
-    for part in 0..PARTS {
-        let start = u128::from(len - SAMPLED / PARTS) * u128::from(part) / u128::from(PARTS - 1);
-        file.seek(SeekFrom::Start(start as u64))?;
-        hasher.update_reader(file.by_ref().take(SAMPLED / PARTS))?;
-    }
-    Ok(())
-}
-
-/// Bytes of a file that its fingerprint reads at most.
-const SAMPLED: u64 = 64 << 20;
-const PARTS: u64 = 64;

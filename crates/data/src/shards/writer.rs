@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use fineline_files::{AtomicFile, create_parent_directory};
 
-use super::{MAGIC, TokenType, VERSION, bin_path, idx_path};
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::shards::format::{MAGIC, TokenType, VERSION, bin_path, idx_path};
 
 /// Writes a shard document by document. It appears when it is [finished](Self::finish), or not at all.
 ///
@@ -22,7 +22,7 @@ pub(crate) struct ShardWriter {
 
 /// What a finished shard holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Written {
+pub(crate) struct ShardTotals {
     pub(crate) documents: u64,
     pub(crate) tokens: u64,
     pub(crate) max_token_id: u32,
@@ -68,7 +68,7 @@ impl ShardWriter {
     }
 
     /// Makes the shard durable and visible, its index last.
-    pub(crate) fn finish(self) -> Result<Written> {
+    pub(crate) fn finish(self) -> Result<ShardTotals> {
         let mut idx = AtomicFile::create(&idx_path(&self.prefix))?;
         self.write_index(&mut idx)?;
         // An index that was there belongs to another `.bin`.
@@ -79,7 +79,7 @@ impl ShardWriter {
         self.bin.commit()?;
         idx.commit()?;
         let documents = self.sizes.len() as u64;
-        Ok(Written { documents, tokens: self.tokens, max_token_id: self.max_token_id })
+        Ok(ShardTotals { documents, tokens: self.tokens, max_token_id: self.max_token_id })
     }
 
     fn write_index(&self, out: &mut impl Write) -> std::io::Result<()> {

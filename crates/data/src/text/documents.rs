@@ -1,3 +1,5 @@
+//! The documents of one file.
+
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
@@ -7,9 +9,10 @@ use std::sync::atomic::AtomicU64;
 use fineline_diagnostics::nearest;
 use serde_json::{Map, Value};
 
-use super::locate::{Compression, Layout, TextFile};
-use super::read;
-use crate::{DataError, Result};
+use crate::error::describe_json_error;
+use crate::error::{DataError, Result};
+use crate::text::decompress::open_text;
+use crate::text::files::{Compression, TextFile, TextFormat};
 
 /// A plain file longer than this is cut into several documents, so that memory stays bounded and its parts can be tokenized
 /// in parallel.
@@ -18,9 +21,9 @@ const MAX_PLAIN: usize = 4 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The documents of one file, in order.
-pub(super) struct Documents {
+pub(super) struct FileDocuments {
     path: PathBuf,
-    layout: Layout,
+    format: TextFormat,
     compression: Compression,
     field: String,
     reader: Box<dyn BufRead + Send>,
@@ -30,23 +33,23 @@ pub(super) struct Documents {
     buffer: Vec<u8>,
 }
 
-impl fmt::Debug for Documents {
+impl fmt::Debug for FileDocuments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Documents")
+        f.debug_struct("FileDocuments")
             .field("path", &self.path)
             .field("line", &self.line)
             .finish_non_exhaustive()
     }
 }
 
-impl Documents {
+impl FileDocuments {
     pub(super) fn open(file: &TextFile, field: &str, bytes_read: Arc<AtomicU64>) -> Result<Self> {
         Ok(Self {
             path: file.path.clone(),
-            layout: file.layout,
+            format: file.format,
             compression: file.compression,
             field: field.to_owned(),
-            reader: read::open(file, bytes_read)?,
+            reader: open_text(file, bytes_read)?,
             offset: 0,
             line: 0,
             buffer: Vec::new(),
@@ -55,9 +58,9 @@ impl Documents {
 
     /// The next document (it may be empty), or `None` at the end of the file.
     pub(super) fn next_document(&mut self) -> Result<Option<String>> {
-        match self.layout {
-            Layout::Plain => self.next_plain(),
-            Layout::Jsonl => self.next_record(),
+        match self.format {
+            TextFormat::Plain => self.next_plain(),
+            TextFormat::Jsonl => self.next_record(),
         }
     }
 
@@ -107,13 +110,14 @@ impl Documents {
             let offset = self.offset + error.valid_up_to() as u64;
             DataError::NotUtf8 { path: path(), offset, line: Some(line) }
         })?;
-        let mut record: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| DataError::NotJson { path: path(), line, message: describe(&error) })?;
+        let mut record: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+            DataError::NotJson { path: path(), line, message: describe_json_error(&error) }
+        })?;
         match record.get_mut(&self.field).map(Value::take) {
             Some(Value::String(text)) => Ok(text),
             Some(other) => {
                 let found = kind(&other);
-                Err(DataError::FieldNotText { path: path(), line, field: self.field.clone(), found })
+                Err(DataError::FieldNotString { path: path(), line, field: self.field.clone(), found })
             }
             None => {
                 let (found, hint) = describe_fields(&record, &self.field);
@@ -132,7 +136,7 @@ impl Documents {
     fn unreadable(&self, error: io::Error) -> DataError {
         match self.compression {
             Compression::None => DataError::Io(error),
-            _ => DataError::Damaged {
+            _ => DataError::DamagedFile {
                 path: self.path.clone(),
                 offset: self.offset + self.buffer.len() as u64,
                 message: error.to_string(),
@@ -147,13 +151,6 @@ fn cut(buffer: &[u8]) -> usize {
     let line = || buffer.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
     let character = || buffer.iter().rposition(|byte| byte & 0xC0 != 0x80).filter(|&at| at > 0);
     paragraph.or_else(line).or_else(character).unwrap_or(buffer.len())
-}
-
-/// The parser's message with the column only: its own line number is always 1.
-pub(crate) fn describe(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let what = message.split(" at line ").next().unwrap_or_default();
-    format!("{what} (column {})", error.column())
 }
 
 fn describe_fields(record: &Map<String, Value>, wanted: &str) -> (String, String) {
@@ -182,12 +179,13 @@ fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{SourceConfig, TextSource};
+    use crate::config::SourceConfig;
+    use crate::text::TextSource;
     use std::io::Write;
 
     fn read(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
         fs_err::write(&path, bytes).unwrap();
         let path = path.to_str().unwrap().to_owned();
         let config = SourceConfig { name: "s".to_owned(), path, field: "text".to_owned(), weight: 1.0 };
@@ -241,21 +239,21 @@ mod tests {
         ];
         let messages = cases.map(|(name, bytes)| {
             let message = read(name, bytes).unwrap_err().to_string();
-            let folder = message.find('`').unwrap() + 1..message.find(name).unwrap();
-            message.replace(&message[folder], "")
+            let dir = message.find('`').unwrap() + 1..message.find(name).unwrap();
+            message.replace(&message[dir], "")
         });
         insta::assert_snapshot!(messages.join("\n"), @r"
-        `a.txt`: invalid UTF-8 at byte 3: convert the file to UTF-8
-        `a.jsonl`: invalid UTF-8 at byte 24 (line 2): convert the file to UTF-8
+        `a.txt`: invalid UTF-8 at byte 3; convert the file to UTF-8
+        `a.jsonl`: invalid UTF-8 at byte 24 (line 2); convert the file to UTF-8
         `a.jsonl` line 2: not a JSON object: expected ident (column 2)
         `a.jsonl` line 1: not a JSON object: EOF while parsing an object (column 12)
         `a.jsonl` line 1: not a JSON object: invalid type: sequence, expected a map (column 0)
         `a.jsonl` line 1: no field `text`; the record has `txt`, `url`; did you mean `txt`?
         `a.jsonl` line 1: no field `text`; the record has `content`; set `field` of the source to the one that holds the text
         `a.jsonl` line 1: no field `text`; the record has no fields
-        `a.jsonl` line 2: field `text` is null, not a string
-        `a.txt` is empty: there is no text in its 1 file(s)
-        `a.txt.gz` is damaged or cut off: incomplete deflate stream (after 7 bytes of text)
+        `a.jsonl` line 2: field `text` is null, expected a string
+        `a.txt`: no text in 1 file(s); expected at least one document that isn't empty
+        `a.txt.gz`: truncated or corrupt after 7 bytes of text: incomplete deflate stream; get the file again
         ");
     }
 }

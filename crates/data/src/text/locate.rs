@@ -2,77 +2,27 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::shards::info_path;
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::paths::{info_path, with_suffix};
+use crate::text::files::TextFile;
 
 /// What a source's path leads to.
 #[derive(Debug)]
-pub(crate) enum Located {
+pub(crate) enum LocatedFiles {
     Text(Vec<TextFile>),
     /// Prefixes: `PREFIX.bin` and `PREFIX.idx` belong together.
     Shards(Vec<PathBuf>),
 }
 
-/// One file of text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TextFile {
-    pub(crate) path: PathBuf,
-    pub(crate) layout: Layout,
-    pub(crate) compression: Compression,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// The whole file is one document.
-    Plain,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// A file name in small letters without the ending that says how the file is compressed.
-    pub(crate) fn of(name: &str) -> (&str, Self) {
-        let endings = [(".gz", Self::Gzip), (".zst", Self::Zstd)];
-        let stripped = |(ending, compression)| Some((name.strip_suffix(ending)?, compression));
-        endings.into_iter().find_map(stripped).unwrap_or((name, Self::None))
-    }
-}
-
-impl TextFile {
-    /// The file's kind by its name, or `None` if it is not text.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let (name, compression) = Compression::of(&name);
-        let layout = match Path::new(name).extension()?.to_str()? {
-            "txt" => Layout::Plain,
-            "jsonl" | "json" => Layout::Jsonl,
-            _ => return None,
-        };
-        Some(Self { path: path.to_owned(), layout, compression })
-    }
-
-    /// How the bytes are to be read, for fingerprints.
-    pub(crate) fn kind(&self) -> String {
-        format!("{:?}/{:?}", self.layout, self.compression)
-    }
-}
-
 /// Finds the files that a source's path names: itself, all below it, or all that match it.
-pub(crate) fn locate(spec: &str) -> Result<Located> {
+pub(crate) fn locate(spec: &str) -> Result<LocatedFiles> {
     let path = Path::new(spec);
     if let Some(prefix) = shard_prefix(path) {
-        return Ok(Located::Shards(vec![prefix]));
+        return Ok(LocatedFiles::Shards(vec![prefix]));
     }
     if path.is_file() {
-        let file = TextFile::of(path).ok_or_else(|| DataError::UnknownKind { path: path.to_owned() })?;
-        return Ok(Located::Text(vec![file]));
+        let file = TextFile::of(path).ok_or_else(|| DataError::UnknownFileType { path: path.to_owned() })?;
+        return Ok(LocatedFiles::Text(vec![file]));
     }
     let mut paths = Vec::new();
     if path.is_dir() {
@@ -93,16 +43,9 @@ fn shard_prefix(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// `path` with `suffix` put behind its name, whatever dots that has.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// All files below `folder`, except hidden ones. Links to folders are not followed: they may lead in circles.
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs_err::read_dir(folder)? {
+/// All files below `directory`, except hidden ones. Links to directories are not followed: they may lead in circles.
+fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs_err::read_dir(dir)? {
         let entry = entry?;
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with('.') {
@@ -118,7 +61,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn expand(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
-    let missing = || DataError::Missing { path: pattern.to_owned() };
+    let missing = || DataError::PathNotFound { path: pattern.to_owned() };
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
     for path in glob::glob_with(pattern, options).map_err(|_| missing())? {
         let path = path.map_err(std::io::Error::from)?;
@@ -131,7 +74,7 @@ fn expand(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     if found.is_empty() { Err(missing()) } else { Ok(()) }
 }
 
-fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<Located> {
+fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<LocatedFiles> {
     let is_index = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "idx");
     let shards: Vec<PathBuf> = paths.iter().filter(is_index).map(|path| path.with_extension("")).collect();
     // What `data prepare` writes beside a shard looks like text, but says what the shard is.
@@ -139,10 +82,10 @@ fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<Located> {
     let texts: Vec<TextFile> =
         paths.iter().filter(|path| !infos.contains(*path)).filter_map(|path| TextFile::of(path)).collect();
     match (texts.is_empty(), shards.is_empty()) {
-        (false, true) => Ok(Located::Text(texts)),
-        (true, false) => Ok(Located::Shards(shards)),
+        (false, true) => Ok(LocatedFiles::Text(texts)),
+        (true, false) => Ok(LocatedFiles::Shards(shards)),
         (true, true) => Err(DataError::NoFiles { path: spec.to_owned() }),
-        (false, false) => Err(DataError::MixedKinds { path: spec.to_owned() }),
+        (false, false) => Err(DataError::MixedSource { path: spec.to_owned() }),
     }
 }
 
@@ -180,30 +123,30 @@ mod tests {
     use proptest::prelude::*;
 
     fn make(names: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for name in names {
-            let path = folder.path().join(name);
+            let path = dir.path().join(name);
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, "x").unwrap();
         }
-        folder
+        dir
     }
 
-    fn names(located: Located, folder: &Path) -> Vec<String> {
+    fn names(located: LocatedFiles, dir: &Path) -> Vec<String> {
         let paths = match located {
-            Located::Text(files) => files.into_iter().map(|file| file.path).collect(),
-            Located::Shards(prefixes) => prefixes,
+            LocatedFiles::Text(files) => files.into_iter().map(|file| file.path).collect(),
+            LocatedFiles::Shards(prefixes) => prefixes,
         };
-        paths.iter().map(|path| path.strip_prefix(folder).unwrap().to_string_lossy().into_owned()).collect()
+        paths.iter().map(|path| path.strip_prefix(dir).unwrap().to_string_lossy().into_owned()).collect()
     }
 
-    fn found(folder: &Path, spec: &str) -> Result<Vec<String>> {
-        Ok(names(locate(&folder.join(spec).to_string_lossy())?, folder))
+    fn found(dir: &Path, spec: &str) -> Result<Vec<String>> {
+        Ok(names(locate(&dir.join(spec).to_string_lossy())?, dir))
     }
 
     #[test]
-    fn folders_globs_and_shards_are_found_in_natural_order() {
-        let folder = make(&[
+    fn directories_globs_and_shards_are_found_in_natural_order() {
+        let dir = make(&[
             "t/part-10.txt",
             "t/part-2.jsonl.gz",
             "t/deep/a.TXT.zst",
@@ -216,7 +159,7 @@ mod tests {
             "s/a.v1.bin",
             "s/a.v1.fineline.json",
         ]);
-        let find = |spec| found(folder.path(), spec).unwrap();
+        let find = |spec| found(dir.path(), spec).unwrap();
         assert_eq!(find("t"), ["t/deep/a.TXT.zst", "t/part-2.jsonl.gz", "t/part-10.txt"]);
         assert_eq!(find("t/*.txt"), ["t/part-10.txt"]);
         assert_eq!(find("t/part-10.txt"), ["t/part-10.txt"]);
@@ -230,18 +173,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_found_is_said() {
-        let folder = make(&["t/a.txt", "none/a.pdf", "mixed/a.txt", "mixed/b.idx"]);
+        let dir = make(&["t/a.txt", "none/a.pdf", "mixed/a.txt", "mixed/b.idx"]);
         let errors = ["gone", "none", "mixed", "none/a.pdf", "t/*.md", "["]
-            .map(|spec| found(folder.path(), spec).unwrap_err().to_string())
+            .map(|spec| found(dir.path(), spec).unwrap_err().to_string())
             .join("\n")
-            .replace(folder.path().to_str().unwrap(), "DIR");
+            .replace(dir.path().to_str().unwrap(), "DIR");
         insta::assert_snapshot!(errors, @r"
-        nothing at `DIR/gone`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
-        no text in `DIR/none`: none of its files ends in .txt, .jsonl or .json (also with .gz or .zst), or in .idx
-        `DIR/mixed` holds both text and token shards: make two sources of them
-        `DIR/none/a.pdf` is of no known kind: expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and .idx)
-        nothing at `DIR/t/*.md`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
-        nothing at `DIR/[`: expected a text file, a folder, a glob, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
+        `DIR/gone`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
+        `DIR/none`: no text files or token shards found; expected files that end in .txt, .jsonl or .json (also with .gz or .zst), or in .idx
+        `DIR/mixed`: contains both text files and token shards; configure them as two sources
+        `DIR/none/a.pdf`: unknown file type; expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and .idx)
+        `DIR/t/*.md`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
+        `DIR/[`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX for PREFIX.bin and PREFIX.idx)
         ");
     }
 

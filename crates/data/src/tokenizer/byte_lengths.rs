@@ -1,13 +1,13 @@
-use tokenizers::Tokenizer as Inner;
+//! Bytes of text for each token id.
 
-use super::Engine;
-use super::spelling::Spelling;
-use crate::Result;
+use crate::error::Result;
+use crate::tokenizer::engine::TokenizerEngine;
 
-/// How many bytes of text each id stands for, so that the bytes of any run of tokens can be summed.
+/// Number of bytes of text that each id stands for, so that the bytes of any sequence of tokens can be summed.
 ///
-/// Exact where a tokenizer keeps every byte of its text, as byte-level BPE and SentencePiece with byte fallback do; where one
-/// normalizes (NFC, lower case, spaces that collapse), these are the bytes of the normalized text, and what is unknown has none.
+/// The numbers are exact if the tokenizer keeps every byte of its text, as byte-level BPE and SentencePiece with byte
+/// fallback do. If it normalizes text (NFC, lower case, collapsed spaces), they count the bytes of the normalized text.
+/// The unknown token has 0 bytes.
 #[derive(Clone, Debug)]
 pub(super) struct ByteLengths {
     lengths: Vec<u16>,
@@ -15,13 +15,13 @@ pub(super) struct ByteLengths {
 }
 
 impl ByteLengths {
-    pub(super) fn of(engine: &Engine) -> Result<Self> {
+    pub(super) fn of(engine: &TokenizerEngine) -> Result<Self> {
         let lengths = (0..engine.vocab_size() as u32)
             .map(|id| engine.byte_len(id).map(|length| u16::try_from(length).unwrap_or(u16::MAX)));
         let mut this = Self { lengths: lengths.collect::<Result<_>>()?, prefix: 0 };
-        let mut probe = Vec::new();
-        engine.encode_into("a", &mut probe)?;
-        let bytes: usize = probe.iter().map(|&id| this.of_token(id)).sum();
+        let mut ids = Vec::new();
+        engine.encode_into("a", &mut ids)?;
+        let bytes: usize = ids.iter().map(|&id| this.of_token(id)).sum();
         this.prefix = bytes.saturating_sub(1);
         Ok(this)
     }
@@ -30,39 +30,8 @@ impl ByteLengths {
         self.lengths.get(id as usize).copied().map_or(0, usize::from)
     }
 
-    /// Bytes put before every text.
+    /// Returns the number of bytes that the tokenizer puts before every text.
     pub(super) fn prefix(&self) -> usize {
         self.prefix
-    }
-}
-
-/// Bytes of text that a token which isn't special stands for.
-pub(super) fn token_bytes(
-    inner: &Inner,
-    id: u32,
-    token: &str,
-    spelling: Spelling,
-) -> tokenizers::Result<usize> {
-    Ok(match spelling {
-        Spelling::ByteLevel => token.chars().count(),
-        Spelling::Pieces if is_byte(token) => 1,
-        Spelling::Pieces => token.len() - token.matches('▁').count() * ('▁'.len_utf8() - 1),
-        Spelling::Decoded => inner.decode(&[id], true)?.len(),
-    })
-}
-
-fn is_byte(token: &str) -> bool {
-    let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-    hex.is_some_and(|hex| hex.len() == 2 && hex.bytes().all(|digit| digit.is_ascii_hexdigit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_byte_tokens_are_bytes() {
-        assert!(is_byte("<0x0A>") && is_byte("<0xff>"));
-        assert!(!["<0x0>", "<0xGG>", "0x0A", "<s>", ""].into_iter().any(is_byte));
     }
 }

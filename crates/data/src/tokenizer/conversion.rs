@@ -1,4 +1,4 @@
-//! Which of two files is right, where a folder holds a `tokenizer.json` and a SentencePiece model, and whether a `tokenizer.json`
+//! Which of two files is right, where a directory holds a `tokenizer.json` and a SentencePiece model, and whether a `tokenizer.json`
 //! that stands alone is a bad copy of one.
 //!
 //! OpenLLaMA's models come with (or get, from `transformers`) a converted `tokenizer.json` that gives other ids than the
@@ -7,9 +7,8 @@
 
 use std::path::Path;
 
-use super::Tokenizer;
-use crate::DataError;
-use crate::Result;
+use crate::error::{DataError, Result};
+use crate::tokenizer::file::TokenizerFile;
 
 /// Texts on which a conversion that is wrong shows: spaces in runs, at both ends and of other kinds, line breaks, digits, capitals,
 /// words that are one token in most vocabularies, characters that are in few.
@@ -30,15 +29,15 @@ const PROBES: [&str; 14] = [
     "1234567890 3.14159 1e-6 (x_1, x_2) https://example.org/a?b=c&d",
 ];
 
-/// The tokenizer of a folder, and what is to be doubted about it.
+/// The tokenizer of a directory, and what is to be doubted about it.
 ///
 /// The `tokenizer.json` where both files give the same ids for the probes, since others read it too; otherwise the SentencePiece
 /// model, which is what a LLaMA was trained with.
-pub(super) fn open_folder(folder: &Path) -> Result<(Tokenizer, Option<String>)> {
-    let (json, model) = (folder.join("tokenizer.json"), folder.join("tokenizer.model"));
+pub(super) fn open_directory(dir: &Path) -> Result<(TokenizerFile, Option<String>)> {
+    let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
     if !model.is_file() && !json.is_file() {
         let message = "the folder holds neither tokenizer.json nor tokenizer.model; a file under another name can be given itself";
-        return Err(DataError::BadTokenizer { path: folder.to_owned(), message: message.to_owned() });
+        return Err(DataError::BadTokenizer { path: dir.to_owned(), message: message.to_owned() });
     }
     if !model.is_file() {
         return open_file(&json);
@@ -46,8 +45,8 @@ pub(super) fn open_folder(folder: &Path) -> Result<(Tokenizer, Option<String>)> 
     if !json.is_file() {
         return open_file(&model);
     }
-    let json = Tokenizer::read(&json)?;
-    let model = match Tokenizer::read(&model) {
+    let json = TokenizerFile::read(&json)?;
+    let model = match TokenizerFile::read(&model) {
         Ok(model) => model,
         // Other formats have the name too: that of `tiktoken`, say.
         Err(error) => return Ok((json, Some(format!("only tokenizer.json is used: {error}")))),
@@ -58,7 +57,7 @@ pub(super) fn open_folder(folder: &Path) -> Result<(Tokenizer, Option<String>)> 
             let doubt = format!(
                 "`{}` and tokenizer.model beside it give different ids for {text:?}: tokenizer.model is used, which a conversion to \
                  tokenizer.json may have got wrong; to use the other, name the file itself",
-                json.path().display()
+                json.path.display()
             );
             Ok((model, Some(doubt)))
         }
@@ -66,16 +65,16 @@ pub(super) fn open_folder(folder: &Path) -> Result<(Tokenizer, Option<String>)> 
 }
 
 /// The tokenizer of a file, and what is to be doubted about it.
-pub(super) fn open_file(path: &Path) -> Result<(Tokenizer, Option<String>)> {
-    let tokenizer = Tokenizer::read(path)?;
-    let doubt = match agreement(&tokenizer)? {
-        Agreement::Differs { text } => Some(format!(
+pub(super) fn open_file(path: &Path) -> Result<(TokenizerFile, Option<String>)> {
+    let tokenizer = TokenizerFile::read(path)?;
+    let doubt = match compare_with_other_file(&tokenizer)? {
+        TokenizerComparison::Different { text } => Some(format!(
             "`{}` gives other ids than tokenizer.model beside it for {text:?}: a conversion may have got it wrong; to use \
-             tokenizer.model, name that file or the folder",
+             tokenizer.model, name that file or the dir",
             path.display()
         )),
-        Agreement::Same => None,
-        Agreement::Alone => doubt_of_pieces(&tokenizer)?.map(|doubt| {
+        TokenizerComparison::Same => None,
+        TokenizerComparison::SingleFile => doubt_of_pieces(&tokenizer)?.map(|doubt| {
             format!("`{}` may be a wrong conversion of a SentencePiece model: {doubt}", path.display())
         }),
     };
@@ -84,38 +83,38 @@ pub(super) fn open_file(path: &Path) -> Result<(Tokenizer, Option<String>)> {
 
 /// Whether a `tokenizer.json` and the `tokenizer.model` beside it agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Agreement {
+pub enum TokenizerComparison {
     /// There is one file only, or the other can't be read.
-    Alone,
+    SingleFile,
     /// They give the same ids for all texts that were tried.
     Same,
     /// They don't.
-    Differs {
+    Different {
         /// A text for which they differ.
         text: String,
     },
 }
 
-/// Compares a tokenizer with the other file of its folder.
-pub(super) fn agreement(tokenizer: &Tokenizer) -> Result<Agreement> {
-    let path = tokenizer.path();
+/// Compares a tokenizer with the other file of its directory.
+pub(super) fn compare_with_other_file(tokenizer: &TokenizerFile) -> Result<TokenizerComparison> {
+    let path = &tokenizer.path;
     let other = match path.file_name().and_then(|name| name.to_str()) {
         Some("tokenizer.json") => path.with_file_name("tokenizer.model"),
         Some("tokenizer.model") => path.with_file_name("tokenizer.json"),
-        _ => return Ok(Agreement::Alone),
+        _ => return Ok(TokenizerComparison::SingleFile),
     };
     let Some(other) =
-        Some(other).filter(|other| other.is_file()).and_then(|other| Tokenizer::read(&other).ok())
+        Some(other).filter(|other| other.is_file()).and_then(|other| TokenizerFile::read(&other).ok())
     else {
-        return Ok(Agreement::Alone);
+        return Ok(TokenizerComparison::SingleFile);
     };
     Ok(match first_difference(tokenizer, &other)? {
-        None => Agreement::Same,
-        Some(text) => Agreement::Differs { text: text.to_owned() },
+        None => TokenizerComparison::Same,
+        Some(text) => TokenizerComparison::Different { text: text.to_owned() },
     })
 }
 
-fn first_difference(one: &Tokenizer, other: &Tokenizer) -> Result<Option<&'static str>> {
+fn first_difference(one: &TokenizerFile, other: &TokenizerFile) -> Result<Option<&'static str>> {
     for text in PROBES {
         if one.encode(text)? != other.encode(text)? {
             return Ok(Some(text));
@@ -134,11 +133,12 @@ const FEWEST: usize = 32;
 const LARGE: usize = 4096;
 
 /// What speaks against a `tokenizer.json` of pieces whose SentencePiece model isn't there to compare with.
-fn doubt_of_pieces(tokenizer: &Tokenizer) -> Result<Option<String>> {
+fn doubt_of_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     if !tokenizer.is_converted_from_pieces() {
         return Ok(None);
     }
-    let tokens = (0..tokenizer.vocab_size() as u32).filter_map(|id| Some((id, tokenizer.token(id)?)));
+    let tokens =
+        (0..tokenizer.engine.vocab_size() as u32).filter_map(|id| Some((id, tokenizer.engine.token(id)?)));
     let tokens = tokens.collect::<Vec<_>>();
     let words = tokens.iter().filter_map(|(id, token)| Some((*id, token.strip_prefix('▁')?)));
     let words =

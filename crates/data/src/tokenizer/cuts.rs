@@ -1,8 +1,10 @@
+//! Places where a text may be cut without changing its tokens.
+
 use std::collections::BTreeSet;
 
 use tokenizers::Tokenizer as Inner;
 
-use super::spelling::Spelling;
+use crate::tokenizer::spelling::TokenSpelling;
 
 /// Where a text may be cut so that the tokens of its parts are the tokens of the whole.
 ///
@@ -12,7 +14,7 @@ use super::spelling::Spelling;
 /// crossed the cut. That a tokenizer treats both alike at the beginning of a text and inside it, and how many tokens it puts
 /// before each text, is found by trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cuts {
+pub(super) struct CutRules {
     /// Characters that some token has before a line feed; `BEYOND_ASCII` stands for all those.
     before_line_feed: BTreeSet<char>,
     /// The same for a space, if text may be cut there.
@@ -30,11 +32,11 @@ const BEYOND_ASCII: char = '\u{80}';
 const TRIALS: [(&str, &str); 4] =
     [("the quick fox", "Jumps over"), ("naïve 中文", "日本語 text"), ("x", "  y"), ("in 1999", "\n42 is it")];
 
-impl Cuts {
+impl CutRules {
     /// `None` for a tokenizer whose texts cannot be cut.
     pub(super) fn of(inner: &Inner) -> tokenizers::Result<Option<Self>> {
-        let spelling = Spelling::of(inner);
-        if spelling == Spelling::Decoded {
+        let spelling = TokenSpelling::of(inner);
+        if spelling == TokenSpelling::Decoded {
             return Ok(None);
         }
         let vocab = inner.get_vocab(true);
@@ -44,7 +46,7 @@ impl Cuts {
         if prefix > 0 && before_line_feed.contains(&' ') {
             return Ok(None);
         }
-        let words = prefix == 0 && spelling == Spelling::ByteLevel && prefix_at(inner, ' ')? == Some(0);
+        let words = prefix == 0 && spelling == TokenSpelling::ByteLevel && prefix_at(inner, ' ')? == Some(0);
         Ok(Some(Self { before_line_feed, before_space: words.then(|| before(' ')), prefix }))
     }
 
@@ -118,12 +120,12 @@ fn may_cut(before: &str, joined: &BTreeSet<char>) -> bool {
 }
 
 /// The characters that a token has before `mark`.
-fn joined_by(token: &str, mark: char, spelling: Spelling) -> impl Iterator<Item = char> + '_ {
+fn joined_by(token: &str, mark: char, spelling: TokenSpelling) -> impl Iterator<Item = char> + '_ {
     let plain = move |c: char| match (spelling, c) {
-        (Spelling::ByteLevel, 'Ċ') => '\n',
-        (Spelling::ByteLevel, 'č') => '\r',
-        (Spelling::ByteLevel, 'ĉ') => '\t',
-        (Spelling::ByteLevel, 'Ġ') | (Spelling::Pieces, '▁') => ' ',
+        (TokenSpelling::ByteLevel, 'Ċ') => '\n',
+        (TokenSpelling::ByteLevel, 'č') => '\r',
+        (TokenSpelling::ByteLevel, 'ĉ') => '\t',
+        (TokenSpelling::ByteLevel, 'Ġ') | (TokenSpelling::Pieces, '▁') => ' ',
         (_, c) if c.is_ascii() => c,
         _ => BEYOND_ASCII,
     };
@@ -134,24 +136,24 @@ fn joined_by(token: &str, mark: char, spelling: Spelling) -> impl Iterator<Item 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tokenizer;
     use crate::testing::{material, tiny_tokenizer};
+    use crate::tokenizer::Tokenizer;
 
     #[test]
     fn tokens_with_line_feeds_are_seen_however_they_are_spelled() {
         let joined = |token, spelling| joined_by(token, '\n', spelling).collect::<String>();
-        assert_eq!(joined(".čĊ", Spelling::ByteLevel), "\r");
-        assert_eq!(joined("ĊĊĠĊa", Spelling::ByteLevel), "\n ");
-        assert_eq!(joined("âĊ", Spelling::ByteLevel), BEYOND_ASCII.to_string());
-        assert_eq!(joined("aĊ", Spelling::Pieces), "");
-        assert_eq!(joined("。\n▁\n", Spelling::Pieces), format!("{BEYOND_ASCII} "));
-        assert_eq!(joined("\nx", Spelling::Pieces), "");
-        assert_eq!(joined_by("ĠaĠĠ", ' ', Spelling::ByteLevel).collect::<String>(), "a ");
+        assert_eq!(joined(".čĊ", TokenSpelling::ByteLevel), "\r");
+        assert_eq!(joined("ĊĊĠĊa", TokenSpelling::ByteLevel), "\n ");
+        assert_eq!(joined("âĊ", TokenSpelling::ByteLevel), BEYOND_ASCII.to_string());
+        assert_eq!(joined("aĊ", TokenSpelling::Pieces), "");
+        assert_eq!(joined("。\n▁\n", TokenSpelling::Pieces), format!("{BEYOND_ASCII} "));
+        assert_eq!(joined("\nx", TokenSpelling::Pieces), "");
+        assert_eq!(joined_by("ĠaĠĠ", ' ', TokenSpelling::ByteLevel).collect::<String>(), "a ");
     }
 
     #[test]
     fn cuts_stand_before_line_feeds_that_are_not_joined() {
-        let cuts = |joined: &str| Cuts {
+        let cuts = |joined: &str| CutRules {
             before_line_feed: joined.chars().collect(),
             before_space: Some([' ', '\n'].into()),
             prefix: 0,
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn parts_have_the_tokens_of_the_whole() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let names = [
             ("llama2-spm/tokenizer.json", 1),
             ("mistral/tokenizer_v1.json", 1),
@@ -182,8 +184,8 @@ mod tests {
         let files = names.into_iter().filter_map(|(name, prefix)| {
             Some((Tokenizer::from_file(material(&format!("tokenizers/{name}"))?).unwrap(), prefix))
         });
-        for (tokenizer, prefix) in files.chain([(tiny_tokenizer(folder.path()), 0)]) {
-            let cuts = Cuts::of(&tokenizer.json().inner).unwrap().expect("its texts can be cut");
+        for (tokenizer, prefix) in files.chain([(tiny_tokenizer(dir.path()), 0)]) {
+            let cuts = CutRules::of(&tokenizer.json().inner).unwrap().expect("its texts can be cut");
             assert_eq!(cuts.prefix, prefix, "{}", tokenizer.path().display());
             let mut texts = vec!["A line of text,\nanother: 12\n\nand «ünïcode»\n中文。\n  x\n".repeat(1000)];
             for corpus in ["tinyshakespeare.txt", "wagahaiwa_nekodearu.ja.txt", "war-and-peace.txt"] {

@@ -1,22 +1,23 @@
+//! `tokenizer.json` files.
+
 use rayon::prelude::*;
 use tokenizers::{ModelWrapper, Tokenizer as Inner};
 
-use super::byte_lengths::token_bytes;
-use super::cuts::Cuts;
-use super::memo::Memo;
-use super::spelling::Spelling;
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::tokenizer::cuts::CutRules;
+use crate::tokenizer::spelling::{TokenSpelling, token_bytes};
+use crate::tokenizer::word_cache::WordCache;
 
 /// A `tokenizer.json`, through the `tokenizers` crate.
 #[derive(Debug)]
-pub(super) struct Json {
+pub(super) struct JsonTokenizer {
     pub(super) inner: Inner,
-    pub(super) cuts: Option<Cuts>,
-    spelling: Spelling,
-    memo: Memo,
+    pub(super) cuts: Option<CutRules>,
+    spelling: TokenSpelling,
+    word_cache: WordCache,
 }
 
-impl Json {
+impl JsonTokenizer {
     /// From the bytes of a file; an error says what is wrong with it.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let mut inner = Inner::from_bytes(bytes).map_err(|error| error.to_string())?;
@@ -24,8 +25,8 @@ impl Json {
         // Padding and truncation are settings of whoever saved the file; here they would change documents.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| error.to_string())?;
-        let cuts = Cuts::of(&inner).map_err(|error| error.to_string())?;
-        Ok(Self { spelling: Spelling::of(&inner), inner, cuts, memo: Memo::default() })
+        let cuts = CutRules::of(&inner).map_err(|error| error.to_string())?;
+        Ok(Self { spelling: TokenSpelling::of(&inner), inner, cuts, word_cache: WordCache::default() })
     }
 
     /// Appends the ids of a text.
@@ -40,7 +41,7 @@ impl Json {
             };
             let mut ids = Vec::with_capacity(part.len() / 3);
             for word in words {
-                self.memo.encode(word, &mut ids, |word| self.encode_part(word))?;
+                self.word_cache.encode(word, &mut ids, |word| self.encode_part(word))?;
             }
             Ok(ids)
         };
@@ -85,13 +86,13 @@ impl Json {
 
     /// Whether tokens are spelled as SentencePiece's pieces.
     pub(super) fn is_of_pieces(&self) -> bool {
-        self.spelling == Spelling::Pieces
+        self.spelling == TokenSpelling::Pieces
     }
 
     /// What kind of tokenizer this is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match (self.inner.get_model(), self.spelling) {
-            (ModelWrapper::BPE(_), Spelling::ByteLevel) => "byte-level BPE",
+            (ModelWrapper::BPE(_), TokenSpelling::ByteLevel) => "byte-level BPE",
             (ModelWrapper::BPE(_), _) => "BPE",
             (ModelWrapper::Unigram(_), _) => "unigram",
             (ModelWrapper::WordPiece(_), _) => "WordPiece",

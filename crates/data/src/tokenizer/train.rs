@@ -1,3 +1,5 @@
+//! Training of a byte-level BPE.
+
 use std::path::Path;
 
 use fineline_files::{create_parent_directory, write_atomically};
@@ -9,30 +11,25 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
-use super::Tokenizer;
-use super::cuts::Cuts;
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::tokenizer::cuts::CutRules;
 
-/// Changes when the same text would give another tokenizer.
+/// Version of the training. Changed when the same text would result in a different tokenizer.
 pub(super) const VERSION: &[u8] = b"byte-level bpe 1";
 
-/// Special tokens with the ids they have in LLaMA's own vocabulary.
+/// Special tokens, with the same ids as in LLaMA's vocabulary.
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 
-/// The smallest vocabulary that [`train_bpe`] makes: the 256 bytes and the special tokens.
-pub const LEAST_VOCABULARY: usize = 256 + SPECIAL.len();
+/// Size of the smallest vocabulary that can be trained: the 256 bytes and the special tokens.
+pub const MIN_VOCAB_SIZE: usize = 256 + SPECIAL.len();
 
-/// Trains a byte-level BPE on documents and saves it as `save` (a `tokenizer.json`), with a `tokenizer_config.json` beside it.
-///
-/// The text is split as GPT-2 does, and numbers into digits as LLaMA does. The same documents give the same bytes, whatever
-/// the number of threads. A small corpus may give fewer than `vocab_size` tokens. `transformers` loads the folder with
-/// `AutoTokenizer.from_pretrained`.
-pub fn train_bpe(
+/// Trains a byte-level BPE on documents and saves it. See [`train_bpe`](super::train_bpe).
+pub(super) fn train_and_save(
     documents: impl Iterator<Item = Result<String>> + Send,
     vocab_size: usize,
     save: &Path,
-) -> Result<Tokenizer> {
-    if vocab_size < LEAST_VOCABULARY {
+) -> Result<()> {
+    if vocab_size < MIN_VOCAB_SIZE {
         return Err(DataError::Config {
             key: "tokenizer.train_vocab_size".to_owned(),
             value: vocab_size.to_string(),
@@ -43,8 +40,7 @@ pub fn train_bpe(
     let json = trained.to_string(false).map_err(failed)?;
     create_parent_directory(save)?;
     write_atomically(&save.with_file_name("tokenizer_config.json"), tokenizer_config().as_bytes())?;
-    write_atomically(save, json.as_bytes())?;
-    Tokenizer::from_file(save)
+    Ok(write_atomically(save, json.as_bytes())?)
 }
 
 fn train(documents: impl Iterator<Item = Result<String>> + Send, vocab_size: usize) -> Result<Inner> {
@@ -60,22 +56,22 @@ fn train(documents: impl Iterator<Item = Result<String>> + Send, vocab_size: usi
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .special_tokens(SPECIAL.iter().map(|&name| AddedToken::from(name, true)).collect())
         .build();
-    // The trainer's iterator cannot fail, so the first error ends it and is kept aside.
+    // The iterator of the trainer cannot fail. The first error ends it and is returned after the training.
     let mut error = None;
     let texts = documents.map_while(|document| document.map_err(|e| error = Some(e)).ok());
-    let cuts = Cuts::for_training();
+    let cuts = CutRules::for_training();
     let parts = texts.flat_map(|text| cuts.parts(&text).into_iter().map(str::to_owned).collect::<Vec<_>>());
     let trained = tokenizer.train(&mut TrainerWrapper::from(trainer), parts).map(|_| ());
     if let Some(error) = error {
         return Err(error);
     }
     trained.map_err(failed)?;
-    tokenizer.with_post_processor(Some(begin_with_bos()));
+    tokenizer.with_post_processor(Some(bos_template()));
     Ok(tokenizer)
 }
 
-/// What `transformers` puts around a text, as LLaMA's tokenizers do. Nothing in this crate uses it.
-fn begin_with_bos() -> TemplateProcessing {
+/// Template by which `transformers` puts BOS before a text, as LLaMA's tokenizers do. This crate doesn't use it.
+fn bos_template() -> TemplateProcessing {
     TemplateProcessing::builder()
         .try_single("<s> $A")
         .and_then(|builder| builder.try_pair("<s> $A <s> $B:1"))
@@ -104,14 +100,15 @@ fn failed(error: tokenizers::Error) -> DataError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokenizer::train_bpe;
 
     fn documents() -> impl Iterator<Item = Result<String>> + Send {
         (0..400).map(|i| Ok(format!("Ana gave {i} red stones to Bo.\nWhat did Bo get? 金 {}\n", i * i)))
     }
 
     fn bytes(threads: usize) -> Vec<u8> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sub/tokenizer.json");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/tokenizer.json");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| train_bpe(documents(), 400, &path)).unwrap();
         fs_err::read(&path).unwrap()
@@ -127,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_trained_tokenizer_round_trips_and_keeps_llama_ids() {
-        let folder = tempfile::tempdir().unwrap();
-        let tokenizer = train_bpe(documents(), 280, &folder.path().join("tokenizer.json")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = train_bpe(documents(), 280, &dir.path().join("tokenizer.json")).unwrap();
         assert_eq!(tokenizer.vocab_size(), 280);
         assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (Some(1), Some(2)));
         for text in ["Ana gave 17 stones", "unseen Ünïcode 🦀\t ", " <s> </s>", ""] {
@@ -144,10 +141,10 @@ mod tests {
 
     #[test]
     fn errors_of_the_text_come_through() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tokenizer.json");
-        let broken = documents().chain([Err(DataError::Missing { path: "x".to_owned() })]);
-        assert!(matches!(train_bpe(broken, 400, &path), Err(DataError::Missing { .. })));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        let broken = documents().chain([Err(DataError::PathNotFound { path: "x".to_owned() })]);
+        assert!(matches!(train_bpe(broken, 400, &path), Err(DataError::PathNotFound { .. })));
         assert!(matches!(train_bpe(documents(), 258, &path), Err(DataError::Config { .. })));
         assert!(!path.exists());
     }

@@ -59,7 +59,7 @@ fn chained_answers_score_as_if_each_were_alone() {
                 tokenizer.decode(asked.continuation).unwrap(),
                 format!(" {}", item.choices[asked.choice])
             );
-            assert_eq!(ids[0] == tokenizer.bos_id().unwrap(), tokenizer.marks().bos.is_some());
+            assert_eq!(ids[0] == tokenizer.bos_id().unwrap(), tokenizer.boundary_tokens().bos.is_some());
             let (expected, _) = naive(&model, &ids, asked.context.len());
             assert!((row.logprob - expected).abs() < 1e-5 * expected.abs(), "{} {expected}", row.logprob);
             assert_eq!(row.n_tokens as usize, asked.continuation.len());
@@ -132,7 +132,7 @@ fn answers_are_found_whatever_the_tokenizer() {
             let text: Vec<String> =
                 pairs.map(|(question, answer)| format!("{} {answer}", question.text)).collect();
             let text = text.join("\n");
-            let marks = usize::from(tokenizer.marks().bos.is_some());
+            let marks = usize::from(tokenizer.boundary_tokens().bos.is_some());
             let ids = [&asked.context[..], asked.continuation].concat();
             assert_eq!(ids[marks..], tokenizer.encode(&text).unwrap(), "{name}: {text}");
             let answer = format!(" {}", item.choices[asked.choice]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fineline_data::{ChunkShuffle, LEAST_VOCABULARY};
+use fineline_data::{ChunkShuffle, MIN_VOCAB_SIZE};
 use fineline_train::ScheduleKind;
 
 use super::device_name::{BUILT_IN, DeviceName};
@@ -46,10 +46,10 @@ fn own_problems(config: &RunConfig) -> Vec<Problem> {
     );
     let vocab_size = config.tokenizer.train_vocab_size;
     require(
-        config.tokenizer.path.is_some() || (LEAST_VOCABULARY..=config.model.vocab_size).contains(&vocab_size),
+        config.tokenizer.path.is_some() || (MIN_VOCAB_SIZE..=config.model.vocab_size).contains(&vocab_size),
         "tokenizer.train_vocab_size",
         format!(
-            "({vocab_size}) must be at least {LEAST_VOCABULARY} and not above model.vocab_size ({})",
+            "({vocab_size}) must be at least {MIN_VOCAB_SIZE} and not above model.vocab_size ({})",
             config.model.vocab_size
         ),
     );

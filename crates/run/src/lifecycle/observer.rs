@@ -305,7 +305,7 @@ impl<'a> RunObserver<'a> {
     /// Tells of each source that was begun anew in the step.
     fn log_epochs(&mut self, view: &View<'_>) -> Result<(), RunError> {
         let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch_size as u64);
-        for (source, epoch) in self.dataset.epochs_begun(passed) {
+        for (source, epoch) in self.dataset.epochs_started(passed) {
             self.event(view.step, Event::EpochBegan { source, epoch })?;
         }
         Ok(())

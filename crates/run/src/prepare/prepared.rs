@@ -1,6 +1,6 @@
 //! From a configuration to what a run reads: text, tokenizer, rows, probes.
 
-use fineline_data::{Corpus, Dataset, Numbering, Tokenizer};
+use fineline_data::{Corpus, Dataset, DatasetOptions, Tokenizer};
 use fineline_diagnostics::choice_hint;
 use fineline_probe::{ProbeRecord, Suite};
 use fineline_train::StopSignal;
@@ -97,12 +97,13 @@ fn open_rows(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Dataset, RunError> {
     progress(Progress::Preparing("training text"));
-    let mut tokenizing = |at: &fineline_data::Progress<'_>| {
+    let mut tokenizing = |at: &fineline_data::PreparationProgress<'_>| {
         let percent = 100 * at.bytes / at.total_bytes.max(1);
         progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
     };
-    let numbering = Numbering { seed: config.run.seed, batch: config.train.global_batch_size as u64 };
-    Ok(Dataset::open(corpus, tokenizer, numbering, &mut tokenizing)?)
+    let options =
+        DatasetOptions { seed: config.run.seed, global_batch_size: config.train.global_batch_size as u64 };
+    Ok(Dataset::open(corpus, tokenizer, options, &mut tokenizing)?)
 }
 
 /// The tokenizer and the rows alone.

@@ -167,7 +167,7 @@ impl OfflineProbe {
         format!(
             "{} {:?} {} {:?} {:?}",
             tokenizer.fingerprint(),
-            tokenizer.marks(),
+            tokenizer.boundary_tokens(),
             model.max_position_embeddings,
             self.tables(config.as_ref()),
             config.as_ref().map(|config| &config.tinyworld)

@@ -1,36 +1,36 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::TokenizerConfig;
+use crate::config::TokenizerConfig;
 use crate::testing::{source, tiny_tokenizer};
 
 const SPEC: ChunkSpec = ChunkSpec { row_len: 9, chunks: 4, validation_rows: 3, seed: 5 };
 
 struct Text {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     tokenizer: Tokenizer,
     sources: Vec<SourceConfig>,
 }
 
 /// Two sources, given out of alphabetic order.
 fn text() -> Text {
-    let folder = tempfile::tempdir().unwrap();
-    let tokenizer = tiny_tokenizer(folder.path());
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tiny_tokenizer(dir.path());
     let policy = TokenizerConfig { add_bos: false, ..TokenizerConfig::default() };
     let tokenizer = tokenizer.with_policy(&policy).unwrap();
     let mut sources = Vec::new();
     for (name, documents) in [("web", 40), ("books", 23)] {
-        let path = folder.path().join(format!("{name}.jsonl"));
+        let path = dir.path().join(format!("{name}.jsonl"));
         // No two rows are alike.
         let line = |i: u32| format!("{{\"text\": \"{name} {:x}\"}}\n", i.wrapping_mul(2_654_435_761));
         fs_err::write(&path, (0..documents).map(line).collect::<String>()).unwrap();
         sources.push(source(name, &path));
     }
-    Text { folder, tokenizer, sources }
+    Text { dir, tokenizer, sources }
 }
 
-fn made(text: &Text, spec: &ChunkSpec, to: &str) -> Result<MadeChunks> {
-    make_chunks(&text.sources, &text.tokenizer, spec, &text.folder.path().join(to), &mut |_| ())
+fn made(text: &Text, spec: &ChunkSpec, to: &str) -> Result<ChunkSetInfo> {
+    make_chunks(&text.sources, &text.tokenizer, spec, &text.dir.path().join(to), &mut |_| ())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,9 +44,9 @@ fn lines(path: &Path) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The files of a folder that have no dot before their name.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+/// The files of a directory that have no dot before their name.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs_err::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     visible
         .map(|entry| (entry.file_name().into_string().unwrap(), fs_err::read(entry.path()).unwrap()))
@@ -58,11 +58,11 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn rows_are_dealt_as_amber_data_prep_deals_them() {
     let text = text();
     let made = made(&text, &SPEC, "out").unwrap();
-    let out = text.folder.path().join("out");
+    let out = text.dir.path().join("out");
     let mut expected: Vec<Vec<Line>> = vec![Vec::new(); 4];
     let mut unused = 0;
     for source in ["books", "web"] {
-        let path = text.folder.path().join(format!("{source}.jsonl"));
+        let path = text.dir.path().join(format!("{source}.jsonl"));
         let documents = fs_err::read_to_string(path).unwrap();
         let stream: Vec<u32> = documents
             .lines()
@@ -107,7 +107,7 @@ fn what_a_kill_left_is_made_whole_and_the_same() {
     let text = text();
     made(&text, &SPEC, "whole").unwrap();
     made(&text, &SPEC, "killed").unwrap();
-    let killed = text.folder.path().join("killed");
+    let killed = text.dir.path().join("killed");
     // As after a kill: some files are missing, one is half written, and nobody has said that all is done.
     fs_err::remove_file(killed.join("train_002.jsonl")).unwrap();
     fs_err::remove_file(killed.join("valid_web.jsonl")).unwrap();
@@ -115,7 +115,7 @@ fn what_a_kill_left_is_made_whole_and_the_same() {
     let record = fs_err::read_to_string(killed.join(RECORD)).unwrap();
     fs_err::write(killed.join(RECORD), record.replace("true", "false")).unwrap();
     made(&text, &SPEC, "killed").unwrap();
-    assert_eq!(files(&killed), files(&text.folder.path().join("whole")));
+    assert_eq!(files(&killed), files(&text.dir.path().join("whole")));
     assert_eq!(fs_err::read_dir(&killed).unwrap().count(), files(&killed).len() + 1, "and the lock");
 
     let before = fs_err::metadata(killed.join("train_000.jsonl")).unwrap().modified().unwrap();
@@ -129,7 +129,7 @@ fn chunks_of_others_are_left_alone() {
     made(&text, &SPEC, "out").unwrap();
     let other = ChunkSpec { validation_rows: 2, ..SPEC };
     assert!(matches!(made(&text, &other, "out"), Err(DataError::OtherChunks { .. })));
-    let foreign = text.folder.path().join("foreign");
+    let foreign = text.dir.path().join("foreign");
     fs_err::create_dir(&foreign).unwrap();
     fs_err::write(foreign.join("train_000.jsonl"), "").unwrap();
     assert!(matches!(made(&text, &SPEC, "foreign"), Err(DataError::OtherChunks { .. })));
@@ -140,11 +140,11 @@ fn chunks_of_others_are_left_alone() {
 
 #[test]
 fn the_rows_that_are_left_are_counted_without_those_held_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut writer = ShardWriter::create(&folder.path().join("s"), 300).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = ShardWriter::create(&dir.path().join("s"), 300).unwrap();
     (0..10).try_for_each(|id| writer.push(&[id])).unwrap();
     writer.finish().unwrap();
-    let shard = Shard::open(&folder.path().join("s")).unwrap();
-    let rows = CutRows { name: String::new(), shard, held_out: vec![0, 3, 4, 9], per_chunk: 1 };
+    let shard = Shard::open(&dir.path().join("s")).unwrap();
+    let rows = SourceRows { name: String::new(), shard, held_out: vec![0, 3, 4, 9], per_chunk: 1 };
     assert_eq!((0..6).map(|nth| rows.training_row(nth)).collect::<Vec<_>>(), [1, 2, 5, 6, 7, 8]);
 }

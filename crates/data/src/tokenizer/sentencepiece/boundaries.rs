@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::vocabulary::{PieceKind, Vocabulary};
+use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary};
 
 /// Where normalized text may be cut so that the pieces of its parts are the pieces of the whole: between two characters that no piece
 /// has side by side.
@@ -13,13 +13,13 @@ use super::vocabulary::{PieceKind, Vocabulary};
 /// joined, wherever that was. Nor for unigram models, whose sums of probabilities are rounded: of two ways that are almost
 /// equally good, which one is taken depends on how far into the text they are.
 #[derive(Clone, Debug)]
-pub(super) struct Boundaries {
+pub(super) struct PieceBoundaries {
     /// By the first character, a bit for each second one.
     ascii: Box<[u128; 128]>,
     others: HashSet<(char, char)>,
 }
 
-impl Boundaries {
+impl PieceBoundaries {
     /// `None` where pieces depend on all of the text.
     pub(super) fn of_bpe(vocabulary: &Vocabulary) -> Option<Self> {
         let mut this = Self { ascii: Box::new([0; 128]), others: HashSet::new() };

@@ -1,13 +1,13 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::trie::Trie;
-use super::vocabulary::{PieceKind, Vocabulary};
+use crate::tokenizer::sentencepiece::trie::Trie;
+use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary};
 
 /// Appends the ids of normalized text: neighbours are merged as long as they are a piece together, the best score first, and the
 /// leftmost of equals; symbols are never merged (`bpe_model.cc`).
 pub(super) fn encode(text: &str, vocabulary: &Vocabulary, symbols: &Trie, ids: &mut Vec<u32>) {
-    let mut merger = Merger {
+    let mut merger = BpeMerger {
         text,
         vocabulary,
         parts: split(text, symbols),
@@ -28,7 +28,7 @@ pub(super) fn encode(text: &str, vocabulary: &Vocabulary, symbols: &Trie, ids: &
 }
 
 /// A character, a symbol, or what was merged so far.
-struct Part {
+struct BpePart {
     begin: usize,
     /// Equal to `begin` once this has been merged into its left neighbour.
     end: usize,
@@ -37,17 +37,17 @@ struct Part {
     next: Option<usize>,
 }
 
-struct Merger<'t> {
+struct BpeMerger<'t> {
     text: &'t str,
     vocabulary: &'t Vocabulary,
-    parts: Vec<Part>,
-    merges: BinaryHeap<Merge>,
+    parts: Vec<BpePart>,
+    merges: BinaryHeap<BpeMerge>,
     /// Where the pieces that aren't used were last joined, in bytes from their beginning: there they come apart again.
     unused: HashMap<&'t str, usize>,
 }
 
 #[derive(PartialEq)]
-struct Merge {
+struct BpeMerge {
     score: f32,
     left: usize,
     right: usize,
@@ -55,9 +55,9 @@ struct Merge {
     len: usize,
 }
 
-impl Eq for Merge {}
+impl Eq for BpeMerge {}
 
-impl Ord for Merge {
+impl Ord for BpeMerge {
     fn cmp(&self, other: &Self) -> Ordering {
         // -0 and 0 are equal scores.
         let by_score = self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal);
@@ -65,27 +65,27 @@ impl Ord for Merge {
     }
 }
 
-impl PartialOrd for Merge {
+impl PartialOrd for BpeMerge {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-fn split(text: &str, symbols: &Trie) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::with_capacity(text.len());
+fn split(text: &str, symbols: &Trie) -> Vec<BpePart> {
+    let mut parts: Vec<BpePart> = Vec::with_capacity(text.len());
     let mut begin = 0;
     while let Some(first) = text[begin..].chars().next() {
         let symbol = symbols.longest_prefix(&text.as_bytes()[begin..]);
         let end = begin + symbol.map_or(first.len_utf8(), |(len, _)| len);
         let index = parts.len();
         let next = (end < text.len()).then_some(index + 1);
-        parts.push(Part { begin, end, is_symbol: symbol.is_some(), previous: index.checked_sub(1), next });
+        parts.push(BpePart { begin, end, is_symbol: symbol.is_some(), previous: index.checked_sub(1), next });
         begin = end;
     }
     parts
 }
 
-impl Merger<'_> {
+impl BpeMerger<'_> {
     fn consider(&mut self, left: usize, right: usize) {
         let (first, second) = (&self.parts[left], &self.parts[right]);
         if first.is_symbol || second.is_symbol {
@@ -93,14 +93,14 @@ impl Merger<'_> {
         }
         let text = &self.text[first.begin..second.end];
         if let Some((_, piece)) = self.vocabulary.of_text(text) {
-            self.merges.push(Merge { score: piece.score, left, right, len: text.len() });
+            self.merges.push(BpeMerge { score: piece.score, left, right, len: text.len() });
             if piece.kind == PieceKind::Unused {
                 self.unused.insert(text, first.end - first.begin);
             }
         }
     }
 
-    fn apply(&mut self, merge: &Merge) {
+    fn apply(&mut self, merge: &BpeMerge) {
         let (left, right) = (&self.parts[merge.left], &self.parts[merge.right]);
         let gone = left.begin == left.end || right.begin == right.end;
         if gone || left.end - left.begin + right.end - right.begin != merge.len {

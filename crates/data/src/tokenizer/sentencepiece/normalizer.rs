@@ -1,5 +1,5 @@
-use super::proto::NormalizerProto;
-use super::trie::Trie;
+use crate::tokenizer::sentencepiece::proto::NormalizerProto;
+use crate::tokenizer::sentencepiece::trie::Trie;
 
 /// What stands for a space in pieces.
 pub(super) const SPACE: &str = "▁";
@@ -7,15 +7,15 @@ pub(super) const SPACE: &str = "▁";
 /// What SentencePiece does to a text before it looks for pieces: its `Normalizer`.
 #[derive(Clone, Debug)]
 pub(super) struct Normalizer {
-    rules: Option<Rules>,
+    rules: Option<CharsMap>,
     symbols: Trie,
-    pub(super) flags: Flags,
+    pub(super) flags: NormalizerFlags,
 }
 
 /// The switches of a model's `normalizer_spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are as the model has them")]
-pub(super) struct Flags {
+pub(super) struct NormalizerFlags {
     /// Whether a space is put before each text (behind it, with `whitespace_as_suffix`).
     pub(super) add_dummy_prefix: bool,
     /// Whether spaces at both ends go, and runs of them become one.
@@ -28,7 +28,7 @@ pub(super) struct Flags {
 
 /// A `precompiled_charsmap`: sequences of characters and what each becomes, the longest first.
 #[derive(Clone, Debug)]
-struct Rules {
+struct CharsMap {
     /// From a sequence to the place of its replacement.
     sequences: Trie,
     /// Replacements, each with a NUL behind it.
@@ -42,14 +42,14 @@ impl Normalizer {
         symbols: Trie,
         whitespace_as_suffix: bool,
     ) -> Result<Self, String> {
-        let flags = Flags {
+        let flags = NormalizerFlags {
             add_dummy_prefix: spec.add_dummy_prefix(),
             remove_extra_whitespaces: spec.remove_extra_whitespaces(),
             escape_whitespaces: spec.escape_whitespaces(),
             whitespace_as_suffix,
         };
         let charsmap = spec.precompiled_charsmap();
-        let rules = if charsmap.is_empty() { None } else { Some(Rules::of(charsmap)?) };
+        let rules = if charsmap.is_empty() { None } else { Some(CharsMap::of(charsmap)?) };
         Ok(Self { rules, symbols, flags })
     }
 
@@ -58,8 +58,12 @@ impl Normalizer {
     }
 
     pub(super) fn normalize(&self, text: &str) -> String {
-        let Flags { add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces, whitespace_as_suffix } =
-            self.flags;
+        let NormalizerFlags {
+            add_dummy_prefix,
+            remove_extra_whitespaces,
+            escape_whitespaces,
+            whitespace_as_suffix,
+        } = self.flags;
         let mut rest = text;
         while remove_extra_whitespaces && !rest.is_empty() {
             let (" ", behind) = self.next(rest) else { break };
@@ -121,7 +125,7 @@ impl Normalizer {
     }
 }
 
-impl Rules {
+impl CharsMap {
     /// From `<bytes of the trie, u32><trie><replacements>`.
     fn of(charsmap: &[u8]) -> Result<Self, String> {
         let damaged = || "its precompiled_charsmap is damaged".to_owned();

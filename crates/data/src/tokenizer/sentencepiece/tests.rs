@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Tokenizer;
 use crate::testing::material;
+use crate::tokenizer::Tokenizer;
 
 const NAMES: [&str; 12] = [
     "v1",
@@ -20,8 +20,8 @@ const NAMES: [&str; 12] = [
 ];
 
 fn bytes(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sentencepiece");
-    fs_err::read(format!("{folder}/{name}")).unwrap()
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sentencepiece");
+    fs_err::read(format!("{dir}/{name}")).unwrap()
 }
 
 fn model(name: &str) -> SentencePiece {
@@ -74,8 +74,8 @@ fn text_never_becomes_a_control_symbol() {
 }
 
 #[test]
-fn special_ids_are_those_of_the_model() {
-    let found = ["v1", "bpe_bare"].map(|name| model(name).special_ids()).map(|ids| (ids.bos, ids.eos));
+fn boundary_tokens_are_those_of_the_model() {
+    let found = ["v1", "bpe_bare"].map(|name| model(name).boundary_tokens()).map(|ids| (ids.bos, ids.eos));
     assert_eq!(found, [(Some(1), Some(2)), (None, Some(2))]);
 }
 
@@ -100,7 +100,7 @@ fn real_models_give_the_ids_of_their_conversions() {
         let paths = (material(&format!("tokenizers/{model}")), material(&format!("tokenizers/{json}")));
         let (Some(model), Some(json)) = paths else { return };
         let (model, json) = (Tokenizer::from_file(model).unwrap(), Tokenizer::from_file(json).unwrap());
-        assert_eq!(model.marks(), json.marks());
+        assert_eq!(model.boundary_tokens(), json.boundary_tokens());
         assert_eq!(model.prefix_bytes(), json.prefix_bytes());
         assert!(
             (0..32_000)
@@ -120,7 +120,7 @@ fn real_models_give_the_ids_of_their_conversions() {
 
 /// The ids of a text as one part, without memory of earlier words.
 fn encode_whole(model: &SentencePiece, text: &str) -> Vec<u32> {
-    let Algorithm::Bpe { symbols, .. } = &model.algorithm else { panic!("no BPE") };
+    let PieceAlgorithm::Bpe { symbols, .. } = &model.algorithm else { panic!("no BPE") };
     let mut ids = model.encode_word(&model.normalizer.normalize(text), symbols);
     model.fuse_unknown(&mut ids, 0);
     ids
@@ -141,7 +141,7 @@ proptest! {
     fn parts_have_the_pieces_of_the_whole(text in awkward_text(), repeats in 1..400_usize) {
         for name in ["v1", "v2", "bpe_rules", "bpe_symbols", "bpe_suffix", "bpe_bare"] {
             let model = model(name);
-            let Algorithm::Bpe { boundaries: Some(_), .. } = &model.algorithm else { panic!("{name} isn't cut") };
+            let PieceAlgorithm::Bpe { boundaries: Some(_), .. } = &model.algorithm else { panic!("{name} isn't cut") };
             let text = text.repeat(repeats);
             prop_assert_eq!(encode(&model, &text), encode_whole(&model, &text), "{}", name);
         }

@@ -1,5 +1,5 @@
-use super::trie::Trie;
-use super::vocabulary::{Piece, PieceKind, Vocabulary};
+use crate::tokenizer::sentencepiece::trie::Trie;
+use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary, VocabularyPiece};
 
 /// How much less likely than the least likely piece a character without one is.
 const UNKNOWN_PENALTY: f32 = 10.0;
@@ -16,7 +16,7 @@ pub(super) struct Unigram {
 
 /// The best way to a place in the text. There is one for each byte of a text, so it is small.
 #[derive(Clone, Copy, Default)]
-struct Path {
+struct BestPath {
     score: f32,
     /// The last piece, or [`UNKNOWN`].
     id: u32,
@@ -60,8 +60,8 @@ impl Unigram {
     }
 
     /// Sums are rounded as SentencePiece rounds them: which of two ways that are almost equally good is taken depends on it.
-    fn best_paths(&self, text: &str, vocabulary: &Vocabulary) -> Vec<Path> {
-        let mut paths = vec![Path::default(); text.len() + 1];
+    fn best_paths(&self, text: &str, vocabulary: &Vocabulary) -> Vec<BestPath> {
+        let mut paths = vec![BestPath::default(); text.len() + 1];
         let mut reached = 0;
         for (begin, char) in text.char_indices() {
             let offset = paths[begin].score;
@@ -75,7 +75,7 @@ impl Unigram {
                 let (path, score) = (&mut paths[begin + len], score + so_far);
                 reached = reached.max(begin + len);
                 if path.len == 0 || score > path.score {
-                    *path = Path { score, id, len: len as u32 };
+                    *path = BestPath { score, id, len: len as u32 };
                 }
             };
             let mut has_piece = false;
@@ -93,7 +93,7 @@ impl Unigram {
 }
 
 /// A user-defined symbol is better than whatever its characters could be otherwise.
-fn score(piece: &Piece, len: usize) -> f32 {
+fn score(piece: &VocabularyPiece, len: usize) -> f32 {
     match piece.kind {
         PieceKind::UserDefined => (0.1 * (len as f64 - 1.0)) as f32,
         _ => piece.score,

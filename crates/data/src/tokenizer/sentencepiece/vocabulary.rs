@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use super::proto::PieceProto;
+use crate::tokenizer::sentencepiece::proto::PieceProto;
 
 /// The pieces of a model, by id and by spelling.
 #[derive(Clone, Debug)]
 pub(super) struct Vocabulary {
-    pieces: Vec<Piece>,
+    pieces: Vec<VocabularyPiece>,
     /// Pieces that text can become.
     by_text: HashMap<Box<str>, u32>,
     /// Pieces that text can't become: the unknown one, control symbols, bytes.
@@ -17,7 +17,7 @@ pub(super) struct Vocabulary {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
+pub(super) struct VocabularyPiece {
     pub(super) text: Box<str>,
     pub(super) score: f32,
     pub(super) kind: PieceKind,
@@ -47,7 +47,7 @@ impl Vocabulary {
         let (mut by_text, mut reserved) = (HashMap::new(), HashMap::new());
         let mut pieces = Vec::with_capacity(protos.len());
         for (id, proto) in (0..).zip(protos) {
-            let piece = Piece::new(id, proto)?;
+            let piece = VocabularyPiece::new(id, proto)?;
             match piece.kind {
                 PieceKind::Unknown if unknown.is_some() => {
                     return Err(format!("piece {id} (`{}`) is a second unknown piece", piece.text));
@@ -86,26 +86,26 @@ impl Vocabulary {
         self.pieces.len()
     }
 
-    pub(super) fn piece(&self, id: u32) -> Option<&Piece> {
+    pub(super) fn piece(&self, id: u32) -> Option<&VocabularyPiece> {
         self.pieces.get(id as usize)
     }
 
-    pub(super) fn pieces(&self) -> impl Iterator<Item = (u32, &Piece)> {
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (u32, &VocabularyPiece)> {
         (0..).zip(&self.pieces)
     }
 
     /// Pieces that text can become, with their ids.
-    pub(super) fn text_pieces(&self) -> impl Iterator<Item = (u32, &Piece)> {
+    pub(super) fn text_pieces(&self) -> impl Iterator<Item = (u32, &VocabularyPiece)> {
         self.pieces().filter(|(_, piece)| piece.is_text())
     }
 
     /// User-defined symbols.
-    pub(super) fn symbols(&self) -> impl Iterator<Item = (u32, &Piece)> {
+    pub(super) fn symbols(&self) -> impl Iterator<Item = (u32, &VocabularyPiece)> {
         self.pieces().filter(|(_, piece)| piece.kind == PieceKind::UserDefined)
     }
 
     /// The piece that a text is, if it is one.
-    pub(super) fn of_text(&self, text: &str) -> Option<(u32, &Piece)> {
+    pub(super) fn of_text(&self, text: &str) -> Option<(u32, &VocabularyPiece)> {
         if text.len() > self.longest {
             return None;
         }
@@ -126,7 +126,7 @@ impl Vocabulary {
     }
 }
 
-impl Piece {
+impl VocabularyPiece {
     fn new(id: u32, proto: PieceProto) -> Result<Self, String> {
         let (number, score) = (proto.kind(), proto.score());
         let text = proto.piece.unwrap_or_default();

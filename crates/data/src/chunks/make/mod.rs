@@ -9,16 +9,19 @@ use fineline_random::Permutation;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::chunks::ChunkFolder;
-use crate::prepare::next_batch;
+use crate::chunks::directory::ChunkDirectory;
+use crate::config::SourceConfig;
+use crate::error::{DataError, Result};
+use crate::paths::with_suffix;
+use crate::progress::PreparationProgress;
 use crate::shards::{Shard, ShardWriter};
-use crate::text::with_suffix;
-use crate::{DataError, Progress, Result, SourceConfig, TextSource, Tokenizer};
+use crate::text::TextSource;
+use crate::tokenizer::Tokenizer;
 
 /// Changes when the same text and settings would give other files.
 const VERSION: &[u8] = b"fineline amber chunks 1";
 
-/// What chunks were made of: written first, so that a folder tells whose it is, and again at the end.
+/// What chunks were made of: written first, so that a directory tells whose it is, and again at the end.
 const RECORD: &str = "chunks.json";
 
 /// Where rows wait until all are counted.
@@ -39,7 +42,7 @@ pub struct ChunkSpec {
 
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MadeChunks {
+pub struct ChunkSetInfo {
     /// BLAKE3 of all that decides the files.
     fingerprint: String,
     /// Whether all files are there.
@@ -52,7 +55,7 @@ pub struct MadeChunks {
     pub sources: Vec<String>,
 }
 
-/// Makes `train_000.jsonl`, ... and `valid_NAME.jsonl` of the sources' documents in `folder`.
+/// Makes `train_000.jsonl`, ... and `valid_NAME.jsonl` of the sources' documents in `directory`.
 ///
 /// After amber-data-prep: documents are tokenized, each with the marks of the tokenizer's policy, laid end to end per source and cut into rows that share
 /// no token; rows are dealt to the chunks in turn, and stand in them source by source in alphabetic order. What fills no row, or no round of all
@@ -64,62 +67,62 @@ pub fn make_chunks(
     sources: &[SourceConfig],
     tokenizer: &Tokenizer,
     spec: &ChunkSpec,
-    folder: &Path,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<MadeChunks> {
+    dir: &Path,
+    progress: &mut dyn FnMut(&PreparationProgress),
+) -> Result<ChunkSetInfo> {
     let open = |source: &SourceConfig| {
-        let already = || DataError::AlreadyShards { path: source.path.clone() };
+        let already = || DataError::AlreadyTokenized { path: source.path.clone() };
         let text = TextSource::open(source).and_then(|text| text.ok_or_else(already));
         Ok((source.name.clone(), text.map_err(|error| error.in_source(&source.name))?))
     };
     let opened = sources.iter().map(open).collect::<Result<Vec<_>>>()?;
     let texts: Vec<(&str, &TextSource)> = opened.iter().map(|(name, text)| (name.as_str(), text)).collect();
-    make(&texts, tokenizer, spec, folder, progress)
+    make_chunks_from_texts(&texts, tokenizer, spec, dir, progress)
 }
 
 /// [`make_chunks`] of text that is found already.
-pub(crate) fn make(
+pub(crate) fn make_chunks_from_texts(
     texts: &[(&str, &TextSource)],
     tokenizer: &Tokenizer,
     spec: &ChunkSpec,
-    folder: &Path,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<MadeChunks> {
+    dir: &Path,
+    progress: &mut dyn FnMut(&PreparationProgress),
+) -> Result<ChunkSetInfo> {
     let mut texts = texts.to_vec();
     texts.sort_by_key(|(name, _)| *name);
     let fingerprint = fingerprint(&texts, tokenizer, spec)?;
-    create_directory(folder)?;
-    let lock = fs_err::File::create(folder.join(".lock"))?;
+    create_directory(dir)?;
+    let lock = fs_err::File::create(dir.join(".lock"))?;
     if lock.file().try_lock().is_err() {
-        return Err(DataError::ChunksLocked { folder: folder.to_owned() });
+        return Err(DataError::ChunksLocked { dir: dir.to_owned() });
     }
-    let record = folder.join(RECORD);
+    let record = dir.join(RECORD);
     match stored(&record)? {
         Some(made) if made.fingerprint != fingerprint => {
-            return Err(DataError::OtherChunks { folder: folder.to_owned() });
+            return Err(DataError::OtherChunks { dir: dir.to_owned() });
         }
-        Some(made) if made.complete && missing(&texts, spec, folder).is_empty() => return Ok(made),
+        Some(made) if made.complete && missing(&texts, spec, dir).is_empty() => return Ok(made),
         Some(_) => {}
-        None => refuse_unrecorded(folder)?,
+        None => refuse_unrecorded(dir)?,
     }
     let sources = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let mut made = MadeChunks { fingerprint, complete: false, rows: 0, unused_rows: 0, sources };
-    remove_temporary_files(folder)?;
+    let mut made = ChunkSetInfo { fingerprint, complete: false, rows: 0, unused_rows: 0, sources };
+    remove_temporary_files(dir)?;
     write_record(&record, &made)?;
-    let job = Job { tokenizer, spec, folder };
-    let rows = job.cut(&texts, progress)?;
+    let maker = ChunkMaker { tokenizer, spec, dir };
+    let rows = maker.cut(&texts, progress)?;
     made.rows = rows.iter().map(|source| source.per_chunk).sum();
     made.unused_rows = rows.iter().map(|source| source.training() - source.per_chunk * spec.chunks).sum();
-    job.deal(&rows, progress)?;
+    maker.deal(&rows, progress)?;
     drop(rows);
     made.complete = true;
     write_record(&record, &made)?;
-    fs_err::remove_dir_all(folder.join(ROWS))?;
+    fs_err::remove_dir_all(dir.join(ROWS))?;
     Ok(made)
 }
 
-/// The folder in a cache for the chunks of these texts, by the key of all that decides them.
-pub(crate) fn chunks_folder(
+/// The directory in a cache for the chunks of these texts, by the key of all that decides them.
+pub(crate) fn cached_chunks_dir(
     texts: &[(&str, &TextSource)],
     tokenizer: &Tokenizer,
     spec: &ChunkSpec,
@@ -133,8 +136,10 @@ pub(crate) fn chunks_folder(
 /// The key of all that decides the files of chunks, whose texts are in alphabetic order.
 fn fingerprint(texts: &[(&str, &TextSource)], tokenizer: &Tokenizer, spec: &ChunkSpec) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let marks = tokenizer.marks();
-    hasher.update(VERSION).update(format!("{:?}", (spec, tokenizer.fingerprint(), marks)).as_bytes());
+    // The fingerprint depends on this spelling.
+    let boundary_tokens = tokenizer.boundary_tokens().fingerprint_text();
+    let settings = format!("({spec:?}, {:?}, {boundary_tokens})", tokenizer.fingerprint());
+    hasher.update(VERSION).update(settings.as_bytes());
     for (name, text) in texts {
         let text = text.fingerprint().map_err(|error| error.in_source(name))?;
         hasher.update(format!("{:?}", (name, text)).as_bytes());
@@ -142,12 +147,12 @@ fn fingerprint(texts: &[(&str, &TextSource)], tokenizer: &Tokenizer, spec: &Chun
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn stored(record: &Path) -> Result<Option<MadeChunks>> {
+fn stored(record: &Path) -> Result<Option<ChunkSetInfo>> {
     if !record.is_file() {
         return Ok(None);
     }
     let bytes = fs_err::read(record)?;
-    let wrong = |error: serde_json::Error| DataError::BadRow {
+    let wrong = |error: serde_json::Error| DataError::InvalidRow {
         path: record.to_owned(),
         line: error.line() as u64,
         message: error.to_string(),
@@ -156,42 +161,42 @@ fn stored(record: &Path) -> Result<Option<MadeChunks>> {
 }
 
 /// Refuses files of chunks that no record tells of: they would be taken for our own.
-fn refuse_unrecorded(folder: &Path) -> Result<()> {
-    let found = ChunkFolder::find(folder)?;
+fn refuse_unrecorded(dir: &Path) -> Result<()> {
+    let found = ChunkDirectory::find(dir)?;
     if !found.is_empty() {
-        return Err(DataError::OtherChunks { folder: folder.to_owned() });
+        return Err(DataError::OtherChunks { dir: dir.to_owned() });
     }
-    let rows = folder.join(ROWS);
+    let rows = dir.join(ROWS);
     if rows.is_dir() {
         fs_err::remove_dir_all(rows)?;
     }
     Ok(())
 }
 
-fn write_record(record: &Path, made: &MadeChunks) -> Result<()> {
+fn write_record(record: &Path, made: &ChunkSetInfo) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(made).expect("a flat struct of numbers and strings");
     json.push(b'\n');
     Ok(write_atomically(record, &json)?)
 }
 
-fn train_file(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("train_{number:03}.jsonl"))
+fn train_file(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("train_{number:03}.jsonl"))
 }
 
-fn validation_file(folder: &Path, source: &str) -> PathBuf {
-    folder.join(format!("valid_{source}.jsonl"))
+fn validation_file(dir: &Path, source: &str) -> PathBuf {
+    dir.join(format!("valid_{source}.jsonl"))
 }
 
 /// The files that aren't there yet.
-fn missing(texts: &[(&str, &TextSource)], spec: &ChunkSpec, folder: &Path) -> Vec<PathBuf> {
+fn missing(texts: &[(&str, &TextSource)], spec: &ChunkSpec, dir: &Path) -> Vec<PathBuf> {
     let held_out = texts.iter().filter(|_| spec.validation_rows > 0);
-    let validation = held_out.map(|(name, _)| validation_file(folder, name));
-    let train = (0..spec.chunks).map(|number| train_file(folder, number));
+    let validation = held_out.map(|(name, _)| validation_file(dir, name));
+    let train = (0..spec.chunks).map(|number| train_file(dir, number));
     validation.chain(train).filter(|path| !path.is_file()).collect()
 }
 
 /// The rows of a source, cut and counted.
-struct CutRows {
+struct SourceRows {
     name: String,
     shard: Shard,
     /// Numbers of those that are held out, ascending.
@@ -200,7 +205,7 @@ struct CutRows {
     per_chunk: u64,
 }
 
-impl CutRows {
+impl SourceRows {
     fn training(&self) -> u64 {
         self.shard.documents() - self.held_out.len() as u64
     }
@@ -223,25 +228,25 @@ impl CutRows {
     }
 }
 
-struct Job<'a> {
+struct ChunkMaker<'a> {
     tokenizer: &'a Tokenizer,
     spec: &'a ChunkSpec,
-    folder: &'a Path,
+    dir: &'a Path,
 }
 
-impl Job<'_> {
+impl ChunkMaker<'_> {
     /// Cuts each source into rows, unless that is done already.
     fn cut(
         &self,
         texts: &[(&str, &TextSource)],
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Vec<CutRows>> {
-        let rows_folder = self.folder.join(ROWS);
-        create_directory(&rows_folder)?;
-        remove_temporary_files(&rows_folder)?;
+        progress: &mut dyn FnMut(&PreparationProgress),
+    ) -> Result<Vec<SourceRows>> {
+        let rows_dir = self.dir.join(ROWS);
+        create_directory(&rows_dir)?;
+        remove_temporary_files(&rows_dir)?;
         let mut cut = Vec::new();
         for (number, &(name, text)) in texts.iter().enumerate() {
-            let prefix = rows_folder.join(number.to_string());
+            let prefix = rows_dir.join(number.to_string());
             let in_source = |error: DataError| error.in_source(name);
             // The index of a shard is written last.
             if !with_suffix(&prefix, ".idx").is_file() {
@@ -256,13 +261,13 @@ impl Job<'_> {
         &self,
         (name, text): (&str, &TextSource),
         prefix: &Path,
-        progress: &mut dyn FnMut(&Progress),
+        progress: &mut dyn FnMut(&PreparationProgress),
     ) -> Result<()> {
         let total_bytes = text.file_bytes()?;
         let mut writer = ShardWriter::create(prefix, self.tokenizer.vocab_size())?;
         let (mut documents, mut read, mut rest) = (text.documents(), 0, Vec::new());
         loop {
-            let batch = next_batch(&mut documents)?;
+            let batch = documents.next_batch()?;
             if batch.is_empty() {
                 break;
             }
@@ -276,28 +281,28 @@ impl Job<'_> {
                 rest.drain(..whole);
             }
             let (bytes, tokens) = (documents.bytes_read(), writer.tokens());
-            progress(&Progress { source: name, bytes, total_bytes, documents: read, tokens });
+            progress(&PreparationProgress { source: name, bytes, total_bytes, documents: read, tokens });
         }
         writer.finish()?;
         Ok(())
     }
 
     /// Draws the rows that are held out, and says how many each chunk gets.
-    fn count(&self, name: &str, shard: Shard) -> Result<CutRows> {
+    fn count(&self, name: &str, shard: Shard) -> Result<SourceRows> {
         let (rows, &ChunkSpec { chunks, validation_rows: validation, seed, .. }) =
             (shard.documents(), self.spec);
         let per_chunk = rows.saturating_sub(validation) / chunks;
         if per_chunk == 0 {
-            return Err(DataError::FewRows { rows, validation, chunks });
+            return Err(DataError::TooFewRows { rows, validation, chunks });
         }
         let order = Permutation::new(seed, &format!("data/chunks/validation/{name}"), 0, rows);
         let mut held_out: Vec<u64> = (0..validation).map(|place| order.get(place)).collect();
         held_out.sort_unstable();
-        Ok(CutRows { name: name.to_owned(), shard, held_out, per_chunk })
+        Ok(SourceRows { name: name.to_owned(), shard, held_out, per_chunk })
     }
 
     /// Writes the files that aren't there yet, as many at once as there are threads.
-    fn deal(&self, sources: &[CutRows], progress: &mut dyn FnMut(&Progress)) -> Result<()> {
+    fn deal(&self, sources: &[SourceRows], progress: &mut dyn FnMut(&PreparationProgress)) -> Result<()> {
         let mut held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
         held_out.try_for_each(|source| self.write_validation(source))?;
         let numbers: Vec<u64> = (0..self.spec.chunks).collect();
@@ -308,7 +313,7 @@ impl Job<'_> {
             group.par_iter().try_for_each(|&number| self.write_chunk(sources, number))?;
             done += group.len() as u64;
             let tokens = done * rows * self.spec.row_len as u64;
-            progress(&Progress {
+            progress(&PreparationProgress {
                 source: "chunks",
                 bytes: bytes_of(done),
                 total_bytes: bytes_of(self.spec.chunks),
@@ -319,15 +324,15 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn write_validation(&self, source: &CutRows) -> Result<()> {
-        let path = validation_file(self.folder, &source.name);
-        let Some(mut file) = RowFile::create(&path)? else { return Ok(()) };
+    fn write_validation(&self, source: &SourceRows) -> Result<()> {
+        let path = validation_file(self.dir, &source.name);
+        let Some(mut file) = RowFileWriter::create(&path)? else { return Ok(()) };
         source.held_out.iter().try_for_each(|&row| file.push(&source.ids(row), &source.name))?;
         file.commit()
     }
 
-    fn write_chunk(&self, sources: &[CutRows], number: u64) -> Result<()> {
-        let Some(mut file) = RowFile::create(&train_file(self.folder, number))? else { return Ok(()) };
+    fn write_chunk(&self, sources: &[SourceRows], number: u64) -> Result<()> {
+        let Some(mut file) = RowFileWriter::create(&train_file(self.dir, number))? else { return Ok(()) };
         for source in sources {
             for round in 0..source.per_chunk {
                 let row = source.training_row(round * self.spec.chunks + number);
@@ -339,12 +344,12 @@ impl Job<'_> {
 }
 
 /// A file of rows in the making.
-struct RowFile {
+struct RowFileWriter {
     file: AtomicFile,
     line: String,
 }
 
-impl RowFile {
+impl RowFileWriter {
     /// Nothing for a file that is there: it is whole.
     fn create(path: &Path) -> Result<Option<Self>> {
         if path.is_file() {

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use fineline_files::{create_directory, write_atomically};
 
-use super::Shard;
-use crate::Result;
+use crate::error::Result;
+use crate::shards::shard::Shard;
 
 /// The largest token id of a shard that others made. It is read whole for that, once: the answer is kept in the cache under the
 /// shard's fingerprint.

@@ -1,15 +1,16 @@
+//! Decompression of files while they are read.
+
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use fs_err::File;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::Counted;
-use super::locate::{Compression, TextFile};
+use crate::text::files::{Compression, TextFile};
 
 const BUFFER: usize = 1 << 18;
 
@@ -17,8 +18,8 @@ const BUFFER: usize = 1 << 18;
 const MAX_WINDOW: u64 = 1 << 31;
 
 /// The decompressed bytes of a file; `bytes_read` counts the compressed ones.
-pub(crate) fn open(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
-    let reader = Counted { reader: File::open(&file.path)?, bytes: bytes_read };
+pub(crate) fn open_text(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
+    let reader = CountingReader { reader: File::open(&file.path)?, bytes: bytes_read };
     Ok(decompressed(reader, file.compression))
 }
 
@@ -34,6 +35,21 @@ fn decompressed(reader: impl Read + Send + 'static, compression: Compression) ->
         Compression::None => Box::new(raw),
         Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(raw))),
         Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(raw))),
+    }
+}
+
+/// Counts the bytes that pass through, so that progress over compressed files can be shown.
+#[derive(Debug)]
+struct CountingReader<R> {
+    reader: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for CountingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
     }
 }
 

@@ -13,23 +13,28 @@
 //! One thing differs on purpose: text is only ever text. A control symbol that is a single character is that character's bytes (or
 //! unknown) here, and the control symbol in SentencePiece.
 
-mod boundaries;
-mod bpe;
-mod normalizer;
+// Ground: the file format and tries.
 mod proto;
 mod trie;
-mod unigram;
+
+// Normalization of text, and the pieces of a model.
+mod normalizer;
 mod vocabulary;
+
+// Encoders.
+mod boundaries;
+mod bpe;
+mod unigram;
 
 use std::fmt::Write;
 
 use prost::Message;
 use rayon::prelude::*;
 
-use super::memo::Memo;
-use super::special::SpecialIds;
-use crate::Result;
-use boundaries::Boundaries;
+use crate::boundary_tokens::BoundaryTokens;
+use crate::error::Result;
+use crate::tokenizer::word_cache::WordCache;
+use boundaries::PieceBoundaries;
 use normalizer::{Normalizer, SPACE};
 use proto::{ModelProto, NormalizerProto, TrainerProto};
 use trie::Trie;
@@ -42,7 +47,7 @@ pub(super) struct SentencePiece {
     normalizer: Normalizer,
     denormalizer: Option<Normalizer>,
     vocabulary: Vocabulary,
-    algorithm: Algorithm,
+    algorithm: PieceAlgorithm,
     trainer: TrainerProto,
     /// Name of the normalizer's rules (`nmt_nfkc`, `identity`), as the model has it.
     rules: String,
@@ -50,8 +55,8 @@ pub(super) struct SentencePiece {
 
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of a tokenizer")]
-enum Algorithm {
-    Bpe { symbols: Trie, boundaries: Option<Boundaries>, memo: Box<Memo> },
+enum PieceAlgorithm {
+    Bpe { symbols: Trie, boundaries: Option<PieceBoundaries>, word_cache: Box<WordCache> },
     Unigram(Unigram),
 }
 
@@ -72,7 +77,7 @@ impl SentencePiece {
         };
         let normalizer = proto.normalizer.unwrap_or_default();
         let vocabulary = Vocabulary::new(proto.pieces, trainer.byte_fallback())?;
-        let algorithm = Algorithm::of(&trainer, &vocabulary)?;
+        let algorithm = PieceAlgorithm::of(&trainer, &vocabulary)?;
         let denormalizer = proto.denormalizer.filter(|spec| !spec.precompiled_charsmap().is_empty());
         let denormalizer =
             denormalizer.map(|spec| Normalizer::new(&spec, Trie::default(), false)).transpose()?;
@@ -91,15 +96,15 @@ impl SentencePiece {
         let normalized = self.normalizer.normalize(text);
         let begin = ids.len();
         match &self.algorithm {
-            Algorithm::Unigram(unigram) => unigram.encode(&normalized, &self.vocabulary, ids),
-            Algorithm::Bpe { symbols, boundaries: None, .. } => {
+            PieceAlgorithm::Unigram(unigram) => unigram.encode(&normalized, &self.vocabulary, ids),
+            PieceAlgorithm::Bpe { symbols, boundaries: None, .. } => {
                 bpe::encode(&normalized, &self.vocabulary, symbols, ids);
             }
-            Algorithm::Bpe { symbols, boundaries: Some(boundaries), memo } => {
+            PieceAlgorithm::Bpe { symbols, boundaries: Some(boundaries), word_cache } => {
                 let encode_part = |part: &&str| {
                     let mut ids = Vec::with_capacity(part.len() / 3);
                     for word in boundaries.parts(part, 1) {
-                        memo.encode(word, &mut ids, |word| Ok(self.encode_word(word, symbols)))?;
+                        word_cache.encode(word, &mut ids, |word| Ok(self.encode_word(word, symbols)))?;
                     }
                     Ok(ids)
                 };
@@ -187,9 +192,9 @@ impl SentencePiece {
     }
 
     /// BOS and EOS as the model has them: control symbols of the names that it was trained with.
-    pub(super) fn special_ids(&self) -> SpecialIds {
+    pub(super) fn boundary_tokens(&self) -> BoundaryTokens {
         let control = |name: &str| self.id_of(name).filter(|&id| self.is_control(id));
-        SpecialIds { bos: control(self.trainer.bos_piece()), eos: control(self.trainer.eos_piece()) }
+        BoundaryTokens { bos: control(self.trainer.bos_piece()), eos: control(self.trainer.eos_piece()) }
     }
 
     fn is_control(&self, id: u32) -> bool {
@@ -205,8 +210,8 @@ impl SentencePiece {
     /// What kind of model this is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match self.algorithm {
-            Algorithm::Bpe { .. } => "SentencePiece BPE",
-            Algorithm::Unigram(_) => "SentencePiece unigram",
+            PieceAlgorithm::Bpe { .. } => "SentencePiece BPE",
+            PieceAlgorithm::Unigram(_) => "SentencePiece unigram",
         }
     }
 
@@ -234,14 +239,14 @@ impl SentencePiece {
     }
 }
 
-impl Algorithm {
+impl PieceAlgorithm {
     fn of(trainer: &TrainerProto, vocabulary: &Vocabulary) -> Result<Self, String> {
         match trainer.model_type() {
             1 => Ok(Self::Unigram(Unigram::new(vocabulary)?)),
             2 => Ok(Self::Bpe {
                 symbols: symbols(vocabulary)?,
-                boundaries: Boundaries::of_bpe(vocabulary),
-                memo: Box::default(),
+                boundaries: PieceBoundaries::of_bpe(vocabulary),
+                word_cache: Box::default(),
             }),
             3 => Err("it is a model of type WORD, but only BPE and UNIGRAM are supported".to_owned()),
             4 => Err("it is a model of type CHAR, but only BPE and UNIGRAM are supported".to_owned()),

@@ -1,12 +1,14 @@
+//! The tokens of a source.
+
 use std::ops::Range;
 use std::path::Path;
 
-use crate::Result;
-use crate::shards::Shard;
+use crate::error::Result;
+use crate::shards::shard::Shard;
 
 /// The tokens of a source: its shards end to end, addressed by one token number and one document number.
 #[derive(Debug)]
-pub(crate) struct Tokens {
+pub(crate) struct SourceTokens {
     shards: Vec<Shard>,
     /// First token of each shard, and behind the last the number of all tokens.
     token_starts: Vec<u64>,
@@ -16,12 +18,12 @@ pub(crate) struct Tokens {
 
 /// One document's number and place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Document {
+pub(crate) struct DocumentSpan {
     pub(crate) number: u64,
     pub(crate) tokens: Range<u64>,
 }
 
-impl Tokens {
+impl SourceTokens {
     pub(crate) fn open<'a>(prefixes: impl Iterator<Item = &'a Path>) -> Result<Self> {
         let shards: Vec<Shard> = prefixes.map(Shard::open).collect::<Result<_>>()?;
         let (mut token_starts, mut document_starts) = (vec![0], vec![0]);
@@ -52,13 +54,13 @@ impl Tokens {
         }
     }
 
-    pub(crate) fn document(&self, number: u64) -> Document {
+    pub(crate) fn document(&self, number: u64) -> DocumentSpan {
         let shard = last_at_or_before(&self.document_starts, number);
         self.document_in_shard(shard, number - self.document_starts[shard])
     }
 
     /// The document that holds the token at `at`.
-    pub(crate) fn document_at(&self, at: u64) -> Document {
+    pub(crate) fn document_at(&self, at: u64) -> DocumentSpan {
         let shard = last_at_or_before(&self.token_starts, at);
         let at = at - self.token_starts[shard];
         let (mut low, mut high) = (0, self.shards[shard].documents());
@@ -69,10 +71,10 @@ impl Tokens {
         self.document_in_shard(shard, low)
     }
 
-    fn document_in_shard(&self, shard: usize, document: u64) -> Document {
+    fn document_in_shard(&self, shard: usize, document: u64) -> DocumentSpan {
         let start = |document| self.token_starts[shard] + self.shards[shard].document_start(document);
         let number = self.document_starts[shard] + document;
-        Document { number, tokens: start(document)..start(document + 1) }
+        DocumentSpan { number, tokens: start(document)..start(document + 1) }
     }
 }
 
@@ -86,13 +88,13 @@ pub(crate) mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    use crate::shards::ShardWriter;
+    use crate::shards::writer::ShardWriter;
 
-    /// Shards of the given documents, one inner list a shard, in a folder that lives as long as the tokens are used.
-    pub(crate) fn tokens(shards: &[Vec<Vec<u32>>]) -> (tempfile::TempDir, Tokens) {
-        let folder = tempfile::tempdir().unwrap();
+    /// Shards of the given documents, one inner list a shard, in a directory that lives as long as the tokens are used.
+    pub(crate) fn tokens(shards: &[Vec<Vec<u32>>]) -> (tempfile::TempDir, SourceTokens) {
+        let dir = tempfile::tempdir().unwrap();
         let prefixes: Vec<PathBuf> =
-            (0..shards.len()).map(|i| folder.path().join(format!("shard-{i}"))).collect();
+            (0..shards.len()).map(|i| dir.path().join(format!("shard-{i}"))).collect();
         for (prefix, documents) in prefixes.iter().zip(shards) {
             let mut writer = ShardWriter::create(prefix, 1000).unwrap();
             for document in documents {
@@ -100,21 +102,21 @@ pub(crate) mod tests {
             }
             writer.finish().unwrap();
         }
-        let tokens = Tokens::open(prefixes.iter().map(PathBuf::as_path)).unwrap();
-        (folder, tokens)
+        let tokens = SourceTokens::open(prefixes.iter().map(PathBuf::as_path)).unwrap();
+        (dir, tokens)
     }
 
     #[test]
     fn shards_lie_end_to_end_and_empty_documents_hold_no_token() {
         let shards = [vec![vec![1, 2], vec![], vec![3]], vec![vec![], vec![4, 5, 6], vec![]]];
-        let (_folder, tokens) = tokens(&shards);
+        let (_dir, tokens) = tokens(&shards);
         assert_eq!((tokens.len(), tokens.documents()), (6, 6));
         let mut out = Vec::new();
         tokens.copy(1..5, &mut out);
         assert_eq!(out, [2, 3, 4, 5]);
         let holders: Vec<u64> = (0..6).map(|at| tokens.document_at(at).number).collect();
         assert_eq!(holders, [0, 0, 2, 4, 4, 4]);
-        assert_eq!(tokens.document(4), Document { number: 4, tokens: 3..6 });
+        assert_eq!(tokens.document(4), DocumentSpan { number: 4, tokens: 3..6 });
         assert_eq!(tokens.document(5).tokens, 6..6);
     }
 }

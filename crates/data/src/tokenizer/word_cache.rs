@@ -1,18 +1,20 @@
+//! A cache of the tokens of words.
+
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use crate::Result;
+use crate::error::Result;
 
 /// The tokens of words that were seen before. Most of a text is words seen before, and finding them here is many times faster
 /// than a tokenizer's work.
 ///
 /// Filled up, it stays as it is. What it gives never depends on who filled it.
 #[derive(Debug, Default)]
-pub(super) struct Memo {
-    shards: [RwLock<Words>; SHARDS],
+pub(super) struct WordCache {
+    shards: [RwLock<WordIds>; SHARDS],
 }
 
-type Words = HashMap<Box<str>, Box<[u32]>>;
+type WordIds = HashMap<Box<str>, Box<[u32]>>;
 
 /// Threads that look up different words rarely meet.
 const SHARDS: usize = 32;
@@ -21,7 +23,7 @@ const WORDS_PER_SHARD: usize = 8192;
 /// Longer words come too seldom.
 const WORD_BYTES: usize = 32;
 
-impl Memo {
+impl WordCache {
     /// Appends the tokens of a word to `ids`; those of a new one are what `encode` gives.
     pub(super) fn encode(
         &self,
@@ -52,19 +54,20 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DataError;
+    use crate::error::DataError;
 
     #[test]
     fn words_are_encoded_once_while_there_is_room() {
-        let memo = Memo::default();
+        let cache = WordCache::default();
         let mut calls = 0;
         let mut count = |word: &str| {
             let mut ids = Vec::new();
-            memo.encode(word, &mut ids, |word| {
-                calls += 1;
-                Ok(vec![word.len() as u32])
-            })
-            .unwrap();
+            cache
+                .encode(word, &mut ids, |word| {
+                    calls += 1;
+                    Ok(vec![word.len() as u32])
+                })
+                .unwrap();
             ids
         };
         assert_eq!((count(" the"), count(" the")), (vec![4], vec![4]));
@@ -72,7 +75,7 @@ mod tests {
         assert_eq!((count(&long), count(&long)), (vec![33], vec![33]));
         assert_eq!(calls, 3);
         let failed =
-            memo.encode("a", &mut Vec::new(), |_| Err(DataError::Tokenize { message: String::new() }));
+            cache.encode("a", &mut Vec::new(), |_| Err(DataError::Tokenize { message: String::new() }));
         assert!(failed.is_err());
     }
 }

@@ -2,30 +2,30 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use crate::text::{Layout, TextFile};
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
+use crate::text::{TextFile, TextFormat};
 
-/// The files of a folder of chunks.
+/// The files of a directory of chunks.
 #[derive(Debug)]
-pub(crate) struct ChunkFolder {
+pub(crate) struct ChunkDirectory {
     path: PathBuf,
     chunks: BTreeMap<u64, TextFile>,
     /// Rows to measure perplexity on, by the name of their source.
     pub(crate) validation: BTreeMap<String, TextFile>,
 }
 
-impl ChunkFolder {
+impl ChunkDirectory {
     /// Finds `train_K.jsonl` and `valid_NAME.jsonl`, compressed or not; other files are none of its business.
     pub(crate) fn find(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            return Err(DataError::NoChunks { path: path.to_owned() });
+            return Err(DataError::ChunksNotFound { path: path.to_owned() });
         }
-        let mut folder = Self { path: path.to_owned(), chunks: BTreeMap::new(), validation: BTreeMap::new() };
+        let mut dir = Self { path: path.to_owned(), chunks: BTreeMap::new(), validation: BTreeMap::new() };
         let mut entries =
             fs_err::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         entries.sort();
-        entries.into_iter().filter_map(|path| rows_file(&path)).try_for_each(|file| folder.add(file))?;
-        Ok(folder)
+        entries.into_iter().filter_map(|path| rows_file(&path)).try_for_each(|file| dir.add(file))?;
+        Ok(dir)
     }
 
     fn add(&mut self, (name, file): (String, TextFile)) -> Result<()> {
@@ -41,7 +41,7 @@ impl ChunkFolder {
             }
             Entry::Occupied(other) => {
                 let first = other.get().path.clone();
-                Err(DataError::TwiceTheChunk { first, second: file.path, number })
+                Err(DataError::DuplicateChunk { first, second: file.path, number })
             }
         }
     }
@@ -53,13 +53,13 @@ impl ChunkFolder {
 
     /// The file of a chunk.
     pub(crate) fn chunk(&self, number: u64) -> Result<&TextFile> {
-        self.chunks.get(&number).ok_or_else(|| DataError::MissingChunk { folder: self.path.clone(), number })
+        self.chunks.get(&number).ok_or_else(|| DataError::MissingChunk { dir: self.path.clone(), number })
     }
 }
 
 /// The name of a file of rows without its endings, if it is one.
 fn rows_file(path: &Path) -> Option<(String, TextFile)> {
-    let file = TextFile::of(path).filter(|file| file.layout == Layout::Jsonl)?;
+    let file = TextFile::of(path).filter(|file| file.format == TextFormat::Jsonl)?;
     let name = path.file_name()?.to_str()?;
     Some((name.rsplit_once(".json")?.0.to_owned(), file))
 }
@@ -73,13 +73,13 @@ fn number(digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn folder(names: &[&str]) -> (tempfile::TempDir, Result<ChunkFolder>) {
-        let folder = tempfile::tempdir().unwrap();
+    fn dir(names: &[&str]) -> (tempfile::TempDir, Result<ChunkDirectory>) {
+        let dir = tempfile::tempdir().unwrap();
         for name in names {
-            fs_err::write(folder.path().join(name), "").unwrap();
+            fs_err::write(dir.path().join(name), "").unwrap();
         }
-        let found = ChunkFolder::find(folder.path());
-        (folder, found)
+        let found = ChunkDirectory::find(dir.path());
+        (dir, found)
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
             "valid_web.jsonl",
             "README.md",
         ];
-        let (_folder, found) = folder(&names);
+        let (_dir, found) = dir(&names);
         let found = found.unwrap();
         assert_eq!(found.chunks.keys().copied().collect::<Vec<_>>(), [0, 1, 10]);
         assert_eq!(found.validation.keys().collect::<Vec<_>>(), ["web"]);
@@ -102,18 +102,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_there_twice_is_named() {
-        let (lacking, found) = folder(&["train_000.jsonl", "train_002.jsonl"]);
+        let (lacking, found) = dir(&["train_000.jsonl", "train_002.jsonl"]);
         let missing = found.unwrap().chunk(1).unwrap_err().to_string();
-        let (doubled, found) = folder(&["train_007.jsonl", "train_7.jsonl.gz"]);
+        let (doubled, found) = dir(&["train_007.jsonl", "train_7.jsonl.gz"]);
         let twice = found.unwrap_err().to_string();
-        let nowhere = ChunkFolder::find(Path::new("no/where")).unwrap_err().to_string();
+        let nowhere = ChunkDirectory::find(Path::new("no/where")).unwrap_err().to_string();
         let messages = [missing, twice, nowhere].join("\n");
         let messages = messages.replace(lacking.path().to_str().unwrap(), "LACKING");
         let messages = messages.replace(doubled.path().to_str().unwrap(), "DOUBLED");
         insta::assert_snapshot!(messages, @r"
-        `LACKING` has no chunk 1: expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); put it there, or list its number in `data.chunks.skip`
-        `DOUBLED/train_007.jsonl` and `DOUBLED/train_7.jsonl.gz` are both chunk 7: remove one of them
-        nothing at `no/where`: expected a folder of chunks
+        `LACKING`: chunk 1 is missing; expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, or list 1 in `data.chunks.skip`
+        `DOUBLED/train_007.jsonl` and `DOUBLED/train_7.jsonl.gz` are both chunk 7; remove one of them
+        `no/where`: no such directory; expected a directory of chunks
         ");
     }
 }

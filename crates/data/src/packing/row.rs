@@ -1,7 +1,9 @@
+//! Rows and where their tokens come from.
+
 use std::ops::Range;
 
-use crate::packing::Piece;
-use crate::tokens::Tokens;
+use crate::packing::piece::RowPiece;
+use crate::shards::SourceTokens;
 
 /// One row of training or validation text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,14 +43,14 @@ pub struct DocumentPart {
 
 /// Puts rows together out of pieces of documents, one allocation for each of the row's three lists.
 pub(crate) struct RowBuilder<'a> {
-    tokens: &'a Tokens,
+    tokens: &'a SourceTokens,
     seq_len: usize,
     row: Row,
     pieces: u32,
 }
 
 impl<'a> RowBuilder<'a> {
-    pub(crate) fn new(tokens: &'a Tokens, seq_len: usize) -> Self {
+    pub(crate) fn new(tokens: &'a SourceTokens, seq_len: usize) -> Self {
         let row = Row {
             tokens: Vec::with_capacity(seq_len + 1),
             target_mask: vec![true; seq_len],
@@ -58,7 +60,7 @@ impl<'a> RowBuilder<'a> {
     }
 
     /// Appends a piece. `is_target` says of its first token whether the token before it is to predict it.
-    pub(crate) fn push(&mut self, piece: &Piece, is_target: impl FnOnce(u32) -> bool) {
+    pub(crate) fn push(&mut self, piece: &RowPiece, is_target: impl FnOnce(u32) -> bool) {
         let at = self.row.tokens.len();
         self.tokens.copy(piece.tokens.clone(), &mut self.row.tokens);
         if at > 0 {

@@ -1,22 +1,13 @@
-//! Text on disk: which files a source names, and the documents in them, one at a time.
+//! The text of one source as a stream of documents.
 
-mod documents;
-mod locate;
-mod read;
-
-pub use read::open_decompressed;
-
-pub(crate) use locate::{Layout, Located, TextFile, locate, with_suffix};
-pub(crate) use read::open as open_text;
-
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::corpus::Found;
-use crate::{DataError, Result, SourceConfig};
-use documents::Documents;
-pub(crate) use documents::describe;
+use crate::config::SourceConfig;
+use crate::error::{DataError, Result};
+use crate::text::documents::FileDocuments;
+use crate::text::files::TextFile;
+use crate::text::locate::{LocatedFiles, locate};
 
 /// The text of one source: files in natural order (`part-2` before `part-10`), read as a stream of documents.
 #[derive(Debug)]
@@ -30,9 +21,9 @@ pub struct TextSource {
 impl TextSource {
     /// The text that `config` names, or `None` if that is token shards.
     pub fn open(config: &SourceConfig) -> Result<Option<Self>> {
-        match Found::of(config)? {
-            Found::Text(text) => Ok(Some(text)),
-            Found::Shards(_) => Ok(None),
+        match locate(&config.path)? {
+            LocatedFiles::Text(files) => Ok(Some(Self::new(config, files))),
+            LocatedFiles::Shards(_) => Ok(None),
         }
     }
 
@@ -80,12 +71,27 @@ impl TextSource {
 pub struct TextDocuments<'a> {
     source: &'a TextSource,
     next_file: usize,
-    current: Option<Documents>,
+    current: Option<FileDocuments>,
     bytes_read: Arc<AtomicU64>,
     seen: bool,
 }
 
+/// Text that is in memory at once, for each thread.
+const BATCH_BYTES: usize = 1 << 20;
+
 impl TextDocuments<'_> {
+    /// The next documents, about as many as are worth tokenizing in parallel; none at the end.
+    pub(crate) fn next_batch(&mut self) -> Result<Vec<String>> {
+        let wanted = BATCH_BYTES * rayon::current_num_threads();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < wanted {
+            let Some(document) = self.next().transpose()? else { break };
+            bytes += document.len();
+            batch.push(document);
+        }
+        Ok(batch)
+    }
+
     /// Bytes read from disk so far.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
@@ -103,7 +109,7 @@ impl TextDocuments<'_> {
             }
             let Some(file) = self.source.files.get(self.next_file) else { return Ok(None) };
             self.next_file += 1;
-            self.current = Some(Documents::open(file, &self.source.field, Arc::clone(&self.bytes_read))?);
+            self.current = Some(FileDocuments::open(file, &self.source.field, Arc::clone(&self.bytes_read))?);
         }
     }
 }
@@ -128,20 +134,5 @@ impl Iterator for TextDocuments<'_> {
             self.current = None;
         }
         document
-    }
-}
-
-/// Counts the bytes that pass through, so that progress over compressed files can be shown.
-#[derive(Debug)]
-struct Counted<R> {
-    reader: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: io::Read> io::Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buffer)?;
-        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
     }
 }
