@@ -17,66 +17,51 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
-mod answer_metrics;
-mod answers;
-mod catalog;
-mod comparison;
-mod config;
-mod data;
-mod draws;
 mod error;
-mod examples;
-mod filters;
-mod generation;
-mod generation_table;
-mod group;
-mod harness;
-mod history;
-mod hub;
-mod in_context;
-mod items;
-mod math;
-mod metrics;
-mod pack;
-mod parquet_records;
-mod pattern;
-mod prefix;
-mod prepared;
-mod preprocess;
-mod python;
-mod representation;
-mod request;
-mod results;
-mod round;
-mod rules;
-mod sandbox;
-mod score;
-mod similarity;
-mod suite;
-mod task;
-mod task_file;
-mod template;
+mod text;
 
-pub use catalog::Catalog;
+mod tasks;
+
+mod records;
+
+mod prompts;
+
+mod sources;
+
+mod requests;
+
+mod items;
+
+mod scorers;
+
+mod metrics;
+
+mod results;
+
+mod config;
+mod suite;
+
 pub use config::ProbeConfig;
 pub use error::ProbeError;
-pub use generation::{CodeExecution, sandbox_problem};
-pub use group::{Group, GroupMean, GroupResult};
-pub use history::{Delta, History, ProbeRecord, headline};
-pub use hub::{HubSource, TaskSource};
-pub use items::{ItemRow, read_items, write_items};
+pub use items::item_store::{ItemRow, read_items, write_items};
+pub use metrics::similarity::Gram;
 pub use metrics::{higher_is_better, metrics};
-pub use pattern::Pattern;
-pub use representation::{
-    Representation, RepresentationHistory, SimilarityRow, read_representations, write_representations,
-    write_similarities,
+pub use results::group_result::{Group, GroupMean, GroupResult};
+pub use results::history::{Delta, History, ProbeRecord, headline};
+pub use results::lm_eval_json::{ResultsHeader, results_json};
+pub use results::representation_history::RepresentationHistory;
+pub use results::representation_store::{
+    SimilarityRow, read_representations, write_representations, write_similarities,
 };
-pub use results::{ResultsHeader, results_json};
-pub use round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
-pub use rules::{
+pub use scorers::generation::answer_writer::{CodeExecution, sandbox_problem};
+pub use scorers::loglikelihood::{Interrupted, Share};
+pub use scorers::representation::Representation;
+pub use sources::catalog::Catalog;
+pub use sources::hub::{HubSource, TaskSource};
+pub use suite::round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
+pub use suite::{Asked, Provenance, Suite, SuiteOptions};
+pub use tasks::generation_rules::{
     ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
 };
-pub use score::{Interrupted, Share};
-pub use similarity::Gram;
-pub use suite::{Asked, Provenance, Suite, SuiteOptions};
-pub use task::{Item, Kind, Question, Rises, Task};
+pub use tasks::task::{Item, Kind, Question, Rises, Task};
+pub use text::pattern::Pattern;

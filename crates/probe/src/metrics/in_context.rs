@@ -1,7 +1,7 @@
 //! Metrics of in-context tasks, whose rows are the answers of an item: row `k` follows `k` examples.
 
 use super::{Measure, Metric, metric};
-use crate::items::ItemRow;
+use crate::items::item_store::ItemRow;
 
 /// Numbers of examples that have metrics of their own.
 const EXAMPLES: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
@@ -66,8 +66,8 @@ fn late_nats(item: &[ItemRow]) -> f64 {
 mod tests {
     use super::super::metrics;
     use super::*;
-    use crate::items::tests::row;
-    use crate::task::Kind;
+    use crate::items::item_store::tests::row;
+    use crate::tasks::task::Kind;
 
     fn item(index: u32, nats: &[f64], right: &[bool]) -> Vec<ItemRow> {
         let row = |(choice, (&nats, &greedy)): (usize, (&f64, &bool))| ItemRow {

@@ -1,0 +1,213 @@
+//! Metrics of answers that the model wrote, from their rows.
+//!
+//! An item has a row for each answer that a filter left of its attempts. Of `n` of them `c` are right:
+//!
+//! | metric | kinds | per item | over items |
+//! |---|---|---|---|
+//! | `exact_match` | generation | `c / n` | proportion; mean, where an item has several answers |
+//! | `f1` | generation that measures it | mean over the answers | mean |
+//! | `pass@k` | code, and generation with several answers | `1 − C(n − c, k) / C(n, k)` | proportion if `n = 1`, else mean |
+//!
+//! `pass@k` is the unbiased estimator of Chen et al., 2021 (arXiv 2107.03374, equation 1), for each `k` up to `n` that is a power of two or of ten, and for `n`. Metrics of filters
+//! but the first one have its name after a comma, as `exact_match,flexible-extract`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fineline_dynamics::{Clusters, Estimate, mean, proportion};
+
+use crate::items::item_store::ItemRow;
+use crate::results::comparison::Score;
+use crate::tasks::task::Kind;
+
+/// A quantity of the answers to an item that one filter left.
+#[derive(Clone, Copy, Debug)]
+enum Measure {
+    /// The share of right ones.
+    Right,
+    /// Their mean score.
+    F1,
+    /// The chance that of this many one is right.
+    PassAt(usize),
+}
+
+/// Every metric of a task whose answers the model wrote; `items` are the rows of each.
+pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
+    let estimate = |(name, filter, measure): (String, Option<&str>, Measure)| {
+        (name, estimate(&scores(items, filter, measure), clusters))
+    };
+    measures(items).into_iter().map(estimate).collect()
+}
+
+/// What each item contributes to the metric of this name.
+pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<Score>> {
+    let (_, filter, measure) = measures(items).into_iter().find(|(name, ..)| name == metric)?;
+    Some(scores(items, filter, measure))
+}
+
+/// The metrics that the items have: name, filter, and what is measured.
+fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, Measure)> {
+    let Some(first) = items.first() else { return Vec::new() };
+    let mut measures = Vec::new();
+    for (number, filter) in filters(first).into_iter().enumerate() {
+        let suffix = filter.filter(|_| number > 0).map_or_else(String::new, |filter| format!(",{filter}"));
+        let mut add = |name: String, measure| measures.push((name + &suffix, filter, measure));
+        if first[0].kind == Kind::Generation {
+            add("exact_match".to_owned(), Measure::Right);
+        }
+        if first[0].score.is_some() {
+            add("f1".to_owned(), Measure::F1);
+        }
+        for k in attempts_to_tell(items, filter) {
+            add(format!("pass@{k}"), if k == 1 { Measure::Right } else { Measure::PassAt(k) });
+        }
+    }
+    measures
+}
+
+fn scores(items: &[&[ItemRow]], filter: Option<&str>, measure: Measure) -> Vec<Score> {
+    let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
+    let are_single = items.iter().all(|item| item.len() == 1);
+    let score = |item: &Vec<&ItemRow>| match measure {
+        Measure::Right if are_single => Score::Outcome(item[0].correct),
+        Measure::Right => Score::Real(right(item) as f64 / item.len() as f64),
+        Measure::F1 => Score::Real(mean_score(item).unwrap_or(f64::NAN)),
+        Measure::PassAt(k) => Score::Real(pass_at(k, item.len(), right(item))),
+    };
+    items.iter().map(score).collect()
+}
+
+fn estimate(scores: &[Score], clusters: &Clusters) -> Estimate {
+    let outcome = |score: &Score| if let Score::Outcome(outcome) = score { *outcome } else { None };
+    if let Some(outcomes) = scores.iter().map(outcome).collect::<Option<Vec<bool>>>() {
+        return proportion(&outcomes, clusters);
+    }
+    let real = |score: &Score| if let Score::Real(value) = score { *value } else { f64::NAN };
+    mean(&scores.iter().map(real).collect::<Vec<_>>(), clusters)
+}
+
+/// The filters of an item's rows, in their order.
+fn filters(item: &[ItemRow]) -> Vec<Option<&str>> {
+    let mut seen = BTreeSet::new();
+    item.iter().map(|row| row.filter.as_deref()).filter(|filter| seen.insert(*filter)).collect()
+}
+
+fn answers<'a>(item: &'a [ItemRow], filter: Option<&str>) -> Vec<&'a ItemRow> {
+    item.iter().filter(|row| row.filter.as_deref() == filter).collect()
+}
+
+fn right(answers: &[&ItemRow]) -> usize {
+    answers.iter().filter(|row| row.correct == Some(true)).count()
+}
+
+fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
+    let scores = answers.iter().map(|row| row.score).collect::<Option<Vec<f64>>>()?;
+    Some(scores.iter().sum::<f64>() / scores.len() as f64)
+}
+
+/// For which numbers of attempts a chance of passing is told.
+fn attempts_to_tell(items: &[&[ItemRow]], filter: Option<&str>) -> BTreeSet<usize> {
+    let answers = items.iter().map(|item| answers(item, filter).len()).min().unwrap_or(0);
+    if items[0][0].kind == Kind::Generation && answers == 1 {
+        return BTreeSet::new();
+    }
+    let powers = |base: usize| std::iter::successors(Some(1), move |power| Some(power * base));
+    let up_to = move |&k: &usize| k <= answers;
+    powers(2).take_while(up_to).chain(powers(10).take_while(up_to)).chain([answers]).collect()
+}
+
+/// The chance that of `k` attempts, drawn from `n` of which `c` are right, one is: `1 − Π_{i = n − c + 1}^{n} (1 − k / i)`.
+fn pass_at(k: usize, n: usize, c: usize) -> f64 {
+    if n - c < k {
+        return 1.0;
+    }
+    1.0 - (n - c + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::item_store::tests::row;
+    use crate::metrics::{item_scores, metrics};
+
+    fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
+        ItemRow { correct: Some(correct), text: Some("x".into()), ..row(kind, item, choice, 0, -1.0) }
+    }
+
+    fn named(row: ItemRow, filter: &str) -> ItemRow {
+        ItemRow { filter: Some(filter.into()), ..row }
+    }
+
+    #[track_caller]
+    fn assert_value(metrics: &BTreeMap<String, Estimate>, name: &str, expected: f64) {
+        let value = metrics[name].value.unwrap();
+        assert!((value - expected).abs() < 1e-12, "{name} is {value}, not {expected}");
+    }
+
+    #[test]
+    fn each_filter_has_its_metrics() {
+        let rows: Vec<ItemRow> = (0..4)
+            .flat_map(|item| {
+                let answer = |correct| answer(Kind::Generation, item, 0, correct);
+                [named(answer(item == 0), "strict"), named(answer(item < 3), "loose")]
+            })
+            .collect();
+        let metrics = metrics(&rows);
+        assert_eq!(metrics.keys().collect::<Vec<_>>(), ["exact_match", "exact_match,loose"]);
+        assert_value(&metrics, "exact_match", 0.25);
+        assert_value(&metrics, "exact_match,loose", 0.75);
+        // A proportion: Wilson's interval, which is not symmetric.
+        let loose = metrics["exact_match,loose"];
+        assert!(loose.hi.unwrap() - 0.75 < 0.75 - loose.lo.unwrap());
+    }
+
+    #[test]
+    fn scores_are_averaged() {
+        let scored = |item, score| ItemRow { score: Some(score), ..answer(Kind::Generation, item, 0, false) };
+        let metrics = metrics(&[scored(0, 0.5), scored(1, 1.0)]);
+        assert_value(&metrics, "f1", 0.75);
+        assert_eq!(metrics.len(), 2);
+    }
+
+    /// `1 − C(n − c, k) / C(n, k)` by counting, the last with Python's `math.comb`.
+    #[test]
+    fn passing_is_told_for_several_attempts() {
+        assert!((pass_at(2, 5, 2) - (1.0 - 3.0 / 10.0)).abs() < 1e-12);
+        assert!((pass_at(1, 7, 3) - 3.0 / 7.0).abs() < 1e-12);
+        assert!((pass_at(3, 5, 3) - 1.0).abs() < 1e-12 && pass_at(10, 200, 0).abs() < 1e-12);
+        assert!((pass_at(100, 200, 5) - 0.970_308_394_765_706_7).abs() < 1e-12);
+        let rows: Vec<ItemRow> = (0..2)
+            .flat_map(|item| {
+                (0..5).map(move |choice| answer(Kind::Code, item, choice, item == 0 && choice < 2))
+            })
+            .collect();
+        let metrics = metrics(&rows);
+        assert_eq!(metrics.keys().collect::<Vec<_>>(), ["pass@1", "pass@2", "pass@4", "pass@5"]);
+        assert_value(&metrics, "pass@1", 0.2);
+        assert_value(&metrics, "pass@2", 0.35);
+        assert_value(&metrics, "pass@5", 0.5);
+    }
+
+    #[test]
+    fn one_attempt_at_code_is_a_proportion() {
+        let rows: Vec<ItemRow> = (0..10).map(|item| answer(Kind::Code, item, 0, item < 1)).collect();
+        let pass = metrics(&rows)["pass@1"];
+        assert_eq!(metrics(&rows).len(), 1);
+        assert!(pass.lo.unwrap() > 0.0, "Wilson's interval");
+    }
+
+    #[test]
+    fn what_items_contribute_is_that_of_the_metric() {
+        let named = |item, filter, correct| named(answer(Kind::Generation, item, 0, correct), filter);
+        let rows: Vec<ItemRow> =
+            (0..3).flat_map(|item| [named(item, "strict", item == 0), named(item, "loose", true)]).collect();
+        let outcomes = |metric| -> Vec<Score> {
+            item_scores(&rows, metric).unwrap().into_iter().map(|item| item.score).collect()
+        };
+        let [yes, no] = [true, false].map(|right| Score::Outcome(Some(right)));
+        assert_eq!(outcomes("exact_match"), [yes, no, no]);
+        assert_eq!(outcomes("exact_match,loose"), [yes, yes, yes]);
+        assert!(item_scores(&rows, "f1").is_none());
+        let attempts: Vec<ItemRow> = (0..4).map(|i| answer(Kind::Code, 0, i, i == 1)).collect();
+        assert_eq!(item_scores(&attempts, "pass@1").unwrap()[0].score, Score::Real(0.25));
+    }
+}

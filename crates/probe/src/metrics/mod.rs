@@ -1,0 +1,665 @@
+//! Metrics from item rows, and from nothing else.
+//!
+//! With `ℓ_i` the log-likelihood of choice `i` in nats, `C_i` its characters, `B_i` its bytes (both without the space before it), `g` the
+//! right choice:
+//!
+//! | metric | kinds | per item | over items |
+//! |---|---|---|---|
+//! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
+//! | `acc` | cloze | every token of the answer is the likeliest one | proportion |
+//! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
+//! | `acc` | suffix | `argmin c_i = g`, where `c_i = −ℓ_i / T_i` is the mean over the scored tokens | proportion |
+//! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
+//! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
+//! | `prob_of_right` | multiple choice with several right choices | `Σ softmax(ℓ)_i` over the right ones; for the accuracies any of them will do | mean |
+//! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
+//! | `prob` | full prompt, suffix | `softmax(−c)_g` | mean |
+//! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
+//! | `prob_per_char` | multiple choice | `softmax(ℓ / C)_g` | mean |
+//! | `correct_prob_per_char` | multiple choice | `P_g`, where `P_i = exp(ℓ_i / C_i)` | mean |
+//! | `total_prob_per_char` | multiple choice | `Σ P_i` | mean |
+//! | `margin_per_char` | multiple choice | `P_g − max P_i` over `i ≠ g` | mean |
+//! | `mean_ce` | full prompt, suffix | `c_g` | mean |
+//! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
+//! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
+//! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
+//! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
+//! | `perplexity` | cloze | `−ℓ` | exp of the mean |
+//! | `nats_at_k` | in context | `−ℓ_k`, of the answer after `k` examples | mean |
+//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the likeliest one | proportion |
+//! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the best learner's log-probability | mean |
+//! | `late_nats` | in context | mean of `−ℓ_k` over the last quarter of the answers | mean |
+//! | `icl_gain` | in context | `−ℓ_0` minus that | mean |
+//!
+//! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
+//! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
+//! `norm_correct_prob_per_char`; `prob`: `norm_correct_prob`), the full prompt's `acc` is that of `OpenCompass` (`HuggingFace._get_ppl`, which divides
+//! the sum over the scored tokens by the number of all), the suffix's that of CORE (`evaluate_example` of nanochat).
+//! Errors count items of the same cluster together.
+//! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
+
+mod generation;
+mod in_context;
+pub(crate) mod similarity;
+
+use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
+
+use fineline_dynamics::{Clusters, Estimate, Observation, mean, proportion, ratio};
+
+use crate::items::item_store::ItemRow;
+use crate::metrics::generation::{answer_metrics, answer_scores};
+use crate::results::comparison::{ItemScore, Score};
+use crate::tasks::task::Kind;
+
+/// A quantity defined for each item, and how it is summed up over them.
+#[derive(Clone, Copy)]
+struct Metric {
+    name: &'static str,
+    measure: Measure,
+    /// What the estimate over the items is turned into.
+    finish: fn(Estimate) -> Estimate,
+}
+
+#[derive(Clone, Copy)]
+enum Measure {
+    /// Yes or no; `None` if a score that decides it is not finite.
+    Outcome(fn(&[ItemRow]) -> Option<bool>),
+    /// A real number.
+    Score(fn(&[ItemRow]) -> f64),
+    /// Numerator and denominator of a ratio of sums.
+    Ratio(fn(&[ItemRow]) -> (f64, f64)),
+}
+
+const fn metric(name: &'static str, measure: Measure) -> Metric {
+    Metric { name, measure, finish: |estimate| estimate }
+}
+
+const fn perplexity(name: &'static str, measure: Measure) -> Metric {
+    Metric { name, measure, finish: Estimate::exp }
+}
+
+/// The metrics of the task that `row` belongs to; in the order of their table.
+fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
+    const BITS_OF_GOLD: Metric =
+        metric("bits_per_byte", Measure::Score(|item| nats_of_gold(item) / bits_of_bytes(item)));
+    const MULTIPLE_CHOICE: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, sum))),
+        metric("acc_norm", Measure::Outcome(|item| picks_gold(item, per_char))),
+        metric("acc_bytes", Measure::Outcome(|item| picks_gold(item, per_byte))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, sum).exp())),
+        metric("log_prob", Measure::Score(|item| log_softmax_of_gold(item, sum))),
+        metric("brier", Measure::Score(brier)),
+        metric("prob_per_char", Measure::Score(|item| log_softmax_of_gold(item, per_char).exp())),
+        metric("correct_prob_per_char", Measure::Score(|item| per_char(gold(item)).exp())),
+        metric("total_prob_per_char", Measure::Score(total_prob_per_char)),
+        metric("margin_per_char", Measure::Score(margin_per_char)),
+        BITS_OF_GOLD,
+    ];
+    const MUTUAL_INFORMATION: &[Metric] =
+        &[metric("acc_mutual_info", Measure::Outcome(|item| picks_gold(item, gained_by_context)))];
+    const SEVERAL_RIGHT: &[Metric] = &[metric("prob_of_right", Measure::Score(prob_of_right))];
+    const CLOZE: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| gold(item).logprob.is_finite().then_some(gold(item).greedy))),
+        perplexity("perplexity", Measure::Score(nats_of_gold)),
+        BITS_OF_GOLD,
+    ];
+    const PERPLEXITY: &[Metric] = &[
+        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_bytes(item), bits_of_bytes(item)))),
+        perplexity(
+            "token_perplexity",
+            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_tokens))),
+        ),
+        perplexity(
+            "byte_perplexity",
+            Measure::Ratio(|item| (nats_of_bytes(item), f64::from(gold(item).n_bytes))),
+        ),
+    ];
+    const OF_WORDS: &[Metric] = &[perplexity(
+        "word_perplexity",
+        Measure::Ratio(|item| (nats_of_gold(item), gold(item).n_words.map_or(f64::NAN, f64::from))),
+    )];
+    const FULL_PROMPT: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_prompt))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_prompt).exp())),
+        metric("mean_ce", Measure::Score(|item| -mean_over_prompt(gold(item)))),
+    ];
+    const SUFFIX: &[Metric] = &[
+        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_suffix))),
+        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_suffix).exp())),
+        metric("mean_ce", Measure::Score(|item| -mean_over_suffix(gold(item)))),
+    ];
+    let (always, if_known): (&[Metric], &[Metric]) = match row.kind {
+        Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
+        Kind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
+        Kind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
+        Kind::Cloze => (CLOZE, &[]),
+        Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
+        Kind::Perplexity => (PERPLEXITY, &[]),
+        Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        Kind::SuffixMeanCe => (SUFFIX, &[]),
+        Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
+        // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
+        Kind::Generation | Kind::Code | Kind::Representation => (&[], &[]),
+    };
+    always.iter().chain(if_known)
+}
+
+/// The metric that stands for a task of this kind.
+pub(crate) fn headline_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe | Kind::SuffixMeanCe => "acc",
+        Kind::Perplexity => "bits_per_byte",
+        Kind::Generation => "exact_match",
+        Kind::Code => "pass@1",
+        Kind::InContext => "icl_gain",
+        Kind::Representation => "cka_previous_mean",
+    }
+}
+
+/// Whether a greater value of the metric is better.
+#[must_use]
+pub fn higher_is_better(metric: &str) -> bool {
+    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce" | "late_nats")
+        && !metric.ends_with("perplexity")
+        && !metric.contains("nats_at_")
+}
+
+/// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
+#[must_use]
+pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
+    let Some(first) = rows.first() else { return BTreeMap::new() };
+    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let clusters = Clusters::of(cluster_labels(rows));
+    if first.kind.is_written() {
+        return answer_metrics(&items, &clusters);
+    }
+    let estimate = |metric: &Metric| {
+        (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
+    };
+    metrics_of(first).map(estimate).collect()
+}
+
+/// The rows of each item.
+pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
+    rows.chunk_by(|a, b| a.item == b.item)
+}
+
+/// The cluster of each item.
+pub(crate) fn cluster_labels(rows: &[ItemRow]) -> impl Iterator<Item = Option<u32>> {
+    items(rows).map(|item| item[0].cluster)
+}
+
+/// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
+/// and the accuracy to hold against chance.
+pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> Observation {
+    let get = |name| metrics.get(name).copied().unwrap_or_default();
+    match kind {
+        Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
+        Kind::FullPromptMeanCe | Kind::SuffixMeanCe => {
+            Observation { score: get("prob"), accuracy: get("acc") }
+        }
+        Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
+        Kind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
+        // How alike representations are is neither good nor bad.
+        Kind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
+        Kind::Perplexity => {
+            Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
+        }
+        Kind::Generation | Kind::Code => {
+            let right = get(headline_name(kind));
+            Observation { score: right, accuracy: right }
+        }
+    }
+}
+
+/// What each item contributes to a metric; `None` without items, or if they have no such metric.
+pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
+    let first = rows.first()?;
+    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let scores: Vec<Score> = if first.kind.is_written() {
+        answer_scores(&items, metric)?
+    } else {
+        let measure = metrics_of(first).find(|known| known.name == metric)?.measure;
+        items.iter().map(|item| measure.of(item)).collect()
+    };
+    let score = |(item, score): (&[ItemRow], Score)| ItemScore {
+        item: item[0].item,
+        cluster: item[0].cluster,
+        score,
+    };
+    Some(items.into_iter().zip(scores).map(score).collect())
+}
+
+impl Measure {
+    fn estimate(self, items: &[&[ItemRow]], clusters: &Clusters) -> Estimate {
+        match self {
+            Self::Outcome(outcome) => {
+                let outcomes: Option<Vec<bool>> = items.iter().map(|item| outcome(item)).collect();
+                outcomes.map_or(Estimate::UNKNOWN, |outcomes| proportion(&outcomes, clusters))
+            }
+            Self::Score(score) => mean(&items.iter().map(|item| score(item)).collect::<Vec<_>>(), clusters),
+            Self::Ratio(parts) => ratio(&items.iter().map(|item| parts(item)).collect::<Vec<_>>(), clusters),
+        }
+    }
+
+    fn of(self, item: &[ItemRow]) -> Score {
+        match self {
+            Self::Outcome(outcome) => Score::Outcome(outcome(item)),
+            Self::Score(score) => Score::Real(score(item)),
+            Self::Ratio(parts) => {
+                let (numerator, denominator) = parts(item);
+                Score::Ratio(numerator, denominator)
+            }
+        }
+    }
+}
+
+/// The row of the right choice. (A row whose gold is not among its rows is one that nobody wrote; the first then stands in.)
+fn gold(item: &[ItemRow]) -> &ItemRow {
+    item.iter().find(|row| row.choice == row.gold).unwrap_or(&item[0])
+}
+
+fn nats_of_gold(item: &[ItemRow]) -> f64 {
+    -gold(item).logprob
+}
+
+/// Without tokens that stand for no byte of the text.
+fn nats_of_bytes(item: &[ItemRow]) -> f64 {
+    let gold = gold(item);
+    -gold.byte_logprob.unwrap_or(gold.logprob)
+}
+
+/// Bytes of the right choice in units that turn nats into bits per byte.
+fn bits_of_bytes(item: &[ItemRow]) -> f64 {
+    f64::from(gold(item).n_bytes) * LN_2
+}
+
+fn sum(row: &ItemRow) -> f64 {
+    row.logprob
+}
+
+fn per_char(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_chars)
+}
+
+fn per_byte(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_bytes)
+}
+
+/// What the choice gained by its context.
+fn gained_by_context(row: &ItemRow) -> f64 {
+    row.logprob - row.unconditional_logprob.unwrap_or(f64::NAN)
+}
+
+/// The sum over the scored tokens by the number of all, which are one more.
+fn mean_over_prompt(row: &ItemRow) -> f64 {
+    row.logprob / (f64::from(row.n_tokens) + 1.0)
+}
+
+/// The mean over the scored tokens.
+fn mean_over_suffix(row: &ItemRow) -> f64 {
+    row.logprob / f64::from(row.n_tokens)
+}
+
+/// The `score` of every choice, in their order; `None` if one is not finite.
+fn scores(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
+    item.iter().map(|row| Some(score(row)).filter(|score| score.is_finite())).collect()
+}
+
+/// Whether the right choice has the greatest `score`; of equal ones the first counts.
+fn picks_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<bool> {
+    let scores = scores(item, score)?;
+    let mut best = 0;
+    for (choice, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = choice;
+        }
+    }
+    Some(is_right(&item[best]))
+}
+
+/// Whether the choice is right, alone or among others.
+fn is_right(row: &ItemRow) -> bool {
+    row.correct.unwrap_or(row.choice == row.gold)
+}
+
+/// The share of all choices that are right in the exponentials of their log-likelihoods.
+fn prob_of_right(item: &[ItemRow]) -> f64 {
+    let shares = log_softmax(item, sum).unwrap_or_else(|| vec![f64::NAN; item.len()]);
+    item.iter().zip(shares).filter(|(row, _)| is_right(row)).map(|(_, share)| share.exp()).sum()
+}
+
+/// Logarithms of the shares of the choices in the exponentials of their `score`; `None` if one is not finite.
+fn log_softmax(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
+    let scores = scores(item, score)?;
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + scores.iter().map(|score| (score - max).exp()).sum::<f64>().ln();
+    Some(scores.into_iter().map(|score| score - log_sum).collect())
+}
+
+fn log_softmax_of_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> f64 {
+    let shares = log_softmax(item, score);
+    let right = item.iter().position(|row| row.choice == row.gold).unwrap_or(0);
+    shares.map_or(f64::NAN, |shares| shares[right])
+}
+
+fn brier(item: &[ItemRow]) -> f64 {
+    let Some(shares) = log_softmax(item, sum) else { return f64::NAN };
+    let truth = item.iter().map(|row| f64::from(u8::from(row.choice == row.gold)));
+    shares.iter().zip(truth).map(|(share, truth)| (share.exp() - truth).powi(2)).sum()
+}
+
+fn total_prob_per_char(item: &[ItemRow]) -> f64 {
+    scores(item, per_char).map_or(f64::NAN, |scores| scores.iter().map(|score| score.exp()).sum())
+}
+
+/// By how much the right choice is likelier, a character, than the likeliest wrong one.
+fn margin_per_char(item: &[ItemRow]) -> f64 {
+    let Some(scores) = scores(item, per_char) else { return f64::NAN };
+    let wrong = item.iter().zip(scores).filter(|(row, _)| row.choice != row.gold);
+    let best_wrong = wrong.map(|(_, score)| score).fold(f64::NEG_INFINITY, f64::max);
+    per_char(gold(item)).exp() - best_wrong.exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::item_store::tests::row;
+    use crate::results::comparison::{TaskScores, compare};
+    use proptest::prelude::*;
+
+    fn choices(item: u32, gold: u32, scores: &[(f64, u32)]) -> Vec<ItemRow> {
+        let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
+            n_chars,
+            n_bytes: 2 * n_chars,
+            ..row(Kind::MultipleChoice, item, choice as u32, gold, logprob)
+        };
+        scores.iter().enumerate().map(row).collect()
+    }
+
+    #[track_caller]
+    fn assert_value(rows: &[ItemRow], metric: &str, expected: f64) {
+        let value = metrics(rows)[metric].value.unwrap();
+        assert!((value - expected).abs() < 1e-12, "{metric} is {value}, not {expected}");
+    }
+
+    /// Two items worked by hand: −3/3 = −1 beats −4/2 = −2, and −6/6 = −1 beats −2/1 = −2.
+    #[test]
+    fn multiple_choice() {
+        let rows = [choices(0, 0, &[(-3.0, 3), (-4.0, 2)]), choices(1, 0, &[(-6.0, 6), (-2.0, 1)])].concat();
+        assert_value(&rows, "acc", 0.5);
+        assert_value(&rows, "acc_norm", 1.0);
+        let e = 1.0_f64.exp();
+        let (first, second) = (1.0 / (1.0 + 1.0 / e), 1.0 / (1.0 + e.powi(4)));
+        assert_value(&rows, "prob", f64::midpoint(first, second));
+        assert_value(&rows, "prob_per_char", 1.0 / (1.0 + 1.0 / e));
+        assert_value(&rows, "log_prob", f64::midpoint(first.ln(), second.ln()));
+        let (one, other) = (2.0 * (1.0 - first).powi(2), 2.0 * (1.0 - second).powi(2));
+        assert_value(&rows, "brier", f64::midpoint(one, other));
+        assert_value(&rows, "correct_prob_per_char", 1.0 / e);
+        assert_value(&rows, "total_prob_per_char", 1.0 / e + 1.0 / (e * e));
+        assert_value(&rows, "margin_per_char", 1.0 / e - 1.0 / (e * e));
+        assert_value(&rows, "bits_per_byte", 0.5 / LN_2);
+        assert!(!metrics(&rows).contains_key("acc_mutual_info"), "what is not defined is not there");
+        let acc = metrics(&rows)["acc"];
+        assert_eq!(acc, proportion(&[true, false], &Clusters::singletons(2)));
+    }
+
+    /// Three letters against one Chinese character of three bytes: −1.1 beats −2.4 a character, −0.8 beats −1.1 a byte.
+    #[test]
+    fn lengths_in_characters_and_bytes_differ() {
+        let [mut rows] = [choices(0, 1, &[(-3.3, 3), (-2.4, 1)])];
+        rows[0].n_bytes = 3;
+        rows[1].n_bytes = 3;
+        assert_value(&rows, "acc_norm", 0.0);
+        assert_value(&rows, "acc_bytes", 1.0);
+        assert_value(&rows, "bits_per_byte", 0.8 / LN_2);
+    }
+
+    #[test]
+    fn mutual_information_is_what_the_context_adds() {
+        let mut rows = choices(0, 1, &[(-3.0, 1), (-5.0, 1), (-4.0, 1)]);
+        for (row, unconditional) in rows.iter_mut().zip([-3.5, -8.0, -7.0]) {
+            row.unconditional_logprob = Some(unconditional);
+        }
+        assert_value(&rows, "acc_mutual_info", 1.0);
+        assert_value(&rows, "acc", 0.0);
+        rows[2].unconditional_logprob = Some(f64::NAN);
+        assert_eq!(metrics(&rows)["acc_mutual_info"], Estimate::UNKNOWN);
+        assert_value(&rows, "acc", 0.0);
+    }
+
+    /// −9/9 = −1 beats −6/5 = −1.2: the sum over the scored tokens, by their number.
+    #[test]
+    fn the_suffix_is_averaged_over_its_tokens() {
+        let suffix = |choice, logprob, n_tokens| ItemRow {
+            n_tokens,
+            ..row(Kind::SuffixMeanCe, 0, choice, 0, logprob)
+        };
+        let rows = [suffix(0, -9.0, 9), suffix(1, -6.0, 5)];
+        assert_value(&rows, "acc", 1.0);
+        assert_value(&rows, "mean_ce", 1.0);
+        assert_value(&rows, "prob", 1.0 / (1.0 + (-0.2_f64).exp()));
+        let broken = metrics(&[suffix(0, -9.0, 9), suffix(1, f64::NAN, 5)]);
+        assert_eq!(broken["acc"], Estimate::UNKNOWN);
+    }
+
+    /// −9/(8 + 1) = −1 beats −6/(4 + 1) = −1.2: the sum over the tokens that are predicted, by the number of all.
+    #[test]
+    fn the_full_prompt_is_averaged_over_all_of_its_tokens() {
+        let prompt = |choice, logprob, n_tokens| ItemRow {
+            n_tokens,
+            ..row(Kind::FullPromptMeanCe, 0, choice, 0, logprob)
+        };
+        let rows = [prompt(0, -9.0, 8), prompt(1, -6.0, 4)];
+        assert_value(&rows, "acc", 1.0);
+        assert_value(&rows, "mean_ce", 1.0);
+        assert_value(&rows, "prob", 1.0 / (1.0 + (-0.2_f64).exp()));
+        let tie = [prompt(0, -4.0, 3), prompt(1, -2.0, 1)];
+        assert_value(&tie, "acc", 1.0);
+        let broken = metrics(&[prompt(0, -9.0, 8), prompt(1, f64::NAN, 4)]);
+        assert_eq!((broken["acc"], broken["prob"]), (Estimate::UNKNOWN, Estimate::UNKNOWN));
+    }
+
+    #[test]
+    fn one_item_has_values_and_no_errors() {
+        for kind in [Kind::MultipleChoice, Kind::FullPromptMeanCe] {
+            let rows = [row(kind, 0, 0, 1, -1.0), row(kind, 0, 1, 1, -2.0)];
+            assert!(
+                metrics(&rows).values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_none())
+            );
+        }
+    }
+
+    #[test]
+    fn of_equal_choices_the_first_is_picked() {
+        assert_value(&choices(0, 0, &[(-1.0, 1), (-1.0, 1)]), "acc", 1.0);
+        assert_value(&choices(0, 1, &[(-1.0, 1), (-1.0, 1)]), "acc", 0.0);
+        assert_value(&choices(0, 1, &[(-1.0, 1), (-1.0, 1)]), "prob", 0.5);
+    }
+
+    #[test]
+    fn cloze() {
+        let rows = [
+            ItemRow { greedy: true, n_bytes: 2, ..row(Kind::Cloze, 0, 0, 0, -1.0) },
+            ItemRow { greedy: false, n_bytes: 6, ..row(Kind::Cloze, 4, 0, 0, -5.0) },
+        ];
+        assert_value(&rows, "acc", 0.5);
+        assert_value(&rows, "perplexity", 3.0_f64.exp());
+        assert_value(&rows, "bits_per_byte", f64::midpoint(0.5, 5.0 / 6.0) / LN_2);
+    }
+
+    #[test]
+    fn perplexity_is_a_ratio_of_sums() {
+        let text = |item, logprob, n_bytes, words| ItemRow {
+            n_bytes,
+            n_words: Some(words),
+            ..row(Kind::Perplexity, item, 0, 0, logprob)
+        };
+        let rows = [text(0, -10.0, 10, 2), text(1, -50.0, 20, 4)];
+        assert_value(&rows, "bits_per_byte", 2.0 / LN_2);
+        assert_value(&rows, "byte_perplexity", 2.0_f64.exp());
+        assert_value(&rows, "word_perplexity", 10.0_f64.exp());
+        assert_value(&rows, "token_perplexity", 15.0_f64.exp());
+        let wordless = [ItemRow { n_words: None, ..rows[0].clone() }];
+        assert!(!metrics(&wordless).contains_key("word_perplexity"), "what is not defined is not there");
+    }
+
+    #[test]
+    fn tokens_without_bytes_count_for_no_byte() {
+        let row = ItemRow {
+            byte_logprob: Some(-8.0),
+            n_bytes: 8,
+            n_tokens: 5,
+            n_words: Some(2),
+            ..row(Kind::Perplexity, 0, 0, 0, -10.0)
+        };
+        let rows = [row];
+        assert_value(&rows, "bits_per_byte", 1.0 / LN_2);
+        assert_value(&rows, "byte_perplexity", 1.0_f64.exp());
+        assert_value(&rows, "token_perplexity", 2.0_f64.exp());
+        assert_value(&rows, "word_perplexity", 5.0_f64.exp());
+    }
+
+    /// Twelve people, each asked about five times; whoever is known is known each time.
+    fn about_people(known: u32) -> Vec<ItemRow> {
+        let item = |item: u32| {
+            let right = f64::from(u8::from(item / 5 < known));
+            let mut rows = choices(item, 0, &[(-1.0, 3), (-2.0 + 2.0 * (1.0 - right), 3)]);
+            for row in &mut rows {
+                row.cluster = Some(item / 5);
+            }
+            rows
+        };
+        (0..60).flat_map(item).collect()
+    }
+
+    #[test]
+    fn items_of_a_cluster_are_counted_together() {
+        let clustered = about_people(4);
+        let alone: Vec<ItemRow> =
+            clustered.iter().map(|row| ItemRow { cluster: None, ..row.clone() }).collect();
+        let (clustered, alone) = (metrics(&clustered), metrics(&alone));
+        for name in ["acc", "acc_norm", "prob", "prob_per_char"] {
+            let (clustered, alone) = (clustered[name], alone[name]);
+            assert_eq!(clustered.value, alone.value, "{name}");
+            let ratio = clustered.stderr.unwrap() / alone.stderr.unwrap();
+            assert!((2.2..2.4).contains(&ratio), "{name}: as of a fifth of the items, not {ratio}");
+            assert!(clustered.lo < alone.lo && clustered.hi > alone.hi, "{name}");
+        }
+        let [before, after] = [about_people(4), about_people(6)];
+        let [before, after] = [&before, &after].map(|rows| [TaskScores::new(rows, "acc", None).unwrap()]);
+        let (_, change) = compare(&before, &after, None).unwrap();
+        assert!(change.p.is_some_and(|p| p > 0.1), "two people learned are no sure change: {change:?}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_a_number_nor_an_answer() {
+        for bad in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+            let of_all = [
+                "acc",
+                "acc_norm",
+                "acc_bytes",
+                "prob",
+                "log_prob",
+                "brier",
+                "prob_per_char",
+                "total_prob_per_char",
+                "margin_per_char",
+            ];
+            let rows =
+                [choices(0, 0, &[(-1.0, 1), (bad, 1)]), choices(1, 0, &[(-1.0, 1), (-2.0, 1)])].concat();
+            let metrics = metrics(&rows);
+            for name in of_all {
+                assert_eq!(metrics[name], Estimate::UNKNOWN, "{name} of {bad}");
+            }
+            assert!(metrics["bits_per_byte"].value.is_some(), "the right choice's score is known");
+        }
+        let of_gold = metrics(&choices(0, 1, &[(-1.0, 1), (f64::NAN, 1)]));
+        assert!(of_gold.values().all(|estimate| *estimate == Estimate::UNKNOWN), "{of_gold:?}");
+        assert_eq!(metrics(&[row(Kind::Cloze, 0, 0, 0, f64::NAN)])["acc"], Estimate::UNKNOWN);
+        assert!(metrics(&[]).is_empty());
+    }
+
+    #[test]
+    fn extreme_scores_do_not_overflow() {
+        let rows = choices(0, 0, &[(-1e5, 1), (-1e6, 1)]);
+        assert_value(&rows, "prob", 1.0);
+        let wrong = choices(0, 1, &[(-1e5, 1), (-1e6, 1)]);
+        assert_value(&wrong, "prob", 0.0);
+        assert_value(&wrong, "log_prob", -9e5);
+        assert_value(&wrong, "brier", 2.0);
+        assert_value(&wrong, "margin_per_char", 0.0);
+    }
+
+    proptest! {
+        /// Each metric of one item, by its formula as it stands in the table above.
+        #[test]
+        fn one_item_by_the_formulas(
+            choices in prop::collection::vec((-60.0..0.0_f64, -60.0..0.0_f64, 1_u32..30, 1_u32..90), 2..6),
+            gold in 0_usize..2,
+        ) {
+            let rows: Vec<ItemRow> = choices
+                .iter()
+                .zip(0..)
+                .map(|(&(logprob, alone, n_chars, n_bytes), choice)| ItemRow {
+                    unconditional_logprob: Some(alone),
+                    n_chars,
+                    n_bytes,
+                    ..row(Kind::MultipleChoice, 0, choice, gold as u32, logprob)
+                })
+                .collect();
+            let of = |score: fn(&(f64, f64, u32, u32)) -> f64| choices.iter().map(score).collect::<Vec<_>>();
+            let picks = |scores: Vec<f64>| {
+                let best = scores.iter().copied().fold(f64::MIN, f64::max);
+                f64::from(u8::from(scores.iter().position(|&score| score >= best) == Some(gold)))
+            };
+            let softmax = |scores: &[f64]| {
+                let sum: f64 = scores.iter().map(|score| score.exp()).sum();
+                scores.iter().map(|score| score.exp() / sum).collect::<Vec<_>>()
+            };
+            let sums = softmax(&of(|c| c.0));
+            let per_char: Vec<f64> = of(|c| (c.0 / f64::from(c.2)).exp());
+            let wrong = per_char.iter().enumerate().filter(|(i, _)| *i != gold).map(|(_, p)| *p);
+            let brier = sums.iter().enumerate().map(|(i, p)| (p - f64::from(u8::from(i == gold))).powi(2));
+            let expected = [
+                ("acc", picks(of(|c| c.0))),
+                ("acc_norm", picks(of(|c| c.0 / f64::from(c.2)))),
+                ("acc_bytes", picks(of(|c| c.0 / f64::from(c.3)))),
+                ("acc_mutual_info", picks(of(|c| c.0 - c.1))),
+                ("prob", sums[gold]),
+                ("log_prob", sums[gold].ln()),
+                ("brier", brier.sum()),
+                ("prob_per_char", softmax(&of(|c| c.0 / f64::from(c.2)))[gold]),
+                ("correct_prob_per_char", per_char[gold]),
+                ("total_prob_per_char", per_char.iter().sum()),
+                ("margin_per_char", per_char[gold] - wrong.fold(0.0, f64::max)),
+                ("bits_per_byte", -choices[gold].0 / f64::from(choices[gold].3) / LN_2),
+            ];
+            let metrics = metrics(&rows);
+            prop_assert_eq!(metrics.len(), expected.len());
+            for (name, expected) in expected {
+                let value = metrics[name].value.unwrap();
+                prop_assert!((value - expected).abs() < 1e-9, "{} is {}, not {}", name, value, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn directions_are_known() {
+        assert!(higher_is_better("exact_match") && higher_is_better("f1") && higher_is_better("pass@10"));
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_written()) {
+            let row =
+                ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
+            // Those of representations are not made of rows.
+            let is_headline = |metric: &Metric| metric.name == headline_name(kind);
+            assert!(kind == Kind::Representation || metrics_of(&row).any(is_headline));
+            for Metric { name, .. } in metrics_of(&row) {
+                let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
+                    || name.contains("prob");
+                assert_eq!(higher_is_better(name), is_good, "{name}");
+            }
+        }
+    }
+}

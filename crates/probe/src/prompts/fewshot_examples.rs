@@ -1,0 +1,225 @@
+//! Solved examples before a question.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fineline_random::{Permutation, PythonRandom};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::prompts::fewshot_draws::{Draws, SEED};
+use crate::prompts::template::{field, scalar};
+
+/// What stands after each example: lm-evaluation-harness's `fewshot_delimiter`.
+const EXAMPLE_DELIMITER: &str = "\n\n";
+
+/// `[examples]` of a task file: where the solved examples are from, which the contexts begin with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExamplesTable {
+    pub(crate) data: PathBuf,
+    /// A field in which an example must be like the item.
+    #[serde(rename = "match")]
+    matching: Option<String>,
+    #[serde(default)]
+    sampler: Sampler,
+    #[serde(default = "default_seed")]
+    seed: u64,
+    /// What stands after each example.
+    delimiter: Option<String>,
+}
+
+/// Which of the examples.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sampler {
+    /// The first in their file, the same ones for every item.
+    #[default]
+    FirstN,
+    /// A set drawn with `seed`, the same for every item.
+    Seeded,
+    /// Others for each item, drawn with `seed` as lm-evaluation-harness's default sampler draws them.
+    Random,
+    /// Others for each item, drawn with a stream of its own, whose seed is `seed` plus the item's number, as nanochat draws them for CORE (`evaluate_example`).
+    OfItem,
+}
+
+fn default_seed() -> u64 {
+    SEED
+}
+
+/// Examples to take from, in the order in which they are taken.
+#[derive(Debug)]
+pub(crate) struct Examples<'a> {
+    table: &'a ExamplesTable,
+    shots: usize,
+    by_group: BTreeMap<Option<String>, Vec<Example>>,
+    /// Of each group: in the harness, it is a task by itself.
+    draws: BTreeMap<Option<String>, Draws>,
+    /// Whether the questions are among the examples: then one more is drawn, and the question is left out.
+    has_questions: bool,
+}
+
+/// A solved question.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    /// Its place in its file.
+    pub(crate) number: usize,
+    pub(crate) record: Value,
+    /// Question and answer.
+    pub(crate) text: String,
+}
+
+impl<'a> Examples<'a> {
+    /// `shots` examples of `pool`, which is in the order of its file; otherwise the index of the one at fault, and what is wrong with it.
+    pub(crate) fn new(
+        table: &'a ExamplesTable,
+        shots: usize,
+        pool: &[Example],
+    ) -> Result<Self, (usize, String)> {
+        let order: Vec<usize> = match table.sampler {
+            Sampler::FirstN | Sampler::Random | Sampler::OfItem => (0..pool.len()).collect(),
+            Sampler::Seeded => {
+                let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
+                (0..order.len()).map(|place| order.get(place) as usize).collect()
+            }
+        };
+        let mut by_group: BTreeMap<_, Vec<Example>> = BTreeMap::new();
+        for index in order {
+            let example = &pool[index];
+            let group = table.group(&example.record).map_err(|message| (index, message))?;
+            by_group.entry(group).or_default().push(example.clone());
+        }
+        Ok(Self { table, shots, by_group, draws: BTreeMap::new(), has_questions: false })
+    }
+
+    /// The same, of which the questions are some or not.
+    pub(crate) fn with_questions(self, has_questions: bool) -> Self {
+        Self { has_questions, ..self }
+    }
+
+    /// The examples before the question of `record`, the task's of this `number` and the next one; it is never one of them.
+    pub(crate) fn before(&mut self, number: usize, record: &Value) -> Result<String, String> {
+        let group = self.table.group(record)?;
+        let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
+        let chosen = match self.table.sampler {
+            Sampler::FirstN | Sampler::Seeded => {
+                let others = candidates.iter().filter(|example| example.record != *record);
+                let chosen: Vec<&Example> = others.take(self.shots).collect();
+                if chosen.len() < self.shots { Err(chosen.len()) } else { Ok(chosen) }
+            }
+            Sampler::OfItem => {
+                let others: Vec<&Example> = candidates
+                    .iter()
+                    .filter(|example| !self.has_questions || example.number != number)
+                    .collect();
+                let places =
+                    PythonRandom::new(self.table.seed + number as u64).sample(others.len(), self.shots);
+                let chosen = places.map(|places| places.into_iter().map(|place| others[place]).collect());
+                chosen.ok_or(others.len())
+            }
+            Sampler::Random => {
+                let draws = self.draws.entry(group.clone()).or_insert_with(|| Draws::new(self.table.seed));
+                let is_question = |place: usize| candidates[place].record == *record;
+                let is_question: Option<&dyn Fn(usize) -> bool> =
+                    if self.has_questions { Some(&is_question) } else { None };
+                let places = draws.next(candidates.len(), self.shots, is_question);
+                places.map(|places| places.into_iter().map(|place| &candidates[place]).collect())
+            }
+        };
+        let chosen = chosen.map_err(|found| {
+            let like = group.map_or_else(String::new, |group| format!(" like it, {group:?}"));
+            format!("expected {} other examples{like}, found {found}", self.shots)
+        })?;
+        let delimiter = self.table.delimiter.as_deref().unwrap_or(EXAMPLE_DELIMITER);
+        Ok(chosen.iter().flat_map(|example| [example.text.as_str(), delimiter]).collect())
+    }
+}
+
+impl ExamplesTable {
+    fn group(&self, record: &Value) -> Result<Option<String>, String> {
+        self.matching.as_ref().map(|path| scalar(field(record, path)?, path)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn table(toml: &str) -> ExamplesTable {
+        toml::from_str(&format!("data = \"dev.jsonl\"\n{toml}")).unwrap()
+    }
+
+    /// Examples 0 to 9, the even ones about "a".
+    fn pool() -> Vec<Example> {
+        let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
+        (0..10).map(|i| Example { number: i, record: record(i), text: format!("{i}?") }).collect()
+    }
+
+    fn before(toml: &str, shots: usize, record: &Value) -> Result<String, String> {
+        Examples::new(&table(toml), shots, &pool()).unwrap().before(0, record)
+    }
+
+    #[test]
+    fn the_first_are_taken_of_those_that_match() {
+        let record = json!({"q": 77, "subject": "b"});
+        assert_eq!(before("", 2, &record).unwrap(), "0?\n\n1?\n\n");
+        assert_eq!(before("match = \"subject\"", 2, &record).unwrap(), "1?\n\n3?\n\n");
+        assert_eq!(before("", 0, &record).unwrap(), "");
+    }
+
+    #[test]
+    fn a_question_is_not_its_own_example() {
+        assert_eq!(before("", 2, &json!({"q": 1, "subject": "b"})).unwrap(), "0?\n\n2?\n\n");
+    }
+
+    #[test]
+    fn a_seeded_set_is_fixed_and_grows_with_the_shots() {
+        let set = |seed: u64, shots| {
+            before(&format!("sampler = \"seeded\"\nseed = {seed}"), shots, &json!({"q": 77, "subject": "a"}))
+                .unwrap()
+        };
+        assert_eq!(set(1, 5), set(1, 5));
+        assert_ne!(set(1, 5), set(2, 5));
+        assert!(set(1, 5).starts_with(&set(1, 3)));
+        assert_ne!(set(1, 5), "0?\n\n1?\n\n2?\n\n3?\n\n4?\n\n");
+    }
+
+    /// Python's `random.Random(1234).sample(range(10), 2)`, twice; then, of 10 with the question, three of which it is left out.
+    #[test]
+    fn others_are_drawn_for_each_question() {
+        let table = table("sampler = \"random\"");
+        let mut examples = Examples::new(&table, 2, &pool()).unwrap();
+        let record = json!({"q": 77, "subject": "a"});
+        let drawn = [examples.before(0, &record).unwrap(), examples.before(0, &record).unwrap()];
+        assert_eq!(drawn, ["7?\n\n1?\n\n", "0?\n\n1?\n\n"]);
+        let mut among = Examples { has_questions: true, ..Examples::new(&table, 9, &pool()).unwrap() };
+        let others = among.before(7, &json!({"q": 7, "subject": "b"})).unwrap();
+        assert!(!others.contains("7?") && others.matches('?').count() == 9);
+        let error = Examples::new(&table, 11, &pool()).unwrap().before(0, &record).unwrap_err();
+        assert_eq!(error, "expected 11 other examples, found 10");
+    }
+
+    /// Python's `random.Random(1234 + 3).sample([i for i in range(10) if i != 3], 4)`.
+    #[test]
+    fn each_question_has_a_stream_of_its_own() {
+        let table = table("sampler = \"of_item\"");
+        let mut examples = Examples::new(&table, 4, &pool()).unwrap().with_questions(true);
+        let record = json!({"q": 3, "subject": "b"});
+        let drawn = examples.before(3, &record).unwrap();
+        assert_eq!(drawn, "2?\n\n7?\n\n9?\n\n1?\n\n");
+        examples.before(5, &record).unwrap();
+        assert_eq!(examples.before(3, &record).unwrap(), drawn);
+        let error = Examples::new(&table, 10, &pool()).unwrap().with_questions(true).before(3, &record);
+        assert_eq!(error.unwrap_err(), "expected 10 other examples, found 9");
+    }
+
+    #[test]
+    fn too_few_are_refused() {
+        let error = before("match = \"subject\"", 6, &json!({"q": 0, "subject": "a"})).unwrap_err();
+        assert_eq!(error, "expected 6 other examples like it, \"a\", found 4");
+        let error = Examples::new(&table("match = \"topic\""), 1, &pool()).unwrap_err();
+        assert_eq!(error, (0, "there is no field `topic`".to_owned()));
+    }
+}

@@ -1,0 +1,268 @@
+//! Records from the files of others: JSON lines, JSON, CSV, Parquet, or a folder of such.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fineline_data::open_decompressed;
+use fs_err as fs;
+use serde_json::{Map, Value};
+
+use crate::error::ProbeError;
+use crate::records::parquet_records::parquet_records;
+
+/// A record of a data file, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) path: Arc<Path>,
+    /// From 1; in files without lines, the record's number.
+    pub(crate) line: usize,
+    pub(crate) value: Value,
+}
+
+impl Record {
+    /// An error of this record, which is this item.
+    pub(crate) fn wrong(&self, item: usize, message: String) -> ProbeError {
+        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
+    }
+}
+
+/// How a file holds its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// One JSON value a line.
+    JsonLines,
+    /// A list of records, or an object that has one.
+    Json,
+    /// A line of names, then a line a record.
+    Csv,
+    /// Columns.
+    Parquet,
+}
+
+/// Line by line, each value or what is wrong with it.
+pub(crate) type Lines = Vec<(usize, Result<Value, String>)>;
+
+impl Format {
+    /// By the ending of the file's name; text may be compressed (`.gz`, `.zst`).
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let text = [".gz", ".zst"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+        let formats = [(".jsonl", Self::JsonLines), (".json", Self::Json), (".csv", Self::Csv)];
+        let of_text =
+            formats.into_iter().find(|(ending, _)| text.ends_with(ending)).map(|(_, format)| format);
+        of_text.or_else(|| name.ends_with(".parquet").then_some(Self::Parquet))
+    }
+
+    fn read(self, path: &Path) -> Result<Lines, ProbeError> {
+        if self == Self::Parquet {
+            return Ok(parquet_records(fs::File::open(path)?.into_parts().0));
+        }
+        let mut text = String::new();
+        let unreadable =
+            |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        open_decompressed(path)?.read_to_string(&mut text).map_err(unreadable)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Ok(match self {
+            Self::Csv => csv_records(text),
+            Self::Json => json_list(text),
+            _ => json_lines(text),
+        })
+    }
+}
+
+/// The records at `path`: of a file, or of all data files in a folder and below it, in the order of their paths; to the
+/// latter, `file` is added, the name of their file without its ending.
+pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
+    if !path.is_dir() {
+        return read_file(path, 0);
+    }
+    let mut records = Vec::new();
+    for file in files_below(path)? {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = name.split('.').next().unwrap_or_default();
+        for mut record in read_file(&file, records.len())? {
+            if let Value::Object(fields) = &mut record.value {
+                fields.entry("file").or_insert_with(|| Value::from(name));
+            }
+            records.push(record);
+        }
+    }
+    Ok(records)
+}
+
+/// The data files in a folder and in those within it, sorted.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else if Format::of(&path).is_some() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The records of a file, after `before` others. A file of no known ending is read as JSON lines.
+fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
+    let records = Format::of(path).unwrap_or(Format::JsonLines).read(path)?;
+    let path: Arc<Path> = path.into();
+    let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
+        Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
+        Err(message) => {
+            Err(ProbeError::Record { path: path.to_path_buf(), line, item: before + item, message })
+        }
+    };
+    records.into_iter().enumerate().map(of_file).collect()
+}
+
+/// Each line's value, or what is wrong with it; empty lines are passed over.
+fn json_lines(text: &str) -> Lines {
+    let lines = text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
+    let value = |text| serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"));
+    lines.map(|(line, text)| (line + 1, value(text))).collect()
+}
+
+/// The records of a list, or of the only list in an object, such as the `examples` of BIG-Bench.
+fn json_list(text: &str) -> Lines {
+    let refused = |line: usize, message: String| vec![(line, Err(message))];
+    let list = match serde_json::from_str(text) {
+        Ok(Value::Array(list)) => list,
+        Ok(Value::Object(fields)) => {
+            let mut lists = fields.into_iter().filter_map(|(_, value)| match value {
+                Value::Array(list) => Some(list),
+                _ => None,
+            });
+            match (lists.next(), lists.next()) {
+                (Some(list), None) => list,
+                _ => return refused(1, "expected an object with one list of records".to_owned()),
+            }
+        }
+        Ok(_) => return refused(1, "expected a list of records, or an object with one".to_owned()),
+        Err(error) => return refused(error.line(), format!("not JSON: {error}")),
+    };
+    list.into_iter().enumerate().map(|(index, record)| (index + 1, Ok(record))).collect()
+}
+
+/// Each row as an object of texts, named by the first row.
+fn csv_records(text: &str) -> Lines {
+    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let names = match rows.headers() {
+        Ok(names) => names.clone(),
+        Err(error) => return vec![(1, Err(error.to_string()))],
+    };
+    let object = |cells: &csv::StringRecord| {
+        if cells.len() != names.len() {
+            return Err(format!("{} cells, but the first line names {}", cells.len(), names.len()));
+        }
+        let fields = names.iter().zip(cells).map(|(name, cell)| (name.to_owned(), Value::from(cell)));
+        Ok(Value::Object(fields.collect::<Map<_, _>>()))
+    };
+    let mut lines = LineCounter { text, at: 0, line: 1 };
+    let mut row = |row: Result<csv::StringRecord, csv::Error>| match row {
+        Ok(cells) => (lines.line_of(cells.position()), object(&cells)),
+        Err(error) => (lines.line_of(error.position()), Err(error.to_string())),
+    };
+    rows.records().map(&mut row).collect()
+}
+
+/// Counts the lines of a text up to rising positions.
+struct LineCounter<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl LineCounter<'_> {
+    /// The line, from 1, of the first row after `position`, which is before the line breaks that may come first.
+    fn line_of(&mut self, position: Option<&csv::Position>) -> usize {
+        let from = position.map_or(self.at, |position| position.byte() as usize);
+        let breaks = self.text[from..].bytes().take_while(|byte| b"\r\n".contains(byte)).count();
+        let passed = &self.text[self.at..from + breaks];
+        self.line += passed.matches('\n').count();
+        self.at = from + breaks;
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rows(text: &str) -> Vec<(usize, Value)> {
+        csv_records(text).into_iter().map(|(line, row)| (line, row.unwrap())).collect()
+    }
+
+    #[test]
+    fn cells_may_be_quoted() {
+        let text = "a,b\r\n\"1, 2\n3\",\"say \"\"ja\"\"\"\n\n,四\n";
+        let expected = [(2, json!({"a": "1, 2\n3", "b": "say \"ja\""})), (5, json!({"a": "", "b": "四"}))];
+        assert_eq!(rows(text), expected);
+        assert_eq!(rows(text.trim_end()), expected);
+        assert!(rows("").is_empty() && rows("\n\n").is_empty());
+    }
+
+    #[test]
+    fn json_may_be_a_list_or_hold_one() {
+        let values = |text: &str| -> Result<Vec<Value>, String> {
+            json_list(text).into_iter().map(|line| line.1).collect()
+        };
+        assert_eq!(values("[{\"a\": 1}, 2]").unwrap(), [json!({"a": 1}), json!(2)]);
+        assert_eq!(values("{\"canary\": \"x\", \"examples\": [{\"a\": 1}]}").unwrap(), [json!({"a": 1})]);
+        assert!(values("{\"a\": [], \"b\": []}").unwrap_err().contains("one list"));
+        assert!(values("1").unwrap_err().contains("expected a list"));
+        assert_eq!(json_list("[\n1,\n").remove(0).0, 3);
+    }
+
+    #[test]
+    fn text_may_be_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl.gz");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, b"{\"q\":1}\n").unwrap();
+        fs::write(&path, encoder.finish().unwrap()).unwrap();
+        let records = read_records(folder.path()).unwrap();
+        assert_eq!(records[0].value, json!({"q": 1, "file": "a"}));
+        fs::write(&path, "no gzip").unwrap();
+        assert!(read_records(&path).unwrap_err().to_string().contains("a.jsonl.gz"));
+    }
+
+    #[test]
+    fn a_folder_is_all_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("z")).unwrap();
+        for (name, text) in [
+            ("b.csv", "\u{feff}q,a\n1,x\n"),
+            ("a.jsonl", "{\"q\":1,\"file\":\"own\"}\n\n[2]\n"),
+            ("z/c.jsonl", "{\"q\":3}"),
+            ("readme.md", "no data"),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let records = read_records(folder.path()).unwrap();
+        let values: Vec<Value> = records.iter().map(|record| record.value.clone()).collect();
+        let expected = [
+            json!({"q": 1, "file": "own"}),
+            json!([2]),
+            json!({"q": "1", "a": "x", "file": "b"}),
+            json!({"q": 3, "file": "c"}),
+        ];
+        assert_eq!(values, expected);
+        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 3, 2, 1]);
+    }
+
+    #[test]
+    fn rows_of_another_length_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        fs::write(&path, "a,b\n1,2\n1,2,3\n").unwrap();
+        let error = read_records(&path).unwrap_err().to_string();
+        assert!(error.ends_with("t.csv line 3 (item 1): 3 cells, but the first line names 2"), "{error}");
+        fs::write(&path, "a,b\n1,\"2\n3,4\n5,6,7").unwrap();
+        assert_eq!(read_records(&path).unwrap()[0].value["b"], "2\n3,4\n5,6,7");
+    }
+}

@@ -1,0 +1,184 @@
+//! In-context items as requests: one text of questions and answers, in which each answer sees all before it.
+
+use std::ops::Range;
+
+use crate::error::ProbeError;
+use crate::requests::encoder::{Continuation, Encoder, Request, TARGET_DELIMITER};
+use crate::tasks::task::{Item, Kind, Task};
+
+/// What stands between an answer and the next question.
+const SEPARATOR: &str = "\n";
+
+/// Answers that a task needs at least: the last one follows two examples.
+const LEAST_ANSWERS: usize = 3;
+
+/// The tokens of an item's text, and which of them are its answers.
+struct Chain {
+    tokens: Vec<u32>,
+    answers: Vec<Range<usize>>,
+}
+
+impl Encoder<'_> {
+    /// The task with as many examples in each item as the model can read; the same number in all, so that each number of examples is
+    /// asked of the same items.
+    pub(crate) fn fit_examples(&self, mut task: Task) -> Result<Task, ProbeError> {
+        if task.kind != Kind::InContext {
+            return Ok(task);
+        }
+        let mut fitting = usize::MAX;
+        for (index, item) in task.items.iter().enumerate() {
+            let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
+            let chain = self.chain(item).map_err(refused)?;
+            // An answer's last token need not be read.
+            let fits = |answer: &&Range<usize>| answer.end - 1 <= self.max_len;
+            fitting = fitting.min(chain.answers.iter().filter(fits).count());
+        }
+        if fitting < LEAST_ANSWERS {
+            let message = format!(
+                "expected room for 2 examples and a question, but the model reads {} tokens at a time",
+                self.max_len
+            );
+            return Err(ProbeError::Task { task: task.name, message });
+        }
+        for item in task.items.iter_mut().filter(|item| item.choices.len() > fitting) {
+            item.choices.truncate(fitting);
+            item.questions.truncate(fitting);
+            item.gold = fitting - 1;
+        }
+        if fitting <= task.shots {
+            tracing::warn!(
+                task = task.name,
+                examples = fitting - 1,
+                of = task.shots,
+                max_len = self.max_len,
+                "fewer examples than the task has: the model can't read them all at a time"
+            );
+            task.shots = fitting - 1;
+        }
+        Ok(task)
+    }
+
+    /// The one request of an in-context item.
+    pub(super) fn chained(&self, index: usize, item: &Item) -> Result<Request, String> {
+        let Chain { tokens, answers } = self.chain(item)?;
+        let mut read = 0;
+        let mut continuations = Vec::with_capacity(answers.len());
+        for (choice, answer) in answers.iter().enumerate() {
+            // The context comes before the first answer.
+            let given = if choice == 0 { Vec::new() } else { tokens[read..answer.start].to_vec() };
+            continuations.push(Continuation { choice, given, tokens: tokens[answer.clone()].to_vec() });
+            read = answer.end - 1;
+        }
+        let context = tokens[..answers[0].start].to_vec();
+        Ok(Request { item: index, unconditional: false, context, continuations })
+    }
+
+    /// All is encoded as one text. An answer, with the space before it, has the tokens from where those of the text before it end to where
+    /// those of the text up to its end do: the rule by which [`split`](Encoder::split) finds a continuation, also where a token lies
+    /// across the border.
+    fn chain(&self, item: &Item) -> Result<Chain, String> {
+        let mut text = String::new();
+        let mut answers = Vec::with_capacity(item.choices.len());
+        let mut end = 1;
+        for (place, (question, answer)) in item.questions.iter().zip(&item.choices).enumerate() {
+            if place > 0 {
+                text.push_str(SEPARATOR);
+            }
+            text.push_str(&question.text);
+            let start = self.text(&text)?.len();
+            text.push_str(TARGET_DELIMITER);
+            text.push_str(answer);
+            if start < end {
+                return Err(format!("question {place} adds no token to the text before it"));
+            }
+            end = self.text(&text)?.len();
+            if end <= start {
+                return Err(format!("answer {place} adds no token to its question"));
+            }
+            answers.push(start..end);
+        }
+        let tokens = self.text(&text)?;
+        Ok(Chain { tokens, answers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::encoder::tests::encoder;
+    use crate::tasks::task::Question;
+
+    const BOS: u32 = 1;
+
+    fn item(pairs: &[(&str, &str)]) -> Item {
+        let question =
+            |(text, _): &(&str, &str)| Question { text: (*text).to_owned(), optimal_logprob: -1.0 };
+        Item {
+            questions: pairs.iter().map(question).collect(),
+            choices: pairs.iter().map(|(_, answer)| (*answer).to_owned()).collect(),
+            gold: pairs.len() - 1,
+            ..Item::default()
+        }
+    }
+
+    fn chars(text: &str) -> Vec<u32> {
+        text.chars().map(u32::from).collect()
+    }
+
+    fn task(items: Vec<Item>) -> Task {
+        let shots = items[0].choices.len() - 1;
+        Task { shots, items, ..crate::tasks::task::tests::task(Kind::InContext, &[]) }
+    }
+
+    #[test]
+    fn answers_follow_all_that_is_before_them() {
+        let request =
+            encoder(None, 99).chained(4, &item(&[("x:", "p"), ("yy:", "qr"), ("z:", "s")])).unwrap();
+        assert_eq!((request.item, &request.context), (4, &chars("x:")));
+        let parts: Vec<_> =
+            request.continuations.iter().map(|c| (c.choice, c.given.clone(), c.tokens.clone())).collect();
+        let expected =
+            [(0, vec![], chars(" p")), (1, chars("p\nyy:"), chars(" qr")), (2, chars("r\nz:"), chars(" s"))];
+        assert_eq!(parts, expected);
+        // "x: p\nyy: qr\nz: s" without its last character.
+        assert_eq!(request.input_len(), 15);
+        let with_bos = encoder(Some(BOS), 99).chained(0, &item(&[("x:", "p"), ("y:", "q")])).unwrap();
+        assert_eq!(with_bos.context, [vec![BOS], chars("x:")].concat());
+    }
+
+    /// " a" is one token of the toy tokenizer, and "b c" one across the border.
+    #[test]
+    fn tokens_at_the_border_are_cut_as_those_of_other_tasks() {
+        let request = encoder(None, 99).chained(0, &item(&[("x:", "a"), ("b", "cd"), ("z", "s")])).unwrap();
+        let [first, second, third] = &request.continuations[..] else { panic!("three answers") };
+        assert_eq!(first.tokens, [1001]);
+        // "x: a\nb" is 5 tokens; with " cd" the fifth is "b c", and the answer what lies beyond.
+        assert_eq!((&second.given, &second.tokens), (&vec![1001, 10, 1000], &chars("d")));
+        assert_eq!((&third.given, &third.tokens), (&chars("d\nz"), &chars(" s")));
+    }
+
+    #[test]
+    fn all_items_have_as_many_examples_as_fit_into_the_longest() {
+        let short = item(&[("x:", "p"), ("x:", "p"), ("x:", "p"), ("x:", "p")]);
+        let long = item(&[("x:", "p"), ("x:", "pq"), ("x:", "p"), ("x:", "p")]);
+        let fit = |max_len| {
+            let task = encoder(None, max_len).fit_examples(task(vec![short.clone(), long.clone()]));
+            task.map(|task| (task.items[0].choices.len(), task.items[1].gold, task.shots))
+        };
+        // 4 + 5 + 6 + 5 tokens, of which the last need not be read.
+        assert_eq!(fit(19).unwrap(), (4, 3, 3));
+        assert_eq!(fit(18).unwrap(), (3, 2, 2));
+        assert_eq!(fit(14).unwrap(), (3, 2, 2));
+        let refused = fit(13).unwrap_err().to_string();
+        assert!(
+            refused.contains("expected room for 2 examples") && refused.contains("13 tokens"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_adds_no_token_is_refused() {
+        let refused = encoder(None, 99).chained(0, &item(&[("b", "c"), ("y", "q")])).unwrap_err();
+        assert_eq!(refused, "answer 0 adds no token to its question");
+    }
+}

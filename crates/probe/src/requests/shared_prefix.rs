@@ -1,0 +1,158 @@
+//! Beginnings that many contexts share, such as solved examples: each is read once, and the requests go on from it.
+
+use crate::requests::encoder::Request;
+
+/// Tokens that a shared beginning must save. A group has passes of its own, which are worth it only if they leave out as much as a
+/// good part of a batch.
+const LEAST_SAVED: usize = 1024;
+
+/// Requests whose contexts begin with the same tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// How many tokens they share: fewer than any of their contexts has.
+    pub(crate) shared: usize,
+    /// The requests, by their index.
+    pub(crate) members: Vec<usize>,
+}
+
+/// Distributes `requests` over groups, so that the tokens left to read are the fewest (of groups that don't overlap and save enough to
+/// be worth it). The first group is of those that share nothing, and may be empty.
+///
+/// Depends on nothing but the tokens of the contexts.
+pub(crate) fn group(requests: &[&Request]) -> Vec<Group> {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by(|a, b| requests[*a].context.cmp(&requests[*b].context).then(a.cmp(b)));
+    let shared: Vec<usize> =
+        order.windows(2).map(|pair| common(requests[pair[0]], requests[pair[1]])).collect();
+    let mut groups = vec![Group { shared: 0, members: Vec::new() }];
+    let mut is_member = vec![false; order.len()];
+    for Run { shared, start, end, .. } in best(&shared, 0, order.len()).runs {
+        groups.push(Group { shared, members: order[start..end].to_vec() });
+        is_member[start..end].fill(true);
+    }
+    let alone = order.iter().zip(is_member).filter(|(_, is_member)| !is_member);
+    groups[0].members = alone.map(|(index, _)| *index).collect();
+    groups
+}
+
+/// The number of tokens with which both contexts begin, and after which each goes on.
+fn common(a: &Request, b: &Request) -> usize {
+    let (a, b) = (&a.context, &b.context);
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    same.min(a.len() - 1).min(b.len() - 1)
+}
+
+/// Neighbours in the order of their contexts that share their beginning.
+#[derive(Clone, Copy)]
+struct Run {
+    shared: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Runs that don't overlap, and the tokens that they save together.
+struct Choice {
+    saved: usize,
+    runs: Vec<Run>,
+}
+
+/// The best runs within `start..end`, where `shared[i]` is what the requests `i` and `i + 1` share.
+///
+/// What a range shares as a whole is the least that neighbours in it share: it is one run, or falls into parts at just those places.
+fn best(shared: &[usize], start: usize, end: usize) -> Choice {
+    let nothing = Choice { saved: 0, runs: Vec::new() };
+    if end - start < 2 {
+        return nothing;
+    }
+    let least = shared[start..end - 1].iter().copied().min().unwrap_or(0);
+    let saved = least * (end - start - 1);
+    let mut parts = nothing;
+    let mut from = start;
+    let cuts = (start..end - 1).filter(|&place| shared[place] == least).map(|place| place + 1);
+    for cut in cuts.chain([end]) {
+        // A part that is the whole range would go on for ever: `least` is found in it, so that there is a cut.
+        let part = best(shared, from, cut);
+        parts.saved += part.saved;
+        parts.runs.extend(part.runs);
+        from = cut;
+    }
+    if saved >= LEAST_SAVED && saved >= parts.saved {
+        return Choice { saved, runs: vec![Run { shared: least, start, end }] };
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::encoder::Continuation;
+    use proptest::prelude::*;
+
+    fn request(context: &[u32]) -> Request {
+        Request {
+            item: 0,
+            unconditional: false,
+            context: context.to_vec(),
+            continuations: vec![Continuation { choice: 0, given: Vec::new(), tokens: vec![1] }],
+        }
+    }
+
+    /// Contexts that begin with `len` tokens of a kind and end in one of their own.
+    fn after(kind: u32, len: usize, count: u32) -> Vec<Request> {
+        (0..count).map(|own| request(&[vec![kind; len], vec![1000 + own]].concat())).collect()
+    }
+
+    fn groups(requests: &[Request]) -> Vec<(usize, usize)> {
+        let requests: Vec<&Request> = requests.iter().collect();
+        group(&requests).into_iter().map(|group| (group.shared, group.members.len())).collect()
+    }
+
+    #[test]
+    fn requests_are_grouped_by_what_they_share() {
+        let requests = [after(1, 600, 5), after(2, 5, 4), after(3, 300, 6)].concat();
+        assert_eq!(groups(&requests), [(0, 4), (600, 5), (300, 6)]);
+        assert_eq!(groups(&[]), [(0, 0)]);
+        assert_eq!(groups(&after(1, 9, 1)), [(0, 1)]);
+    }
+
+    #[test]
+    fn little_is_not_worth_a_group() {
+        assert_eq!(groups(&after(1, 100, 11)), [(0, 11)]);
+        assert_eq!(groups(&after(1, 104, 11)), [(0, 0), (104, 11)]);
+    }
+
+    #[test]
+    fn longer_beginnings_of_some_outweigh_a_short_one_of_all() {
+        let begin = |own: u32| [vec![7; 200], vec![own; 400]].concat();
+        let of = |own| (0..4).map(move |last| request(&[begin(own), vec![1000 + last]].concat()));
+        let two: Vec<Request> = of(1).chain(of(2)).collect();
+        assert_eq!(groups(&two), [(0, 0), (600, 4), (600, 4)]);
+        let many: Vec<Request> = (0..40).map(|own| request(&begin(own))).collect();
+        assert_eq!(groups(&many), [(0, 0), (200, 40)]);
+    }
+
+    #[test]
+    fn a_last_token_is_left_to_read_in_every_context() {
+        let same = vec![request(&[5; 600]); 3];
+        assert_eq!(groups(&same), [(0, 0), (599, 3)]);
+        let one_token = vec![request(&[5]); 3000];
+        assert_eq!(groups(&one_token), [(0, 3000)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_is_in_one_group(lens in prop::collection::vec((0_u32..3, 1_usize..700), 0..60)) {
+            let requests: Vec<Request> = lens.iter().flat_map(|&(kind, len)| after(kind, len, 2)).collect();
+            let borrowed: Vec<&Request> = requests.iter().collect();
+            let groups = group(&borrowed);
+            let mut seen: Vec<usize> = groups.iter().flat_map(|group| group.members.clone()).collect();
+            seen.sort_unstable();
+            prop_assert!(seen.into_iter().eq(0..requests.len()));
+            for Group { shared, members } in &groups[1..] {
+                let first = &requests[members[0]].context[..*shared];
+                prop_assert!(*shared > 0 && members.iter().all(|&member| requests[member].context.starts_with(first)));
+                prop_assert!(members.iter().all(|&member| requests[member].context.len() > *shared));
+            }
+        }
+    }
+}

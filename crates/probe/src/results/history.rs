@@ -1,0 +1,558 @@
+//! What earlier rounds say about a new one: its change, its phase, and the line of `probes.jsonl`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fineline_dynamics::{
+    Estimate, Observation, PairedDifference, Phase, PhaseRules, minimum_detectable_effect,
+    minimum_detectable_effect_unpaired, phases,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ProbeError;
+use crate::items::item_store::ItemRow;
+use crate::metrics::{headline_name, higher_is_better, observation};
+use crate::results::comparison::{TaskScores, compare};
+use crate::results::group_result::{Group, GroupMean, GroupResult};
+use crate::suite::Provenance;
+use crate::suite::round::TaskResult;
+use crate::tasks::task::Kind;
+
+/// A line of `probes.jsonl`: one task, or one group of tasks, at one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeRecord {
+    /// Steps made before the round.
+    pub step: u64,
+    /// Tokens consumed by then.
+    pub tokens: u64,
+    /// The task or group.
+    pub task: String,
+    /// The capability that it belongs to.
+    pub domain: String,
+    /// How it is scored; null for a group.
+    pub kind: Option<Kind>,
+    /// The tasks of a group; not there for a task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// Items asked.
+    pub n: usize,
+    /// Solved examples before each; null where the tasks of a group differ.
+    pub shots: Option<usize>,
+    /// What guessing scores in the headline metric, where there is something to guess among.
+    pub chance: Option<f64>,
+    /// The name of the metric that stands for the task: what `delta`, `best` and `mde` are of.
+    pub headline: String,
+    /// Each metric with its standard error and 95 % interval.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// The change since the task's previous round; null in its first.
+    pub delta: Option<Delta>,
+    /// The change since the best of all earlier rounds; null in the first.
+    pub best: Option<Delta>,
+    /// The least true change of the headline metric that a test at 5 % finds in four of five cases: from the spread of the changes since the previous round; in a
+    /// first round, or where none changed, from the metric's own error as if other items were asked next.
+    pub mde: Option<f64>,
+    /// Where the task stands on its curve; null while that cannot be told.
+    pub phase: Option<Phase>,
+    /// Items whose context lost tokens on its left to fit.
+    pub truncated: usize,
+    /// Choices whose log-likelihood is not finite; where there are any, the metrics that need them are null.
+    pub not_finite: usize,
+    /// Seconds the task took.
+    pub seconds: f64,
+    /// What the numbers depend on besides the weights.
+    pub provenance: Provenance,
+}
+
+impl ProbeRecord {
+    /// Beginning of the names of tasks that are the validation split of a source.
+    pub const VALIDATION: &str = "validation/";
+
+    /// Whether this is a measurement of a validation split rather than a task of a suite.
+    #[must_use]
+    pub fn is_validation(&self) -> bool {
+        self.task.starts_with(Self::VALIDATION)
+    }
+
+    /// Whether this sums up several tasks, which have lines of their own.
+    #[must_use]
+    pub fn is_group(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The tasks whose items this is about.
+    fn tasks(&self) -> &[String] {
+        if self.is_group() { &self.members } else { std::slice::from_ref(&self.task) }
+    }
+
+    /// The line of a task, without what earlier rounds say.
+    fn of_task(step: u64, tokens: u64, result: &TaskResult) -> Self {
+        Self {
+            step,
+            tokens,
+            task: result.task.clone(),
+            domain: result.domain.clone(),
+            kind: Some(result.kind),
+            n: result.n,
+            shots: Some(result.shots),
+            chance: result.chance,
+            headline: headline_name(result.kind).to_owned(),
+            metrics: result.metrics.clone(),
+            truncated: result.truncated,
+            not_finite: result.not_finite,
+            seconds: result.seconds,
+            provenance: result.provenance.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The line of a group, without what earlier rounds say.
+    fn of_group(step: u64, tokens: u64, result: GroupResult) -> Self {
+        Self {
+            step,
+            tokens,
+            task: result.name,
+            domain: result.domain,
+            members: result.tasks,
+            n: result.n,
+            shots: result.shots,
+            chance: result.chance,
+            headline: result.headline,
+            metrics: result.metrics,
+            truncated: result.truncated,
+            not_finite: result.not_finite,
+            seconds: result.seconds,
+            provenance: result.provenance,
+            ..Self::default()
+        }
+    }
+}
+
+/// A change of a task's headline metric since an earlier round, over the items asked in both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The metric.
+    pub metric: String,
+    /// The step of the earlier round.
+    pub step: u64,
+    /// What the metric was then, over all items of that round.
+    pub before: Option<f64>,
+    /// Items in both rounds.
+    pub n: usize,
+    /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies of unclustered items, else a t-test of the paired changes).
+    #[serde(flatten)]
+    pub difference: PairedDifference,
+}
+
+/// The metric that stands for the task: its accuracy, or its bits per byte where there is none.
+#[must_use]
+pub fn headline(record: &ProbeRecord) -> Estimate {
+    record.metrics.get(&record.headline).copied().unwrap_or_default()
+}
+
+/// The rounds so far of every task and group of a run.
+#[derive(Clone, Debug, Default)]
+pub struct History(BTreeMap<String, Past>);
+
+#[derive(Clone, Debug)]
+struct Past {
+    /// What the observations were made with; with another, a new series begins.
+    provenance: Provenance,
+    series: Vec<Observation>,
+    last: Option<PastRound>,
+    /// The round with the best headline, the first of equal ones.
+    best: Option<PastRound>,
+}
+
+/// A round that later ones are compared with.
+#[derive(Clone, Debug)]
+struct PastRound {
+    step: u64,
+    headline: Option<f64>,
+    scores: Vec<TaskScores>,
+}
+
+impl PastRound {
+    fn change_to(
+        &self,
+        record: &ProbeRecord,
+        scores: &[TaskScores],
+        mean: Option<GroupMean>,
+    ) -> Option<Delta> {
+        let (n, difference) = compare(&self.scores, scores, mean)?;
+        Some(Delta { metric: record.headline.clone(), step: self.step, before: self.headline, n, difference })
+    }
+}
+
+impl Past {
+    fn new(provenance: &Provenance) -> Self {
+        Self { provenance: provenance.clone(), series: Vec::new(), last: None, best: None }
+    }
+
+    fn rounds(&self) -> impl Iterator<Item = &PastRound> {
+        self.last.iter().chain(&self.best)
+    }
+
+    /// Adds what the items of a round scored, if it is one to compare with.
+    fn keep_scores(&mut self, step: u64, scores: &[TaskScores]) {
+        for round in self.last.iter_mut().chain(&mut self.best).filter(|round| round.step == step) {
+            round.scores = scores.to_vec();
+        }
+    }
+
+    /// Takes a round in; `scores` may be added later.
+    fn add(&mut self, record: &ProbeRecord, scores: Vec<TaskScores>) {
+        let round = PastRound { step: record.step, headline: headline(record).value, scores };
+        let is_better = |value: f64, best: f64| {
+            if higher_is_better(&record.headline) { value > best } else { value < best }
+        };
+        let is_best = match (round.headline, self.best.as_ref().and_then(|best| best.headline)) {
+            (Some(value), Some(best)) => is_better(value, best),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_best {
+            self.best = Some(round.clone());
+        }
+        self.last = Some(round);
+    }
+}
+
+impl History {
+    /// Before the first round.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The history that `records`, in their order, have left; `items_at(step)` reads the item store of a step.
+    pub fn resume<E: From<ProbeError>>(
+        records: &[ProbeRecord],
+        items_at: impl Fn(u64) -> Result<Vec<ItemRow>, E>,
+    ) -> Result<Self, E> {
+        let mut history = Self::new();
+        for record in records {
+            history.observe(record).add(record, Vec::new());
+        }
+        // The rounds that later ones will be compared with. What their items scored is in the item stores.
+        let is_kept = |record: &&ProbeRecord| {
+            history
+                .0
+                .get(&record.task)
+                .is_some_and(|past| past.rounds().any(|round| round.step == record.step))
+        };
+        let kept: Vec<&ProbeRecord> = records.iter().filter(is_kept).collect();
+        let steps: BTreeSet<u64> = kept.iter().map(|record| record.step).collect();
+        for step in steps {
+            let rows = items_at(step)?;
+            for record in kept.iter().filter(|record| record.step == step) {
+                let scores = scores(record, &rows);
+                if let Some(past) = history.0.get_mut(&record.task) {
+                    past.keep_scores(step, &scores);
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    /// Adds a round to the history and makes its lines: those of the tasks, and those of the groups all of whose tasks have a result.
+    pub fn record_round(
+        &mut self,
+        step: u64,
+        tokens: u64,
+        results: &[TaskResult],
+        groups: &[Group],
+    ) -> Vec<ProbeRecord> {
+        let mut records: Vec<ProbeRecord> =
+            results.iter().map(|result| self.record(step, tokens, result)).collect();
+        let of_groups = groups.iter().filter_map(|group| {
+            let record = ProbeRecord::of_group(step, tokens, group.result(results)?);
+            let members = results.iter().filter(|result| group.tasks.contains(&result.task));
+            let scores = members.filter_map(|member| {
+                TaskScores::new(&member.items, item_metric(&record.headline), member.chance)
+            });
+            let scores = scores.collect();
+            Some(self.complete(record, scores, Some(group.mean)))
+        });
+        let of_groups: Vec<ProbeRecord> = of_groups.collect();
+        records.extend(of_groups);
+        records
+    }
+
+    /// Adds a task's result to the history and makes its line.
+    pub fn record(&mut self, step: u64, tokens: u64, result: &TaskResult) -> ProbeRecord {
+        let record = ProbeRecord::of_task(step, tokens, result);
+        let scores = TaskScores::new(&result.items, &record.headline, result.chance);
+        self.complete(record, scores.into_iter().collect(), None)
+    }
+
+    /// Adds to a line what earlier rounds say of it, and the line to the history. `mean` is that of a group.
+    fn complete(
+        &mut self,
+        mut record: ProbeRecord,
+        scores: Vec<TaskScores>,
+        mean: Option<GroupMean>,
+    ) -> ProbeRecord {
+        let past = self.observe(&record);
+        let change = |round: &Option<PastRound>| round.as_ref()?.change_to(&record, &scores, mean);
+        let (delta, best) = (change(&past.last), change(&past.best));
+        let spread = delta.as_ref().and_then(|delta| delta.difference.stderr);
+        // What isn't made of items, such as how alike two rounds are, is compared with nothing.
+        record.mde = minimum_detectable_effect(spread).or_else(|| {
+            minimum_detectable_effect_unpaired(&headline(&record)).filter(|_| !scores.is_empty())
+        });
+        record.phase = phases(&past.series, record.chance, &PhaseRules::default()).pop().flatten();
+        (record.delta, record.best) = (delta, best);
+        past.add(&record, scores);
+        record
+    }
+
+    fn observe(&mut self, record: &ProbeRecord) -> &mut Past {
+        let past = self.0.entry(record.task.clone()).or_insert_with(|| Past::new(&record.provenance));
+        if past.provenance != record.provenance {
+            *past = Past::new(&record.provenance);
+        }
+        past.series.push(match record.kind {
+            Some(kind) => observation(kind, &record.metrics),
+            None => GroupResult::observation(&record.metrics, &record.headline),
+        });
+        past
+    }
+}
+
+/// The scores of a line's tasks, from the rows of its round.
+fn scores(record: &ProbeRecord, rows: &[ItemRow]) -> Vec<TaskScores> {
+    let is_member = |rows: &&[ItemRow]| record.tasks().iter().any(|task| **task == *rows[0].task);
+    rows.chunk_by(|a, b| a.task == b.task)
+        .filter(is_member)
+        .filter_map(|rows| TaskScores::new(rows, item_metric(&record.headline), None))
+        .collect()
+}
+
+/// The metric of the items that a headline sums up.
+fn item_metric(headline: &str) -> &str {
+    headline.strip_prefix("centred_").unwrap_or(headline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::item_store::tests::row;
+    use crate::metrics::metrics;
+    use crate::results::group_result::GroupMean;
+
+    fn result(task: &str, answers: &[(u32, bool)]) -> TaskResult {
+        let items: Vec<ItemRow> = answers
+            .iter()
+            .flat_map(|&(item, right)| {
+                let scores = if right { [-1.0, -2.0] } else { [-2.0, -1.0] };
+                [0, 1].map(|choice| ItemRow {
+                    task: task.into(),
+                    ..row(Kind::MultipleChoice, item, choice, 0, scores[choice as usize])
+                })
+            })
+            .collect();
+        TaskResult {
+            task: task.to_owned(),
+            domain: "testing".to_owned(),
+            version: None,
+            kind: Kind::MultipleChoice,
+            n: answers.len(),
+            total: 100,
+            shots: 0,
+            chance: Some(0.5),
+            metrics: metrics(&items),
+            items,
+            representation: None,
+            truncated: 0,
+            not_finite: 0,
+            seconds: 0.25,
+            provenance: Provenance::for_tests("a"),
+        }
+    }
+
+    fn answers(n: u32, right: impl Fn(u32) -> bool) -> Vec<(u32, bool)> {
+        (0..n).map(|item| (item, right(item))).collect()
+    }
+
+    #[test]
+    fn each_round_is_set_against_the_one_before() {
+        let mut history = History::new();
+        let first = history.record(0, 0, &result("t", &answers(20, |i| i % 2 == 0)));
+        assert_eq!(first.delta, None);
+        assert_eq!(first.phase, Some(Phase::Chance));
+        let second = history.record(10, 100, &result("t", &answers(20, |i| i % 2 == 0 || i < 12)));
+        let delta = second.delta.unwrap();
+        assert_eq!((delta.metric.as_str(), delta.n), ("acc", 20));
+        assert!((delta.difference.value.unwrap() - 0.3).abs() < 1e-12);
+        assert!((delta.difference.p.unwrap() - 2.0 / 64.0).abs() < 1e-12);
+        assert_eq!(history.record(20, 200, &result("other", &answers(3, |_| true))).delta, None);
+    }
+
+    #[test]
+    fn only_items_of_both_rounds_are_compared() {
+        let change = |before: &[(u32, bool)], after: &[(u32, bool)]| {
+            let mut history = History::new();
+            history.record(0, 0, &result("t", before));
+            history.record(1, 0, &result("t", after)).delta
+        };
+        let before = [(1, true), (3, false), (8, true)];
+        let delta = change(&before, &[(0, true), (3, true), (9, false)]).unwrap();
+        assert_eq!((delta.n, delta.difference.value), (1, Some(1.0)));
+        assert_eq!(delta.before, Some(2.0 / 3.0), "of all items of the earlier round");
+        assert_eq!(change(&before, &[(5, true)]), None);
+    }
+
+    #[test]
+    fn each_round_is_set_against_the_best_before_it() {
+        let mut history = History::new();
+        let mut round =
+            |step: u64, right: u32| history.record(step, 0, &result("t", &answers(20, |i| i < right)));
+        assert_eq!(round(0, 5).best, None);
+        assert_eq!(round(1, 15).best.unwrap().step, 0);
+        assert_eq!(round(2, 9).best.map(|best| (best.step, best.before)), Some((1, Some(0.75))));
+        let third = round(3, 12);
+        let (best, delta) = (third.best.unwrap(), third.delta.unwrap());
+        assert_eq!((best.step, delta.step), (1, 2));
+        assert!((best.difference.value.unwrap() + 0.15).abs() < 1e-12);
+        assert!((delta.difference.value.unwrap() - 0.15).abs() < 1e-12);
+        assert!(best.difference.stderr.is_some() && best.difference.p.is_some());
+        round(4, 15);
+        assert_eq!(round(5, 15).best.unwrap().step, 1, "of equal rounds the first");
+    }
+
+    #[test]
+    fn of_a_loss_the_least_is_the_best() {
+        let text = |step: u64, nats: f64| {
+            let items: Vec<ItemRow> =
+                (0..4).map(|item| row(Kind::Perplexity, item, 0, 0, -nats - f64::from(item))).collect();
+            (
+                step,
+                TaskResult {
+                    kind: Kind::Perplexity,
+                    chance: None,
+                    metrics: metrics(&items),
+                    items,
+                    ..result("t", &[])
+                },
+            )
+        };
+        let mut history = History::new();
+        let records =
+            [text(0, 5.0), text(1, 3.0), text(2, 4.0)].map(|(step, result)| history.record(step, 0, &result));
+        assert_eq!(records[2].best.as_ref().map(|best| best.step), Some(1));
+        assert!(records[2].best.as_ref().unwrap().difference.value > Some(0.0));
+    }
+
+    #[test]
+    fn the_detectable_effect_is_that_of_the_comparison() {
+        let mut history = History::new();
+        let first = history.record(0, 0, &result("t", &answers(20, |i| i % 2 == 0)));
+        let unpaired = minimum_detectable_effect_unpaired(&headline(&first));
+        assert_eq!(first.mde, unpaired);
+        let same = history.record(1, 0, &result("t", &answers(20, |i| i % 2 == 0)));
+        assert_eq!((same.delta.unwrap().difference.stderr, same.mde), (Some(0.0), unpaired));
+        let other = history.record(2, 0, &result("t", &answers(20, |i| i % 2 == 0 || i == 7)));
+        assert_eq!(other.mde, minimum_detectable_effect(other.delta.unwrap().difference.stderr));
+        assert!(other.mde < unpaired);
+    }
+
+    fn pair() -> [Group; 2] {
+        [("pair", GroupMean::Items), ("centred", GroupMean::Centred)].map(|(name, mean)| Group {
+            name: name.into(),
+            tasks: vec!["s".into(), "t".into()],
+            mean,
+        })
+    }
+
+    #[test]
+    fn groups_are_lines_of_their_own() {
+        let mut history = History::new();
+        let round = |right: u32| {
+            [result("s", &answers(10, |i| i < right)), result("t", &answers(30, |i| i < 2 * right))]
+        };
+        history.record_round(0, 0, &round(3), &pair());
+        let records = history.record_round(1, 64, &round(5), &pair());
+        let names: Vec<&str> = records.iter().map(|record| record.task.as_str()).collect();
+        assert_eq!(names, ["s", "t", "pair", "centred"]);
+        let [.., pair, centred] = &records[..] else { panic!() };
+        assert!(pair.is_group() && !records[0].is_group());
+        assert_eq!((pair.n, pair.kind, pair.headline.as_str()), (40, None, "acc"));
+        // (2 + 4) of 40 items; of the tasks (0.2 + 4/30) / 2, stretched by 1 / (1 − 0.5).
+        let change = |record: &ProbeRecord| record.delta.as_ref().unwrap().difference.value.unwrap();
+        assert!((change(pair) - 6.0 / 40.0).abs() < 1e-12);
+        assert!((change(centred) - (0.2 + 4.0 / 30.0)).abs() < 1e-12);
+        let gained = |before: &ProbeRecord| headline(before).value.unwrap();
+        let before = centred.delta.as_ref().unwrap().before.unwrap();
+        assert!((gained(centred) - before - change(centred)).abs() < 1e-12);
+        assert!(pair.mde.is_some() && pair.best.is_some() && pair.phase.is_some());
+        let alone = history.record_round(2, 128, &round(5)[..1], &super::tests::pair());
+        assert_eq!(alone.len(), 1, "a group without one of its tasks would be another group");
+    }
+
+    #[test]
+    fn other_data_begins_a_new_series() {
+        let mut history = History::new();
+        history.record(0, 0, &result("t", &answers(4, |_| true)));
+        let changed =
+            TaskResult { provenance: Provenance::for_tests("b"), ..result("t", &answers(4, |_| true)) };
+        assert_eq!(history.record(1, 1, &changed).delta, None);
+    }
+
+    #[test]
+    fn a_resumed_history_goes_on_as_the_unbroken_one() {
+        let mut history = History::new();
+        // The best round is neither the last nor the first; in one, a task is missing.
+        let rounds = [(0, 5), (1, 8), (2, 18), (4, 12), (8, 13), (16, 20)]
+            .map(|(step, right)| (step, answers(20, |i| i < right)));
+        let round = |step: u64, answers: &[(u32, bool)]| -> Vec<TaskResult> {
+            let tasks = if step == 4 { vec!["t"] } else { vec!["s", "t"] };
+            tasks.into_iter().map(|task| result(task, answers)).collect()
+        };
+        let mut stores: BTreeMap<u64, Vec<ItemRow>> = BTreeMap::new();
+        let mut records = Vec::new();
+        for (step, answers) in &rounds {
+            let results = round(*step, answers);
+            stores.insert(*step, results.iter().flat_map(|result| result.items.clone()).collect());
+            records.extend(history.record_round(*step, 0, &results, &pair()));
+        }
+        assert!(records.iter().any(|record| record.best.as_ref().is_some_and(|best| best.step == 2)));
+        let lines: Vec<String> =
+            records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+        let read: Vec<ProbeRecord> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, records);
+        for cut in 0..=rounds.len() {
+            let is_before =
+                |record: &&ProbeRecord| rounds[..cut].iter().any(|(step, _)| *step == record.step);
+            let known: Vec<ProbeRecord> = read.iter().filter(is_before).cloned().collect();
+            let mut resumed =
+                History::resume(&known, |step| Ok::<_, ProbeError>(stores[&step].clone())).unwrap();
+            let later = rounds[cut..]
+                .iter()
+                .flat_map(|(step, answers)| resumed.record_round(*step, 0, &round(*step, answers), &pair()));
+            assert_eq!(later.collect::<Vec<_>>(), records[known.len()..]);
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_documented_fields() {
+        let mut history = History::new();
+        history.record(0, 0, &result("t", &answers(4, |_| true)));
+        let line = serde_json::to_value(history.record(1, 32, &result("t", &answers(4, |i| i > 0)))).unwrap();
+        for field in [
+            "step", "tokens", "task", "domain", "n", "shots", "chance", "headline", "metrics", "delta",
+            "best", "mde", "phase", "seconds",
+        ] {
+            assert!(line.get(field).is_some(), "{field}");
+        }
+        for comparison in ["delta", "best"] {
+            for field in ["step", "before", "n", "value", "stderr", "p"] {
+                assert!(line[comparison][field].is_number(), "{comparison} {field}");
+            }
+        }
+        assert!(line.get("members").is_none(), "a task has no members");
+        assert_eq!(line["phase"], "chance");
+        for field in ["value", "stderr", "lo", "hi"] {
+            assert!(line["metrics"]["acc"][field].is_number(), "{field}");
+        }
+        assert!(line["provenance"]["data"].is_string());
+    }
+}

@@ -1,0 +1,374 @@
+//! Tasks in which the model writes its answers: prompts, the texts after them, what they are worth.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fineline_data::Tokenizer;
+use fineline_model::{
+    BatchConfig, BatchControl, Continuation, FinishReason, Llama, Prompt, Sampling, generate_batch,
+};
+use fineline_random::Stream;
+use rand::Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ProbeError;
+use crate::items::item_store::ItemRow;
+use crate::scorers::generation::answer_matching::Verdict;
+use crate::scorers::generation::sandbox::{Outcome, Sandbox};
+use crate::scorers::loglikelihood::Share;
+use crate::suite::SuiteOptions;
+use crate::tasks::generation_rules::GenerationRules;
+use crate::tasks::task::{Item, Kind, Task};
+
+/// Bytes that the caches of a batch may take.
+const CACHE_BYTES: u64 = 512 << 20;
+
+/// Whether programs that a model wrote may be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodeExecution<'a> {
+    /// A suite with tasks that need it is refused.
+    #[default]
+    Forbidden,
+    /// In a sandbox, by this Python, or by the `python3` on the path. Where there can be no sandbox, such a suite is refused too.
+    Allowed(Option<&'a Path>),
+}
+
+/// Why programs that a model wrote can't be run on this machine; `None` where they can.
+#[must_use]
+pub fn sandbox_problem() -> Option<String> {
+    Sandbox::new(None).err()
+}
+
+/// What has the answers of a task written and judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    rules: GenerationRules,
+    tokenizer: Tokenizer,
+    /// Tokens that the model can read at a time.
+    max_len: usize,
+    /// Tokens that an answer may have, as far as the model can read as many again.
+    max_new_tokens: usize,
+    /// The texts that end an answer, EOS among them.
+    until: Vec<String>,
+    /// Where programs are run, if the task is one of code.
+    sandbox: Option<Arc<Sandbox>>,
+}
+
+/// Why there are no answers.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The round is to end.
+    Interrupted,
+    /// The task can't be done, for this reason.
+    Failed(String),
+}
+
+impl From<String> for Stopped {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+/// One process's part in a round.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub(crate) share: Share,
+    pub(crate) interrupted: &'a dyn Fn() -> bool,
+}
+
+/// What was written to one item, and what it is worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WrittenItem {
+    /// The item's index in the task's whole data.
+    pub(crate) item: usize,
+    /// One for each that a filter left of the attempts.
+    pub(crate) answers: Vec<Answer>,
+    /// Its part in the seconds that the task took.
+    pub(crate) seconds: f64,
+}
+
+/// What a filter left of an attempt at an item, and what that is worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    filter: Option<String>,
+    /// Which of those that the filter left.
+    number: usize,
+    /// What it left; the text of the attempt, if there is no filter.
+    left: Option<String>,
+    correct: bool,
+    score: Option<f64>,
+    text: String,
+    n_tokens: usize,
+    logprob: f64,
+    greedy: bool,
+}
+
+/// An attempt at an item.
+#[derive(Debug)]
+struct Attempt {
+    text: String,
+    continuation: Continuation,
+}
+
+impl Writer {
+    /// Refuses programs that may not be run, or can't be.
+    pub(crate) fn new(
+        task: &Task,
+        rules: &GenerationRules,
+        options: SuiteOptions,
+    ) -> Result<Self, ProbeError> {
+        let SuiteOptions { tokenizer, max_len, code, .. } = options;
+        let refused = |message| ProbeError::Task { task: task.name.clone(), message };
+        let sandbox = match (task.kind, code) {
+            (Kind::Code, CodeExecution::Forbidden) => return Err(refused(FORBIDDEN.to_owned())),
+            (Kind::Code, CodeExecution::Allowed(python)) => {
+                Some(Arc::new(Sandbox::new(python).map_err(refused)?))
+            }
+            _ => None,
+        };
+        // The harness refuses a model that can't read more than it is to write; half and half is of more use.
+        let max_new_tokens = rules.max_new_tokens.min(max_len / 2);
+        if max_new_tokens < rules.max_new_tokens {
+            tracing::warn!(
+                task = task.name,
+                max_new_tokens,
+                max_len,
+                "answers may be cut short: the model can't read as many tokens as the task lets it write"
+            );
+        }
+        let eos = tokenizer.eos_id().and_then(|id| tokenizer.token(id));
+        Ok(Self {
+            until: rules.until.iter().cloned().chain(eos).filter(|text| !text.is_empty()).collect(),
+            rules: rules.clone(),
+            tokenizer: tokenizer.clone(),
+            max_len,
+            max_new_tokens,
+            sandbox,
+        })
+    }
+
+    /// The prompt of an item, and whether it lost tokens on its left to leave room for an answer: BOS too, as in lm-evaluation-harness
+    /// (`HFLM.tok_batch_encode`).
+    pub(crate) fn prompt(&self, index: usize, item: &Item) -> Result<(Prompt, bool), String> {
+        let tokenizer = &self.tokenizer;
+        let text = tokenizer.encode(&item.context).map_err(|error| error.to_string())?;
+        let mut tokens: Vec<u32> = tokenizer.boundary_tokens().bos.into_iter().chain(text).collect();
+        if tokens.is_empty() {
+            tokens.extend(tokenizer.bos_id().or(tokenizer.eos_id()));
+        }
+        if tokens.is_empty() {
+            return Err(
+                "its prompt is empty, and the tokenizer has neither BOS nor EOS to put there".to_owned()
+            );
+        }
+        let excess = tokens.len().saturating_sub(self.max_len - self.max_new_tokens);
+        tokens.drain(..excess);
+        let continuations = (0..self.rules.attempts).map(|attempt| self.rules.sampling_of(index, attempt));
+        Ok((Prompt { tokens, continuations: continuations.collect() }, excess > 0))
+    }
+
+    /// Has `model` write the answers to items of `task`, given as indices with their prompts, and judges them. `interrupted` is asked before
+    /// each token, and between programs.
+    pub(crate) fn write(
+        &self,
+        model: &Llama,
+        task: &Task,
+        asked: &[(usize, &Prompt)],
+        turn: &Turn<'_>,
+    ) -> Result<Vec<WrittenItem>, Stopped> {
+        let start = Instant::now();
+        let attempts = self.attempts(model, asked, turn)?;
+        let filtered = |(item, attempts): &(usize, Vec<Attempt>)| self.filtered(&task.items[*item], attempts);
+        let answers: Vec<Vec<Answer>> = attempts.iter().map(filtered).collect::<Result<_, String>>()?;
+        let mut written: Vec<WrittenItem> = attempts
+            .iter()
+            .zip(answers)
+            .map(|(&(item, _), answers)| WrittenItem { item, answers, seconds: 0.0 })
+            .collect();
+        match &self.sandbox {
+            Some(sandbox) => run_programs(sandbox, task, &mut written, turn.interrupted)?,
+            None => self.compare(task, &mut written)?,
+        }
+        let seconds = start.elapsed().as_secs_f64() / written.len().max(1) as f64;
+        for item in &mut written {
+            item.seconds = seconds;
+        }
+        Ok(written)
+    }
+
+    /// The attempts at the items of this process's share.
+    fn attempts(
+        &self,
+        model: &Llama,
+        asked: &[(usize, &Prompt)],
+        turn: &Turn<'_>,
+    ) -> Result<Vec<(usize, Vec<Attempt>)>, Stopped> {
+        let config = BatchConfig {
+            max_new_tokens: self.max_new_tokens,
+            stop: Vec::from_iter(self.tokenizer.eos_id()),
+            cache_bytes: CACHE_BYTES,
+        };
+        // An end that the last token completes is in as many tokens as it has bytes; a few more, since the first one may lose its space, or be a
+        // part of a character.
+        let looked_at = 4 + self.until.iter().map(String::len).max().unwrap_or(0);
+        let control = BatchControl {
+            is_finished: &|_, tokens| {
+                // What can't be decoded now is told of at the end.
+                let last = &tokens[tokens.len().saturating_sub(looked_at)..];
+                let text = self.tokenizer.decode(last).unwrap_or_default();
+                self.until.iter().any(|end| text.contains(end.as_str()))
+            },
+            interrupted: turn.interrupted,
+            selects_batch: &|batch| turn.share.takes(batch),
+        };
+        let prompts: Vec<Prompt> = asked.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
+        let written = generate_batch(model, &prompts, &config, control).map_err(|error| error.to_string())?;
+        if written.iter().flatten().flatten().any(|text| text.finish == FinishReason::Interrupted) {
+            return Err(Stopped::Interrupted);
+        }
+        let attempt = |continuation: Continuation| {
+            let text = self.tokenizer.decode(&continuation.tokens).map_err(|error| error.to_string())?;
+            Ok::<_, String>(Attempt { text: before_first(&text, &self.until).to_owned(), continuation })
+        };
+        let taken = asked.iter().zip(written).filter_map(|(&(item, _), written)| Some((item, written?)));
+        let of_item = |(item, written): (usize, Vec<Continuation>)| {
+            Ok((item, written.into_iter().map(attempt).collect::<Result<_, _>>()?))
+        };
+        Ok(taken.map(of_item).collect::<Result<_, String>>()?)
+    }
+
+    /// What each filter leaves of the attempts at an item; the attempts, if there is none.
+    fn filtered(&self, item: &Item, attempts: &[Attempt]) -> Result<Vec<Answer>, String> {
+        if self.rules.filters.is_empty() {
+            return Ok((0..attempts.len()).map(|number| Answer::new(attempts, number, None)).collect());
+        }
+        let texts: Vec<String> = attempts.iter().map(|attempt| attempt.text.clone()).collect();
+        let mut answers = Vec::new();
+        for pipeline in &self.rules.filters {
+            let left = pipeline.apply(&texts, &item.choices)?.into_iter().enumerate();
+            answers.extend(
+                left.map(|(number, left)| Answer::new(attempts, number, Some((&pipeline.name, left)))),
+            );
+        }
+        Ok(answers)
+    }
+
+    /// Holds every answer to those that are accepted.
+    fn compare(&self, task: &Task, written: &mut [WrittenItem]) -> Result<(), String> {
+        for WrittenItem { item, answers, .. } in written {
+            for answer in answers {
+                let Verdict { correct, score } =
+                    self.rules.judge(answer.judged(), &task.items[*item].answers)?;
+                (answer.correct, answer.score) = (correct, score);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs the programs that the answers make, as many at a time as there are cores.
+fn run_programs(
+    sandbox: &Sandbox,
+    task: &Task,
+    written: &mut [WrittenItem],
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(), Stopped> {
+    let mut answers: Vec<(String, &mut Answer)> = Vec::new();
+    for WrittenItem { item, answers: of_item, .. } in written {
+        let item = &task.items[*item];
+        answers.extend(of_item.iter_mut().map(|answer| (item.with_program(answer.judged()), answer)));
+    }
+    for answers in answers.chunks_mut(rayon::current_num_threads()) {
+        if interrupted() {
+            return Err(Stopped::Interrupted);
+        }
+        let run = |(program, answer): &mut (String, &mut Answer)| {
+            answer.correct = sandbox.run(program)? == Outcome::Passed;
+            Ok(())
+        };
+        // Of several failures, the first one's.
+        let ran: Vec<Result<(), String>> = answers.par_iter_mut().map(run).collect();
+        ran.into_iter().collect::<Result<(), String>>()?;
+    }
+    Ok(())
+}
+
+impl Answer {
+    /// What `filter` left, by its name; not yet judged.
+    fn new(attempts: &[Attempt], number: usize, filter: Option<(&String, String)>) -> Self {
+        let Attempt { text, continuation } = &attempts[number];
+        let (filter, left) = filter.map(|(name, answer)| (name.clone(), answer)).unzip();
+        Self {
+            filter,
+            number,
+            left,
+            correct: false,
+            score: None,
+            text: text.clone(),
+            n_tokens: continuation.tokens.len(),
+            logprob: continuation.logprob,
+            greedy: continuation.greedy,
+        }
+    }
+
+    /// What is right or wrong.
+    fn judged(&self) -> &str {
+        self.left.as_ref().unwrap_or(&self.text)
+    }
+
+    pub(crate) fn row(&self, task: &Arc<str>, kind: Kind, item: u32, cluster: Option<u32>) -> ItemRow {
+        ItemRow {
+            task: Arc::clone(task),
+            kind,
+            item,
+            cluster,
+            choice: self.number as u32,
+            gold: 0,
+            logprob: self.logprob,
+            byte_logprob: None,
+            unconditional_logprob: None,
+            optimal_logprob: None,
+            n_tokens: self.n_tokens as u32,
+            n_chars: self.text.chars().count() as u32,
+            n_bytes: self.text.len() as u32,
+            n_words: None,
+            greedy: self.greedy,
+            text: Some(self.text.clone()),
+            correct: Some(self.correct),
+            filter: self.filter.clone(),
+            answer: self.left.clone(),
+            score: self.score,
+        }
+    }
+}
+
+const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: `allow_code_execution = true` in [[probes]], or \
+                         `--allow-code-execution`, allows it, in a sandbox";
+
+impl GenerationRules {
+    /// How the tokens of an attempt at an item are chosen: draws depend on seed, item, attempt and step, and on nothing else.
+    fn sampling_of(&self, item: usize, attempt: usize) -> Sampling {
+        let Sampling::Random { temperature, top_k, top_p, seed } = self.sampling else {
+            return Sampling::Greedy;
+        };
+        let seed = Stream::new(seed, &format!("probe/attempt/{attempt}"), item as u64).next_u64();
+        Sampling::Random { temperature, top_k, top_p, seed }
+    }
+}
+
+impl Item {
+    /// The program that an answer makes.
+    pub(crate) fn with_program(&self, answer: &str) -> String {
+        match &self.program {
+            Some(program) => format!("{}{answer}\n{}", program.before, program.tests),
+            None => answer.to_owned(),
+        }
+    }
+}
+
+/// What stands before the ends, each looked for in what the one before it left (`postprocess_generated_text`).
+fn before_first<'a>(text: &'a str, ends: &[String]) -> &'a str {
+    ends.iter().fold(text, |text, end| text.split(end.as_str()).next().unwrap_or(text))
+}

@@ -1,0 +1,258 @@
+//! Programs that a model wrote, run where they can do no harm.
+//!
+//! A program runs in namespaces of its own (Linux): of processes, so that it sees none but its own, and all of them end with it; of the network,
+//! which has no way out; and of files, where it finds the system's libraries and Python, read-only, and an empty folder in memory to write to. It
+//! has no capability, no environment, and limits on time, memory, files and processes. Other programs set all this up (`unshare`, `mount`, `chroot`, `setpriv`): where they
+//! are missing, or the system doesn't allow it, there is no sandbox, and nothing is run.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+/// What a program may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// From its start to its end; half of it is taken for the start of the sandbox on a busy machine.
+    pub(crate) seconds: u64,
+    /// Address space of each process.
+    pub(crate) memory_bytes: u64,
+    /// Size of a file, and of all files together.
+    pub(crate) file_bytes: u64,
+    pub(crate) processes: u64,
+    pub(crate) open_files: u64,
+}
+
+impl Default for Limits {
+    /// Twice the three seconds of the harness's `code_eval`, and enough memory for what imports a library or two.
+    fn default() -> Self {
+        Self { seconds: 6, memory_bytes: 2 << 30, file_bytes: 16 << 20, processes: 16, open_files: 64 }
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It came to its end, and said so.
+    Passed,
+    /// It ended before, in whatever way.
+    Failed,
+    /// It was ended at its time limit.
+    TimedOut,
+}
+
+/// A place to run Python programs.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    /// The interpreter itself, not a script that finds it.
+    python: PathBuf,
+    /// The folder of its library.
+    prefix: PathBuf,
+    /// An empty folder, over which each run mounts a root of its own.
+    mount_point: TempDir,
+    limits: Limits,
+    is_root: bool,
+}
+
+/// Makes the root and enters it. It stays the first process of its namespace: when it ends, or is killed with its parent, so does every other there.
+const ENTER: &str = r#"
+set -e
+root=$1 prefix=$2 size=$3
+shift 3
+mount --make-rprivate /
+mount -t tmpfs -o "size=$size,mode=0755,nosuid,nodev" tmpfs "$root"
+add() {
+    if [ -L "$1" ]; then mkdir -p "$root$(dirname "$1")"; ln -s "$(readlink "$1")" "$root$1"
+    elif [ -d "$1" ] && [ ! -e "$root$1" ]; then
+        mkdir -p "$root$1"
+        mount --bind "$1" "$root$1"
+        mount -o remount,bind,ro,nosuid,nodev "$root$1"
+    fi
+}
+for folder in /usr /bin /lib /lib32 /lib64 /nix/store; do add "$folder"; done
+case $prefix in /usr | /usr/*) ;; *) add "$prefix" ;; esac
+mkdir "$root/dev" "$root/work"
+touch "$root/dev/null"
+mount --bind /dev/null "$root/dev/null"
+chmod 0777 "$root/work"
+cd "$root"
+chroot "$root" setpriv "$@"
+"#;
+
+/// Takes the program from standard input, limits what it may use, and becomes it. The first line of its output says that it got so far.
+const BEGIN: &str = r#"
+import os, resource, sys
+seconds, memory, file, processes, files = map(int, sys.argv[1:6])
+program = sys.stdin.buffer.read()
+os.chdir("/work")
+with open("program.py", "wb") as target:
+    target.write(program)
+os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+for what, limit in [
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_CPU, seconds),
+    (resource.RLIMIT_AS, memory),
+    (resource.RLIMIT_FSIZE, file),
+    (resource.RLIMIT_NPROC, processes),
+    (resource.RLIMIT_NOFILE, files),
+]:
+    resource.setrlimit(what, (limit, limit))
+os.write(1, b"begun\n")
+os.execve(sys.executable, [sys.executable, "-s", "-B", "program.py"], {"PYTHONHASHSEED": "0"})
+"#;
+
+const BEGUN: &[u8] = b"begun\n";
+
+/// Bytes of output that are looked at, at its beginning and at its end.
+const KEPT: usize = 4096;
+
+impl Sandbox {
+    /// Finds Python (`python`, or `python3` on the path) and makes sure that programs can be run; otherwise says why not.
+    pub(crate) fn new(python: Option<&Path>) -> Result<Self, String> {
+        if !cfg!(target_os = "linux") {
+            return Err("programs are run in Linux namespaces only".to_owned());
+        }
+        let python = python.unwrap_or(Path::new("python3"));
+        let (python, prefix) = interpreter(python)?;
+        let failed = |error: std::io::Error| format!("no sandbox: {error}");
+        let mount_point = tempfile::Builder::new().prefix("fineline-sandbox-").tempdir().map_err(failed)?;
+        // Who enters may be somebody else by then.
+        let is_root = fs::metadata("/proc/self").map_err(failed)?.uid() == 0;
+        let sandbox = Self { python, prefix, mount_point, limits: Limits::default(), is_root };
+        match sandbox.run("pass")? {
+            Outcome::Passed => Ok(sandbox),
+            outcome => Err(format!("no sandbox: a program that does nothing {outcome:?}")),
+        }
+    }
+
+    #[cfg(test)]
+    fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Runs a program to its end or to its limits. Fails only if the sandbox itself does.
+    pub(crate) fn run(&self, program: &str) -> Result<Outcome, String> {
+        let sentinel = format!("passed-{}", &blake3::hash(program.as_bytes()).to_hex()[..32]);
+        let failed = |error: std::io::Error| format!("no sandbox: `unshare`: {error}");
+        let mut child = self.command().spawn().map_err(failed)?;
+        // The end is written past whatever the program did to `print`, and ends its threads too.
+        let program =
+            format!("{program}\n\n__import__('os').write(1, b'{sentinel}')\n__import__('os')._exit(0)\n");
+        let mut stdin = child.stdin.take();
+        let stdout = child.stdout.take().map(|pipe| thread::spawn(|| Output::of(pipe)));
+        let stderr = child.stderr.take().map(|pipe| thread::spawn(|| Output::of(pipe)));
+        // The reader takes all of it before the program begins; if it ends before, the rest is of no use.
+        let _ = stdin.take().map(|mut pipe| pipe.write_all(program.as_bytes()));
+        let status = wait(&mut child, Duration::from_secs(self.limits.seconds)).map_err(failed)?;
+        let output = |reader: Option<thread::JoinHandle<Output>>| {
+            reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+        };
+        let (stdout, stderr) = (output(stdout), output(stderr));
+        match status {
+            _ if !stdout.head.starts_with(BEGUN) && status.is_some() => {
+                Err(format!("no sandbox: {}", String::from_utf8_lossy(&stderr.head).trim()))
+            }
+            None => Ok(Outcome::TimedOut),
+            Some(status) if status.success() && stdout.ends_with(sentinel.as_bytes()) => Ok(Outcome::Passed),
+            Some(_) => Ok(Outcome::Failed),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("unshare");
+        let limits = &self.limits;
+        if !self.is_root {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child=KILL", "--"]);
+        command.args(["sh", "-c", ENTER, "sh"]);
+        command.arg(self.mount_point.path()).arg(&self.prefix);
+        command.arg((4 * limits.file_bytes).to_string());
+        if self.is_root {
+            // Somebody whom no limit of processes is lifted for, and who isn't anyone else's, not even another program's.
+            let user = 1_000_000_000
+                + u64::from(std::process::id() % 1_000_000) * 1000
+                + rayon::current_thread_index().map_or(999, |index| index as u64 % 999);
+            command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+        }
+        command.args(["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]);
+        command.arg(&self.python).args(["-I", "-S", "-c", BEGIN]);
+        let numbers =
+            [limits.seconds, limits.memory_bytes, limits.file_bytes, limits.processes, limits.open_files];
+        command.args(numbers.map(|number| number.to_string()));
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Signals to fineline (Ctrl-C) are not for it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command
+    }
+}
+
+/// The path of the interpreter that `python` stands for, and its prefix.
+fn interpreter(python: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let ask = "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix, sep='\\n')";
+    let name = python.display();
+    let answer = Command::new(python)
+        .args(["-I", "-c", ask])
+        .output()
+        .map_err(|error| format!("cannot run Python (`{name}`): {error}"))?;
+    let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+    match answer.lines().collect::<Vec<_>>()[..] {
+        [executable, prefix] => Ok((executable.into(), prefix.into())),
+        _ => Err(format!("`{name}` is no Python 3")),
+    }
+}
+
+/// Waits for the end of `child`, which is killed at the time limit; `None` if it was.
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(20));
+    }
+}
+
+/// The beginning and the end of what a program wrote.
+#[derive(Debug, Default)]
+struct Output {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Output {
+    /// Reads to the end, however much that is.
+    fn of(mut pipe: impl Read) -> Self {
+        let mut output = Self::default();
+        let mut buffer = [0; 1 << 14];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+            let room = KEPT.saturating_sub(output.head.len()).min(read);
+            output.head.extend_from_slice(&buffer[..room]);
+            output.tail.extend_from_slice(&buffer[..read]);
+            let excess = output.tail.len().saturating_sub(KEPT);
+            output.tail.drain(..excess);
+        }
+        output
+    }
+
+    fn ends_with(&self, text: &[u8]) -> bool {
+        self.tail.ends_with(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

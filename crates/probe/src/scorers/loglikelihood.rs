@@ -1,0 +1,172 @@
+//! Log-probabilities of continuations under a model.
+
+use std::time::Instant;
+
+use burn::tensor::{Int, Tensor, TensorData};
+use fineline_kernels::{AttentionMask, TokenScores, in_pool, token_logprobs};
+use fineline_model::{KvCache, Llama, Positions};
+use serde::{Deserialize, Serialize};
+
+use crate::requests::encoder::Request;
+use crate::requests::packing::{Batch, PackedGroup, Rows};
+
+/// How a model scored a continuation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LogLikelihood {
+    /// Σ log p over its tokens, in nats, added up in their order.
+    pub(crate) logprob: f64,
+    /// Whether every token was the likeliest one.
+    pub(crate) greedy: bool,
+    pub(crate) n_tokens: u32,
+}
+
+impl LogLikelihood {
+    /// Of no tokens.
+    pub(crate) const NOTHING: Self = Self { logprob: 0.0, greedy: true, n_tokens: 0 };
+
+    /// Appends what comes after.
+    pub(crate) fn extend(&mut self, next: Self) {
+        self.logprob += next.logprob;
+        self.greedy &= next.greedy;
+        self.n_tokens += next.n_tokens;
+    }
+}
+
+/// How a model scored a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    /// The request's index.
+    pub(crate) request: usize,
+    /// One for each of its continuations.
+    pub(crate) continuations: Vec<LogLikelihood>,
+    /// Its part, by its tokens, in the seconds that its batch took.
+    pub(crate) seconds: f64,
+}
+
+/// A round was stopped before its end; nothing of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the probe round was interrupted")]
+pub struct Interrupted;
+
+/// One of several processes that score a round together, each with the same weights: it takes every `of`th batch. A batch is the same
+/// whoever takes it, and so are the bits of its scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which one this is, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Share {
+    /// There is one process, which takes all.
+    pub const WHOLE: Self = Self { rank: 0, of: 1 };
+
+    /// Whether a batch, by its number, is this process's.
+    #[must_use]
+    pub fn takes(self, batch: usize) -> bool {
+        batch % self.of == self.rank
+    }
+}
+
+/// Scores this process's share of `requests`, which are packed into `groups`. `interrupted` is asked before each batch.
+pub(crate) fn score(
+    model: &Llama,
+    requests: &[&Request],
+    groups: &[PackedGroup],
+    share: Share,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<Scored>, Interrupted> {
+    let mut scored = Vec::new();
+    let mut batches_before = 0;
+    for PackedGroup { shared, batches } in groups {
+        let mut before = None;
+        for (place, rows) in batches.iter().enumerate() {
+            if !share.takes(batches_before + place) {
+                continue;
+            }
+            if interrupted() {
+                return Err(Interrupted);
+            }
+            let start = Instant::now();
+            let batch = Batch::build(rows, requests, shared.len());
+            let before = before.get_or_insert_with(|| in_pool(|| read(model, shared)));
+            let tokens = in_pool(|| score_batch(model, before, &batch, rows.len()));
+            scored.extend(of_requests(rows, requests, &batch, tokens, start.elapsed().as_secs_f64()));
+        }
+        batches_before += batches.len();
+    }
+    Ok(scored)
+}
+
+/// Keys and values of a text, which rows go on from.
+fn read(model: &Llama, tokens: &[u32]) -> KvCache {
+    let mut cache = KvCache::new();
+    if !tokens.is_empty() {
+        let tokens_bt = TensorData::new(ids(tokens), [1, tokens.len()]);
+        let tokens_bt = Tensor::from_data(tokens_bt, &model.device());
+        // The last hidden states are of no use: each request predicts from tokens of its own.
+        let _ = model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut cache);
+    }
+    cache
+}
+
+/// Puts the scores of a batch's targets together to those of its requests.
+fn of_requests(
+    rows: &Rows,
+    requests: &[&Request],
+    batch: &Batch,
+    tokens: TokenScores,
+    seconds: f64,
+) -> Vec<Scored> {
+    let read: usize = rows.iter().flatten().map(|&request| requests[request].input_len()).sum();
+    let nothing = |&request: &usize| {
+        let asked = requests[request];
+        Scored {
+            request,
+            continuations: vec![LogLikelihood::NOTHING; asked.continuations.len()],
+            seconds: seconds * asked.input_len() as f64 / read as f64,
+        }
+    };
+    let mut scored: Vec<Scored> = rows.iter().flatten().map(nothing).collect();
+    let mut at = 0;
+    for ((target, logprob), greedy) in batch.targets.iter().zip(tokens.logprob).zip(tokens.greedy) {
+        // Targets are in the order of the requests.
+        while scored[at].request != target.request {
+            at += 1;
+        }
+        let logprob = f64::from(logprob);
+        // The argmax of logits with a NaN among them means nothing.
+        let token = LogLikelihood { logprob, greedy: greedy && !logprob.is_nan(), n_tokens: 1 };
+        scored[at].continuations[target.continuation].extend(token);
+    }
+    scored
+}
+
+/// Scores the targets of a batch: one pass through the layers, and the head at the places that predict a target.
+fn score_batch(model: &Llama, before: &KvCache, batch: &Batch, rows: usize) -> TokenScores {
+    let device = model.device();
+    let (places, targets): (Vec<u32>, Vec<u32>) =
+        batch.targets.iter().map(|target| (target.place, target.token)).unzip();
+    let tokens_bt = TensorData::new(ids(&batch.tokens), [rows, batch.time]);
+    let tokens_bt = Tensor::<2, Int>::from_data(tokens_bt, &device);
+    let places_n = TensorData::new(ids(&places), [places.len()]);
+    let targets_n = TensorData::new(ids(&targets), [targets.len()]);
+    let positions = Positions::Explicit(batch.positions.clone());
+    let attention_mask = AttentionMask::Spans(batch.spans.clone());
+
+    let hidden_btd = if before.is_empty() {
+        model.hidden(tokens_bt, &positions, &attention_mask)
+    } else {
+        model.hidden_with_prefix(before, tokens_bt, &positions, &attention_mask)
+    };
+    let width = hidden_btd.dims()[2];
+    let hidden_nd = hidden_btd
+        .reshape([rows * batch.time, width])
+        .select(0, Tensor::<1, Int>::from_data(places_n, &device));
+    token_logprobs(hidden_nd, model.lm_head(), Tensor::from_data(targets_n, &device))
+}
+
+fn ids(tokens: &[u32]) -> Vec<i32> {
+    tokens.iter().map(|token| token.cast_signed()).collect()
+}

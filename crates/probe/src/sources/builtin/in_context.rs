@@ -1,0 +1,326 @@
+//! The builtin suite `in_context`: random functions, to be picked up from examples in the context.
+//!
+//! An item is one function drawn from a family, put to as many questions as there are [`ANSWERS`]. The model reads questions and answers one after another, and
+//! each answer is scored given all before it: after no example, after one, and so on (Garg et al. 2022 for regression; the score that sums
+//! it up is that of Olsson et al. 2022).
+//!
+//! Since functions and questions are drawn from known distributions, so is what the best learner would say: one that knows the family,
+//! and goes by the share of its functions that agree with all examples so far. Its log-probability stands beside the model's.
+
+use std::collections::BTreeMap;
+
+use fineline_random::Stream;
+use rand::RngExt;
+
+use crate::tasks::task::{Item, Kind, Question, Task};
+
+/// Questions of an item: the last one follows 16 examples.
+const ANSWERS: usize = 17;
+
+/// Items of a task.
+const ITEMS: u64 = 128;
+
+/// The items are the same in every run.
+const SEED: u64 = 0;
+
+/// Changes whenever a family or its wording does.
+const VERSION: &str = "1";
+
+const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+const WORDS: [&str; 6] = ["apple", "river", "stone", "horse", "cloud", "green"];
+const LABELS: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
+
+/// The tasks of the suite.
+pub(crate) fn tasks() -> Vec<Task> {
+    Family::ALL.into_iter().map(Family::task).collect()
+}
+
+/// What functions are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// `y = a x + b`
+    Linear,
+    /// `z = a x + b y + c`
+    Plane,
+    /// Each letter to the one so many places on in the alphabet.
+    Shift,
+    /// Three letters in another order, or the same: copying and reversal are among them.
+    Order,
+    /// Each of six words to a label, drawn for the word.
+    Table,
+    /// Each of six words to a label, drawn anew each time. There is nothing to learn but the labels.
+    Noise,
+}
+
+/// A function of small numbers: an element of a family that is small enough to go through.
+#[derive(Clone, Copy, Debug)]
+enum Function {
+    Linear { slope: u32, offset: u32 },
+    Plane { slopes: [u32; 2], offset: u32 },
+    Shift(u32),
+    Order([usize; 3]),
+}
+
+/// An answer, and how likely it is to the best learner after all examples before.
+struct Answer {
+    text: String,
+    optimal_logprob: f64,
+}
+
+impl Family {
+    const ALL: [Self; 6] = [Self::Linear, Self::Plane, Self::Shift, Self::Order, Self::Table, Self::Noise];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Plane => "plane",
+            Self::Shift => "shift",
+            Self::Order => "order",
+            Self::Table => "table",
+            Self::Noise => "noise",
+        }
+    }
+
+    fn task(self) -> Task {
+        let (items, chances): (Vec<Item>, Vec<f64>) = (0..ITEMS).map(|index| self.item(index)).unzip();
+        Task {
+            name: format!("in_context_{}", self.name()),
+            domain: "in-context learning".into(),
+            kind: Kind::InContext,
+            shots: ANSWERS - 1,
+            chance: Some(chances.iter().sum::<f64>() / chances.len() as f64),
+            rises: None,
+            source: Some("drawn".into()),
+            licence: None,
+            version: Some(VERSION.into()),
+            unconditional: None,
+            target_delimiter: " ".to_owned(),
+            generation: None,
+            template: String::new(),
+            items,
+        }
+    }
+
+    /// The item of this number, and how likely the best guess at its last answer is without examples.
+    fn item(self, index: u64) -> (Item, f64) {
+        let mut draw = Stream::new(SEED, &format!("probe/in_context/{}", self.name()), index);
+        let (questions, answers, chance) = match self {
+            Self::Table | Self::Noise => self.labelled(&mut draw),
+            _ => self.computed(&mut draw),
+        };
+        let question = |(text, answer): (String, &Answer)| Question {
+            text: format!("{text} ->"),
+            optimal_logprob: answer.optimal_logprob,
+        };
+        let item = Item {
+            questions: questions.into_iter().zip(&answers).map(question).collect(),
+            gold: answers.len() - 1,
+            choices: answers.into_iter().map(|answer| answer.text).collect(),
+            ..Item::default()
+        };
+        (item, chance)
+    }
+
+    /// Questions, answers and chance of a function out of a list.
+    fn computed(self, draw: &mut Stream) -> (Vec<String>, Vec<Answer>, f64) {
+        let functions = self.functions();
+        let function = functions[draw.random_range(0..functions.len())];
+        let questions = self.questions(draw);
+        let last = &questions[questions.len() - 1];
+        let chance = most_frequent(&functions, last) as f64 / functions.len() as f64;
+        let mut agreeing = functions;
+        let answers = questions.iter().map(|question| {
+            let text = function.answer(question);
+            let before = agreeing.len();
+            agreeing.retain(|other| other.answer(question) == text);
+            Answer { text, optimal_logprob: (agreeing.len() as f64 / before as f64).ln() }
+        });
+        let answers = answers.collect();
+        (questions.iter().map(|question| self.text(question)).collect(), answers, chance)
+    }
+
+    /// Questions, answers and chance where words have labels.
+    fn labelled(self, draw: &mut Stream) -> (Vec<String>, Vec<Answer>, f64) {
+        let chance = 1.0 / LABELS.len() as f64;
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        let (mut questions, mut answers) = (Vec::new(), Vec::new());
+        for _ in 0..ANSWERS {
+            let word = WORDS[draw.random_range(0..WORDS.len())];
+            let drawn = LABELS[draw.random_range(0..LABELS.len())];
+            let before = known.get(word).copied().filter(|_| self == Self::Table);
+            let label = before.unwrap_or(drawn);
+            known.insert(word, label);
+            questions.push(word.to_owned());
+            let probability = if before.is_some() { 1.0 } else { chance };
+            answers.push(Answer { text: label.to_owned(), optimal_logprob: probability.ln() });
+        }
+        (questions, answers, chance)
+    }
+
+    /// All functions of the family, each as likely as the others.
+    fn functions(self) -> Vec<Function> {
+        let pairs = |first: std::ops::RangeInclusive<u32>, second: std::ops::RangeInclusive<u32>| {
+            first.flat_map(move |a| second.clone().map(move |b| (a, b)))
+        };
+        match self {
+            Self::Linear => {
+                pairs(1..=4, 0..=9).map(|(slope, offset)| Function::Linear { slope, offset }).collect()
+            }
+            Self::Plane => pairs(1..=3, 1..=3)
+                .flat_map(|(a, b)| (0..=4).map(move |offset| Function::Plane { slopes: [a, b], offset }))
+                .collect(),
+            Self::Shift => (1..LETTERS.len() as u32).map(Function::Shift).collect(),
+            Self::Order => [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+                .map(Function::Order)
+                .to_vec(),
+            Self::Table | Self::Noise => Vec::new(),
+        }
+    }
+
+    /// As many questions as an item has, no two alike.
+    fn questions(self, draw: &mut Stream) -> Vec<Vec<u32>> {
+        let (parts, values) = match self {
+            Self::Linear => (1, 20),
+            Self::Plane => (2, 10),
+            Self::Shift => (1, LETTERS.len() as u32),
+            _ => (3, LETTERS.len() as u32),
+        };
+        let mut questions: Vec<Vec<u32>> = Vec::new();
+        while questions.len() < ANSWERS {
+            let question: Vec<u32> = (0..parts).map(|_| draw.random_range(0..values)).collect();
+            let repeats = |question: &[u32]| {
+                self == Self::Order && (1..parts).any(|place| question[..place].contains(&question[place]))
+            };
+            if !questions.contains(&question) && !repeats(&question) {
+                questions.push(question);
+            }
+        }
+        questions
+    }
+
+    fn text(self, question: &[u32]) -> String {
+        match self {
+            Self::Shift | Self::Order => spelled(question),
+            _ => question.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+impl Function {
+    fn answer(&self, question: &[u32]) -> String {
+        match *self {
+            Self::Linear { slope, offset } => (slope * question[0] + offset).to_string(),
+            Self::Plane { slopes, offset } => {
+                (slopes[0] * question[0] + slopes[1] * question[1] + offset).to_string()
+            }
+            Self::Shift(places) => spelled(&[(question[0] + places) % LETTERS.len() as u32]),
+            Self::Order(order) => spelled(&order.map(|place| question[place])),
+        }
+    }
+}
+
+/// Letters by their places in the alphabet, with spaces between them.
+fn spelled(letters: &[u32]) -> String {
+    let letter = |&place: &u32| char::from(LETTERS[place as usize]).to_string();
+    letters.iter().map(letter).collect::<Vec<_>>().join(" ")
+}
+
+/// How many of the functions give the answer that most of them give.
+fn most_frequent(functions: &[Function], question: &[u32]) -> usize {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for function in functions {
+        *counts.entry(function.answer(question)).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_questions_of_one_function() {
+        let (item, _) = Family::Linear.item(3);
+        let question =
+            |place: usize| item.questions[place].text.strip_suffix(" ->").unwrap().parse().unwrap();
+        let points: Vec<(f64, f64)> =
+            (0..ANSWERS).map(|place| (question(place), item.choices[place].parse().unwrap())).collect();
+        let slope = (points[1].1 - points[0].1) / (points[1].0 - points[0].0);
+        assert!(points.iter().all(|(x, y)| (y - points[0].1 - slope * (x - points[0].0)).abs() < 1e-9));
+        assert_eq!(item.gold, ANSWERS - 1);
+        let (order, _) = Family::Order.item(0);
+        assert!(order.questions[0].text.len() == "a b c ->".len() && order.choices[0].len() == "a b c".len());
+    }
+
+    /// Every question of an item tells something else, so that no answer can be looked up.
+    #[test]
+    fn only_words_come_again() {
+        for family in Family::ALL {
+            let (item, _) = family.item(5);
+            let mut texts: Vec<&str> = item.questions.iter().map(|question| &*question.text).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            let looks_up = matches!(family, Family::Table | Family::Noise);
+            assert_eq!(texts.len() < ANSWERS, looks_up, "{family:?}");
+        }
+    }
+
+    /// Before any example the best learner knows the family; then it is never surprised by more than what is left to know.
+    #[test]
+    fn the_best_learner_gains_what_there_is_to_gain() {
+        for family in Family::ALL {
+            let items: Vec<(Item, f64)> = (0..ITEMS).map(|index| family.item(index)).collect();
+            let nats = |place: usize| {
+                let nats = items.iter().map(|(item, _)| -item.questions[place].optimal_logprob);
+                nats.sum::<f64>() / items.len() as f64
+            };
+            let labels = (LABELS.len() as f64).ln();
+            let functions = family.functions().len() as f64;
+            match family {
+                Family::Noise => assert!((0..ANSWERS).all(|place| (nats(place) - labels).abs() < 1e-12)),
+                Family::Table => {
+                    assert!((nats(0) - labels).abs() < 1e-12 && nats(ANSWERS - 1) < 0.3 * labels);
+                }
+                Family::Order | Family::Shift => {
+                    assert!((nats(0) - functions.ln()).abs() < 1e-12 && nats(1) == 0.0);
+                }
+                Family::Linear | Family::Plane => {
+                    assert!(nats(0) > 2.0 && nats(0) <= functions.ln());
+                    assert!(nats(1) > 0.0 && nats(ANSWERS - 1) < 0.02, "{family:?}");
+                }
+            }
+            // What is learned in all is at most which function it is.
+            let total: f64 = (0..ANSWERS).map(nats).sum();
+            assert!(functions == 0.0 || total <= functions.ln() + 1e-9, "{family:?}");
+        }
+    }
+
+    #[test]
+    fn chance_is_the_best_guess_without_examples() {
+        let chance = |family: Family| family.task().chance.unwrap();
+        assert!((chance(Family::Order) - 1.0 / 6.0).abs() < 1e-12);
+        assert!((chance(Family::Shift) - 1.0 / 25.0).abs() < 1e-12);
+        assert!((chance(Family::Noise) - 1.0 / 6.0).abs() < 1e-12);
+        assert!((1.0 / 40.0..0.11).contains(&chance(Family::Linear)));
+    }
+
+    /// Recorded once: results of different versions are compared.
+    #[test]
+    fn the_items_are_stable() {
+        let beginning = |family: Family| {
+            let (item, _) = family.item(0);
+            let solved = |place: usize| format!("{} {}", item.questions[place].text, item.choices[place]);
+            [solved(0), solved(1)].join("; ")
+        };
+        let all = Family::ALL.map(beginning);
+        let expected = [
+            "4 -> 16; 10 -> 34",
+            "5, 8 -> 33; 8, 7 -> 33",
+            "v -> n; r -> j",
+            "s j z -> s j z; n h l -> n h l",
+            "apple -> F; river -> A",
+            "river -> B; cloud -> A",
+        ];
+        assert_eq!(all, expected);
+    }
+}

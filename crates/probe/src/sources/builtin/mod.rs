@@ -1,0 +1,3 @@
+//! Suites that need no files.
+
+pub(crate) mod in_context;

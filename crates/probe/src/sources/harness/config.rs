@@ -1,0 +1,417 @@
+//! One task's keys (`TaskConfig` and `FewshotConfig` of `lm_eval/config/task.py`).
+
+use serde_json::Value;
+
+use super::fields::Source;
+use super::functions::{Function, Records, Results};
+use super::yaml::{Data, Fields, Node, Place};
+use crate::error::ProbeError;
+use crate::error::nearest_hint;
+
+/// Keys that change nothing here: names and groupings, decontamination, which fineline doesn't do, and what only says how data is fetched or code may be run.
+const IGNORED: [&str; 9] = [
+    "doc_to_decontamination_query",
+    "group",
+    "group_alias",
+    "recipe",
+    "should_decontaminate",
+    "tag",
+    "task_alias",
+    "task_list",
+    "unsafe_code",
+];
+
+/// Keys for what is not here, refused unless they are null.
+const REFUSED: [&str; 5] = ["class", "custom_dataset", "doc_to_audio", "doc_to_image", "use_prompt"];
+
+/// Keys that are read.
+const READ: [&str; 27] = [
+    "dataset_kwargs",
+    "dataset_name",
+    "dataset_path",
+    "description",
+    "doc_to_choice",
+    "doc_to_target",
+    "doc_to_text",
+    "fewshot_config",
+    "fewshot_delimiter",
+    "fewshot_split",
+    "filter_list",
+    "gen_prefix",
+    "generation_kwargs",
+    "metadata",
+    "metric_list",
+    "num_fewshot",
+    "output_type",
+    "process_docs",
+    "process_results",
+    "repeats",
+    "target_delimiter",
+    "task",
+    "test_split",
+    "training_split",
+    "unconditional",
+    "validation_split",
+    "include",
+];
+
+/// Keys of `fewshot_config` that are read.
+const OF_EXAMPLES: [&str; 11] = [
+    "doc_to_choice",
+    "doc_to_target",
+    "doc_to_text",
+    "fewshot_delimiter",
+    "fewshot_indices",
+    "gen_prefix",
+    "process_docs",
+    "sampler",
+    "samples",
+    "split",
+    "target_delimiter",
+];
+
+/// A task as its files have it.
+#[derive(Debug)]
+pub(super) struct TaskConfig {
+    /// Where its name stands: what is wrong with no key in particular is said to be here.
+    pub(super) place: Place,
+    pub(super) name: String,
+    /// What it belongs to, by its first tag.
+    pub(super) tag: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) output: Output,
+    pub(super) dataset: Dataset,
+    /// The split whose records are asked.
+    pub(super) split: Split,
+    pub(super) process: Option<Records>,
+    pub(super) results: Option<Results>,
+    pub(super) description: Option<Source>,
+    pub(super) form: Form,
+    pub(super) examples: ExamplesConfig,
+    pub(super) shots: usize,
+    /// Entries of `metric_list`.
+    pub(super) metrics: Vec<Fields>,
+    pub(super) generation: Option<Node>,
+    pub(super) filters: Option<Node>,
+    pub(super) repeats: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    MultipleChoice,
+    LogLikelihood,
+    Rolling,
+    GenerateUntil,
+}
+
+/// Where the records are from.
+#[derive(Debug)]
+pub(super) struct Dataset {
+    pub(super) path: String,
+    pub(super) name: Option<String>,
+    pub(super) files: Option<Node>,
+    pub(super) place: Place,
+}
+
+/// The name of a split, and which key names it.
+#[derive(Clone, Debug)]
+pub(super) struct Split {
+    pub(super) name: String,
+    pub(super) place: Place,
+}
+
+/// How a record is put into words.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    pub(super) text: Option<Source>,
+    pub(super) target: Option<Source>,
+    pub(super) choices: Option<Source>,
+    pub(super) prefix: Option<Source>,
+    pub(super) target_delimiter: String,
+    pub(super) example_delimiter: String,
+}
+
+/// The solved examples.
+#[derive(Debug)]
+pub(super) struct ExamplesConfig {
+    pub(super) form: Form,
+    pub(super) process: Option<Records>,
+    pub(super) sampler: Sampler,
+    pub(super) pool: Pool,
+    /// Whether a question that is in the pool is left out of its own examples.
+    pub(super) spares_question: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sampler {
+    Default,
+    FirstN,
+}
+
+#[derive(Debug)]
+pub(super) enum Pool {
+    Split(Split),
+    Samples(Vec<Value>),
+    MbppSamples(Place),
+}
+
+impl TaskConfig {
+    pub(super) fn new(fields: Fields) -> Result<Self, ProbeError> {
+        let keys = Keys { fields, inside: "" };
+        let Some(place) = keys.fields.0.first().map(|(_, node)| node.place.clone()) else {
+            return Err(ProbeError::Io(std::io::Error::other("a task file without keys")));
+        };
+        let place = keys.get("task").map_or(place, |node| node.place.clone());
+        keys.check(&[&READ[..], &IGNORED[..]].concat(), &REFUSED)?;
+        let Some(name) = keys.text("task")? else {
+            return Err(place.wrong("`task`: missing: expected the task's name"));
+        };
+        let dataset_place = keys.get("dataset_path").map_or(&place, |node| &node.place).clone();
+        let Some(path) = keys.text("dataset_path")? else {
+            return Err(dataset_place.wrong("`dataset_path`: missing"));
+        };
+        let kwargs = keys.map("dataset_kwargs")?;
+        let files = kwargs.as_ref().and_then(|kwargs| kwargs.get("data_files")).cloned();
+        let dataset = Dataset { path, name: keys.text("dataset_name")?, files, place: dataset_place };
+        let [training, validation, test] =
+            [keys.split("training_split")?, keys.split("validation_split")?, keys.split("test_split")?];
+        let Some(split) = test.clone().or_else(|| validation.clone()) else {
+            return Err(place
+                .wrong("`test_split`: missing, and so is `validation_split`: expected the name of a split"));
+        };
+        let form = Form {
+            text: keys.source("doc_to_text")?,
+            target: keys.source("doc_to_target")?,
+            choices: keys.source("doc_to_choice")?,
+            prefix: keys.source("gen_prefix")?,
+            target_delimiter: keys.text("target_delimiter")?.unwrap_or_else(|| " ".to_owned()),
+            example_delimiter: keys.text("fewshot_delimiter")?.unwrap_or_else(|| "\n\n".to_owned()),
+        };
+        let process = keys.process("process_docs")?;
+        let own_pool = training.or(validation).or_else(|| test.clone());
+        let examples =
+            keys.examples(&form, process, test.as_ref(), own_pool.unwrap_or_else(|| split.clone()))?;
+        let metrics = keys.list("metric_list")?.into_iter().map(|node| match node.data {
+            Data::Map(fields) => Ok(fields),
+            _ => Err(node
+                .place
+                .wrong("`metric_list`: expected a list of metrics, each with its name as `metric`")),
+        });
+        let tag = keys.get("tag").and_then(|node| match &node.data {
+            Data::List(tags) => tags.first().and_then(|tag| tag.value().ok()),
+            _ => node.value().ok(),
+        });
+        Ok(Self {
+            metrics: metrics.collect::<Result<_, _>>()?,
+            tag: tag.and_then(|tag| tag.as_str().map(str::to_owned)),
+            version: keys.map("metadata")?.and_then(|metadata| {
+                Some(crate::text::python::text(&metadata.get("version")?.value().ok()?))
+            }),
+            output: keys.output()?,
+            results: match keys.function("process_results")? {
+                None => None,
+                Some((Function::Results(results), _)) => Some(results),
+                Some((_, place)) => {
+                    return Err(
+                        place.wrong("`process_results`: expected a function from responses to metrics")
+                    );
+                }
+            },
+            description: keys.source("description")?,
+            shots: keys.count("num_fewshot")?.unwrap_or(0),
+            generation: keys.get("generation_kwargs").cloned(),
+            filters: keys.get("filter_list").cloned(),
+            repeats: keys.count("repeats")?.unwrap_or(1),
+            place,
+            name,
+            dataset,
+            split,
+            process,
+            form,
+            examples,
+        })
+    }
+}
+
+/// Keys and values of a mapping that is itself the value of the key `inside`, if that is not empty.
+struct Keys {
+    fields: Fields,
+    inside: &'static str,
+}
+
+impl Keys {
+    /// A value that is there and not null.
+    fn get(&self, key: &str) -> Option<&Node> {
+        self.fields.get(key).filter(|node| node.data != Data::Scalar(Value::Null))
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.inside.is_empty() { key.to_owned() } else { format!("{}.{key}", self.inside) }
+    }
+
+    fn wrong(&self, node: &Node, key: &str, message: &str) -> ProbeError {
+        node.place.wrong(format!("`{}`: {message}", self.path(key)))
+    }
+
+    fn check(&self, known: &[&str], refused: &[&str]) -> Result<(), ProbeError> {
+        for (key, node) in &self.fields.0 {
+            if refused.contains(&key.as_str()) {
+                if self.get(key).is_some() {
+                    return Err(self.wrong(node, key, "fineline has no such thing"));
+                }
+            } else if !known.contains(&key.as_str()) {
+                let hint = nearest_hint(key, known.iter().copied());
+                return Err(node.place.wrong(format!("unknown key `{}`{hint}", self.path(key))));
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, ProbeError> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        match &node.data {
+            Data::Scalar(value @ (Value::String(_) | Value::Number(_))) => {
+                Ok(Some(crate::text::python::text(value)))
+            }
+            _ => Err(self.wrong(node, key, "expected a text")),
+        }
+    }
+
+    fn split(&self, key: &str) -> Result<Option<Split>, ProbeError> {
+        let place = self.get(key).map(|node| node.place.clone());
+        Ok(self.text(key)?.zip(place).map(|(name, place)| Split { name, place }))
+    }
+
+    fn count(&self, key: &str) -> Result<Option<usize>, ProbeError> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        let count = node.value()?.as_u64().map(|count| count as usize);
+        count.map(Some).ok_or_else(|| self.wrong(node, key, "expected a number, 0 or greater"))
+    }
+
+    fn map(&self, key: &str) -> Result<Option<Fields>, ProbeError> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        match &node.data {
+            Data::Map(fields) => Ok(Some(fields.clone())),
+            _ => Err(self.wrong(node, key, "expected keys and values")),
+        }
+    }
+
+    fn list(&self, key: &str) -> Result<Vec<Node>, ProbeError> {
+        let Some(node) = self.get(key) else { return Ok(Vec::new()) };
+        match &node.data {
+            Data::List(list) => Ok(list.clone()),
+            _ => Err(self.wrong(node, key, "expected a list")),
+        }
+    }
+
+    fn function(&self, key: &str) -> Result<Option<(Function, Place)>, ProbeError> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        let function = Function::of(node, &self.path(key))?;
+        let function = function.ok_or_else(|| self.wrong(node, key, "expected `!function module.name`"))?;
+        Ok(Some((function, node.place.clone())))
+    }
+
+    fn process(&self, key: &str) -> Result<Option<Records>, ProbeError> {
+        match self.function(key)? {
+            None => Ok(None),
+            Some((Function::Records(records), _)) => Ok(Some(records)),
+            Some((_, place)) => {
+                Err(place.wrong(format!("`{}`: expected a function of records", self.path(key))))
+            }
+        }
+    }
+
+    fn source(&self, key: &str) -> Result<Option<Source>, ProbeError> {
+        self.get(key).map(|node| Source::new(node, &self.path(key))).transpose()
+    }
+
+    fn output(&self) -> Result<Output, ProbeError> {
+        const KINDS: [(&str, Output); 4] = [
+            ("generate_until", Output::GenerateUntil),
+            ("loglikelihood", Output::LogLikelihood),
+            ("loglikelihood_rolling", Output::Rolling),
+            ("multiple_choice", Output::MultipleChoice),
+        ];
+        let Some(name) = self.text("output_type")? else { return Ok(Output::GenerateUntil) };
+        let found = KINDS.iter().find(|(known, _)| *known == name).map(|(_, output)| *output);
+        found.ok_or_else(|| {
+            let hint = nearest_hint(&name, KINDS.map(|(known, _)| known));
+            let names = KINDS.map(|(known, _)| known).join(", ");
+            let message = format!("`{name}` is none{hint}: expected one of {names}");
+            self.get("output_type").map_or_else(
+                || ProbeError::Io(std::io::Error::other(message.clone())),
+                |node| self.wrong(node, "output_type", &message),
+            )
+        })
+    }
+
+    /// The examples; what `fewshot_config` doesn't say is as in the questions.
+    fn examples(
+        &self,
+        form: &Form,
+        process: Option<Records>,
+        test: Option<&Split>,
+        own_pool: Split,
+    ) -> Result<ExamplesConfig, ProbeError> {
+        let keys = Self { fields: self.map("fewshot_config")?.unwrap_or_default(), inside: "fewshot_config" };
+        keys.check(&OF_EXAMPLES, &[])?;
+        let split = if keys.fields.get("split").is_some() {
+            keys.split("split")?
+        } else {
+            self.split("fewshot_split")?
+        };
+        let spares_question = split.as_ref().map(|split| &split.name) == test.map(|split| &split.name);
+        let samples = keys.get("samples").map(|node| keys.samples(node)).transpose()?;
+        let process =
+            if keys.fields.get("process_docs").is_some() { keys.process("process_docs")? } else { process };
+        let sampler = match keys.text("sampler")?.as_deref() {
+            None | Some("default") => Sampler::Default,
+            Some("first_n") => Sampler::FirstN,
+            Some(other) => {
+                let message = format!("`{other}` is none: expected `default` or `first_n`");
+                return Err(keys.get("sampler").map_or_else(
+                    || ProbeError::Io(std::io::Error::other(message.clone())),
+                    |node| keys.wrong(node, "sampler", &message),
+                ));
+            }
+        };
+        Ok(ExamplesConfig {
+            form: Form {
+                text: keys.source("doc_to_text")?.or_else(|| form.text.clone()),
+                target: keys.source("doc_to_target")?.or_else(|| form.target.clone()),
+                choices: keys.source("doc_to_choice")?.or_else(|| form.choices.clone()),
+                prefix: keys.source("gen_prefix")?.or_else(|| form.prefix.clone()),
+                target_delimiter: keys
+                    .text("target_delimiter")?
+                    .unwrap_or_else(|| form.target_delimiter.clone()),
+                example_delimiter: keys
+                    .text("fewshot_delimiter")?
+                    .unwrap_or_else(|| form.example_delimiter.clone()),
+            },
+            process: split.is_some().then_some(process).flatten().or(if samples.is_none() {
+                process
+            } else {
+                None
+            }),
+            sampler,
+            pool: match (split, samples) {
+                (Some(split), _) => Pool::Split(split),
+                (None, Some(samples)) => samples,
+                (None, None) => Pool::Split(own_pool),
+            },
+            spares_question,
+        })
+    }
+
+    fn samples(&self, node: &Node) -> Result<Pool, ProbeError> {
+        match Function::of(node, &self.path("samples"))? {
+            Some(Function::MbppSamples) => return Ok(Pool::MbppSamples(node.place.clone())),
+            Some(_) => return Err(self.wrong(node, "samples", "expected a function without arguments")),
+            None => {}
+        }
+        match node.value()? {
+            Value::Array(samples) => Ok(Pool::Samples(samples)),
+            _ => Err(self.wrong(node, "samples", "expected a list of records")),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Text, target and choices of a record (`doc_to_text`, `doc_to_target`, `doc_to_choice` of `lm_eval/api/task.py`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::functions::{FieldFunction, Function};
+use super::yaml::{Data, Node};
+use crate::error::ProbeError;
+use crate::prompts::template::Template;
+use crate::text::python;
+
+/// What a value is made from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    key: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// The same for every record.
+    Constant(Value),
+    /// The name of a field, or else a template.
+    Text {
+        text: String,
+        template: Box<Template>,
+    },
+    Function(FieldFunction),
+}
+
+/// What is asked of a source: how a text is understood.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// As it is.
+    Text,
+    /// As a number, if it consists of digits: of tasks with choices.
+    Number,
+    /// As a Python literal.
+    Literal,
+}
+
+impl Source {
+    /// Of a value that may be `null`-less YAML of any form.
+    pub(super) fn new(node: &Node, key: &str) -> Result<Self, ProbeError> {
+        let kind = match Function::of(node, key)? {
+            Some(Function::Field(function)) => Kind::Function(function),
+            Some(_) => return Err(node.place.wrong(format!("`{key}`: expected a function of a record"))),
+            None => match &node.data {
+                Data::Scalar(Value::String(text)) => {
+                    let template = Template::parse(text)
+                        .map_err(|message| node.place.wrong(format!("`{key}`: {message}")))?;
+                    Kind::Text { text: text.clone(), template: Box::new(template) }
+                }
+                // The values of a mapping, in their order.
+                Data::Map(fields) => Kind::Constant(Value::Array(
+                    fields.0.iter().map(|(_, node)| node.value()).collect::<Result<_, _>>()?,
+                )),
+                _ => Kind::Constant(node.value()?),
+            },
+        };
+        Ok(Self { key: key.to_owned(), kind })
+    }
+
+    /// How it was written, for the hash of the rules.
+    pub(super) fn written(&self) -> String {
+        match &self.kind {
+            Kind::Constant(value) => value.to_string(),
+            Kind::Text { text, .. } => format!("{text:?}"),
+            Kind::Function(function) => format!("{function:?}"),
+        }
+    }
+
+    /// `doc_to_text`; `has_choices` if the task has.
+    pub(super) fn text(
+        &self,
+        record: &Value,
+        fields: &BTreeSet<String>,
+        has_choices: bool,
+    ) -> Result<Value, String> {
+        self.value(record, fields, if has_choices { Reading::Number } else { Reading::Text })
+    }
+
+    /// `doc_to_target`.
+    pub(super) fn target(
+        &self,
+        record: &Value,
+        fields: &BTreeSet<String>,
+        has_choices: bool,
+    ) -> Result<Value, String> {
+        let target = self.text(record, fields, has_choices)?;
+        let is_field = matches!(&self.kind, Kind::Text { text, .. } if !fields.contains(text));
+        Ok(match target {
+            Value::String(text)
+                if is_field && text.starts_with('[') && text.ends_with(']') && text.len() >= 2 =>
+            {
+                python::literal(&text).unwrap_or(Value::String(text))
+            }
+            target => target,
+        })
+    }
+
+    /// `doc_to_choice`.
+    pub(super) fn choices(&self, record: &Value, fields: &BTreeSet<String>) -> Result<Vec<String>, String> {
+        match self.value(record, fields, Reading::Literal)? {
+            Value::Array(list) => Ok(list.iter().map(python::text).collect()),
+            other => Err(format!("`{}` is {other}, expected a list of choices", self.key)),
+        }
+    }
+
+    /// A text: a description, a prefix.
+    pub(super) fn plain(&self, record: &Value, fields: &BTreeSet<String>) -> Result<String, String> {
+        Ok(python::text(&self.value(record, fields, Reading::Text)?))
+    }
+
+    fn value(&self, record: &Value, fields: &BTreeSet<String>, reading: Reading) -> Result<Value, String> {
+        let in_key = |message: String| format!("`{}`: {message}", self.key);
+        match &self.kind {
+            Kind::Constant(value) => Ok(value.clone()),
+            Kind::Function(function) => function.apply(record).map_err(in_key),
+            Kind::Text { text, .. } if fields.contains(text) => {
+                record.get(text).cloned().ok_or_else(|| in_key(format!("there is no field `{text}`")))
+            }
+            Kind::Text { template, .. } => {
+                let text = template.render(record).map_err(in_key)?;
+                let is_number = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+                match reading {
+                    Reading::Number if is_number => {
+                        text.parse::<u64>().map(Value::from).map_err(|error| in_key(error.to_string()))
+                    }
+                    Reading::Literal => python::literal(&text)
+                        .ok_or_else(|| in_key(format!("{text:?} is no list as Python writes it"))),
+                    _ => Ok(Value::String(text)),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! From a file to the tasks that it names: includes, groups, tags (`lm_eval/tasks/{_yaml_loader,_index,_factory}.py`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::yaml::{self, Data, Fields, Node};
+use crate::error::ProbeError;
+use crate::error::nearest_hint;
+use crate::results::group_result::{Group, GroupMean};
+
+/// Keys of a group that are not passed on to its tasks (`GroupConfig`).
+const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
+
+/// What a file names.
+pub(super) struct Contents {
+    /// The fields of each task.
+    pub(super) tasks: Vec<Fields>,
+    /// The groups with an `aggregate_metric_list`, those of two tasks or more.
+    pub(super) groups: Vec<Group>,
+}
+
+/// What the task or group file at `path` names.
+pub(super) fn read(path: &Path) -> Result<Contents, ProbeError> {
+    let fields = load(path, &mut Vec::new())?;
+    let mut names = Names { path, of: None, inside: Vec::new(), groups: Vec::new() };
+    if fields.get("group").is_none() {
+        return Ok(Contents { tasks: vec![fields], groups: Vec::new() });
+    }
+    let tasks = names.group(&fields, &Fields::default())?;
+    let mut groups = names.groups;
+    groups.reverse();
+    Ok(Contents { tasks, groups })
+}
+
+/// The fields of a file over those of the files that it includes. `including` are the files from which it is included.
+fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<Fields, ProbeError> {
+    let mut own = yaml::read(path)?;
+    let Some(include) = own.remove("include") else { return Ok(own) };
+    let place = include.place.clone();
+    let paths =
+        texts(&include).ok_or_else(|| place.wrong("`include`: expected a path, or a list of paths"))?;
+    including.push(path.to_owned());
+    let mut merged = Fields::default();
+    for relative in paths {
+        let included = path.parent().unwrap_or(Path::new("")).join(&relative);
+        if !included.is_file() {
+            return Err(place.wrong(format!("`include`: no such file: {}", included.display())));
+        }
+        let is_same =
+            |other: &PathBuf| fs_err::canonicalize(other).ok() == fs_err::canonicalize(&included).ok();
+        if including.iter().any(is_same) {
+            return Err(place.wrong(format!("`include`: {} includes itself", included.display())));
+        }
+        let mut fields = load(&included, including)?;
+        fields.remove("task_list");
+        merged.update(fields);
+    }
+    including.pop();
+    merged.update(own);
+    Ok(merged)
+}
+
+/// A text, or a list of texts.
+fn texts(node: &Node) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match node.value().ok()? {
+        Value::Array(list) => list.iter().map(text).collect(),
+        value => text(&value).map(|text| vec![text]),
+    }
+}
+
+/// What a name stands for.
+enum Named {
+    Task(Fields),
+    Group(Fields),
+    /// Names of tasks, sorted.
+    Tag(Vec<String>),
+}
+
+/// The names in the files of a folder and of those within it.
+struct Names<'a> {
+    /// The file that refers to them.
+    path: &'a Path,
+    of: Option<BTreeMap<String, Named>>,
+    /// The named groups that the one at hand is in.
+    inside: Vec<String>,
+    /// Those met so far, inner ones first.
+    groups: Vec<Group>,
+}
+
+impl Names<'_> {
+    /// The tasks of a group; `overrides` of their fields come from the groups around it.
+    fn group(&mut self, group: &Fields, overrides: &Fields) -> Result<Vec<Fields>, ProbeError> {
+        let mut inherited =
+            Fields(group.0.iter().filter(|(key, _)| !OF_GROUPS.contains(&key.as_str())).cloned().collect());
+        inherited.update(overrides.clone());
+        let Some(Node { data: Data::List(members), .. }) = group.get("task") else {
+            let wrong = |node: &Node| node.place.wrong("`task`: expected a list of tasks in a group");
+            let node = group.get("task").or(group.get("group"));
+            return Err(node.map_or(
+                ProbeError::TaskFile { path: self.path.to_owned(), key: "task", message: "missing".into() },
+                wrong,
+            ));
+        };
+        let mut tasks = Vec::new();
+        for member in members {
+            tasks.extend(self.member(member, &inherited)?);
+        }
+        self.note_group(group, &tasks);
+        Ok(tasks)
+    }
+
+    /// Keeps the group, if it is to be shown as one.
+    fn note_group(&mut self, group: &Fields, tasks: &[Fields]) {
+        let names: Vec<String> = tasks.iter().filter_map(|task| task.get("task").and_then(text)).collect();
+        let Some(Node { data: Data::List(metrics), .. }) = group.get("aggregate_metric_list") else { return };
+        let by_task = |metric: &Node| match &metric.data {
+            Data::Map(fields) => {
+                fields.get("weight_by_size").is_some_and(|node| node.data == Data::Scalar(Value::from(false)))
+            }
+            _ => false,
+        };
+        let mean = if metrics.iter().any(by_task) { GroupMean::Tasks } else { GroupMean::Items };
+        if let Some(name) = group.get("group").and_then(text).filter(|_| names.len() > 1) {
+            self.groups.push(Group { name, tasks: names, mean });
+        }
+    }
+
+    /// The tasks of an entry in a group's list: a name, a name with fields in place of its own, or a task or group in itself.
+    fn member(&mut self, member: &Node, inherited: &Fields) -> Result<Vec<Fields>, ProbeError> {
+        let wrong = |message: String| member.place.wrong(message);
+        match &member.data {
+            Data::Scalar(Value::String(name)) => {
+                self.named(name, inherited, member)?.ok_or_else(|| self.unknown(name, member))
+            }
+            Data::Map(fields) if fields.get("group").is_some() => {
+                let name = fields.get("group").and_then(text).unwrap_or_default();
+                let mut own = fields.clone();
+                own.remove("group");
+                let mut over = inherited.clone();
+                over.update(own);
+                match self.named(&name, &over, member)? {
+                    Some(tasks) => Ok(tasks),
+                    None => self.group(fields, inherited),
+                }
+            }
+            Data::Map(fields) => {
+                let name = fields
+                    .get("task")
+                    .and_then(text)
+                    .ok_or_else(|| wrong("expected `task` or `group` in an entry of a group".into()))?;
+                let mut over = inherited.clone();
+                over.update(fields.clone());
+                Ok(self.named(&name, &over, member)?.unwrap_or_else(|| vec![over]))
+            }
+            _ => Err(wrong("expected the name of a task, or a task, in a group".into())),
+        }
+    }
+
+    /// The tasks of a name, with `overrides` in place of their own fields; `None` if there is nothing of this name.
+    fn named(
+        &mut self,
+        name: &str,
+        overrides: &Fields,
+        member: &Node,
+    ) -> Result<Option<Vec<Fields>>, ProbeError> {
+        let names = self.of.get_or_insert_with(|| index(self.path));
+        let with = |task: &Fields| {
+            let mut task = task.clone();
+            task.update(overrides.clone());
+            task
+        };
+        match names.get(name) {
+            None => Ok(None),
+            Some(Named::Task(task)) => Ok(Some(vec![with(task)])),
+            Some(Named::Tag(tasks)) => {
+                let tasks: Vec<&Named> = tasks.iter().filter_map(|name| names.get(name)).collect();
+                let of_task = |named: &&Named| match named {
+                    // The tag's name doesn't take the place of the tasks' own.
+                    Named::Task(task) => Some(Fields(
+                        with(task)
+                            .0
+                            .into_iter()
+                            .map(|(key, node)| {
+                                let own = task.get("task").filter(|_| key == "task").cloned();
+                                (key, own.unwrap_or(node))
+                            })
+                            .collect(),
+                    )),
+                    _ => None,
+                };
+                Ok(Some(tasks.iter().filter_map(of_task).collect()))
+            }
+            Some(Named::Group(group)) => {
+                let group = group.clone();
+                let mut overrides = overrides.clone();
+                overrides.remove("task");
+                if self.inside.iter().any(|outer| outer == name) {
+                    return Err(member.place.wrong(format!("group `{name}` is part of itself")));
+                }
+                self.inside.push(name.to_owned());
+                let tasks = self.group(&group, &overrides)?;
+                self.inside.pop();
+                Ok(Some(tasks))
+            }
+        }
+    }
+
+    fn unknown(&self, name: &str, member: &Node) -> ProbeError {
+        let known = self.of.iter().flat_map(BTreeMap::keys).map(String::as_str);
+        let hint = nearest_hint(name, known);
+        member.place.wrong(format!(
+            "no task, group or tag `{name}`{hint} in the .yaml files of {}",
+            root(self.path).display()
+        ))
+    }
+}
+
+fn text(node: &Node) -> Option<String> {
+    node.value().ok()?.as_str().map(str::to_owned)
+}
+
+/// The folder in whose files names are looked for: of the folders called `tasks` around the file, the nearest; else the one that the file is in.
+fn root(path: &Path) -> &Path {
+    let beside = path.parent().unwrap_or(Path::new("."));
+    beside.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "tasks")).unwrap_or(beside)
+}
+
+/// All names in the `.yaml` files below the [`root`]. Files that can't be read are passed over, as in the harness: whoever needs them is told that their names are unknown.
+fn index(path: &Path) -> BTreeMap<String, Named> {
+    let mut files = Vec::new();
+    yaml_files(root(path), &mut files);
+    files.sort();
+    let mut names: BTreeMap<String, Named> = BTreeMap::new();
+    let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for fields in files.iter().filter_map(|file| load(file, &mut Vec::new()).ok()) {
+        if let Some(group) = fields.get("group").and_then(text) {
+            names.entry(group).or_insert(Named::Group(fields));
+        } else if let Some(task) = fields.get("task").and_then(text) {
+            for tag in fields.get("tag").and_then(texts).unwrap_or_default() {
+                tags.entry(tag).or_default().push(task.clone());
+            }
+            names.entry(task).or_insert(Named::Task(fields));
+        }
+    }
+    for (tag, mut tasks) in tags {
+        tasks.sort();
+        tasks.dedup();
+        names.entry(tag).or_insert(Named::Tag(tasks));
+    }
+    names
+}
+
+fn yaml_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            yaml_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! YAML 1.1 as `PyYAML` reads it, with the place of each value, and with Python functions as `!function` names them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, SpannedEventReceiver};
+use serde_json::{Map, Number, Value};
+
+use crate::error::ProbeError;
+
+/// Where a value stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: Arc<Path>,
+    /// From 1.
+    pub(crate) line: usize,
+}
+
+impl Place {
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> ProbeError {
+        ProbeError::HarnessTask { path: self.path.to_path_buf(), line: self.line, message: message.into() }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) data: Data,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Data {
+    /// Anything but what follows.
+    Scalar(Value),
+    List(Vec<Node>),
+    /// In the order of the file; of equal keys, the last.
+    Map(Fields),
+    /// `!function module.name`.
+    Function(String),
+}
+
+/// Two nodes are equal if they hold the same, wherever they stand.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.data == other.data
+    }
+}
+
+/// Keys and their values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fields(pub(crate) Vec<(String, Node)>);
+
+impl Fields {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    pub(crate) fn insert(&mut self, key: &str, node: Node) {
+        match self.0.iter_mut().find(|(name, _)| name == key) {
+            Some((_, old)) => *old = node,
+            None => self.0.push((key.to_owned(), node)),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
+        let at = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Adds the fields of `other`, which take the place of those here.
+    pub(crate) fn update(&mut self, other: Self) {
+        for (key, node) in other.0 {
+            self.insert(&key, node);
+        }
+    }
+}
+
+impl Node {
+    /// The value without places; a function has none.
+    pub(crate) fn value(&self) -> Result<Value, ProbeError> {
+        Ok(match &self.data {
+            Data::Scalar(value) => value.clone(),
+            Data::List(list) => Value::Array(list.iter().map(Self::value).collect::<Result<_, _>>()?),
+            Data::Map(fields) => {
+                let field = |(key, node): &(String, Self)| Ok((key.clone(), node.value()?));
+                Value::Object(fields.0.iter().map(field).collect::<Result<Map<_, _>, ProbeError>>()?)
+            }
+            Data::Function(name) => {
+                return Err(self.place.wrong(format!("`!function {name}` cannot stand here")));
+            }
+        })
+    }
+}
+
+/// The fields of the mapping that a file consists of.
+pub(crate) fn read(path: &Path) -> Result<Fields, ProbeError> {
+    let text = fs_err::read_to_string(path)?;
+    let path: Arc<Path> = path.into();
+    let top = Place { path: Arc::clone(&path), line: 1 };
+    let mut tree = Tree {
+        path: Arc::clone(&path),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        problem: None,
+    };
+    let parsed = Parser::new_from_str(&text).load(&mut tree, false);
+    let scanned = |error: ScanError| Place { path, line: error.marker().line() }.wrong(error.info());
+    parsed.map_err(scanned)?;
+    if let Some((place, message)) = tree.problem {
+        return Err(place.wrong(message));
+    }
+    match tree.root {
+        Some(Node { data: Data::Map(fields), .. }) => Ok(fields),
+        _ => Err(top.wrong("expected keys and values")),
+    }
+}
+
+/// A tree that grows with the parser's events.
+struct Tree {
+    path: Arc<Path>,
+    /// What is being filled, from the outside in.
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+    problem: Option<(Place, String)>,
+}
+
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// Of a mapping: the key whose value comes next.
+    key: Option<String>,
+}
+
+impl SpannedEventReceiver<'_> for Tree {
+    fn on_event(&mut self, event: Event<'_>, span: Span) {
+        let place = Place { path: Arc::clone(&self.path), line: span.start.line() };
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
+                let data = match tag.as_deref() {
+                    Some("!function") => Data::Function(text.into_owned()),
+                    Some(tag) if tag.ends_with("str") => Data::Scalar(Value::from(text)),
+                    None if style == ScalarStyle::Plain => Data::Scalar(plain(&text)),
+                    None => Data::Scalar(Value::from(text)),
+                    Some(tag) => {
+                        let message = format!("unknown tag `{tag}`: expected `!function`");
+                        self.problem.get_or_insert((place.clone(), message));
+                        Data::Scalar(Value::Null)
+                    }
+                };
+                self.close(Node { place, data }, anchor);
+            }
+            Event::SequenceStart(_, anchor, _) => self.open(place, Data::List(Vec::new()), anchor),
+            Event::MappingStart(_, anchor, _) => self.open(place, Data::Map(Fields::default()), anchor),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(Open { node, anchor, .. }) = self.open.pop() {
+                    self.close(node, anchor);
+                }
+            }
+            Event::Alias(anchor) => {
+                if let Some(node) = self.anchors.get(&anchor).cloned() {
+                    self.close(node, 0);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Tree {
+    fn open(&mut self, place: Place, data: Data, anchor: usize) {
+        self.open.push(Open { node: Node { place, data }, anchor, key: None });
+    }
+
+    /// Puts a node that is whole into the one around it.
+    fn close(&mut self, node: Node, anchor: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(around) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match &mut around.node.data {
+            Data::List(list) => list.push(node),
+            Data::Map(fields) => match around.key.take() {
+                None => around.key = Some(key(&node)),
+                // What a merged mapping has besides.
+                Some(key) if key == "<<" => {
+                    if let Data::Map(merged) = node.data {
+                        let mut all = merged;
+                        all.update(std::mem::take(fields));
+                        *fields = all;
+                    }
+                }
+                Some(key) => fields.insert(&key, node),
+            },
+            Data::Scalar(_) | Data::Function(_) => {}
+        }
+    }
+}
+
+fn key(node: &Node) -> String {
+    match &node.data {
+        Data::Scalar(value) => crate::text::python::text(value),
+        _ => String::new(),
+    }
+}
+
+/// An unquoted scalar by the rules of YAML 1.1, in which `no` is a truth value and `1e-5` a text.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Value::from(true),
+        "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Value::from(false);
+        }
+        _ => {}
+    }
+    integer(text).map(Value::from).or_else(|| real(text)).unwrap_or_else(|| Value::from(text))
+}
+
+fn integer(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.replace('_', "");
+    let of = |digits: &str, radix| i64::from_str_radix(digits, radix).ok();
+    let number = match digits.as_bytes() {
+        [b'0', b'b', ..] => of(&digits[2..], 2),
+        [b'0', b'x', ..] => of(&digits[2..], 16),
+        [b'0', _, ..] => of(&digits, 8),
+        _ => of(&digits, 10),
+    };
+    number.map(|number| sign * number)
+}
+
+fn real(text: &str) -> Option<Value> {
+    let digits = text.trim_start_matches(['-', '+']);
+    let is_real = digits.contains('.') && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let exponent_is_signed =
+        digits.split_once(['e', 'E']).is_none_or(|(_, exponent)| exponent.starts_with(['+', '-']));
+    if !is_real || !exponent_is_signed {
+        return None;
+    }
+    Number::from_f64(text.replace('_', "").parse().ok()?).map(Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What `PyYAML` makes of them.
+    #[test]
+    fn plain_scalars_are_those_of_yaml_1_1() {
+        for (text, expected) in [
+            ("no", json!(false)),
+            ("On", json!(true)),
+            ("~", json!(null)),
+            ("", json!(null)),
+            ("1", json!(1)),
+            ("-12", json!(-12)),
+            ("1_000", json!(1000)),
+            ("010", json!(8)),
+            ("0x1F", json!(31)),
+            ("1.0", json!(1.0)),
+            (".5", json!(0.5)),
+            ("1e-5", json!("1e-5")),
+            ("1.0e-5", json!(1e-5)),
+            ("1.0e5", json!("1.0e5")),
+            ("a", json!("a")),
+            ("-", json!("-")),
+            ("1.2.3", json!("1.2.3")),
+            ("09", json!("09")),
+            ("y", json!("y")),
+        ] {
+            assert_eq!(plain(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_know_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.yaml");
+        fs_err::write(&path, "a: &x [1, 'no']\nb:\n  c: !function utils.f\n  \"d\\n\": *x\na: 2\n").unwrap();
+        let fields = read(&path).unwrap();
+        let b = fields.get("b").unwrap();
+        assert_eq!((b.place.line, fields.get("a").unwrap().value().unwrap()), (3, json!(2)));
+        let Data::Map(inner) = &b.data else { panic!("{b:?}") };
+        assert_eq!(inner.get("c").unwrap().data, Data::Function("utils.f".into()));
+        assert_eq!(inner.get("d\n").unwrap().value().unwrap(), json!([1, "no"]));
+        assert!(
+            b.value()
+                .unwrap_err()
+                .to_string()
+                .ends_with("t.yaml line 3: `!function utils.f` cannot stand here")
+        );
+        for (text, expected) in [
+            ("a: [1", "line"),
+            ("- a", "line 1: expected keys and values"),
+            ("a: !other x", "line 1: unknown tag `!other`"),
+        ] {
+            fs_err::write(&path, text).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! From a record to an item, as a task file says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Choices, Labels, Names, ProgramTable, Prompts, TaskFile};
+use crate::error::ProbeError;
+use crate::prompts::template::{Template, field, scalar};
+use crate::records::read::{Record, read_records};
+use crate::requests::encoder::TARGET_DELIMITER;
+use crate::tasks::generation_rules::Program;
+use crate::tasks::task::{Item, Kind};
+
+/// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
+pub(super) struct Mapping<'a> {
+    pub(super) file: &'a TaskFile,
+    keep: Option<Template>,
+    description: Template,
+    context: Template,
+    /// Empty where the choices are a field.
+    choices: Vec<Template>,
+    continuation: Option<Template>,
+    original: Option<Template>,
+    /// Empty where the accepted answers are a field.
+    answers: Vec<Template>,
+    solution: Option<Template>,
+    program: Option<[Template; 2]>,
+    /// The texts of `[prompts]`, by the value of their field.
+    pub(super) prompts: BTreeMap<String, String>,
+}
+
+impl<'a> Mapping<'a> {
+    /// Reads the templates; otherwise the key at fault and what is wrong there.
+    pub(super) fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
+        let has_choices = file.kind.has_choices();
+        let choices = match &file.choices {
+            Choices::Field(_) if !has_choices && !file.kind.is_written() => {
+                return Err((
+                    "choices",
+                    format!("a {} task has one choice: [\"{{{{field}}}}\"]", file.kind.name()),
+                ));
+            }
+            Choices::Field(_) => Vec::new(),
+            Choices::Templates(templates) => templates
+                .iter()
+                .map(|text| Template::parse(text))
+                .collect::<Result<_, _>>()
+                .map_err(|e| ("choices", e))?,
+        };
+        if file.kind == Kind::InContext {
+            let message = "the in_context tasks are those of the builtin suite; a file can't have one";
+            return Err(("kind", message.to_owned()));
+        }
+        if has_choices && file.gold.is_none() && file.right.is_none() {
+            return Err(("gold", "missing: expected the field that says which choice is right".into()));
+        }
+        if file.gold.is_some() && file.right.is_some() {
+            return Err(("right", "expected either `gold` or `right`, not both".into()));
+        }
+        if file.right.is_some() && file.kind != Kind::MultipleChoice {
+            return Err(("right", "only a multiple_choice task can have several right choices".into()));
+        }
+        if file.original.is_some() && file.kind != Kind::Perplexity {
+            return Err(("original", "only the text of a perplexity task is measured by another".into()));
+        }
+        let parse = |key, text: &str| Template::parse(text).map_err(|message| (key, message));
+        let parse_optional =
+            |key, text: &Option<String>| text.as_ref().map(|text| parse(key, text)).transpose();
+        Ok(Self {
+            file,
+            keep: parse_optional("keep", &file.keep)?,
+            description: parse("description", &file.description)?,
+            context: parse("context", &file.context)?,
+            choices,
+            continuation: parse_optional("continuation", &file.continuation)?,
+            original: parse_optional("original", &file.original)?,
+            answers: match &file.answers {
+                Some(Choices::Templates(templates)) => {
+                    templates.iter().map(|text| parse("answers", text)).collect::<Result<_, _>>()?
+                }
+                _ => Vec::new(),
+            },
+            solution: parse_optional("solution", &file.solution)?,
+            program: match &file.program {
+                Some(ProgramTable { before, tests }) => {
+                    Some([parse("program.before", before)?, parse("program.tests", tests)?])
+                }
+                None => None,
+            },
+            prompts: BTreeMap::new(),
+        })
+    }
+
+    /// The records of a file that are asked: those for which `keep` is true.
+    pub(super) fn records(&self, path: &Path) -> Result<Vec<Record>, ProbeError> {
+        let mut records = read_records(path)?;
+        let Some(keep) = &self.keep else { return Ok(records) };
+        let mut kept = Vec::with_capacity(records.len());
+        for (number, record) in records.drain(..).enumerate() {
+            match keep.render(&record.value).map_err(|message| record.wrong(number, message))?.as_str() {
+                "True" => kept.push(record),
+                "False" => {}
+                other => {
+                    let message = format!("`keep` is {other:?}, expected a condition");
+                    return Err(record.wrong(number, message));
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    pub(super) fn id(&self, record: &Value) -> Result<Option<String>, String> {
+        optional(record, self.file.id.as_ref())
+    }
+
+    /// The record with the fields that `preprocess` and `names` add.
+    pub(super) fn prepare(&self, record: Value) -> Result<Value, String> {
+        let mut record = match self.file.preprocess {
+            Some(preprocess) => preprocess.apply(record)?,
+            None => record,
+        };
+        if let Some(Names { field: path, of }) = &self.file.names {
+            let key = scalar(field(&record, path)?, path)?;
+            let name = of
+                .get(&key)
+                .ok_or_else(|| format!("`{path}` is {key:?}, for which `names.of` has no name"))?;
+            record["name"] = Value::from(name.as_str());
+        }
+        if let Some(Prompts { field: path, .. }) = &self.file.prompts {
+            let key = scalar(field(&record, path)?, path)?;
+            let prompt = self.prompts.get(&key);
+            let prompt =
+                prompt.ok_or_else(|| format!("`{path}` is {key:?}, for which there is no prompt"))?;
+            record["prompt"] = Value::from(prompt.as_str());
+        }
+        Ok(record)
+    }
+
+    /// The item of a prepared record, after `examples`.
+    pub(super) fn item(&self, record: &Value, examples: &str) -> Result<Item, String> {
+        let question = self.question(record)?;
+        let cluster = optional(record, self.file.cluster.as_ref())?;
+        let context = format!("{}{examples}{}", self.description.render(record)?, question.context);
+        Ok(Item { context, cluster, ..question })
+    }
+
+    /// The item without what stands before its question.
+    pub(super) fn question(&self, record: &Value) -> Result<Item, String> {
+        let choices = match &self.file.choices {
+            Choices::Field(path) => texts(record, path)?,
+            Choices::Templates(_) => {
+                self.choices.iter().map(|template| template.render(record)).collect::<Result<_, _>>()?
+            }
+        };
+        let mut right = match (&self.file.gold, &self.file.right) {
+            (Some(path), _) => vec![self.gold(record, path)?],
+            (None, Some(path)) => right_choices(record, path)?,
+            (None, None) => vec![0],
+        };
+        let gold = right.remove(0);
+        let answers = match &self.file.answers {
+            Some(Choices::Field(path)) => one_or_more(record, path)?,
+            _ => self.answers.iter().map(|template| template.render(record)).collect::<Result<_, _>>()?,
+        };
+        let program = match &self.program {
+            Some([before, tests]) => {
+                Some(Program { before: before.render(record)?, tests: tests.render(record)? })
+            }
+            None => None,
+        };
+        let render = |template: &Option<Template>| template.as_ref().map(|t| t.render(record)).transpose();
+        Ok(Item {
+            context: self.context.render(record)?,
+            choices,
+            continuation: render(&self.continuation)?,
+            original: render(&self.original)?,
+            questions: Vec::new(),
+            gold,
+            also_right: right,
+            answers,
+            program,
+            ..Item::default()
+        })
+    }
+
+    /// What follows the question in an example, where the model is to write it: the solution, or the first accepted answer.
+    pub(super) fn solution(&self, record: &Value) -> Result<Option<String>, String> {
+        match &self.solution {
+            Some(solution) => solution.render(record).map(Some),
+            None if self.file.kind == Kind::Generation => {
+                Ok(self.question(record)?.answers.into_iter().next())
+            }
+            None if self.file.kind == Kind::Code => Err("examples of code need a `solution`".to_owned()),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn target_delimiter(&self) -> &str {
+        self.file.target_delimiter.as_deref().unwrap_or(TARGET_DELIMITER)
+    }
+
+    /// The index of the right choice: a number (also as text), false and true for 0 and 1, or one of the `labels`.
+    fn gold(&self, record: &Value, path: &str) -> Result<usize, String> {
+        let value = field(record, path)?;
+        let index = match (value, &self.file.labels) {
+            (Value::Bool(second), None) => Some(usize::from(*second)),
+            (value, None) => scalar(value, path)?.parse().ok(),
+            (value, Some(labels)) => {
+                let label = scalar(value, path)?;
+                labels.of(record)?.iter().position(|other| *other == label)
+            }
+        };
+        let expected = match &self.file.labels {
+            None => "the index of a choice".to_owned(),
+            Some(Labels::Field(path)) => format!("one of `{path}`"),
+            Some(Labels::List(labels)) => format!("one of {}", labels.join(", ")),
+        };
+        index.ok_or_else(|| format!("gold `{path}` is {value}, expected {expected}"))
+    }
+}
+
+impl Labels {
+    fn of(&self, record: &Value) -> Result<Vec<String>, String> {
+        match self {
+            Self::Field(path) => texts(record, path),
+            Self::List(labels) => Ok(labels.clone()),
+        }
+    }
+}
+
+/// The text of a field that a task need not name.
+fn optional(record: &Value, path: Option<&String>) -> Result<Option<String>, String> {
+    path.map(|path| scalar(field(record, path)?, path)).transpose()
+}
+
+/// The places of a list, at least one, at which it says yes: true, or 1.
+fn right_choices(record: &Value, path: &str) -> Result<Vec<usize>, String> {
+    let Value::Array(labels) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
+    let is_right = |label: &Value| label.as_bool().unwrap_or_else(|| label.as_u64() == Some(1));
+    let right: Vec<usize> = (0..labels.len()).filter(|place| is_right(&labels[*place])).collect();
+    if right.is_empty() {
+        return Err(format!("`{path}` says of no choice that it is right: expected a 1 for one at least"));
+    }
+    Ok(right)
+}
+
+/// A list of texts, or a text by itself.
+fn one_or_more(record: &Value, path: &str) -> Result<Vec<String>, String> {
+    match field(record, path)? {
+        Value::Array(_) => texts(record, path),
+        value => Ok(vec![scalar(value, path)?]),
+    }
+}
+
+/// A list of texts.
+fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
+    let Value::Array(list) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
+    list.iter().map(|value| scalar(value, path)).collect()
+}

@@ -1,0 +1,496 @@
+//! Tasks from TOML files: where the data is, and how each record becomes an item.
+
+mod generation_table;
+mod mapping;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Deserialize;
+
+use crate::error::ProbeError;
+use crate::prompts::fewshot_examples::{Example, Examples, ExamplesTable};
+use crate::prompts::preprocess::Preprocess;
+use crate::records::read::Record;
+use crate::requests::encoder::TARGET_DELIMITER;
+use crate::sources::hub::HubSource;
+use crate::sources::task_file::generation_table::GenerationTable;
+use crate::tasks::generation_rules::GenerationRules;
+use crate::tasks::task::{Item, Kind, Rises, Task};
+use mapping::Mapping;
+
+/// A task file, as written. `docs/concepts/probes.md` explains it to those who write one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskFile {
+    name: String,
+    domain: String,
+    kind: Kind,
+    data: PathBuf,
+    hub: Option<HubSource>,
+    keep: Option<String>,
+    preprocess: Option<Preprocess>,
+    names: Option<Names>,
+    #[serde(default)]
+    shots: usize,
+    examples: Option<ExamplesTable>,
+    chance: Option<f64>,
+    rises: Option<Rises>,
+    source: Option<String>,
+    licence: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    context: String,
+    #[serde(default)]
+    choices: Choices,
+    answers: Option<Choices>,
+    solution: Option<String>,
+    target_delimiter: Option<String>,
+    program: Option<ProgramTable>,
+    prompts: Option<Prompts>,
+    generation: Option<GenerationTable>,
+    continuation: Option<String>,
+    original: Option<String>,
+    unconditional: Option<String>,
+    gold: Option<String>,
+    right: Option<String>,
+    labels: Option<Labels>,
+    cluster: Option<String>,
+    id: Option<String>,
+}
+
+/// `[names]`: what `{{name}}` is, by the value of a field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    field: String,
+    of: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "the name of a field that holds a list, or a list of templates")]
+enum Choices {
+    Field(String),
+    Templates(Vec<String>),
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self::Templates(Vec::new())
+    }
+}
+
+/// `[program]`: templates of what makes a program of an answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramTable {
+    #[serde(default)]
+    before: String,
+    tests: String,
+}
+
+/// `[prompts]`: what `{{prompt}}` is, a text file by the value of a field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prompts {
+    /// The folder of the files, which end in `.txt`.
+    data: PathBuf,
+    /// The field.
+    field: String,
+    /// What the text is behind, such as a line that isn't part of it.
+    after: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "the name of a field that holds a list, or the list itself")]
+enum Labels {
+    Field(String),
+    List(Vec<String>),
+}
+
+/// Reads the task at `path`, whose data is beside it or in one of the `data_folders`.
+pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
+    let file: TaskFile = toml::from_str(text)
+        .map_err(|source| ProbeError::Toml { path: path.to_owned(), source: source.into() })?;
+    let wrong = |key, message| ProbeError::TaskFile { path: path.to_owned(), key, message };
+    let mut mapping = Mapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
+    let generation = file.rules().map_err(|(key, message)| wrong(key, message))?;
+    if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
+        return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
+    }
+    let hub = file.hub.as_ref();
+    let find = |key, data, split: Option<&String>| {
+        let fetched = hub.zip(split).and_then(|(hub, split)| hub.find(split, data_folders));
+        find_data(path, data, data_folders)
+            .or_else(|message| fetched.ok_or(message))
+            .map_err(|message| wrong(key, message))
+    };
+    if let Some(prompts) = &file.prompts {
+        mapping.prompts = prompts.read(&find("prompts.data", &prompts.data, None)?)?;
+    }
+    let examples_split = hub.and_then(|hub| hub.examples.as_ref());
+    let mut examples = match &file.examples {
+        Some(table) => {
+            let path = find("examples.data", &table.data, examples_split)?;
+            let examples = read_examples(&path, table, &mapping)?;
+            Some(examples.with_questions(table.data == file.data))
+        }
+        None => None,
+    };
+    let path = find("data", &file.data, hub.map(|hub| &hub.split))?;
+    let items = read_items(&path, &mapping, examples.as_mut())?;
+    let guess = items.iter().map(Item::guess).sum::<f64>() / items.len() as f64;
+    let is_choice = file.kind.has_choices() && !items.is_empty();
+    Ok(Task {
+        chance: file.chance.or(is_choice.then_some(guess)),
+        template: file.template(),
+        name: file.name,
+        domain: file.domain,
+        kind: file.kind,
+        shots: file.shots,
+        rises: file.rises,
+        source: file.source,
+        licence: file.licence,
+        version: file.version,
+        unconditional: file.unconditional,
+        target_delimiter: file.target_delimiter.unwrap_or_else(|| TARGET_DELIMITER.to_owned()),
+        generation,
+        items,
+    })
+}
+
+impl TaskFile {
+    /// The rules of generation, where the model writes the answers; otherwise the key at fault and what is wrong there.
+    fn rules(&self) -> Result<Option<GenerationRules>, (&'static str, String)> {
+        let of_written = [
+            ("answers", self.answers.is_some(), self.kind == Kind::Generation),
+            ("program", self.program.is_some(), self.kind == Kind::Code),
+        ];
+        for (key, is_there, is_needed) in of_written {
+            if is_there != is_needed {
+                let message = if is_there { "not for a" } else { "missing in a" };
+                return Err((key, format!("{message} {} task", self.kind.name())));
+            }
+        }
+        let is_generated = self.generation.is_some() || self.solution.is_some();
+        match self.kind.is_written() {
+            true => self.generation.clone().unwrap_or_default().rules().map(Some),
+            false if is_generated => {
+                let message = "only where the model writes the answers, kinds `generation` and `code`";
+                Err(("generation", message.to_owned()))
+            }
+            false => Ok(None),
+        }
+    }
+
+    /// How the texts of the items are made. (What the examples say is in the texts.)
+    fn template(&self) -> String {
+        let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
+        let Self { original, unconditional, gold, labels, .. } = self;
+        let template = format!(
+            "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
+             {unconditional:?} {gold:?} {labels:?}"
+        );
+        let template = match &self.right {
+            Some(right) => format!("{template} {right:?}"),
+            None => template,
+        };
+        if !self.kind.is_written() {
+            return template;
+        }
+        let Self { answers, solution, target_delimiter, program, prompts, generation, .. } = self;
+        format!(
+            "{template} {answers:?} {solution:?} {target_delimiter:?} {program:?} {prompts:?} {generation:?}"
+        )
+    }
+}
+
+/// The first of the places where `data` may be that has it.
+fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathBuf, String> {
+    let beside = task_file.parent().unwrap_or(Path::new(""));
+    let places: Vec<PathBuf> = std::iter::once(beside)
+        .chain(folders.iter().map(PathBuf::as_path))
+        .map(|folder| folder.join(data))
+        .collect();
+    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
+        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        format!(
+            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it, and `fineline data fetch` gets what is on the hub",
+            places.join(", ")
+        )
+    })
+}
+
+fn read_items(
+    path: &Path,
+    mapping: &Mapping,
+    mut examples: Option<&mut Examples>,
+) -> Result<Vec<Item>, ProbeError> {
+    let mut ids = BTreeMap::new();
+    let mut item = |number: usize, record: &Record| {
+        if let Some(id) = mapping.id(&record.value)?
+            && let Some(first) = ids.insert(id.clone(), record.line)
+        {
+            return Err(format!("its id {id:?} is also that of line {first}"));
+        }
+        let value = mapping.prepare(record.value.clone())?;
+        let before = examples.as_mut().map(|examples| examples.before(number, &value)).transpose()?;
+        mapping.item(&value, &before.unwrap_or_default())
+    };
+    let read = |(number, record): (usize, &Record)| {
+        item(number, record).map_err(|message| record.wrong(number, message))
+    };
+    mapping.records(path)?.iter().enumerate().map(read).collect()
+}
+
+fn read_examples<'a>(
+    path: &Path,
+    table: &'a ExamplesTable,
+    mapping: &Mapping<'a>,
+) -> Result<Examples<'a>, ProbeError> {
+    let records = mapping.records(path)?;
+    let example = |number: usize, record: &Record| {
+        let value = mapping.prepare(record.value.clone())?;
+        let item = mapping.question(&value)?;
+        if !mapping.file.kind.is_written() && item.gold >= item.choices.len() {
+            return Err(format!("gold is choice {}, but there are {}", item.gold, item.choices.len()));
+        }
+        let text = match mapping.solution(&value)? {
+            Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
+            None => item.solved(mapping.target_delimiter()),
+        };
+        Ok(Example { number, text, record: value })
+    };
+    let read = |(number, record): (usize, &Record)| {
+        example(number, record).map_err(|message| record.wrong(number, message))
+    };
+    let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    Examples::new(table, mapping.file.shots, &pool)
+        .map_err(|(number, message)| records[number].wrong(number, message))
+}
+
+impl Prompts {
+    /// The texts in a folder, by the names of their files.
+    fn read(&self, folder: &Path) -> Result<BTreeMap<String, String>, ProbeError> {
+        let mut prompts = BTreeMap::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "txt") {
+                let text = fs::read_to_string(&path)?;
+                let mark = self.after.as_deref().unwrap_or_default();
+                let text = text.split_once(mark).map_or(text.as_str(), |(_, text)| text);
+                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+                prompts.insert(name.unwrap_or_default(), text.to_owned());
+            }
+        }
+        Ok(prompts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHOICE: &str = r#"
+        name = "t"
+        domain = "d"
+        kind = "multiple_choice"
+        data = "data/t.jsonl"
+        context = "Question: {{q}}\nAnswer:"
+        choices = "options.text"
+        gold = "key"
+        labels = "options.label"
+        cluster = "q"
+        id = "id"
+    "#;
+
+    fn read(task: &str, data: &str) -> Result<Task, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::write(folder.path().join("data/t.jsonl"), data).unwrap();
+        read_task(&folder.path().join("t.toml"), task, &[])
+            .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+    }
+
+    #[test]
+    fn records_become_items() {
+        let data = "{\"id\":1,\"q\":\"wer?\",\"key\":\"B\",\"options\":{\"text\":[\"ich\",\"你\"],\"label\":[\"A\",\"B\"]}}\n\n\
+                    {\"id\":2,\"q\":\"\",\"key\":\"1\",\"options\":{\"text\":[\"a\",\"b\",\"c\",\"d\"],\"label\":[1,2,3,4]}}";
+        let task = read(CHOICE, data).unwrap();
+        let first = Item {
+            context: "Question: wer?\nAnswer:".into(),
+            choices: vec!["ich".into(), "你".into()],
+            gold: 1,
+            cluster: Some("wer?".into()),
+            ..Item::default()
+        };
+        assert_eq!(task.items[0], first);
+        assert_eq!((task.items[1].choices.len(), task.items[1].gold), (4, 0));
+        assert_eq!(task.chance, Some(0.375));
+    }
+
+    #[test]
+    fn gold_is_an_index_where_there_are_no_labels() {
+        let task = CHOICE
+            .replace("labels = \"options.label\"", "")
+            .replace("\"options.text\"", "[\"{{a}}\", \"{{b}}\"]");
+        let gold = |value: &str| {
+            let record = format!("{{\"id\":0,\"q\":\"\",\"a\":\"x\",\"b\":2,\"key\":{value}}}");
+            read(&task, &record).map(|task| task.items[0].gold)
+        };
+        assert_eq!(gold("1").unwrap(), 1);
+        assert_eq!(gold("\"1\"").unwrap(), 1);
+        assert_eq!(gold("false").unwrap(), 0);
+        assert!(gold("-1").unwrap_err().contains("gold `key` is -1, expected the index of a choice"));
+        assert!(gold("null").unwrap_err().contains("`key` is null"));
+    }
+
+    #[test]
+    fn several_choices_may_be_right() {
+        let several =
+            CHOICE.replace("gold = \"key\"\n", "").replace("labels = \"options.label\"", "right = \"key\"");
+        let record = |key: &str| {
+            format!("{{\"id\":1,\"q\":\"\",\"key\":{key},\"options\":{{\"text\":[\"a\",\"b\",\"c\"]}}}}")
+        };
+        let task = read(&several, &record("[0,1,true]")).unwrap();
+        assert_eq!(
+            (task.items[0].gold, &task.items[0].also_right[..], task.chance),
+            (1, &[2][..], Some(2.0 / 3.0))
+        );
+        assert_refused(
+            &several,
+            &record("[0,0,0]"),
+            "line 1 (item 0): `key` says of no choice that it is right",
+        );
+        let beyond = read(&several, &record("[0,0,0,1]")).unwrap().check().unwrap_err().to_string();
+        assert!(beyond.contains("gold is choice 3, but there are 3"), "{beyond}");
+    }
+
+    #[test]
+    fn cloze_has_one_template_and_no_gold() {
+        let cloze =
+            "name = \"t\"\ndomain = \"d\"\nkind = \"cloze\"\ndata = \"data/t.jsonl\"\ncontext = \"{{c}}\"\n";
+        let task = read(&format!("{cloze}choices = [\"{{{{a}}}}\"]"), "{\"c\":\"x\",\"a\":\"y\"}").unwrap();
+        assert_eq!((task.chance, task.items[0].choices.as_slice()), (None, &["y".to_owned()][..]));
+        let error = read(&format!("{cloze}choices = \"a\""), "").unwrap_err();
+        assert!(error.contains("`choices`: a cloze task has one choice"), "{error}");
+    }
+
+    const LETTERS: &str = r#"
+        name = "t"
+        domain = "d"
+        kind = "multiple_choice"
+        data = "data/t.jsonl"
+        description = "About {{name}}.\n\n"
+        context = "{{q | trim}}\nA. {{a}}\nB. {{b}}\n答案："
+        choices = ["A", "B"]
+        gold = "key"
+        labels = ["A", "B"]
+        shots = 2
+        examples.data = "data/t.jsonl"
+        examples.match = "s"
+        names.field = "s"
+        names.of = { x = "甲", y = "乙" }
+    "#;
+
+    fn letters(subjects: &str) -> String {
+        let record = |(i, s)| format!("{{\"q\":\" {i}? \",\"a\":{i},\"b\":0,\"key\":\"B\",\"s\":\"{s}\"}}\n");
+        subjects.chars().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn solved_examples_stand_between_description_and_question() {
+        let task = read(LETTERS, &letters("xyxxyxy")).unwrap();
+        let solved = |i| format!("{i}?\nA. {i}\nB. 0\n答案： B\n\n");
+        assert_eq!(
+            task.items[5].context,
+            format!("About 甲.\n\n{}{}5?\nA. 5\nB. 0\n答案：", solved(0), solved(2))
+        );
+        assert_eq!(
+            task.items[0].context,
+            format!("About 甲.\n\n{}{}0?\nA. 0\nB. 0\n答案：", solved(2), solved(3))
+        );
+        assert_eq!((task.items[1].gold, task.shots, task.chance), (1, 2, Some(0.5)));
+        let error = read(LETTERS, &letters("xxxy")).unwrap_err();
+        assert!(
+            error.contains("line 4 (item 3): expected 2 other examples like it, \"y\", found 0"),
+            "{error}"
+        );
+        assert_refused(LETTERS, &letters("xxxz"), "`s` is \"z\", for which `names.of` has no name");
+        assert_refused(LETTERS, &letters("xxx").replace("\"B\"", "\"C\""), "expected one of A, B");
+    }
+
+    #[test]
+    fn a_continuation_may_follow_the_choices() {
+        let partial = "name = \"t\"\ndomain = \"d\"\nkind = \"multiple_choice\"\ndata = \"data/t.jsonl\"\n\
+                       preprocess = \"winogrande\"\nchoices = [\"{{before}}{{one}}\", \"{{before}}{{two}}\"]\n\
+                       continuation = \"{{after}}\"\ngold = \"answer\"";
+        let record = "{\"sentence\":\"So _ left.\",\"one\":\"A\",\"two\":\"B\",\"answer\":1}";
+        let task = read(partial, record).unwrap();
+        assert_eq!(task.items[0].pair(1), ("So B".into(), "left."));
+        assert_refused(partial, &record.replace('_', "he"), "line 1 (item 0): `sentence` has no gap `_`");
+    }
+
+    #[test]
+    fn a_text_may_be_measured_by_its_original() {
+        let pages = "name = \"t\"\ndomain = \"d\"\nkind = \"perplexity\"\ndata = \"data/t.jsonl\"\n\
+                     preprocess = \"wikitext\"\nchoices = [\"{{text}}\"]\noriginal = \"{{page}}\"";
+        let task = read(pages, "{\"page\":\"a @-@ b , c\"}").unwrap();
+        assert_eq!((task.items[0].pair(0).1, task.items[0].measured(0)), ("a-b, c", "a @-@ b , c"));
+        assert_refused(
+            &pages.replace("perplexity", "cloze"),
+            "",
+            "`original`: only the text of a perplexity",
+        );
+    }
+
+    #[track_caller]
+    fn assert_refused(task: &str, data: &str, expected: &str) {
+        let error = read(task, data).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let record = "{\"id\":1,\"q\":\"?\",\"key\":\"A\",\"options\":{\"text\":[\"a\",\"b\"],\"label\":[\"A\",\"B\"]}}";
+        assert_refused(CHOICE, &format!("{record}\n{{"), "DIR/data/t.jsonl line 2 (item 1): not JSON");
+        assert_refused(
+            CHOICE,
+            &format!("{record}\n{record}"),
+            "line 2 (item 1): its id \"1\" is also that of line 1",
+        );
+        assert_refused(
+            CHOICE,
+            &record.replace("\"key\"", "\"other\""),
+            "line 1 (item 0): there is no field `key`",
+        );
+        assert_refused(
+            &CHOICE.replace("cluster = \"q\"", "cluster = \"passage\""),
+            record,
+            "line 1 (item 0): there is no field `passage`",
+        );
+        assert_refused(
+            CHOICE,
+            &record.replace("\"A\",\"options\"", "\"E\",\"options\""),
+            "expected one of `options.label`",
+        );
+        assert_refused(CHOICE, &record.replace("[\"a\",\"b\"]", "\"ab\""), "`options.text` is no list");
+        assert_refused(
+            &CHOICE.replace("data/t.jsonl", "none.jsonl"),
+            "",
+            "`data`: no such file or folder: looked for DIR/none.jsonl",
+        );
+        assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
+        assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
+        assert_refused(
+            &format!("{CHOICE}\nright = \"key\""),
+            "",
+            "`right`: expected either `gold` or `right`",
+        );
+        assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
+        assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");
+    }
+}

@@ -1,0 +1,333 @@
+//! A task made ready to be asked: its items in the order in which they are asked, as token ids.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use fineline_model::{Llama, Prompt};
+use fineline_random::Permutation;
+use rayon::prelude::*;
+
+use crate::error::ProbeError;
+use crate::items::item_store::ItemRow;
+use crate::metrics::metrics;
+use crate::requests::encoder::{Encoder, ItemRequests, Request, word_count};
+use crate::scorers::generation::answer_writer::{Answer, Stopped, Turn, Writer, WrittenItem};
+use crate::scorers::loglikelihood::{LogLikelihood, Scored, Share};
+use crate::scorers::representation::{Representation, Represented, Samples};
+use crate::suite::round::{Round, TaskResult};
+use crate::suite::{Asked, Provenance, SuiteOptions};
+use crate::tasks::task::{Item, Kind, Task};
+
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedTask {
+    task: Task,
+    name: Arc<str>,
+    /// The items that a whole round asks, in the fixed order of which a smaller round asks the first.
+    items: Vec<PreparedItem>,
+    /// The cluster of every item of the task.
+    clusters: Vec<Option<u32>>,
+    /// The texts, in tasks that look at how they are represented.
+    samples: Option<Samples>,
+    /// Who has the model write its answers, where it does.
+    writer: Option<Writer>,
+    provenance: Provenance,
+}
+
+#[derive(Clone, Debug)]
+struct PreparedItem {
+    /// Its index in the task's whole data.
+    index: usize,
+    /// What is scored.
+    requests: Vec<Request>,
+    /// What the model goes on from, where it writes the answer.
+    prompt: Option<Prompt>,
+    /// Whether a context lost tokens on its left to fit.
+    truncated: bool,
+}
+
+/// What a round has found of a task.
+#[derive(Default)]
+pub(crate) struct Found<'a> {
+    /// How each of its requests was scored.
+    pub(crate) scored: Vec<(&'a Request, &'a Scored)>,
+    /// What the model wrote.
+    pub(crate) written: Vec<&'a WrittenItem>,
+    /// How the model represents its texts.
+    pub(crate) represented: Option<&'a Represented>,
+}
+
+impl PreparedTask {
+    pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
+        task.check()?;
+        let SuiteOptions { tokenizer, max_len, .. } = options;
+        let encoder = Encoder::new(tokenizer, max_len, &task.target_delimiter);
+        let task = encoder.fit_examples(task)?;
+        let order = order(&task.name, task.items.len(), options.items);
+        let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
+        let prepare = |&index: &usize| {
+            let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
+            let item = &task.items[index];
+            if let Some(writer) = &writer {
+                let (prompt, truncated) = writer.prompt(index, item).map_err(refused)?;
+                return Ok(PreparedItem { index, requests: Vec::new(), prompt: Some(prompt), truncated });
+            }
+            let mut of_item = encoder.requests(index, item, task.kind).map_err(refused)?;
+            if let Some(context) = &task.unconditional {
+                encoder.add_unconditional(&mut of_item, index, item, context).map_err(refused)?;
+            }
+            let ItemRequests { requests, truncated } = of_item;
+            Ok(PreparedItem { index, requests, prompt: None, truncated })
+        };
+        let mut items: Vec<Result<PreparedItem, ProbeError>> = order.par_iter().map(prepare).collect();
+        // Of several errors, the one of the first item in the data: `rayon` would give any.
+        let first_error =
+            (0..items.len()).filter(|&place| items[place].is_err()).min_by_key(|&place| order[place]);
+        if let Some(place) = first_error {
+            return Err(items.swap_remove(place).expect_err("it is an error"));
+        }
+        let items: Vec<PreparedItem> = items.into_iter().collect::<Result<_, _>>()?;
+        let truncated = items.iter().filter(|item| item.truncated).count();
+        if truncated > 0 {
+            tracing::warn!(
+                task = task.name,
+                truncated,
+                max_len,
+                "contexts longer than the model can read lose their beginning"
+            );
+        }
+        let clusters = task.cluster_numbers();
+        let samples = (task.kind == Kind::Representation)
+            .then(|| Samples::new(&task, &order, &clusters, &encoder))
+            .transpose()?;
+        let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+        Ok(Self {
+            name: task.name.as_str().into(),
+            items,
+            clusters,
+            samples,
+            writer,
+            provenance: Provenance {
+                data: task.data_hash(),
+                template: hash(&task.template),
+                tokenizer: hash(&format!(
+                    "{} {:?}",
+                    tokenizer.fingerprint(),
+                    tokenizer.boundary_tokens().bos
+                )),
+                scorer: task.kind.scorer().to_owned(),
+            },
+            task,
+        })
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The texts, if it looks at how they are represented.
+    pub(crate) fn samples(&self) -> Option<&Samples> {
+        self.samples.as_ref()
+    }
+
+    /// The items of a round, in the order of the data.
+    fn items(&self, round: &Round<'_>) -> Vec<&PreparedItem> {
+        let count = round.items.map_or(self.items.len(), |count| count.min(self.items.len()));
+        let mut items: Vec<&PreparedItem> = self.items[..count].iter().collect();
+        items.sort_unstable_by_key(|item| item.index);
+        items
+    }
+
+    /// What a round scores, in the order of the data.
+    pub(crate) fn requests(&self, round: &Round<'_>) -> impl Iterator<Item = &Request> {
+        self.items(round).into_iter().flat_map(|item| &item.requests)
+    }
+
+    pub(crate) fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+        let scored = self.requests(&Round::WHOLE).flat_map(|request| {
+            request.continuations.iter().map(|continuation| Asked {
+                task: &self.task.name,
+                item: request.item,
+                choice: continuation.choice,
+                unconditional: request.unconditional,
+                context: request.before(continuation),
+                continuation: &continuation.tokens,
+            })
+        });
+        let prompts = self.items(&Round::WHOLE).into_iter();
+        let prompts = prompts.filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
+        scored.chain(prompts.map(|(item, prompt)| Asked {
+            task: &self.task.name,
+            item,
+            choice: 0,
+            unconditional: false,
+            context: Cow::from(&prompt.tokens),
+            continuation: &[],
+        }))
+    }
+
+    /// Has the model write this process's share of the answers of a round.
+    pub(crate) fn write(
+        &self,
+        model: &Llama,
+        round: &Round<'_>,
+        share: Share,
+    ) -> Result<Vec<WrittenItem>, Stopped> {
+        let Some(writer) = &self.writer else { return Ok(Vec::new()) };
+        let asked = self.items(round);
+        let asked = asked.iter().filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
+        writer.write(
+            model,
+            &self.task,
+            &asked.collect::<Vec<_>>(),
+            &Turn { share, interrupted: round.interrupted },
+        )
+    }
+
+    /// The result of a round, from what was found of the task.
+    pub(crate) fn result(&self, round: &Round<'_>, found: &Found<'_>) -> TaskResult {
+        let Found { scored, written, represented } = found;
+        let asked = self.items(round);
+        let items = match self.writer {
+            Some(_) => self.written_rows(written),
+            None => self.rows(&asked, scored),
+        };
+        let representation = represented.map(|represented| &represented.representation);
+        let not_finite = items.iter().filter(|row| !row.is_finite()).count()
+            + representation.map_or(0, Representation::not_finite);
+        if not_finite > 0 {
+            tracing::warn!(
+                task = self.task.name,
+                not_finite,
+                "log-likelihoods or hidden states are not finite: metrics that need them are null"
+            );
+        }
+        TaskResult {
+            task: self.task.name.clone(),
+            domain: self.task.domain.clone(),
+            version: self.task.version.clone(),
+            kind: self.task.kind,
+            n: representation.map_or(asked.len(), |representation| representation.items.len()),
+            total: self.task.items.len(),
+            shots: self.task.shots,
+            chance: self.task.chance,
+            metrics: metrics(&items),
+            items,
+            representation: representation.cloned(),
+            truncated: asked.iter().filter(|item| item.truncated).count(),
+            not_finite,
+            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum::<f64>()
+                + written.iter().map(|item| item.seconds).sum::<f64>()
+                + represented.map_or(0.0, |represented| represented.seconds),
+            provenance: self.provenance.clone(),
+        }
+    }
+
+    /// The answers, in the order of the data.
+    fn written_rows(&self, written: &[&WrittenItem]) -> Vec<ItemRow> {
+        let mut written = written.to_vec();
+        written.sort_unstable_by_key(|item| item.item);
+        let mut rows = Vec::new();
+        for WrittenItem { item, answers, .. } in written {
+            let row =
+                |answer: &Answer| answer.row(&self.name, self.task.kind, *item as u32, self.clusters[*item]);
+            rows.extend(answers.iter().map(row));
+        }
+        rows
+    }
+
+    /// Puts the scores of continuations together to those of choices.
+    fn rows(&self, asked: &[&PreparedItem], scored: &[(&Request, &Scored)]) -> Vec<ItemRow> {
+        let mut scored = scored.iter().peekable();
+        let mut rows = Vec::new();
+        for &PreparedItem { index, .. } in asked {
+            let item = &self.task.items[*index];
+            let mut of_choices = vec![ChoiceScore::NOTHING; item.choices.len()];
+            while let Some((request, scored)) = scored.next_if(|(request, _)| request.item == *index) {
+                for (continuation, score) in request.continuations.iter().zip(&scored.continuations) {
+                    of_choices[continuation.choice].extend(*score, request.unconditional);
+                }
+            }
+            rows.extend(self.rows_of_item(*index, item, of_choices));
+        }
+        rows
+    }
+
+    fn rows_of_item(
+        &self,
+        index: usize,
+        item: &Item,
+        scores: Vec<ChoiceScore>,
+    ) -> impl Iterator<Item = ItemRow> {
+        let words = |text| (self.task.kind == Kind::Perplexity).then(|| word_count(text) as u32);
+        scores.into_iter().enumerate().map(move |(choice, score)| {
+            let text = item.measured(choice);
+            ItemRow {
+                task: Arc::clone(&self.name),
+                kind: self.task.kind,
+                item: index as u32,
+                cluster: self.clusters[index],
+                choice: choice as u32,
+                gold: item.gold as u32,
+                logprob: score.given_context.logprob,
+                byte_logprob: None,
+                unconditional_logprob: score.unconditional.map(|score| score.logprob),
+                optimal_logprob: item.questions.get(choice).map(|question| question.optimal_logprob),
+                n_tokens: score.given_context.n_tokens,
+                n_chars: text.chars().count() as u32,
+                n_bytes: text.len() as u32,
+                n_words: words(text),
+                greedy: score.given_context.greedy,
+                text: None,
+                correct: (!item.also_right.is_empty())
+                    .then(|| choice == item.gold || item.also_right.contains(&choice)),
+                filter: None,
+                answer: None,
+                score: None,
+            }
+        })
+    }
+}
+
+/// How a model scored a choice after its own context, and, where that is asked, after the one that all items share.
+#[derive(Clone, Copy)]
+struct ChoiceScore {
+    given_context: LogLikelihood,
+    unconditional: Option<LogLikelihood>,
+}
+
+impl ChoiceScore {
+    const NOTHING: Self = Self { given_context: LogLikelihood::NOTHING, unconditional: None };
+
+    fn extend(&mut self, score: LogLikelihood, unconditional: bool) {
+        if unconditional {
+            self.unconditional.get_or_insert(LogLikelihood::NOTHING).extend(score);
+        } else {
+            self.given_context.extend(score);
+        }
+    }
+}
+
+/// The indices of `count` of `total` items, in the order in which they are asked: those of a smaller count are the first of those of a
+/// larger, in every run.
+fn order(task: &str, total: usize, count: Option<usize>) -> Vec<usize> {
+    let order = Permutation::new(0, &format!("probe/items/{task}"), 0, total as u64);
+    let count = count.map_or(total, |count| count.min(total)) as u64;
+    (0..count).map(|place| order.get(place) as usize).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subsets_are_nested_and_fixed() {
+        let [few, many, mut all] = [Some(5), Some(50), None].map(|count| order("t", 100, count));
+        assert_eq!((few.len(), many.len(), all.len()), (5, 50, 100));
+        assert_eq!((&few[..], &many[..]), (&all[..5], &all[..50]));
+        assert_ne!(few, order("other", 100, Some(5)));
+        assert_ne!(all, (0..100).collect::<Vec<_>>());
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..100));
+        assert_eq!(order("t", 3, Some(9)).len(), 3);
+    }
+}
