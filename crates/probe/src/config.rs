@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scorers::generation::answer_writer::CodeExecution;
+use crate::scorers::generation::sandbox::CodeExecution;
 
 /// `[[probes]]`: a suite of tasks, and when the model is put through it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -129,6 +129,11 @@ impl Classified for ProbeError {
     }
 }
 
+/// A round was stopped before its end; nothing of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the probe round was interrupted")]
+pub struct Interrupted;
+
 /// ` (did you mean ...?)`, if one of `known` is near `name`.
 pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known

@@ -17,51 +17,73 @@
 //!
 //! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
 
+// Ground: errors, Parquet columns, and text as Python treats it.
 mod error;
+mod parquet_columns;
 mod text;
 
+// Tasks: items, how they are scored, and groups of tasks.
 mod tasks;
 
+// Records of data files.
 mod records;
 
+// Prompts that are rendered from records.
 mod prompts;
 
+// Sources of tasks: task files, lm-evaluation-harness, built-in suites, the catalog.
 mod sources;
 
+// Requests: items as tokens, and the batches they are packed into.
 mod requests;
 
+// Item rows: the scores of each choice, and the files that keep them.
 mod items;
 
+// Scorers: a model's log-likelihoods, answers and hidden states.
 mod scorers;
 
+// Metrics that are computed from item rows.
 mod metrics;
 
+// Results of tasks and groups, comparisons between rounds, and records in files.
 mod results;
 
+// Suites, and their evaluation.
 mod config;
 mod suite;
 
 pub use config::ProbeConfig;
-pub use error::ProbeError;
-pub use items::item_store::{ItemRow, read_items, write_items};
-pub use metrics::similarity::Gram;
+pub use error::{Interrupted, ProbeError};
+pub use items::item_row::ItemRow;
+pub use items::item_store::{read_items, write_items};
 pub use metrics::{higher_is_better, metrics};
-pub use results::group_result::{Group, GroupMean, GroupResult};
-pub use results::history::{Delta, History, ProbeRecord, headline};
+pub use requests::request::Asked;
+pub use results::group_result::GroupResult;
+pub use results::history::History;
 pub use results::lm_eval_json::{ResultsHeader, results_json};
+pub use results::probe_record::{Delta, ProbeRecord, headline};
 pub use results::representation_history::RepresentationHistory;
 pub use results::representation_store::{
     SimilarityRow, read_representations, write_representations, write_similarities,
 };
-pub use scorers::generation::answer_writer::{CodeExecution, sandbox_problem};
-pub use scorers::loglikelihood::{Interrupted, Share};
-pub use scorers::representation::Representation;
+pub use results::task_result::TaskResult;
+pub use scorers::generation::sandbox::{CodeExecution, sandbox_problem};
+pub use scorers::rank_share::Share;
+pub use scorers::representation::gram::Gram;
+pub use scorers::representation::hidden_states::Representation;
 pub use sources::catalog::Catalog;
-pub use sources::hub::{HubSource, TaskSource};
-pub use suite::round::{Round, RoundResults, RoundScores, TaskFailure, TaskResult};
-pub use suite::{Asked, Provenance, Suite, SuiteOptions};
+pub use sources::hub_source::HubSource;
+pub use sources::task_source::TaskSource;
+pub use suite::Suite;
+pub use suite::options::SuiteOptions;
+pub use suite::round::{Round, RoundResults, RoundScores, TaskFailure};
 pub use tasks::generation_rules::{
     ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
 };
-pub use tasks::task::{Item, Kind, Question, Rises, Task};
+pub use tasks::group::{Group, GroupMean};
+pub use tasks::item::{Item, Question};
+pub use tasks::kind::Kind;
+pub use tasks::provenance::Provenance;
+pub use tasks::task::{Rises, Task};
 pub use text::pattern::Pattern;

@@ -6,68 +6,17 @@ use std::sync::Arc;
 use fineline_files::{AtomicFile, create_parent_directory};
 use fs_err as fs;
 use parquet::basic::Compression;
-use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use crate::error::ProbeError;
-use crate::tasks::task::Kind;
-
-/// How a choice of an item was scored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ItemRow {
-    /// The task.
-    pub task: Arc<str>,
-    /// How the task's items are scored.
-    pub kind: Kind,
-    /// The item's index in the task's whole data: the same in every subset.
-    pub item: u32,
-    /// Items of the task with the same number share a passage, a subject or a fact: errors count them together. The same in every subset.
-    pub cluster: Option<u32>,
-    /// The choice, from 0.
-    pub choice: u32,
-    /// The right choice of the item.
-    pub gold: u32,
-    /// Sum of the tokens' log-probabilities, in nats. NaN where the model's were.
-    pub logprob: f64,
-    /// The part of it that belongs to tokens with bytes, where others (EOS) are scored too.
-    pub byte_logprob: Option<f64>,
-    /// The same sum where the choice follows the context that all items share, in tasks that ask for it.
-    pub unconditional_logprob: Option<f64>,
-    /// In in-context tasks: the log-probability of the answer to the best learner of the family that the function is drawn from.
-    pub optimal_logprob: Option<f64>,
-    /// Tokens scored.
-    pub n_tokens: u32,
-    /// Characters (Unicode scalar values) of the scored text, without the space before it: of the choice, or of what continues it.
-    pub n_chars: u32,
-    /// UTF-8 bytes of the same.
-    pub n_bytes: u32,
-    /// Words of the same, in perplexity tasks.
-    pub n_words: Option<u32>,
-    /// Whether each token was the likeliest one.
-    pub greedy: bool,
-    /// The answer, in tasks where the model writes one.
-    pub text: Option<String>,
-    /// Whether that answer is right.
-    pub correct: Option<bool>,
-    /// The filter that took from the answer what was judged, where the task names filters.
-    pub filter: Option<String>,
-    /// What it took.
-    pub answer: Option<String>,
-    /// A score of what was judged, where the task has one (`f1`).
-    pub score: Option<f64>,
-}
-
-impl ItemRow {
-    /// Whether the model gave the choice numbers.
-    pub(crate) fn is_finite(&self) -> bool {
-        self.logprob.is_finite() && self.unconditional_logprob.is_none_or(f64::is_finite)
-    }
-}
+use crate::items::item_row::ItemRow;
+use crate::parquet_columns::{read_column, write_column};
+use crate::tasks::kind::Kind;
 
 const SCHEMA: &str = "
     message items {
@@ -108,45 +57,29 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
     let bytes = |text: &str| ByteArray::from(text.as_bytes().to_vec());
-    write::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(&row.task)))?;
-    write::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(row.kind.name())))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.item.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| row.cluster.map(u32::cast_signed))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.choice.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.gold.cast_signed()))?;
-    write::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.unconditional_logprob)?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.optimal_logprob)?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| row.n_words.map(u32::cast_signed))?;
-    write::<BoolType, _>(&mut group, rows, |row| Some(row.greedy))?;
-    write::<ByteArrayType, _>(&mut group, rows, |row| row.text.as_deref().map(bytes))?;
-    write::<BoolType, _>(&mut group, rows, |row| row.correct)?;
-    write::<ByteArrayType, _>(&mut group, rows, |row| row.filter.as_deref().map(bytes))?;
-    write::<ByteArrayType, _>(&mut group, rows, |row| row.answer.as_deref().map(bytes))?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.score)?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(&row.task)))?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| Some(bytes(row.kind.name())))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.item.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| row.cluster.map(u32::cast_signed))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.choice.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.gold.cast_signed()))?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| Some(row.logprob))?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.byte_logprob)?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.unconditional_logprob)?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.optimal_logprob)?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.n_tokens.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.n_chars.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.n_bytes.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| row.n_words.map(u32::cast_signed))?;
+    write_column::<BoolType, _>(&mut group, rows, |row| Some(row.greedy))?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| row.text.as_deref().map(bytes))?;
+    write_column::<BoolType, _>(&mut group, rows, |row| row.correct)?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| row.filter.as_deref().map(bytes))?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| row.answer.as_deref().map(bytes))?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.score)?;
     group.close()?;
     writer.close()?;
     Ok(())
-}
-
-/// Writes the next column. Definition levels are ignored where the schema says REQUIRED.
-pub(crate) fn write<T: DataType, R>(
-    group: &mut SerializedRowGroupWriter<'_, impl std::io::Write + Send>,
-    rows: &[R],
-    value: impl Fn(&R) -> Option<T::T>,
-) -> Result<(), ParquetError> {
-    let values: Vec<Option<T::T>> = rows.iter().map(value).collect();
-    let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
-    let values: Vec<T::T> = values.into_iter().flatten().collect();
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("more columns than the schema has".into()))?;
-    column.typed::<T>().write_batch(&values, Some(&levels), None)?;
-    column.close()
 }
 
 /// Reads an item store.
@@ -165,7 +98,7 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemRow>, ProbeError> {
 
 fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> {
     let integers = |name| {
-        let values = read::<Int32Type>(group, name)?.into_iter();
+        let values = read_column::<Int32Type>(group, name)?.into_iter();
         Ok::<_, ParquetError>(values.map(|value| value.map(i32::cast_unsigned)))
     };
     let missing = |name| move || ParquetError::General(format!("column `{name}` has a null"));
@@ -177,16 +110,16 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
     let n_words: Vec<Option<u32>> = integers("n_words")?.collect();
     let tasks = texts(group, "task")?;
     let kinds = texts(group, "kind")?;
-    let logprob = read::<DoubleType>(group, "logprob")?;
-    let byte_logprob = read::<DoubleType>(group, "byte_logprob")?;
-    let unconditional_logprob = read::<DoubleType>(group, "unconditional_logprob")?;
-    let optimal_logprob = read::<DoubleType>(group, "optimal_logprob")?;
-    let greedy = read::<BoolType>(group, "greedy")?;
+    let logprob = read_column::<DoubleType>(group, "logprob")?;
+    let byte_logprob = read_column::<DoubleType>(group, "byte_logprob")?;
+    let unconditional_logprob = read_column::<DoubleType>(group, "unconditional_logprob")?;
+    let optimal_logprob = read_column::<DoubleType>(group, "optimal_logprob")?;
+    let greedy = read_column::<BoolType>(group, "greedy")?;
     let text = texts(group, "text")?;
-    let correct = read::<BoolType>(group, "correct")?;
+    let correct = read_column::<BoolType>(group, "correct")?;
     let filter = texts(group, "filter")?;
     let answer = texts(group, "answer")?;
-    let score = read::<DoubleType>(group, "score")?;
+    let score = read_column::<DoubleType>(group, "score")?;
     let mut rows: Vec<ItemRow> = Vec::with_capacity(item.len());
     for i in 0..item.len() {
         let task = tasks[i].as_deref().ok_or_else(missing("task"))?;
@@ -222,67 +155,17 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
 }
 
 fn texts(group: &dyn RowGroupReader, name: &str) -> Result<Vec<Option<String>>, ParquetError> {
-    let values = read::<ByteArrayType>(group, name)?;
+    let values = read_column::<ByteArrayType>(group, name)?;
     values
         .into_iter()
         .map(|value| value.map(|value| value.as_utf8().map(str::to_owned)).transpose())
         .collect()
 }
 
-/// The values of a column, `None` for nulls; one for each row of the group.
-fn read<T: DataType>(group: &dyn RowGroupReader, name: &str) -> Result<Vec<Option<T::T>>, ParquetError> {
-    let metadata = group.metadata();
-    let index = metadata.columns().iter().position(|column| column.column_path().string() == name);
-    let index = index.ok_or_else(|| ParquetError::General(format!("there is no column `{name}`")))?;
-    let column = metadata.column(index);
-    if column.column_type() != T::get_physical_type() {
-        return Err(ParquetError::General(format!("column `{name}` is of type {}", column.column_type())));
-    }
-    let optional = column.column_descr().max_def_level() > 0;
-    let rows = metadata.num_rows() as usize;
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
-    let (mut values, mut levels) = (Vec::new(), Vec::new());
-    let mut read = 0;
-    while read < rows {
-        let (records, _, _) =
-            reader.read_records(rows - read, optional.then_some(&mut levels), None, &mut values)?;
-        if records == 0 {
-            return Err(ParquetError::General(format!("column `{name}` ends at row {read} of {rows}")));
-        }
-        read += records;
-    }
-    let mut values = values.into_iter();
-    Ok((0..rows).map(|row| if optional && levels[row] == 0 { None } else { values.next() }).collect())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    pub(crate) fn row(kind: Kind, item: u32, choice: u32, gold: u32, logprob: f64) -> ItemRow {
-        ItemRow {
-            task: "test".into(),
-            kind,
-            item,
-            cluster: None,
-            choice,
-            gold,
-            logprob,
-            byte_logprob: None,
-            unconditional_logprob: None,
-            optimal_logprob: None,
-            n_tokens: 2,
-            n_chars: 3,
-            n_bytes: 4,
-            n_words: None,
-            greedy: false,
-            text: None,
-            correct: None,
-            filter: None,
-            answer: None,
-            score: None,
-        }
-    }
+    use crate::items::item_row::tests::row;
 
     #[test]
     fn rows_read_back_as_they_were() {

@@ -15,13 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_dynamics::{Clusters, Estimate, mean, proportion};
 
-use crate::items::item_store::ItemRow;
-use crate::results::comparison::Score;
-use crate::tasks::task::Kind;
+use crate::items::item_row::ItemRow;
+use crate::metrics::item_score::ItemValue;
+use crate::tasks::kind::Kind;
 
 /// A quantity of the answers to an item that one filter left.
 #[derive(Clone, Copy, Debug)]
-enum Measure {
+enum AnswerMeasure {
     /// The share of right ones.
     Right,
     /// Their mean score.
@@ -32,56 +32,56 @@ enum Measure {
 
 /// Every metric of a task whose answers the model wrote; `items` are the rows of each.
 pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
-    let estimate = |(name, filter, measure): (String, Option<&str>, Measure)| {
+    let estimate = |(name, filter, measure): (String, Option<&str>, AnswerMeasure)| {
         (name, estimate(&scores(items, filter, measure), clusters))
     };
     measures(items).into_iter().map(estimate).collect()
 }
 
 /// What each item contributes to the metric of this name.
-pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<Score>> {
+pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<ItemValue>> {
     let (_, filter, measure) = measures(items).into_iter().find(|(name, ..)| name == metric)?;
     Some(scores(items, filter, measure))
 }
 
 /// The metrics that the items have: name, filter, and what is measured.
-fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, Measure)> {
+fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, AnswerMeasure)> {
     let Some(first) = items.first() else { return Vec::new() };
     let mut measures = Vec::new();
     for (number, filter) in filters(first).into_iter().enumerate() {
         let suffix = filter.filter(|_| number > 0).map_or_else(String::new, |filter| format!(",{filter}"));
         let mut add = |name: String, measure| measures.push((name + &suffix, filter, measure));
         if first[0].kind == Kind::Generation {
-            add("exact_match".to_owned(), Measure::Right);
+            add("exact_match".to_owned(), AnswerMeasure::Right);
         }
         if first[0].score.is_some() {
-            add("f1".to_owned(), Measure::F1);
+            add("f1".to_owned(), AnswerMeasure::F1);
         }
         for k in attempts_to_tell(items, filter) {
-            add(format!("pass@{k}"), if k == 1 { Measure::Right } else { Measure::PassAt(k) });
+            add(format!("pass@{k}"), if k == 1 { AnswerMeasure::Right } else { AnswerMeasure::PassAt(k) });
         }
     }
     measures
 }
 
-fn scores(items: &[&[ItemRow]], filter: Option<&str>, measure: Measure) -> Vec<Score> {
+fn scores(items: &[&[ItemRow]], filter: Option<&str>, measure: AnswerMeasure) -> Vec<ItemValue> {
     let items: Vec<Vec<&ItemRow>> = items.iter().map(|item| answers(item, filter)).collect();
     let are_single = items.iter().all(|item| item.len() == 1);
     let score = |item: &Vec<&ItemRow>| match measure {
-        Measure::Right if are_single => Score::Outcome(item[0].correct),
-        Measure::Right => Score::Real(right(item) as f64 / item.len() as f64),
-        Measure::F1 => Score::Real(mean_score(item).unwrap_or(f64::NAN)),
-        Measure::PassAt(k) => Score::Real(pass_at(k, item.len(), right(item))),
+        AnswerMeasure::Right if are_single => ItemValue::Outcome(item[0].correct),
+        AnswerMeasure::Right => ItemValue::Real(right(item) as f64 / item.len() as f64),
+        AnswerMeasure::F1 => ItemValue::Real(mean_score(item).unwrap_or(f64::NAN)),
+        AnswerMeasure::PassAt(k) => ItemValue::Real(pass_at(k, item.len(), right(item))),
     };
     items.iter().map(score).collect()
 }
 
-fn estimate(scores: &[Score], clusters: &Clusters) -> Estimate {
-    let outcome = |score: &Score| if let Score::Outcome(outcome) = score { *outcome } else { None };
+fn estimate(scores: &[ItemValue], clusters: &Clusters) -> Estimate {
+    let outcome = |score: &ItemValue| if let ItemValue::Outcome(outcome) = score { *outcome } else { None };
     if let Some(outcomes) = scores.iter().map(outcome).collect::<Option<Vec<bool>>>() {
         return proportion(&outcomes, clusters);
     }
-    let real = |score: &Score| if let Score::Real(value) = score { *value } else { f64::NAN };
+    let real = |score: &ItemValue| if let ItemValue::Real(value) = score { *value } else { f64::NAN };
     mean(&scores.iter().map(real).collect::<Vec<_>>(), clusters)
 }
 
@@ -126,7 +126,7 @@ fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::items::item_store::tests::row;
+    use crate::items::item_row::tests::row;
     use crate::metrics::{item_scores, metrics};
 
     fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
@@ -200,14 +200,14 @@ mod tests {
         let named = |item, filter, correct| named(answer(Kind::Generation, item, 0, correct), filter);
         let rows: Vec<ItemRow> =
             (0..3).flat_map(|item| [named(item, "strict", item == 0), named(item, "loose", true)]).collect();
-        let outcomes = |metric| -> Vec<Score> {
+        let outcomes = |metric| -> Vec<ItemValue> {
             item_scores(&rows, metric).unwrap().into_iter().map(|item| item.score).collect()
         };
-        let [yes, no] = [true, false].map(|right| Score::Outcome(Some(right)));
+        let [yes, no] = [true, false].map(|right| ItemValue::Outcome(Some(right)));
         assert_eq!(outcomes("exact_match"), [yes, no, no]);
         assert_eq!(outcomes("exact_match,loose"), [yes, yes, yes]);
         assert!(item_scores(&rows, "f1").is_none());
         let attempts: Vec<ItemRow> = (0..4).map(|i| answer(Kind::Code, 0, i, i == 1)).collect();
-        assert_eq!(item_scores(&attempts, "pass@1").unwrap()[0].score, Score::Real(0.25));
+        assert_eq!(item_scores(&attempts, "pass@1").unwrap()[0].score, ItemValue::Real(0.25));
     }
 }

@@ -1,7 +1,7 @@
 //! Metrics of in-context tasks, whose rows are the answers of an item: row `k` follows `k` examples.
 
-use super::{Measure, Metric, metric};
-use crate::items::item_store::ItemRow;
+use crate::items::item_row::ItemRow;
+use crate::metrics::item_metric::{ItemMeasure, ItemMetric, loss, metric};
 
 /// Numbers of examples that have metrics of their own.
 const EXAMPLES: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
@@ -12,25 +12,25 @@ const METRICS_EACH: usize = 3;
 macro_rules! after {
     ($($examples:literal),*) => {
         &[$(
-            metric(concat!("nats_at_", $examples), Measure::Score(|item| nats_after(item, $examples))),
-            metric(concat!("acc_at_", $examples), Measure::Outcome(|item| is_right_after(item, $examples))),
-            metric(concat!("excess_nats_at_", $examples), Measure::Score(|item| excess_after(item, $examples))),
+            loss(concat!("nats_at_", $examples), ItemMeasure::Score(|item| nats_after(item, $examples))),
+            metric(concat!("acc_at_", $examples), ItemMeasure::Outcome(|item| is_right_after(item, $examples))),
+            loss(concat!("excess_nats_at_", $examples), ItemMeasure::Score(|item| excess_after(item, $examples))),
         )*]
     };
 }
 
 /// In the order of [`EXAMPLES`].
-const AFTER: &[Metric] = after!(0, 1, 2, 4, 8, 16, 32);
+pub(super) const AFTER: &[ItemMetric] = after!(0, 1, 2, 4, 8, 16, 32);
 
 /// Metrics of whole items.
-pub(super) const OF_ITEMS: &[Metric] = &[
-    metric("acc", Measure::Outcome(|item| item.last().and_then(is_right))),
-    metric("icl_gain", Measure::Score(|item| nats_after(item, 0) - late_nats(item))),
-    metric("late_nats", Measure::Score(late_nats)),
+pub(super) const OF_ITEMS: &[ItemMetric] = &[
+    metric("acc", ItemMeasure::Outcome(|item| item.last().and_then(is_right))),
+    metric("icl_gain", ItemMeasure::Score(|item| nats_after(item, 0) - late_nats(item))),
+    loss("late_nats", ItemMeasure::Score(late_nats)),
 ];
 
 /// Metrics after each number of examples up to `most`.
-pub(super) fn after_examples(most: u32) -> &'static [Metric] {
+pub(super) fn after_examples(most: u32) -> &'static [ItemMetric] {
     let asked = EXAMPLES.iter().filter(|&&examples| examples <= most).count();
     &AFTER[..METRICS_EACH * asked]
 }
@@ -64,10 +64,10 @@ fn late_nats(item: &[ItemRow]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics;
     use super::*;
-    use crate::items::item_store::tests::row;
-    use crate::tasks::task::Kind;
+    use crate::items::item_row::tests::row;
+    use crate::metrics::metrics;
+    use crate::tasks::kind::Kind;
 
     fn item(index: u32, nats: &[f64], right: &[bool]) -> Vec<ItemRow> {
         let row = |(choice, (&nats, &greedy)): (usize, (&f64, &bool))| ItemRow {

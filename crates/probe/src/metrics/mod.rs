@@ -38,102 +38,53 @@
 //! Errors count items of the same cluster together.
 //! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
 
+// Items and their scores.
+pub(crate) mod item_rows;
+pub(crate) mod item_score;
+
+// What a metric is.
+pub(crate) mod item_metric;
+
+// Quantities of an item.
+mod choice_score;
+
+mod accuracy;
+mod loss;
+
+mod probability;
+
+// Metrics by the kind of the task.
 mod generation;
+mod greedy_match;
 mod in_context;
+mod mean_ce;
+mod multiple_choice;
+mod perplexity;
 pub(crate) mod similarity;
 
 use std::collections::BTreeMap;
-use std::f64::consts::LN_2;
 
-use fineline_dynamics::{Clusters, Estimate, Observation, mean, proportion, ratio};
+use fineline_dynamics::{Clusters, Estimate, Observation};
 
-use crate::items::item_store::ItemRow;
+use crate::items::item_row::ItemRow;
 use crate::metrics::generation::{answer_metrics, answer_scores};
-use crate::results::comparison::{ItemScore, Score};
-use crate::tasks::task::Kind;
-
-/// A quantity defined for each item, and how it is summed up over them.
-#[derive(Clone, Copy)]
-struct Metric {
-    name: &'static str,
-    measure: Measure,
-    /// What the estimate over the items is turned into.
-    finish: fn(Estimate) -> Estimate,
-}
-
-#[derive(Clone, Copy)]
-enum Measure {
-    /// Yes or no; `None` if a score that decides it is not finite.
-    Outcome(fn(&[ItemRow]) -> Option<bool>),
-    /// A real number.
-    Score(fn(&[ItemRow]) -> f64),
-    /// Numerator and denominator of a ratio of sums.
-    Ratio(fn(&[ItemRow]) -> (f64, f64)),
-}
-
-const fn metric(name: &'static str, measure: Measure) -> Metric {
-    Metric { name, measure, finish: |estimate| estimate }
-}
-
-const fn perplexity(name: &'static str, measure: Measure) -> Metric {
-    Metric { name, measure, finish: Estimate::exp }
-}
+use crate::metrics::greedy_match::GREEDY_MATCH;
+use crate::metrics::item_metric::ItemMetric;
+use crate::metrics::item_rows::cluster_labels;
+use crate::metrics::item_rows::rows_by_item;
+use crate::metrics::item_score::{ItemScore, ItemValue};
+use crate::metrics::mean_ce::{FULL_PROMPT, SUFFIX};
+use crate::metrics::multiple_choice::{MULTIPLE_CHOICE, MUTUAL_INFORMATION, SEVERAL_RIGHT};
+use crate::metrics::perplexity::{OF_WORDS, PERPLEXITY};
+use crate::tasks::kind::Kind;
 
 /// The metrics of the task that `row` belongs to; in the order of their table.
-fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
-    const BITS_OF_GOLD: Metric =
-        metric("bits_per_byte", Measure::Score(|item| nats_of_gold(item) / bits_of_bytes(item)));
-    const MULTIPLE_CHOICE: &[Metric] = &[
-        metric("acc", Measure::Outcome(|item| picks_gold(item, sum))),
-        metric("acc_norm", Measure::Outcome(|item| picks_gold(item, per_char))),
-        metric("acc_bytes", Measure::Outcome(|item| picks_gold(item, per_byte))),
-        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, sum).exp())),
-        metric("log_prob", Measure::Score(|item| log_softmax_of_gold(item, sum))),
-        metric("brier", Measure::Score(brier)),
-        metric("prob_per_char", Measure::Score(|item| log_softmax_of_gold(item, per_char).exp())),
-        metric("correct_prob_per_char", Measure::Score(|item| per_char(gold(item)).exp())),
-        metric("total_prob_per_char", Measure::Score(total_prob_per_char)),
-        metric("margin_per_char", Measure::Score(margin_per_char)),
-        BITS_OF_GOLD,
-    ];
-    const MUTUAL_INFORMATION: &[Metric] =
-        &[metric("acc_mutual_info", Measure::Outcome(|item| picks_gold(item, gained_by_context)))];
-    const SEVERAL_RIGHT: &[Metric] = &[metric("prob_of_right", Measure::Score(prob_of_right))];
-    const CLOZE: &[Metric] = &[
-        metric("acc", Measure::Outcome(|item| gold(item).logprob.is_finite().then_some(gold(item).greedy))),
-        perplexity("perplexity", Measure::Score(nats_of_gold)),
-        BITS_OF_GOLD,
-    ];
-    const PERPLEXITY: &[Metric] = &[
-        metric("bits_per_byte", Measure::Ratio(|item| (nats_of_bytes(item), bits_of_bytes(item)))),
-        perplexity(
-            "token_perplexity",
-            Measure::Ratio(|item| (nats_of_gold(item), f64::from(gold(item).n_tokens))),
-        ),
-        perplexity(
-            "byte_perplexity",
-            Measure::Ratio(|item| (nats_of_bytes(item), f64::from(gold(item).n_bytes))),
-        ),
-    ];
-    const OF_WORDS: &[Metric] = &[perplexity(
-        "word_perplexity",
-        Measure::Ratio(|item| (nats_of_gold(item), gold(item).n_words.map_or(f64::NAN, f64::from))),
-    )];
-    const FULL_PROMPT: &[Metric] = &[
-        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_prompt))),
-        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_prompt).exp())),
-        metric("mean_ce", Measure::Score(|item| -mean_over_prompt(gold(item)))),
-    ];
-    const SUFFIX: &[Metric] = &[
-        metric("acc", Measure::Outcome(|item| picks_gold(item, mean_over_suffix))),
-        metric("prob", Measure::Score(|item| log_softmax_of_gold(item, mean_over_suffix).exp())),
-        metric("mean_ce", Measure::Score(|item| -mean_over_suffix(gold(item)))),
-    ];
-    let (always, if_known): (&[Metric], &[Metric]) = match row.kind {
+fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static ItemMetric> {
+    let (always, if_known): (&[ItemMetric], &[ItemMetric]) = match row.kind {
         Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
         Kind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
         Kind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
-        Kind::Cloze => (CLOZE, &[]),
+        Kind::Cloze => (GREEDY_MATCH, &[]),
         Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
         Kind::Perplexity => (PERPLEXITY, &[]),
         Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
@@ -145,49 +96,40 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static Metric> {
     always.iter().chain(if_known)
 }
 
-/// The metric that stands for a task of this kind.
-pub(crate) fn headline_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::MultipleChoice | Kind::Cloze | Kind::FullPromptMeanCe | Kind::SuffixMeanCe => "acc",
-        Kind::Perplexity => "bits_per_byte",
-        Kind::Generation => "exact_match",
-        Kind::Code => "pass@1",
-        Kind::InContext => "icl_gain",
-        Kind::Representation => "cka_previous_mean",
-    }
-}
+/// Every table of metrics of items.
+const TABLES: [&[ItemMetric]; 10] = [
+    MULTIPLE_CHOICE,
+    MUTUAL_INFORMATION,
+    SEVERAL_RIGHT,
+    GREEDY_MATCH,
+    PERPLEXITY,
+    OF_WORDS,
+    FULL_PROMPT,
+    SUFFIX,
+    in_context::OF_ITEMS,
+    in_context::AFTER,
+];
 
 /// Whether a greater value of the metric is better.
 #[must_use]
 pub fn higher_is_better(metric: &str) -> bool {
-    !matches!(metric, "bits_per_byte" | "brier" | "mean_ce" | "late_nats")
-        && !metric.ends_with("perplexity")
-        && !metric.contains("nats_at_")
+    // Of metrics that aren't those of items, such as `exact_match`, more is better.
+    TABLES.into_iter().flatten().find(|known| known.name == metric).is_none_or(|known| known.higher_is_better)
 }
 
 /// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
 #[must_use]
 pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
-    let items: Vec<&[ItemRow]> = items(rows).collect();
+    let items: Vec<&[ItemRow]> = rows_by_item(rows).collect();
     let clusters = Clusters::of(cluster_labels(rows));
     if first.kind.is_written() {
         return answer_metrics(&items, &clusters);
     }
-    let estimate = |metric: &Metric| {
+    let estimate = |metric: &ItemMetric| {
         (metric.name.to_owned(), (metric.finish)(metric.measure.estimate(&items, &clusters)))
     };
     metrics_of(first).map(estimate).collect()
-}
-
-/// The rows of each item.
-pub(crate) fn items(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
-    rows.chunk_by(|a, b| a.item == b.item)
-}
-
-/// The cluster of each item.
-pub(crate) fn cluster_labels(rows: &[ItemRow]) -> impl Iterator<Item = Option<u32>> {
-    items(rows).map(|item| item[0].cluster)
 }
 
 /// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
@@ -207,7 +149,7 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
         Kind::Generation | Kind::Code => {
-            let right = get(headline_name(kind));
+            let right = get(kind.primary_metric());
             Observation { score: right, accuracy: right }
         }
     }
@@ -216,14 +158,14 @@ pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> O
 /// What each item contributes to a metric; `None` without items, or if they have no such metric.
 pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
     let first = rows.first()?;
-    let items: Vec<&[ItemRow]> = items(rows).collect();
-    let scores: Vec<Score> = if first.kind.is_written() {
+    let items: Vec<&[ItemRow]> = rows_by_item(rows).collect();
+    let scores: Vec<ItemValue> = if first.kind.is_written() {
         answer_scores(&items, metric)?
     } else {
         let measure = metrics_of(first).find(|known| known.name == metric)?.measure;
         items.iter().map(|item| measure.of(item)).collect()
     };
-    let score = |(item, score): (&[ItemRow], Score)| ItemScore {
+    let score = |(item, score): (&[ItemRow], ItemValue)| ItemScore {
         item: item[0].item,
         cluster: item[0].cluster,
         score,
@@ -231,143 +173,14 @@ pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScor
     Some(items.into_iter().zip(scores).map(score).collect())
 }
 
-impl Measure {
-    fn estimate(self, items: &[&[ItemRow]], clusters: &Clusters) -> Estimate {
-        match self {
-            Self::Outcome(outcome) => {
-                let outcomes: Option<Vec<bool>> = items.iter().map(|item| outcome(item)).collect();
-                outcomes.map_or(Estimate::UNKNOWN, |outcomes| proportion(&outcomes, clusters))
-            }
-            Self::Score(score) => mean(&items.iter().map(|item| score(item)).collect::<Vec<_>>(), clusters),
-            Self::Ratio(parts) => ratio(&items.iter().map(|item| parts(item)).collect::<Vec<_>>(), clusters),
-        }
-    }
-
-    fn of(self, item: &[ItemRow]) -> Score {
-        match self {
-            Self::Outcome(outcome) => Score::Outcome(outcome(item)),
-            Self::Score(score) => Score::Real(score(item)),
-            Self::Ratio(parts) => {
-                let (numerator, denominator) = parts(item);
-                Score::Ratio(numerator, denominator)
-            }
-        }
-    }
-}
-
-/// The row of the right choice. (A row whose gold is not among its rows is one that nobody wrote; the first then stands in.)
-fn gold(item: &[ItemRow]) -> &ItemRow {
-    item.iter().find(|row| row.choice == row.gold).unwrap_or(&item[0])
-}
-
-fn nats_of_gold(item: &[ItemRow]) -> f64 {
-    -gold(item).logprob
-}
-
-/// Without tokens that stand for no byte of the text.
-fn nats_of_bytes(item: &[ItemRow]) -> f64 {
-    let gold = gold(item);
-    -gold.byte_logprob.unwrap_or(gold.logprob)
-}
-
-/// Bytes of the right choice in units that turn nats into bits per byte.
-fn bits_of_bytes(item: &[ItemRow]) -> f64 {
-    f64::from(gold(item).n_bytes) * LN_2
-}
-
-fn sum(row: &ItemRow) -> f64 {
-    row.logprob
-}
-
-fn per_char(row: &ItemRow) -> f64 {
-    row.logprob / f64::from(row.n_chars)
-}
-
-fn per_byte(row: &ItemRow) -> f64 {
-    row.logprob / f64::from(row.n_bytes)
-}
-
-/// What the choice gained by its context.
-fn gained_by_context(row: &ItemRow) -> f64 {
-    row.logprob - row.unconditional_logprob.unwrap_or(f64::NAN)
-}
-
-/// The sum over the scored tokens by the number of all, which are one more.
-fn mean_over_prompt(row: &ItemRow) -> f64 {
-    row.logprob / (f64::from(row.n_tokens) + 1.0)
-}
-
-/// The mean over the scored tokens.
-fn mean_over_suffix(row: &ItemRow) -> f64 {
-    row.logprob / f64::from(row.n_tokens)
-}
-
-/// The `score` of every choice, in their order; `None` if one is not finite.
-fn scores(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
-    item.iter().map(|row| Some(score(row)).filter(|score| score.is_finite())).collect()
-}
-
-/// Whether the right choice has the greatest `score`; of equal ones the first counts.
-fn picks_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<bool> {
-    let scores = scores(item, score)?;
-    let mut best = 0;
-    for (choice, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
-            best = choice;
-        }
-    }
-    Some(is_right(&item[best]))
-}
-
-/// Whether the choice is right, alone or among others.
-fn is_right(row: &ItemRow) -> bool {
-    row.correct.unwrap_or(row.choice == row.gold)
-}
-
-/// The share of all choices that are right in the exponentials of their log-likelihoods.
-fn prob_of_right(item: &[ItemRow]) -> f64 {
-    let shares = log_softmax(item, sum).unwrap_or_else(|| vec![f64::NAN; item.len()]);
-    item.iter().zip(shares).filter(|(row, _)| is_right(row)).map(|(_, share)| share.exp()).sum()
-}
-
-/// Logarithms of the shares of the choices in the exponentials of their `score`; `None` if one is not finite.
-fn log_softmax(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
-    let scores = scores(item, score)?;
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let log_sum = max + scores.iter().map(|score| (score - max).exp()).sum::<f64>().ln();
-    Some(scores.into_iter().map(|score| score - log_sum).collect())
-}
-
-fn log_softmax_of_gold(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> f64 {
-    let shares = log_softmax(item, score);
-    let right = item.iter().position(|row| row.choice == row.gold).unwrap_or(0);
-    shares.map_or(f64::NAN, |shares| shares[right])
-}
-
-fn brier(item: &[ItemRow]) -> f64 {
-    let Some(shares) = log_softmax(item, sum) else { return f64::NAN };
-    let truth = item.iter().map(|row| f64::from(u8::from(row.choice == row.gold)));
-    shares.iter().zip(truth).map(|(share, truth)| (share.exp() - truth).powi(2)).sum()
-}
-
-fn total_prob_per_char(item: &[ItemRow]) -> f64 {
-    scores(item, per_char).map_or(f64::NAN, |scores| scores.iter().map(|score| score.exp()).sum())
-}
-
-/// By how much the right choice is likelier, a character, than the likeliest wrong one.
-fn margin_per_char(item: &[ItemRow]) -> f64 {
-    let Some(scores) = scores(item, per_char) else { return f64::NAN };
-    let wrong = item.iter().zip(scores).filter(|(row, _)| row.choice != row.gold);
-    let best_wrong = wrong.map(|(_, score)| score).fold(f64::NEG_INFINITY, f64::max);
-    per_char(gold(item)).exp() - best_wrong.exp()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::items::item_store::tests::row;
+    use crate::items::item_row::tests::row;
     use crate::results::comparison::{TaskScores, compare};
+    use fineline_dynamics::proportion;
     use proptest::prelude::*;
+    use std::f64::consts::LN_2;
 
     fn choices(item: u32, gold: u32, scores: &[(f64, u32)]) -> Vec<ItemRow> {
         let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
@@ -653,9 +466,9 @@ mod tests {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
             // Those of representations are not made of rows.
-            let is_headline = |metric: &Metric| metric.name == headline_name(kind);
+            let is_headline = |metric: &ItemMetric| metric.name == kind.primary_metric();
             assert!(kind == Kind::Representation || metrics_of(&row).any(is_headline));
-            for Metric { name, .. } in metrics_of(&row) {
+            for ItemMetric { name, .. } in metrics_of(&row) {
                 let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
                     || name.contains("prob");
                 assert_eq!(higher_is_better(name), is_good, "{name}");

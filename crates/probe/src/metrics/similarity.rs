@@ -11,69 +11,14 @@
 use std::collections::BTreeMap;
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use serde::{Deserialize, Serialize};
 
-/// Variation below this share of the features' square sum is rounding: the square of what an `f32` resolves.
-const LEAST_VARIATION: f64 = (f32::EPSILON as f64) * (f32::EPSILON as f64);
+use crate::scorers::representation::gram::Gram;
 
 /// The principal components that explain this share of the variance are compared by [`Leading::similarity`], ...
 const EXPLAINED: f64 = 0.99;
 
 /// ... but at most one for so many texts. Components that have nothing to do with each other correlate too, by their share in the texts.
 const TEXTS_PER_COMPONENT: usize = 8;
-
-/// The centred Gram matrix of some texts' features, scaled to norm 1; zero if the features are the same for all texts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gram {
-    texts: usize,
-    /// The upper triangle with the diagonal, row by row.
-    upper: Vec<f32>,
-}
-
-impl Gram {
-    /// Of `texts × width` features, row by row.
-    pub(crate) fn of(features: &[f32], texts: usize) -> Self {
-        let width = features.len() / texts;
-        let mut x = DMatrix::from_row_iterator(texts, width, features.iter().copied().map(f64::from));
-        let squares = x.norm_squared();
-        for mut column in x.column_iter_mut() {
-            let mean = column.mean();
-            column.add_scalar_mut(-mean);
-        }
-        let gram = &x * x.transpose();
-        let scale = if gram.trace() <= LEAST_VARIATION * squares { 0.0 } else { 1.0 / gram.norm() };
-        let upper = (0..texts).flat_map(|i| (i..texts).map(move |j| (i, j)));
-        Self { texts, upper: upper.map(|place| (gram[place] * scale) as f32).collect() }
-    }
-
-    /// From what [`upper`](Self::upper) gave; `None` if there are no so many texts.
-    pub(crate) fn from_upper(texts: usize, upper: Vec<f32>) -> Option<Self> {
-        (upper.len() == texts * (texts + 1) / 2).then_some(Self { texts, upper })
-    }
-
-    /// The upper triangle with the diagonal, row by row: `texts (texts + 1) / 2` numbers.
-    #[must_use]
-    pub fn upper(&self) -> &[f32] {
-        &self.upper
-    }
-
-    /// Whether all numbers are finite.
-    pub(crate) fn is_finite(&self) -> bool {
-        self.upper.iter().all(|value| value.is_finite())
-    }
-
-    fn matrix(&self) -> DMatrix<f64> {
-        let mut matrix = DMatrix::zeros(self.texts, self.texts);
-        let mut values = self.upper.iter().copied().map(f64::from);
-        for i in 0..self.texts {
-            for (j, value) in (i..self.texts).zip(&mut values) {
-                matrix[(i, j)] = value;
-                matrix[(j, i)] = value;
-            }
-        }
-        matrix
-    }
-}
 
 /// The texts of each cluster, which are left out together; a text without one is a cluster by itself.
 pub(crate) fn groups(clusters: &[Option<u32>]) -> Vec<Vec<usize>> {
@@ -215,13 +160,13 @@ impl Leading {
             return None;
         }
         let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(gram.matrix());
-        let mut order: Vec<usize> = (0..gram.texts).collect();
+        let mut order: Vec<usize> = (0..gram.texts()).collect();
         order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
         let total: f64 = eigenvalues.iter().sum();
         let mut explained = 0.0;
         let leading: Vec<usize> = order
             .into_iter()
-            .take((gram.texts / TEXTS_PER_COMPONENT).max(1))
+            .take((gram.texts() / TEXTS_PER_COMPONENT).max(1))
             .take_while(|&place| {
                 let goes_on = explained < EXPLAINED * total;
                 explained += eigenvalues[place];

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::prompts::template::{field, scalar};
-use crate::requests::encoder::is_python_space;
+use crate::text::whitespace::is_python_space;
 
 /// Which task's rules; each adds fields to a record.
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -8,9 +8,9 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use serde_json::Value;
 
-use crate::requests::encoder::is_python_space;
 use crate::text::pattern::Pattern;
 use crate::text::python;
+use crate::text::whitespace::is_python_space;
 
 /// A Jinja template. Values are printed as Python prints them; a field that isn't there is an error; Python's methods of strings, lists and
 /// dictionaries are there, and the filter `regex_replace` of lm-evaluation-harness (`lm_eval/utils.py`, version 0.4.13).

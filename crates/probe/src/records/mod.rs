@@ -1,4 +1,10 @@
 //! Readers of data files: JSON, JSON lines, CSV and Parquet.
 
+// A record.
+pub(crate) mod record;
+
+// File formats.
 pub(crate) mod parquet_records;
+
+// Files and directories.
 pub(crate) mod read;

@@ -6,7 +6,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde_json::{Map, Number, Value};
 
-use crate::records::read::Lines;
+use crate::records::record::Lines;
 
 /// Each row, numbered from 1, as an object.
 pub(crate) fn parquet_records(file: File) -> Lines {

@@ -10,22 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ProbeError;
 use crate::records::parquet_records::parquet_records;
-
-/// A record of a data file, and where it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) path: Arc<Path>,
-    /// From 1; in files without lines, the record's number.
-    pub(crate) line: usize,
-    pub(crate) value: Value,
-}
-
-impl Record {
-    /// An error of this record, which is this item.
-    pub(crate) fn wrong(&self, item: usize, message: String) -> ProbeError {
-        ProbeError::Record { path: self.path.to_path_buf(), line: self.line, item, message }
-    }
-}
+use crate::records::record::{Lines, Record};
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +24,6 @@ enum Format {
     /// Columns.
     Parquet,
 }
-
-/// Line by line, each value or what is wrong with it.
-pub(crate) type Lines = Vec<(usize, Result<Value, String>)>;
 
 impl Format {
     /// By the ending of the file's name; text may be compressed (`.gz`, `.zst`).

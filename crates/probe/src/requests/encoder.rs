@@ -1,97 +1,12 @@
 //! Items as token ids, cut at the border of context and continuation exactly as lm-evaluation-harness cuts them
 //! (`TemplateLM._encode_pair`, `TemplateLM.loglikelihood`, `HFLM._loglikelihood_tokens`, `utils.get_rolling_token_windows`; version 0.4.13).
 
-use std::borrow::Cow;
-
 use fineline_data::Tokenizer;
 
-use crate::tasks::task::{Item, Kind};
-
-/// What lm-evaluation-harness puts between a context and what continues it, if a task says nothing else.
-pub(crate) const TARGET_DELIMITER: &str = " ";
-
-/// A context and the continuations to score after it, together at most a row long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    /// Which of the task's items it belongs to.
-    pub(crate) item: usize,
-    /// Whether the context is the one that all items share, to which the item's own is held.
-    pub(crate) unconditional: bool,
-    /// At least one token.
-    pub(crate) context: Vec<u32>,
-    pub(crate) continuations: Vec<Continuation>,
-}
-
-/// Tokens to score; those of one choice of one item, or a window of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Continuation {
-    pub(crate) choice: usize,
-    /// If there are any, the continuation follows the one before it instead of the context alone, and these are read between the two: the
-    /// last token of the one before, and what comes after it.
-    pub(crate) given: Vec<u32>,
-    /// At least one token.
-    pub(crate) tokens: Vec<u32>,
-}
-
-impl Request {
-    /// To score the choice of this number, without tokens yet.
-    fn of_choice(item: usize, choice: usize) -> Self {
-        let continuations = vec![Continuation { choice, given: Vec::new(), tokens: Vec::new() }];
-        Self { item, unconditional: false, context: Vec::new(), continuations }
-    }
-
-    /// What the model reads before one of the continuations.
-    pub(crate) fn before(&self, continuation: &Continuation) -> Cow<'_, [u32]> {
-        if continuation.given.is_empty() {
-            return Cow::from(&self.context);
-        }
-        let mut read = self.context.clone();
-        for earlier in self.continuations.iter().take_while(|earlier| earlier.choice < continuation.choice) {
-            read.extend(earlier.given.iter().skip(1).chain(&earlier.tokens));
-        }
-        read.extend(continuation.given.iter().skip(1));
-        Cow::from(read)
-    }
-
-    /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
-    pub(crate) fn input_len(&self) -> usize {
-        self.context.len() + self.continuations.iter().map(Continuation::input_len).sum::<usize>()
-    }
-}
-
-impl Continuation {
-    fn input_len(&self) -> usize {
-        self.given.len() + self.tokens.len() - 1
-    }
-}
-
-/// The requests of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ItemRequests {
-    pub(crate) requests: Vec<Request>,
-    /// Whether a context lost tokens on its left to fit.
-    pub(crate) truncated: bool,
-}
-
-impl ItemRequests {
-    fn none() -> Self {
-        Self { requests: Vec::new(), truncated: false }
-    }
-
-    /// Adds a request to the last one if that has the same context and room, else as a new one.
-    fn add(&mut self, request: Request, max_len: usize) {
-        let has_room = |last: &Request| {
-            let added: usize = request.continuations.iter().map(Continuation::input_len).sum();
-            last.unconditional == request.unconditional
-                && last.context == request.context
-                && last.input_len() + added <= max_len
-        };
-        match self.requests.last_mut().filter(|last| has_room(last)) {
-            Some(last) => last.continuations.extend(request.continuations),
-            None => self.requests.push(request),
-        }
-    }
-}
+use crate::requests::request::{Continuation, ItemRequests, Request};
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::text::whitespace::is_python_space;
 
 /// Tokens to read and tokens to score after them, together what the model can read.
 struct Pair {
@@ -316,25 +231,10 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Words of a text as lm-evaluation-harness counts them, `len(re.split(r"\s+", text))`: runs of whitespace, plus one.
-pub(crate) fn word_count(text: &str) -> usize {
-    let mut words = 1;
-    let mut in_space = false;
-    for space in text.chars().map(is_python_space) {
-        words += usize::from(space && !in_space);
-        in_space = space;
-    }
-    words
-}
-
-/// What Python's `str.isspace` and `\s` hold for whitespace: Unicode's, and four separators that Unicode does not count.
-pub(crate) fn is_python_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::tasks::task::TARGET_DELIMITER;
 
     const BOS: u32 = 1;
 
@@ -557,13 +457,5 @@ pub(crate) mod tests {
             assert!(context.len() + tokens.len() <= 5);
         }
         assert_eq!(long.len(), 3);
-    }
-
-    #[test]
-    fn words_are_counted_as_python_splits() {
-        for (text, words) in [("", 1), ("a", 1), ("a b", 2), (" a  b\n", 4), ("\u{1f}", 2), ("你好 世界", 2)]
-        {
-            assert_eq!(word_count(text), words, "{text:?}");
-        }
     }
 }

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use crate::error::ProbeError;
-use crate::requests::encoder::{Continuation, Encoder, Request, TARGET_DELIMITER};
-use crate::tasks::task::{Item, Kind, Task};
+use crate::requests::encoder::Encoder;
+use crate::requests::request::{Continuation, Request};
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::{TARGET_DELIMITER, Task};
 
 /// What stands between an answer and the next question.
 const SEPARATOR: &str = "\n";
@@ -106,7 +109,7 @@ impl Encoder<'_> {
 mod tests {
     use super::*;
     use crate::requests::encoder::tests::encoder;
-    use crate::tasks::task::Question;
+    use crate::tasks::item::Question;
 
     const BOS: u32 = 1;
 

@@ -1,6 +1,15 @@
 //! From items to tokens: requests, and the batches they are packed into.
 
+// Requests.
+pub(crate) mod request;
+
+// Tokenization.
 pub(crate) mod encoder;
+
+// In-context items.
 pub(crate) mod in_context;
-pub(crate) mod packing;
+
+// Batches.
 pub(crate) mod shared_prefix;
+
+pub(crate) mod packing;

@@ -4,8 +4,8 @@
 
 use fineline_kernels::KeySpan;
 
-use crate::requests::encoder::{Continuation, Request};
-use crate::requests::shared_prefix::{Group, group};
+use crate::requests::request::{Continuation, Request};
+use crate::requests::shared_prefix::{PrefixGroup, group};
 
 /// Tokens of a row that more requests are added to; a longer request has a row to itself. Attention costs the square of this.
 const ROW_TOKENS: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) struct PackedGroup {
 
 /// Lays out all that a round asks.
 pub(crate) fn pack(requests: &[&Request]) -> Vec<PackedGroup> {
-    let packed = |Group { shared, members }: Group| PackedGroup {
+    let packed = |PrefixGroup { shared, members }: PrefixGroup| PackedGroup {
         shared: members.first().map_or_else(Vec::new, |&first| requests[first].context[..shared].to_vec()),
         batches: rows_and_batches(&members, |index| requests[index].input_len() - shared),
     };

@@ -1,6 +1,6 @@
 //! Beginnings that many contexts share, such as solved examples: each is read once, and the requests go on from it.
 
-use crate::requests::encoder::Request;
+use crate::requests::request::Request;
 
 /// Tokens that a shared beginning must save. A group has passes of its own, which are worth it only if they leave out as much as a
 /// good part of a batch.
@@ -8,7 +8,7 @@ const LEAST_SAVED: usize = 1024;
 
 /// Requests whose contexts begin with the same tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct PrefixGroup {
     /// How many tokens they share: fewer than any of their contexts has.
     pub(crate) shared: usize,
     /// The requests, by their index.
@@ -19,15 +19,15 @@ pub(crate) struct Group {
 /// be worth it). The first group is of those that share nothing, and may be empty.
 ///
 /// Depends on nothing but the tokens of the contexts.
-pub(crate) fn group(requests: &[&Request]) -> Vec<Group> {
+pub(crate) fn group(requests: &[&Request]) -> Vec<PrefixGroup> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by(|a, b| requests[*a].context.cmp(&requests[*b].context).then(a.cmp(b)));
     let shared: Vec<usize> =
         order.windows(2).map(|pair| common(requests[pair[0]], requests[pair[1]])).collect();
-    let mut groups = vec![Group { shared: 0, members: Vec::new() }];
+    let mut groups = vec![PrefixGroup { shared: 0, members: Vec::new() }];
     let mut is_member = vec![false; order.len()];
     for Run { shared, start, end, .. } in best(&shared, 0, order.len()).runs {
-        groups.push(Group { shared, members: order[start..end].to_vec() });
+        groups.push(PrefixGroup { shared, members: order[start..end].to_vec() });
         is_member[start..end].fill(true);
     }
     let alone = order.iter().zip(is_member).filter(|(_, is_member)| !is_member);
@@ -85,7 +85,7 @@ fn best(shared: &[usize], start: usize, end: usize) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::requests::encoder::Continuation;
+    use crate::requests::request::Continuation;
     use proptest::prelude::*;
 
     fn request(context: &[u32]) -> Request {
@@ -148,7 +148,7 @@ mod tests {
             let mut seen: Vec<usize> = groups.iter().flat_map(|group| group.members.clone()).collect();
             seen.sort_unstable();
             prop_assert!(seen.into_iter().eq(0..requests.len()));
-            for Group { shared, members } in &groups[1..] {
+            for PrefixGroup { shared, members } in &groups[1..] {
                 let first = &requests[members[0]].context[..*shared];
                 prop_assert!(*shared > 0 && members.iter().all(|&member| requests[member].context.starts_with(first)));
                 prop_assert!(members.iter().all(|&member| requests[member].context.len() > *shared));

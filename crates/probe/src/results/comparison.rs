@@ -8,28 +8,10 @@ use fineline_dynamics::{
     paired_ratio,
 };
 
-use crate::items::item_store::ItemRow;
+use crate::items::item_row::ItemRow;
+use crate::metrics::item_score::{ItemScore, ItemValue};
 use crate::metrics::item_scores;
-use crate::results::group_result::GroupMean;
-
-/// What an item contributes to a metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Score {
-    /// Yes or no; `None` if a score that decides it is not finite.
-    Outcome(Option<bool>),
-    /// A real number.
-    Real(f64),
-    /// Numerator and denominator of a ratio of sums.
-    Ratio(f64, f64),
-}
-
-/// The score of an item.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ItemScore {
-    pub(crate) item: u32,
-    pub(crate) cluster: Option<u32>,
-    pub(crate) score: Score,
-}
+use crate::tasks::group::GroupMean;
 
 /// What a task's items contributed to one metric in a round: all that a comparison with that round needs.
 #[derive(Clone, Debug)]
@@ -48,12 +30,12 @@ impl TaskScores {
 
     /// The change from `before`, over the items in both.
     fn change_since(&self, before: &Self) -> Option<Change> {
-        let earlier: BTreeMap<u32, Score> =
+        let earlier: BTreeMap<u32, ItemValue> =
             before.scores.iter().map(|item| (item.item, item.score)).collect();
         let both = |item: &ItemScore| Some((item.cluster, *earlier.get(&item.item)?, item.score));
-        let pairs: Vec<(Option<u32>, Score, Score)> = self.scores.iter().filter_map(both).collect();
+        let pairs: Vec<(Option<u32>, ItemValue, ItemValue)> = self.scores.iter().filter_map(both).collect();
         let clusters = Clusters::of(pairs.iter().map(|(cluster, ..)| *cluster));
-        let scores: Vec<(Score, Score)> =
+        let scores: Vec<(ItemValue, ItemValue)> =
             pairs.into_iter().map(|(_, before, after)| (before, after)).collect();
         let difference = paired_difference(&scores, &clusters)?;
         Some(Change { n: scores.len(), difference, degrees_of_freedom: clusters.degrees_of_freedom() })
@@ -96,24 +78,25 @@ pub(crate) fn compare(
 }
 
 /// The paired difference, second minus first; `None` without items.
-fn paired_difference(pairs: &[(Score, Score)], clusters: &Clusters) -> Option<PairedDifference> {
+fn paired_difference(pairs: &[(ItemValue, ItemValue)], clusters: &Clusters) -> Option<PairedDifference> {
     let (first, _) = pairs.first()?;
     Some(match first {
-        Score::Outcome(_) => {
-            let outcome = |score: &Score| if let Score::Outcome(outcome) = score { *outcome } else { None };
+        ItemValue::Outcome(_) => {
+            let outcome =
+                |score: &ItemValue| if let ItemValue::Outcome(outcome) = score { *outcome } else { None };
             let outcomes: Option<Vec<(bool, bool)>> =
                 pairs.iter().map(|(before, after)| outcome(before).zip(outcome(after))).collect();
             outcomes.map_or(PairedDifference::UNKNOWN, |outcomes| paired_binary(&outcomes, clusters))
         }
-        Score::Real(_) => {
-            let real = |score: &Score| if let Score::Real(value) = score { *value } else { f64::NAN };
+        ItemValue::Real(_) => {
+            let real = |score: &ItemValue| if let ItemValue::Real(value) = score { *value } else { f64::NAN };
             let scores: Vec<(f64, f64)> =
                 pairs.iter().map(|(before, after)| (real(before), real(after))).collect();
             paired_mean(&scores, clusters)
         }
-        Score::Ratio(..) => {
-            let parts = |score: &Score| match score {
-                Score::Ratio(numerator, denominator) => (*numerator, *denominator),
+        ItemValue::Ratio(..) => {
+            let parts = |score: &ItemValue| match score {
+                ItemValue::Ratio(numerator, denominator) => (*numerator, *denominator),
                 _ => (f64::NAN, f64::NAN),
             };
             let documents: Vec<(f64, f64, f64)> = pairs

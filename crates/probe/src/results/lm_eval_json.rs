@@ -4,9 +4,10 @@ use fineline_dynamics::Estimate;
 use serde_json::{Map, Value, json};
 
 use crate::metrics::higher_is_better;
-use crate::results::group_result::{Group, GroupResult};
-use crate::suite::round::TaskResult;
-use crate::tasks::task::Kind;
+use crate::results::group_result::GroupResult;
+use crate::results::task_result::TaskResult;
+use crate::tasks::group::Group;
+use crate::tasks::kind::Kind;
 
 /// What `results.json` says besides the scores.
 #[derive(Clone, Debug, Default)]
@@ -118,10 +119,10 @@ fn directions(metrics: &BTreeMap<String, Estimate>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::items::item_store::tests::row;
+    use crate::items::item_row::tests::row;
     use crate::metrics::metrics;
-    use crate::results::group_result::GroupMean;
-    use crate::suite::Provenance;
+    use crate::tasks::group::GroupMean;
+    use crate::tasks::provenance::Provenance;
 
     fn result() -> TaskResult {
         let items = vec![row(Kind::Cloze, 0, 0, 0, -1.0)];
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn metrics_of_answers_are_named_after_their_filters() {
-        let answer = |filter: &str, correct| crate::items::item_store::ItemRow {
+        let answer = |filter: &str, correct| crate::items::item_row::ItemRow {
             correct: Some(correct),
             filter: Some(filter.into()),
             ..row(Kind::Generation, 0, 0, 0, -1.0)

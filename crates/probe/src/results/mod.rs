@@ -1,8 +1,18 @@
-//! Results: those of groups, comparisons between rounds, the lines of `probes.jsonl`, and files for other tools.
+//! Results: those of tasks and groups, comparisons between rounds, the lines of `probes.jsonl`, and files for other tools.
 
-pub(crate) mod comparison;
+// Results of a round.
+pub(crate) mod task_result;
+
 pub(crate) mod group_result;
-pub(crate) mod history;
+
+// Comparisons between rounds.
+pub(crate) mod comparison;
+
+// Records in files.
 pub(crate) mod lm_eval_json;
-pub(crate) mod representation_history;
+pub(crate) mod probe_record;
 pub(crate) mod representation_store;
+
+// Histories.
+pub(crate) mod history;
+pub(crate) mod representation_history;

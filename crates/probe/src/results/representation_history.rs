@@ -7,12 +7,12 @@ use fineline_dynamics::{Estimate, jackknife};
 
 use crate::error::ProbeError;
 use crate::metrics::similarity::{Jackknifed, Kernel, Leading, groups};
-use crate::results::history::ProbeRecord;
+use crate::results::probe_record::ProbeRecord;
 use crate::results::representation_store::SimilarityRow;
-use crate::scorers::representation::Representation;
-use crate::suite::Provenance;
-use crate::suite::round::TaskResult;
-use crate::tasks::task::Kind;
+use crate::results::task_result::TaskResult;
+use crate::scorers::representation::hidden_states::Representation;
+use crate::tasks::kind::Kind;
+use crate::tasks::provenance::Provenance;
 
 /// The first and the last representation of every task of a run.
 #[derive(Clone, Debug, Default)]
@@ -177,7 +177,7 @@ impl Similarity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::similarity::Gram;
+    use crate::scorers::representation::gram::Gram;
 
     const WIDTH: usize = 3;
 

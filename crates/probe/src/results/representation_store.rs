@@ -17,9 +17,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::ProbeError;
-use crate::items::item_store::write;
-use crate::metrics::similarity::Gram;
-use crate::scorers::representation::Representation;
+use crate::parquet_columns::write_column;
+use crate::scorers::representation::gram::Gram;
+use crate::scorers::representation::hidden_states::Representation;
 
 /// How alike two depths are.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,14 +65,16 @@ fn write_parquet(file: &mut AtomicFile, rows: &[SimilarityRow]) -> Result<(), Pa
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
-    write::<ByteArrayType, _>(&mut group, rows, |row| Some(ByteArray::from(row.task.as_bytes().to_vec())))?;
-    write::<Int64Type, _>(&mut group, rows, |row| Some(row.step.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.layer_a.cast_signed()))?;
-    write::<Int32Type, _>(&mut group, rows, |row| Some(row.layer_b.cast_signed()))?;
-    write::<Int64Type, _>(&mut group, rows, |row| Some(row.other_step.cast_signed()))?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.cka.value)?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.cka.stderr)?;
-    write::<DoubleType, _>(&mut group, rows, |row| row.cca)?;
+    write_column::<ByteArrayType, _>(&mut group, rows, |row| {
+        Some(ByteArray::from(row.task.as_bytes().to_vec()))
+    })?;
+    write_column::<Int64Type, _>(&mut group, rows, |row| Some(row.step.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.layer_a.cast_signed()))?;
+    write_column::<Int32Type, _>(&mut group, rows, |row| Some(row.layer_b.cast_signed()))?;
+    write_column::<Int64Type, _>(&mut group, rows, |row| Some(row.other_step.cast_signed()))?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.cka.value)?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.cka.stderr)?;
+    write_column::<DoubleType, _>(&mut group, rows, |row| row.cca)?;
     group.close()?;
     writer.close()?;
     Ok(())

@@ -7,8 +7,10 @@ use fineline_kernels::{AttentionMask, TokenScores, in_pool, token_logprobs};
 use fineline_model::{KvCache, Llama, Positions};
 use serde::{Deserialize, Serialize};
 
-use crate::requests::encoder::Request;
+use crate::error::Interrupted;
 use crate::requests::packing::{Batch, PackedGroup, Rows};
+use crate::requests::request::Request;
+use crate::scorers::rank_share::Share;
 
 /// How a model scored a continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,32 +43,6 @@ pub(crate) struct Scored {
     pub(crate) continuations: Vec<LogLikelihood>,
     /// Its part, by its tokens, in the seconds that its batch took.
     pub(crate) seconds: f64,
-}
-
-/// A round was stopped before its end; nothing of it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the probe round was interrupted")]
-pub struct Interrupted;
-
-/// One of several processes that score a round together, each with the same weights: it takes every `of`th batch. A batch is the same
-/// whoever takes it, and so are the bits of its scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Which one this is, from 0.
-    pub rank: usize,
-    /// How many there are.
-    pub of: usize,
-}
-
-impl Share {
-    /// There is one process, which takes all.
-    pub const WHOLE: Self = Self { rank: 0, of: 1 };
-
-    /// Whether a batch, by its number, is this process's.
-    #[must_use]
-    pub fn takes(self, batch: usize) -> bool {
-        batch % self.of == self.rank
-    }
 }
 
 /// Scores this process's share of `requests`, which are packed into `groups`. `interrupted` is asked before each batch.

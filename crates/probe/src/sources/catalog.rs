@@ -5,13 +5,13 @@ use fineline_tinyworld::{World, WorldConfig};
 use fs_err as fs;
 use serde::Deserialize;
 
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
-use crate::results::group_result::{Group, GroupFile};
-use crate::scorers::representation;
+use crate::error::{ProbeError, nearest_hint};
 use crate::sources::builtin::in_context;
+use crate::sources::builtin::representation::world_task;
 use crate::sources::harness;
+use crate::sources::suite_content::SuiteContent;
 use crate::sources::task_file::read_task;
+use crate::tasks::group::{Group, GroupFile};
 use crate::tasks::task::Task;
 
 /// Suites that need no files.
@@ -30,20 +30,6 @@ pub struct Catalog {
     pub folders: Vec<PathBuf>,
     /// Folders in which task files look for their data when it is not beside them.
     pub data: Vec<PathBuf>,
-}
-
-/// What a suite asks.
-#[derive(Clone, Debug)]
-pub(crate) struct SuiteContent {
-    pub(crate) tasks: Vec<Task>,
-    /// The groups that its file declares, if it says anything of groups.
-    pub(crate) groups: Option<Vec<Group>>,
-}
-
-impl From<Vec<Task>> for SuiteContent {
-    fn from(tasks: Vec<Task>) -> Self {
-        Self { tasks, groups: None }
-    }
 }
 
 /// A suite file. Its tasks are those of the task files it lists, relative to itself.
@@ -91,7 +77,7 @@ impl Catalog {
     pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
             Found::InContext => Ok(in_context::tasks().into()),
-            Found::Representation => Ok(vec![representation::world_task(&self.world)].into()),
+            Found::Representation => Ok(vec![world_task(&self.world)].into()),
             Found::Tinyworld => {
                 let tasks: Vec<Task> = World::new(&self.world).tasks().iter().map(Task::from).collect();
                 Ok(tasks.into())
@@ -164,7 +150,7 @@ fn is_yaml(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GroupMean;
+    use crate::tasks::group::GroupMean;
 
     const TASK: &str = r#"
         name = "NAME"

@@ -1,7 +1,16 @@
 //! Sources of tasks: TOML task files, task files of lm-evaluation-harness, built-in suites, and the catalog that finds them by name.
 
+// Parts.
+pub(crate) mod hub_source;
+pub(crate) mod suite_content;
+
+// Kinds of sources.
 pub(crate) mod builtin;
-pub(crate) mod catalog;
 pub(crate) mod harness;
-pub(crate) mod hub;
 pub(crate) mod task_file;
+
+// Suites by name.
+pub(crate) mod catalog;
+
+// Where the data of a suite can be downloaded from.
+pub(crate) mod task_source;

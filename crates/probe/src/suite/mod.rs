@@ -1,41 +1,28 @@
-pub(crate) mod prepared_task;
+// What to evaluate, and what comes of it.
+pub(crate) mod options;
 pub(crate) mod round;
 
-use std::borrow::Cow;
+// A task of a suite.
+pub(crate) mod prepared_task;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use fineline_data::Tokenizer;
 use fineline_model::Llama;
-use serde::{Deserialize, Serialize};
 
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
-use crate::requests::encoder::Request;
+use crate::error::{Interrupted, ProbeError, nearest_hint};
 use crate::requests::packing::pack;
-use crate::results::group_result::Group;
-use crate::scorers::generation::answer_writer::{CodeExecution, Stopped};
-use crate::scorers::loglikelihood::{Interrupted, Scored, Share, score};
-use crate::scorers::representation::Represented;
+use crate::requests::request::{Asked, Request};
+use crate::scorers::generation::answer_writer::Stopped;
+use crate::scorers::loglikelihood::{Scored, score};
+use crate::scorers::rank_share::Share;
+use crate::scorers::representation::hidden_states::Represented;
 use crate::sources::catalog::Catalog;
-use crate::sources::catalog::SuiteContent;
+use crate::sources::suite_content::SuiteContent;
+use crate::suite::options::SuiteOptions;
 use crate::suite::prepared_task::{Found, PreparedTask};
 use crate::suite::round::{Round, RoundResults, RoundScores, TaskFailure};
+use crate::tasks::group::Group;
 use crate::tasks::task::Task;
-
-/// Which part of a suite to ask, and how its text becomes tokens.
-#[derive(Clone, Copy, Debug)]
-pub struct SuiteOptions<'a> {
-    /// The model's tokenizer; texts begin with BOS if its documents do.
-    pub tokenizer: &'a Tokenizer,
-    /// Tokens that the model can read at a time; longer contexts lose tokens on their left.
-    pub max_len: usize,
-    /// Items per task at most; `None` for all.
-    pub items: Option<usize>,
-    /// Names of the tasks; empty for all.
-    pub tasks: &'a [String],
-    /// Whether programs that the model writes may be run.
-    pub code: CodeExecution<'a>,
-}
 
 /// Tasks, tokenized, ready to be put to a model any number of times.
 #[derive(Clone, Debug)]
@@ -43,36 +30,6 @@ pub struct Suite {
     name: String,
     tasks: Vec<PreparedTask>,
     groups: Vec<Group>,
-}
-
-/// A text that is scored after another one: a choice of an item, or a window of a text to predict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
-    /// The task.
-    pub task: &'a str,
-    /// The item's index in the task's whole data.
-    pub item: usize,
-    /// The choice.
-    pub choice: usize,
-    /// Whether the context is [`Task::unconditional`].
-    pub unconditional: bool,
-    /// The tokens that the model reads first.
-    pub context: Cow<'a, [u32]>,
-    /// The tokens that are scored; none, where the model writes what follows.
-    pub continuation: &'a [u32],
-}
-
-/// What a task's numbers depend on besides the weights: hashes in hexadecimal, and the scorer's version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// Of all of the task's items.
-    pub data: String,
-    /// Of the rules that made text of them.
-    pub template: String,
-    /// Of the tokenizer's file and whether texts begin with BOS.
-    pub tokenizer: String,
-    /// The scorer and its version.
-    pub scorer: String,
 }
 
 impl Suite {
@@ -229,16 +186,9 @@ fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<
 }
 
 #[cfg(test)]
-impl Provenance {
-    pub(crate) fn for_tests(data: &str) -> Self {
-        Self { data: data.to_owned(), ..Self::default() }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::task::Kind;
+    use crate::tasks::kind::Kind;
 
     #[test]
     fn unknown_tasks_are_named_with_the_nearest() {

@@ -8,15 +8,22 @@ use fineline_random::Permutation;
 use rayon::prelude::*;
 
 use crate::error::ProbeError;
-use crate::items::item_store::ItemRow;
+use crate::items::item_row::ItemRow;
 use crate::metrics::metrics;
-use crate::requests::encoder::{Encoder, ItemRequests, Request, word_count};
+use crate::requests::encoder::Encoder;
+use crate::requests::request::{Asked, ItemRequests, Request};
+use crate::results::task_result::TaskResult;
 use crate::scorers::generation::answer_writer::{Answer, Stopped, Turn, Writer, WrittenItem};
-use crate::scorers::loglikelihood::{LogLikelihood, Scored, Share};
-use crate::scorers::representation::{Representation, Represented, Samples};
-use crate::suite::round::{Round, TaskResult};
-use crate::suite::{Asked, Provenance, SuiteOptions};
-use crate::tasks::task::{Item, Kind, Task};
+use crate::scorers::loglikelihood::{LogLikelihood, Scored};
+use crate::scorers::rank_share::Share;
+use crate::scorers::representation::hidden_states::{Representation, Represented, Samples};
+use crate::suite::options::SuiteOptions;
+use crate::suite::round::Round;
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::provenance::Provenance;
+use crate::tasks::task::Task;
+use crate::text::whitespace::word_count;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedTask {
@@ -59,11 +66,12 @@ pub(crate) struct Found<'a> {
 impl PreparedTask {
     pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
         task.check()?;
-        let SuiteOptions { tokenizer, max_len, .. } = options;
+        let SuiteOptions { tokenizer, max_len, code, .. } = options;
         let encoder = Encoder::new(tokenizer, max_len, &task.target_delimiter);
         let task = encoder.fit_examples(task)?;
         let order = order(&task.name, task.items.len(), options.items);
-        let writer = task.generation.as_ref().map(|rules| Writer::new(&task, rules, options)).transpose()?;
+        let new_writer = |rules| Writer::new(&task, rules, tokenizer, max_len, code);
+        let writer = task.generation.as_ref().map(new_writer).transpose()?;
         let prepare = |&index: &usize| {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
             let item = &task.items[index];

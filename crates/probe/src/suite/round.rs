@@ -1,16 +1,11 @@
 //! One round: a suite put to a model once.
 
-use std::collections::BTreeMap;
-
-use fineline_dynamics::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::items::item_store::ItemRow;
+use crate::results::task_result::TaskResult;
 use crate::scorers::generation::answer_writer::WrittenItem;
 use crate::scorers::loglikelihood::Scored;
-use crate::scorers::representation::{Representation, Represented};
-use crate::suite::Provenance;
-use crate::tasks::task::Kind;
+use crate::scorers::representation::hidden_states::Represented;
 
 /// What to ask in a round.
 #[derive(Clone, Copy)]
@@ -63,39 +58,4 @@ impl RoundScores {
         self.failures.extend(other.failures);
         self.represented.extend(other.represented);
     }
-}
-
-/// How a model did on a task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskResult {
-    /// The task.
-    pub task: String,
-    /// The capability that it belongs to.
-    pub domain: String,
-    /// The version of wording and data, where its author counts them.
-    pub version: Option<String>,
-    /// How it is scored.
-    pub kind: Kind,
-    /// Items asked.
-    pub n: usize,
-    /// Items that the task has.
-    pub total: usize,
-    /// Solved examples before each.
-    pub shots: usize,
-    /// The accuracy of guessing.
-    pub chance: Option<f64>,
-    /// Each metric with its error bars.
-    pub metrics: BTreeMap<String, Estimate>,
-    /// The scores of each choice of each item, from which the metrics are computed.
-    pub items: Vec<ItemRow>,
-    /// What the model makes of the texts, in tasks that look at that: [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
-    pub representation: Option<Representation>,
-    /// Items whose context lost tokens on its left to fit.
-    pub truncated: usize,
-    /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
-    pub not_finite: usize,
-    /// Seconds it took.
-    pub seconds: f64,
-    /// What the numbers depend on besides the weights.
-    pub provenance: Provenance,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fineline_model::Sampling;
 use serde::Deserialize;
 
-use crate::tasks::task::Kind;
+use crate::tasks::kind::Kind;
 use crate::text::pattern::Pattern;
 
 /// How answers are written and judged, in the terms of lm-evaluation-harness's `generate_until` tasks.
@@ -72,6 +72,20 @@ pub struct Pipeline {
     /// The steps.
     #[serde(alias = "filter")]
     pub steps: Vec<Step>,
+}
+
+impl Pipeline {
+    /// What is wrong with it in a task of this many attempts at an item.
+    pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
+        let wrong = |step: &Step| match step {
+            Step::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
+                "filter `{}`: expected k from 1 to {attempts} (the attempts), found {k}",
+                self.name
+            )),
+            _ => None,
+        };
+        self.steps.iter().find_map(wrong)
+    }
 }
 
 /// A filter of lm-evaluation-harness 0.4.13 (`lm_eval/filters`), with its arguments' names.

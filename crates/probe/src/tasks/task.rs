@@ -1,11 +1,24 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
-use crate::requests::encoder::TARGET_DELIMITER;
-use crate::tasks::generation_rules::{GenerationRules, Program};
+use crate::tasks::generation_rules::GenerationRules;
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+
+/// What lm-evaluation-harness puts between a context and what continues it, if a task says nothing else.
+pub(crate) const TARGET_DELIMITER: &str = " ";
+
+/// When in training a task is known to leave chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rises {
+    /// Within the first tenth of a run, or in small models.
+    Early,
+    /// Only after most of a run, or in large models.
+    Late,
+}
 
 /// A named set of questions.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,140 +51,6 @@ pub struct Task {
     pub template: String,
     /// The questions.
     pub items: Vec<Item>,
-}
-
-/// How the items of a task are scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The likeliest choice after the context is the answer.
-    MultipleChoice,
-    /// There is one choice, found if each of its tokens is the likeliest one.
-    Cloze,
-    /// There is one choice, a text to predict from its beginning; the context is empty.
-    Perplexity,
-    /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
-    /// `OpenCompass` calls PPL.
-    FullPromptMeanCe,
-    /// The choice whose tokens, from where the prompts part, have the least mean cross-entropy is the answer; where a continuation follows the choices, what
-    /// the prompts end in alike. As nanochat scores DCLM's CORE tasks (`batch_sequences_mc`, `batch_sequences_schema` of `nanochat/core_eval.py`).
-    SuffixMeanCe,
-    /// The model writes an answer, which is right if it equals an accepted one.
-    Generation,
-    /// The model writes a program, which is right if it passes its tests.
-    Code,
-    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
-    /// `k` examples.
-    InContext,
-    /// There is one text, and what is looked at is how the model represents it.
-    Representation,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::MultipleChoice,
-        Self::Cloze,
-        Self::Perplexity,
-        Self::FullPromptMeanCe,
-        Self::SuffixMeanCe,
-        Self::Generation,
-        Self::Code,
-        Self::InContext,
-        Self::Representation,
-    ];
-
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `suffix_mean_ce`, `generation`, `code`, `in_context`,
-    /// `representation`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FullPromptMeanCe => "full_prompt_mean_ce",
-            Self::SuffixMeanCe => "suffix_mean_ce",
-            Self::MultipleChoice => "multiple_choice",
-            Self::Cloze => "cloze",
-            Self::Perplexity => "perplexity",
-            Self::Generation => "generation",
-            Self::Code => "code",
-            Self::InContext => "in_context",
-            Self::Representation => "representation",
-        }
-    }
-
-    /// Whether the model writes its answers.
-    #[must_use]
-    pub fn is_written(self) -> bool {
-        matches!(self, Self::Generation | Self::Code)
-    }
-
-    /// The kind of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// Whether an item has several choices, of which one is right.
-    pub(crate) fn has_choices(self) -> bool {
-        matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe | Self::SuffixMeanCe)
-    }
-
-    /// The scorer and its version; with another, scores can't be compared.
-    pub(crate) fn scorer(self) -> &'static str {
-        match self {
-            Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
-            Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
-            Self::SuffixMeanCe => "suffix_mean_ce/1",
-            Self::Generation => "generation/1",
-            Self::Code => "code/1",
-            Self::InContext => "in_context/1",
-            Self::Representation => "debiased_cka/1",
-        }
-    }
-}
-
-/// When in training a task is known to leave chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rises {
-    /// Within the first tenth of a run, or in small models.
-    Early,
-    /// Only after most of a run, or in large models.
-    Late,
-}
-
-/// What an answer of an in-context item is given to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Question {
-    /// What the model reads before the answer, with one space between them.
-    pub text: String,
-    /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
-    pub optimal_logprob: f64,
-}
-
-/// One question.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Item {
-    /// What the model reads first.
-    pub context: String,
-    /// What could follow. The scorer puts one space between the context and each, except in [`Kind::Perplexity`].
-    pub choices: Vec<String>,
-    /// Where the choices are beginnings that belong to the context: the end that follows each of them, and is scored in their stead
-    /// (partial evaluation, as of `WinoGrande`; Trinh and Le, 2018).
-    pub continuation: Option<String>,
-    /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
-    pub original: Option<String>,
-    /// In in-context tasks, what each of the choices answers.
-    pub questions: Vec<Question>,
-    /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
-    pub gold: usize,
-    /// Which other choices are right too; only [`gold`](Self::gold) counts for what is measured of one choice.
-    pub also_right: Vec<usize>,
-    /// Answers that are accepted as right ([`Kind::Generation`]).
-    pub answers: Vec<String>,
-    /// What makes a program of an answer ([`Kind::Code`]).
-    pub program: Option<Program>,
-    /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
-    /// if it shares nothing.
-    pub cluster: Option<String>,
 }
 
 impl Task {
@@ -251,115 +130,6 @@ impl Task {
             part(context);
         }
         hasher.finalize().to_hex().to_string()
-    }
-}
-
-impl Item {
-    /// What the model reads and what is scored after it, for the choice of this number.
-    pub(crate) fn pair(&self, choice: usize) -> (Cow<'_, str>, &str) {
-        let text = &self.choices[choice];
-        match &self.continuation {
-            None => (Cow::from(&self.context), text),
-            Some(continuation) => (Cow::from(format!("{}{text}", self.context)), continuation),
-        }
-    }
-
-    /// Question and answer, as they stand in an example.
-    pub(crate) fn solved(&self, delimiter: &str) -> String {
-        let (context, answer) = self.pair(self.gold);
-        format!("{context}{delimiter}{answer}")
-    }
-
-    /// The text whose characters, bytes and words the score of a choice is measured by.
-    pub(crate) fn measured(&self, choice: usize) -> &str {
-        self.original.as_deref().unwrap_or(self.pair(choice).1)
-    }
-
-    /// The accuracy of guessing among the choices.
-    pub(crate) fn guess(&self) -> f64 {
-        (1 + self.also_right.len()) as f64 / self.choices.len() as f64
-    }
-
-    /// All choices that are right.
-    fn right(&self) -> impl Iterator<Item = usize> {
-        std::iter::once(self.gold).chain(self.also_right.iter().copied())
-    }
-
-    fn problem(&self, kind: Kind) -> Option<String> {
-        let choices = self.choices.len();
-        match kind {
-            _ if kind.has_choices() && choices < 2 => {
-                Some(format!("expected at least 2 choices, found {choices}"))
-            }
-            _ if self.continuation.is_some()
-                && !matches!(kind, Kind::MultipleChoice | Kind::SuffixMeanCe) =>
-            {
-                Some("expected no continuation after the choice".into())
-            }
-            _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
-                Some("its continuation is empty".into())
-            }
-            Kind::Generation => {
-                self.answers.is_empty().then(|| "expected at least 1 accepted answer, found none".into())
-            }
-            Kind::Code => self
-                .program
-                .as_ref()
-                .is_none_or(|program| program.tests.trim().is_empty())
-                .then(|| "expected tests of the program, found none".into()),
-            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
-                "expected a question for each of {choices} answers, found {}",
-                self.questions.len()
-            )),
-            Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
-                Some(format!("expected 1 choice, found {choices}"))
-            }
-            Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
-                Some("expected no context before the text".into())
-            }
-            _ if self.right().any(|right| right >= choices) => {
-                let wrong = self.right().find(|right| *right >= choices).unwrap_or(self.gold);
-                Some(format!("gold is choice {wrong}, but there are {choices}"))
-            }
-            _ => {
-                self.choices.iter().position(String::is_empty).map(|empty| format!("choice {empty} is empty"))
-            }
-        }
-    }
-}
-
-impl From<&fineline_tinyworld::Task> for Task {
-    fn from(task: &fineline_tinyworld::Task) -> Self {
-        Self {
-            name: task.name.to_owned(),
-            domain: task.domain.to_owned(),
-            kind: match task.kind {
-                fineline_tinyworld::Kind::MultipleChoice => Kind::MultipleChoice,
-                fineline_tinyworld::Kind::Cloze => Kind::Cloze,
-                fineline_tinyworld::Kind::Perplexity => Kind::Perplexity,
-            },
-            shots: task.shots,
-            chance: task.chance,
-            rises: None,
-            source: Some("tinyworld".to_owned()),
-            licence: None,
-            version: None,
-            unconditional: None,
-            target_delimiter: TARGET_DELIMITER.to_owned(),
-            generation: None,
-            template: String::new(),
-            items: task
-                .items
-                .iter()
-                .map(|item| Item {
-                    context: item.context.clone(),
-                    choices: item.choices.clone(),
-                    gold: item.gold,
-                    cluster: item.cluster.clone(),
-                    ..Item::default()
-                })
-                .collect(),
-        }
     }
 }
 
@@ -445,18 +215,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_continuation_takes_the_choices_place() {
-        let whole = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]).items.remove(0);
-        assert_eq!(whole.pair(1), ("a".into(), "c"));
-        let partial = Item { continuation: Some("是 d".into()), ..whole };
-        assert_eq!(partial.pair(1), ("ac".into(), "是 d"));
-        assert_eq!(partial.measured(0), "是 d");
-        let rewritten =
-            Item { choices: vec!["a-b".into()], original: Some("a @-@ b".into()), ..Item::default() };
-        assert_eq!(rewritten.measured(0), "a @-@ b");
-    }
-
-    #[test]
     fn clusters_are_numbered_as_they_occur() {
         let mut task = task(Kind::Cloze, &[("a", &["b"][..], 0); 5]);
         for (item, cluster) in task.items.iter_mut().zip([Some("z"), None, Some("a"), Some("z"), None]) {
@@ -466,11 +224,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn kinds_have_names() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
-        }
-        assert_eq!(Kind::from_name("essay"), None);
+    fn a_continuation_takes_the_choices_place() {
+        let whole = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]).items.remove(0);
+        assert_eq!(whole.pair(1), ("a".into(), "c"));
+        let partial = Item { continuation: Some("是 d".into()), ..whole };
+        assert_eq!(partial.pair(1), ("ac".into(), "是 d"));
+        assert_eq!(partial.measured(0), "是 d");
+        let rewritten =
+            Item { choices: vec!["a-b".into()], original: Some("a @-@ b".into()), ..Item::default() };
+        assert_eq!(rewritten.measured(0), "a @-@ b");
     }
 }

@@ -1,6 +1,7 @@
 //! Whether two formulas are the same, by the rules of the MATH benchmark (Hendrycks et al., 2021): a comparison of texts from which
 //! ways of writing are taken out, as lm-evaluation-harness 0.4.13 has it (`lm_eval/tasks/hendrycks_math/utils.py`).
 
+use crate::text::whitespace::is_python_space;
 /// Whether the formulas are written alike, but for what doesn't matter.
 ///
 /// Where the rules don't apply to one of them (`\sqrt` of nothing, two units), the texts must be the same.
@@ -135,7 +136,7 @@ fn with_slash_as_fraction(text: String) -> Option<String> {
 
 /// What Python's `int` reads, as far as it is ASCII.
 fn is_whole_number(text: &str) -> bool {
-    let text = text.trim_matches(crate::requests::encoder::is_python_space);
+    let text = text.trim_matches(is_python_space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }

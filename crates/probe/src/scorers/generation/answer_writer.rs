@@ -1,6 +1,5 @@
 //! Tasks in which the model writes its answers: prompts, the texts after them, what they are worth.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,32 +13,17 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
-use crate::items::item_store::ItemRow;
+use crate::items::item_row::ItemRow;
 use crate::scorers::generation::answer_matching::Verdict;
-use crate::scorers::generation::sandbox::{Outcome, Sandbox};
-use crate::scorers::loglikelihood::Share;
-use crate::suite::SuiteOptions;
+use crate::scorers::generation::sandbox::{CodeExecution, Outcome, Sandbox};
+use crate::scorers::rank_share::Share;
 use crate::tasks::generation_rules::GenerationRules;
-use crate::tasks::task::{Item, Kind, Task};
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::Task;
 
 /// Bytes that the caches of a batch may take.
 const CACHE_BYTES: u64 = 512 << 20;
-
-/// Whether programs that a model wrote may be run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CodeExecution<'a> {
-    /// A suite with tasks that need it is refused.
-    #[default]
-    Forbidden,
-    /// In a sandbox, by this Python, or by the `python3` on the path. Where there can be no sandbox, such a suite is refused too.
-    Allowed(Option<&'a Path>),
-}
-
-/// Why programs that a model wrote can't be run on this machine; `None` where they can.
-#[must_use]
-pub fn sandbox_problem() -> Option<String> {
-    Sandbox::new(None).err()
-}
 
 /// What has the answers of a task written and judged.
 #[derive(Clone, Debug)]
@@ -117,9 +101,10 @@ impl Writer {
     pub(crate) fn new(
         task: &Task,
         rules: &GenerationRules,
-        options: SuiteOptions,
+        tokenizer: &Tokenizer,
+        max_len: usize,
+        code: CodeExecution<'_>,
     ) -> Result<Self, ProbeError> {
-        let SuiteOptions { tokenizer, max_len, code, .. } = options;
         let refused = |message| ProbeError::Task { task: task.name.clone(), message };
         let sandbox = match (task.kind, code) {
             (Kind::Code, CodeExecution::Forbidden) => return Err(refused(FORBIDDEN.to_owned())),

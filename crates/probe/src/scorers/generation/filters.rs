@@ -2,28 +2,16 @@
 
 use std::collections::HashMap;
 
-use crate::requests::encoder::is_python_space;
 use crate::scorers::generation::answer_matching::without_punctuation;
 use crate::tasks::generation_rules::{ChoiceExtraction, Extraction, Pipeline, Step};
 use crate::text::math::boxed;
 use crate::text::pattern::Pattern;
+use crate::text::whitespace::is_python_space;
 
 impl Pipeline {
     /// What is judged of the attempts at an item that has these `choices`: one answer or more. Fails where a pattern does.
     pub(crate) fn apply(&self, attempts: &[String], choices: &[String]) -> Result<Vec<String>, String> {
         self.steps.iter().try_fold(attempts.to_vec(), |answers, step| step.apply(answers, choices))
-    }
-
-    /// What is wrong with it in a task of this many attempts at an item.
-    pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
-        let wrong = |step: &Step| match step {
-            Step::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
-                "filter `{}`: expected k from 1 to {attempts} (the attempts), found {k}",
-                self.name
-            )),
-            _ => None,
-        };
-        self.steps.iter().find_map(wrong)
     }
 }
 

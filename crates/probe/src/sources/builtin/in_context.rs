@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use fineline_random::Stream;
 use rand::RngExt;
 
-use crate::tasks::task::{Item, Kind, Question, Task};
+use crate::tasks::item::{Item, Question};
+use crate::tasks::kind::Kind;
+use crate::tasks::task::Task;
 
 /// Questions of an item: the last one follows 16 examples.
 const ANSWERS: usize = 17;

@@ -1,3 +1,5 @@
 //! Suites that need no files.
 
 pub(crate) mod in_context;
+pub(crate) mod representation;
+pub(crate) mod tinyworld;

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::config::{Form, Output, Pool, Sampler, Split, TaskConfig};
-use super::functions::{Records, Results};
 use crate::error::ProbeError;
 use crate::prompts::fewshot_draws::{Draws, SEED};
 use crate::prompts::template::field;
-use crate::records::read::Record;
-use crate::requests::encoder::is_python_space;
+use crate::records::record::Record;
+use crate::sources::harness::config::{Form, Output, Pool, Sampler, Split, TaskConfig};
+use crate::sources::harness::functions::{Records, Results};
 use crate::tasks::generation_rules::Program;
-use crate::tasks::task::{Item, Kind, Task};
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::Task;
 use crate::text::python;
+use crate::text::whitespace::is_python_space;
 
 /// The task, with all its items.
 pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
@@ -113,11 +115,12 @@ impl<'a> Builder<'a> {
     fn written(&self) -> String {
         let of_form = |form: &Form| {
             let sources = [&form.text, &form.target, &form.choices, &form.prefix];
-            let sources = sources.map(|source| source.as_ref().map(super::fields::Source::written));
+            let sources =
+                sources.map(|source| source.as_ref().map(crate::sources::harness::fields::Source::written));
             format!("{sources:?} {:?} {:?}", form.target_delimiter, form.example_delimiter)
         };
         let TaskConfig { description, process, results, examples, shots, .. } = self.config;
-        let description = description.as_ref().map(super::fields::Source::written);
+        let description = description.as_ref().map(crate::sources::harness::fields::Source::written);
         format!(
             "{description:?} {process:?} {results:?} {shots} {:?} {} {}",
             examples.sampler,

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::fields::Source;
-use super::functions::{Function, Records, Results};
-use super::yaml::{Data, Fields, Node, Place};
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
+use crate::error::{ProbeError, nearest_hint};
+use crate::sources::harness::fields::Source;
+use crate::sources::harness::functions::{Function, Records, Results};
+use crate::sources::harness::yaml::{Data, Fields, Node, Place};
 
 /// Keys that change nothing here: names and groupings, decontamination, which fineline doesn't do, and what only says how data is fetched or code may be run.
 const IGNORED: [&str; 9] = [

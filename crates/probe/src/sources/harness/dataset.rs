@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::{Dataset, Split};
-use super::yaml::Data;
 use crate::error::ProbeError;
-use crate::records::read::{Record, read_records};
+use crate::records::read::read_records;
+use crate::records::record::Record;
+use crate::sources::harness::config::{Dataset, Split};
+use crate::sources::harness::yaml::Data;
 
 /// Names that are the format of `data_files`, not of a data set.
 const FORMATS: [&str; 4] = ["csv", "json", "parquet", "text"];

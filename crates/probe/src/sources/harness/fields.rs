@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::functions::{FieldFunction, Function};
-use super::yaml::{Data, Node};
 use crate::error::ProbeError;
 use crate::prompts::template::Template;
+use crate::sources::harness::functions::{FieldFunction, Function};
+use crate::sources::harness::yaml::{Data, Node};
 use crate::text::python;
 
 /// What a value is made from.

@@ -4,14 +4,13 @@
 use fancy_regex::Regex;
 use serde_json::{Value, json};
 
-use super::yaml::{Data, Node};
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
+use crate::error::{ProbeError, nearest_hint};
 use crate::prompts::preprocess::{Preprocess, detokenized};
 use crate::prompts::template::{field, scalar};
-use crate::requests::encoder::is_python_space;
+use crate::sources::harness::yaml::{Data, Node};
 use crate::text::math::boxed;
 use crate::text::python;
+use crate::text::whitespace::is_python_space;
 
 /// A function of a task's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

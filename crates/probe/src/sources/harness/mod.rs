@@ -15,7 +15,7 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 use crate::error::ProbeError;
-use crate::sources::catalog::SuiteContent;
+use crate::sources::suite_content::SuiteContent;
 
 /// The tasks of the task or group file at `path`, and the groups that are aggregated; data that is not beside a file is looked for in the `data_folders`.
 pub(crate) fn read_suite(path: &Path, data_folders: &[PathBuf]) -> Result<SuiteContent, ProbeError> {

@@ -5,13 +5,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::config::{Output, TaskConfig};
-use super::functions::{Filter, Function, Metric, Results};
-use super::yaml::{Data, Node};
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
+use crate::error::{ProbeError, nearest_hint};
+use crate::sources::harness::config::{Output, TaskConfig};
+use crate::sources::harness::functions::{Filter, Function, Metric, Results};
+use crate::sources::harness::yaml::{Data, Node};
 use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules, Pipeline};
-use crate::tasks::task::Kind;
+use crate::tasks::kind::Kind;
 
 /// Metrics of choices that are computed, whether a task names them or not.
 const OF_CHOICES: [&str; 5] = ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "brier_score"];
@@ -128,7 +127,7 @@ impl TaskConfig {
         if self.results == Some(Results::Math) {
             return Ok(Equality::Math);
         }
-        let is_exact = |metric: &&super::yaml::Fields| {
+        let is_exact = |metric: &&crate::sources::harness::yaml::Fields| {
             metric.get("metric").and_then(|node| node.value().ok()) == Some(Value::from("exact_match"))
         };
         if let Some(metric) = self.metrics.iter().find(is_exact) {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::tasks::task::{Kind, Task};
+use crate::tasks::kind::Kind;
+use crate::tasks::task::Task;
 
 const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: \"Q: {{q}}\\nA:\"\n\
                     doc_to_choice: \"{{options}}\"\ndoc_to_target: \"{{options.index(a)}}\"\nmetadata:\n  version: 1.0\n";

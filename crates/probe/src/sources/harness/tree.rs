@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::yaml::{self, Data, Fields, Node};
-use crate::error::ProbeError;
-use crate::error::nearest_hint;
-use crate::results::group_result::{Group, GroupMean};
+use crate::error::{ProbeError, nearest_hint};
+use crate::sources::harness::yaml::{self, Data, Fields, Node};
+use crate::tasks::group::{Group, GroupMean};
 
 /// Keys of a group that are not passed on to its tasks (`GroupConfig`).
 const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Choices, Labels, Names, ProgramTable, Prompts, TaskFile};
 use crate::error::ProbeError;
 use crate::prompts::template::{Template, field, scalar};
-use crate::records::read::{Record, read_records};
-use crate::requests::encoder::TARGET_DELIMITER;
+use crate::records::read::read_records;
+use crate::records::record::Record;
+use crate::sources::task_file::schema::{Choices, Labels, Names, ProgramTable, Prompts, TaskFile};
 use crate::tasks::generation_rules::Program;
-use crate::tasks::task::{Item, Kind};
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::TARGET_DELIMITER;
 
 /// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
 pub(super) struct Mapping<'a> {

@@ -1,115 +1,23 @@
 //! Tasks from TOML files: where the data is, and how each record becomes an item.
 
-mod generation_table;
+// The keys of a task file.
+pub(crate) mod generation_table;
+pub(crate) mod schema;
+
+// From a record to an item.
 mod mapping;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
-use serde::Deserialize;
+use mapping::Mapping;
 
 use crate::error::ProbeError;
 use crate::prompts::fewshot_examples::{Example, Examples, ExamplesTable};
-use crate::prompts::preprocess::Preprocess;
-use crate::records::read::Record;
-use crate::requests::encoder::TARGET_DELIMITER;
-use crate::sources::hub::HubSource;
-use crate::sources::task_file::generation_table::GenerationTable;
-use crate::tasks::generation_rules::GenerationRules;
-use crate::tasks::task::{Item, Kind, Rises, Task};
-use mapping::Mapping;
-
-/// A task file, as written. `docs/concepts/probes.md` explains it to those who write one.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TaskFile {
-    name: String,
-    domain: String,
-    kind: Kind,
-    data: PathBuf,
-    hub: Option<HubSource>,
-    keep: Option<String>,
-    preprocess: Option<Preprocess>,
-    names: Option<Names>,
-    #[serde(default)]
-    shots: usize,
-    examples: Option<ExamplesTable>,
-    chance: Option<f64>,
-    rises: Option<Rises>,
-    source: Option<String>,
-    licence: Option<String>,
-    version: Option<String>,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    context: String,
-    #[serde(default)]
-    choices: Choices,
-    answers: Option<Choices>,
-    solution: Option<String>,
-    target_delimiter: Option<String>,
-    program: Option<ProgramTable>,
-    prompts: Option<Prompts>,
-    generation: Option<GenerationTable>,
-    continuation: Option<String>,
-    original: Option<String>,
-    unconditional: Option<String>,
-    gold: Option<String>,
-    right: Option<String>,
-    labels: Option<Labels>,
-    cluster: Option<String>,
-    id: Option<String>,
-}
-
-/// `[names]`: what `{{name}}` is, by the value of a field.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Names {
-    field: String,
-    of: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "the name of a field that holds a list, or a list of templates")]
-enum Choices {
-    Field(String),
-    Templates(Vec<String>),
-}
-
-impl Default for Choices {
-    fn default() -> Self {
-        Self::Templates(Vec::new())
-    }
-}
-
-/// `[program]`: templates of what makes a program of an answer.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProgramTable {
-    #[serde(default)]
-    before: String,
-    tests: String,
-}
-
-/// `[prompts]`: what `{{prompt}}` is, a text file by the value of a field.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Prompts {
-    /// The folder of the files, which end in `.txt`.
-    data: PathBuf,
-    /// The field.
-    field: String,
-    /// What the text is behind, such as a line that isn't part of it.
-    after: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "the name of a field that holds a list, or the list itself")]
-enum Labels {
-    Field(String),
-    List(Vec<String>),
-}
+use crate::records::record::Record;
+use crate::sources::task_file::schema::TaskFile;
+use crate::tasks::item::Item;
+use crate::tasks::task::{TARGET_DELIMITER, Task};
 
 /// Reads the task at `path`, whose data is beside it or in one of the `data_folders`.
 pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
@@ -160,52 +68,6 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         generation,
         items,
     })
-}
-
-impl TaskFile {
-    /// The rules of generation, where the model writes the answers; otherwise the key at fault and what is wrong there.
-    fn rules(&self) -> Result<Option<GenerationRules>, (&'static str, String)> {
-        let of_written = [
-            ("answers", self.answers.is_some(), self.kind == Kind::Generation),
-            ("program", self.program.is_some(), self.kind == Kind::Code),
-        ];
-        for (key, is_there, is_needed) in of_written {
-            if is_there != is_needed {
-                let message = if is_there { "not for a" } else { "missing in a" };
-                return Err((key, format!("{message} {} task", self.kind.name())));
-            }
-        }
-        let is_generated = self.generation.is_some() || self.solution.is_some();
-        match self.kind.is_written() {
-            true => self.generation.clone().unwrap_or_default().rules().map(Some),
-            false if is_generated => {
-                let message = "only where the model writes the answers, kinds `generation` and `code`";
-                Err(("generation", message.to_owned()))
-            }
-            false => Ok(None),
-        }
-    }
-
-    /// How the texts of the items are made. (What the examples say is in the texts.)
-    fn template(&self) -> String {
-        let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
-        let Self { original, unconditional, gold, labels, .. } = self;
-        let template = format!(
-            "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
-             {unconditional:?} {gold:?} {labels:?}"
-        );
-        let template = match &self.right {
-            Some(right) => format!("{template} {right:?}"),
-            None => template,
-        };
-        if !self.kind.is_written() {
-            return template;
-        }
-        let Self { answers, solution, target_delimiter, program, prompts, generation, .. } = self;
-        format!(
-            "{template} {answers:?} {solution:?} {target_delimiter:?} {program:?} {prompts:?} {generation:?}"
-        )
-    }
 }
 
 /// The first of the places where `data` may be that has it.
@@ -272,27 +134,10 @@ fn read_examples<'a>(
         .map_err(|(number, message)| records[number].wrong(number, message))
 }
 
-impl Prompts {
-    /// The texts in a folder, by the names of their files.
-    fn read(&self, folder: &Path) -> Result<BTreeMap<String, String>, ProbeError> {
-        let mut prompts = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "txt") {
-                let text = fs::read_to_string(&path)?;
-                let mark = self.after.as_deref().unwrap_or_default();
-                let text = text.split_once(mark).map_or(text.as_str(), |(_, text)| text);
-                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                prompts.insert(name.unwrap_or_default(), text.to_owned());
-            }
-        }
-        Ok(prompts)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_err as fs;
 
     const CHOICE: &str = r#"
         name = "t"

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::requests::encoder::is_python_space;
 use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules};
 use crate::text::math::{between_dollars, boxed, is_equivalent};
 use crate::text::pattern::Pattern;
+use crate::text::whitespace::is_python_space;
 
 /// What an answer is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]

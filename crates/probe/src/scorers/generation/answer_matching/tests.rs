@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::*;
-use crate::tasks::generation_rules::{Pipeline, Step};
+use crate::scorers::generation::answer_matching::Verdict;
+use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules, Pipeline, Step};
 
 fn fixture(name: &str) -> Vec<Value> {
     let all: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/answers.json")).unwrap();

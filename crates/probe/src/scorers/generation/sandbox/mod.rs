@@ -15,6 +15,22 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
+/// Whether programs that a model wrote may be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodeExecution<'a> {
+    /// A suite with tasks that need it is refused.
+    #[default]
+    Forbidden,
+    /// In a sandbox, by this Python, or by the `python3` on the path. Where there can be no sandbox, such a suite is refused too.
+    Allowed(Option<&'a Path>),
+}
+
+/// Why programs that a model wrote can't be run on this machine; `None` where they can.
+#[must_use]
+pub fn sandbox_problem() -> Option<String> {
+    Sandbox::new(None).err()
+}
+
 /// What a program may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {

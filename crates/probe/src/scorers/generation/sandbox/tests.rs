@@ -1,6 +1,8 @@
 use super::*;
 use rayon::prelude::*;
 
+use crate::scorers::generation::sandbox::{Limits, Outcome, Sandbox};
+
 /// A sandbox with little time, or `None`, said, where there can't be one.
 fn sandbox() -> Option<Sandbox> {
     let limits = Limits { seconds: 2, memory_bytes: 256 << 20, file_bytes: 1 << 20, ..Limits::default() };

@@ -12,18 +12,13 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fineline_kernels::{AttentionMask, in_pool};
 use fineline_model::{Llama, Positions};
 use fineline_random::Stream;
-use fineline_tinyworld::{World, WorldConfig};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ProbeError;
-use crate::metrics::similarity::Gram;
+use crate::error::{Interrupted, ProbeError};
 use crate::requests::encoder::Encoder;
-use crate::scorers::loglikelihood::Interrupted;
-use crate::tasks::task::{Item, Kind, Task};
-
-/// Texts of the builtin task.
-const TEXTS: u64 = 128;
+use crate::scorers::representation::gram::Gram;
+use crate::tasks::task::Task;
 
 /// Texts that similarities can be told from.
 const LEAST_TEXTS: usize = 8;
@@ -36,29 +31,6 @@ const BATCH_TOKENS: usize = 4096;
 
 /// The places are the same in every run.
 const SEED: u64 = 0;
-
-/// The task of the builtin suite: documents of the generated world that come after those which a run trains on.
-pub(crate) fn world_task(config: &WorldConfig) -> Task {
-    let world = World::new(config);
-    let text = |index| world.document(config.documents + index);
-    let item = |index| Item { choices: vec![text(index)], ..Item::default() };
-    Task {
-        name: "representation".into(),
-        domain: "representation".into(),
-        kind: Kind::Representation,
-        shots: 0,
-        chance: None,
-        rises: None,
-        source: Some("tinyworld".into()),
-        licence: None,
-        version: None,
-        unconditional: None,
-        target_delimiter: " ".to_owned(),
-        generation: None,
-        template: String::new(),
-        items: (0..TEXTS).map(item).collect(),
-    }
-}
 
 /// A text up to the token whose hidden states are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,33 @@
+//! The built-in suite `representation`: documents of the generated world, whose hidden states are compared.
+
+use fineline_tinyworld::{World, WorldConfig};
+
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::Task;
+
+/// Texts of the builtin task.
+const TEXTS: u64 = 128;
+
+/// The task of the builtin suite: documents of the generated world that come after those which a run trains on.
+pub(crate) fn world_task(config: &WorldConfig) -> Task {
+    let world = World::new(config);
+    let text = |index| world.document(config.documents + index);
+    let item = |index| Item { choices: vec![text(index)], ..Item::default() };
+    Task {
+        name: "representation".into(),
+        domain: "representation".into(),
+        kind: Kind::Representation,
+        shots: 0,
+        chance: None,
+        rises: None,
+        source: Some("tinyworld".into()),
+        licence: None,
+        version: None,
+        unconditional: None,
+        target_delimiter: " ".to_owned(),
+        generation: None,
+        template: String::new(),
+        items: (0..TEXTS).map(item).collect(),
+    }
+}

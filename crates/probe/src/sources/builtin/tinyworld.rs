@@ -1,0 +1,40 @@
+//! The built-in suite `tinyworld`: questions about the generated world.
+
+use crate::tasks::item::Item;
+use crate::tasks::kind::Kind;
+use crate::tasks::task::{TARGET_DELIMITER, Task};
+
+impl From<&fineline_tinyworld::Task> for Task {
+    fn from(task: &fineline_tinyworld::Task) -> Self {
+        Self {
+            name: task.name.to_owned(),
+            domain: task.domain.to_owned(),
+            kind: match task.kind {
+                fineline_tinyworld::Kind::MultipleChoice => Kind::MultipleChoice,
+                fineline_tinyworld::Kind::Cloze => Kind::Cloze,
+                fineline_tinyworld::Kind::Perplexity => Kind::Perplexity,
+            },
+            shots: task.shots,
+            chance: task.chance,
+            rises: None,
+            source: Some("tinyworld".to_owned()),
+            licence: None,
+            version: None,
+            unconditional: None,
+            target_delimiter: TARGET_DELIMITER.to_owned(),
+            generation: None,
+            template: String::new(),
+            items: task
+                .items
+                .iter()
+                .map(|item| Item {
+                    context: item.context.clone(),
+                    choices: item.choices.clone(),
+                    gold: item.gold,
+                    cluster: item.cluster.clone(),
+                    ..Item::default()
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Tasks that are also shown as one: a domain, or what a suite file declares.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ProbeError, nearest_hint};
+use crate::tasks::task::Task;
+
+/// Tasks of a suite whose results are also shown as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name, unlike that of any task.
+    pub name: String,
+    /// The names of its tasks, two or more.
+    pub tasks: Vec<String>,
+    /// How their metrics become one.
+    pub mean: GroupMean,
+}
+
+/// How the metrics of a group's tasks become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMean {
+    /// Each item counts alike: the mean weighted by size, with the pooled standard error of lm-evaluation-harness.
+    #[default]
+    Items,
+    /// Each task counts alike.
+    Tasks,
+    /// Each task counts alike, its accuracy centred so that guessing is 0 and all right is 1: `(acc − chance) / (1 − chance)`, as in the CORE score of DCLM
+    /// (arXiv 2406.11794). A task that can't be guessed at has chance 0.
+    Centred,
+}
+
+/// `[[groups]]` of a suite file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupFile {
+    name: String,
+    /// Names of tasks; absent: all of the suite.
+    tasks: Option<Vec<String>>,
+    #[serde(default)]
+    mean: GroupMean,
+}
+
+impl GroupMean {
+    /// By how much a change of accuracy counts for more when it is centred.
+    pub(crate) fn stretch(chance: Option<f64>) -> f64 {
+        1.0 / (1.0 - chance.unwrap_or(0.0))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Items => "items",
+            Self::Tasks => "tasks",
+            Self::Centred => "centred",
+        }
+    }
+}
+
+impl Group {
+    /// The groups that a suite has if its file declares none: the tasks of each domain that are scored alike, if they are two or more; of several ways of
+    /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, and representations are not averaged.
+    pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
+        let stem = Path::new(suite).file_stem().map_or(suite.into(), |stem| stem.to_string_lossy());
+        let mut domains: Vec<(&str, Vec<&Task>)> = Vec::new();
+        for task in tasks.into_iter().filter(|task| task.kind.has_group_mean()) {
+            match domains.iter_mut().find(|(domain, _)| *domain == task.domain) {
+                Some((_, tasks)) => tasks.push(task),
+                None => domains.push((&task.domain, vec![task])),
+            }
+        }
+        let group = |(domain, tasks): (&str, Vec<&Task>)| {
+            let alike = |kind| tasks.iter().filter(move |task| task.kind == kind);
+            // `rev`: of equally many, `max_by_key` takes the last.
+            let most = tasks.iter().rev().map(|task| task.kind).max_by_key(|kind| alike(*kind).count())?;
+            let tasks: Vec<String> = alike(most).map(|task| task.name.clone()).collect();
+            (tasks.len() > 1).then(|| Self {
+                name: format!("{stem}/{domain}"),
+                tasks,
+                mean: GroupMean::Items,
+            })
+        };
+        domains.into_iter().filter_map(group).collect()
+    }
+
+    /// The groups that a suite file declares, checked against the suite's tasks.
+    pub(crate) fn declared(
+        path: &Path,
+        files: Vec<GroupFile>,
+        tasks: &[Task],
+    ) -> Result<Vec<Self>, ProbeError> {
+        let mut names: BTreeSet<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+        for file in &files {
+            let wrong = |message: String| {
+                Err(ProbeError::Group { path: path.to_owned(), group: file.name.clone(), message })
+            };
+            if !names.insert(&file.name) {
+                return wrong("a task or another group of the suite has this name".into());
+            }
+            if let Some(message) = file.problem(tasks) {
+                return wrong(message);
+            }
+        }
+        let all = || tasks.iter().map(|task| task.name.clone()).collect();
+        let group = |file: GroupFile| Self {
+            name: file.name,
+            tasks: file.tasks.unwrap_or_else(all),
+            mean: file.mean,
+        };
+        Ok(files.into_iter().map(group).collect())
+    }
+}
+
+impl GroupFile {
+    /// What is wrong with the group, by the suite's tasks.
+    fn problem(&self, tasks: &[Task]) -> Option<String> {
+        let known = || tasks.iter().map(|task| task.name.as_str());
+        let names: Vec<&str> = match &self.tasks {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => known().collect(),
+        };
+        if let Some(name) = names.iter().find(|name| !known().any(|known| known == **name)) {
+            return Some(format!("the suite has no task `{name}`{}", nearest_hint(name, known())));
+        }
+        if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+            return Some("a task stands in it twice".into());
+        }
+        if names.len() < 2 {
+            return Some("expected at least two tasks".into());
+        }
+        let members = || tasks.iter().filter(|task| names.contains(&task.name.as_str()));
+        let headlines: BTreeSet<&str> = members().map(|task| task.kind.primary_metric()).collect();
+        if headlines.len() > 1 {
+            let headlines = headlines.into_iter().collect::<Vec<_>>().join(", ");
+            return Some(format!("expected tasks that are measured alike, but these are by {headlines}"));
+        }
+        if self.mean == GroupMean::Centred && !headlines.contains("acc") {
+            return Some("expected tasks with an accuracy: only that can be centred".into());
+        }
+        members()
+            .find(|task| self.mean == GroupMean::Centred && task.chance.is_some_and(|chance| chance >= 1.0))
+            .map(|task| format!("task `{}` has a chance of 1: that can't be centred", task.name))
+    }
+}

@@ -1,0 +1,123 @@
+//! How the items of a task are scored.
+
+use serde::{Deserialize, Serialize};
+
+/// How the items of a task are scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The likeliest choice after the context is the answer.
+    MultipleChoice,
+    /// There is one choice, found if each of its tokens is the likeliest one.
+    Cloze,
+    /// There is one choice, a text to predict from its beginning; the context is empty.
+    Perplexity,
+    /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
+    /// `OpenCompass` calls PPL.
+    FullPromptMeanCe,
+    /// The choice whose tokens, from where the prompts part, have the least mean cross-entropy is the answer; where a continuation follows the choices, what
+    /// the prompts end in alike. As nanochat scores DCLM's CORE tasks (`batch_sequences_mc`, `batch_sequences_schema` of `nanochat/core_eval.py`).
+    SuffixMeanCe,
+    /// The model writes an answer, which is right if it equals an accepted one.
+    Generation,
+    /// The model writes a program, which is right if it passes its tests.
+    Code,
+    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
+    /// `k` examples.
+    InContext,
+    /// There is one text, and what is looked at is how the model represents it.
+    Representation,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::MultipleChoice,
+        Self::Cloze,
+        Self::Perplexity,
+        Self::FullPromptMeanCe,
+        Self::SuffixMeanCe,
+        Self::Generation,
+        Self::Code,
+        Self::InContext,
+        Self::Representation,
+    ];
+
+    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `suffix_mean_ce`, `generation`, `code`, `in_context`,
+    /// `representation`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FullPromptMeanCe => "full_prompt_mean_ce",
+            Self::SuffixMeanCe => "suffix_mean_ce",
+            Self::MultipleChoice => "multiple_choice",
+            Self::Cloze => "cloze",
+            Self::Perplexity => "perplexity",
+            Self::Generation => "generation",
+            Self::Code => "code",
+            Self::InContext => "in_context",
+            Self::Representation => "representation",
+        }
+    }
+
+    /// Whether the model writes its answers.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Generation | Self::Code)
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether an item has several choices, of which one is right.
+    pub(crate) fn has_choices(self) -> bool {
+        matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe | Self::SuffixMeanCe)
+    }
+
+    /// The metric that stands for a task of this kind.
+    pub(crate) fn primary_metric(self) -> &'static str {
+        match self {
+            Self::MultipleChoice | Self::Cloze | Self::FullPromptMeanCe | Self::SuffixMeanCe => "acc",
+            Self::Perplexity => "bits_per_byte",
+            Self::Generation => "exact_match",
+            Self::Code => "pass@1",
+            Self::InContext => "icl_gain",
+            Self::Representation => "cka_previous_mean",
+        }
+    }
+
+    /// Whether the primary metrics of several tasks can be averaged: not perplexities, of which lower is better, and not similarities of
+    /// representations.
+    pub(crate) fn has_group_mean(self) -> bool {
+        !matches!(self, Self::Perplexity | Self::Representation)
+    }
+
+    /// The scorer and its version; with another, scores can't be compared.
+    pub(crate) fn scorer(self) -> &'static str {
+        match self {
+            Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
+            Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
+            Self::SuffixMeanCe => "suffix_mean_ce/1",
+            Self::Generation => "generation/1",
+            Self::Code => "code/1",
+            Self::InContext => "in_context/1",
+            Self::Representation => "debiased_cka/1",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_names() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+        assert_eq!(Kind::from_name("essay"), None);
+    }
+}
