@@ -95,7 +95,12 @@ RENAMED_FIELDS = {
         "asked": "n_items",
         "items": "limit",
     },
-    "state.json": {"detours": "skipped_rows"},
+    "state.json": {
+        "detours": "skipped_rows",
+        "skipped_in_a_row": "consecutive_skips",
+        "lowered": "lr_reduction",
+        "lowerings": "lr_reductions",
+    },
 }
 RENAMED_EVENTS = {"skipped": "update_skipped"}
 

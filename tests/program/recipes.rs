@@ -43,14 +43,14 @@ fn figures_are_those_of_the_released_runs() {
 }
 
 /// The schedule that a shipped configuration leads to.
-fn schedule(config: &str) -> (fineline_train::Schedule, Value) {
+fn schedule(config: &str) -> (fineline_train::LrSchedule, Value) {
     let place = Workplace::new();
     let path = repository(&format!("configs/{config}.toml"));
     let shown = place.run(&["config", "show", path.to_str().unwrap(), "--json"]).success().json();
     let config = &shown["config"];
     let schedule: ScheduleConfig = serde_json::from_value(config["schedule"].clone()).unwrap();
     let (steps, peak) = (config["train"]["steps"].as_u64().unwrap(), config["optim"]["lr"].as_f64().unwrap());
-    (fineline_train::Schedule::new(&schedule, peak, steps).unwrap(), shown)
+    (fineline_train::LrSchedule::new(&schedule, peak, steps).unwrap(), shown)
 }
 
 /// Amber's learning rate at the last step of a chunk, and OpenLLaMA's at its milestones.
@@ -62,7 +62,7 @@ fn learning_rates_are_those_of_the_released_runs() {
     assert_eq!(steps_per_chunk, 762);
     // The rates of this one at the ends of chunks are tested where schedules are.
     let published = ScheduleConfig { warmup_steps: 2000, min_lr: 3e-5, ..ScheduleConfig::default() };
-    assert_eq!(amber, fineline_train::Schedule::new(&published, 3e-4, 360 * steps_per_chunk).unwrap());
+    assert_eq!(amber, fineline_train::LrSchedule::new(&published, 3e-4, 360 * steps_per_chunk).unwrap());
     assert_eq!((amber.lr(0), amber.lr(2000)), (0.0, 3e-4));
     let (openllama, _) = schedule("openllama-7b");
     let (larger, _) = schedule("openllama-13b");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What the guard watches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Rule {
+pub enum GuardRule {
     /// A loss that is infinite or not a number.
     NonFiniteLoss,
     /// A gradient norm that is.
@@ -21,7 +21,7 @@ pub enum Rule {
     Stall,
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for GuardRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NonFiniteLoss => "the loss is not finite",
@@ -35,13 +35,13 @@ impl fmt::Display for Rule {
 
 /// A rule that a step broke, with the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Alarm {
+pub struct GuardAlarm {
     /// The step, counted from 1.
     pub at: u64,
     /// The rule.
-    pub rule: Rule,
+    pub rule: GuardRule,
     /// What the rule asks for.
-    pub action: Action,
+    pub action: GuardAction,
     /// The loss, the norm, or the seconds of the step; none where that is not finite.
     pub value: Option<f64>,
     /// The median of the steps before; none where the rule needs none.
@@ -59,7 +59,7 @@ pub struct Alarm {
 /// What is done about a step. Of several, the last in this order counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum GuardAction {
     /// An event, nothing else.
     #[default]
     Log,
@@ -75,25 +75,25 @@ pub enum Action {
     Stop,
 }
 
-impl Action {
+impl GuardAction {
     /// Whether the update of the step is made.
-    pub(crate) fn lets_update(self) -> bool {
+    pub(crate) fn allows_update(self) -> bool {
         self <= Self::ReduceLr
     }
 }
 
-impl fmt::Display for Alarm {
+impl fmt::Display for GuardAlarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.rule, Evidence(self))
+        write!(f, "{}{}", self.rule, AlarmEvidence(self))
     }
 }
 
 /// An alarm's numbers as people read them; nothing where there are none.
-struct Evidence<'a>(&'a Alarm);
+struct AlarmEvidence<'a>(&'a GuardAlarm);
 
-impl fmt::Display for Evidence<'_> {
+impl fmt::Display for AlarmEvidence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Alarm { value, median, z, threshold, .. } = self.0;
+        let GuardAlarm { value, median, z, threshold, .. } = self.0;
         match (value, median, z, threshold) {
             (Some(value), Some(median), Some(z), Some(threshold)) => {
                 write!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 
-use crate::alarm::{Alarm, SkipReason};
+use crate::alarm::{GuardAlarm, SkipReason};
 
 /// An error of an [`Observer`](crate::Observer), which may be of any type.
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
@@ -57,7 +57,7 @@ pub enum TrainError {
     )]
     Guard {
         /// The rule, with its evidence.
-        alarm: Alarm,
+        alarm: GuardAlarm,
     },
 
     /// The guard has lowered the rate too often.
@@ -99,7 +99,7 @@ pub enum TrainError {
 
     /// The folder of checkpoints was taken away.
     #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", path.display())]
-    FolderGone {
+    CheckpointsDirectoryGone {
         /// The folder.
         path: PathBuf,
     },

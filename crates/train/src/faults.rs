@@ -7,16 +7,16 @@ use std::ops::RangeInclusive;
 /// It is tied to the rows, as bad data would be: to those that some steps of an undisturbed run train on. Whether the run goes back,
 /// comes by later or leaves them out, it is their step that is hit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NumberFault {
+pub struct MetricFault {
     /// The steps (counted from 1) that would train on the rows, if no row were left out.
     pub steps: RangeInclusive<u64>,
     /// What is done to the step.
-    pub distortion: Distortion,
+    pub distortion: MetricDistortion,
 }
 
-/// What a [`NumberFault`] does.
+/// What a [`MetricFault`] does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Distortion {
+pub enum MetricDistortion {
     /// Multiplies the loss.
     Loss(f32),
     /// Multiplies the gradient norm.
@@ -24,11 +24,11 @@ pub enum Distortion {
 }
 
 /// Loss and gradient norm of a step on the rows of the step `planned`.
-pub(crate) fn distort(faults: &[NumberFault], planned: u64, [mut loss, mut grad_norm]: [f32; 2]) -> [f32; 2] {
+pub(crate) fn distort(faults: &[MetricFault], planned: u64, [mut loss, mut grad_norm]: [f32; 2]) -> [f32; 2] {
     for fault in faults.iter().filter(|fault| fault.steps.contains(&planned)) {
         match fault.distortion {
-            Distortion::Loss(factor) => loss *= factor,
-            Distortion::GradNorm(factor) => grad_norm *= factor,
+            MetricDistortion::Loss(factor) => loss *= factor,
+            MetricDistortion::GradNorm(factor) => grad_norm *= factor,
         }
     }
     [loss, grad_norm]

@@ -4,9 +4,9 @@
 //!   over micro-batches, clipping, AdamW, unless the guard has something against it.
 //! - [`Session`] is the loop around it: rows of the next step fetched ahead, [`Observer`]s called, checkpoints taken, until
 //!   the last step or a [`StopSignal`].
-//! - [`Checkpointer`], [`CheckpointFolder`] and [`Checkpoint`] write, find and load checkpoints, which are whole or not there.
-//! - [`GuardConfig`], [`Alarm`] and [`Detours`] are about steps that go wrong: what is watched, what was found, what is left out.
-//! - [`Recipe`] is what decides a step: the sections `[optim]`, `[schedule]`, `[train]` and `[guard]`.
+//! - [`Checkpointer`], [`CheckpointDirectory`] and [`Checkpoint`] write, find and load checkpoints, which are whole or not there.
+//! - [`GuardConfig`], [`GuardAlarm`] and [`SkippedRows`] are about steps that go wrong: what is watched, what was found, what is left out.
+//! - [`TrainingRecipe`] is what decides a step: the sections `[optim]`, `[schedule]`, `[train]` and `[guard]`.
 //!
 //! Going on from a checkpoint gives the same bits as never having stopped.
 //!
@@ -47,26 +47,28 @@ mod session;
 #[cfg(test)]
 mod testing;
 
-pub use alarm::{Action, Alarm, Rule, SkipReason};
+pub use alarm::{GuardAction, GuardAlarm, GuardRule, SkipReason};
 pub use checkpoint::{
-    Cadence, Checkpoint, CheckpointConfig, CheckpointFolder, CheckpointState, Checkpointer, FailedCheckpoint,
-    Found, Milestones, RunIdentity, SavedCheckpoint, Written, refuse_other_model, verify,
+    Checkpoint, CheckpointConfig, CheckpointDirectory, CheckpointIdentity, CheckpointMilestones,
+    CheckpointScan, CheckpointSchedule, CheckpointState, Checkpointer, FailedCheckpoint, SavedCheckpoint,
+    WrittenCheckpoint, check_same_model, verify_checkpoint,
 };
-pub use distributed::{DistributedConfig, Division, Mode};
+pub use distributed::{DistributedConfig, DistributedMode, Division};
 pub use error::{ObserverError, TrainError};
-pub use faults::{Distortion, NumberFault};
+pub use faults::{MetricDistortion, MetricFault};
 pub use guard::{
-    GuardConfig, GuardState, LateStep, NonFiniteRule, OutlierRule, StallRule, StepClock, StepLimit, Verdict,
+    GuardConfig, GuardState, GuardVerdict, LateStep, NonFiniteRule, OutlierRule, StallRule, StepClock,
+    StepLimit,
 };
-pub use optim::{Decay, OptimConfig, OptimKind};
-pub use progress::Progress;
-pub use rows::{Detours, RowRange, RowSource};
-pub use schedule::{Rewarm, Schedule, ScheduleConfig, ScheduleKind};
+pub use optim::{OptimConfig, OptimKind, WeightDecayScope};
+pub use progress::TrainingProgress;
+pub use rows::{RowRange, RowSchedule, RowSource, SkippedRows};
+pub use schedule::{LrSchedule, Rewarm, ScheduleConfig, ScheduleKind};
 pub use session::{
-    CheckpointTrouble, Control, Observer, Outcome, Rewind, RewindReason, Session, StepReport, StopReason,
-    View, kept_name,
+    CheckpointProblem, Observer, Rewind, RewindReason, Session, SessionOutcome, StepReport, StepView,
+    StopReason, TrainerControl, kept_checkpoint_name,
 };
-pub use step::{Recipe, StepOutcome, Trainer, document_spans};
+pub use step::{StepOutcome, Trainer, TrainingRecipe, document_spans};
 pub use stop::StopSignal;
 pub use token_count::{TokenCount, TokenCountError};
 pub use train_config::{LossReduction, TrainConfig};

@@ -61,7 +61,7 @@ pub struct Rewarm {
 
 /// A resolved schedule: the learning rate of every step.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
+pub struct LrSchedule {
     rewarm: Option<Rewarm>,
     kind: ScheduleKind,
     peak: f64,
@@ -71,7 +71,7 @@ pub struct Schedule {
     decay_end: u64,
 }
 
-impl Schedule {
+impl LrSchedule {
     /// The schedule of a run of `total_steps` whose peak learning rate is `peak` (`optim.lr`).
     pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Result<Self, TrainError> {
         let &ScheduleConfig { kind, warmup_steps, min_lr: floor, .. } = config;
@@ -165,7 +165,7 @@ mod tests {
     /// Amber's learning rate at the last update of a chunk of 762 steps, from its published schedule.
     #[test]
     fn a_second_warm_up_rises_to_the_schedule() {
-        let planned = Schedule::new(&config(ScheduleKind::Cosine, 10, 1e-5), 1e-3, 100).unwrap();
+        let planned = LrSchedule::new(&config(ScheduleKind::Cosine, 10, 1e-5), 1e-3, 100).unwrap();
         let rewarmed = planned.clone().with_rewarm(Some(Rewarm { from: 50, steps: 4 }));
         for (step, share) in [(50, 0.0), (51, 0.25), (53, 0.75), (54, 1.0), (99, 1.0)] {
             assert_eq!(rewarmed.lr(step), share * planned.lr(step), "{step}");
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn amber() {
-        let schedule = Schedule::new(&config(ScheduleKind::Cosine, 2000, 3e-5), 3e-4, 274_320).unwrap();
+        let schedule = LrSchedule::new(&config(ScheduleKind::Cosine, 2000, 3e-5), 3e-4, 274_320).unwrap();
         for (chunk, lr) in [
             (0, 1.1415e-4),
             (1, 2.2845e-4),
@@ -221,7 +221,7 @@ mod tests {
             let Reference { kind, warmup_steps, min_lr, decay_start, decay_steps } = schedule;
             let config =
                 ScheduleConfig { kind, warmup_steps, min_lr, decay_start, decay_end: Some(decay_steps) };
-            let schedule = Schedule::new(&config, lr, 1).unwrap();
+            let schedule = LrSchedule::new(&config, lr, 1).unwrap();
             for (step, expected) in (0..).zip(lrs) {
                 assert!((schedule.lr(step) - expected).abs() <= 1e-12 * expected, "{kind:?}, step {step}");
             }
@@ -230,19 +230,19 @@ mod tests {
 
     #[test]
     fn wsd_is_flat_until_its_last_tenth() {
-        let schedule = Schedule::new(&config(ScheduleKind::Wsd, 10, 0.1), 1.0, 100).unwrap();
+        let schedule = LrSchedule::new(&config(ScheduleKind::Wsd, 10, 0.1), 1.0, 100).unwrap();
         assert_eq!(schedule.lr(5), 0.5);
         assert!((10..=90).all(|step| schedule.lr(step) == 1.0));
         assert_close(schedule.lr(95), 0.55, 1e-12);
         assert_eq!(schedule.lr(100), 0.1);
 
         let earlier = ScheduleConfig { decay_start: Some(50), ..config(ScheduleKind::Wsd, 10, 0.1) };
-        assert_close(Schedule::new(&earlier, 1.0, 100).unwrap().lr(75), 0.55, 1e-12);
+        assert_close(LrSchedule::new(&earlier, 1.0, 100).unwrap().lr(75), 0.55, 1e-12);
     }
 
     #[test]
     fn constant_never_decays() {
-        let schedule = Schedule::new(&config(ScheduleKind::Constant, 4, 0.0), 1.0, 8).unwrap();
+        let schedule = LrSchedule::new(&config(ScheduleKind::Constant, 4, 0.0), 1.0, 8).unwrap();
         assert_eq!(schedule.lr(3), 0.75);
         assert!([4, 8, 1_000_000, u64::MAX].map(|step| schedule.lr(step)).iter().all(|&lr| lr == 1.0));
     }
@@ -251,18 +251,18 @@ mod tests {
     fn a_longer_schedule_can_be_run_in_part() {
         let part = ScheduleConfig { decay_end: Some(100), ..config(ScheduleKind::Cosine, 10, 0.0) };
         let whole = config(ScheduleKind::Cosine, 10, 0.0);
-        assert_eq!(Schedule::new(&part, 1.0, 20).unwrap(), Schedule::new(&whole, 1.0, 100).unwrap());
+        assert_eq!(LrSchedule::new(&part, 1.0, 20).unwrap(), LrSchedule::new(&whole, 1.0, 100).unwrap());
     }
 
     #[test]
     fn no_warm_up_starts_at_the_peak() {
-        let schedule = Schedule::new(&config(ScheduleKind::Cosine, 0, 0.0), 1.0, 1).unwrap();
+        let schedule = LrSchedule::new(&config(ScheduleKind::Cosine, 0, 0.0), 1.0, 1).unwrap();
         assert_eq!((schedule.lr(0), schedule.lr(1)), (1.0, 0.0));
     }
 
     #[test]
     fn what_cannot_be_is_refused_by_key() {
-        let error = |config: &ScheduleConfig| Schedule::new(config, 1e-3, 100).unwrap_err().to_string();
+        let error = |config: &ScheduleConfig| LrSchedule::new(config, 1e-3, 100).unwrap_err().to_string();
         assert!(error(&config(ScheduleKind::Cosine, 101, 0.0)).starts_with("schedule.decay_start"));
         assert!(error(&config(ScheduleKind::Wsd, 95, 0.0)).starts_with("schedule.warmup_steps"));
         assert!(error(&config(ScheduleKind::Cosine, 1, 1e-2)).contains("schedule.min_lr"));

@@ -11,9 +11,9 @@ use fineline_ranks::SingleRank;
 use rand::RngExt;
 
 use crate::{
-    Checkpointer, Control, DistributedConfig, Division, GuardConfig, Observer, ObserverError, OptimConfig,
-    Outcome, Recipe, RowSource, ScheduleConfig, Session, StepReport, StopSignal, TrainConfig, TrainError,
-    Trainer, View,
+    Checkpointer, DistributedConfig, Division, GuardConfig, Observer, ObserverError, OptimConfig, RowSource,
+    ScheduleConfig, Session, SessionOutcome, StepReport, StepView, StopSignal, TrainConfig, TrainError,
+    Trainer, TrainerControl, TrainingRecipe,
 };
 
 pub(crate) const SEQ_LEN: usize = 6;
@@ -40,8 +40,8 @@ pub(crate) fn device() -> Device {
 }
 
 /// Seven steps of eight rows, four at a time.
-pub(crate) fn recipe() -> Recipe {
-    Recipe {
+pub(crate) fn recipe() -> TrainingRecipe {
+    TrainingRecipe {
         optim: OptimConfig { lr: 0.02, ..OptimConfig::default() },
         schedule: ScheduleConfig { warmup_steps: 2, min_lr: 0.002, ..ScheduleConfig::default() },
         train: TrainConfig {
@@ -64,7 +64,7 @@ pub(crate) fn undivided() -> Division {
     Division::new(&DistributedConfig::default(), &recipe().train, &config(), &SingleRank).unwrap()
 }
 
-pub(crate) fn trainer(recipe: Recipe) -> Trainer {
+pub(crate) fn trainer(recipe: TrainingRecipe) -> Trainer {
     Trainer::new(recipe, model()).unwrap()
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn run(
     trainer: &mut Trainer,
     rows: &dyn RowSource,
     checkpointer: Option<Checkpointer>,
-) -> (Result<Outcome, TrainError>, Vec<StepReport>) {
+) -> (Result<SessionOutcome, TrainError>, Vec<StepReport>) {
     let mut reports = Reports::default();
     let session = Session {
         rows,
@@ -129,9 +129,9 @@ pub(crate) fn run(
 pub(crate) struct Reports(pub(crate) Vec<StepReport>);
 
 impl Observer for Reports {
-    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         self.0.push(*report);
-        Ok(Control::Continue)
+        Ok(TrainerControl::Continue)
     }
 }
 

@@ -15,8 +15,9 @@ use fineline_kernels::Precision;
 use fineline_model::named_parameters;
 use fineline_ranks::SingleRank;
 use fineline_train::{
-    Control, GuardConfig, LossReduction, Observer, ObserverError, OptimConfig, Outcome, Recipe, RowSource,
-    ScheduleConfig, ScheduleKind, Session, StepReport, StopSignal, TrainConfig, Trainer, View,
+    GuardConfig, LossReduction, Observer, ObserverError, OptimConfig, RowSource, ScheduleConfig,
+    ScheduleKind, Session, SessionOutcome, StepReport, StepView, StopSignal, TrainConfig, Trainer,
+    TrainerControl, TrainingRecipe,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -28,7 +29,7 @@ struct Reference {
     betas: [f64; 2],
     eps: f64,
     weight_decay: f64,
-    decay: fineline_train::Decay,
+    decay: fineline_train::WeightDecayScope,
     clip_norm: f64,
     schedule: ReferenceSchedule,
     loss: LossReduction,
@@ -92,9 +93,9 @@ impl RowSource for Rows {
     }
 }
 
-fn recipe(reference: &Reference, rows: &Rows, precision: Precision) -> Recipe {
+fn recipe(reference: &Reference, rows: &Rows, precision: Precision) -> TrainingRecipe {
     let schedule = &reference.schedule;
-    Recipe {
+    TrainingRecipe {
         optim: OptimConfig {
             lr: reference.lr,
             betas: reference.betas,
@@ -134,7 +135,7 @@ struct Compare<'a> {
 }
 
 impl Observer for Compare<'_> {
-    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         let at = report.step as usize - 1;
         for (what, actual, expected, tolerance) in [
             ("loss", f64::from(report.loss), self.expected.losses[at], 1e-4),
@@ -149,7 +150,7 @@ impl Observer for Compare<'_> {
                 report.step
             );
         }
-        Ok(Control::Continue)
+        Ok(TrainerControl::Continue)
     }
 }
 
@@ -208,7 +209,7 @@ fn train(trainer: &mut Trainer, rows: &Rows, observer: &mut dyn Observer) {
         ranks: &SingleRank,
         clock: Arc::default(),
     };
-    assert_eq!(session.run(trainer).unwrap(), Outcome::Finished);
+    assert_eq!(session.run(trainer).unwrap(), SessionOutcome::Finished);
 }
 
 #[test]
@@ -233,10 +234,10 @@ struct Curve {
 }
 
 impl Observer for Curve {
-    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         self.losses.push(f64::from(report.loss));
         self.grad_norms.push(f64::from(report.grad_norm));
-        Ok(Control::Continue)
+        Ok(TrainerControl::Continue)
     }
 }
 

@@ -11,7 +11,7 @@ use fineline_data::{
 };
 use fineline_run::RunDirectory;
 use fineline_run::config::Resolved;
-use fineline_run::lifecycle::rewinds::{RowRange, detours};
+use fineline_run::lifecycle::rewinds::{RowRange, RowSchedule, skipped_rows};
 use fineline_run::prepare::open_dataset;
 use serde_json::json;
 
@@ -142,9 +142,9 @@ pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()
     }
     let (tokenizer, dataset) = open(&resolved)?;
     let directory = RunDirectory::new(&resolved.config.run.dir);
-    let detours = detours(&directory)?;
+    let rows = RowSchedule::new(resolved.config.train.global_batch_size, skipped_rows(&directory)?);
     let mut page = String::new();
-    for RowRange { start, end } in detours.ranges() {
+    for RowRange { start, end } in rows.skipped_rows().ranges() {
         writeln!(
             page,
             "rows {start} to {} are skipped by the run in {}",
@@ -152,8 +152,9 @@ pub(crate) fn show(args: &ConfigArgs, step: u64, only: Option<u64>) -> Result<()
             directory.root().display()
         )?;
     }
-    for number in only.map_or(0..global_batch_size, |row| row..row + 1) {
-        let index = detours.row_index((step - 1) * global_batch_size + number);
+    let positions = only.map_or(0..global_batch_size, |row| row..row + 1);
+    let indices = rows.rows_at(step, positions.start as usize..positions.end as usize);
+    for (number, index) in positions.zip(indices) {
         let (row, origin) = (dataset.row(index), dataset.origin(index));
         writeln!(
             page,

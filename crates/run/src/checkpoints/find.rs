@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fineline_train::{CheckpointFolder, CheckpointState};
+use fineline_train::{CheckpointDirectory, CheckpointState};
 use fs_err as fs;
 
 use crate::error::RunError;
@@ -24,7 +24,7 @@ pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
         }
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let beside = CheckpointFolder::new(folder).steps()?;
+    let beside = CheckpointDirectory::new(folder).steps()?;
     Err(RunError::NoCheckpoint { path: path.to_owned(), beside })
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn locate_weights(path: &Path) -> Result<PathBuf, RunError> {
 /// Holds weights to their manifest, if they have one: a run's checkpoint does.
 pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
     if weights.join("manifest.json").is_file() {
-        fineline_train::verify(weights)?;
+        fineline_train::verify_checkpoint(weights)?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use fineline_model::SpecialTokens;
 use fineline_ranks::Ranks;
-use fineline_train::{Cadence, CheckpointFolder, Checkpointer, Milestones, Trainer, kept_name};
+use fineline_train::{
+    CheckpointDirectory, CheckpointMilestones, CheckpointSchedule, Checkpointer, Trainer,
+    kept_checkpoint_name,
+};
 
 use super::companions::companion_files;
 
@@ -23,7 +26,7 @@ pub(crate) fn checkpointer(
     ranks: &dyn Ranks,
 ) -> Result<Checkpointer, RunError> {
     let tokenizer = &prepared.tokenizer;
-    let identity = fineline_train::RunIdentity {
+    let identity = fineline_train::CheckpointIdentity {
         seed: config.run.seed,
         config_hash: config.hash(),
         data_fingerprint: prepared.dataset.fingerprint().to_owned(),
@@ -34,8 +37,8 @@ pub(crate) fn checkpointer(
         },
         files: companion_files(config, tokenizer)?,
     };
-    let folder = CheckpointFolder::new(directory.checkpoints());
-    let cadence = Cadence {
+    let folder = CheckpointDirectory::new(directory.checkpoints());
+    let cadence = CheckpointSchedule {
         config: config.checkpoint.clone(),
         milestones: milestones(config, directory, prepared, trainer)?,
     };
@@ -48,14 +51,14 @@ pub(crate) fn milestones(
     directory: &RunDirectory,
     prepared: &Prepared,
     trainer: &Trainer,
-) -> Result<Milestones, RunError> {
-    let mut milestones = Milestones::new();
+) -> Result<CheckpointMilestones, RunError> {
+    let mut milestones = CheckpointMilestones::new();
     if config.checkpoint.every_chunk {
-        milestones = chunk_ends(config, &prepared.dataset, trainer.detours());
+        milestones = chunk_ends(&prepared.dataset, trainer.rows());
     }
     let events: Vec<EventRecord> = read_lines(&directory.events())?;
     for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
-        milestones.entry(step).or_insert_with(|| kept_name(step));
+        milestones.entry(step).or_insert_with(|| kept_checkpoint_name(step));
     }
     Ok(milestones)
 }

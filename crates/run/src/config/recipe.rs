@@ -1,12 +1,12 @@
 //! The part of the configuration that decides what a training step does.
 
-use fineline_train::Recipe;
+use fineline_train::TrainingRecipe;
 
 use super::run_config::RunConfig;
 
 /// Everything in the configuration that decides what a step does.
-pub(crate) fn recipe(config: &RunConfig) -> Recipe {
-    Recipe {
+pub(crate) fn recipe(config: &RunConfig) -> TrainingRecipe {
+    TrainingRecipe {
         optim: config.optim.clone(),
         schedule: config.schedule.clone(),
         train: config.train.clone(),

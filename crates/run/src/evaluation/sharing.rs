@@ -6,7 +6,7 @@
 
 use fineline_probe::Suite;
 use fineline_ranks::Ranks;
-use fineline_train::{Control, Observer, ObserverError, StepReport, View};
+use fineline_train::{Observer, ObserverError, StepReport, StepView, TrainerControl};
 use serde::{Deserialize, Serialize};
 
 use super::measuring::Measuring;
@@ -43,17 +43,17 @@ pub(crate) struct Helper<'a> {
 }
 
 impl Helper<'_> {
-    fn help(&self, view: &View<'_>) -> Result<Control, RunError> {
+    fn help(&self, view: &StepView<'_>) -> Result<TrainerControl, RunError> {
         let order: Order = self.ranks.broadcast(None);
         if order.is_empty() {
-            return Ok(Control::Continue);
+            return Ok(TrainerControl::Continue);
         }
         let model = view.model.valid();
         let interrupted = || view.stop.requested().is_some();
         let measuring = Measuring { model: &model, interrupted: &interrupted, ranks: self.ranks };
         match self.follow(&order, &measuring) {
-            Err(RunError::Interrupted(_)) => Ok(Control::Continue),
-            done => done.map(|()| Control::Continue),
+            Err(RunError::Interrupted(_)) => Ok(TrainerControl::Continue),
+            done => done.map(|()| TrainerControl::Continue),
         }
     }
 
@@ -69,11 +69,11 @@ impl Helper<'_> {
 }
 
 impl Observer for Helper<'_> {
-    fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_start(&mut self, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         Ok(self.help(view)?)
     }
 
-    fn on_step(&mut self, _: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(&mut self, _: &StepReport, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         Ok(self.help(view)?)
     }
 }

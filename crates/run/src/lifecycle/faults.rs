@@ -7,7 +7,8 @@ use std::time::Duration;
 use fineline_data::Row;
 use fineline_ranks::Ranks;
 use fineline_train::{
-    Control, Distortion, NumberFault, Observer, ObserverError, RowSource, SavedCheckpoint, StepReport, View,
+    MetricDistortion, MetricFault, Observer, ObserverError, RowSchedule, RowSource, SavedCheckpoint,
+    StepReport, StepView, TrainerControl,
 };
 use fs_err as fs;
 use serde_json::Value;
@@ -27,7 +28,7 @@ use serde_json::Value;
 /// The first three rows are tied to the rows that an undisturbed run has in the step, as bad data would be; the others to the step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    numbers: Vec<NumberFault>,
+    numbers: Vec<MetricFault>,
     steps: Vec<(u64, StepFault)>,
 }
 
@@ -62,13 +63,16 @@ impl Faults {
     fn add(&mut self, fault: &str) -> Option<()> {
         let (name, at) = fault.split_once('@')?;
         let fault = match name {
-            "nan_loss" => return self.distort(at, Distortion::Loss(f32::NAN)),
-            "nan_gradient" => return self.distort(at, Distortion::GradNorm(f32::NAN)),
+            "nan_loss" => return self.distort(at, MetricDistortion::Loss(f32::NAN)),
+            "nan_gradient" => return self.distort(at, MetricDistortion::GradNorm(f32::NAN)),
             "spike" | "gradient" => {
                 let (at, factor) = at.split_once('x')?;
                 let factor = factor.parse().ok()?;
-                let distortion =
-                    if name == "spike" { Distortion::Loss(factor) } else { Distortion::GradNorm(factor) };
+                let distortion = if name == "spike" {
+                    MetricDistortion::Loss(factor)
+                } else {
+                    MetricDistortion::GradNorm(factor)
+                };
                 return self.distort(at, distortion);
             }
             "stall" => {
@@ -88,15 +92,15 @@ impl Faults {
         Some(())
     }
 
-    fn distort(&mut self, steps: &str, distortion: Distortion) -> Option<()> {
+    fn distort(&mut self, steps: &str, distortion: MetricDistortion) -> Option<()> {
         let (first, last) = steps.split_once('-').unwrap_or((steps, steps));
         let steps = first.parse().ok()?..=last.parse().ok()?;
-        self.numbers.push(NumberFault { steps, distortion });
+        self.numbers.push(MetricFault { steps, distortion });
         Some(())
     }
 
     /// Those of a step's numbers.
-    pub(crate) fn numbers(&self) -> Vec<NumberFault> {
+    pub(crate) fn numbers(&self) -> Vec<MetricFault> {
         self.numbers.clone()
     }
 
@@ -111,7 +115,7 @@ impl Faults {
 
     /// Lets rows come late.
     pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch_size: usize) -> LateRows<'a> {
-        LateRows { rows, global_batch_size: global_batch_size as u64, faults: self }
+        LateRows { rows, schedule: RowSchedule::without_skips(global_batch_size), faults: self }
     }
 
     /// Lets the others happen.
@@ -127,15 +131,15 @@ impl Faults {
 /// Rows of which some come late.
 pub(crate) struct LateRows<'a> {
     rows: &'a dyn RowSource,
-    global_batch_size: u64,
+    schedule: RowSchedule,
     faults: &'a Faults,
 }
 
 impl RowSource for LateRows<'_> {
     fn row(&self, index: u64) -> Row {
-        let is_first = index.is_multiple_of(self.global_batch_size);
-        if let Some(late) = is_first.then(|| self.faults.stall(index / self.global_batch_size + 1)).flatten()
-        {
+        let step = self.schedule.step_of(index);
+        let is_first = self.schedule.first_row_of(step) == index;
+        if let Some(late) = is_first.then(|| self.faults.stall(step)).flatten() {
             std::thread::sleep(late);
         }
         self.rows.row(index)
@@ -153,7 +157,11 @@ pub(crate) struct FaultObserver<'a> {
 }
 
 impl Observer for FaultObserver<'_> {
-    fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(
+        &mut self,
+        report: &StepReport,
+        _view: &StepView<'_>,
+    ) -> Result<TrainerControl, ObserverError> {
         if self.faults.is_due(report.step, StepFault::Kill) {
             signal_hook::low_level::raise(signal_hook::consts::SIGKILL)?;
         }
@@ -161,10 +169,10 @@ impl Observer for FaultObserver<'_> {
         while is_last && self.faults.is_due(report.step, StepFault::Hang) {
             std::thread::sleep(Duration::from_secs(1));
         }
-        Ok(Control::Continue)
+        Ok(TrainerControl::Continue)
     }
 
-    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+    fn before_checkpoint(&mut self, view: &StepView<'_>) -> Result<Option<(String, Value)>, ObserverError> {
         let is_full = |&(at, fault): &(u64, StepFault)| fault == StepFault::FullDisk && view.step >= at;
         if self.faults.steps.iter().any(is_full) {
             return Err(io::Error::from(io::ErrorKind::StorageFull).into());
@@ -190,12 +198,15 @@ mod tests {
         let faults: Faults = "spike@30-32x100, gradient@7x0.5,stall@20:2.5s,kill@40".parse().unwrap();
         let steps: Vec<_> =
             faults.numbers().into_iter().map(|fault| (fault.steps, fault.distortion)).collect();
-        assert_eq!(steps, [(30..=32, Distortion::Loss(100.0)), (7..=7, Distortion::GradNorm(0.5))]);
+        assert_eq!(
+            steps,
+            [(30..=32, MetricDistortion::Loss(100.0)), (7..=7, MetricDistortion::GradNorm(0.5))]
+        );
         assert_eq!(faults.stall(20), Some(Duration::from_millis(2500)));
         assert_eq!(faults.stall(40), None);
         assert!(faults.is_due(40, StepFault::Kill));
         let nan: Faults = "nan_loss@12,nan_gradient@14".parse().unwrap();
-        assert!(matches!(nan.numbers[0].distortion, Distortion::Loss(factor) if factor.is_nan()));
+        assert!(matches!(nan.numbers[0].distortion, MetricDistortion::Loss(factor) if factor.is_nan()));
         assert_eq!("".parse::<Faults>().unwrap(), Faults::default());
     }
 

@@ -13,8 +13,8 @@ use fineline_probe::{
 };
 use fineline_ranks::Ranks;
 use fineline_train::{
-    Alarm, CheckpointTrouble, Control, FailedCheckpoint, Observer, ObserverError, Outcome, SavedCheckpoint,
-    StepReport, StopReason, View,
+    CheckpointProblem, FailedCheckpoint, GuardAlarm, Observer, ObserverError, SavedCheckpoint,
+    SessionOutcome, StepReport, StepView, StopReason, TrainerControl,
 };
 use serde_json::Value;
 
@@ -162,7 +162,7 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Says what has become unwritable, or writable again. With too much that isn't written, it is time to stop.
-    fn look_after_logs(&mut self, step: u64) -> Result<Control, RunError> {
+    fn look_after_logs(&mut self, step: u64) -> Result<TrainerControl, RunError> {
         if FolderId::of(self.directory.root()) != self.folder {
             return Err(RunError::FolderGone { dir: self.directory.root().to_owned() });
         }
@@ -170,7 +170,7 @@ impl<'a> RunObserver<'a> {
             self.event(step, trouble)?;
         }
         let is_too_much = self.logs.unwritten_lines() > self.config.log.max_buffered_lines;
-        Ok(if is_too_much { Control::Stop } else { Control::Continue })
+        Ok(if is_too_much { TrainerControl::Stop } else { TrainerControl::Continue })
     }
 
     fn log_mirror_news(&mut self, step: u64) -> Result<(), RunError> {
@@ -180,18 +180,18 @@ impl<'a> RunObserver<'a> {
 
     /// Validates and probes, as far as either is due at this step and hasn't been done. A round that a request to stop interrupts leaves no trace: it is
     /// made up for when the run goes on.
-    fn round(&mut self, view: &View<'_>) -> Result<Control, RunError> {
+    fn round(&mut self, view: &StepView<'_>) -> Result<TrainerControl, RunError> {
         if self.last_round == Some(view.step) {
             Order::default().give(self.ranks);
-            return Ok(Control::Continue);
+            return Ok(TrainerControl::Continue);
         }
-        let at_chunk_end = || chunk_ends(self.config, self.dataset, view.detours).contains_key(&view.step);
+        let at_chunk_end = || chunk_ends(self.dataset, view.rows).contains_key(&view.step);
         let is_due_besides = |table: &ProbeConfig| {
             self.triggers.probes_are_due(view.step) || table.every_chunk && at_chunk_end()
         };
         let plan = self.probing.plan(view.step, view.total_steps, is_due_besides);
         let mut measured = match self.measure(view, &plan) {
-            Err(RunError::Interrupted(_)) => return Ok(Control::Continue),
+            Err(RunError::Interrupted(_)) => return Ok(TrainerControl::Continue),
             measured => measured?,
         };
         for event in self.probing.left_out(&plan) {
@@ -214,7 +214,7 @@ impl<'a> RunObserver<'a> {
     ///
     /// # Errors
     /// [`RunError::Interrupted`] if one of them is asked to stop.
-    fn measure(&mut self, view: &View<'_>, plan: &Plan) -> Result<Measured, RunError> {
+    fn measure(&mut self, view: &StepView<'_>, plan: &Plan) -> Result<Measured, RunError> {
         let validates = self.validation.is_due(view.step, view.total_steps);
         let order = Order { validates, asked: plan.asked.clone() };
         order.give(self.ranks);
@@ -232,15 +232,15 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
-    fn keep(&mut self, view: &View<'_>, measured: &mut Measured) -> Result<Control, RunError> {
+    fn keep(&mut self, view: &StepView<'_>, measured: &mut Measured) -> Result<TrainerControl, RunError> {
         let results = &mut measured.results;
         if results.is_empty() {
-            return Ok(Control::Continue);
+            return Ok(TrainerControl::Continue);
         }
         if let Err(error) = self.store(view.step, results) {
             let message = error.to_string();
             self.event(view.step, Event::ProbeFailed { task: None, message })?;
-            return Ok(Control::Continue);
+            return Ok(TrainerControl::Continue);
         }
         let groups = self.probing.groups(&measured.rounds);
         let records = self.history.record_round(view.step, view.tokens, results, &groups);
@@ -256,8 +256,12 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Has triggers look at what a round found. Phases are still those of the rounds before.
-    fn look_for_triggers(&mut self, records: &[ProbeRecord], view: &View<'_>) -> Result<Control, RunError> {
-        let mut control = Control::Continue;
+    fn look_for_triggers(
+        &mut self,
+        records: &[ProbeRecord],
+        view: &StepView<'_>,
+    ) -> Result<TrainerControl, RunError> {
+        let mut control = TrainerControl::Continue;
         for record in records {
             let fired = self.triggers.look(record, self.phases.get(&record.task).copied(), view)?;
             control = control.max(fired.control);
@@ -303,15 +307,14 @@ impl<'a> RunObserver<'a> {
     }
 
     /// Tells of each source that was begun anew in the step.
-    fn log_epochs(&mut self, view: &View<'_>) -> Result<(), RunError> {
-        let passed = view.detours.passed_in_step(view.step, self.config.train.global_batch_size as u64);
-        for (source, epoch) in self.dataset.epochs_started(passed) {
+    fn log_epochs(&mut self, view: &StepView<'_>) -> Result<(), RunError> {
+        for (source, epoch) in self.dataset.epochs_started(view.rows.consumed_in(view.step)) {
             self.event(view.step, Event::EpochBegan { source, epoch })?;
         }
         Ok(())
     }
 
-    fn log_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<(), RunError> {
+    fn log_step(&mut self, report: &StepReport, view: &StepView<'_>) -> Result<(), RunError> {
         let digest = self.digests.as_mut().map(|digests| digests.next(report.step, view.model));
         if let Some(digest) = &digest {
             self.logs.digest(digest)?;
@@ -355,14 +358,14 @@ fn if_there<T: Default>(path: &Path, read: impl Fn(&Path) -> Result<T, ProbeErro
 }
 
 impl Observer for RunObserver<'_> {
-    fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_start(&mut self, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         Ok(self.round(view)?)
     }
 
-    fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(&mut self, report: &StepReport, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         self.log_step(report, view)?;
         if let Some(reason) = report.skipped {
-            let in_a_row = report.skipped_in_a_row;
+            let in_a_row = report.consecutive_skips;
             self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
         }
         self.log_epochs(view)?;
@@ -372,12 +375,12 @@ impl Observer for RunObserver<'_> {
         Ok(asked.max(self.round(view)?))
     }
 
-    fn on_alarm(&mut self, alarm: &Alarm, view: &View<'_>) -> Result<(), ObserverError> {
+    fn on_alarm(&mut self, alarm: &GuardAlarm, view: &StepView<'_>) -> Result<(), ObserverError> {
         Ok(self.event(view.step, Event::Guard { alarm: *alarm })?)
     }
 
     /// A checkpoint must not be ahead of its logs: what the disk doesn't take of them goes along in it.
-    fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+    fn before_checkpoint(&mut self, view: &StepView<'_>) -> Result<Option<(String, Value)>, ObserverError> {
         let unwritten = self.logs.sync(view.step)?;
         if unwritten.is_empty() {
             return Ok(None);
@@ -400,26 +403,26 @@ impl Observer for RunObserver<'_> {
         refused.map_or(Ok(()), |event| Ok(self.event(saved.step, event)?))
     }
 
-    fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+    fn on_checkpoint_problem(&mut self, trouble: &CheckpointProblem) -> Result<(), ObserverError> {
         let (step, event) = match trouble {
-            CheckpointTrouble::Failed(FailedCheckpoint { step, path, bytes, reason, in_a_row }) => {
+            CheckpointProblem::Failed(FailedCheckpoint { step, path, bytes, reason, consecutive }) => {
                 let (path, reason) = (path.clone(), reason.clone());
-                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, in_a_row: *in_a_row })
+                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, in_a_row: *consecutive })
             }
-            CheckpointTrouble::Late { step, due, seconds } => {
+            CheckpointProblem::Delayed { step, due, seconds } => {
                 (*due, Event::CheckpointLate { of_step: *step, seconds: *seconds })
             }
         };
         Ok(self.event(step, event)?)
     }
 
-    fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
+    fn on_end(&mut self, outcome: SessionOutcome, view: &StepView<'_>) -> Result<(), ObserverError> {
         let event = match outcome {
-            Outcome::Finished => Event::Finished,
-            Outcome::Stopped(StopReason::Signal(signal)) => Event::Stopped { signal: Some(signal) },
-            Outcome::Stopped(_) => Event::Stopped { signal: None },
+            SessionOutcome::Finished => Event::Finished,
+            SessionOutcome::Stopped(StopReason::Signal(signal)) => Event::Stopped { signal: Some(signal) },
+            SessionOutcome::Stopped(_) => Event::Stopped { signal: None },
             // Where it went back to is known to the caller, who logs it there.
-            Outcome::Rewind(_) => return Ok(()),
+            SessionOutcome::Rewind(_) => return Ok(()),
         };
         self.event(view.step, event)?;
         self.logs.sync(view.step)?;

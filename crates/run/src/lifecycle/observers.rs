@@ -2,14 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fineline_train::{Control, Observer, ObserverError, StepReport, View};
+use fineline_train::{Observer, ObserverError, StepReport, StepView, TrainerControl};
 
 /// Ends training after a step before the last.
 pub(super) struct StopAfter(pub(super) Option<u64>);
 
 impl Observer for StopAfter {
-    fn on_step(&mut self, report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if self.0 == Some(report.step) { Control::Stop } else { Control::Continue })
+    fn on_step(
+        &mut self,
+        report: &StepReport,
+        _view: &StepView<'_>,
+    ) -> Result<TrainerControl, ObserverError> {
+        Ok(if self.0 == Some(report.step) { TrainerControl::Stop } else { TrainerControl::Continue })
     }
 }
 
@@ -17,9 +21,13 @@ impl Observer for StopAfter {
 pub(super) struct CheckpointRequest<'a>(pub(super) &'a AtomicBool);
 
 impl Observer for CheckpointRequest<'_> {
-    fn on_step(&mut self, _report: &StepReport, _view: &View<'_>) -> Result<Control, ObserverError> {
+    fn on_step(
+        &mut self,
+        _report: &StepReport,
+        _view: &StepView<'_>,
+    ) -> Result<TrainerControl, ObserverError> {
         let is_asked_for = self.0.swap(false, Ordering::SeqCst);
-        Ok(if is_asked_for { Control::Checkpoint } else { Control::Continue })
+        Ok(if is_asked_for { TrainerControl::Checkpoint } else { TrainerControl::Continue })
     }
 }
 
@@ -28,7 +36,7 @@ impl Observer for CheckpointRequest<'_> {
 pub(super) struct FirstCheckpoint(pub(super) bool);
 
 impl Observer for FirstCheckpoint {
-    fn on_start(&mut self, _view: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if self.0 { Control::Checkpoint } else { Control::Continue })
+    fn on_start(&mut self, _view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
+        Ok(if self.0 { TrainerControl::Checkpoint } else { TrainerControl::Continue })
     }
 }

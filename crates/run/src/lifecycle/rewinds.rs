@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use fineline_train::{CheckpointFolder, CheckpointState, Rewind, RewindReason};
-pub use fineline_train::{Detours, RowRange};
+use fineline_train::{CheckpointDirectory, CheckpointState, Rewind, RewindReason};
+pub use fineline_train::{RowRange, RowSchedule, SkippedRows};
 
 use crate::error::RunError;
 use crate::records::directory::RunDirectory;
@@ -32,8 +32,8 @@ impl Return {
         trigger: Option<String>,
         max_rewinds: u32,
     ) -> Result<Self, RunError> {
-        let folder = CheckpointFolder::new(directory.checkpoints());
-        let mut found = folder.newest_whole_until(rewind.until)?;
+        let folder = CheckpointDirectory::new(directory.checkpoints());
+        let mut found = folder.newest_whole_until(rewind.target_step)?;
         let Some(checkpoint) = found.newest_whole else {
             return Err(match found.damaged.pop() {
                 Some(source) => {
@@ -46,16 +46,21 @@ impl Return {
         let reason = reason(rewind, trigger.as_deref());
         let before = returns(directory)?.iter().filter(|past| past.step == step).count() as u32;
         if before >= max_rewinds {
-            return Err(RunError::TooManyRewinds { checkpoint, count: before, from: rewind.from, reason });
+            return Err(RunError::TooManyRewinds {
+                checkpoint,
+                count: before,
+                from: rewind.from_step,
+                reason,
+            });
         }
         folder.prepare(step)?;
-        let RowRange { start, end } = rewind.leave_out;
+        let RowRange { start, end } = rewind.skipped_rows;
         let alarm = match rewind.reason {
             RewindReason::Guard(alarm) => Some(alarm),
             RewindReason::Observer => None,
         };
         let event = Event::Rewound {
-            from: rewind.from,
+            from: rewind.from_step,
             checkpoint,
             left_out: RowRange { start, end },
             count: before + 1,
@@ -98,11 +103,11 @@ pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<
 }
 
 /// The rows that the run in this folder leaves out as of its newest checkpoint; none where there is no run.
-pub fn detours(directory: &RunDirectory) -> Result<Detours, RunError> {
-    let folder = CheckpointFolder::new(directory.checkpoints());
-    let Some(step) = folder.steps()?.pop() else { return Ok(Detours::default()) };
+pub fn skipped_rows(directory: &RunDirectory) -> Result<SkippedRows, RunError> {
+    let folder = CheckpointDirectory::new(directory.checkpoints());
+    let Some(step) = folder.steps()?.pop() else { return Ok(SkippedRows::default()) };
     let path: PathBuf = folder.checkpoint(step);
-    let mut detours = CheckpointState::read(&path)?.detours;
-    left_out_since(directory, step)?.into_iter().for_each(|rows| detours.leave_out(rows));
-    Ok(detours)
+    let mut skipped = CheckpointState::read(&path)?.skipped_rows;
+    left_out_since(directory, step)?.into_iter().for_each(|rows| skipped.skip(rows));
+    Ok(skipped)
 }

@@ -65,13 +65,13 @@ impl Begun {
         let unwritten = start.unwritten_logs();
         let needs_checkpoint = start.origin().is_some() || may_rewind(config);
         let (trainer, of_start) = start.into_trainer(config, device)?;
-        let mut trainer = trainer.divided(division.clone());
+        let mut trainer = trainer.with_division(division.clone());
         if goes_on {
             for rows in left_out_since(directory, trainer.progress().step)? {
-                trainer.leave_out(rows);
+                trainer.skip_rows(rows);
             }
         }
-        trainer.inject(options.faults.numbers());
+        trainer.inject_faults(options.faults.numbers());
         let events = [&place.brought, &ready.changes, &data_changes, &of_start];
         let events = events.into_iter().flatten().cloned().collect();
         Ok(Self { trainer, goes_on, unwritten, events, needs_checkpoint, parameters: identity.parameters })

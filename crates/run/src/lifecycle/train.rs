@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fineline_ranks::{MonitoredRanks, Ranks};
-use fineline_train::{Observer, Outcome, Session, StopReason, Trainer};
+use fineline_train::{Observer, Session, SessionOutcome, StopReason, Trainer};
 
 use super::heartbeat::Watcher;
 use super::observer::{Outlets, RunObserver};
@@ -150,7 +150,7 @@ fn train_on(
     let mut observer = RunObserver::new(config, directory, prepared, outlets, progress)?;
     observers.insert(0, &mut observer);
     let outcome = session(observers).run(&mut begun.trainer);
-    if let Ok(Outcome::Rewind(rewind)) = &outcome {
+    if let Ok(SessionOutcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
         let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
@@ -163,13 +163,15 @@ fn train_on(
 }
 
 /// How it ended; not at all if the run is to go back.
-fn ended(outcome: &Outcome, trainer: &Trainer) -> Option<Ended> {
+fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<Ended> {
     let step = Some(trainer.progress().step);
     match outcome {
-        Outcome::Finished => Some(Ended::Finished),
-        Outcome::Stopped(StopReason::Signal(signal)) => Some(Ended::Stopped { step, signal: Some(*signal) }),
-        Outcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
-        Outcome::Rewind(_) => None,
+        SessionOutcome::Finished => Some(Ended::Finished),
+        SessionOutcome::Stopped(StopReason::Signal(signal)) => {
+            Some(Ended::Stopped { step, signal: Some(*signal) })
+        }
+        SessionOutcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
+        SessionOutcome::Rewind(_) => None,
     }
 }
 

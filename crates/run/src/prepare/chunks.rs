@@ -1,16 +1,15 @@
 //! Chunks of data in a run: where they end, and what their checkpoints are called.
 
 use fineline_data::Dataset;
-use fineline_train::{Detours, Milestones};
+use fineline_train::{CheckpointMilestones, RowSchedule};
 
-use crate::config::{ConfigError, Resolved, RunConfig};
+use crate::config::{ConfigError, Resolved};
 
 /// The last step of each chunk, with the name of its checkpoint, as Amber's are called; none where the data are a mixture, and none of a chunk
 /// all of whose rows are left out.
-pub(crate) fn chunk_ends(config: &RunConfig, dataset: &Dataset, detours: &Detours) -> Milestones {
-    let batch = config.train.global_batch_size as u64;
+pub(crate) fn chunk_ends(dataset: &Dataset, rows: &RowSchedule) -> CheckpointMilestones {
     let end = |chunk: &fineline_data::Chunk| {
-        let [start, end] = [chunk.rows.start, chunk.rows.end].map(|row| detours.steps_until(row, batch));
+        let [start, end] = [chunk.rows.start, chunk.rows.end].map(|row| rows.steps_before(row));
         (start < end).then(|| (end, format!("ckpt_{:03}", chunk.number)))
     };
     dataset.chunks().iter().filter_map(end).collect()
@@ -19,9 +18,8 @@ pub(crate) fn chunk_ends(config: &RunConfig, dataset: &Dataset, detours: &Detour
 /// Refuses a run that goes on when its chunks are at an end.
 pub(crate) fn check_steps(resolved: &Resolved, dataset: &Dataset) -> Result<(), ConfigError> {
     let config = &resolved.config;
-    let Some(last) = chunk_ends(config, dataset, &Detours::default()).into_keys().last() else {
-        return Ok(());
-    };
+    let rows = RowSchedule::without_skips(config.train.global_batch_size);
+    let Some(last) = chunk_ends(dataset, &rows).into_keys().last() else { return Ok(()) };
     let Ok(steps) = config.train.total_steps(config.data.seq_len) else { return Ok(()) };
     if steps <= last {
         return Ok(());

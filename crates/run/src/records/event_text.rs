@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fineline_train::{Action, RowRange};
+use fineline_train::{GuardAction, RowRange};
 
 use super::events::Event;
 use super::identity::InitRecord;
@@ -74,12 +74,12 @@ impl fmt::Display for Event {
             }
             Self::Guard { alarm } => {
                 let done = match alarm.action {
-                    Action::Log => "",
-                    Action::ReduceLr => "; the learning rate is lowered",
-                    Action::Skip => "; the update is left out",
-                    Action::SkipData => "; the update and the rows that follow are left out",
-                    Action::Rewind => "; the run goes back",
-                    Action::Stop => "; the run stops",
+                    GuardAction::Log => "",
+                    GuardAction::ReduceLr => "; the learning rate is lowered",
+                    GuardAction::Skip => "; the update is left out",
+                    GuardAction::SkipData => "; the update and the rows that follow are left out",
+                    GuardAction::Rewind => "; the run goes back",
+                    GuardAction::Stop => "; the run stops",
                 };
                 write!(f, "warning: {alarm}{done}")
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fineline_train::{Alarm, RowRange};
+use fineline_train::{GuardAlarm, RowRange};
 use serde::{Deserialize, Serialize};
 
 use super::identity::InitRecord;
@@ -150,7 +150,7 @@ pub enum Event {
     Guard {
         /// Which, what is done about it, and the evidence.
         #[serde(flatten)]
-        alarm: Alarm,
+        alarm: GuardAlarm,
     },
     /// The run went back to the checkpoint of this event's step. What came after it is undone.
     Rewound {
@@ -165,7 +165,7 @@ pub enum Event {
         /// Why, for people.
         reason: String,
         /// Why, if it was the guard.
-        alarm: Option<Alarm>,
+        alarm: Option<GuardAlarm>,
         /// The trigger that asked for it, if one did.
         trigger: Option<String>,
     },

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fineline_files::write_atomically;
-use fineline_train::{Progress, Rewarm};
+use fineline_train::{Rewarm, TrainingProgress};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +86,8 @@ impl InitRecord {
     }
 
     /// Where training stands before its first step.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress { step: self.step, tokens: self.tokens, skipped_in_a_row: 0 }
+    pub(crate) fn progress(&self) -> TrainingProgress {
+        TrainingProgress { step: self.step, tokens: self.tokens, consecutive_skips: 0 }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fineline_diagnostics::Key;
-use fineline_train::CheckpointFolder;
+use fineline_train::CheckpointDirectory;
 use serde_json::Value;
 
 use crate::config::{ConfigDifference, RunConfig};
@@ -67,7 +67,7 @@ pub(crate) fn refuse_recounted_rows(
 
 /// Whether there is anything to lose: a run that never came to its first checkpoint may be started anew in any way.
 fn has_checkpoints(directory: &RunDirectory) -> Result<bool, RunError> {
-    Ok(!CheckpointFolder::new(directory.checkpoints()).steps()?.is_empty())
+    Ok(!CheckpointDirectory::new(directory.checkpoints()).steps()?.is_empty())
 }
 
 /// Keys that stand for data and tokenizer, which no configuration key names.

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use fineline_model::Llama;
 use fineline_ranks::Ranks;
-use fineline_train::{Checkpoint, Division, Recipe, TrainError, Trainer};
+use fineline_train::{Checkpoint, Division, TrainError, Trainer, TrainingRecipe};
 
 use super::resume_point::{Point, Setting, refuse_other_rows};
 use crate::config::{RunConfig, recipe};
@@ -95,7 +95,7 @@ impl Start {
     ) -> Result<(Trainer, Vec<Event>), TrainError> {
         let progress = self.init().map(InitRecord::progress).unwrap_or_default();
         let rewarm = self.init().and_then(InitRecord::rewarm);
-        let recipe = Recipe { rewarm, ..recipe(config) };
+        let recipe = TrainingRecipe { rewarm, ..recipe(config) };
         let trainer = match self.state {
             State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
             State::Weights(model) => Trainer::from_weights(recipe, *model, progress),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fineline_data::Dataset;
 use fineline_model::{Inspection, Llama, inspect};
-use fineline_train::{CheckpointState, Detours, TrainError};
+use fineline_train::{CheckpointState, RowSchedule, TrainError};
 
 use super::fetched_weights::FetchedWeights;
 use crate::checkpoints::find::{hold_to_manifest, locate_weights};
@@ -36,7 +36,7 @@ impl Released {
         let config = &resolved.config;
         let path = path(resolved, init, fetched)?;
         hold_to_manifest(&path)?;
-        match fineline_train::refuse_other_model(&path, &config.model) {
+        match fineline_train::check_same_model(&path, &config.model) {
             Err(TrainError::OtherModel { difference, .. }) => {
                 let message = format!("is of another model: {difference}");
                 return Err(resolved.invalid("init.from", message).into());
@@ -102,7 +102,7 @@ pub(crate) fn check_init(
     match continued(resolved, init, fetched)? {
         Some(checkpoint) => {
             hold_to_manifest(&checkpoint)?;
-            Ok(fineline_train::refuse_other_model(&checkpoint, &resolved.config.model)?)
+            Ok(fineline_train::check_same_model(&checkpoint, &resolved.config.model)?)
         }
         None => Released::find(resolved, init, dataset, fetched).map(drop),
     }
@@ -195,7 +195,8 @@ fn names(init: &InitConfig, path: &Path) -> Vec<String> {
 
 /// The last step of a chunk.
 fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -> Result<u64, RunError> {
-    let ends = chunk_ends(&resolved.config, dataset, &Detours::default());
+    let rows = RowSchedule::without_skips(resolved.config.train.global_batch_size);
+    let ends = chunk_ends(dataset, &rows);
     let name = format!("ckpt_{chunk:03}");
     if let Some((step, _)) = ends.iter().find(|(_, known)| **known == name) {
         return Ok(*step);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fineline_data::Dataset;
 use fineline_ranks::Ranks;
-use fineline_train::{CheckpointFolder, CheckpointState, TrainError};
+use fineline_train::{CheckpointDirectory, CheckpointState, TrainError};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl Setting<'_> {
             (_, Some(path)) => {
                 let config = &self.resolved.config;
                 refuse_other_rows(path, config)?;
-                fineline_train::refuse_other_model(path, &config.model)?;
+                fineline_train::check_same_model(path, &config.model)?;
                 CheckpointState::read(path)?.progress.step
             }
             (_, None) => 0,
@@ -138,7 +138,7 @@ impl Setting<'_> {
     fn point(&self) -> Result<(Point, Vec<Event>), RunError> {
         let Self { directory, resume, .. } = self;
         let origin = self.stored.and_then(|stored| stored.origin.as_ref());
-        let run = Run { directory, folder: CheckpointFolder::new(directory.checkpoints()), origin };
+        let run = Run { directory, folder: CheckpointDirectory::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
             Resume::From(path) => run.at(path)?,
             // What is at an address has been brought here by now.
@@ -164,7 +164,7 @@ impl Setting<'_> {
 /// What the folder of a run tells of where it stands.
 struct Run<'a> {
     directory: &'a RunDirectory,
-    folder: CheckpointFolder,
+    folder: CheckpointDirectory,
     origin: Option<&'a BranchOrigin>,
 }
 
@@ -185,7 +185,7 @@ impl Run<'_> {
             let (dir, origin) = (self.directory.root().to_owned(), origin.checkpoint.clone());
             return Err(RunError::OriginGone { dir, origin });
         }
-        fineline_train::verify(&origin.checkpoint)?;
+        fineline_train::verify_checkpoint(&origin.checkpoint)?;
         Ok((Point::Branch(origin.clone()), Vec::new()))
     }
 
@@ -207,7 +207,7 @@ impl Run<'_> {
                 given: std::path::absolute(path)?,
             })
         };
-        point.path().map_or(Ok(()), fineline_train::verify)?;
+        point.path().map_or(Ok(()), fineline_train::verify_checkpoint)?;
         Ok((point, Vec::new()))
     }
 

@@ -99,17 +99,16 @@ fn bench_as(
     let device = config.open_device(ranks)?.autodiff();
     let division = divide(resolved, ranks)?;
     let model = config.model.init(config.run.seed, &device);
-    let mut trainer = Trainer::new(recipe(config), model)?.divided(division);
-    let global_batch_size = config.train.global_batch_size as u64;
+    let mut trainer = Trainer::new(recipe(config), model)?.with_division(division);
     let mut seconds = Vec::new();
     let mut loss = 0.0;
-    for step in 0..WARM_UP_STEPS + steps.max(1) {
-        let own = trainer.own_rows().map(|row| step * global_batch_size + row as u64);
-        let rows: Vec<_> = own.map(|index| prepared.dataset.row(index)).collect();
+    for step in 1..=WARM_UP_STEPS + steps.max(1) {
+        let indices = trainer.rows().rows_at(step, trainer.own_rows());
+        let rows: Vec<_> = indices.map(|index| prepared.dataset.row(index)).collect();
         ranks.barrier();
         let start = Instant::now();
         loss = f64::from(trainer.step(&rows, ranks)?.loss);
-        if step >= WARM_UP_STEPS {
+        if step > WARM_UP_STEPS {
             seconds.push(start.elapsed().as_secs_f64());
         }
     }

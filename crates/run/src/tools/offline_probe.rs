@@ -98,7 +98,7 @@ impl Subject {
     /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
     pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
         if folder.join("manifest.json").is_file() {
-            fineline_train::verify(folder)?;
+            fineline_train::verify_checkpoint(folder)?;
         }
         let config = stored_config(folder)?;
         if let Some(config) = &config {

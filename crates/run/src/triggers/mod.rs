@@ -9,7 +9,7 @@ mod notify;
 
 use fineline_dynamics::Phase;
 use fineline_probe::ProbeRecord;
-use fineline_train::{Control, SavedCheckpoint, View};
+use fineline_train::{SavedCheckpoint, StepView, TrainerControl};
 
 pub(crate) use notify::Notifier;
 pub use notify::Notify;
@@ -41,7 +41,7 @@ pub(crate) struct Fired {
     /// What is to be logged.
     pub(crate) events: Vec<Event>,
     /// What is asked of the trainer.
-    pub(crate) control: Control,
+    pub(crate) control: TrainerControl,
 }
 
 impl<'a> Triggers<'a> {
@@ -75,9 +75,9 @@ impl<'a> Triggers<'a> {
         &mut self,
         record: &ProbeRecord,
         before: Option<Phase>,
-        view: &View<'_>,
+        view: &StepView<'_>,
     ) -> Result<Fired, RunError> {
-        let mut fired = Fired { events: Vec::new(), control: Control::Continue };
+        let mut fired = Fired { events: Vec::new(), control: TrainerControl::Continue };
         let config = self.config;
         for (place, trigger) in config.triggers.iter().enumerate() {
             let rests = self.held[place].is_some_and(|held| view.step <= held + trigger.cooldown_steps);
@@ -97,7 +97,7 @@ impl<'a> Triggers<'a> {
         trigger: &TriggerConfig,
         record: &ProbeRecord,
         evidence: TriggerEvidence,
-        view: &View<'_>,
+        view: &StepView<'_>,
         fired: &mut Fired,
     ) -> Result<(), RunError> {
         let mut event = Event::Triggered {
@@ -115,22 +115,22 @@ impl<'a> Triggers<'a> {
         let mut branch_folder = None;
         for action in &trigger.actions {
             let control = match action {
-                TriggerAction::Keep => Control::Keep,
-                TriggerAction::Probe => Control::Continue,
+                TriggerAction::Keep => TrainerControl::Keep,
+                TriggerAction::Probe => TrainerControl::Continue,
                 TriggerAction::Branch => {
                     let decay_steps = trigger.branch_steps;
                     // Before the first update of a warm-up there is no rate to go on with.
                     let lr = if view.lr > 0.0 { view.lr } else { self.config.optim.lr };
                     let point = BranchPoint { trigger: &trigger.name, step: view.step, lr, decay_steps };
                     branch_folder = Some(write_branch(self.config, self.directory, &point)?);
-                    Control::Keep
+                    TrainerControl::Keep
                 }
                 TriggerAction::Rewind => {
                     self.rewinding = Some(trigger.name.clone());
                     let before = view.step.saturating_sub(1);
-                    Control::Rewind(record.delta.as_ref().map_or(before, |delta| delta.step))
+                    TrainerControl::Rewind(record.delta.as_ref().map_or(before, |delta| delta.step))
                 }
-                TriggerAction::Stop => Control::Stop,
+                TriggerAction::Stop => TrainerControl::Stop,
             };
             fired.control = fired.control.max(control);
         }

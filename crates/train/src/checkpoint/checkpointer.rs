@@ -11,11 +11,11 @@ use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checkpoint::config::{CheckpointConfig, Milestones};
-use crate::checkpoint::directory::CheckpointFolder;
-use crate::checkpoint::identity::RunIdentity;
+use crate::checkpoint::config::{CheckpointConfig, CheckpointMilestones};
+use crate::checkpoint::directory::CheckpointDirectory;
+use crate::checkpoint::identity::CheckpointIdentity;
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::snapshot::{Shard, Snapshot, own_moments, own_weights};
+use crate::checkpoint::snapshot::{CheckpointShard, CheckpointSnapshot, own_optimizer_state, own_weights};
 use crate::checkpoint::state::CheckpointState;
 use crate::distributed::Division;
 use crate::error::TrainError;
@@ -23,14 +23,14 @@ use crate::step::Trainer;
 
 /// Writes the checkpoints of a run: one at a time, in the background.
 ///
-/// An error of the background comes back from the next call here; a few in a row are survived ([`Written::Failed`]). Dropping it waits for the write under way.
+/// An error of the background comes back from the next call here; a few in a row are survived ([`WrittenCheckpoint::Failed`]). Dropping it waits for the write under way.
 pub struct Checkpointer {
-    folder: CheckpointFolder,
-    cadence: Arc<Cadence>,
-    identity: Arc<RunIdentity>,
+    folder: CheckpointDirectory,
+    cadence: Arc<CheckpointSchedule>,
+    identity: Arc<CheckpointIdentity>,
     /// The step that the newest checkpoint is of, written or being written.
     newest: Option<u64>,
-    stage: Stage,
+    stage: WriteStage,
     /// When that began.
     began: Instant,
     /// Seconds that training stood still for it.
@@ -43,7 +43,7 @@ pub struct Checkpointer {
 
 /// What became of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Written {
+pub enum WrittenCheckpoint {
     /// It stands.
     Saved(SavedCheckpoint),
     /// It doesn't. Training may go on: another attempt follows.
@@ -62,33 +62,33 @@ pub struct FailedCheckpoint {
     /// What the system said.
     pub reason: String,
     /// Checkpoints in a row that failed, this one included.
-    pub in_a_row: u32,
+    pub consecutive: u32,
 }
 
 /// How far the checkpoint has come that is being written.
-enum Stage {
+enum WriteStage {
     /// There is none.
     Idle,
     /// Each rank writes its files.
-    Writing { step: u64, needed: u64, thread: Background<io::Result<Manifest>> },
+    Writing { step: u64, needed: u64, thread: BackgroundTask<io::Result<Manifest>> },
     /// All have written theirs, and rank 0 gives the checkpoint its name. The others have nothing to do. One process alone does both at once.
-    Publishing(Option<Background<Result<SavedCheckpoint, TrainError>>>),
+    Publishing(Option<BackgroundTask<Result<SavedCheckpoint, TrainError>>>),
 }
 
-type Background<T> = JoinHandle<T>;
+type BackgroundTask<T> = JoinHandle<T>;
 
 /// What a rank says of the files that it was to write.
-type OwnFiles = Result<Manifest, Failure>;
+type OwnFiles = Result<Manifest, WriteFailure>;
 
 /// An error of the system, as ranks tell each other.
 #[derive(Debug, Serialize, Deserialize)]
-struct Failure {
+struct WriteFailure {
     needed: u64,
     code: Option<i32>,
     message: String,
 }
 
-impl Failure {
+impl WriteFailure {
     fn new(needed: u64, error: &io::Error) -> Self {
         Self { needed, code: error.raw_os_error(), message: error.to_string() }
     }
@@ -103,16 +103,16 @@ impl Failure {
 
 /// When checkpoints are taken, and which are kept.
 #[derive(Clone, Debug, Default)]
-pub struct Cadence {
+pub struct CheckpointSchedule {
     /// In regular steps.
     pub config: CheckpointConfig,
     /// Besides.
-    pub milestones: Milestones,
+    pub milestones: CheckpointMilestones,
 }
 
-impl From<CheckpointConfig> for Cadence {
+impl From<CheckpointConfig> for CheckpointSchedule {
     fn from(config: CheckpointConfig) -> Self {
-        Self { config, milestones: Milestones::new() }
+        Self { config, milestones: CheckpointMilestones::new() }
     }
 }
 
@@ -139,13 +139,13 @@ impl Checkpointer {
     /// On several ranks all open it, rank 0 before the others. It creates the folder if need be, removes the remains of interrupted writes, and sets aside checkpoints beyond `step`
     /// as `abandoned-...`: damaged ones, and those of a future that the run has gone back behind.
     pub fn open(
-        folder: CheckpointFolder,
-        cadence: impl Into<Cadence>,
-        identity: RunIdentity,
+        folder: CheckpointDirectory,
+        cadence: impl Into<CheckpointSchedule>,
+        identity: CheckpointIdentity,
         step: u64,
         ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
-        let cadence: Cadence = cadence.into();
+        let cadence: CheckpointSchedule = cadence.into();
         cadence.config.validate()?;
         if ranks.is_first() {
             folder.prepare(step)?;
@@ -163,7 +163,7 @@ impl Checkpointer {
             cadence: Arc::new(cadence),
             identity: Arc::new(identity),
             newest,
-            stage: Stage::Idle,
+            stage: WriteStage::Idle,
             began: Instant::now(),
             blocked_s: 0.0,
             failures: 0,
@@ -174,7 +174,7 @@ impl Checkpointer {
     /// Whether the cadence has a checkpoint after this step.
     #[must_use]
     pub fn is_due(&self, step: u64) -> bool {
-        let Cadence { config, milestones } = &*self.cadence;
+        let CheckpointSchedule { config, milestones } = &*self.cadence;
         let is_regular = step.is_multiple_of(config.every_steps) || milestones.contains_key(&step);
         let makes_up = self.retry_at.is_some_and(|retry_at| step >= retry_at);
         step > 0 && (is_regular || makes_up)
@@ -183,7 +183,7 @@ impl Checkpointer {
     /// The step of the checkpoint that is being written, and for how many seconds it has been.
     #[must_use]
     pub fn under_way(&self) -> Option<(u64, f64)> {
-        let is_writing = !matches!(self.stage, Stage::Idle) && !self.is_ready();
+        let is_writing = !matches!(self.stage, WriteStage::Idle) && !self.is_ready();
         self.newest.filter(|_| is_writing).map(|step| (step, self.began.elapsed().as_secs_f64()))
     }
 
@@ -199,7 +199,7 @@ impl Checkpointer {
     }
 
     /// Changes which steps are milestones: rows that are left out bring them forward.
-    pub(crate) fn change_milestones(&mut self, change: impl FnOnce(&mut Milestones)) {
+    pub(crate) fn change_milestones(&mut self, change: impl FnOnce(&mut CheckpointMilestones)) {
         change(&mut Arc::make_mut(&mut self.cadence).milestones);
     }
 
@@ -219,13 +219,13 @@ impl Checkpointer {
         let step = snapshot.state.progress.step;
         let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
         self.stage = if ranks.size() == 1 {
-            Stage::Publishing(Some(background(move || write_and_publish(&snapshot, &folder, &cadence))?))
+            WriteStage::Publishing(Some(background(move || write_and_publish(&snapshot, &folder, &cadence))?))
         } else {
             let writing = folder.writing(step);
             let needed = snapshot.bytes_needed();
             let made = if ranks.is_first() { make_anew(&writing) } else { Ok(()) };
             ranks.barrier();
-            Stage::Writing {
+            WriteStage::Writing {
                 step,
                 needed,
                 thread: background(move || made.and_then(|()| snapshot.write(&writing)))?,
@@ -235,29 +235,34 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn snapshot(&self, trainer: &Trainer, observers: BTreeMap<String, Value>, ranks: &dyn Ranks) -> Snapshot {
+    fn snapshot(
+        &self,
+        trainer: &Trainer,
+        observers: BTreeMap<String, Value>,
+        ranks: &dyn Ranks,
+    ) -> CheckpointSnapshot {
         let (model, optimizer) = trainer.snapshot();
         let state = CheckpointState {
             progress: trainer.progress(),
             updates: optimizer.updates,
             milestone: self.cadence.milestones.get(&trainer.progress().step).cloned(),
             rewarm: trainer.recipe().rewarm,
-            detours: trainer.detours().clone(),
+            skipped_rows: trainer.rows().skipped_rows().clone(),
             guard: trainer.guard().state.clone(),
             seed: self.identity.seed,
             config_hash: self.identity.config_hash.clone(),
             data_fingerprint: self.identity.data_fingerprint.clone(),
             observers,
         };
-        let shard = (ranks.size() > 1).then(|| Shard {
+        let shard = (ranks.size() > 1).then(|| CheckpointShard {
             rank: ranks.rank(),
             size: ranks.size(),
-            divided: trainer.division().is_some_and(Division::divides_moments),
+            divided: trainer.division().is_some_and(Division::shards_optimizer_state),
         });
-        Snapshot {
+        CheckpointSnapshot {
             config: model.config().clone(),
             weights: own_weights(&model, shard.as_ref()),
-            moments: own_moments(model.config(), &optimizer.moments, shard.as_ref()),
+            moments: own_optimizer_state(model.config(), &optimizer.moments, shard.as_ref()),
             state,
             identity: Arc::clone(&self.identity),
             shard,
@@ -268,9 +273,9 @@ impl Checkpointer {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.stage {
-            Stage::Idle | Stage::Publishing(None) => true,
-            Stage::Writing { thread, .. } => thread.is_finished(),
-            Stage::Publishing(Some(thread)) => thread.is_finished(),
+            WriteStage::Idle | WriteStage::Publishing(None) => true,
+            WriteStage::Writing { thread, .. } => thread.is_finished(),
+            WriteStage::Publishing(Some(thread)) => thread.is_finished(),
         }
     }
 
@@ -278,33 +283,36 @@ impl Checkpointer {
     /// same of a failure; of success only rank 0 is told. Those that aren't [ready](Self::is_ready) are waited for.
     ///
     /// # Errors
-    /// [`TrainError::TooManyFailures`] for the last failure that `checkpoint.max_failures` allows; [`TrainError::FolderGone`].
-    pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<Written>, TrainError> {
-        match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Idle => Ok(None),
-            Stage::Writing { step, needed, thread } => {
-                let own = join(thread).map_err(|error| Failure::new(needed, &error));
+    /// [`TrainError::TooManyFailures`] for the last failure that `checkpoint.max_failures` allows; [`TrainError::CheckpointsDirectoryGone`].
+    pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError> {
+        match std::mem::replace(&mut self.stage, WriteStage::Idle) {
+            WriteStage::Idle => Ok(None),
+            WriteStage::Writing { step, needed, thread } => {
+                let own = join(thread).map_err(|error| WriteFailure::new(needed, &error));
                 let manifest = match self.all_written(step, &own, ranks) {
                     Ok(manifest) => manifest,
-                    Err(error) => return self.survive(error).map(|failed| Some(Written::Failed(failed))),
+                    Err(error) => {
+                        return self.survive(error).map(|failed| Some(WrittenCheckpoint::Failed(failed)));
+                    }
                 };
                 let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
                 let link = self.cadence.milestones.get(&step).cloned();
                 let began = self.began;
                 let publish = move || publish(step, &manifest, link.as_deref(), &folder, &cadence, began);
                 self.stage =
-                    Stage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
+                    WriteStage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
                 Ok(None)
             }
-            Stage::Publishing(thread) => {
+            WriteStage::Publishing(thread) => {
                 let saved = self.published(thread.map(join), ranks);
                 match saved {
                     Ok(saved) => {
                         self.failures = 0;
                         let blocked_s = self.blocked_s;
-                        Ok(saved.map(|saved| Written::Saved(SavedCheckpoint { blocked_s, ..saved })))
+                        Ok(saved
+                            .map(|saved| WrittenCheckpoint::Saved(SavedCheckpoint { blocked_s, ..saved })))
                     }
-                    Err(error) => self.survive(error).map(|failed| Some(Written::Failed(failed))),
+                    Err(error) => self.survive(error).map(|failed| Some(WrittenCheckpoint::Failed(failed))),
                 }
             }
         }
@@ -318,9 +326,9 @@ impl Checkpointer {
     ) -> Result<Option<SavedCheckpoint>, TrainError> {
         let failure = match &own {
             Some(Err(TrainError::CheckpointWrite { needed, source, .. })) => {
-                Some(Failure::new(*needed, source))
+                Some(WriteFailure::new(*needed, source))
             }
-            Some(Err(error)) => Some(Failure { needed: 0, code: None, message: error.to_string() }),
+            Some(Err(error)) => Some(WriteFailure { needed: 0, code: None, message: error.to_string() }),
             Some(Ok(_)) | None => None,
         };
         let failure = ranks.broadcast(Some(failure));
@@ -331,7 +339,7 @@ impl Checkpointer {
         }
     }
 
-    fn write_error(&self, failure: Failure, rank: usize) -> TrainError {
+    fn write_error(&self, failure: WriteFailure, rank: usize) -> TrainError {
         let path = self.folder.checkpoint(self.newest.unwrap_or_default());
         TrainError::CheckpointWrite { path, needed: failure.needed, source: failure.into_error(rank) }
     }
@@ -359,14 +367,14 @@ impl Checkpointer {
         let step = self.newest.take().unwrap_or_default();
         self.failures += 1;
         if !self.folder.path().is_dir() {
-            return Err(TrainError::FolderGone { path: self.folder.path().to_owned() });
+            return Err(TrainError::CheckpointsDirectoryGone { path: self.folder.path().to_owned() });
         }
         let config = &self.cadence.config;
         match error {
             TrainError::CheckpointWrite { path, needed, source } if self.failures < config.max_failures => {
                 self.retry_at = Some(step + config.retry_after());
                 let reason = source.to_string();
-                Ok(FailedCheckpoint { step, path, bytes: needed, reason, in_a_row: self.failures })
+                Ok(FailedCheckpoint { step, path, bytes: needed, reason, consecutive: self.failures })
             }
             error @ TrainError::CheckpointWrite { .. } => {
                 Err(TrainError::TooManyFailures { count: self.failures, last: Box::new(error) })
@@ -379,9 +387,9 @@ impl Checkpointer {
     ///
     /// # Errors
     /// Those of [`advance`](Self::advance).
-    pub fn wait(&mut self, ranks: &dyn Ranks) -> Result<Option<Written>, TrainError> {
+    pub fn wait(&mut self, ranks: &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError> {
         let mut written = None;
-        while !matches!(self.stage, Stage::Idle) {
+        while !matches!(self.stage, WriteStage::Idle) {
             written = self.advance(ranks)?;
         }
         Ok(written)
@@ -390,10 +398,12 @@ impl Checkpointer {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        let lost = match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Idle | Stage::Publishing(None) => return,
-            Stage::Writing { thread, .. } => thread.join().map(|written| written.err().map(TrainError::from)),
-            Stage::Publishing(Some(thread)) => thread.join().map(Result::err),
+        let lost = match std::mem::replace(&mut self.stage, WriteStage::Idle) {
+            WriteStage::Idle | WriteStage::Publishing(None) => return,
+            WriteStage::Writing { thread, .. } => {
+                thread.join().map(|written| written.err().map(TrainError::from))
+            }
+            WriteStage::Publishing(Some(thread)) => thread.join().map(Result::err),
         };
         if let Ok(Some(error)) = lost {
             tracing::error!(%error, "the last checkpoint was lost");
@@ -401,20 +411,20 @@ impl Drop for Checkpointer {
     }
 }
 
-fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Background<T>> {
+fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<BackgroundTask<T>> {
     std::thread::Builder::new().name("checkpoint".to_owned()).spawn(work)
 }
 
 /// A panic in the background is a bug, and is shown as what it is.
-fn join<T>(thread: Background<T>) -> T {
+fn join<T>(thread: BackgroundTask<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What one process does alone.
 fn write_and_publish(
-    snapshot: &Snapshot,
-    folder: &CheckpointFolder,
-    cadence: &Cadence,
+    snapshot: &CheckpointSnapshot,
+    folder: &CheckpointDirectory,
+    cadence: &CheckpointSchedule,
 ) -> Result<SavedCheckpoint, TrainError> {
     let start = Instant::now();
     let step = snapshot.state.progress.step;
@@ -433,7 +443,7 @@ fn make_anew(writing: &Path) -> io::Result<()> {
 }
 
 /// Takes away what was written of a checkpoint that couldn't be.
-fn failed(folder: &CheckpointFolder, step: u64, needed: u64, source: io::Error) -> TrainError {
+fn failed(folder: &CheckpointDirectory, step: u64, needed: u64, source: io::Error) -> TrainError {
     // Best effort: if it stays, the next start of the run removes it.
     let _ = fs_err::remove_dir_all(folder.writing(step));
     TrainError::CheckpointWrite { path: folder.checkpoint(step), needed, source }
@@ -446,8 +456,8 @@ fn publish(
     step: u64,
     manifest: &Manifest,
     link: Option<&str>,
-    folder: &CheckpointFolder,
-    cadence: &Cadence,
+    folder: &CheckpointDirectory,
+    cadence: &CheckpointSchedule,
     start: Instant,
 ) -> Result<SavedCheckpoint, TrainError> {
     let whole = manifest.write(&folder.writing(step)).and_then(|bytes| folder.publish(step).map(|()| bytes));
@@ -471,7 +481,7 @@ fn publish(
 
 /// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed
 /// is no reason to stop: the new one is whole.
-fn remove_outdated(folder: &CheckpointFolder, cadence: &Cadence) -> Vec<u64> {
+fn remove_outdated(folder: &CheckpointDirectory, cadence: &CheckpointSchedule) -> Vec<u64> {
     let steps = folder.steps().unwrap_or_else(|error| {
         tracing::warn!("can't look for outdated checkpoints: {error}");
         Vec::new()

@@ -26,7 +26,7 @@ pub struct CheckpointConfig {
 }
 
 /// Steps after which there is a checkpoint whatever the cadence says, kept for good, and the name of the link to it.
-pub type Milestones = BTreeMap<u64, String>;
+pub type CheckpointMilestones = BTreeMap<u64, String>;
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
@@ -64,7 +64,7 @@ impl CheckpointConfig {
     pub fn outdated<'a>(
         &self,
         steps: &'a [u64],
-        milestones: &'a Milestones,
+        milestones: &'a CheckpointMilestones,
     ) -> impl Iterator<Item = u64> + 'a {
         let keep_every = self.keep_every;
         let old = steps.len().saturating_sub(self.keep_last);
@@ -85,7 +85,7 @@ mod tests {
         let outdated = |keep_last, keep_every, steps: &[u64]| -> Vec<u64> {
             let config =
                 CheckpointConfig { every_steps: 10, keep_last, keep_every, ..CheckpointConfig::default() };
-            config.outdated(steps, &Milestones::from([(7, "ckpt_000".to_owned())])).collect()
+            config.outdated(steps, &CheckpointMilestones::from([(7, "ckpt_000".to_owned())])).collect()
         };
         assert_eq!(outdated(2, None, &[10, 20, 30, 40]), [10, 20]);
         assert_eq!(outdated(1, Some(20), &[10, 20, 25, 30, 40, 50]), [10, 25, 30]);

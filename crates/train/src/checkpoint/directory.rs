@@ -8,8 +8,8 @@ use fineline_files::{
     write_atomically,
 };
 
-use crate::checkpoint::config::Milestones;
-use crate::checkpoint::manifest::verify;
+use crate::checkpoint::config::CheckpointMilestones;
+use crate::checkpoint::manifest::verify_checkpoint;
 use crate::error::TrainError;
 
 /// Name of the file that holds the name of the newest checkpoint.
@@ -21,18 +21,18 @@ const ABANDONED: &str = "abandoned-";
 
 /// The folder `checkpoints/` of a run.
 #[derive(Clone, Debug)]
-pub struct CheckpointFolder(PathBuf);
+pub struct CheckpointDirectory(PathBuf);
 
 /// What there is to resume from.
 #[derive(Debug)]
-pub struct Found {
+pub struct CheckpointScan {
     /// The newest checkpoint whose files are all what its manifest says.
     pub newest_whole: Option<PathBuf>,
     /// Newer ones that are not: a [`TrainError::Damaged`] each.
     pub damaged: Vec<TrainError>,
 }
 
-impl CheckpointFolder {
+impl CheckpointDirectory {
     /// The folder at this path, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
@@ -61,22 +61,22 @@ impl CheckpointFolder {
     ///
     /// # Errors
     /// [`TrainError::Io`] if a file cannot be read: its checkpoint may be whole, and an older one would undo its steps.
-    pub fn newest_whole(&self) -> Result<Found, TrainError> {
+    pub fn newest_whole(&self) -> Result<CheckpointScan, TrainError> {
         self.newest_whole_until(u64::MAX)
     }
 
     /// The same among the checkpoints that are not after step `last`.
-    pub fn newest_whole_until(&self, last: u64) -> Result<Found, TrainError> {
+    pub fn newest_whole_until(&self, last: u64) -> Result<CheckpointScan, TrainError> {
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev().filter(|&step| step <= last) {
             let path = self.checkpoint(step);
-            match verify(&path) {
-                Ok(()) => return Ok(Found { newest_whole: Some(path), damaged }),
+            match verify_checkpoint(&path) {
+                Ok(()) => return Ok(CheckpointScan { newest_whole: Some(path), damaged }),
                 Err(error @ TrainError::Damaged { .. }) => damaged.push(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok(Found { newest_whole: None, damaged })
+        Ok(CheckpointScan { newest_whole: None, damaged })
     }
 
     /// Makes the folder ready for a run that stands at `step`: it is created if need be, remains of interrupted
@@ -120,9 +120,9 @@ impl CheckpointFolder {
     }
 
     /// The checkpoints that have a second name here: those that are kept for good, as far as the run has come.
-    pub fn milestones(&self) -> io::Result<Milestones> {
+    pub fn milestones(&self) -> io::Result<CheckpointMilestones> {
         let links = self.entries()?.into_iter().filter(|entry| self.0.join(entry).is_symlink());
-        let mut milestones = Milestones::new();
+        let mut milestones = CheckpointMilestones::new();
         for link in links {
             let named = fs_err::read_link(self.0.join(&link))?;
             if let Some(step) = named.to_str().and_then(step_of) {
@@ -168,7 +168,7 @@ impl CheckpointFolder {
         }
         fs_err::create_dir(&writing).map_err(io)?;
         fill(&writing)?;
-        verify(&writing)?;
+        verify_checkpoint(&writing)?;
         if self.checkpoint(step).exists() {
             self.abandon(step).map_err(io)?;
         }
@@ -225,12 +225,12 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn folder_with(entries: &[&str]) -> (tempfile::TempDir, CheckpointFolder) {
+    fn folder_with(entries: &[&str]) -> (tempfile::TempDir, CheckpointDirectory) {
         let temp = tempfile::tempdir().unwrap();
         for entry in entries {
             fs_err::create_dir(temp.path().join(entry)).unwrap();
         }
-        let folder = CheckpointFolder::new(temp.path());
+        let folder = CheckpointDirectory::new(temp.path());
         (temp, folder)
     }
 
@@ -247,7 +247,7 @@ mod tests {
             "other",
         ]);
         assert_eq!(folder.steps().unwrap(), [3, 20, 123_456_789]);
-        assert_eq!(CheckpointFolder::new("/nowhere/at/all").steps().unwrap(), [] as [u64; 0]);
+        assert_eq!(CheckpointDirectory::new("/nowhere/at/all").steps().unwrap(), [] as [u64; 0]);
     }
 
     #[test]

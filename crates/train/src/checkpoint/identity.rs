@@ -6,7 +6,7 @@ use fineline_model::SpecialTokens;
 
 /// What every checkpoint of a run carries besides the state of training.
 #[derive(Clone, Debug, Default)]
-pub struct RunIdentity {
+pub struct CheckpointIdentity {
     /// `run.seed`.
     pub seed: u64,
     /// Hash of the resolved configuration.

@@ -14,9 +14,9 @@ use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::TensorFile;
 use crate::distributed::Division;
 use crate::error::TrainError;
-use crate::optim::Moments;
+use crate::optim::AdamState;
 use crate::parameters::ByName;
-use crate::step::{Recipe, Trainer, TrainerState};
+use crate::step::{Trainer, TrainerState, TrainingRecipe};
 
 /// Keys of `config.json` that have no part in what the model computes.
 const FREE_KEYS: [&str; 2] = ["initializer_range", "max_position_embeddings"];
@@ -28,13 +28,13 @@ pub struct Checkpoint {
     pub model: Llama,
     /// All that is not a tensor.
     pub state: CheckpointState,
-    pub(crate) moments: ByName<Moments>,
+    pub(crate) moments: ByName<AdamState>,
 }
 
 impl Checkpoint {
     /// Loads the checkpoint in `folder` for a run whose model is `expected`, with the moments that are this rank's by `division`, whatever ranks
-    /// wrote them. The caller has [verified](crate::verify) it,
-    /// or found it by [`newest_whole`](crate::CheckpointFolder::newest_whole), which does.
+    /// wrote them. The caller has [verified](crate::verify_checkpoint) it,
+    /// or found it by [`newest_whole`](crate::CheckpointDirectory::newest_whole), which does.
     ///
     /// # Errors
     /// [`TrainError::OtherModel`] with the first key or tensor that differs, if it is of another model.
@@ -45,9 +45,9 @@ impl Checkpoint {
         device: &Device,
     ) -> Result<Self, TrainError> {
         let state = CheckpointState::read(folder)?;
-        refuse_other_model(folder, expected)?;
+        check_same_model(folder, expected)?;
         let model = fineline_model::load(folder, device)?;
-        let moments = read_moments(folder, &state, division, device)?;
+        let moments = read_optimizer_state(folder, &state, division, device)?;
         Ok(Self { model, state, moments })
     }
 
@@ -55,12 +55,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`TrainError::Config`] if a value of the recipe is out of range.
-    pub fn into_trainer(self, recipe: Recipe) -> Result<Trainer, TrainError> {
-        let CheckpointState { progress, updates, rewarm, detours, guard, .. } = self.state;
+    pub fn into_trainer(self, recipe: TrainingRecipe) -> Result<Trainer, TrainError> {
+        let CheckpointState { progress, updates, rewarm, skipped_rows, guard, .. } = self.state;
         let (model, moments) = (self.model, self.moments);
         Trainer::from_state(
             recipe,
-            TrainerState { model, moments, updates, progress, rewarm, detours, guard },
+            TrainerState { model, moments, updates, progress, rewarm, skipped_rows, guard },
         )
     }
 }
@@ -69,7 +69,7 @@ impl Checkpoint {
 ///
 /// # Errors
 /// [`TrainError::OtherModel`] with the first key that differs.
-pub fn refuse_other_model(weights: &Path, expected: &LlamaConfig) -> Result<(), TrainError> {
+pub fn check_same_model(weights: &Path, expected: &LlamaConfig) -> Result<(), TrainError> {
     if !weights.join("config.json").is_file() {
         return Ok(());
     }
@@ -88,14 +88,14 @@ fn first_difference(found: &LlamaConfig, expected: &LlamaConfig) -> Option<Strin
 }
 
 /// Reads the moments that are this rank's, whatever ranks wrote them.
-fn read_moments(
+fn read_optimizer_state(
     folder: &Path,
     state: &CheckpointState,
     division: &Division,
     device: &Device,
-) -> Result<ByName<Moments>, TrainError> {
+) -> Result<ByName<AdamState>, TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: folder.to_owned(), reason };
-    let mut files = MomentFiles::open(folder).map_err(|error| match error.kind() {
+    let mut files = OptimizerFiles::open(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             damaged(error.to_string())
         }
@@ -116,7 +116,7 @@ fn read_moments(
     };
     let owned = division.owned().into_iter();
     let moments = owned.map(|(spec, values)| {
-        let moments = Moments {
+        let moments = AdamState {
             start: values.start,
             exp_avg: read(EXP_AVG, spec, &values)?,
             exp_avg_sq: read(EXP_AVG_SQ, spec, &values)?,
@@ -127,7 +127,7 @@ fn read_moments(
 }
 
 /// `optimizer.safetensors`, or the files that ranks wrote a part of it into each.
-struct MomentFiles {
+struct OptimizerFiles {
     files: Vec<TensorFile>,
     /// By name: which values of the tensor stand where.
     parts: HashMap<String, Vec<Part>>,
@@ -142,7 +142,7 @@ struct Part {
     name: String,
 }
 
-impl MomentFiles {
+impl OptimizerFiles {
     fn open(folder: &Path) -> io::Result<Self> {
         let mut names: Vec<String> = fs_err::read_dir(folder)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))

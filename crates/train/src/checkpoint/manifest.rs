@@ -66,7 +66,7 @@ impl FileEntry {
 /// # Errors
 /// [`TrainError::Damaged`] with the first file that is missing or differs. [`TrainError::Io`] if a file could not be read for
 /// another reason, such as a right that is lacking: that says nothing of the checkpoint, which may be whole.
-pub fn verify(folder: &Path) -> Result<(), TrainError> {
+pub fn verify_checkpoint(folder: &Path) -> Result<(), TrainError> {
     match find_damage(folder)? {
         Some(reason) => Err(TrainError::Damaged { path: folder.to_owned(), reason }),
         None => Ok(()),
@@ -130,9 +130,9 @@ mod tests {
     #[test]
     fn a_whole_checkpoint_has_no_damage() {
         let folder = checkpoint();
-        verify(folder.path()).unwrap();
+        verify_checkpoint(folder.path()).unwrap();
         fs_err::write(folder.path().join("NOTES.md"), "a file that the user put there").unwrap();
-        verify(folder.path()).unwrap();
+        verify_checkpoint(folder.path()).unwrap();
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
         let damage = |spoil: &dyn Fn(&Path)| {
             let folder = checkpoint();
             spoil(folder.path());
-            verify(folder.path()).unwrap_err().to_string()
+            verify_checkpoint(folder.path()).unwrap_err().to_string()
         };
         let message = damage(&|folder| fs_err::write(folder.join("a"), "some byteZ").unwrap());
         assert!(message.contains("content of a has changed"), "{message}");
@@ -162,7 +162,7 @@ mod tests {
             let path = folder.path().join(file);
             fs_err::remove_file(&path).unwrap();
             fs_err::os::unix::fs::symlink(file, &path).unwrap();
-            let error = verify(folder.path()).unwrap_err();
+            let error = verify_checkpoint(folder.path()).unwrap_err();
             assert!(matches!(error, TrainError::Io(_)), "{error}");
             assert!(error.to_string().contains(file), "{error}");
         }

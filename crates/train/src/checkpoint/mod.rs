@@ -5,7 +5,7 @@
 //! place; nothing else in the project writes below `checkpoints/`.
 //!
 //! - [`Checkpointer`] writes: snapshot now, files in the background, old ones away.
-//! - [`CheckpointFolder`] finds: the newest whole one, with the damaged ones that it passed over.
+//! - [`CheckpointDirectory`] finds: the newest whole one, with the damaged ones that it passed over.
 //! - [`Checkpoint`] loads: weights, moments and state.
 
 // The section, names and records.
@@ -27,12 +27,14 @@ mod snapshot;
 // The writer.
 mod checkpointer;
 
-pub use checkpointer::{Cadence, Checkpointer, FailedCheckpoint, SavedCheckpoint, Written};
-pub use config::{CheckpointConfig, Milestones};
-pub use directory::{CheckpointFolder, Found};
-pub use identity::RunIdentity;
-pub use load::{Checkpoint, refuse_other_model};
-pub use manifest::verify;
+pub use checkpointer::{
+    CheckpointSchedule, Checkpointer, FailedCheckpoint, SavedCheckpoint, WrittenCheckpoint,
+};
+pub use config::{CheckpointConfig, CheckpointMilestones};
+pub use directory::{CheckpointDirectory, CheckpointScan};
+pub use identity::CheckpointIdentity;
+pub use load::{Checkpoint, check_same_model};
+pub use manifest::verify_checkpoint;
 pub use state::CheckpointState;
 
 #[cfg(test)]

@@ -10,37 +10,37 @@ use fineline_model::{Llama, LlamaConfig, ParameterSpec};
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, MODEL, OPTIMIZER, STATE, pretty};
-use crate::checkpoint::identity::RunIdentity;
+use crate::checkpoint::identity::CheckpointIdentity;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::shard::{part_name, shard_name};
 use crate::checkpoint::state::CheckpointState;
-use crate::checkpoint::tensors::{self, Stored};
-use crate::optim::Moments;
+use crate::checkpoint::tensors::{self, FlatTensor};
+use crate::optim::AdamState;
 use crate::parameters::{ByName, parameter_values};
 
 /// A moment of training, to be written while training goes on.
 ///
 /// It holds what this rank writes, and no other tensor: they share memory with the live ones only until the next update.
-pub(crate) struct Snapshot {
+pub(crate) struct CheckpointSnapshot {
     pub(crate) config: LlamaConfig,
-    pub(crate) weights: Vec<Stored>,
-    pub(crate) moments: Vec<Stored>,
+    pub(crate) weights: Vec<FlatTensor>,
+    pub(crate) moments: Vec<FlatTensor>,
     pub(crate) state: CheckpointState,
-    pub(crate) identity: Arc<RunIdentity>,
+    pub(crate) identity: Arc<CheckpointIdentity>,
     /// What of it this rank writes; `None`: all.
-    pub(crate) shard: Option<Shard>,
+    pub(crate) shard: Option<CheckpointShard>,
 }
 
 /// The part of a checkpoint that one of several ranks writes.
 #[derive(Clone, Debug)]
-pub(crate) struct Shard {
+pub(crate) struct CheckpointShard {
     pub(crate) rank: usize,
     pub(crate) size: usize,
     /// Whether each rank has moments of its own; rank 0 writes everything otherwise.
     pub(crate) divided: bool,
 }
 
-impl Snapshot {
+impl CheckpointSnapshot {
     /// Bytes that writing it takes, but for a few kilobytes of headers.
     pub(crate) fn bytes_needed(&self) -> u64 {
         let tensors = self.weights.iter().chain(&self.moments);
@@ -69,7 +69,7 @@ impl Snapshot {
     fn file_name(&self, whole: &str) -> Option<String> {
         match &self.shard {
             None => Some(whole.to_owned()),
-            Some(Shard { divided: false, rank, .. }) => (*rank == 0).then(|| whole.to_owned()),
+            Some(CheckpointShard { divided: false, rank, .. }) => (*rank == 0).then(|| whole.to_owned()),
             Some(shard) => Some(shard_name(whole, shard.rank, shard.size)),
         }
     }
@@ -94,7 +94,7 @@ impl Snapshot {
     }
 
     /// Which file each parameter is in, as `transformers` reads it.
-    fn index(&self, shard: &Shard) -> Value {
+    fn index(&self, shard: &CheckpointShard) -> Value {
         let specs = self.config.parameters();
         let files = shard_of_parameters(&specs, shard.size);
         let map: Map<String, Value> = specs
@@ -107,7 +107,7 @@ impl Snapshot {
     }
 }
 
-impl Shard {
+impl CheckpointShard {
     /// Whether this rank writes nothing at all.
     fn is_empty(&self) -> bool {
         !self.divided && self.rank > 0
@@ -115,8 +115,8 @@ impl Shard {
 }
 
 /// The weights that a rank writes.
-pub(crate) fn own_weights(model: &Llama, shard: Option<&Shard>) -> Vec<Stored> {
-    if shard.is_some_and(Shard::is_empty) {
+pub(crate) fn own_weights(model: &Llama, shard: Option<&CheckpointShard>) -> Vec<FlatTensor> {
+    if shard.is_some_and(CheckpointShard::is_empty) {
         return Vec::new();
     }
     let specs = model.config().parameters();
@@ -126,17 +126,17 @@ pub(crate) fn own_weights(model: &Llama, shard: Option<&Shard>) -> Vec<Stored> {
     let stored = specs.into_iter().zip(parameter_values(model)).zip(owners);
     stored
         .filter(|(_, owner)| *owner == own)
-        .map(|((spec, values), _)| Stored { name: spec.name, shape: spec.shape, values })
+        .map(|((spec, values), _)| FlatTensor { name: spec.name, shape: spec.shape, values })
         .collect()
 }
 
 /// The moments that a rank writes: all that it has, in the order of parameters.
-pub(crate) fn own_moments(
+pub(crate) fn own_optimizer_state(
     config: &LlamaConfig,
-    moments: &ByName<Moments>,
-    shard: Option<&Shard>,
-) -> Vec<Stored> {
-    if shard.is_some_and(Shard::is_empty) {
+    moments: &ByName<AdamState>,
+    shard: Option<&CheckpointShard>,
+) -> Vec<FlatTensor> {
+    if shard.is_some_and(CheckpointShard::is_empty) {
         return Vec::new();
     }
     let specs = config.parameters();
@@ -146,7 +146,7 @@ pub(crate) fn own_moments(
             let len = values.shape().num_elements();
             let shape = if len == spec.len() { spec.shape.clone() } else { vec![len] };
             let name = part_name(&format!("{prefix}{}", spec.name), moments.start);
-            Stored { name, shape, values: values.clone() }
+            FlatTensor { name, shape, values: values.clone() }
         })
     })
     .collect()

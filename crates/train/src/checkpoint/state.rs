@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::checkpoint::format::STATE;
 use crate::error::TrainError;
 use crate::guard::GuardState;
-use crate::progress::Progress;
-use crate::rows::Detours;
+use crate::progress::TrainingProgress;
+use crate::rows::SkippedRows;
 use crate::schedule::Rewarm;
 
 /// `state.json`: all of a run's state that is not a tensor.
@@ -20,18 +20,18 @@ use crate::schedule::Rewarm;
 pub struct CheckpointState {
     /// How far the run had come.
     #[serde(flatten)]
-    pub progress: Progress,
+    pub progress: TrainingProgress,
     /// Updates that the optimizer had made: steps less the skipped ones.
     pub updates: u64,
-    /// The name of the checkpoint, if it is a [milestone](crate::Milestones).
+    /// The name of the checkpoint, if it is a [milestone](crate::CheckpointMilestones).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestone: Option<String>,
     /// The second warm-up that the run began with, if it did: whoever goes on from here is in it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewarm: Option<Rewarm>,
     /// The rows that the run leaves out.
-    #[serde(default, skip_serializing_if = "Detours::is_empty")]
-    pub detours: Detours,
+    #[serde(default, skip_serializing_if = "SkippedRows::is_empty")]
+    pub skipped_rows: SkippedRows,
     /// What the guard remembers.
     #[serde(default)]
     pub guard: GuardState,

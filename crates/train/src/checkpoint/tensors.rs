@@ -9,15 +9,15 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 /// A float32 tensor on its way to a file, flat.
-pub(crate) struct Stored {
+pub(crate) struct FlatTensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Tensor<1>,
 }
 
 /// Writes tensors in the given order and waits for the disk. The same tensors give the same bytes.
-pub(crate) fn write(path: &Path, tensors: &[Stored]) -> io::Result<()> {
-    let header = |tensor: &Stored| TensorHeader {
+pub(crate) fn write(path: &Path, tensors: &[FlatTensor]) -> io::Result<()> {
+    let header = |tensor: &FlatTensor| TensorHeader {
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
         dtype: DType::F32,
@@ -89,8 +89,8 @@ mod tests {
         let device = Device::flex();
         let values = [f32::MIN_POSITIVE, -0.0, 1.0 / 3.0, f32::MAX, 1e-45, 7.0];
         let matrix =
-            Stored { name: "b".into(), shape: vec![2, 3], values: Tensor::from_data(values, &device) };
-        let empty = Stored { name: "a".into(), shape: vec![0], values: Tensor::zeros([0], &device) };
+            FlatTensor { name: "b".into(), shape: vec![2, 3], values: Tensor::from_data(values, &device) };
+        let empty = FlatTensor { name: "a".into(), shape: vec![0], values: Tensor::zeros([0], &device) };
         write(&path, &[matrix, empty]).unwrap();
 
         let mut file = TensorFile::open(&path).unwrap();

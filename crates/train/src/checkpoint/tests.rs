@@ -15,40 +15,40 @@ use crate::testing::{
     weight_bits,
 };
 use crate::{
-    CheckpointTrouble, Control, Observer, ObserverError, Outcome, Session, StepReport, StopReason,
-    StopSignal, TrainError, View,
+    CheckpointProblem, Observer, ObserverError, Session, SessionOutcome, StepReport, StepView, StopReason,
+    StopSignal, TrainError, TrainerControl,
 };
 
 fn every(every_steps: u64, keep_last: usize) -> CheckpointConfig {
     CheckpointConfig { every_steps, keep_last, ..CheckpointConfig::default() }
 }
 
-fn identity() -> RunIdentity {
-    RunIdentity {
+fn identity() -> CheckpointIdentity {
+    CheckpointIdentity {
         seed: 11,
         config_hash: "c0ffee".to_owned(),
         data_fingerprint: "da7a".to_owned(),
         files: BTreeMap::from([("tokenizer.json".to_owned(), b"{}".to_vec())]),
-        ..RunIdentity::default()
+        ..CheckpointIdentity::default()
     }
 }
 
 fn checkpointer(folder: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
-    Checkpointer::open(CheckpointFolder::new(folder), config, identity(), step, &SingleRank).unwrap()
+    Checkpointer::open(CheckpointDirectory::new(folder), config, identity(), step, &SingleRank).unwrap()
 }
 
 fn load(folder: &Path, step: u64) -> Checkpoint {
-    let path = CheckpointFolder::new(folder).checkpoint(step);
-    verify(&path).unwrap();
+    let path = CheckpointDirectory::new(folder).checkpoint(step);
+    verify_checkpoint(&path).unwrap();
     Checkpoint::load(&path, &config(), &undivided(), &device()).unwrap()
 }
 
 /// Asks for one thing after one step.
-struct Ask(u64, Control);
+struct Ask(u64, TrainerControl);
 
 impl Observer for Ask {
-    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if report.step == self.0 { self.1 } else { Control::Continue })
+    fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
+        Ok(if report.step == self.0 { self.1 } else { TrainerControl::Continue })
     }
 }
 
@@ -69,10 +69,10 @@ fn resuming_equals_never_having_stopped() {
 
     let mut whole = trainer(recipe());
     let (outcome, whole_reports) = run(&mut whole, &rows, Some(checkpointer(&unbroken, every(100, 3), 0)));
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), SessionOutcome::Finished);
 
     let mut first = trainer(recipe());
-    let (mut reports, mut stop) = (Reports::default(), Ask(3, Control::Stop));
+    let (mut reports, mut stop) = (Reports::default(), Ask(3, TrainerControl::Stop));
     let session = Session {
         rows: &rows,
         observers: vec![&mut reports, &mut stop],
@@ -81,16 +81,16 @@ fn resuming_equals_never_having_stopped() {
         ranks: &SingleRank,
         clock: Arc::default(),
     };
-    assert_eq!(session.run(&mut first).unwrap(), Outcome::Stopped(StopReason::Observer));
+    assert_eq!(session.run(&mut first).unwrap(), SessionOutcome::Stopped(StopReason::Observer));
 
-    let found = CheckpointFolder::new(&broken).newest_whole().unwrap();
+    let found = CheckpointDirectory::new(&broken).newest_whole().unwrap();
     assert!(found.damaged.is_empty());
     let checkpoint =
         Checkpoint::load(&found.newest_whole.unwrap(), &config(), &undivided(), &device()).unwrap();
     assert_eq!((checkpoint.state.progress.step, checkpoint.state.updates), (3, 2));
     let mut second = checkpoint.into_trainer(recipe()).unwrap();
     let (outcome, later_reports) = run(&mut second, &rows, Some(checkpointer(&broken, every(100, 3), 3)));
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), SessionOutcome::Finished);
 
     let reports = [reports.0, later_reports].concat();
     assert_eq!(numbers(&reports), numbers(&whole_reports));
@@ -105,7 +105,7 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
     let temp = tempfile::tempdir().unwrap();
     let mut trainer = trainer(recipe());
     run(&mut trainer, &RandomRows, Some(checkpointer(temp.path(), every(3, 9), 0))).0.unwrap();
-    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
+    assert_eq!(CheckpointDirectory::new(temp.path()).steps().unwrap(), [3, 6, 7]);
     assert_eq!(fs_err::read_to_string(temp.path().join("latest")).unwrap(), "step-00000007\n");
 
     let path = temp.path().join("step-00000007");
@@ -128,7 +128,7 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
     assert_eq!(
         state,
         json!({
-            "step": 7, "tokens": 7 * 48, "skipped_in_a_row": 0, "updates": 7, "guard": guard, "seed": 11, "config_hash": "c0ffee",
+            "step": 7, "tokens": 7 * 48, "skipped_consecutive": 0, "updates": 7, "guard": guard, "seed": 11, "config_hash": "c0ffee",
             "data_fingerprint": "da7a", "observers": {}
         })
     );
@@ -141,18 +141,21 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
 fn what_observers_keep_comes_back() {
     struct Counter(u64);
     impl Observer for Counter {
-        fn on_step(&mut self, _: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+        fn on_step(&mut self, _: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
             self.0 += 1;
-            Ok(Control::Continue)
+            Ok(TrainerControl::Continue)
         }
 
-        fn before_checkpoint(&mut self, view: &View<'_>) -> Result<Option<(String, Value)>, ObserverError> {
+        fn before_checkpoint(
+            &mut self,
+            view: &StepView<'_>,
+        ) -> Result<Option<(String, Value)>, ObserverError> {
             assert_eq!(view.step, self.0, "the step's observers come before its checkpoint");
             Ok(Some(("counter".to_owned(), json!({ "steps": self.0 }))))
         }
     }
     let temp = tempfile::tempdir().unwrap();
-    let (mut counter, mut ask) = (Counter(0), Ask(2, Control::Checkpoint));
+    let (mut counter, mut ask) = (Counter(0), Ask(2, TrainerControl::Checkpoint));
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut counter, &mut ask],
@@ -162,7 +165,7 @@ fn what_observers_keep_comes_back() {
         clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
-    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 5, 7]);
+    assert_eq!(CheckpointDirectory::new(temp.path()).steps().unwrap(), [2, 5, 7]);
     assert_eq!(load(temp.path(), 5).state.observers["counter"], json!({ "steps": 5 }));
 }
 
@@ -193,7 +196,7 @@ fn the_last_few_are_kept_and_announced() {
         clock: Arc::default(),
     };
     session.run(&mut trainer(recipe())).unwrap();
-    assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [3, 6, 7]);
+    assert_eq!(CheckpointDirectory::new(temp.path()).steps().unwrap(), [3, 6, 7]);
     assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(announced.0.iter().flat_map(|saved| saved.removed.clone()).collect::<Vec<_>>(), [1, 2, 4, 5]);
 }
@@ -221,14 +224,14 @@ fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
         fs_err::create_dir(temp.path().join(".writing-step-00000009")).unwrap();
         fs_err::write(temp.path().join(".writing-step-00000009/model.safetensors"), "half").unwrap();
 
-        let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+        let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
         assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000004"));
         assert_eq!(found.damaged.len(), 1);
         assert!(found.damaged[0].to_string().contains(file), "{}", found.damaged[0]);
 
         let mut resumed = load(temp.path(), 4).into_trainer(recipe()).unwrap();
         run(&mut resumed, &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 4))).0.unwrap();
-        assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [4, 7]);
+        assert_eq!(CheckpointDirectory::new(temp.path()).steps().unwrap(), [4, 7]);
         assert!(temp.path().join("abandoned-step-00000007").exists());
         assert!(!temp.path().join(".writing-step-00000009").exists());
         let mut unbroken = trainer(recipe());
@@ -267,13 +270,13 @@ fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
     let weights = temp.path().join("step-00000007/model.safetensors");
     fs_err::rename(&weights, temp.path().join("elsewhere")).unwrap();
     fs_err::os::unix::fs::symlink("model.safetensors", &weights).unwrap();
-    let error = CheckpointFolder::new(temp.path()).newest_whole().unwrap_err();
+    let error = CheckpointDirectory::new(temp.path()).newest_whole().unwrap_err();
     assert!(matches!(error, TrainError::Io(_)), "{error}");
     assert!(error.to_string().contains("step-00000007/model.safetensors"), "{error}");
 
     // With what was in the way gone, it is the one to go on from.
     fs_err::rename(temp.path().join("elsewhere"), &weights).unwrap();
-    let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+    let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
     assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000007"));
 }
 
@@ -292,11 +295,11 @@ fn a_checkpoint_is_saved_once_it_has_its_name() {
         ranks: &SingleRank,
         clock: Arc::default(),
     };
-    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
+    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), SessionOutcome::Finished);
     assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 6, 7]);
     assert_eq!(announced.0.iter().flat_map(|saved| saved.removed.clone()).collect::<Vec<_>>(), [3, 6]);
     assert_eq!(contents_of_folders(temp.path()), ["latest", "step-00000007"]);
-    verify(&temp.path().join("step-00000007")).unwrap();
+    verify_checkpoint(&temp.path().join("step-00000007")).unwrap();
 }
 
 #[test]
@@ -319,7 +322,9 @@ fn the_time_to_write_is_without_the_time_to_remove() {
     run(&mut trainer, &RandomRows, None).0.unwrap();
     let start = Instant::now();
     writer.save(&trainer, BTreeMap::new(), &SingleRank).unwrap();
-    let Some(Written::Saved(saved)) = writer.wait(&SingleRank).unwrap() else { panic!("it can be written") };
+    let Some(WrittenCheckpoint::Saved(saved)) = writer.wait(&SingleRank).unwrap() else {
+        panic!("it can be written")
+    };
     let all_s = start.elapsed().as_secs_f64();
     assert_eq!(saved.removed, [1]);
     assert!(saved.write_s < all_s - removal_s / 4.0, "{} of {all_s}, {removal_s}", saved.write_s);
@@ -329,8 +334,16 @@ fn the_time_to_write_is_without_the_time_to_remove() {
 fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
     struct Full(u64);
     impl Observer for Full {
-        fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
-            if report.step > self.0 { Err("no room for the log".into()) } else { Ok(Control::Continue) }
+        fn on_step(
+            &mut self,
+            report: &StepReport,
+            _: &StepView<'_>,
+        ) -> Result<TrainerControl, ObserverError> {
+            if report.step > self.0 {
+                Err("no room for the log".into())
+            } else {
+                Ok(TrainerControl::Continue)
+            }
         }
     }
     let temp = tempfile::tempdir().unwrap();
@@ -355,7 +368,7 @@ fn an_error_in_the_background_ends_the_run() {
     let writer = checkpointer(&folder, every(2, 1), 0);
     fs_err::remove_dir_all(&folder).unwrap();
     let error = run(&mut trainer(recipe()), &RandomRows, Some(writer)).0.unwrap_err();
-    assert!(matches!(error, TrainError::FolderGone { .. }), "{error}");
+    assert!(matches!(error, TrainError::CheckpointsDirectoryGone { .. }), "{error}");
     assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
 }
 
@@ -377,7 +390,7 @@ fn a_full_disk_leaves_what_there_was() {
     let (outcome, reports) =
         run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(3, 2), 0)));
     let left = contents_of_folders(temp.path());
-    let found = CheckpointFolder::new(temp.path()).newest_whole().unwrap();
+    let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
     let latest = fs_err::read_to_string(temp.path().join("latest")).unwrap();
     assert!(mount("umount", &[]));
 
@@ -393,9 +406,9 @@ fn a_full_disk_leaves_what_there_was() {
 /// A file in the way of the first checkpoint, gone by the time of the second attempt.
 #[test]
 fn a_failed_checkpoint_is_told_and_made_up_for() {
-    struct Clear(std::path::PathBuf, Vec<CheckpointTrouble>, Vec<u64>);
+    struct Clear(std::path::PathBuf, Vec<CheckpointProblem>, Vec<u64>);
     impl Observer for Clear {
-        fn on_checkpoint_trouble(&mut self, trouble: &CheckpointTrouble) -> Result<(), ObserverError> {
+        fn on_checkpoint_problem(&mut self, trouble: &CheckpointProblem) -> Result<(), ObserverError> {
             self.1.push(trouble.clone());
             fs_err::remove_file(&self.0).unwrap();
             Ok(())
@@ -410,7 +423,8 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
     let writer = checkpointer(temp.path(), every(30, 9), 0);
     let in_the_way = temp.path().join(".writing-step-00000002");
     fs_err::write(&in_the_way, "").unwrap();
-    let (mut ask, mut clear) = (Ask(2, Control::Checkpoint), Clear(in_the_way, Vec::new(), Vec::new()));
+    let (mut ask, mut clear) =
+        (Ask(2, TrainerControl::Checkpoint), Clear(in_the_way, Vec::new(), Vec::new()));
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut ask, &mut clear],
@@ -419,9 +433,9 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
         ranks: &SingleRank,
         clock: Arc::default(),
     };
-    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), Outcome::Finished);
-    let [CheckpointTrouble::Failed(failed)] = &clear.1[..] else { panic!("{:?}", clear.1) };
-    assert_eq!((failed.step, failed.in_a_row), (2, 1));
+    assert_eq!(session.run(&mut trainer(recipe())).unwrap(), SessionOutcome::Finished);
+    let [CheckpointProblem::Failed(failed)] = &clear.1[..] else { panic!("{:?}", clear.1) };
+    assert_eq!((failed.step, failed.consecutive), (2, 1));
     assert!(
         failed.path.ends_with("step-00000002") && failed.bytes > 1000 && !failed.reason.is_empty(),
         "{failed:?}"
@@ -443,14 +457,20 @@ fn contents_of_folders(folder: &Path) -> Vec<String> {
 #[cfg(unix)]
 fn milestones_are_kept_and_named() {
     let temp = tempfile::tempdir().unwrap();
-    let milestones = Milestones::from([(2, "ckpt_000".to_owned()), (5, "ckpt_001".to_owned())]);
-    let cadence = Cadence { config: every(3, 1), milestones };
+    let milestones = CheckpointMilestones::from([(2, "ckpt_000".to_owned()), (5, "ckpt_001".to_owned())]);
+    let cadence = CheckpointSchedule { config: every(3, 1), milestones };
     let open = |step| {
-        Checkpointer::open(CheckpointFolder::new(temp.path()), cadence.clone(), identity(), step, &SingleRank)
-            .unwrap()
+        Checkpointer::open(
+            CheckpointDirectory::new(temp.path()),
+            cadence.clone(),
+            identity(),
+            step,
+            &SingleRank,
+        )
+        .unwrap()
     };
     run(&mut trainer(recipe()), &RandomRows, Some(open(0))).0.unwrap();
-    let folder = CheckpointFolder::new(temp.path());
+    let folder = CheckpointDirectory::new(temp.path());
     assert_eq!(folder.steps().unwrap(), [2, 5, 7]);
     let milestone = |link: &str| CheckpointState::read(&temp.path().join(link)).map(|state| state.milestone);
     assert_eq!(milestone("ckpt_000").unwrap().as_deref(), Some("ckpt_000"));

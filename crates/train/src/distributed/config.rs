@@ -11,7 +11,7 @@ use crate::error::TrainError;
 pub struct DistributedConfig {
     /// What ranks share: `"data_parallel"`, the sequences of a step; `"zero1"`, also the optimizer's moments, of which each rank
     /// then has a part.
-    pub mode: Mode,
+    pub mode: DistributedMode,
     /// Whether losses and weights have the same bits on any number of ranks with the same number of threads each. Each
     /// micro-batch's gradient is then a leaf of one fixed tree of additions, which takes memory for about as many gradients as
     /// the number of micro-batches per rank has binary digits.
@@ -30,7 +30,7 @@ pub struct DistributedConfig {
 impl Default for DistributedConfig {
     fn default() -> Self {
         Self {
-            mode: Mode::DataParallel,
+            mode: DistributedMode::DataParallel,
             deterministic: false,
             bucket_mib: 32,
             ranks_per_process: 1,
@@ -42,7 +42,7 @@ impl Default for DistributedConfig {
 /// What ranks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum DistributedMode {
     /// The sequences of a step. Each rank has all weights and all moments.
     DataParallel,
     /// Besides, the optimizer's moments: stage 1 of `ZeRO` (Rajbhandari et al., 2020).

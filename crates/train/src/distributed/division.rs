@@ -5,8 +5,8 @@ use std::ops::Range;
 use fineline_model::{LlamaConfig, ParameterSpec};
 use fineline_ranks::{RankThreads, Ranks};
 
-use crate::distributed::config::{DistributedConfig, Mode};
-use crate::distributed::tree::{Node, TreeSum};
+use crate::distributed::config::{DistributedConfig, DistributedMode};
+use crate::distributed::tree::{TreeNode, TreeSum};
 use crate::error::TrainError;
 use crate::train_config::TrainConfig;
 
@@ -21,17 +21,17 @@ pub(crate) const BLOCK: usize = 4096;
 pub struct Division {
     rank: usize,
     size: usize,
-    mode: Mode,
+    mode: DistributedMode,
     deterministic: bool,
     ranks_per_process: usize,
     micro_batches: usize,
     parameters: Vec<ParameterSpec>,
-    buckets: Vec<Bucket>,
+    buckets: Vec<GradientBucket>,
 }
 
 /// Consecutive parameters whose gradients travel together.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Bucket {
+pub(crate) struct GradientBucket {
     /// Which parameters.
     pub(crate) parameters: Range<usize>,
     /// Values of all.
@@ -40,7 +40,7 @@ pub(crate) struct Bucket {
     pub(crate) pieces: Vec<Range<usize>>,
 }
 
-impl Bucket {
+impl GradientBucket {
     /// Values of each rank's piece.
     pub(crate) fn lens(&self) -> Vec<usize> {
         self.pieces.iter().map(ExactSizeIterator::len).collect()
@@ -49,7 +49,7 @@ impl Bucket {
 
 /// What a piece has of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub(crate) struct PieceSegment {
     /// Which parameter.
     pub(crate) parameter: usize,
     /// Which of its values.
@@ -116,13 +116,13 @@ impl Division {
     /// Whether a step is one process's alone, and its order of additions free.
     #[must_use]
     pub fn is_trivial(&self) -> bool {
-        self.size == 1 && !self.deterministic && self.mode == Mode::DataParallel
+        self.size == 1 && !self.deterministic && self.mode == DistributedMode::DataParallel
     }
 
     /// Whether each rank has a part of the moments only.
     #[must_use]
-    pub fn divides_moments(&self) -> bool {
-        self.size > 1 && self.mode == Mode::Zero1
+    pub fn shards_optimizer_state(&self) -> bool {
+        self.size > 1 && self.mode == DistributedMode::Zero1
     }
 
     /// This rank's number, from 0.
@@ -150,7 +150,7 @@ impl Division {
     /// How many of a parameter's moments this rank keeps, of all parameters: values, not bytes.
     #[must_use]
     pub fn moments(&self) -> usize {
-        if self.divides_moments() {
+        if self.shards_optimizer_state() {
             self.buckets.iter().map(|bucket| bucket.pieces[self.rank].len()).sum()
         } else {
             self.parameters.iter().map(ParameterSpec::len).sum()
@@ -161,7 +161,7 @@ impl Division {
         &self.parameters
     }
 
-    pub(crate) fn buckets(&self) -> &[Bucket] {
+    pub(crate) fn buckets(&self) -> &[GradientBucket] {
         &self.buckets
     }
 
@@ -176,7 +176,7 @@ impl Division {
 
     /// Whether nobody else has to hear of them: each rank then has all gradients, and makes the whole update.
     pub(crate) fn is_one_process(&self) -> bool {
-        self.size == self.ranks_per_process && !self.divides_moments()
+        self.size == self.ranks_per_process && !self.shards_optimizer_state()
     }
 
     /// The leaf of a rank's own sum where the order of additions is free: one per process, of the first of its ranks.
@@ -186,17 +186,17 @@ impl Division {
 
     /// The nodes of the tree of additions that a rank brings to an exchange, their sums left out. Where the order is free, it is one
     /// sum per process, and the tree is over processes.
-    pub(crate) fn nodes_of(&self, rank: usize) -> Vec<Node<()>> {
+    pub(crate) fn nodes_of(&self, rank: usize) -> Vec<TreeNode<()>> {
         if !self.deterministic {
-            return self.leaf_of(rank).map(|leaf| Node::leaf(leaf, ())).into_iter().collect();
+            return self.leaf_of(rank).map(|leaf| TreeNode::leaf(leaf, ())).into_iter().collect();
         }
         let mut tree = TreeSum::new(|(), ()| ());
-        self.micro_batches_of(rank).for_each(|leaf| tree.push(Node::leaf(leaf, ())));
+        self.micro_batches_of(rank).for_each(|leaf| tree.push(TreeNode::leaf(leaf, ())));
         tree.into_nodes()
     }
 
     /// What this rank owns of a bucket, parameter by parameter.
-    pub(crate) fn segments(&self, bucket: &Bucket) -> Vec<Segment> {
+    pub(crate) fn segments(&self, bucket: &GradientBucket) -> Vec<PieceSegment> {
         let piece = &bucket.pieces[self.rank];
         let mut start = 0;
         let mut segments = Vec::new();
@@ -204,7 +204,7 @@ impl Division {
             let end = start + self.parameters[parameter].len();
             let owned = piece.start.max(start)..piece.end.min(end);
             if !owned.is_empty() {
-                segments.push(Segment {
+                segments.push(PieceSegment {
                     parameter,
                     values: owned.start - start..owned.end - start,
                     in_piece: owned.start - piece.start..owned.end - piece.start,
@@ -217,7 +217,7 @@ impl Division {
 
     /// Which values of each parameter this rank has moments of, in the order of parameters. A parameter of which it has none is left out.
     pub(crate) fn owned(&self) -> Vec<(&ParameterSpec, Range<usize>)> {
-        if !self.divides_moments() {
+        if !self.shards_optimizer_state() {
             return self.parameters.iter().map(|spec| (spec, 0..spec.len())).collect();
         }
         let segments = self.buckets.iter().flat_map(|bucket| self.segments(bucket));
@@ -230,15 +230,15 @@ fn share(total: usize, place: usize, count: usize) -> Range<usize> {
     total * place / count..total * (place + 1) / count
 }
 
-fn buckets(parameters: &[ParameterSpec], size: usize, most: usize) -> Vec<Bucket> {
-    let mut buckets: Vec<Bucket> = Vec::new();
+fn buckets(parameters: &[ParameterSpec], size: usize, most: usize) -> Vec<GradientBucket> {
+    let mut buckets: Vec<GradientBucket> = Vec::new();
     for (at, spec) in parameters.iter().enumerate() {
         match buckets.last_mut() {
             Some(bucket) if bucket.len + spec.len() <= most => {
                 bucket.parameters.end = at + 1;
                 bucket.len += spec.len();
             }
-            _ => buckets.push(Bucket { parameters: at..at + 1, len: spec.len(), pieces: Vec::new() }),
+            _ => buckets.push(GradientBucket { parameters: at..at + 1, len: spec.len(), pieces: Vec::new() }),
         }
     }
     for bucket in &mut buckets {
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn every_value_has_one_owner_and_every_micro_batch_too() {
-        let config = DistributedConfig { mode: Mode::Zero1, bucket_mib: 1, ..DistributedConfig::default() };
+        let config =
+            DistributedConfig { mode: DistributedMode::Zero1, bucket_mib: 1, ..DistributedConfig::default() };
         for size in [1, 2, 3, 5, 8] {
             let whole = division(0, size, &config);
             let mut owners: Vec<Vec<u8>> =
@@ -288,7 +289,7 @@ mod tests {
                 assert_eq!(division.micro_batches().start, micro_batches);
                 micro_batches = division.micro_batches().end;
                 for bucket in division.buckets() {
-                    for Segment { parameter, values, in_piece } in division.segments(bucket) {
+                    for PieceSegment { parameter, values, in_piece } in division.segments(bucket) {
                         assert_eq!(values.len(), in_piece.len());
                         owners[parameter][values].iter_mut().for_each(|owners| *owners += 1);
                     }
@@ -312,10 +313,10 @@ mod tests {
         };
         assert_eq!(levels(0, 1), [3, 1, 0]);
         assert_eq!((levels(0, 2), levels(1, 2)), (vec![2, 0], vec![0, 1, 1, 0]));
-        assert_eq!(division(0, 2, &DistributedConfig::default()).nodes_of(1), [Node::leaf(1, ())]);
+        assert_eq!(division(0, 2, &DistributedConfig::default()).nodes_of(1), [TreeNode::leaf(1, ())]);
         let two_each = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
         let leaves = |rank| division(0, 4, &two_each).nodes_of(rank);
-        assert_eq!((leaves(2), leaves(3)), (vec![Node::leaf(1, ())], vec![]));
+        assert_eq!((leaves(2), leaves(3)), (vec![TreeNode::leaf(1, ())], vec![]));
     }
 
     #[test]

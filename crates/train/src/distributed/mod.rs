@@ -22,11 +22,11 @@ mod tree;
 mod devices;
 mod reduce;
 
-pub use config::{DistributedConfig, Mode};
+pub use config::{DistributedConfig, DistributedMode};
 pub(crate) use devices::sum_within_process;
 pub use division::Division;
-pub(crate) use reduce::{PutTogether, count_targets, reduce, reduce_scatter, sum_losses};
-pub(crate) use tree::{Node, TreeSum};
+pub(crate) use reduce::{ParameterGather, count_targets, reduce, reduce_scatter, sum_losses};
+pub(crate) use tree::{TreeNode, TreeSum};
 
 #[cfg(test)]
 mod tests;

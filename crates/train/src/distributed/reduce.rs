@@ -6,8 +6,8 @@ use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use rayon::prelude::*;
 
-use crate::distributed::division::{BLOCK, Bucket, Division};
-use crate::distributed::tree::{Node, TreeSum};
+use crate::distributed::division::{BLOCK, Division, GradientBucket};
+use crate::distributed::tree::{TreeNode, TreeSum};
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 
@@ -27,12 +27,12 @@ pub(crate) fn sum_losses(own: &[f32], division: &Division, ranks: &dyn Ranks) ->
 
 /// The gradient of the whole batch on every rank, and its norm. `own` are this rank's [nodes](Division::nodes_of).
 pub(crate) fn reduce(
-    own: Vec<Node<GradientSum>>,
+    own: Vec<TreeNode<GradientSum>>,
     division: &Division,
     ranks: &dyn Ranks,
     device: &Device,
 ) -> (GradientSum, f64) {
-    let mut exchange = Exchange::new(own, division, ranks);
+    let mut exchange = BucketExchange::new(own, division, ranks);
     let mut gradients = ByName::new();
     for bucket in division.buckets() {
         let (piece, used) = exchange.reduce(bucket);
@@ -43,27 +43,27 @@ pub(crate) fn reduce(
 
 /// What this rank owns of the gradient of the whole batch, a piece per bucket, and the norm of all of it, the same on every rank.
 pub(crate) fn reduce_scatter(
-    own: Vec<Node<GradientSum>>,
+    own: Vec<TreeNode<GradientSum>>,
     division: &Division,
     ranks: &dyn Ranks,
 ) -> (Vec<Vec<f32>>, f64) {
-    let mut exchange = Exchange::new(own, division, ranks);
+    let mut exchange = BucketExchange::new(own, division, ranks);
     let pieces = division.buckets().iter().map(|bucket| exchange.reduce(bucket).0).collect();
     (pieces, exchange.norm())
 }
 
 /// The whole of every rank's pieces, given out a parameter at a time. All ranks ask for the same parameters in the same order; where it is
 /// that of the buckets, each travels once.
-pub(crate) struct PutTogether<'a> {
-    exchange: Exchange<'a>,
+pub(crate) struct ParameterGather<'a> {
+    exchange: BucketExchange<'a>,
     pieces: Vec<Vec<f32>>,
     /// Which bucket is whole at the moment.
     bucket: Option<usize>,
 }
 
-impl<'a> PutTogether<'a> {
+impl<'a> ParameterGather<'a> {
     pub(crate) fn new(pieces: Vec<Vec<f32>>, division: &'a Division, ranks: &'a dyn Ranks) -> Self {
-        Self { exchange: Exchange::new(Vec::new(), division, ranks), pieces, bucket: None }
+        Self { exchange: BucketExchange::new(Vec::new(), division, ranks), pieces, bucket: None }
     }
 
     /// The values of a parameter, in the memory of those `before`. One that isn't exchanged stays as it is.
@@ -89,9 +89,9 @@ impl<'a> PutTogether<'a> {
 }
 
 /// One bucket after another on its way between ranks.
-struct Exchange<'a> {
+struct BucketExchange<'a> {
     /// This rank's nodes. What has been sent is taken out of them.
-    own: Vec<Node<GradientSum>>,
+    own: Vec<TreeNode<GradientSum>>,
     division: &'a Division,
     ranks: &'a dyn Ranks,
     /// Of each block that this rank owns, the sum of squares.
@@ -100,21 +100,22 @@ struct Exchange<'a> {
     received: Vec<f32>,
 }
 
-impl<'a> Exchange<'a> {
-    fn new(own: Vec<Node<GradientSum>>, division: &'a Division, ranks: &'a dyn Ranks) -> Self {
+impl<'a> BucketExchange<'a> {
+    fn new(own: Vec<TreeNode<GradientSum>>, division: &'a Division, ranks: &'a dyn Ranks) -> Self {
         Self { own, division, ranks, squares: Vec::new(), received: Vec::new() }
     }
 
     /// This rank's piece of the sum of all ranks' nodes, and memory that the bucket's parameters had gradients in.
-    fn reduce(&mut self, bucket: &Bucket) -> (Vec<f32>, Vec<TensorData>) {
+    fn reduce(&mut self, bucket: &GradientBucket) -> (Vec<f32>, Vec<TensorData>) {
         let mut used = Vec::new();
-        let flatten = |node: &mut Node<GradientSum>| flatten(&mut node.sum, bucket, self.division, &mut used);
+        let flatten =
+            |node: &mut TreeNode<GradientSum>| flatten(&mut node.sum, bucket, self.division, &mut used);
         let own: Vec<Vec<f32>> = self.own.iter_mut().map(flatten).collect();
         let parts = if self.ranks.size() == 1 { own } else { self.exchange(own, bucket) };
         let nodes = (0..self.ranks.size()).flat_map(|rank| self.division.nodes_of(rank));
         let mut tree = TreeSum::new(add);
         for (node, sum) in nodes.zip(parts) {
-            tree.push(Node { start: node.start, level: node.level, sum });
+            tree.push(TreeNode { start: node.start, level: node.level, sum });
         }
         let piece = tree.finish().unwrap_or_default();
         let sum_squares =
@@ -124,7 +125,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// This rank's piece of every rank's vectors, in the order of ranks.
-    fn exchange(&mut self, mut own: Vec<Vec<f32>>, bucket: &Bucket) -> Vec<Vec<f32>> {
+    fn exchange(&mut self, mut own: Vec<Vec<f32>>, bucket: &GradientBucket) -> Vec<Vec<f32>> {
         let len = bucket.pieces[self.ranks.rank()].len();
         let sent_lens: Vec<usize> = bucket.pieces.iter().map(|piece| own.len() * piece.len()).collect();
         let received_lens: Vec<usize> =
@@ -142,7 +143,7 @@ impl<'a> Exchange<'a> {
     fn put_together(
         &mut self,
         piece: &[f32],
-        bucket: &Bucket,
+        bucket: &GradientBucket,
         used: Vec<TensorData>,
         device: &Device,
         vectors: &mut ByName<Tensor<1>>,
@@ -163,7 +164,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Has the pieces of all ranks received, one after another.
-    fn gather(&mut self, piece: &[f32], bucket: &Bucket) {
+    fn gather(&mut self, piece: &[f32], bucket: &GradientBucket) {
         self.received.resize(bucket.len, 0.0);
         self.ranks.all_gather_f32(piece, &mut self.received, &bucket.lens());
     }
@@ -172,7 +173,7 @@ impl<'a> Exchange<'a> {
     /// their order. The sums of all buckets travel at once.
     fn norm(&self) -> f64 {
         let (division, ranks) = (self.division, self.ranks);
-        let blocks = |bucket: &Bucket, rank: usize| bucket.pieces[rank].len().div_ceil(BLOCK);
+        let blocks = |bucket: &GradientBucket, rank: usize| bucket.pieces[rank].len().div_ceil(BLOCK);
         let lens: Vec<usize> = (0..ranks.size())
             .map(|rank| division.buckets().iter().map(|bucket| blocks(bucket, rank)).sum())
             .collect();
@@ -200,7 +201,7 @@ fn add(mut left: Vec<f32>, right: Vec<f32>) -> Vec<f32> {
 }
 
 /// All vectors' parts of the first piece, then of the second, and so on.
-fn by_piece(vectors: &[Vec<f32>], bucket: &Bucket) -> Vec<f32> {
+fn by_piece(vectors: &[Vec<f32>], bucket: &GradientBucket) -> Vec<f32> {
     let pieces = bucket.pieces.iter();
     pieces
         .flat_map(|piece| vectors.iter().map(move |vector| &vector[piece.clone()]))
@@ -212,7 +213,7 @@ fn by_piece(vectors: &[Vec<f32>], bucket: &Bucket) -> Vec<f32> {
 /// one node, is left in `used`.
 fn flatten(
     sum: &mut GradientSum,
-    bucket: &Bucket,
+    bucket: &GradientBucket,
     division: &Division,
     used: &mut Vec<TensorData>,
 ) -> Vec<f32> {

@@ -12,17 +12,17 @@ use crate::testing::{
     RandomRows, Reports, config, device, moment_bits, numbers, recipe, trainer, weight_bits,
 };
 use crate::{
-    Checkpoint, CheckpointConfig, CheckpointFolder, Checkpointer, Control, Observer, ObserverError, Outcome,
-    Recipe, RunIdentity, Session, StepReport, StopSignal, TrainConfig, TrainError, Trainer, View, Written,
-    verify,
+    Checkpoint, CheckpointConfig, CheckpointDirectory, CheckpointIdentity, Checkpointer, Observer,
+    ObserverError, Session, SessionOutcome, StepReport, StepView, StopSignal, TrainConfig, TrainError,
+    Trainer, TrainerControl, TrainingRecipe, WrittenCheckpoint, verify_checkpoint,
 };
 
 /// Seven steps of eight rows in micro-batches of one: up to eight ranks.
-fn small_batches() -> Recipe {
-    Recipe { train: TrainConfig { micro_batch_size: 1, ..recipe().train }, ..recipe() }
+fn small_batches() -> TrainingRecipe {
+    TrainingRecipe { train: TrainConfig { micro_batch_size: 1, ..recipe().train }, ..recipe() }
 }
 
-fn distributed(mode: Mode, deterministic: bool) -> DistributedConfig {
+fn distributed(mode: DistributedMode, deterministic: bool) -> DistributedConfig {
     DistributedConfig { mode, deterministic, bucket_mib: 1, ..DistributedConfig::default() }
 }
 
@@ -57,7 +57,7 @@ fn trained(size: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bi
 
 fn trained_on(processes: usize, count: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bits) {
     let mut all = on_processes(processes, count, |ranks| {
-        let mut trainer = trainer(small_batches()).divided(division(distributed, ranks));
+        let mut trainer = trainer(small_batches()).with_division(division(distributed, ranks));
         let reports = session(&mut trainer, ranks, None, None).unwrap().1;
         (reports, weight_bits(trainer.model()))
     });
@@ -72,8 +72,8 @@ fn trained_on(processes: usize, count: usize, distributed: &DistributedConfig) -
 struct StopAt(Option<u64>);
 
 impl Observer for StopAt {
-    fn on_step(&mut self, report: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
-        Ok(if self.0 == Some(report.step) { Control::Stop } else { Control::Continue })
+    fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
+        Ok(if self.0 == Some(report.step) { TrainerControl::Stop } else { TrainerControl::Continue })
     }
 }
 
@@ -83,7 +83,7 @@ fn session(
     ranks: &dyn Ranks,
     checkpointer: Option<Checkpointer>,
     stop_at: Option<u64>,
-) -> Result<(Outcome, Vec<StepReport>), TrainError> {
+) -> Result<(SessionOutcome, Vec<StepReport>), TrainError> {
     let (mut reports, mut stop) =
         (Reports::default(), StopAt(stop_at.filter(|_| ranks.rank() + 1 == ranks.size())));
     let observers: Vec<&mut dyn Observer> = vec![&mut reports, &mut stop];
@@ -107,7 +107,7 @@ fn close(left: f32, right: f32, relative: f32) -> bool {
 fn many_ranks_learn_what_one_does() {
     let mut alone = trainer(small_batches());
     let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
-    for mode in [Mode::DataParallel, Mode::Zero1] {
+    for mode in [DistributedMode::DataParallel, DistributedMode::Zero1] {
         for size in [1, 2, 3, 4, 8] {
             let (shared, _) = trained(size, &distributed(mode, false));
             for (shared, alone) in shared.iter().zip(&reports) {
@@ -125,7 +125,7 @@ fn many_ranks_learn_what_one_does() {
 fn devices_of_a_process_learn_what_one_does() {
     let mut alone = trainer(small_batches());
     let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
-    for mode in [Mode::DataParallel, Mode::Zero1] {
+    for mode in [DistributedMode::DataParallel, DistributedMode::Zero1] {
         for (processes, count) in [(1, 2), (1, 4), (2, 2), (2, 3)] {
             let config = DistributedConfig { ranks_per_process: count, ..distributed(mode, false) };
             let (shared, _) = trained_on(processes, count, &config);
@@ -140,9 +140,9 @@ fn devices_of_a_process_learn_what_one_does() {
 
 #[test]
 fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
-    let (reports, weights) = trained(1, &distributed(Mode::DataParallel, true));
+    let (reports, weights) = trained(1, &distributed(DistributedMode::DataParallel, true));
     assert_eq!(reports.len(), 7);
-    for mode in [Mode::DataParallel, Mode::Zero1] {
+    for mode in [DistributedMode::DataParallel, DistributedMode::Zero1] {
         for size in [1, 2, 3, 4, 5, 8] {
             let (shared, its_weights) = trained(size, &distributed(mode, true));
             assert_eq!(numbers(&shared), numbers(&reports), "{size} ranks, {mode:?}");
@@ -159,7 +159,8 @@ fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
 
 fn checkpointer(folder: &Path, step: u64, ranks: &dyn Ranks) -> Checkpointer {
     let config = CheckpointConfig { every_steps: 2, keep_last: 9, ..CheckpointConfig::default() };
-    Checkpointer::open(CheckpointFolder::new(folder), config, RunIdentity::default(), step, ranks).unwrap()
+    Checkpointer::open(CheckpointDirectory::new(folder), config, CheckpointIdentity::default(), step, ranks)
+        .unwrap()
 }
 
 /// Goes on from the checkpoint of `step`, on so many ranks, to its end.
@@ -171,10 +172,10 @@ fn resumed(
 ) -> Vec<(Vec<StepReport>, Bits)> {
     on_ranks(size, |ranks| {
         let division = division(distributed, ranks);
-        let path = CheckpointFolder::new(folder).checkpoint(step);
-        verify(&path).unwrap();
+        let path = CheckpointDirectory::new(folder).checkpoint(step);
+        verify_checkpoint(&path).unwrap();
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
-        let mut trainer = checkpoint.into_trainer(small_batches()).unwrap().divided(division);
+        let mut trainer = checkpoint.into_trainer(small_batches()).unwrap().with_division(division);
         let reports = session(&mut trainer, ranks, None, None).unwrap().1;
         (reports, weight_bits(trainer.model()))
     })
@@ -182,18 +183,20 @@ fn resumed(
 
 #[test]
 fn a_checkpoint_of_any_ranks_goes_on_on_any_other() {
-    let (whole, weights) = trained(1, &distributed(Mode::DataParallel, true));
-    for (mode, size) in [(Mode::Zero1, 4), (Mode::Zero1, 3), (Mode::DataParallel, 2)] {
+    let (whole, weights) = trained(1, &distributed(DistributedMode::DataParallel, true));
+    for (mode, size) in
+        [(DistributedMode::Zero1, 4), (DistributedMode::Zero1, 3), (DistributedMode::DataParallel, 2)]
+    {
         let temp = tempfile::tempdir().unwrap();
         let config = distributed(mode, true);
         for (outcome, _) in on_ranks(size, |ranks| {
-            let mut trainer = trainer(small_batches()).divided(division(&config, ranks));
+            let mut trainer = trainer(small_batches()).with_division(division(&config, ranks));
             session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), Some(5)).unwrap()
         }) {
-            assert_eq!(outcome, Outcome::Stopped(crate::StopReason::Observer));
+            assert_eq!(outcome, SessionOutcome::Stopped(crate::StopReason::Observer));
         }
-        assert_eq!(CheckpointFolder::new(temp.path()).steps().unwrap(), [2, 4, 5]);
-        for mode in [Mode::Zero1, Mode::DataParallel] {
+        assert_eq!(CheckpointDirectory::new(temp.path()).steps().unwrap(), [2, 4, 5]);
+        for mode in [DistributedMode::Zero1, DistributedMode::DataParallel] {
             for size in [1, 2, 4, 5] {
                 for (reports, its_weights) in resumed(temp.path(), 5, size, &distributed(mode, true)) {
                     assert_eq!(numbers(&reports), numbers(&whole[5..]), "{size} ranks, {mode:?}");
@@ -207,13 +210,13 @@ fn a_checkpoint_of_any_ranks_goes_on_on_any_other() {
 #[test]
 fn shards_are_a_model_that_others_read() {
     let temp = tempfile::tempdir().unwrap();
-    let zero1 = distributed(Mode::Zero1, true);
+    let zero1 = distributed(DistributedMode::Zero1, true);
     let weights = on_ranks(3, |ranks| {
-        let mut trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        let mut trainer = trainer(small_batches()).with_division(division(&zero1, ranks));
         session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), None).unwrap();
         weight_bits(trainer.model())
     });
-    let path = CheckpointFolder::new(temp.path()).checkpoint(7);
+    let path = CheckpointDirectory::new(temp.path()).checkpoint(7);
     let mut names: Vec<String> = fs_err::read_dir(&path)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -229,7 +232,7 @@ fn shards_are_a_model_that_others_read() {
     let alone = on_ranks(1, |ranks| {
         let division = division(&zero1, ranks);
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
-        let mut trainer = trainer(small_batches()).divided(division);
+        let mut trainer = trainer(small_batches()).with_division(division);
         session(&mut trainer, ranks, None, None).unwrap();
         (moment_bits(&checkpoint.into_trainer(small_batches()).unwrap()), moment_bits(&trainer))
     });
@@ -239,14 +242,14 @@ fn shards_are_a_model_that_others_read() {
 #[test]
 fn a_missing_shard_is_damage() {
     let temp = tempfile::tempdir().unwrap();
-    let zero1 = distributed(Mode::Zero1, true);
+    let zero1 = distributed(DistributedMode::Zero1, true);
     on_ranks(2, |ranks| {
-        let mut trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        let mut trainer = trainer(small_batches()).with_division(division(&zero1, ranks));
         session(&mut trainer, ranks, Some(checkpointer(temp.path(), 0, ranks)), None).unwrap();
     });
-    let path = CheckpointFolder::new(temp.path()).checkpoint(7);
+    let path = CheckpointDirectory::new(temp.path()).checkpoint(7);
     fs_err::remove_file(path.join("optimizer-00002-of-00002.safetensors")).unwrap();
-    assert!(matches!(verify(&path), Err(TrainError::Damaged { .. })));
+    assert!(matches!(verify_checkpoint(&path), Err(TrainError::Damaged { .. })));
     let error = Checkpoint::load(&path, &config(), &crate::testing::undivided(), &device()).unwrap_err();
     assert!(error.to_string().contains("have no float32 values"), "{error}");
 }
@@ -254,17 +257,17 @@ fn a_missing_shard_is_damage() {
 #[test]
 fn a_rank_that_cannot_write_fails_all_and_leaves_nothing() {
     let [temp, elsewhere] = [(), ()].map(|()| tempfile::tempdir().unwrap());
-    let zero1 = distributed(Mode::Zero1, true);
+    let zero1 = distributed(DistributedMode::Zero1, true);
     let errors = on_ranks(2, |ranks| {
-        let trainer = trainer(small_batches()).divided(division(&zero1, ranks));
+        let trainer = trainer(small_batches()).with_division(division(&zero1, ranks));
         // To rank 1 the folder is another, where nothing was made ready.
         let folder = if ranks.is_first() { temp.path().to_owned() } else { elsewhere.path().to_owned() };
         let mut checkpointer = checkpointer(&folder, 0, ranks);
         checkpointer.save(&trainer, BTreeMap::new(), ranks).unwrap();
-        let Some(Written::Failed(failed)) = checkpointer.wait(ranks).unwrap() else {
+        let Some(WrittenCheckpoint::Failed(failed)) = checkpointer.wait(ranks).unwrap() else {
             panic!("rank 1 can't write")
         };
-        assert!(!checkpointer.has(0) && failed.in_a_row == 1);
+        assert!(!checkpointer.has(0) && failed.consecutive == 1);
         failed.reason
     });
     assert!(

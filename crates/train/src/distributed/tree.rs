@@ -2,13 +2,13 @@
 
 /// The sum of the leaves `start..start + 2^level`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node<T> {
+pub(crate) struct TreeNode<T> {
     pub(crate) start: usize,
     pub(crate) level: u32,
     pub(crate) sum: T,
 }
 
-impl<T> Node<T> {
+impl<T> TreeNode<T> {
     pub(crate) fn leaf(start: usize, value: T) -> Self {
         Self { start, level: 0, sum: value }
     }
@@ -26,7 +26,7 @@ impl<T> Node<T> {
 /// meet later give the same bits as all leaves in one place.
 pub(crate) struct TreeSum<T, Add> {
     /// In the order of their leaves.
-    nodes: Vec<Node<T>>,
+    nodes: Vec<TreeNode<T>>,
     add: Add,
 }
 
@@ -36,15 +36,15 @@ impl<T, Add: FnMut(T, T) -> T> TreeSum<T, Add> {
     }
 
     /// Adds a node. They come in the order of their leaves.
-    pub(crate) fn push(&mut self, mut node: Node<T>) {
+    pub(crate) fn push(&mut self, mut node: TreeNode<T>) {
         while let Some(left) = self.nodes.pop_if(|left| left.is_left_of(&node)) {
-            node = Node { start: left.start, level: left.level + 1, sum: (self.add)(left.sum, node.sum) };
+            node = TreeNode { start: left.start, level: left.level + 1, sum: (self.add)(left.sum, node.sum) };
         }
         self.nodes.push(node);
     }
 
     /// What there is so far: the fewest nodes that the tree has for these leaves.
-    pub(crate) fn into_nodes(self) -> Vec<Node<T>> {
+    pub(crate) fn into_nodes(self) -> Vec<TreeNode<T>> {
         self.nodes
     }
 
@@ -66,7 +66,7 @@ mod tests {
         let bounds = [&[0], cuts, &[values.len()]].concat();
         for pair in bounds.windows(2) {
             let mut part = TreeSum::new(|a: f32, b: f32| a + b);
-            (pair[0]..pair[1]).for_each(|at| part.push(Node::leaf(at, values[at])));
+            (pair[0]..pair[1]).for_each(|at| part.push(TreeNode::leaf(at, values[at])));
             part.into_nodes().into_iter().for_each(|node| whole.push(node));
         }
         whole.finish()
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn additions_are_those_of_the_tree() {
         let mut sum = TreeSum::new(|a: String, b: String| format!("({a}+{b})"));
-        (0..7).for_each(|at| sum.push(Node::leaf(at, at.to_string())));
+        (0..7).for_each(|at| sum.push(TreeNode::leaf(at, at.to_string())));
         assert_eq!(sum.finish().unwrap(), "(((0+1)+(2+3))+((4+5)+6))");
         assert_eq!(TreeSum::new(|a: u8, b: u8| a + b).finish(), None);
     }

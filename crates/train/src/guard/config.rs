@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::Action;
+use crate::alarm::GuardAction;
 use crate::error::TrainError;
 
 /// The `[guard]` section: what happens when a step goes wrong. Each rule has an action; all are decided before the update of the very step.
@@ -43,7 +43,7 @@ pub struct GuardConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct NonFiniteRule {
     /// Any but `"log"`: such an update is never made.
-    pub action: Action,
+    pub action: GuardAction,
 }
 
 /// `[guard.loss_spike]`, `[guard.grad_norm]`
@@ -51,7 +51,7 @@ pub struct NonFiniteRule {
 #[serde(deny_unknown_fields, default)]
 pub struct OutlierRule {
     /// `"log"`, `"reduce_lr"`, `"skip"`, `"skip_data"`, `"rewind"` or `"stop"`.
-    pub action: Action,
+    pub action: GuardAction,
     /// How far above the median of the window it may be, in robust standard deviations (1.4826 times the median absolute deviation).
     pub z: f64,
 }
@@ -66,14 +66,14 @@ pub struct StallRule {
 
 impl Default for NonFiniteRule {
     fn default() -> Self {
-        Self { action: Action::Skip }
+        Self { action: GuardAction::Skip }
     }
 }
 
 impl Default for OutlierRule {
     /// OLMo-core's threshold.
     fn default() -> Self {
-        Self { action: Action::Log, z: 6.0 }
+        Self { action: GuardAction::Log, z: 6.0 }
     }
 }
 
@@ -115,7 +115,7 @@ impl GuardConfig {
             (self.lr_steps > 0, "guard.lr_steps", at_least_one),
             ((0.0..1.0).contains(&self.lr_factor), "guard.lr_factor", "must be at least 0 and below 1"),
             (
-                self.non_finite.action != Action::Log,
+                self.non_finite.action != GuardAction::Log,
                 "guard.non_finite.action",
                 "must not be \"log\": an update that isn't finite is never made; \"skip\" leaves it out",
             ),
@@ -136,7 +136,7 @@ impl GuardConfig {
     /// Whether some rule takes the run back.
     #[must_use]
     pub fn may_rewind(&self) -> bool {
-        [self.non_finite.action, self.loss_spike.action, self.grad_norm.action].contains(&Action::Rewind)
+        [self.non_finite.action, self.loss_spike.action, self.grad_norm.action].contains(&GuardAction::Rewind)
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
             (GuardConfig { lr_factor: 1.0, ..good() }, "guard.lr_factor"),
             (GuardConfig { lr_factor: f64::NAN, ..good() }, "guard.lr_factor"),
             (
-                GuardConfig { non_finite: NonFiniteRule { action: Action::Log }, ..good() },
+                GuardConfig { non_finite: NonFiniteRule { action: GuardAction::Log }, ..good() },
                 "guard.non_finite.action",
             ),
             (

@@ -3,8 +3,8 @@
 //! - [`GuardConfig`] is the `[guard]` section: a rule for each kind of trouble, an action for each rule.
 //! - [`Guard::judge`] is the one place where a decision falls: a pure function of the guard's state and of the numbers of
 //!   this very step, so that one process can decide for many. [`Guard::record`] then takes the step into the state.
-//! - [`Detours`] are the rows that the run leaves out: with the configuration, all that decides which rows a step sees.
-//! - [`StallWatch`] is about the clock, and so apart: it decides nothing and is no part of the state.
+//! - [`SkippedRows`] are the rows that the run leaves out: with the configuration, all that decides which rows a step sees.
+//! - [`StallDetector`] is about the clock, and so apart: it decides nothing and is no part of the state.
 //!
 //! State and detours are in every checkpoint: a resumed run decides as the unbroken one.
 
@@ -16,37 +16,37 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{Action, Alarm, Rule, SkipReason};
+use crate::alarm::{GuardAction, GuardAlarm, GuardRule, SkipReason};
 
 pub use config::{GuardConfig, NonFiniteRule, OutlierRule, StallRule};
-pub(crate) use stall::StallWatch;
+pub(crate) use stall::StallDetector;
 pub use stall::{LateStep, StepClock, StepLimit};
-use window::{Baseline, Window};
+use window::{ValueWindow, WindowBaseline};
 
 /// What the guard makes of a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct GuardVerdict {
     /// The rules that the step breaks.
-    pub alarms: Vec<Alarm>,
+    pub alarms: Vec<GuardAlarm>,
     /// Why there is to be no update, if there is to be none.
     pub skipped: Option<SkipReason>,
 }
 
-impl Verdict {
+impl GuardVerdict {
     /// The alarm whose action counts: the one that asks for most, and of equal ones the first.
     #[must_use]
-    pub fn decisive(&self) -> Option<&Alarm> {
+    pub fn decisive(&self) -> Option<&GuardAlarm> {
         self.alarms.iter().rev().max_by_key(|alarm| alarm.action)
     }
 
-    fn action(&self) -> Option<Action> {
+    fn action(&self) -> Option<GuardAction> {
         self.decisive().map(|alarm| alarm.action)
     }
 }
 
 /// What a step has come to, before its update.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct StepNumbers {
+pub(crate) struct StepMetrics {
     /// The step, counted from 1.
     pub(crate) step: u64,
     /// Of the global batch, nats per token.
@@ -58,17 +58,17 @@ pub(crate) struct StepNumbers {
 /// What the guard remembers: part of every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
-    losses: Window,
-    grad_norms: Window,
+    losses: ValueWindow,
+    grad_norms: ValueWindow,
     /// The rate is lowered, and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    lowered: Option<Lowered>,
+    lr_reduction: Option<LrReduction>,
     /// How many times the rate was lowered.
     #[serde(default, skip_serializing_if = "is_zero")]
     lr_reductions: u32,
     /// How many times each rule was broken.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    counts: BTreeMap<Rule, u32>,
+    counts: BTreeMap<GuardRule, u32>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -77,7 +77,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Lowered {
+struct LrReduction {
     /// The last step of it.
     until: u64,
     factor: f64,
@@ -96,28 +96,29 @@ impl Guard {
     }
 
     /// Decides on a step. Nothing changes.
-    pub(crate) fn judge(&self, numbers: &StepNumbers) -> Verdict {
+    pub(crate) fn judge(&self, numbers: &StepMetrics) -> GuardVerdict {
         let alarms = if numbers.loss.is_finite() && numbers.grad_norm.is_finite() {
-            self.outliers(numbers)
+            self.outlier_alarms(numbers)
         } else {
-            vec![self.not_finite(numbers)]
+            vec![self.non_finite_alarm(numbers)]
         };
-        let mut verdict = Verdict { alarms, skipped: None };
+        let mut verdict = GuardVerdict { alarms, skipped: None };
         let reason = verdict.decisive().map(|alarm| match alarm.rule {
-            Rule::NonFiniteLoss => SkipReason::NonFiniteLoss,
-            Rule::NonFiniteGradient => SkipReason::NonFiniteGradient,
-            Rule::LossSpike | Rule::Stall => SkipReason::LossSpike,
-            Rule::GradNorm => SkipReason::GradNorm,
+            GuardRule::NonFiniteLoss => SkipReason::NonFiniteLoss,
+            GuardRule::NonFiniteGradient => SkipReason::NonFiniteGradient,
+            GuardRule::LossSpike | GuardRule::Stall => SkipReason::LossSpike,
+            GuardRule::GradNorm => SkipReason::GradNorm,
         });
         let finite = numbers.loss.is_finite() && numbers.grad_norm.is_finite();
-        let updates = finite && verdict.action().is_none_or(Action::lets_update);
+        let updates = finite && verdict.action().is_none_or(GuardAction::allows_update);
         verdict.skipped = reason.filter(|_| !updates);
         verdict
     }
 
-    fn not_finite(&self, numbers: &StepNumbers) -> Alarm {
-        let rule = if numbers.loss.is_finite() { Rule::NonFiniteGradient } else { Rule::NonFiniteLoss };
-        Alarm {
+    fn non_finite_alarm(&self, numbers: &StepMetrics) -> GuardAlarm {
+        let rule =
+            if numbers.loss.is_finite() { GuardRule::NonFiniteGradient } else { GuardRule::NonFiniteLoss };
+        GuardAlarm {
             at: numbers.step,
             rule,
             action: self.config.non_finite.action,
@@ -130,17 +131,17 @@ impl Guard {
         }
     }
 
-    fn outliers(&self, numbers: &StepNumbers) -> Vec<Alarm> {
+    fn outlier_alarms(&self, numbers: &StepMetrics) -> Vec<GuardAlarm> {
         let GuardConfig { loss_spike, grad_norm, window, .. } = &self.config;
         let watched = [
-            (Rule::LossSpike, loss_spike, &self.state.losses, numbers.loss),
-            (Rule::GradNorm, grad_norm, &self.state.grad_norms, numbers.grad_norm),
+            (GuardRule::LossSpike, loss_spike, &self.state.losses, numbers.loss),
+            (GuardRule::GradNorm, grad_norm, &self.state.grad_norms, numbers.grad_norm),
         ];
-        let alarm = |(rule, config, past, value): (Rule, &OutlierRule, &Window, f32)| {
-            let Baseline { median, scale } = past.baseline(*window)?;
+        let alarm = |(rule, config, past, value): (GuardRule, &OutlierRule, &ValueWindow, f32)| {
+            let WindowBaseline { median, scale } = past.baseline(*window)?;
             let value = f64::from(value);
             let z = (value - median) / scale;
-            (z > config.z).then(|| Alarm {
+            (z > config.z).then(|| GuardAlarm {
                 at: numbers.step,
                 rule,
                 action: config.action,
@@ -155,12 +156,12 @@ impl Guard {
         watched.into_iter().filter_map(alarm).collect()
     }
 
-    fn count(&self, rule: Rule) -> u32 {
+    fn count(&self, rule: GuardRule) -> u32 {
         self.state.counts.get(&rule).copied().unwrap_or(0)
     }
 
     /// Takes a step and what was decided on it into the state.
-    pub(crate) fn record(&mut self, numbers: &StepNumbers, verdict: &Verdict) {
+    pub(crate) fn record(&mut self, numbers: &StepMetrics, verdict: &GuardVerdict) {
         let state = &mut self.state;
         for alarm in &verdict.alarms {
             state.counts.insert(alarm.rule, alarm.count);
@@ -168,16 +169,19 @@ impl Guard {
         // As in OLMo-core, what was skipped counts too: what stays at a new level is the new level.
         state.losses.push(numbers.loss, self.config.window);
         state.grad_norms.push(numbers.grad_norm, self.config.window);
-        if verdict.action() == Some(Action::ReduceLr) {
+        if verdict.action() == Some(GuardAction::ReduceLr) {
             let until = numbers.step + self.config.lr_steps - 1;
-            state.lowered = Some(Lowered { until, factor: self.config.lr_factor });
+            state.lr_reduction = Some(LrReduction { until, factor: self.config.lr_factor });
             state.lr_reductions += 1;
         }
     }
 
     /// What the rate of a step is multiplied by.
     pub(crate) fn lr_factor(&self, step: u64) -> f64 {
-        self.state.lowered.filter(|lowered| step <= lowered.until).map_or(1.0, |lowered| lowered.factor)
+        self.state
+            .lr_reduction
+            .filter(|reduction| step <= reduction.until)
+            .map_or(1.0, |reduction| reduction.factor)
     }
 
     /// How many times the rate was lowered, if that is too often.
@@ -194,8 +198,8 @@ mod tests {
     fn config() -> GuardConfig {
         GuardConfig {
             window: 32,
-            loss_spike: OutlierRule { action: Action::Skip, z: 6.0 },
-            grad_norm: OutlierRule { action: Action::ReduceLr, z: 6.0 },
+            loss_spike: OutlierRule { action: GuardAction::Skip, z: 6.0 },
+            grad_norm: OutlierRule { action: GuardAction::ReduceLr, z: 6.0 },
             lr_factor: 0.5,
             lr_steps: 3,
             ..GuardConfig::default()
@@ -212,8 +216,8 @@ mod tests {
         guard
     }
 
-    fn look(guard: &mut Guard, step: u64, loss: f32, grad_norm: f32) -> Verdict {
-        let numbers = StepNumbers { step, loss, grad_norm };
+    fn look(guard: &mut Guard, step: u64, loss: f32, grad_norm: f32) -> GuardVerdict {
+        let numbers = StepMetrics { step, loss, grad_norm };
         let verdict = guard.judge(&numbers);
         guard.record(&numbers, &verdict);
         verdict
@@ -222,11 +226,11 @@ mod tests {
     #[test]
     fn a_spike_is_told_with_its_evidence_and_a_fall_is_none() {
         let mut guard = after(30, config());
-        assert_eq!(look(&mut guard, 31, 0.5, 0.1), Verdict::default());
+        assert_eq!(look(&mut guard, 31, 0.5, 0.1), GuardVerdict::default());
         let verdict = look(&mut guard, 32, 3.0, 1.0);
         assert_eq!(verdict.skipped, Some(SkipReason::LossSpike));
         let alarm = verdict.decisive().unwrap();
-        assert_eq!((alarm.at, alarm.rule, alarm.count), (32, Rule::LossSpike, 1));
+        assert_eq!((alarm.at, alarm.rule, alarm.count), (32, GuardRule::LossSpike, 1));
         let (median, scale) = (alarm.median.unwrap(), alarm.scale.unwrap());
         assert!((median - 2.0).abs() < 1e-6 && (scale - 1.4826 * 0.01).abs() < 1e-3, "{alarm:?}");
         assert!((alarm.z.unwrap() - 1.0 / scale).abs() < 1e-9);
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn too_few_steps_say_nothing() {
         let mut young = after(19, config());
-        assert_eq!(look(&mut young, 20, 300.0, 300.0), Verdict::default());
+        assert_eq!(look(&mut young, 20, 300.0, 300.0), GuardVerdict::default());
         let mut old = after(20, config());
         assert_eq!(look(&mut old, 21, 300.0, 300.0).alarms.len(), 2);
     }
@@ -246,17 +250,23 @@ mod tests {
         let mut guard = after(30, config());
         let verdict = look(&mut guard, 31, 3.0, 30.0);
         assert_eq!(verdict.alarms.len(), 2);
-        assert_eq!(verdict.action(), Some(Action::Skip));
+        assert_eq!(verdict.action(), Some(GuardAction::Skip));
         assert_eq!(guard.lr_factor(32), 1.0);
         let verdict = look(&mut guard, 32, 2.0, 30.0);
-        assert_eq!((verdict.action(), verdict.skipped), (Some(Action::ReduceLr), None));
+        assert_eq!((verdict.action(), verdict.skipped), (Some(GuardAction::ReduceLr), None));
         let factors: Vec<f64> = (32..=36).map(|step| guard.lr_factor(step)).collect();
         assert_eq!(factors, [0.5, 0.5, 0.5, 1.0, 1.0]);
     }
 
     #[test]
     fn what_is_not_finite_is_skipped_whatever_the_action() {
-        for action in [Action::Skip, Action::SkipData, Action::Rewind, Action::ReduceLr, Action::Stop] {
+        for action in [
+            GuardAction::Skip,
+            GuardAction::SkipData,
+            GuardAction::Rewind,
+            GuardAction::ReduceLr,
+            GuardAction::Stop,
+        ] {
             let mut guard = after(30, GuardConfig { non_finite: NonFiniteRule { action }, ..config() });
             let before = guard.state.losses.clone();
             let verdict = look(&mut guard, 31, f32::NAN, 1.0);

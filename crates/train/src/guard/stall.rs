@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::alarm::{Action, Alarm, Rule};
+use crate::alarm::{GuardAction, GuardAlarm, GuardRule};
 use crate::guard::config::GuardConfig;
 use crate::guard::window::median;
 
 /// Watches how long steps take. The clock is no part of a run's state, so this begins anew with each process.
 #[derive(Clone, Debug)]
-pub(crate) struct StallWatch {
+pub(crate) struct StallDetector {
     factor: f64,
     window: usize,
     seconds: VecDeque<f64>,
@@ -23,7 +23,7 @@ const LEAST_STEPS: usize = 5;
 /// What is shorter is no stall: a busy machine does that to steps of milliseconds.
 const LEAST_SECONDS: f64 = 1.0;
 
-impl StallWatch {
+impl StallDetector {
     pub(crate) fn new(config: &GuardConfig) -> Self {
         let (factor, window) = (config.stall.factor, config.window.max(LEAST_STEPS));
         Self { factor, window, seconds: VecDeque::new(), count: 0 }
@@ -39,7 +39,7 @@ impl StallWatch {
     }
 
     /// Looks at the seconds of a step.
-    pub(crate) fn look(&mut self, step: u64, seconds: f64) -> Option<Alarm> {
+    pub(crate) fn look(&mut self, step: u64, seconds: f64) -> Option<GuardAlarm> {
         let limit = self.limit();
         self.seconds.push_back(seconds);
         if self.seconds.len() > self.window {
@@ -47,10 +47,10 @@ impl StallWatch {
         }
         let limit = limit.filter(|limit| seconds > limit.seconds)?;
         self.count += 1;
-        Some(Alarm {
+        Some(GuardAlarm {
             at: step,
-            rule: Rule::Stall,
-            action: Action::Log,
+            rule: GuardRule::Stall,
+            action: GuardAction::Log,
             value: Some(seconds),
             median: Some(limit.median),
             scale: None,
@@ -72,10 +72,10 @@ pub struct StepLimit {
 
 /// The step being made, as other threads see it: a step that hangs never comes to an end at which it could be told of.
 #[derive(Debug, Default)]
-pub struct StepClock(Mutex<Option<RunningStep>>);
+pub struct StepClock(Mutex<Option<TimedStep>>);
 
 #[derive(Clone, Copy, Debug)]
-struct RunningStep {
+struct TimedStep {
     step: u64,
     start: Instant,
     limit: StepLimit,
@@ -96,21 +96,21 @@ impl StepClock {
     /// The step being made, if it is late.
     #[must_use]
     pub fn late(&self) -> Option<LateStep> {
-        let RunningStep { step, start, limit } = (*self.lock())?;
+        let TimedStep { step, start, limit } = (*self.lock())?;
         let seconds = start.elapsed().as_secs_f64();
         (seconds > limit.seconds).then_some(LateStep { step, seconds, limit })
     }
 
     /// Without a limit, nothing is watched.
     pub(crate) fn begin(&self, step: u64, limit: Option<StepLimit>) {
-        *self.lock() = limit.map(|limit| RunningStep { step, start: Instant::now(), limit });
+        *self.lock() = limit.map(|limit| TimedStep { step, start: Instant::now(), limit });
     }
 
     pub(crate) fn end(&self) {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<RunningStep>> {
+    fn lock(&self) -> MutexGuard<'_, Option<TimedStep>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,17 +121,17 @@ mod tests {
 
     #[test]
     fn a_step_far_above_the_median_is_told() {
-        let mut watch = StallWatch::new(&GuardConfig::default());
+        let mut watch = StallDetector::new(&GuardConfig::default());
         assert!((1..=5).all(|step| watch.look(step, 1.0).is_none()));
         assert!(watch.look(6, 9.0).is_none());
         let alarm = watch.look(7, 11.0).unwrap();
         assert_eq!((alarm.value, alarm.median, alarm.threshold), (Some(11.0), Some(1.0), Some(10.0)));
-        assert_eq!((alarm.action, alarm.count), (Action::Log, 1));
+        assert_eq!((alarm.action, alarm.count), (GuardAction::Log, 1));
     }
 
     #[test]
     fn short_steps_do_not_stall() {
-        let mut watch = StallWatch::new(&GuardConfig::default());
+        let mut watch = StallDetector::new(&GuardConfig::default());
         (1..=5).for_each(|step| assert!(watch.look(step, 0.001).is_none()));
         assert!(watch.look(6, 0.9).is_none());
         assert!(watch.look(7, 1.1).is_some());
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_first_steps_are_no_measure() {
-        let mut watch = StallWatch::new(&GuardConfig::default());
+        let mut watch = StallDetector::new(&GuardConfig::default());
         assert!(watch.look(1, 0.001).is_none() && watch.look(2, 100.0).is_none());
     }
 }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// The values of recent steps, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Window(VecDeque<f32>);
+pub(super) struct ValueWindow(VecDeque<f32>);
 
 /// What is usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Baseline {
+pub(super) struct WindowBaseline {
     pub(super) median: f64,
     /// Spread in units of a standard deviation, never 0.
     pub(super) scale: f64,
@@ -23,7 +23,7 @@ const MAD_TO_SIGMA: f64 = 1.4826;
 /// The least scale, as a part of the median: a curve that has stood still must not make an alarm of its last digits.
 const LEAST_SCALE: f64 = 1e-3;
 
-impl Window {
+impl ValueWindow {
     /// Adds a value, unless it isn't finite, and keeps the newest `length`.
     pub(super) fn push(&mut self, value: f32, length: usize) {
         if !value.is_finite() {
@@ -42,7 +42,7 @@ impl Window {
     /// departs from that in three things. Median and median absolute deviation stand for mean and standard deviation, so that
     /// the first spike doesn't hide the second. Only what lies above is an outlier: a loss that falls is none. And the scale
     /// has a floor.
-    pub(super) fn baseline(&self, length: usize) -> Option<Baseline> {
+    pub(super) fn baseline(&self, length: usize) -> Option<WindowBaseline> {
         let least = (length / 2).max(20).min(length);
         let skip = self.0.len().saturating_sub(length);
         let mut values: Vec<f64> = self.0.iter().skip(skip).map(|&value| f64::from(value)).collect();
@@ -53,7 +53,7 @@ impl Window {
         let mut deviations: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
         let scale = MAD_TO_SIGMA * self::median(&mut deviations);
         let floor = (LEAST_SCALE * median.abs()).max(f64::MIN_POSITIVE);
-        Some(Baseline { median, scale: scale.max(floor) })
+        Some(WindowBaseline { median, scale: scale.max(floor) })
     }
 }
 
@@ -69,8 +69,8 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn window(values: impl IntoIterator<Item = f32>, length: usize) -> Window {
-        let mut window = Window::default();
+    fn window(values: impl IntoIterator<Item = f32>, length: usize) -> ValueWindow {
+        let mut window = ValueWindow::default();
         values.into_iter().for_each(|value| window.push(value, length));
         window
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn values_that_stand_still_have_a_scale() {
-        assert_eq!(window([2.0; 30], 30).baseline(30).unwrap(), Baseline { median: 2.0, scale: 2e-3 });
+        assert_eq!(window([2.0; 30], 30).baseline(30).unwrap(), WindowBaseline { median: 2.0, scale: 2e-3 });
         assert!(window([0.0; 30], 30).baseline(30).unwrap().scale > 0.0);
     }
 

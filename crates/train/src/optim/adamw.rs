@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use fineline_kernels::{self as kernels, adamw};
 use fineline_model::Llama;
 
-use crate::optim::config::{Decay, OptimConfig};
+use crate::optim::config::{OptimConfig, WeightDecayScope};
 use crate::optim::gradients::GradientSum;
 use crate::parameters::{ByName, update_parameters};
 
@@ -18,7 +18,7 @@ fn clip_factor(clip_norm: f64, grad_norm: f64) -> f64 {
 
 /// The running means that Adam keeps of one parameter, or of the part of it that a rank owns: `[n]` each.
 #[derive(Clone, Debug)]
-pub(crate) struct Moments {
+pub(crate) struct AdamState {
     /// Which of the parameter's values the first is of.
     pub(crate) start: usize,
     /// Of the gradient.
@@ -50,7 +50,7 @@ pub(crate) struct AdamW {
     /// Updates made so far. Skipped steps are none.
     pub(crate) updates: u64,
     /// Empty until the first update.
-    pub(crate) moments: ByName<Moments>,
+    pub(crate) moments: ByName<AdamState>,
 }
 
 impl AdamW {
@@ -79,19 +79,19 @@ impl AdamW {
     /// The values of a part after the update, `[n]`.
     pub(crate) fn update_part(&mut self, part: Part<'_>, update: &kernels::AdamW) -> Tensor<1> {
         let Part { name, dimensions, start, values, gradient } = part;
-        let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
+        let moments = self.moments.remove(name).unwrap_or_else(|| AdamState {
             start,
             exp_avg: gradient.zeros_like(),
             exp_avg_sq: gradient.zeros_like(),
         });
         let weight_decay = match self.config.decay {
-            Decay::Matrices if dimensions < 2 => 0.0,
-            Decay::All | Decay::Matrices => self.config.weight_decay,
+            WeightDecayScope::Matrices if dimensions < 2 => 0.0,
+            WeightDecayScope::All | WeightDecayScope::Matrices => self.config.weight_decay,
         };
         let update = kernels::AdamW { weight_decay, ..*update };
         let moments = [moments.exp_avg, moments.exp_avg_sq];
         let (values, [exp_avg, exp_avg_sq]) = adamw(values, gradient, moments, &update);
-        self.moments.insert(name.to_owned(), Moments { start, exp_avg, exp_avg_sq });
+        self.moments.insert(name.to_owned(), AdamState { start, exp_avg, exp_avg_sq });
         values
     }
 

@@ -21,7 +21,7 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// What `weight_decay` acts on: `"all"` parameters, or `"matrices"` only: the projections, the embedding and
     /// the head, but no norms.
-    pub decay: Decay,
+    pub decay: WeightDecayScope,
     /// Gradients whose global norm is above this are scaled down to it. 0 turns clipping off.
     pub clip_norm: f64,
 }
@@ -34,7 +34,7 @@ impl Default for OptimConfig {
             betas: [0.9, 0.95],
             eps: 1e-8,
             weight_decay: 0.1,
-            decay: Decay::All,
+            decay: WeightDecayScope::All,
             clip_norm: 1.0,
         }
     }
@@ -51,7 +51,7 @@ pub enum OptimKind {
 /// Which parameters weight decay acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Decay {
+pub enum WeightDecayScope {
     /// All of them, norms and embeddings too: what Amber and `OpenLLaMA` were trained with.
     All,
     /// Those with two dimensions (nanoGPT's rule): not the norms.

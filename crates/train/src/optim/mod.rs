@@ -9,6 +9,6 @@ mod gradients;
 // The update.
 mod adamw;
 
-pub(crate) use adamw::{AdamW, Moments, Part};
-pub use config::{Decay, OptimConfig, OptimKind};
+pub(crate) use adamw::{AdamState, AdamW, Part};
+pub use config::{OptimConfig, OptimKind, WeightDecayScope};
 pub(crate) use gradients::GradientSum;

@@ -11,6 +11,6 @@ mod vote;
 // The loop.
 mod training_loop;
 
-pub use observer::{CheckpointTrouble, Control, Observer, View};
-pub use report::{Outcome, Rewind, RewindReason, StepReport, StopReason};
-pub use training_loop::{Session, kept_name};
+pub use observer::{CheckpointProblem, Observer, StepView, TrainerControl};
+pub use report::{Rewind, RewindReason, SessionOutcome, StepReport, StopReason};
+pub use training_loop::{Session, kept_checkpoint_name};

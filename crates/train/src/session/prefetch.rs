@@ -6,7 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use fineline_data::Row;
 
-use crate::rows::{Detours, RowSource};
+use crate::rows::{RowSchedule, RowSource};
 
 /// The rows of step after step, those of the next one made on a thread of its own while the present one computes.
 pub(crate) struct Prefetch<'scope> {
@@ -20,17 +20,15 @@ impl<'scope> Prefetch<'scope> {
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn RowSource,
-        global_batch_size: usize,
+        schedule: RowSchedule,
         own: Range<usize>,
-        detours: Detours,
         steps: RangeInclusive<u64>,
     ) -> Self {
         let (sender, batches) = sync_channel(1);
         let thread = scope.spawn(move || {
             for step in steps {
-                let indices =
-                    detours.rows_of_step(step, global_batch_size as u64).skip(own.start).take(own.len());
-                if sender.send(indices.map(|index| source.row(index)).collect()).is_err() {
+                let rows = schedule.rows_at(step, own.clone()).map(|index| source.row(index));
+                if sender.send(rows.collect()).is_err() {
                     return;
                 }
             }
@@ -57,6 +55,7 @@ impl Iterator for Prefetch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::RowRange;
 
     struct Indices;
 
@@ -66,17 +65,17 @@ mod tests {
         }
     }
 
-    /// Leaves out rows 6 and 7.
-    fn detours() -> Detours {
-        let mut detours = Detours::default();
-        detours.leave_out(crate::rows::RowRange { start: 6, end: 8 });
-        detours
+    /// Skips rows 6 and 7.
+    fn schedule(global_batch_size: usize) -> RowSchedule {
+        let mut schedule = RowSchedule::without_skips(global_batch_size);
+        schedule.skip(RowRange { start: 6, end: 8 });
+        schedule
     }
 
     #[test]
     fn steps_come_in_order_and_end() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 2, 0..2, detours(), 3..=5);
+            let batches = Prefetch::start(scope, &Indices, schedule(2), 0..2, 3..=5);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
             assert_eq!(first_tokens, [[4, 5], [8, 9], [10, 11]]);
@@ -86,7 +85,7 @@ mod tests {
     #[test]
     fn a_rank_has_its_own_rows_only() {
         std::thread::scope(|scope| {
-            let batches = Prefetch::start(scope, &Indices, 4, 1..3, Detours::default(), 1..=2);
+            let batches = Prefetch::start(scope, &Indices, RowSchedule::without_skips(4), 1..3, 1..=2);
             let first_tokens: Vec<Vec<u32>> =
                 batches.map(|rows| rows.iter().map(|row| row.tokens[0]).collect()).collect();
             assert_eq!(first_tokens, [[1, 2], [5, 6]]);
@@ -97,14 +96,14 @@ mod tests {
     fn no_steps_are_no_batches() {
         let (next, last) = (6, 5);
         std::thread::scope(|scope| {
-            assert_eq!(Prefetch::start(scope, &Indices, 2, 0..2, detours(), next..=last).count(), 0);
+            assert_eq!(Prefetch::start(scope, &Indices, schedule(2), 0..2, next..=last).count(), 0);
         });
     }
 
     #[test]
     fn the_thread_ends_with_its_owner() {
         std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &Indices, 1, 0..1, detours(), 1..=u64::MAX);
+            let mut batches = Prefetch::start(scope, &Indices, schedule(1), 0..1, 1..=u64::MAX);
             batches.next();
         });
     }

@@ -1,6 +1,6 @@
 //! Records of a session: reports of steps, and how it ended.
 
-use crate::alarm::{Alarm, SkipReason};
+use crate::alarm::{GuardAlarm, SkipReason};
 use crate::rows::RowRange;
 
 /// What is known of one step once it is done: a line of `metrics.jsonl`.
@@ -25,12 +25,12 @@ pub struct StepReport {
     /// Why there was no update, if there was none.
     pub skipped: Option<SkipReason>,
     /// Steps skipped since the last one that was not, this one included.
-    pub skipped_in_a_row: u32,
+    pub consecutive_skips: u32,
 }
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
+pub enum SessionOutcome {
     /// All steps are done.
     Finished,
     /// It was asked to stop, and did so after a checkpoint.
@@ -43,11 +43,11 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rewind {
     /// The step after which this was asked for.
-    pub from: u64,
+    pub from_step: u64,
     /// The run goes on from the newest checkpoint that is not after this step.
-    pub until: u64,
+    pub target_step: u64,
     /// The rows that it then [leaves out](crate::Trainer::leave_out).
-    pub leave_out: RowRange,
+    pub skipped_rows: RowRange,
     /// Why.
     pub reason: RewindReason,
 }
@@ -56,8 +56,8 @@ pub struct Rewind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RewindReason {
     /// The guard.
-    Guard(Alarm),
-    /// An observer, through [`Control::Rewind`](crate::Control::Rewind).
+    Guard(GuardAlarm),
+    /// An observer, through [`TrainerControl::Rewind`](crate::TrainerControl::Rewind).
     Observer,
 }
 
@@ -66,6 +66,6 @@ pub enum RewindReason {
 pub enum StopReason {
     /// The [`StopSignal`](crate::StopSignal), with the number of its request.
     Signal(usize),
-    /// An observer, through [`Control::Stop`](crate::Control::Stop).
+    /// An observer, through [`TrainerControl::Stop`](crate::TrainerControl::Stop).
     Observer,
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use fineline_ranks::Ranks;
 
-use crate::alarm::{Action, Alarm};
-use crate::checkpoint::{Checkpointer, Milestones, Written};
+use crate::alarm::{GuardAction, GuardAlarm};
+use crate::checkpoint::{CheckpointMilestones, Checkpointer, WrittenCheckpoint};
 use crate::error::{ObserverError, TrainError};
-use crate::guard::{StallWatch, StepClock, Verdict};
-use crate::rows::{Detours, RowRange, RowSource};
-use crate::session::observer::{CheckpointTrouble, Control, Observer, View};
+use crate::guard::{GuardVerdict, StallDetector, StepClock};
+use crate::rows::{RowRange, RowSchedule, RowSource};
+use crate::session::observer::{CheckpointProblem, Observer, StepView, TrainerControl};
 use crate::session::prefetch::Prefetch;
-use crate::session::report::{Outcome, Rewind, RewindReason, StepReport, StopReason};
+use crate::session::report::{Rewind, RewindReason, SessionOutcome, StepReport, StopReason};
 use crate::session::vote::Vote;
-use crate::step::{Recipe, Trainer};
+use crate::step::Trainer;
 use crate::stop::StopSignal;
 
 /// A checkpoint that is still being written after so many seconds is worth a word when the next one is due.
@@ -45,20 +45,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The first of any part. A checkpoint being written is still finished, and observers are told of it.
-    pub fn run(mut self, trainer: &mut Trainer) -> Result<Outcome, TrainError> {
+    pub fn run(mut self, trainer: &mut Trainer) -> Result<SessionOutcome, TrainError> {
         let rows = self.rows;
         std::thread::scope(|scope| {
             let fetch = |trainer: &Trainer| {
                 let steps = trainer.progress().step + 1..=trainer.total_steps();
-                let global_batch_size = trainer.recipe().train.global_batch_size;
-                Prefetch::start(
-                    scope,
-                    rows,
-                    global_batch_size,
-                    trainer.own_rows(),
-                    trainer.detours().clone(),
-                    steps,
-                )
+                Prefetch::start(scope, rows, trainer.rows().clone(), trainer.own_rows(), steps)
             };
             let outcome = self.run_steps(trainer, fetch);
             if outcome.is_err() && self.ranks.size() == 1 {
@@ -80,9 +72,9 @@ impl Session<'_> {
         &mut self,
         trainer: &mut Trainer,
         fetch: impl Fn(&Trainer) -> Prefetch<'scope>,
-    ) -> Result<Outcome, TrainError> {
+    ) -> Result<SessionOutcome, TrainError> {
         let mut batches = fetch(trainer);
-        let mut stalls = StallWatch::new(&trainer.recipe().guard);
+        let mut stalls = StallDetector::new(&trainer.recipe().guard);
         let mut control = self.ask(trainer, |observer, view| observer.on_start(view))?;
         loop {
             let vote = self.vote(trainer, control);
@@ -90,13 +82,13 @@ impl Session<'_> {
                 self.announce(Checkpointer::advance)?;
             }
             let outcome = outcome(trainer, vote);
-            if let Some(outcome @ Outcome::Rewind(_)) = outcome {
+            if let Some(outcome @ SessionOutcome::Rewind(_)) = outcome {
                 return self.end(trainer, outcome);
             }
-            if vote.control == Control::Keep {
+            if vote.control == TrainerControl::Keep {
                 self.keep(trainer);
             }
-            let is_asked_for = matches!(vote.control, Control::Checkpoint | Control::Keep);
+            let is_asked_for = matches!(vote.control, TrainerControl::Checkpoint | TrainerControl::Keep);
             if outcome.is_some() || is_asked_for || vote.save {
                 self.save(trainer)?;
             }
@@ -110,10 +102,10 @@ impl Session<'_> {
             let stall = stalls.look(report.step, report.step_s);
             self.announce_alarms(trainer, verdict.alarms.iter().chain(&stall))?;
             let decisive = verdict.decisive().copied();
-            if let Some(alarm) = decisive.filter(|alarm| alarm.action == Action::Rewind) {
-                return self.end(trainer, Outcome::Rewind(self.rewind_by_guard(trainer, alarm)));
+            if let Some(alarm) = decisive.filter(|alarm| alarm.action == GuardAction::Rewind) {
+                return self.end(trainer, SessionOutcome::Rewind(self.rewind_by_guard(trainer, alarm)));
             }
-            if decisive.is_some_and(|alarm| alarm.action == Action::SkipData) {
+            if decisive.is_some_and(|alarm| alarm.action == GuardAction::SkipData) {
                 self.skip_data(trainer);
                 batches = fetch(trainer);
             }
@@ -127,7 +119,7 @@ impl Session<'_> {
     }
 
     /// What is asked for, by whichever rank.
-    fn vote(&self, trainer: &Trainer, control: Control) -> Vote {
+    fn vote(&self, trainer: &Trainer, control: TrainerControl) -> Vote {
         let step = trainer.progress().step;
         let checkpointer = self.checkpointer.as_ref();
         let own = Vote {
@@ -142,7 +134,7 @@ impl Session<'_> {
     fn announce_alarms<'a>(
         &mut self,
         trainer: &Trainer,
-        alarms: impl Iterator<Item = &'a Alarm>,
+        alarms: impl Iterator<Item = &'a GuardAlarm>,
     ) -> Result<(), TrainError> {
         let view = view(trainer, &self.stop);
         for alarm in alarms {
@@ -152,32 +144,30 @@ impl Session<'_> {
     }
 
     /// Back to before the step just made, whose rows are to be left out.
-    fn rewind_by_guard(&self, trainer: &Trainer, alarm: Alarm) -> Rewind {
-        let (step, global_batch_size) = (alarm.at, trainer.recipe().train.global_batch_size as u64);
-        let start = trainer.detours().row_index((step - 1) * global_batch_size);
-        let leave_out = self.offending_rows(trainer, start, start);
-        Rewind { from: step, until: step - 1, leave_out, reason: RewindReason::Guard(alarm) }
+    fn rewind_by_guard(&self, trainer: &Trainer, alarm: GuardAlarm) -> Rewind {
+        let start = trainer.rows().first_row_of(alarm.at);
+        let skipped_rows = self.rows_to_skip(trainer, start, start);
+        let reason = RewindReason::Guard(alarm);
+        Rewind { from_step: alarm.at, target_step: alarm.at - 1, skipped_rows, reason }
     }
 
     /// The rows from `start` on that the guard leaves out; `bad` is one of those that it has something against.
-    fn offending_rows(&self, trainer: &Trainer, start: u64, bad: u64) -> RowRange {
-        let Recipe { guard, train, .. } = trainer.recipe();
-        let steps = start + guard.skip_steps * train.global_batch_size as u64;
-        let chunk = guard.skip_chunk.then(|| self.rows.chunk_end(bad)).flatten();
-        RowRange { start, end: chunk.unwrap_or(steps) }
+    fn rows_to_skip(&self, trainer: &Trainer, start: u64, bad: u64) -> RowRange {
+        let guard = &trainer.recipe().guard;
+        let end_of_steps = start + guard.skip_steps * trainer.rows().global_batch_size();
+        let end_of_chunk = guard.skip_chunk.then(|| self.rows.chunk_end(bad)).flatten();
+        RowRange { start, end: end_of_chunk.unwrap_or(end_of_steps) }
     }
 
     /// Leaves out the rows that follow those of the step just made.
     fn skip_data(&mut self, trainer: &mut Trainer) {
-        let (step, global_batch_size) =
-            (trainer.progress().step, trainer.recipe().train.global_batch_size as u64);
-        let end = trainer.detours().passed_in_step(step, global_batch_size).end;
-        let rows = self.offending_rows(trainer, end, end - 1);
-        let before = trainer.detours().clone();
-        trainer.leave_out(rows);
+        let end = trainer.rows().consumed_in(trainer.progress().step).end;
+        let rows = self.rows_to_skip(trainer, end, end - 1);
+        let before = trainer.rows().clone();
+        trainer.skip_rows(rows);
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.change_milestones(|milestones| {
-                *milestones = moved(milestones, &before, trainer.detours(), global_batch_size);
+                *milestones = reschedule_milestones(milestones, &before, trainer.rows());
             });
         }
     }
@@ -187,7 +177,7 @@ impl Session<'_> {
         let step = trainer.progress().step;
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.change_milestones(|milestones| {
-                milestones.entry(step).or_insert_with(|| kept_name(step));
+                milestones.entry(step).or_insert_with(|| kept_checkpoint_name(step));
             });
         }
     }
@@ -196,11 +186,11 @@ impl Session<'_> {
     fn ask(
         &mut self,
         trainer: &Trainer,
-        mut question: impl FnMut(&mut dyn Observer, &View<'_>) -> Result<Control, ObserverError>,
-    ) -> Result<Control, TrainError> {
+        mut question: impl FnMut(&mut dyn Observer, &StepView<'_>) -> Result<TrainerControl, ObserverError>,
+    ) -> Result<TrainerControl, TrainError> {
         self.ranks.set_status("what looks at a step: logs, validation, probes");
         let view = view(trainer, &self.stop);
-        let mut strongest = Control::Continue;
+        let mut strongest = TrainerControl::Continue;
         for observer in &mut self.observers {
             strongest = strongest.max(question(&mut **observer, &view)?);
         }
@@ -233,34 +223,34 @@ impl Session<'_> {
         let Some((step, seconds)) = under_way.filter(|&(_, seconds)| seconds >= LATE_S) else {
             return Ok(());
         };
-        let trouble = CheckpointTrouble::Late { step, due, seconds };
-        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_trouble(&trouble))?;
+        let trouble = CheckpointProblem::Delayed { step, due, seconds };
+        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&trouble))?;
         Ok(())
     }
 
     /// Tells observers of a checkpoint that `finished` says has come to its end, whichever that was, and gives its error back if the run can't go on with it.
     fn announce(
         &mut self,
-        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<Written>, TrainError>,
-    ) -> Result<Option<Written>, TrainError> {
+        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError>,
+    ) -> Result<Option<WrittenCheckpoint>, TrainError> {
         let Some(checkpointer) = &mut self.checkpointer else { return Ok(None) };
         let written = finished(checkpointer, self.ranks)?;
         let told = match &written {
             None => Ok(()),
-            Some(Written::Saved(saved)) => {
+            Some(WrittenCheckpoint::Saved(saved)) => {
                 self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(saved))
             }
-            Some(Written::Failed(failed)) => {
-                let trouble = CheckpointTrouble::Failed(failed.clone());
-                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_trouble(&trouble))
+            Some(WrittenCheckpoint::Failed(failed)) => {
+                let trouble = CheckpointProblem::Failed(failed.clone());
+                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&trouble))
             }
         };
         told?;
         Ok(written)
     }
 
-    fn end(&mut self, trainer: &Trainer, outcome: Outcome) -> Result<Outcome, TrainError> {
-        while let Some(Written::Failed(_)) = self.announce(Checkpointer::wait)? {
+    fn end(&mut self, trainer: &Trainer, outcome: SessionOutcome) -> Result<SessionOutcome, TrainError> {
+        while let Some(WrittenCheckpoint::Failed(_)) = self.announce(Checkpointer::wait)? {
             std::thread::sleep(RETRY_AT_END);
             self.save(trainer)?;
         }
@@ -271,48 +261,48 @@ impl Session<'_> {
 }
 
 /// Back to an earlier step; all rows since then are to be left out.
-fn rewind_by_observer(trainer: &Trainer, until: u64) -> Rewind {
-    let (from, global_batch_size) =
-        (trainer.progress().step, trainer.recipe().train.global_batch_size as u64);
-    let until = until.min(from);
-    let passed = |step| trainer.detours().passed_in_step(step, global_batch_size);
-    let leave_out = RowRange { start: passed(until + 1).start, end: passed(from + 1).start };
-    Rewind { from, until, leave_out, reason: RewindReason::Observer }
+fn rewind_by_observer(trainer: &Trainer, target_step: u64) -> Rewind {
+    let from_step = trainer.progress().step;
+    let target_step = target_step.min(from_step);
+    let rows = trainer.rows();
+    let (start, end) = (rows.consumed_in(target_step + 1).start, rows.consumed_in(from_step + 1).start);
+    Rewind { from_step, target_step, skipped_rows: RowRange { start, end }, reason: RewindReason::Observer }
 }
 
-fn outcome(trainer: &Trainer, vote: Vote) -> Option<Outcome> {
+fn outcome(trainer: &Trainer, vote: Vote) -> Option<SessionOutcome> {
     // A signal comes first, also after the last step: an observer may have left something undone because of it.
     if let Some(signal) = vote.signal {
-        return Some(Outcome::Stopped(StopReason::Signal(signal)));
+        return Some(SessionOutcome::Stopped(StopReason::Signal(signal)));
     }
     if trainer.progress().step >= trainer.total_steps() {
-        return Some(Outcome::Finished);
+        return Some(SessionOutcome::Finished);
     }
     match vote.control {
-        Control::Rewind(until) => Some(Outcome::Rewind(rewind_by_observer(trainer, until))),
-        Control::Stop => Some(Outcome::Stopped(StopReason::Observer)),
-        Control::Continue | Control::Checkpoint | Control::Keep => None,
+        TrainerControl::Rewind(step) => Some(SessionOutcome::Rewind(rewind_by_observer(trainer, step))),
+        TrainerControl::Stop => Some(SessionOutcome::Stopped(StopReason::Observer)),
+        TrainerControl::Continue | TrainerControl::Checkpoint | TrainerControl::Keep => None,
     }
 }
 
-/// The name of the link to a checkpoint that an observer [keeps](Control::Keep) for good.
+/// The name of the link to a checkpoint that an observer [keeps](TrainerControl::Keep) for good.
 #[must_use]
-pub fn kept_name(step: u64) -> String {
+pub fn kept_checkpoint_name(step: u64) -> String {
     format!("kept-{step:08}")
 }
 
 /// The milestones, after more rows were left out: a milestone stands for all rows up to it.
-fn moved(milestones: &Milestones, before: &Detours, after: &Detours, global_batch_size: u64) -> Milestones {
-    let step = |step: u64| match step {
-        0 => 0,
-        _ => after.steps_until(before.passed_in_step(step, global_batch_size).end, global_batch_size),
-    };
-    let mut moved = Milestones::new();
+fn reschedule_milestones(
+    milestones: &CheckpointMilestones,
+    before: &RowSchedule,
+    after: &RowSchedule,
+) -> CheckpointMilestones {
+    let mut rescheduled = CheckpointMilestones::new();
     for (&old, name) in milestones {
         // Where a chunk is left out as a whole, the one before it keeps its name.
-        moved.entry(step(old)).or_insert_with(|| name.clone());
+        let new = if old == 0 { 0 } else { after.steps_before(before.consumed_in(old).end) };
+        rescheduled.entry(new).or_insert_with(|| name.clone());
     }
-    moved
+    rescheduled
 }
 
 /// The one place where a step meets the clock.
@@ -320,7 +310,7 @@ fn timed_step(
     trainer: &mut Trainer,
     batches: &mut Prefetch<'_>,
     ranks: &dyn Ranks,
-) -> Result<(StepReport, Verdict), TrainError> {
+) -> Result<(StepReport, GuardVerdict), TrainError> {
     let start = Instant::now();
     let rows = batches.next().expect("there are rows for every step up to the last");
     let data_wait_s = start.elapsed().as_secs_f64();
@@ -338,15 +328,15 @@ fn timed_step(
         data_wait_s,
         tokens_per_s: tokens as f64 / step_s,
         skipped: outcome.verdict.skipped,
-        skipped_in_a_row: trainer.progress().skipped_in_a_row,
+        consecutive_skips: trainer.progress().consecutive_skips,
     };
     Ok((report, outcome.verdict))
 }
 
 /// What ends a run: a rule that says so, or too many of a milder action.
-fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &Verdict) -> Result<(), TrainError> {
-    let (step, count) = (report.step, trainer.progress().skipped_in_a_row);
-    if let Some(alarm) = verdict.decisive().filter(|alarm| alarm.action == Action::Stop) {
+fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &GuardVerdict) -> Result<(), TrainError> {
+    let (step, count) = (report.step, trainer.progress().consecutive_skips);
+    if let Some(alarm) = verdict.decisive().filter(|alarm| alarm.action == GuardAction::Stop) {
         return Err(TrainError::Guard { alarm: *alarm });
     }
     if let Some(count) = trainer.guard().too_many_lr_reductions() {
@@ -360,14 +350,14 @@ fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &Verdict) -> Res
     }
 }
 
-fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> View<'a> {
+fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> StepView<'a> {
     let progress = trainer.progress();
-    View {
+    StepView {
         step: progress.step,
         tokens: progress.tokens,
         total_steps: trainer.total_steps(),
         lr: trainer.next_lr(),
-        detours: trainer.detours(),
+        rows: trainer.rows(),
         model: trainer.model(),
         stop,
     }
@@ -383,26 +373,31 @@ mod tests {
     use super::*;
     use crate::alarm::SkipReason;
     use crate::guard::GuardConfig;
+    use crate::step::TrainingRecipe;
     use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
 
     /// Writes down what it is told, and asks for the control it was made with after one of the steps.
     #[derive(Default)]
     struct Diary {
         lines: Vec<String>,
-        request: Option<(u64, Control)>,
+        request: Option<(u64, TrainerControl)>,
         signal: Option<u64>,
     }
 
     impl Observer for Diary {
-        fn on_start(&mut self, view: &View<'_>) -> Result<Control, ObserverError> {
+        fn on_start(&mut self, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
             self.lines.push(format!("start at {} of {}", view.step, view.total_steps));
             Ok(self
                 .request
                 .filter(|&(step, _)| step == view.step)
-                .map_or(Control::Continue, |(_, control)| control))
+                .map_or(TrainerControl::Continue, |(_, control)| control))
         }
 
-        fn on_step(&mut self, report: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+        fn on_step(
+            &mut self,
+            report: &StepReport,
+            view: &StepView<'_>,
+        ) -> Result<TrainerControl, ObserverError> {
             assert_eq!((report.step, report.tokens), (view.step, view.tokens));
             self.lines.push(format!("step {}", report.step));
             if self.signal == Some(report.step) {
@@ -411,16 +406,16 @@ mod tests {
             Ok(self
                 .request
                 .filter(|&(step, _)| step == view.step)
-                .map_or(Control::Continue, |(_, control)| control))
+                .map_or(TrainerControl::Continue, |(_, control)| control))
         }
 
-        fn on_end(&mut self, outcome: Outcome, view: &View<'_>) -> Result<(), ObserverError> {
+        fn on_end(&mut self, outcome: SessionOutcome, view: &StepView<'_>) -> Result<(), ObserverError> {
             self.lines.push(format!("{outcome:?} at {}", view.step));
             Ok(())
         }
     }
 
-    fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> Outcome {
+    fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> SessionOutcome {
         let stop = StopSignal::default();
         Session {
             rows: &RandomRows,
@@ -438,13 +433,13 @@ mod tests {
     fn a_run_goes_to_its_last_step_and_no_further() {
         let mut trainer = trainer(recipe());
         let mut diary = Diary::default();
-        assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Finished);
+        assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Finished);
         assert_eq!(diary.lines.first().unwrap(), "start at 0 of 7");
         assert_eq!(diary.lines.last().unwrap(), "Finished at 7");
         assert_eq!(diary.lines.len(), 9);
 
         let mut again = Diary::default();
-        assert_eq!(run_with(&mut trainer, &mut again), Outcome::Finished);
+        assert_eq!(run_with(&mut trainer, &mut again), SessionOutcome::Finished);
         assert_eq!(again.lines, ["start at 7 of 7", "Finished at 7"]);
     }
 
@@ -452,10 +447,10 @@ mod tests {
     fn a_signal_ends_it_after_the_step() {
         let mut trainer = trainer(recipe());
         let mut diary = Diary { signal: Some(3), ..Diary::default() };
-        assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Stopped(StopReason::Signal(15)));
+        assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Stopped(StopReason::Signal(15)));
         assert_eq!(trainer.progress().step, 3);
         // The same trainer goes on where it stood.
-        assert_eq!(run_with(&mut trainer, &mut Diary::default()), Outcome::Finished);
+        assert_eq!(run_with(&mut trainer, &mut Diary::default()), SessionOutcome::Finished);
         assert_eq!(trainer.progress().tokens, 7 * 48);
     }
 
@@ -463,8 +458,8 @@ mod tests {
     fn an_observer_can_end_it_at_once_or_later() {
         for step in [0, 4] {
             let mut trainer = trainer(recipe());
-            let mut diary = Diary { request: Some((step, Control::Stop)), ..Diary::default() };
-            assert_eq!(run_with(&mut trainer, &mut diary), Outcome::Stopped(StopReason::Observer));
+            let mut diary = Diary { request: Some((step, TrainerControl::Stop)), ..Diary::default() };
+            assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Stopped(StopReason::Observer));
             assert_eq!(trainer.progress().step, step);
         }
     }
@@ -473,7 +468,7 @@ mod tests {
     fn an_observers_error_ends_it() {
         struct Full;
         impl Observer for Full {
-            fn on_step(&mut self, _: &StepReport, _: &View<'_>) -> Result<Control, ObserverError> {
+            fn on_step(&mut self, _: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
                 Err("no room for the log".into())
             }
         }
@@ -494,10 +489,12 @@ mod tests {
 
     #[test]
     fn skips_are_survived_until_there_are_too_many_in_a_row() {
-        let guarded =
-            |max_skips| Recipe { guard: GuardConfig { max_skips, ..GuardConfig::default() }, ..recipe() };
+        let guarded = |max_skips| TrainingRecipe {
+            guard: GuardConfig { max_skips, ..GuardConfig::default() },
+            ..recipe()
+        };
         let (outcome, reports) = run(&mut trainer(guarded(3)), &Masked(3..=4), None);
-        assert_eq!(outcome.unwrap(), Outcome::Finished);
+        assert_eq!(outcome.unwrap(), SessionOutcome::Finished);
         let skipped: Vec<u64> =
             reports.iter().filter(|report| report.skipped.is_some()).map(|r| r.step).collect();
         assert_eq!(skipped, [3, 4]);
@@ -511,36 +508,40 @@ mod tests {
     /// Steps 3 and 4 of the plan are left out: what was to end there ends after step 2, what was to end after step 6, after 4.
     #[test]
     fn milestones_come_forward_by_what_is_left_out() {
-        let milestones = Milestones::from([2, 4, 6].map(|step| (step, format!("after {step}"))));
-        let (before, mut after) = (Detours::default(), Detours::default());
-        after.leave_out(RowRange { start: 16, end: 32 });
-        let moved = moved(&milestones, &before, &after, 8);
-        assert_eq!(moved, Milestones::from([(2, "after 2".to_owned()), (4, "after 6".to_owned())]));
+        let milestones = CheckpointMilestones::from([2, 4, 6].map(|step| (step, format!("after {step}"))));
+        let before = RowSchedule::without_skips(8);
+        let mut after = before.clone();
+        after.skip(RowRange { start: 16, end: 32 });
+        let rescheduled = reschedule_milestones(&milestones, &before, &after);
+        assert_eq!(
+            rescheduled,
+            CheckpointMilestones::from([(2, "after 2".to_owned()), (4, "after 6".to_owned())])
+        );
     }
 
     #[test]
     fn an_observer_takes_the_run_back() {
         let mut trainer = trainer(recipe());
-        let mut diary = Diary { request: Some((5, Control::Rewind(2))), ..Diary::default() };
-        let Outcome::Rewind(rewind) = run_with(&mut trainer, &mut diary) else { panic!("it goes on") };
-        assert_eq!((rewind.from, rewind.until, rewind.reason), (5, 2, RewindReason::Observer));
-        assert_eq!(rewind.leave_out, RowRange { start: 16, end: 40 });
+        let mut diary = Diary { request: Some((5, TrainerControl::Rewind(2))), ..Diary::default() };
+        let SessionOutcome::Rewind(rewind) = run_with(&mut trainer, &mut diary) else { panic!("it goes on") };
+        assert_eq!((rewind.from_step, rewind.target_step, rewind.reason), (5, 2, RewindReason::Observer));
+        assert_eq!(rewind.skipped_rows, RowRange { start: 16, end: 40 });
     }
 
     #[test]
     fn the_guard_takes_the_run_back() {
         let guard = GuardConfig {
-            non_finite: crate::NonFiniteRule { action: Action::Rewind },
+            non_finite: crate::NonFiniteRule { action: GuardAction::Rewind },
             skip_steps: 2,
             ..GuardConfig::default()
         };
-        let mut trainer = trainer(Recipe { guard, ..recipe() });
-        let distortion = crate::Distortion::Loss(f32::NAN);
-        trainer.inject(vec![crate::NumberFault { steps: 4..=4, distortion }]);
+        let mut trainer = trainer(TrainingRecipe { guard, ..recipe() });
+        let distortion = crate::MetricDistortion::Loss(f32::NAN);
+        trainer.inject_faults(vec![crate::MetricFault { steps: 4..=4, distortion }]);
         let (outcome, reports) = run(&mut trainer, &RandomRows, None);
-        let Ok(Outcome::Rewind(rewind)) = outcome else { panic!("{outcome:?}") };
-        assert_eq!((rewind.from, rewind.until), (4, 3));
-        assert_eq!(rewind.leave_out, RowRange { start: 24, end: 40 });
+        let Ok(SessionOutcome::Rewind(rewind)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((rewind.from_step, rewind.target_step), (4, 3));
+        assert_eq!(rewind.skipped_rows, RowRange { start: 24, end: 40 });
         assert_eq!(reports.len(), 3, "a step that is to be undone is no step of the run");
     }
 
@@ -549,7 +550,7 @@ mod tests {
         let broken =
             fineline_model::LlamaConfig { initializer_range: f64::INFINITY, ..crate::testing::config() };
         let mut trainer = Trainer::new(
-            Recipe { guard: GuardConfig { max_skips: 2, ..GuardConfig::default() }, ..recipe() },
+            TrainingRecipe { guard: GuardConfig { max_skips: 2, ..GuardConfig::default() }, ..recipe() },
             broken.init(1, &crate::testing::device()),
         )
         .unwrap();
@@ -562,12 +563,12 @@ mod tests {
     struct Probe(Vec<u32>);
 
     impl Observer for Probe {
-        fn on_step(&mut self, _: &StepReport, view: &View<'_>) -> Result<Control, ObserverError> {
+        fn on_step(&mut self, _: &StepReport, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
             let model = view.model.valid();
             let tokens_bt = Tensor::<2, Int>::from_data([[1, 2, 3], [16, 0, 5]], &model.device());
             let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal);
             self.0.push(model.logits(hidden_btd).sum().into_scalar::<f32>().to_bits());
-            Ok(Control::Continue)
+            Ok(TrainerControl::Continue)
         }
     }
 

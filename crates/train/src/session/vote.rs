@@ -3,13 +3,13 @@
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 
-use crate::session::observer::Control;
+use crate::session::observer::TrainerControl;
 
 /// The requests of a rank between two steps. The strongest request of all ranks counts for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Vote {
     /// The request of observers.
-    pub(crate) control: Control,
+    pub(crate) control: TrainerControl,
     /// The signal that was received, if any.
     pub(crate) signal: Option<usize>,
     /// Whether a checkpoint is due.

@@ -41,7 +41,7 @@ impl MicroBatch {
 }
 
 /// What is wrong with the rows of a batch, if anything: the place of a row, and what was expected.
-pub(crate) fn find_misfit(rows: &[Row], seq_len: usize, vocab_size: usize) -> Option<(usize, String)> {
+pub(crate) fn find_invalid_row(rows: &[Row], seq_len: usize, vocab_size: usize) -> Option<(usize, String)> {
     rows.iter().enumerate().find_map(|(at, row)| {
         let lengths = [row.tokens.len(), row.target_mask.len() + 1, row.documents.len() + 1];
         if lengths != [seq_len + 1; 3] {
@@ -66,16 +66,16 @@ pub(crate) fn find_misfit(rows: &[Row], seq_len: usize, vocab_size: usize) -> Op
 
 /// Targets of these rows that aren't masked.
 pub(crate) fn count_targets(rows: &[Row]) -> usize {
-    rows.iter().map(targets_of).sum()
+    rows.iter().map(count_row_targets).sum()
 }
 
-fn targets_of(row: &Row) -> usize {
+fn count_row_targets(row: &Row) -> usize {
     row.target_mask.iter().filter(|&&counts| counts).count()
 }
 
 /// What the loss of a step is a mean over, on all ranks together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GlobalBatch {
+pub(crate) struct BatchTotals {
     /// Targets that aren't masked.
     pub(crate) targets: usize,
     /// Sequences.
@@ -84,12 +84,12 @@ pub(crate) struct GlobalBatch {
 
 /// How much each target adds to the loss of the step, `[rows * time]`: 0 where it is masked, and a sum of 1 over the
 /// whole batch, so that the losses and gradients of micro-batches add up to those of the batch.
-pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: GlobalBatch) -> Vec<f32> {
+pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: BatchTotals) -> Vec<f32> {
     let mut weights = Vec::with_capacity(rows.iter().map(|row| row.target_mask.len()).sum());
     for row in rows {
         let divisor = match reduction {
             LossReduction::TokenMean => batch.targets,
-            LossReduction::SequenceMean => targets_of(row) * batch.rows,
+            LossReduction::SequenceMean => count_row_targets(row) * batch.rows,
         };
         let weight = (1.0 / divisor.max(1) as f64) as f32;
         weights.extend(row.target_mask.iter().map(|&counts| if counts { weight } else { 0.0 }));
@@ -125,7 +125,7 @@ mod tests {
 
     /// The weights of rows that are the whole batch.
     fn weights(rows: &[Row], reduction: LossReduction) -> Vec<f32> {
-        loss_weights(rows, reduction, GlobalBatch { targets: count_targets(rows), rows: rows.len() })
+        loss_weights(rows, reduction, BatchTotals { targets: count_targets(rows), rows: rows.len() })
     }
 
     #[test]
@@ -166,10 +166,10 @@ mod tests {
     #[test]
     fn misfits_are_found_before_they_reach_a_tensor() {
         let good = row(&[1, 1], &[0, 0]);
-        assert_eq!(find_misfit(std::slice::from_ref(&good), 2, 3), None);
-        let (at, reason) = find_misfit(&[good.clone(), row(&[1], &[0])], 2, 3).unwrap();
+        assert_eq!(find_invalid_row(std::slice::from_ref(&good), 2, 3), None);
+        let (at, reason) = find_invalid_row(&[good.clone(), row(&[1], &[0])], 2, 3).unwrap();
         assert!(at == 1 && reason.starts_with("expected 3 tokens"), "{reason}");
-        let (at, reason) = find_misfit(&[good], 2, 2).unwrap();
+        let (at, reason) = find_invalid_row(&[good], 2, 2).unwrap();
         assert!(at == 0 && reason.contains("token id 2"), "{reason}");
     }
 }

@@ -6,7 +6,7 @@ use fineline_kernels::in_pool;
 use fineline_ranks::Ranks;
 
 use crate::distributed::{
-    Division, Node, PutTogether, TreeSum, reduce, reduce_scatter, sum_losses, sum_within_process,
+    Division, ParameterGather, TreeNode, TreeSum, reduce, reduce_scatter, sum_losses, sum_within_process,
 };
 use crate::optim::{GradientSum, Part};
 use crate::parameters::{parameter_values, update_parameters};
@@ -14,7 +14,7 @@ use crate::step::trainer::{StepOutcome, Trainer};
 
 impl Trainer {
     /// The same for a step that is shared. All ranks find the same loss and norm, and so decide alike.
-    pub(crate) fn learn_together(
+    pub(crate) fn step_distributed(
         &mut self,
         rows: &[Row],
         weights: &[f32],
@@ -28,11 +28,11 @@ impl Trainer {
             let own = nodes.pop().map(|node| node.sum).unwrap_or_default();
             let sum = sum_within_process(own, division, threads, &self.model().device().inner());
             if division.is_one_process() {
-                return self.conclude_with(loss, agreed_norm(&sum, ranks), sum, lr);
+                return self.update_unless_skipped(loss, agreed_norm(&sum, ranks), sum, lr);
             }
-            nodes.extend(division.leaf_of(ranks.rank()).map(|leaf| Node::leaf(leaf, sum)));
+            nodes.extend(division.leaf_of(ranks.rank()).map(|leaf| TreeNode::leaf(leaf, sum)));
         }
-        if division.divides_moments() {
+        if division.shards_optimizer_state() {
             let (pieces, norm) = reduce_scatter(nodes, division, ranks);
             let outcome = self.judge([loss, norm as f32], lr);
             if outcome.verdict.skipped.is_none() {
@@ -41,12 +41,18 @@ impl Trainer {
             outcome
         } else {
             let (gradients, norm) = reduce(nodes, division, ranks, &self.model().device().inner());
-            self.conclude_with(loss, norm as f32, gradients, lr)
+            self.update_unless_skipped(loss, norm as f32, gradients, lr)
         }
     }
 
     /// Updates or skips, where every rank has the gradients of the whole batch.
-    fn conclude_with(&mut self, loss: f32, norm: f32, gradients: GradientSum, lr: f64) -> StepOutcome {
+    fn update_unless_skipped(
+        &mut self,
+        loss: f32,
+        norm: f32,
+        gradients: GradientSum,
+        lr: f64,
+    ) -> StepOutcome {
         let outcome = self.judge([loss, norm], lr);
         if outcome.verdict.skipped.is_none() {
             in_pool(|| self.update(gradients, outcome.grad_norm, outcome.lr));
@@ -60,21 +66,21 @@ impl Trainer {
         rows: &[Row],
         weights: &[f32],
         division: &Division,
-    ) -> (Vec<f32>, Vec<Node<GradientSum>>) {
+    ) -> (Vec<f32>, Vec<TreeNode<GradientSum>>) {
         let mut losses = Vec::new();
         let mut tree = TreeSum::new(GradientSum::plus);
         let mut sum = GradientSum::default();
         for (leaf, (loss, gradient)) in division.micro_batches().zip(self.micro_batches(rows, weights)) {
             losses.push(loss);
             if division.is_deterministic() {
-                tree.push(Node::leaf(leaf, gradient));
+                tree.push(TreeNode::leaf(leaf, gradient));
             } else {
                 sum = sum.plus(gradient);
             }
         }
         let mut nodes = tree.into_nodes();
         if !division.is_deterministic() {
-            nodes.push(Node::leaf(division.rank(), sum));
+            nodes.push(TreeNode::leaf(division.rank(), sum));
         }
         for node in &mut nodes {
             self.freeze(&mut node.sum);
@@ -114,7 +120,7 @@ impl Trainer {
         }
         drop(values);
         let model = self.model.take().expect("the model is only away within an update");
-        let mut updated = PutTogether::new(pieces, division, ranks);
+        let mut updated = ParameterGather::new(pieces, division, ranks);
         self.model = Some(update_parameters(model, |name, _, before| updated.parameter(name, before)));
     }
 }

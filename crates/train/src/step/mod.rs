@@ -9,6 +9,6 @@ mod distributed_step;
 mod trainer;
 
 pub use batch::document_spans;
-pub use recipe::Recipe;
+pub use recipe::TrainingRecipe;
 pub(crate) use trainer::TrainerState;
 pub use trainer::{StepOutcome, Trainer};

@@ -5,12 +5,12 @@ use fineline_kernels::Precision;
 use crate::error::TrainError;
 use crate::guard::GuardConfig;
 use crate::optim::OptimConfig;
-use crate::schedule::{Rewarm, Schedule, ScheduleConfig};
+use crate::schedule::{LrSchedule, Rewarm, ScheduleConfig};
 use crate::train_config::TrainConfig;
 
 /// Everything that decides what a step does to the weights.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
+pub struct TrainingRecipe {
     /// The update rule.
     pub optim: OptimConfig,
     /// The learning rate of each step.
@@ -31,12 +31,12 @@ pub struct Recipe {
     pub precision: Precision,
 }
 
-impl Recipe {
+impl TrainingRecipe {
     /// Checks ranges and how the sections fit together, and resolves the schedule.
-    pub fn validate(&self) -> Result<Schedule, TrainError> {
+    pub fn validate(&self) -> Result<LrSchedule, TrainError> {
         self.optim.validate()?;
         self.guard.validate()?;
-        let schedule = Schedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
+        let schedule = LrSchedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
         Ok(schedule.with_rewarm(self.rewarm))
     }
 }

@@ -12,15 +12,15 @@ use fineline_ranks::Ranks;
 use crate::alarm::SkipReason;
 use crate::distributed::{self, Division};
 use crate::error::TrainError;
-use crate::faults::{NumberFault, distort};
-use crate::guard::{Guard, GuardState, StepNumbers, Verdict};
-use crate::optim::{AdamW, GradientSum, Moments};
+use crate::faults::{MetricFault, distort};
+use crate::guard::{Guard, GuardState, GuardVerdict, StepMetrics};
+use crate::optim::{AdamState, AdamW, GradientSum};
 use crate::parameters::ByName;
-use crate::progress::Progress;
-use crate::rows::{Detours, RowRange};
-use crate::schedule::{Rewarm, Schedule};
-use crate::step::batch::{GlobalBatch, MicroBatch, count_targets, find_misfit, loss_weights};
-use crate::step::recipe::Recipe;
+use crate::progress::TrainingProgress;
+use crate::rows::{RowRange, RowSchedule, SkippedRows};
+use crate::schedule::{LrSchedule, Rewarm};
+use crate::step::batch::{BatchTotals, MicroBatch, count_targets, find_invalid_row, loss_weights};
+use crate::step::recipe::TrainingRecipe;
 use crate::train_config::TrainConfig;
 
 /// What one step found.
@@ -33,18 +33,18 @@ pub struct StepOutcome {
     /// The learning rate of the update.
     pub lr: f64,
     /// What the guard made of it. Why there was no update, if there was none, is in it.
-    pub verdict: Verdict,
+    pub verdict: GuardVerdict,
 }
 
 /// All that the steps of a [`Trainer`] depend on besides its recipe.
 pub(crate) struct TrainerState {
     pub(crate) model: Llama,
-    pub(crate) moments: ByName<Moments>,
+    pub(crate) moments: ByName<AdamState>,
     /// Updates that the optimizer has made.
     pub(crate) updates: u64,
-    pub(crate) progress: Progress,
+    pub(crate) progress: TrainingProgress,
     pub(crate) rewarm: Option<Rewarm>,
-    pub(crate) detours: Detours,
+    pub(crate) skipped_rows: SkippedRows,
     pub(crate) guard: GuardState,
 }
 
@@ -52,27 +52,28 @@ pub(crate) struct TrainerState {
 ///
 /// [`step`](Self::step) is one optimizer step and nothing else; the loop around it is [`Session`](crate::Session).
 pub struct Trainer {
-    recipe: Recipe,
-    schedule: Schedule,
+    recipe: TrainingRecipe,
+    schedule: LrSchedule,
     total_steps: u64,
     /// Only ever absent within [`Self::update`].
     pub(crate) model: Option<Llama>,
     pub(crate) optimizer: AdamW,
-    progress: Progress,
+    progress: TrainingProgress,
     /// Who does what; `None` where all is this process's, in any order.
     division: Option<Arc<Division>>,
     guard: Guard,
-    detours: Detours,
-    faults: Vec<NumberFault>,
+    rows: RowSchedule,
+    faults: Vec<MetricFault>,
 }
 
 impl Trainer {
     /// Training from step 0. The model must be on a device with autodiff.
-    pub fn new(recipe: Recipe, model: Llama) -> Result<Self, TrainError> {
+    pub fn new(recipe: TrainingRecipe, model: Llama) -> Result<Self, TrainError> {
         let schedule = recipe.validate()?;
         let total_steps = recipe.train.total_steps(recipe.seq_len)?;
         let optimizer = AdamW::new(recipe.optim.clone());
         let model = model.with_precision(recipe.precision);
+        let rows = RowSchedule::without_skips(recipe.train.global_batch_size);
         let guard = Guard::new(recipe.guard.clone(), GuardState::default());
         Ok(Self {
             recipe,
@@ -80,10 +81,10 @@ impl Trainer {
             total_steps,
             model: Some(model),
             optimizer,
-            progress: Progress::default(),
+            progress: TrainingProgress::default(),
             division: None,
             guard,
-            detours: Detours::default(),
+            rows,
             faults: Vec::new(),
         })
     }
@@ -91,35 +92,39 @@ impl Trainer {
     /// The same training, as one of the ranks that share it. Its moments must be those of this rank: none yet, or
     /// [loaded](crate::Checkpoint::load) for this division.
     #[must_use]
-    pub fn divided(self, division: Division) -> Self {
+    pub fn with_division(self, division: Division) -> Self {
         Self { division: (!division.is_trivial()).then(|| Arc::new(division)), ..self }
     }
 
     /// Training from weights that have come so far already, with moments that begin at zero: what is left of a run of which only weights were kept. The model
     /// must be on a device with autodiff.
-    pub fn from_weights(recipe: Recipe, model: Llama, progress: Progress) -> Result<Self, TrainError> {
+    pub fn from_weights(
+        recipe: TrainingRecipe,
+        model: Llama,
+        progress: TrainingProgress,
+    ) -> Result<Self, TrainError> {
         Ok(Self { progress, ..Self::new(recipe, model)? })
     }
 
     /// Training from where a state was taken, to the same bits as if it had never stopped. A second warm-up is the state's own.
-    pub(crate) fn from_state(recipe: Recipe, state: TrainerState) -> Result<Self, TrainError> {
-        let recipe = Recipe { rewarm: state.rewarm, ..recipe };
+    pub(crate) fn from_state(recipe: TrainingRecipe, state: TrainerState) -> Result<Self, TrainError> {
+        let recipe = TrainingRecipe { rewarm: state.rewarm, ..recipe };
         let mut trainer = Self::new(recipe, state.model)?;
         trainer.optimizer.moments = state.moments;
         trainer.optimizer.updates = state.updates;
         trainer.progress = state.progress;
         trainer.guard.state = state.guard;
-        trainer.detours = state.detours;
+        trainer.rows = RowSchedule::new(trainer.recipe.train.global_batch_size, state.skipped_rows);
         Ok(trainer)
     }
 
     /// Leaves rows out from now on: those that the run has learned must not be trained on since the checkpoint was taken.
-    pub fn leave_out(&mut self, rows: RowRange) {
-        self.detours.leave_out(rows);
+    pub fn skip_rows(&mut self, rows: RowRange) {
+        self.rows.skip(rows);
     }
 
     /// Shows the guard other numbers than steps come to: for drills.
-    pub fn inject(&mut self, faults: Vec<NumberFault>) {
+    pub fn inject_faults(&mut self, faults: Vec<MetricFault>) {
         self.faults = faults;
     }
 
@@ -129,10 +134,10 @@ impl Trainer {
         self.schedule.lr(self.progress.step) * self.guard.lr_factor(self.progress.step + 1)
     }
 
-    /// The rows that are left out.
+    /// Returns the rows of each step.
     #[must_use]
-    pub fn detours(&self) -> &Detours {
-        &self.detours
+    pub fn rows(&self) -> &RowSchedule {
+        &self.rows
     }
 
     pub(crate) fn guard(&self) -> &Guard {
@@ -150,7 +155,7 @@ impl Trainer {
 
     /// How far the run has come.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TrainingProgress {
         self.progress
     }
 
@@ -162,7 +167,7 @@ impl Trainer {
 
     /// What it was made with.
     #[must_use]
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &TrainingRecipe {
         &self.recipe
     }
 
@@ -194,7 +199,8 @@ impl Trainer {
     /// Only for rows that do not fit the model. Then nothing has changed.
     pub fn step(&mut self, rows: &[Row], ranks: &dyn Ranks) -> Result<StepOutcome, TrainError> {
         let step = self.progress.step + 1;
-        if let Some((row, reason)) = find_misfit(rows, self.recipe.seq_len, self.model().config().vocab_size)
+        if let Some((row, reason)) =
+            find_invalid_row(rows, self.recipe.seq_len, self.model().config().vocab_size)
         {
             return Err(TrainError::Row { step, row: self.own_rows().start + row, reason });
         }
@@ -204,28 +210,28 @@ impl Trainer {
             None => count_targets(rows),
         };
         let outcome = if targets == 0 {
-            let verdict = Verdict { skipped: Some(SkipReason::NoTargets), ..Verdict::default() };
+            let verdict = GuardVerdict { skipped: Some(SkipReason::NoTargets), ..GuardVerdict::default() };
             StepOutcome { loss: 0.0, grad_norm: 0.0, lr, verdict }
         } else {
             let TrainConfig { loss, global_batch_size, .. } = self.recipe.train;
-            let weights = loss_weights(rows, loss, GlobalBatch { targets, rows: global_batch_size });
+            let weights = loss_weights(rows, loss, BatchTotals { targets, rows: global_batch_size });
             match self.division.clone() {
-                Some(division) => self.learn_together(rows, &weights, lr, &division, ranks),
-                None => in_pool(|| self.learn(rows, &weights, lr)),
+                Some(division) => self.step_distributed(rows, &weights, lr, &division, ranks),
+                None => in_pool(|| self.step_local(rows, &weights, lr)),
             }
         };
-        self.progress = Progress {
+        self.progress = TrainingProgress {
             step,
             tokens: self.progress.tokens + self.recipe.train.tokens_per_step(self.recipe.seq_len),
-            skipped_in_a_row: match outcome.verdict.skipped {
-                Some(_) => self.progress.skipped_in_a_row + 1,
+            consecutive_skips: match outcome.verdict.skipped {
+                Some(_) => self.progress.consecutive_skips + 1,
                 None => 0,
             },
         };
         Ok(outcome)
     }
 
-    fn learn(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
+    fn step_local(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
         let mut gradients = GradientSum::default();
         let mut losses = Vec::new();
         for (loss, gradient) in self.micro_batches(rows, weights) {
@@ -233,11 +239,11 @@ impl Trainer {
             gradients = gradients.plus(gradient);
         }
         self.freeze(&mut gradients);
-        self.conclude(Tensor::cat(losses, 0).sum(), gradients, lr)
+        self.finish_local_step(Tensor::cat(losses, 0).sum(), gradients, lr)
     }
 
     /// Reads what the device found, has the guard decide, and updates or skips.
-    fn conclude(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
+    fn finish_local_step(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
         let found = read_together(loss, gradients.norm());
         let outcome = self.judge(found, lr);
         if outcome.verdict.skipped.is_none() {
@@ -250,7 +256,7 @@ impl Trainer {
     pub(crate) fn judge(&mut self, found: [f32; 2], lr: f64) -> StepOutcome {
         let step = self.progress.step + 1;
         let [loss, grad_norm] = distort(&self.faults, self.planned_step(step), found);
-        let numbers = StepNumbers { step, loss, grad_norm };
+        let numbers = StepMetrics { step, loss, grad_norm };
         let verdict = self.guard.judge(&numbers);
         self.guard.record(&numbers, &verdict);
         StepOutcome { loss, grad_norm, lr: lr * self.guard.lr_factor(step), verdict }
@@ -258,8 +264,8 @@ impl Trainer {
 
     /// The step that would train on the first row of `step`, if no row were left out.
     fn planned_step(&self, step: u64) -> u64 {
-        let global_batch_size = self.recipe.train.global_batch_size as u64;
-        self.detours.row_index((step - 1) * global_batch_size) / global_batch_size + 1
+        let planned = RowSchedule::without_skips(self.recipe.train.global_batch_size);
+        planned.step_of(self.rows.first_row_of(step))
     }
 
     /// Loss `[1]` and gradients of one micro-batch after another, as shares of those of the whole batch, all still on the device.
@@ -315,8 +321,8 @@ mod tests {
     use crate::LossReduction;
     use crate::testing::{moment_bits, recipe, rows_of_step, trainer, weight_bits};
 
-    fn with_micro_batch(micro_batch_size: usize, loss: LossReduction) -> Recipe {
-        Recipe { train: TrainConfig { micro_batch_size, loss, ..recipe().train }, ..recipe() }
+    fn with_micro_batch(micro_batch_size: usize, loss: LossReduction) -> TrainingRecipe {
+        TrainingRecipe { train: TrainConfig { micro_batch_size, loss, ..recipe().train }, ..recipe() }
     }
 
     #[test]
@@ -352,10 +358,10 @@ mod tests {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows_of_step(1), &SingleRank).unwrap();
-        assert_eq!((outcome.lr, outcome.verdict), (0.0, Verdict::default()));
+        assert_eq!((outcome.lr, outcome.verdict), (0.0, GuardVerdict::default()));
         assert_eq!(weight_bits(trainer.model()), before);
         assert_eq!(moment_bits(&trainer).len(), before.len());
-        assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 0 });
+        assert_eq!(trainer.progress(), TrainingProgress { step: 1, tokens: 48, consecutive_skips: 0 });
     }
 
     /// A trainer after three steps, and the loss and gradients of a fourth.
@@ -365,7 +371,7 @@ mod tests {
             trainer.step(&rows_of_step(step), &SingleRank).unwrap();
         }
         let rows = rows_of_step(4);
-        let batch = GlobalBatch { targets: count_targets(&rows), rows: rows.len() };
+        let batch = BatchTotals { targets: count_targets(&rows), rows: rows.len() };
         let weights = loss_weights(&rows, LossReduction::TokenMean, batch);
         let (losses, gradients): (Vec<_>, Vec<_>) = trainer.micro_batches(&rows, &weights).unzip();
         let gradients = gradients.into_iter().reduce(GradientSum::plus).unwrap();
@@ -386,7 +392,7 @@ mod tests {
                 SkipReason::NonFiniteLoss => loss = loss.mul_scalar(0.0).add_scalar(poison),
                 _ => gradients.poison(poison),
             }
-            assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, Some(reason));
+            assert_eq!(trainer.finish_local_step(loss, gradients, 0.1).verdict.skipped, Some(reason));
             assert_eq!(
                 (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates),
                 before
@@ -394,7 +400,7 @@ mod tests {
         }
         let (mut trainer, loss, gradients) = before_update();
         let before = weight_bits(trainer.model());
-        assert_eq!(trainer.conclude(loss, gradients, 0.1).verdict.skipped, None);
+        assert_eq!(trainer.finish_local_step(loss, gradients, 0.1).verdict.skipped, None);
         assert_ne!(weight_bits(trainer.model()), before);
     }
 
@@ -409,9 +415,9 @@ mod tests {
         let outcome = trainer.step(&rows, &SingleRank).unwrap();
         assert_eq!((outcome.loss, outcome.verdict.skipped), (0.0, Some(SkipReason::NoTargets)));
         assert_eq!(weight_bits(trainer.model()), before);
-        assert_eq!(trainer.progress(), Progress { step: 1, tokens: 48, skipped_in_a_row: 1 });
+        assert_eq!(trainer.progress(), TrainingProgress { step: 1, tokens: 48, consecutive_skips: 1 });
         trainer.step(&rows_of_step(2), &SingleRank).unwrap();
-        assert_eq!(trainer.progress().skipped_in_a_row, 0);
+        assert_eq!(trainer.progress().consecutive_skips, 0);
     }
 
     #[test]
@@ -421,7 +427,7 @@ mod tests {
         rows[3].tokens[2] = 17;
         let error = trainer.step(&rows, &SingleRank).unwrap_err().to_string();
         assert!(error.starts_with("row 3 of the batch of step 1: token id 17"), "{error}");
-        assert_eq!(trainer.progress(), Progress::default());
+        assert_eq!(trainer.progress(), TrainingProgress::default());
     }
 
     #[test]
@@ -444,7 +450,7 @@ mod tests {
         let config = fineline_model::LlamaConfig { pad_token_id: Some(3), ..crate::testing::config() };
         let norms = [None, Some(3)].map(|frozen_row| {
             let model = config.init(1, &crate::testing::device());
-            let mut trainer = Trainer::new(Recipe { frozen_row, ..recipe() }, model).unwrap();
+            let mut trainer = Trainer::new(TrainingRecipe { frozen_row, ..recipe() }, model).unwrap();
             let norms = (1..=3).map(|step| trainer.step(&rows_of_step(step), &SingleRank).unwrap().grad_norm);
             let norms: Vec<f32> = norms.collect();
             let row = &embedding(&trainer)[3 * 8..4 * 8];

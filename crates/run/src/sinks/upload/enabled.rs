@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fineline_storage::{Mirror, MirrorOptions, News, Store};
-use fineline_train::{CheckpointFolder, SavedCheckpoint, Trainer};
+use fineline_train::{CheckpointDirectory, SavedCheckpoint, Trainer};
 
 use crate::checkpoints::writer::milestones;
 use crate::config::RunConfig;
@@ -37,7 +37,7 @@ impl Mirroring {
         let step = trainer.progress().step;
         let rules = config.checkpoint.clone();
         let known = milestones(config, directory, prepared, trainer)?;
-        let folder = CheckpointFolder::new(directory.checkpoints());
+        let folder = CheckpointDirectory::new(directory.checkpoints());
         // More may be kept for good while the run goes on. While that can't be looked up, nothing is removed.
         let outdated = move |steps: &[u64]| {
             let Ok(mut milestones) = folder.milestones() else { return Vec::new() };
@@ -52,7 +52,7 @@ impl Mirroring {
         let wait = Duration::from_secs(config.storage.drain_timeout_s);
         let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
         // What the last start didn't come to copy.
-        let newest = CheckpointFolder::new(directory.checkpoints()).checkpoint(step);
+        let newest = CheckpointDirectory::new(directory.checkpoints()).checkpoint(step);
         if newest.is_dir() {
             mirroring.mirror.offer(step, &newest)?;
             mirroring.offered = Some(step);

@@ -1,7 +1,7 @@
 //! A run's copy elsewhere: brought back at the start, kept up while it trains (`[storage]`).
 
 use fineline_storage::{RemoteRun, StorageError, Store};
-use fineline_train::CheckpointFolder;
+use fineline_train::CheckpointDirectory;
 
 use super::super::resume::Resume;
 use super::downloaded::Brought;
@@ -58,7 +58,7 @@ fn unreachable(error: &StorageError) -> Event {
 /// What is in the run's folder.
 struct Here<'a> {
     directory: &'a RunDirectory,
-    folder: CheckpointFolder,
+    folder: CheckpointDirectory,
     identity: Option<RunIdentity>,
     /// The step of the newest checkpoint.
     newest: Option<u64>,
@@ -80,7 +80,7 @@ impl There {
 
 impl<'a> Here<'a> {
     fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
-        let folder = CheckpointFolder::new(directory.checkpoints());
+        let folder = CheckpointDirectory::new(directory.checkpoints());
         let newest = folder.steps()?.last().copied();
         Ok(Self { directory, folder, identity: directory.stored_identity()?, newest })
     }

@@ -2,13 +2,12 @@
 
 use fineline_data::{Dataset, Row};
 
-/// Where the rows of a run come from. Row `i` of step `s` (from 1) has the index `(s - 1) * global_batch_size + i`, as long as no rows are
-/// [left out](Detours).
+/// A source of rows by their index. [`RowSchedule`](crate::RowSchedule) decides which rows a step has.
 pub trait RowSource: Sync {
-    /// The row at `index`: a function of it alone.
+    /// Returns the row of this index. The row depends on the index alone.
     fn row(&self, index: u64) -> Row;
 
-    /// The index after the last row of the chunk that the row at `index` belongs to; none where there are no chunks.
+    /// Returns the index after the last row of the chunk that contains this row, or `None` if the data has no chunks.
     fn chunk_end(&self, index: u64) -> Option<u64> {
         let _ = index;
         None
