@@ -22,16 +22,16 @@ pub struct Hub {
 }
 
 /// How an attempt went wrong.
-pub(crate) enum Attempt {
+pub(crate) enum AttemptError {
     /// The next one may do better, after this wait if the hub asked for one.
-    Again { error: Box<HubError>, wait: Option<Duration> },
+    Retry { error: Box<HubError>, wait: Option<Duration> },
     /// So will the next one.
-    Failed(Box<HubError>),
+    Fatal(Box<HubError>),
 }
 
-impl From<HubError> for Attempt {
+impl From<HubError> for AttemptError {
     fn from(error: HubError) -> Self {
-        Self::Failed(error.into())
+        Self::Fatal(error.into())
     }
 }
 
@@ -63,7 +63,7 @@ impl Hub {
     pub fn snapshot(&self, repository: &Repository, revision: &str) -> Result<Snapshot, HubError> {
         let url = format!("{}{}", self.config.endpoint, repository.revision_path(revision));
         self.refuse_offline(&format!("{repository} at `{revision}`"))?;
-        let answer = self.patiently(&mut |attempts| {
+        let answer = self.with_retries(&mut |attempts| {
             let response = self.request(&url, 0, attempts)?;
             match response.status().as_u16() {
                 200 => body(response, &url, attempts),
@@ -71,7 +71,7 @@ impl Hub {
             }
         })?;
         Snapshot::read(repository, &answer)
-            .map_err(|source| HubError::Answer { url, message: source.to_string() })
+            .map_err(|source| HubError::InvalidResponse { url, message: source.to_string() })
     }
 
     /// The content of a small file, such as a README.
@@ -81,7 +81,7 @@ impl Hub {
     pub fn read(&self, snapshot: &Snapshot, file: &RemoteFile) -> Result<Vec<u8>, HubError> {
         let url = self.file_url(snapshot, file);
         self.refuse_offline(&url)?;
-        self.patiently(&mut |attempts| {
+        self.with_retries(&mut |attempts| {
             let response = self.request(&url, 0, attempts)?;
             match response.status().as_u16() {
                 200 => body(response, &url, attempts),
@@ -105,17 +105,19 @@ impl Hub {
     }
 
     /// Makes attempts, which are told their number, until one goes well, one fails for good, or there were too many of them.
-    pub(crate) fn patiently<T>(
+    pub(crate) fn with_retries<T>(
         &self,
-        attempt: &mut dyn FnMut(u32) -> Result<T, Attempt>,
+        attempt: &mut dyn FnMut(u32) -> Result<T, AttemptError>,
     ) -> Result<T, HubError> {
         let mut attempts = 1;
         loop {
             let (error, asked) = match attempt(attempts) {
                 Ok(value) => return Ok(value),
-                Err(Attempt::Failed(error)) => return Err(*error),
-                Err(Attempt::Again { error, .. }) if attempts >= self.config.attempts => return Err(*error),
-                Err(Attempt::Again { error, wait }) => (error, wait),
+                Err(AttemptError::Fatal(error)) => return Err(*error),
+                Err(AttemptError::Retry { error, .. }) if attempts >= self.config.attempts => {
+                    return Err(*error);
+                }
+                Err(AttemptError::Retry { error, wait }) => (error, wait),
             };
             let own = self.config.first_wait * 2_u32.saturating_pow(attempts - 1);
             let wait = asked.unwrap_or(own).min(self.config.longest_wait);
@@ -126,7 +128,12 @@ impl Hub {
     }
 
     /// Asks for a content from this byte on. An answer that a later attempt could better is none.
-    pub(crate) fn request(&self, url: &str, from: u64, attempts: u32) -> Result<Response<Body>, Attempt> {
+    pub(crate) fn request(
+        &self,
+        url: &str,
+        from: u64,
+        attempts: u32,
+    ) -> Result<Response<Body>, AttemptError> {
         let mut request = self.agent.get(url);
         if let Some(token) = &self.config.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -139,12 +146,12 @@ impl Hub {
         if ![408, 429, 500, 502, 503, 504].contains(&status) {
             return Ok(response);
         }
-        let wait = asked_wait(response.headers());
+        let wait = retry_after(response.headers());
         if let Some(wait) = wait.filter(|wait| *wait > self.config.longest_wait) {
             return Err(HubError::TooManyRequests { url: url.to_owned(), wait }.into());
         }
         let error = HubError::Status { url: url.to_owned(), status, attempts };
-        Err(Attempt::Again { error: error.into(), wait })
+        Err(AttemptError::Retry { error: error.into(), wait })
     }
 
     /// Why the hub refuses.
@@ -169,17 +176,17 @@ impl Hub {
     }
 }
 
-fn body(mut response: Response<Body>, url: &str, attempts: u32) -> Result<Vec<u8>, Attempt> {
+fn body(mut response: Response<Body>, url: &str, attempts: u32) -> Result<Vec<u8>, AttemptError> {
     response.body_mut().read_to_vec().map_err(|source| network(url, attempts, source))
 }
 
-pub(crate) fn network(url: &str, attempts: u32, source: ureq::Error) -> Attempt {
+pub(crate) fn network(url: &str, attempts: u32, source: ureq::Error) -> AttemptError {
     let error = HubError::Network { url: url.to_owned(), attempts, source: Box::new(source) };
-    Attempt::Again { error: error.into(), wait: None }
+    AttemptError::Retry { error: error.into(), wait: None }
 }
 
 /// The wait that the hub asks for: `Retry-After: 17`, or `t` of `RateLimit: "api";r=0;t=17`.
-fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let after = text(RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());
     let limit =
@@ -196,7 +203,7 @@ mod tests {
         let wait = |name: &'static str, value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().expect("a header"));
-            asked_wait(&headers)
+            retry_after(&headers)
         };
         assert_eq!(wait("retry-after", "17"), Some(Duration::from_secs(17)));
         assert_eq!(wait("ratelimit", "\"api\";r=0;t=55"), Some(Duration::from_secs(55)));

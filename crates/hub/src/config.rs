@@ -51,7 +51,7 @@ impl HubConfig {
     /// What the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE` (`1`, `true`, `yes` or `on`).
     ///
     /// # Errors
-    /// [`HubError::Environment`]: an endpoint that is no address, a token that can't be sent.
+    /// [`HubError::InvalidEnvironment`]: an endpoint that is no address, a token that can't be sent.
     pub fn from_env() -> Result<Self, HubError> {
         let variable = |name| std::env::var(name).ok().map(|value| value.trim().to_owned());
         let set = |name| variable(name).filter(|value| !value.is_empty());
@@ -64,7 +64,7 @@ impl HubConfig {
 
     /// Refuses at once what no attempt could do anything with.
     fn checked(self) -> Result<Self, HubError> {
-        let wrong = |variable, expected| Err(HubError::Environment { variable, expected });
+        let wrong = |variable, expected| Err(HubError::InvalidEnvironment { variable, expected });
         let rest = ["http://", "https://"].iter().find_map(|scheme| self.endpoint.strip_prefix(scheme));
         if rest.is_none_or(str::is_empty) || self.endpoint.contains(char::is_whitespace) {
             return wrong("HF_ENDPOINT", "an address that begins with https:// or http://");

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Hub;
 use crate::config::Access;
-use crate::download::Download;
+use crate::download::DownloadRequest;
 use crate::error::HubError;
-use crate::fetched::{FetchedFile, Outcome};
-use crate::layout::{Layout, form};
-use crate::lock::FolderLock;
+use crate::fetched::{FetchOutcome, FetchedFile};
+use crate::layout::{DatasetLayout, form};
+use crate::lock::DirectoryLock;
 use crate::repository::{MAIN, RemoteFile, Repository, Snapshot};
 
 /// The revision in which the hub keeps its own conversions to Parquet, of data sets that are made by a program too.
@@ -33,11 +33,11 @@ pub struct DatasetRequest {
 
 /// What is on the disk now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
+pub struct FetchedDataset {
     /// `org__name` in the folder that was asked for.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// The splits, sorted, and whether they were there already.
-    pub splits: Vec<(FetchedSplit, Outcome)>,
+    pub splits: Vec<(FetchedSplit, FetchOutcome)>,
 }
 
 /// A split on the disk.
@@ -59,7 +59,7 @@ pub struct FetchedSplit {
 
 /// `fetched.json`
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
+struct DatasetRecord {
     repository: String,
     splits: Vec<FetchedSplit>,
 }
@@ -74,12 +74,12 @@ pub fn fetch_dataset(
     request: &DatasetRequest,
     out: &Path,
     progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<Fetched, HubError> {
-    let folder = out.join(request.repository.folder());
-    let _lock = FolderLock::take(&folder)?;
-    let mut record = Record::open(&folder, &request.repository)?;
-    if let Some(splits) = record.without_asking(hub.config().access, request, &folder) {
-        return Ok(Fetched { folder, splits });
+) -> Result<FetchedDataset, HubError> {
+    let directory = out.join(request.repository.directory());
+    let _lock = DirectoryLock::take(&directory)?;
+    let mut record = DatasetRecord::open(&directory, &request.repository)?;
+    if let Some(splits) = record.cached_splits(hub.config().access, request, &directory) {
+        return Ok(FetchedDataset { directory, splits });
     }
     let (revision, snapshot, layout) = find(hub, request)?;
     let name = request.repository.name();
@@ -95,24 +95,24 @@ pub fn fetch_dataset(
             files: Vec::new(),
         };
         let remote: Vec<&RemoteFile> = paths.iter().filter_map(|path| snapshot.file(path)).collect();
-        let known = record.split(config, split).filter(|known| known.holds(&remote, &folder)).cloned();
+        let known = record.split(config, split).filter(|known| known.holds(&remote, &directory)).cloned();
         let outcome = if let Some(known) = known {
             fetched.files = known.files;
             fetched.fetched = known.fetched;
-            Outcome::Kept
+            FetchOutcome::UpToDate
         } else {
-            let place = Place { folder: &folder, config, split };
-            fetched.files = place.fetch(hub, &snapshot, &remote, progress)?;
-            Outcome::Fetched
+            let target = SplitTarget { directory: &directory, config, split };
+            fetched.files = target.fetch(hub, &snapshot, &remote, progress)?;
+            FetchOutcome::Fetched
         };
-        record.put(&folder, fetched.clone())?;
+        record.put(&directory, fetched.clone())?;
         splits.push((fetched, outcome));
     }
-    Ok(Fetched { folder, splits })
+    Ok(FetchedDataset { directory, splits })
 }
 
 /// The revision, what it stands for, and what is in it.
-fn find(hub: &Hub, request: &DatasetRequest) -> Result<(String, Snapshot, Layout), HubError> {
+fn find(hub: &Hub, request: &DatasetRequest) -> Result<(String, Snapshot, DatasetLayout), HubError> {
     let revision = request.revision.as_deref().unwrap_or(MAIN);
     let snapshot = hub.snapshot(&request.repository, revision)?;
     let layout = layout(hub, &snapshot)?;
@@ -135,22 +135,22 @@ fn find(hub: &Hub, request: &DatasetRequest) -> Result<(String, Snapshot, Layout
     if layout.is_empty() { Err(no_data) } else { Ok((CONVERTED.to_owned(), converted, layout)) }
 }
 
-fn layout(hub: &Hub, snapshot: &Snapshot) -> Result<Layout, HubError> {
+fn layout(hub: &Hub, snapshot: &Snapshot) -> Result<DatasetLayout, HubError> {
     let readme = match snapshot.file("README.md") {
         Some(file) => String::from_utf8_lossy(&hub.read(snapshot, file)?).into_owned(),
         None => String::new(),
     };
-    Ok(Layout::of(snapshot, &readme))
+    Ok(DatasetLayout::of(snapshot, &readme))
 }
 
 /// Where a split lies.
-struct Place<'a> {
-    folder: &'a Path,
+struct SplitTarget<'a> {
+    directory: &'a Path,
     config: &'a str,
     split: &'a str,
 }
 
-impl Place<'_> {
+impl SplitTarget<'_> {
     /// One file as `CONFIG/SPLIT.parquet`, several as `CONFIG/SPLIT/00000.parquet` and on. What was there before is gone then.
     fn fetch(
         &self,
@@ -160,28 +160,28 @@ impl Place<'_> {
         progress: &mut dyn FnMut(&str, u64, u64),
     ) -> Result<Vec<FetchedFile>, HubError> {
         let form = self.form(snapshot, files)?;
-        let (config, split) = (folder_name(self.config), folder_name(self.split));
+        let (config, split) = (directory_name(self.config), directory_name(self.split));
         let whole = PathBuf::from(&config).join(&split);
         let staged = PathBuf::from(&config).join(format!(".{split}.partial"));
         let mut fetched = Vec::new();
         for (index, file) in files.iter().enumerate() {
             let name = format!("{index:05}.{form}");
-            let (place, path) = if files.len() == 1 {
+            let (staged_path, path) = if files.len() == 1 {
                 let path = PathBuf::from(&config).join(format!("{split}.{form}"));
                 (path.clone(), path)
             } else {
                 (staged.join(&name), whole.join(&name))
             };
             let size = file.size.unwrap_or_default();
-            let to = self.folder.join(place);
-            let download = Download { snapshot, file, to: &to };
+            let to = self.directory.join(staged_path);
+            let download = DownloadRequest { snapshot, file, to: &to };
             let sha256 = hub.download(download, &mut |bytes| progress(&file.path, bytes, size))?;
             let hub_hash = file.hash.as_ref().map(|hash| hash.hex().to_owned()).unwrap_or_default();
             fetched.push(FetchedFile { path, from: file.path.clone(), size, sha256, hub_hash });
         }
-        self.remove_others(&fetched)?;
+        self.remove_previous(&fetched)?;
         if files.len() > 1 {
-            rename(&self.folder.join(staged), &self.folder.join(whole))?;
+            rename(&self.directory.join(staged), &self.directory.join(whole))?;
         }
         Ok(fetched)
     }
@@ -202,10 +202,10 @@ impl Place<'_> {
     }
 
     /// Removes what an earlier fetch has left in this split's place, in another form or in other shards.
-    fn remove_others(&self, fetched: &[FetchedFile]) -> Result<(), HubError> {
-        let config = self.folder.join(folder_name(self.config));
-        let split = folder_name(self.split);
-        let kept: Vec<PathBuf> = fetched.iter().map(|file| self.folder.join(&file.path)).collect();
+    fn remove_previous(&self, fetched: &[FetchedFile]) -> Result<(), HubError> {
+        let config = self.directory.join(directory_name(self.config));
+        let split = directory_name(self.split);
+        let kept: Vec<PathBuf> = fetched.iter().map(|file| self.directory.join(&file.path)).collect();
         for entry in fs::read_dir(&config)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -222,27 +222,27 @@ impl Place<'_> {
 }
 
 /// A configuration's or split's name as that of a folder.
-fn folder_name(name: &str) -> String {
+fn directory_name(name: &str) -> String {
     let name = name.replace(['/', '\\'], "__");
     if name.starts_with('.') { format!("_{name}") } else { name }
 }
 
 impl FetchedSplit {
     /// Whether these files are on the disk as the hub has them. Their content was verified when they came.
-    fn holds(&self, remote: &[&RemoteFile], folder: &Path) -> bool {
+    fn holds(&self, remote: &[&RemoteFile], directory: &Path) -> bool {
         self.files.len() == remote.len()
             && self.files.iter().zip(remote).all(|(file, remote)| file.is(remote))
-            && self.is_there(folder)
+            && self.is_there(directory)
     }
 
-    fn is_there(&self, folder: &Path) -> bool {
-        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(folder))
+    fn is_there(&self, directory: &Path) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(directory))
     }
 }
 
-impl Record {
-    fn open(folder: &Path, repository: &Repository) -> Result<Self, HubError> {
-        let path = Self::path(folder);
+impl DatasetRecord {
+    fn open(directory: &Path, repository: &Repository) -> Result<Self, HubError> {
+        let path = Self::path(directory);
         if !path.is_file() {
             return Ok(Self { repository: repository.to_string(), splits: Vec::new() });
         }
@@ -250,8 +250,8 @@ impl Record {
         serde_json::from_str(&text).map_err(|source| HubError::Json { path, source })
     }
 
-    fn path(folder: &Path) -> PathBuf {
-        folder.join("fetched.json")
+    fn path(directory: &Path) -> PathBuf {
+        directory.join("fetched.json")
     }
 
     fn split(&self, config: &str, split: &str) -> Option<&FetchedSplit> {
@@ -259,11 +259,11 @@ impl Record {
     }
 
     /// Replaces what is written of a split.
-    fn put(&mut self, folder: &Path, split: FetchedSplit) -> Result<(), HubError> {
+    fn put(&mut self, directory: &Path, split: FetchedSplit) -> Result<(), HubError> {
         self.splits.retain(|known| known.config != split.config || known.split != split.split);
         self.splits.push(split);
         self.splits.sort_by_cached_key(|split| (split.config.clone(), split.split.clone()));
-        let path = Self::path(folder);
+        let path = Self::path(directory);
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| HubError::Json { path: path.clone(), source })?;
         json.push(b'\n');
@@ -273,22 +273,26 @@ impl Record {
 
     /// What is asked for, where the hub need not be asked: of one split at a commit, which never changes, or of whatever is here if the
     /// network is switched off.
-    fn without_asking(
+    fn cached_splits(
         &self,
         access: Access,
         request: &DatasetRequest,
-        folder: &Path,
-    ) -> Option<Vec<(FetchedSplit, Outcome)>> {
+        directory: &Path,
+    ) -> Option<Vec<(FetchedSplit, FetchOutcome)>> {
         let matches = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
         let is_asked = |split: &&FetchedSplit| {
             let revision = &request.revision;
             matches(&request.config, &split.config)
                 && matches(&request.split, &split.split)
                 && (matches(revision, &split.commit) || matches(revision, &split.revision))
-                && split.is_there(folder)
+                && split.is_there(directory)
         };
-        let found: Vec<_> =
-            self.splits.iter().filter(is_asked).map(|split| (split.clone(), Outcome::Kept)).collect();
+        let found: Vec<_> = self
+            .splits
+            .iter()
+            .filter(is_asked)
+            .map(|split| (split.clone(), FetchOutcome::UpToDate))
+            .collect();
         let is_fixed = found.len() == 1
             && request.split.is_some()
             && request.revision.as_ref() == Some(&found[0].0.commit);

@@ -7,14 +7,14 @@ use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 
-use crate::client::{Attempt, Hub, network};
+use crate::client::{AttemptError, Hub, network};
 use crate::error::HubError;
-use crate::hash::{FileHash, Hasher};
+use crate::hash::{ContentHasher, FileHash};
 use crate::repository::{RemoteFile, Snapshot};
 
 /// A file to put on the disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Download<'a> {
+pub struct DownloadRequest<'a> {
     /// The repository.
     pub snapshot: &'a Snapshot,
     /// One of its files.
@@ -24,15 +24,15 @@ pub struct Download<'a> {
 }
 
 /// What has come of a file, beside its place and under a name that holds the hash of the whole.
-struct Partial {
+struct PartialDownload {
     path: PathBuf,
     file: fs::File,
-    hasher: Hasher,
+    hasher: ContentHasher,
     bytes: u64,
 }
 
 /// What the hub says of a file. A download without it couldn't be verified.
-struct Expected<'a> {
+struct ExpectedContent<'a> {
     snapshot: &'a Snapshot,
     size: u64,
     hash: &'a FileHash,
@@ -42,11 +42,15 @@ impl Hub {
     /// Downloads a file, or takes up a download that broke, and verifies size and hash; returns the SHA-256 of the content. Where the
     /// file is already, it is verified and nothing fetched. `progress` hears how many bytes there are.
     ///
-    /// Only for whoever holds the lock of the folder ([`FolderLock`](crate::FolderLock)).
+    /// Only for whoever holds the lock of the folder ([`DirectoryLock`](crate::DirectoryLock)).
     ///
     /// # Errors
     /// What the network, the hub or the disk says. A file that isn't what the hub has listed is removed.
-    pub fn download(&self, request: Download<'_>, progress: &mut dyn FnMut(u64)) -> Result<String, HubError> {
+    pub fn download(
+        &self,
+        request: DownloadRequest<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<String, HubError> {
         let url = self.file_url(request.snapshot, request.file);
         let expected = expected(request, &url)?;
         if request.to.is_file() {
@@ -57,18 +61,18 @@ impl Hub {
         }
         self.refuse_offline(&url)?;
         create_parent_directory(request.to)?;
-        let mut partial = Partial::open(request.to, &expected)?;
+        let mut partial = PartialDownload::open(request.to, &expected)?;
         let mut furthest = partial.bytes;
         while partial.bytes < expected.size {
             // As long as an attempt brings something, the next one is a first one.
-            self.patiently(&mut |attempts| match self.attempt(
+            self.with_retries(&mut |attempts| match self.attempt(
                 &url,
                 &expected,
                 &mut partial,
                 attempts,
                 progress,
             ) {
-                Err(Attempt::Again { .. }) if partial.bytes > furthest => {
+                Err(AttemptError::Retry { .. }) if partial.bytes > furthest => {
                     furthest = partial.bytes;
                     Ok(())
                 }
@@ -82,11 +86,11 @@ impl Hub {
     fn attempt(
         &self,
         url: &str,
-        expected: &Expected<'_>,
-        partial: &mut Partial,
+        expected: &ExpectedContent<'_>,
+        partial: &mut PartialDownload,
         attempts: u32,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<(), Attempt> {
+    ) -> Result<(), AttemptError> {
         let response = self.request(url, partial.bytes, attempts)?;
         let begins = match response.status().as_u16() {
             200 => 0,
@@ -101,10 +105,10 @@ impl Hub {
         if begins != partial.bytes {
             if begins != 0 {
                 let message = format!("asked for bytes from {}, got them from {begins}", partial.bytes);
-                return Err(HubError::Answer { url: url.to_owned(), message }.into());
+                return Err(HubError::InvalidResponse { url: url.to_owned(), message }.into());
             }
             // A server that doesn't know of ranges.
-            partial.begin_anew(expected)?;
+            partial.restart(expected)?;
         }
         if let Some(found) = total(&response, begins).filter(|total| *total != expected.size) {
             return Err(partial.wrong_size(url, expected, found)?.into());
@@ -132,30 +136,30 @@ impl Hub {
     }
 
     /// The SHA-256 of a file, if it is what is expected.
-    fn hash_of(path: &Path, expected: &Expected<'_>) -> Result<(Option<String>, u64), HubError> {
+    fn hash_of(path: &Path, expected: &ExpectedContent<'_>) -> Result<(Option<String>, u64), HubError> {
         let mut file = fs::File::open(path)?;
         let size = file.metadata()?.len();
         if size != expected.size {
             return Ok((None, size));
         }
-        let mut hasher = Hasher::new(Some(expected.hash), size);
+        let mut hasher = ContentHasher::new(Some(expected.hash), size);
         pass(&mut file, &mut hasher)?;
         let (sha256, compared) = hasher.finish();
         Ok(((compared == expected.hash.hex()).then_some(sha256), size))
     }
 }
 
-fn expected<'a>(request: Download<'a>, url: &str) -> Result<Expected<'a>, HubError> {
-    let Download { snapshot, file, .. } = request;
+fn expected<'a>(request: DownloadRequest<'a>, url: &str) -> Result<ExpectedContent<'a>, HubError> {
+    let DownloadRequest { snapshot, file, .. } = request;
     let (Some(size), Some(hash)) = (file.size, &file.hash) else {
         let message = "the hub names no size or no hash for this file, so it can't be verified".to_owned();
-        return Err(HubError::Answer { url: url.to_owned(), message });
+        return Err(HubError::InvalidResponse { url: url.to_owned(), message });
     };
-    Ok(Expected { snapshot, size, hash })
+    Ok(ExpectedContent { snapshot, size, hash })
 }
 
 /// Hashes what is left of a file; returns its length.
-fn pass(file: &mut fs::File, hasher: &mut Hasher) -> Result<u64, HubError> {
+fn pass(file: &mut fs::File, hasher: &mut ContentHasher) -> Result<u64, HubError> {
     let mut buffer = vec![0; 1 << 17];
     let mut bytes = 0;
     loop {
@@ -168,26 +172,26 @@ fn pass(file: &mut fs::File, hasher: &mut Hasher) -> Result<u64, HubError> {
     }
 }
 
-impl Partial {
+impl PartialDownload {
     /// What earlier attempts have left of this content, or nothing.
-    fn open(to: &Path, expected: &Expected<'_>) -> Result<Self, HubError> {
+    fn open(to: &Path, expected: &ExpectedContent<'_>) -> Result<Self, HubError> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let path = to.with_file_name(format!(".{name}.{}.partial", expected.hash.hex()));
         let mut file =
             fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
-        let mut hasher = Hasher::new(Some(expected.hash), expected.size);
+        let mut hasher = ContentHasher::new(Some(expected.hash), expected.size);
         let bytes = pass(&mut file, &mut hasher)?;
         let mut partial = Self { path, file, hasher, bytes };
         if bytes > expected.size {
-            partial.begin_anew(expected)?;
+            partial.restart(expected)?;
         }
         Ok(partial)
     }
 
-    fn begin_anew(&mut self, expected: &Expected<'_>) -> Result<(), HubError> {
+    fn restart(&mut self, expected: &ExpectedContent<'_>) -> Result<(), HubError> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.hasher = Hasher::new(Some(expected.hash), expected.size);
+        self.hasher = ContentHasher::new(Some(expected.hash), expected.size);
         self.bytes = 0;
         Ok(())
     }
@@ -200,13 +204,18 @@ impl Partial {
     }
 
     /// Removes it, and says why.
-    fn wrong_size(&self, url: &str, expected: &Expected<'_>, found: u64) -> Result<HubError, HubError> {
+    fn wrong_size(
+        &self,
+        url: &str,
+        expected: &ExpectedContent<'_>,
+        found: u64,
+    ) -> Result<HubError, HubError> {
         fs::remove_file(&self.path)?;
         Ok(HubError::WrongSize { url: url.to_owned(), expected: expected.size, found })
     }
 
     /// Verifies the content, and gives it its name.
-    fn publish(self, to: &Path, expected: &Expected<'_>, url: String) -> Result<String, HubError> {
+    fn publish(self, to: &Path, expected: &ExpectedContent<'_>, url: String) -> Result<String, HubError> {
         let (sha256, found) = self.hasher.finish();
         if found != expected.hash.hex() {
             fs::remove_file(&self.path)?;

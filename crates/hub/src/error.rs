@@ -12,13 +12,13 @@ pub enum HubError {
     Io(#[from] std::io::Error),
     /// No repository can have this name.
     #[error("`{name}` is no repository of the hub: expected `organization/name`")]
-    Name {
+    InvalidName {
         /// The name as given.
         name: String,
     },
     /// A variable of the environment can't be used.
     #[error("{variable}: expected {expected}")]
-    Environment {
+    InvalidEnvironment {
         /// Its name; a token is nobody's business.
         variable: &'static str,
         /// What can be.
@@ -94,7 +94,7 @@ pub enum HubError {
     },
     /// An answer can't be read.
     #[error("{url}: the hub's answer can't be read: {message}")]
-    Answer {
+    InvalidResponse {
         /// The address.
         url: String,
         /// What is wrong with it.
@@ -119,10 +119,10 @@ pub enum HubError {
         models: PathBuf,
     },
     /// The disk has too little room.
-    #[error("{folder}: needs {needed} bytes more, but the disk has {free} left; nothing was fetched", folder = folder.display())]
-    SmallDisk {
+    #[error("{directory}: needs {needed} bytes more, but the disk has {free} left; nothing was fetched", directory = directory.display())]
+    InsufficientSpace {
         /// Where to.
-        folder: PathBuf,
+        directory: PathBuf,
         /// Bytes that are missing.
         needed: u64,
         /// Bytes that are free.
@@ -211,18 +211,18 @@ pub enum HubError {
         source: serde_json::Error,
     },
     /// Another process fetches into the same folder.
-    #[error("{}: another process fetches into this folder", folder.display())]
+    #[error("{}: another process fetches into this directory", directory.display())]
     Locked {
         /// The folder.
-        folder: PathBuf,
+        directory: PathBuf,
     },
 }
 
 impl Classified for HubError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Name { .. }
-            | Self::Environment { .. }
+            Self::InvalidName { .. }
+            | Self::InvalidEnvironment { .. }
             | Self::NoRevision { .. }
             | Self::NoWeights { .. }
             | Self::NoConfig { .. }

@@ -9,11 +9,11 @@ use crate::repository::RemoteFile;
 
 /// Whether a split had to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FetchOutcome {
     /// It was.
     Fetched,
     /// It was there, as the hub has it.
-    Kept,
+    UpToDate,
 }
 
 /// A file of a split.
@@ -40,7 +40,8 @@ impl FetchedFile {
     }
 
     /// Whether it is on the disk with its size.
-    pub(crate) fn is_there(&self, folder: &Path) -> bool {
-        fs::metadata(folder.join(&self.path)).is_ok_and(|found| found.is_file() && found.len() == self.size)
+    pub(crate) fn is_there(&self, directory: &Path) -> bool {
+        fs::metadata(directory.join(&self.path))
+            .is_ok_and(|found| found.is_file() && found.len() == self.size)
     }
 }

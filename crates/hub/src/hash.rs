@@ -21,12 +21,12 @@ impl FileHash {
 }
 
 /// Hashes a content of known size while it passes: the way the hub has hashed it, and with SHA-256.
-pub(crate) struct Hasher {
+pub(crate) struct ContentHasher {
     sha256: Sha256,
     git_blob: Option<Sha1>,
 }
 
-impl Hasher {
+impl ContentHasher {
     pub(crate) fn new(expected: Option<&FileHash>, size: u64) -> Self {
         let git_blob = matches!(expected, Some(FileHash::GitBlob(_)))
             .then(|| Sha1::new_with_prefix(format!("blob {size}\0")));
@@ -64,13 +64,13 @@ mod tests {
     /// From `sha256sum` and `git hash-object`.
     #[test]
     fn hashes_are_those_of_the_tools() {
-        let mut hasher = Hasher::new(Some(&FileHash::GitBlob(String::new())), 6);
+        let mut hasher = ContentHasher::new(Some(&FileHash::GitBlob(String::new())), 6);
         hasher.update(b"he");
         hasher.update(b"llo\n");
         let (sha256, blob) = hasher.finish();
         assert_eq!(sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
         assert_eq!(blob, "ce013625030ba8dba906f756967f9e9ca394464a");
-        let mut hasher = Hasher::new(Some(&FileHash::Sha256(String::new())), 6);
+        let mut hasher = ContentHasher::new(Some(&FileHash::Sha256(String::new())), 6);
         hasher.update(b"hello\n");
         assert_eq!(hasher.finish().1, sha256);
     }

@@ -16,9 +16,9 @@ const FORMS: [&str; 5] = ["parquet", "jsonl", "jsonl.gz", "json", "csv"];
 
 /// The splits of each configuration, each as the paths of its files, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout(BTreeMap<String, BTreeMap<String, Vec<String>>>);
+pub struct DatasetLayout(BTreeMap<String, BTreeMap<String, Vec<String>>>);
 
-impl Layout {
+impl DatasetLayout {
     /// What the README's `configs` say, or else the names of the files.
     #[must_use]
     pub fn of(snapshot: &Snapshot, readme: &str) -> Self {
@@ -100,19 +100,20 @@ impl Layout {
     fn declared(files: &[&str], readme: &str) -> Self {
         let mut layout = Self::default();
         let Some(yaml) = front_matter(readme) else { return layout };
-        let Ok(card) = serde_saphyr::from_str::<Card>(yaml) else {
+        let Ok(card) = serde_saphyr::from_str::<DatasetCard>(yaml) else {
             tracing::warn!(
                 "the data set's README has no YAML that can be read: files are told by their names"
             );
             return layout;
         };
         for config in card.configs {
-            let folder = config.data_dir.as_deref().map(|folder| folder.trim_matches('/'));
-            let below = |file: &str| folder.is_none_or(|folder| file.starts_with(&format!("{folder}/")));
+            let directory = config.data_dir.as_deref().map(|directory| directory.trim_matches('/'));
+            let below =
+                |file: &str| directory.is_none_or(|directory| file.starts_with(&format!("{directory}/")));
             match config.data_files {
-                None if folder.is_some() => {
-                    let of_folder: Vec<&str> = files.iter().copied().filter(|file| below(file)).collect();
-                    for file in of_folder {
+                None if directory.is_some() => {
+                    let in_directory: Vec<&str> = files.iter().copied().filter(|file| below(file)).collect();
+                    for file in in_directory {
                         let (_, split) = config_and_split(file);
                         layout.add(&config.config_name, &split, file);
                     }
@@ -120,7 +121,8 @@ impl Layout {
                 None => {}
                 Some(declared) => {
                     for (split, pattern) in declared.pairs() {
-                        let pattern = folder.map_or(pattern.clone(), |folder| format!("{folder}/{pattern}"));
+                        let pattern =
+                            directory.map_or(pattern.clone(), |directory| format!("{directory}/{pattern}"));
                         let Ok(pattern) = Pattern::new(&pattern) else { continue };
                         for file in files.iter().filter(|file| pattern.matches(file)) {
                             layout.add(&config.config_name, &split, file);
@@ -161,16 +163,16 @@ pub(crate) fn form(path: &str) -> Option<&'static str> {
 /// Configuration and split by the hub's customs: `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-...` and `SPLIT.csv` for a data set with
 /// one configuration, `CONFIG/SPLIT/0000.parquet` in the hub's own conversions.
 fn config_and_split(path: &str) -> (String, String) {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = form(path).map_or(name, |form| &name[..name.len() - form.len() - 1]);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (folder, split) = if is_number(stem) {
-        folder.rsplit_once('/').map_or(("", folder), |(folder, split)| (folder, split))
+    let (directory, split) = if is_number(stem) {
+        directory.rsplit_once('/').map_or(("", directory), |(directory, split)| (directory, split))
     } else {
-        (folder, sharded(stem).unwrap_or(stem))
+        (directory, sharded(stem).unwrap_or(stem))
     };
     let split = if split == stem { known_split(split).unwrap_or(split) } else { split };
-    let config = match folder.rsplit('/').next().unwrap_or_default() {
+    let config = match directory.rsplit('/').next().unwrap_or_default() {
         "" | "data" => DEFAULT_CONFIG,
         config => config,
     };
@@ -205,7 +207,7 @@ fn front_matter(readme: &str) -> Option<&str> {
 }
 
 #[derive(Deserialize)]
-struct Card {
+struct DatasetCard {
     #[serde(default)]
     configs: Vec<CardConfig>,
 }
@@ -227,19 +229,19 @@ fn default_config() -> String {
 #[serde(untagged)]
 enum DataFiles {
     Splits(Vec<SplitFiles>),
-    Paths(Paths),
-    BySplit(BTreeMap<String, Paths>),
+    Paths(CardPaths),
+    BySplit(BTreeMap<String, CardPaths>),
 }
 
 #[derive(Deserialize)]
 struct SplitFiles {
     split: String,
-    path: Paths,
+    path: CardPaths,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Paths {
+enum CardPaths {
     One(String),
     Several(Vec<String>),
 }
@@ -247,10 +249,10 @@ enum Paths {
 impl DataFiles {
     /// Each split with a pattern of its files. What names no split is the training split, as for `datasets`.
     fn pairs(self) -> Vec<(String, String)> {
-        let of = |split: String, paths: Paths| {
+        let of = |split: String, paths: CardPaths| {
             let paths = match paths {
-                Paths::One(path) => vec![path],
-                Paths::Several(paths) => paths,
+                CardPaths::One(path) => vec![path],
+                CardPaths::Several(paths) => paths,
             };
             paths.into_iter().map(move |path| (split.clone(), path.trim_start_matches("./").to_owned()))
         };
@@ -269,13 +271,13 @@ mod tests {
     use super::*;
     use crate::repository::Repository;
 
-    fn layout(files: &[&str], readme: &str) -> Layout {
+    fn layout(files: &[&str], readme: &str) -> DatasetLayout {
         let files = files.iter().map(|path| RemoteFile { path: (*path).to_owned(), size: None, hash: None });
         let repository = Repository::dataset("a/b").expect("a name");
-        Layout::of(&Snapshot { repository, commit: String::new(), files: files.collect() }, readme)
+        DatasetLayout::of(&Snapshot { repository, commit: String::new(), files: files.collect() }, readme)
     }
 
-    fn files<'a>(layout: &'a Layout, config: &str, split: &str) -> Vec<&'a str> {
+    fn files<'a>(layout: &'a DatasetLayout, config: &str, split: &str) -> Vec<&'a str> {
         let splits = layout.splits("a/b", config, Some(split)).expect("a split");
         splits[0].1.iter().map(String::as_str).collect()
     }
@@ -306,7 +308,28 @@ mod tests {
 
     #[test]
     fn a_readme_says_more_than_names() {
-        let readme = "---\nlicense: mit\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: main/train-*\n  - split: test\n    path:\n    - main/a.parquet\n    - main/b.parquet\n- config_name: socratic\n  data_files:\n    train: socratic/*.parquet\n- config_name: one\n  data_files: x.csv\n- config_name: folder\n  data_dir: f\n---\n# Text\nconfigs: no\n";
+        let readme = "---
+license: mit
+configs:
+- config_name: main
+  data_files:
+  - split: train
+    path: main/train-*
+  - split: test
+    path:
+    - main/a.parquet
+    - main/b.parquet
+- config_name: socratic
+  data_files:
+    train: socratic/*.parquet
+- config_name: one
+  data_files: x.csv
+- config_name: nested
+  data_dir: f
+---
+# Text
+configs: no
+";
         let names = [
             "f/test-00000-of-00001.parquet",
             "main/a.parquet",
@@ -317,12 +340,12 @@ mod tests {
             "x.csv",
         ];
         let layout = layout(&names, readme);
-        assert_eq!(layout.configs(), ["folder", "main", "one", "socratic"]);
+        assert_eq!(layout.configs(), ["main", "nested", "one", "socratic"]);
         assert_eq!(files(&layout, "main", "train").len(), 2);
         assert_eq!(files(&layout, "main", "test"), ["main/a.parquet", "main/b.parquet"]);
         assert_eq!(files(&layout, "socratic", "train"), ["socratic/q.parquet"]);
         assert_eq!(files(&layout, "one", "train"), ["x.csv"]);
-        assert_eq!(files(&layout, "folder", "test"), ["f/test-00000-of-00001.parquet"]);
+        assert_eq!(files(&layout, "nested", "test"), ["f/test-00000-of-00001.parquet"]);
         assert_eq!(self::layout(&["test.csv"], "---\n: [\n---\n").configs(), ["default"]);
     }
 

@@ -31,12 +31,12 @@ mod model;
 
 pub use client::Hub;
 pub use config::{Access, HubConfig};
-pub use dataset::{DatasetRequest, Fetched, FetchedSplit, fetch_dataset};
-pub use download::Download;
+pub use dataset::{DatasetRequest, FetchedDataset, FetchedSplit, fetch_dataset};
+pub use download::DownloadRequest;
 pub use error::HubError;
-pub use fetched::{FetchedFile, Outcome};
+pub use fetched::{FetchOutcome, FetchedFile};
 pub use hash::FileHash;
-pub use layout::{DEFAULT_CONFIG, Layout};
-pub use lock::FolderLock;
-pub use model::{FetchedModel, Known, ModelAddress, fetch_model, find_model};
+pub use layout::{DEFAULT_CONFIG, DatasetLayout};
+pub use lock::DirectoryLock;
+pub use model::{FetchedModel, ModelAddress, ModelCheck, fetch_model, find_model};
 pub use repository::{RemoteFile, Repository, RepositoryKind, Snapshot};

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Hub;
 use crate::config::Access;
-use crate::download::Download;
+use crate::download::DownloadRequest;
 use crate::error::HubError;
-use crate::fetched::{FetchedFile, Outcome};
-use crate::lock::FolderLock;
+use crate::fetched::{FetchOutcome, FetchedFile};
+use crate::lock::DirectoryLock;
 use crate::repository::{MAIN, RemoteFile, Repository, RepositoryKind, Snapshot};
 
 /// What an address of a model begins with.
@@ -37,8 +37,8 @@ impl ModelAddress {
 
     /// Where [`fetch_model`] puts it below a folder of models.
     #[must_use]
-    pub fn folder(&self, models: &Path) -> PathBuf {
-        models.join(self.repository.folder()).join(self.revision.replace(['/', '\\'], "__"))
+    pub fn directory(&self, models: &Path) -> PathBuf {
+        models.join(self.repository.directory()).join(self.revision.replace(['/', '\\'], "__"))
     }
 }
 
@@ -49,7 +49,7 @@ impl FromStr for ModelAddress {
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
         let (name, revision) = name.split_once('@').unwrap_or((name, MAIN));
         if revision.is_empty() || revision.starts_with('.') {
-            return Err(HubError::Name { name: text.to_owned() });
+            return Err(HubError::InvalidName { name: text.to_owned() });
         }
         Ok(Self { repository: Repository::new(RepositoryKind::Model, name)?, revision: revision.to_owned() })
     }
@@ -78,7 +78,7 @@ pub struct FetchedModel {
 
 /// How a model that was fetched before is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum ModelCheck {
     /// By the sizes of its files: their content was verified when they came.
     BySize,
     /// By their content too, which takes as long as reading them, and the hub.
@@ -94,36 +94,36 @@ pub fn fetch_model(
     hub: &Hub,
     address: &ModelAddress,
     models: &Path,
-    known_by: Known,
+    known_by: ModelCheck,
     progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
-    let folder = address.folder(models);
-    let _lock = FolderLock::take(&folder)?;
+) -> Result<(PathBuf, FetchedModel, FetchOutcome), HubError> {
+    let directory = address.directory(models);
+    let _lock = DirectoryLock::take(&directory)?;
     let known = match known_by {
-        Known::BySize => FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder)),
+        ModelCheck::BySize => FetchedModel::open(&directory)?.filter(|known| known.is_there(&directory)),
         // Downloads verify what is there already.
-        Known::ByContent => None,
+        ModelCheck::ByContent => None,
     };
     if let Some(known) = &known {
         let is_fixed = known.commit == address.revision || hub.config().access == Access::Offline;
         if is_fixed {
-            return Ok((folder, known.clone(), Outcome::Kept));
+            return Ok((directory, known.clone(), FetchOutcome::UpToDate));
         }
     }
     let snapshot = hub.snapshot(&address.repository, &address.revision)?;
     let remote = files_of_model(&snapshot)?;
     if let Some(known) = known.filter(|known| known.holds(&remote)) {
-        return Ok((folder, known, Outcome::Kept));
+        return Ok((directory, known, FetchOutcome::UpToDate));
     }
-    refuse_small_disk(&folder, &remote)?;
-    remove_record(&folder)?;
+    check_free_space(&directory, &remote)?;
+    remove_record(&directory)?;
     let mut files = Vec::with_capacity(remote.len());
-    let mut outcome = Outcome::Kept;
+    let mut outcome = FetchOutcome::UpToDate;
     for file in remote {
         let size = file.size.unwrap_or_default();
-        let download = Download { snapshot: &snapshot, file, to: &folder.join(&file.path) };
+        let download = DownloadRequest { snapshot: &snapshot, file, to: &directory.join(&file.path) };
         let sha256 = hub.download(download, &mut |bytes| {
-            outcome = Outcome::Fetched;
+            outcome = FetchOutcome::Fetched;
             progress(&file.path, bytes, size);
         })?;
         let hub_hash = file.hash.as_ref().map(|hash| hash.hex().to_owned()).unwrap_or_default();
@@ -137,8 +137,8 @@ pub fn fetch_model(
         fetched: jiff::Timestamp::now(),
         files,
     };
-    fetched.write(&folder)?;
-    Ok((folder, fetched, outcome))
+    fetched.write(&directory)?;
+    Ok((directory, fetched, outcome))
 }
 
 /// Where a model lies that was fetched before: never asks the hub.
@@ -146,9 +146,9 @@ pub fn fetch_model(
 /// # Errors
 /// [`HubError::NotFetched`], which says how to.
 pub fn find_model(address: &ModelAddress, models: &Path) -> Result<(PathBuf, FetchedModel), HubError> {
-    let folder = address.folder(models);
-    match FetchedModel::open(&folder)?.filter(|known| known.is_there(&folder)) {
-        Some(known) => Ok((folder, known)),
+    let directory = address.directory(models);
+    match FetchedModel::open(&directory)?.filter(|known| known.is_there(&directory)) {
+        Some(known) => Ok((directory, known)),
         None => Err(HubError::NotFetched { address: address.to_string(), models: models.to_owned() }),
     }
 }
@@ -186,22 +186,22 @@ fn is_description(name: &str) -> bool {
 }
 
 /// Refuses to begin what can't be finished. What is there already, whole or in part, takes no more room.
-fn refuse_small_disk(folder: &Path, files: &[&RemoteFile]) -> Result<(), HubError> {
+fn check_free_space(directory: &Path, files: &[&RemoteFile]) -> Result<(), HubError> {
     let whole: u64 = files.iter().filter_map(|file| file.size).sum();
     let mut there = 0;
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         there += entry?.metadata()?.len();
     }
-    let (needed, free) = (whole.saturating_sub(there), fineline_files::free_space(folder)?);
+    let (needed, free) = (whole.saturating_sub(there), fineline_files::free_space(directory)?);
     if needed > free {
-        return Err(HubError::SmallDisk { folder: folder.to_owned(), needed, free });
+        return Err(HubError::InsufficientSpace { directory: directory.to_owned(), needed, free });
     }
     Ok(())
 }
 
 /// A folder whose files are being replaced is no whole model.
-fn remove_record(folder: &Path) -> Result<(), HubError> {
-    let path = FetchedModel::path(folder);
+fn remove_record(directory: &Path) -> Result<(), HubError> {
+    let path = FetchedModel::path(directory);
     if path.is_file() {
         fs::remove_file(path)?;
     }
@@ -209,16 +209,16 @@ fn remove_record(folder: &Path) -> Result<(), HubError> {
 }
 
 impl FetchedModel {
-    fn path(folder: &Path) -> PathBuf {
-        folder.join("fetched.json")
+    fn path(directory: &Path) -> PathBuf {
+        directory.join("fetched.json")
     }
 
     /// What is written of the model in a folder; nothing where none was fetched whole.
     ///
     /// # Errors
     /// A record that can't be read.
-    pub fn open(folder: &Path) -> Result<Option<Self>, HubError> {
-        let path = Self::path(folder);
+    pub fn open(directory: &Path) -> Result<Option<Self>, HubError> {
+        let path = Self::path(directory);
         if !path.is_file() {
             return Ok(None);
         }
@@ -226,8 +226,8 @@ impl FetchedModel {
         serde_json::from_str(&text).map(Some).map_err(|source| HubError::Json { path, source })
     }
 
-    fn write(&self, folder: &Path) -> Result<(), HubError> {
-        let path = Self::path(folder);
+    fn write(&self, directory: &Path) -> Result<(), HubError> {
+        let path = Self::path(directory);
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| HubError::Json { path: path.clone(), source })?;
         json.push(b'\n');
@@ -235,8 +235,8 @@ impl FetchedModel {
     }
 
     /// Whether its files are there with their sizes. Their content was verified when they came.
-    fn is_there(&self, folder: &Path) -> bool {
-        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(folder))
+    fn is_there(&self, directory: &Path) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.is_there(directory))
     }
 
     /// Whether these are its files, as the hub has them.
@@ -264,12 +264,12 @@ mod tests {
     #[test]
     fn addresses_name_a_repository_and_a_revision() {
         let address: ModelAddress = "hf://LLM360/Amber@ckpt_100".parse().expect("an address");
-        assert_eq!(address.folder(Path::new("models")), Path::new("models/LLM360__Amber/ckpt_100"));
+        assert_eq!(address.directory(Path::new("models")), Path::new("models/LLM360__Amber/ckpt_100"));
         assert_eq!(address.to_string(), "hf://LLM360/Amber@ckpt_100");
         let main: ModelAddress = "gpt2".parse().expect("an address");
         assert_eq!(main.to_string(), "hf://gpt2@main");
         let pull: ModelAddress = "hf://a/b@refs/pr/1".parse().expect("an address");
-        assert_eq!(pull.folder(Path::new("m")), Path::new("m/a__b/refs__pr__1"));
+        assert_eq!(pull.directory(Path::new("m")), Path::new("m/a__b/refs__pr__1"));
         for wrong in ["hf://", "hf://a/b@", "hf://a/b/c", "hf://a/b@../../x", "hf://../a"] {
             assert!(wrong.parse::<ModelAddress>().is_err(), "{wrong}");
         }

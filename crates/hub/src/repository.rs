@@ -29,7 +29,7 @@ impl Repository {
     /// The repository of this name.
     ///
     /// # Errors
-    /// [`HubError::Name`]: a name with other characters than letters, digits, `-`, `_` and `.`, or more than one slash.
+    /// [`HubError::InvalidName`]: a name with other characters than letters, digits, `-`, `_` and `.`, or more than one slash.
     pub fn new(kind: RepositoryKind, name: &str) -> Result<Self, HubError> {
         let is_part = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -37,7 +37,7 @@ impl Repository {
         };
         let parts: Vec<&str> = name.split('/').collect();
         if parts.len() > 2 || !parts.iter().all(|part| is_part(part)) {
-            return Err(HubError::Name { name: name.to_owned() });
+            return Err(HubError::InvalidName { name: name.to_owned() });
         }
         Ok(Self { kind, name: name.to_owned() })
     }
@@ -45,7 +45,7 @@ impl Repository {
     /// The data set of this name: see [`new`](Self::new).
     ///
     /// # Errors
-    /// [`HubError::Name`].
+    /// [`HubError::InvalidName`].
     pub fn dataset(name: &str) -> Result<Self, HubError> {
         Self::new(RepositoryKind::Dataset, name)
     }
@@ -58,7 +58,7 @@ impl Repository {
 
     /// The name of its folder on the disk: `org__name`.
     #[must_use]
-    pub fn folder(&self) -> String {
+    pub fn directory(&self) -> String {
         self.name.replace('/', "__")
     }
 
@@ -138,7 +138,7 @@ impl Snapshot {
 
     /// Reads the hub's answer.
     pub(crate) fn read(repository: &Repository, answer: &[u8]) -> Result<Self, serde_json::Error> {
-        let answer: Answer = serde_json::from_slice(answer)?;
+        let answer: RevisionInfo = serde_json::from_slice(answer)?;
         let mut files: Vec<RemoteFile> = answer.siblings.into_iter().map(RemoteFile::from).collect();
         files.retain(|file| is_below(&file.path));
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -154,29 +154,29 @@ fn is_below(path: &str) -> bool {
 
 /// What the hub says of a revision, as far as it is of use.
 #[derive(Deserialize)]
-struct Answer {
+struct RevisionInfo {
     sha: String,
     #[serde(default)]
-    siblings: Vec<Sibling>,
+    siblings: Vec<RepositorySibling>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Sibling {
+struct RepositorySibling {
     rfilename: String,
     size: Option<u64>,
     blob_id: Option<String>,
-    lfs: Option<Large>,
+    lfs: Option<LfsPointer>,
 }
 
 #[derive(Deserialize)]
-struct Large {
+struct LfsPointer {
     sha256: String,
     size: Option<u64>,
 }
 
-impl From<Sibling> for RemoteFile {
-    fn from(sibling: Sibling) -> Self {
+impl From<RepositorySibling> for RemoteFile {
+    fn from(sibling: RepositorySibling) -> Self {
         let large = sibling.lfs;
         Self {
             path: sibling.rfilename,
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn names_become_addresses_and_folders() {
         let repository = Repository::dataset("allenai/ai2_arc").expect("a name");
-        assert_eq!(repository.folder(), "allenai__ai2_arc");
+        assert_eq!(repository.directory(), "allenai__ai2_arc");
         assert_eq!(
             repository.revision_path("refs/convert/parquet"),
             "/api/datasets/allenai/ai2_arc/revision/refs%2Fconvert%2Fparquet?blobs=true"

@@ -11,20 +11,20 @@ use crate::manifest::is_plain_name;
 pub(crate) const FILES: [&str; 6] =
     ["config.toml", "metrics.jsonl", "probes.jsonl", "events.jsonl", "digests.jsonl", "run.json"];
 /// Folders of files that are written once.
-pub(crate) const FOLDERS: [&str; 2] = ["items", "representations"];
+pub(crate) const DIRECTORIES: [&str; 2] = ["items", "representations"];
 
 /// The names of all that is there, relative to the run's folder.
 pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for folder in FOLDERS {
-        let entries = match fs_err::read_dir(root.join(folder)) {
+    for dir in DIRECTORIES {
+        let entries = match fs_err::read_dir(root.join(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries?,
         };
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if is_plain_name(&name) {
-                names.push(format!("{folder}/{name}"));
+                names.push(format!("{dir}/{name}"));
             }
         }
     }
@@ -37,7 +37,7 @@ pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
 pub(crate) fn is_run_file(key: &str) -> bool {
     match key.split_once('/') {
         None => FILES.contains(&key),
-        Some((folder, name)) => FOLDERS.contains(&folder) && is_plain_name(name),
+        Some((dir, name)) => DIRECTORIES.contains(&dir) && is_plain_name(name),
     }
 }
 

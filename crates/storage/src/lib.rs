@@ -1,7 +1,7 @@
 //! A run's copy elsewhere: on S3, Google Cloud Storage, Azure, or under a path.
 //!
 //! - [`Store`] is the place: objects by name below an address, through the `object_store` crate, without `async`.
-//! - [`Mirror`] copies whole checkpoints and the run's files there in the background, tries again what failed, and tells
+//! - [`Uploader`] copies whole checkpoints and the run's files there in the background, tries again what failed, and tells
 //!   what became of it. It never stops whoever gives it work.
 //! - [`RemoteRun`] reads a run back: which checkpoints are whole, and their files, held to their manifest.
 //!
@@ -21,14 +21,14 @@ mod manifest;
 mod store;
 
 // A run in a store.
-mod mirror;
+mod checkpoint_upload;
 mod remote_run;
-mod upload;
+mod uploader;
 
 pub use error::StorageError;
-pub use mirror::{Mirror, MirrorOptions, News, Outdated};
 pub use remote_run::RemoteRun;
 pub use store::Store;
+pub use uploader::{OutdatedSteps, UploadUpdate, Uploader, UploaderOptions};
 
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ impl RemoteRun {
     /// # Errors
     /// What the store says.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        again(|| self.store.get("run.json"))
+        with_retries(|| self.store.get("run.json"))
     }
 
     /// The steps of its whole checkpoints, ascending.
@@ -44,7 +44,7 @@ impl RemoteRun {
     /// # Errors
     /// What the store says.
     pub fn steps(&self) -> Result<Vec<u64>, StorageError> {
-        again(|| self.whole_steps())
+        with_retries(|| self.whole_steps())
     }
 
     fn whole_steps(&self) -> Result<Vec<u64>, StorageError> {
@@ -62,23 +62,24 @@ impl RemoteRun {
     ///
     /// # Errors
     /// [`StorageError::Damaged`] for a file that isn't what the manifest says, however often it is asked for.
-    pub fn fetch_checkpoint(&self, step: u64, folder: &Path) -> Result<(), StorageError> {
+    pub fn fetch_checkpoint(&self, step: u64, dir: &Path) -> Result<(), StorageError> {
         let remote = format!("checkpoints/{}", checkpoint_name(step));
         let key = format!("{remote}/{MANIFEST}");
         let damaged = |reason: String| StorageError::Damaged { url: self.store.url(&key), reason };
-        let bytes = again(|| self.store.get(&key))?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let bytes =
+            with_retries(|| self.store.get(&key))?.ok_or_else(|| damaged("it is missing".to_owned()))?;
         let manifest = Manifest::parse(&bytes).map_err(&damaged)?;
         tracing::info!("fetching {} bytes of {}", manifest.bytes(), self.store.url(&remote));
         for (name, entry) in &manifest.files {
-            again(|| self.fetch_file(&format!("{remote}/{name}"), &folder.join(name), entry))?;
+            with_retries(|| self.fetch_file(&format!("{remote}/{name}"), &dir.join(name), entry))?;
         }
-        Ok(write_synced(&folder.join(MANIFEST), &bytes)?)
+        Ok(write_synced(&dir.join(MANIFEST), &bytes)?)
     }
 
     fn fetch_file(&self, key: &str, path: &Path, expected: &FileEntry) -> Result<(), StorageError> {
         let damaged =
             |reason: &str| StorageError::Damaged { url: self.store.url(key), reason: reason.to_owned() };
-        let mut file = Hashing { file: fs_err::File::create(path)?, hasher: blake3::Hasher::new() };
+        let mut file = HashingFile { file: fs_err::File::create(path)?, hasher: blake3::Hasher::new() };
         if !self.store.download(key, &mut file)? {
             return Err(damaged("it is missing, though the manifest names it"));
         }
@@ -98,7 +99,7 @@ impl RemoteRun {
         for object in self.store.list("")?.iter().filter(|object| is_run_file(&object.key)) {
             let path = root.join(&object.key);
             create_parent_directory(&path)?;
-            again(|| {
+            with_retries(|| {
                 let mut file = AtomicFile::create(&path)?;
                 self.store.download(&object.key, &mut file)?;
                 Ok(file.commit()?)
@@ -109,7 +110,7 @@ impl RemoteRun {
 }
 
 /// Tries a few times: what came wrongly over the network may come rightly.
-fn again<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+fn with_retries<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
     for _ in 1..ATTEMPTS {
         match fetch() {
             Err(error @ (StorageError::Store { .. } | StorageError::Damaged { .. })) => {
@@ -121,12 +122,12 @@ fn again<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result<T, Sto
     fetch()
 }
 
-struct Hashing {
+struct HashingFile {
     file: fs_err::File,
     hasher: blake3::Hasher,
 }
 
-impl Write for Hashing {
+impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);

@@ -39,7 +39,7 @@ pub struct Store {
 
 /// What a listing tells of an object.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct ListedObject {
     /// Its name, relative to the store's prefix.
     pub(crate) key: String,
     pub(crate) bytes: u64,
@@ -47,14 +47,14 @@ pub(crate) struct Listed {
 }
 
 /// What is to be sent, from beginning to end.
-pub(crate) trait Content {
+pub(crate) trait ObjectContent {
     /// Its size.
     fn bytes(&self) -> u64;
     /// The next `length` bytes.
     fn read(&mut self, length: usize) -> std::io::Result<Bytes>;
 }
 
-impl Content for Bytes {
+impl ObjectContent for Bytes {
     fn bytes(&self) -> u64 {
         self.len() as u64
     }
@@ -113,7 +113,12 @@ impl Store {
     }
 
     /// Writes an object: whole, or not at all. `blake3` goes along where the store keeps metadata.
-    pub(crate) fn put(&self, key: &str, content: &mut dyn Content, blake3: &str) -> Result<(), StorageError> {
+    pub(crate) fn put(
+        &self,
+        key: &str,
+        content: &mut dyn ObjectContent,
+        blake3: &str,
+    ) -> Result<(), StorageError> {
         let mut attributes = Attributes::new();
         if self.keeps_metadata {
             attributes.insert(Attribute::Metadata(HASH.into()), blake3.to_owned().into());
@@ -131,7 +136,7 @@ impl Store {
     async fn put_parts(
         &self,
         key: &str,
-        content: &mut dyn Content,
+        content: &mut dyn ObjectContent,
         attributes: Attributes,
     ) -> Result<(), StorageError> {
         let failed = self.failed(key);
@@ -200,7 +205,7 @@ impl Store {
     }
 
     /// All objects below a name.
-    pub(crate) fn list(&self, below: &str) -> Result<Vec<Listed>, StorageError> {
+    pub(crate) fn list(&self, below: &str) -> Result<Vec<ListedObject>, StorageError> {
         let path = self.path(below);
         self.runtime.block_on(async {
             let mut objects = self.objects.list((!path.as_ref().is_empty()).then_some(&path));
@@ -209,7 +214,7 @@ impl Store {
                 let object = object.map_err(self.failed(below))?;
                 let Some(parts) = object.location.prefix_match(&self.prefix) else { continue };
                 let key = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
-                listed.push(Listed { key, bytes: object.size, modified: object.last_modified.into() });
+                listed.push(ListedObject { key, bytes: object.size, modified: object.last_modified.into() });
             }
             Ok(listed)
         })

@@ -20,21 +20,21 @@ fn run(root: &Path, steps: &[u64]) {
 }
 
 fn checkpoint(root: &Path, step: u64, weights: &str) {
-    let folder = root.join("checkpoints").join(checkpoint_name(step));
-    fs_err::create_dir_all(&folder).unwrap();
-    fs_err::write(folder.join("weights"), weights).unwrap();
+    let dir = root.join("checkpoints").join(checkpoint_name(step));
+    fs_err::create_dir_all(&dir).unwrap();
+    fs_err::write(dir.join("weights"), weights).unwrap();
     let blake3 = blake3::hash(weights.as_bytes()).to_hex().to_string();
     let manifest = serde_json::json!({"files": {"weights": {"bytes": weights.len(), "blake3": blake3}}});
-    fs_err::write(folder.join(MANIFEST), manifest.to_string()).unwrap();
+    fs_err::write(dir.join(MANIFEST), manifest.to_string()).unwrap();
 }
 
 fn store(path: &Path) -> Store {
     Store::open(path.to_str().unwrap()).unwrap()
 }
 
-fn mirror(root: &Path, remote: &Path, keep: usize) -> Mirror {
+fn start_uploader(root: &Path, remote: &Path, keep: usize) -> Uploader {
     let outdated = move |steps: &[u64]| steps[..steps.len().saturating_sub(keep)].to_vec();
-    Mirror::start(store(remote), MirrorOptions { root: root.to_owned(), outdated: Box::new(outdated) })
+    Uploader::start(store(remote), UploaderOptions { root: root.to_owned(), outdated: Box::new(outdated) })
         .unwrap()
 }
 
@@ -49,16 +49,16 @@ fn a_run_comes_back_as_it_was() {
         (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
     fs_err::create_dir_all(&back).unwrap();
     run(&root, &[3, 5]);
-    let mirror = mirror(&root, &remote, 9);
+    let uploader = start_uploader(&root, &remote, 9);
     for step in [3, 5] {
-        mirror.offer(step, &path_of(&root, step)).unwrap();
-        assert!(mirror.wait(SOON));
+        uploader.upload_checkpoint(step, &path_of(&root, step)).unwrap();
+        assert!(uploader.wait_until_idle(SOON));
     }
-    let copied: Vec<u64> = mirror
-        .news()
+    let copied: Vec<u64> = uploader
+        .take_updates()
         .iter()
-        .map(|news| match news {
-            News::Copied { step, .. } => *step,
+        .map(|update| match update {
+            UploadUpdate::Uploaded { step, .. } => *step,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -85,17 +85,19 @@ fn old_ones_go_once_a_newer_one_is_whole() {
     let temp = tempfile::tempdir().unwrap();
     let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
     run(&root, &[1, 2, 3]);
-    let mirror = mirror(&root, &remote, 2);
+    let uploader = start_uploader(&root, &remote, 2);
     for step in [1, 2, 3] {
-        mirror.offer(step, &path_of(&root, step)).unwrap();
-        assert!(mirror.wait(SOON));
+        uploader.upload_checkpoint(step, &path_of(&root, step)).unwrap();
+        assert!(uploader.wait_until_idle(SOON));
     }
-    assert!(matches!(&mirror.news()[2], News::Copied { step: 3, removed, .. } if removed == &[1]));
+    assert!(
+        matches!(&uploader.take_updates()[2], UploadUpdate::Uploaded { step: 3, removed, .. } if removed == &[1])
+    );
     assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [2, 3]);
     assert!(!remote.join("checkpoints/step-00000001/weights").exists());
 
-    mirror.set_aside_beyond(2);
-    assert!(mirror.wait(SOON));
+    uploader.abandon_after(2);
+    assert!(uploader.wait_until_idle(SOON));
     assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [2]);
     assert!(remote.join("checkpoints/step-00000003/weights").exists(), "what it holds stays");
 }
@@ -105,7 +107,7 @@ fn a_checkpoint_that_loses_its_name_is_copied_all_the_same() {
     let temp = tempfile::tempdir().unwrap();
     let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
     run(&root, &[1]);
-    let mut upload = upload::Upload::open(1, &path_of(&root, 1)).unwrap();
+    let mut upload = checkpoint_upload::CheckpointUpload::open(1, &path_of(&root, 1)).unwrap();
     fs_err::remove_dir_all(path_of(&root, 1)).unwrap();
     upload.send(&store(&remote)).unwrap();
     assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [1]);
@@ -118,31 +120,33 @@ fn what_fails_is_told_and_tried_again() {
     let (root, remote) = (temp.path().join("run"), temp.path().join("remote"));
     run(&root, &[1, 2, 3]);
     fs_err::write(&remote, "in the way").unwrap();
-    let mirror = mirror(&root, &remote, 9);
-    mirror.offer(1, &path_of(&root, 1)).unwrap();
-    let mut news = Vec::new();
-    while news.is_empty() {
-        let _ = mirror.wait(Duration::from_millis(20));
-        news = mirror.news();
+    let uploader = start_uploader(&root, &remote, 9);
+    uploader.upload_checkpoint(1, &path_of(&root, 1)).unwrap();
+    let mut updates = Vec::new();
+    while updates.is_empty() {
+        let _ = uploader.wait_until_idle(Duration::from_millis(20));
+        updates = uploader.take_updates();
     }
     assert!(
-        matches!(&news[0], News::Failed { what, attempts: 1, .. } if what.contains("step 1")),
-        "{news:?}"
+        matches!(&updates[0], UploadUpdate::Failed { what, attempts: 1, .. } if what.contains("step 1")),
+        "{updates:?}"
     );
-    mirror.offer(2, &path_of(&root, 2)).unwrap();
+    uploader.upload_checkpoint(2, &path_of(&root, 2)).unwrap();
     for removed in [1, 2] {
         fs_err::remove_dir_all(path_of(&root, removed)).unwrap();
     }
-    mirror.offer(3, &path_of(&root, 3)).unwrap();
+    uploader.upload_checkpoint(3, &path_of(&root, 3)).unwrap();
     fs_err::remove_file(&remote).unwrap();
-    assert!(mirror.wait(SOON));
-    let news = mirror.news();
+    assert!(uploader.wait_until_idle(SOON));
+    let updates = uploader.take_updates();
     for step in [1, 2] {
-        let given_up =
-            |news: &News| matches!(news, News::Superseded { step: given_up, .. } if *given_up == step);
-        assert!(news.iter().any(given_up), "{step}: {news:?}");
+        let given_up = |update: &UploadUpdate| matches!(update, UploadUpdate::Superseded { step: given_up, .. } if *given_up == step);
+        assert!(updates.iter().any(given_up), "{step}: {updates:?}");
     }
-    assert!(news.iter().any(|news| matches!(news, News::Copied { step: 3, .. })), "{news:?}");
+    assert!(
+        updates.iter().any(|update| matches!(update, UploadUpdate::Uploaded { step: 3, .. })),
+        "{updates:?}"
+    );
     assert_eq!(*RemoteRun::new(store(&remote)).steps().unwrap().last().unwrap(), 3);
 }
 
@@ -152,7 +156,7 @@ fn damage_is_noticed() {
     let (root, remote, back) =
         (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
     run(&root, &[1]);
-    upload::Upload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
+    checkpoint_upload::CheckpointUpload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
     fs_err::create_dir_all(&back).unwrap();
     fs_err::write(remote.join("checkpoints/step-00000001/weights"), "weights of step 2").unwrap();
     let error = RemoteRun::new(store(&remote)).fetch_checkpoint(1, &back).unwrap_err().to_string();
@@ -167,7 +171,7 @@ fn large_files_go_in_parts() {
         (temp.path().join("run"), temp.path().join("remote"), temp.path().join("back"));
     run(&root, &[]);
     checkpoint(&root, 1, &"0123456789abcdef".repeat((40 << 20) / 16 + 1));
-    upload::Upload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
+    checkpoint_upload::CheckpointUpload::open(1, &path_of(&root, 1)).unwrap().send(&store(&remote)).unwrap();
     fs_err::create_dir_all(&back).unwrap();
     RemoteRun::new(store(&remote)).fetch_checkpoint(1, &back).unwrap();
     assert_eq!(fs_err::metadata(back.join("weights")).unwrap().len(), (40 << 20) + 16);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use fineline_hub::{
-    DatasetRequest, FetchedSplit, Hub, HubConfig, HubError, Outcome, Repository, fetch_dataset,
+    DatasetRequest, FetchOutcome, FetchedSplit, Hub, HubConfig, HubError, Repository, fetch_dataset,
 };
 use fineline_run::prepare::suite_sources;
 use fineline_run::probe::{HubSource, TaskSource};
@@ -102,11 +102,11 @@ fn splits_of_task(hub: &HubSource) -> Result<Vec<DatasetRequest>, HubError> {
     Ok(std::iter::once(&hub.split).chain(&hub.examples).map(request).collect())
 }
 
-fn format_split(request: &DatasetRequest, split: &FetchedSplit, outcome: Outcome) -> String {
+fn format_split(request: &DatasetRequest, split: &FetchedSplit, outcome: FetchOutcome) -> String {
     let bytes: u64 = split.files.iter().map(|file| file.size).sum();
     let outcome = match outcome {
-        Outcome::Fetched => "downloaded",
-        Outcome::Kept => "up to date",
+        FetchOutcome::Fetched => "downloaded",
+        FetchOutcome::UpToDate => "up to date",
     };
     let commit: String = split.commit.chars().take(8).collect();
     format!(

@@ -1,7 +1,7 @@
 //! `fineline weights fetch`: models from the Hugging Face Hub.
 
 use anyhow::{Result, bail};
-use fineline_hub::{FetchedModel, Hub, HubConfig, Known, Outcome, fetch_model};
+use fineline_hub::{FetchOutcome, FetchedModel, Hub, HubConfig, ModelCheck, fetch_model};
 use serde_json::json;
 
 use crate::args::FetchWeightsArgs;
@@ -11,7 +11,7 @@ use crate::output::{grouped, print, print_json};
 /// `fineline weights fetch`
 pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
     let hub = Hub::new(HubConfig::from_env()?);
-    let known_by = if args.verify { Known::ByContent } else { Known::BySize };
+    let known_by = if args.verify { ModelCheck::ByContent } else { ModelCheck::BySize };
     let console = Console::new();
     let (mut lines, mut objects, mut failures) = (String::new(), Vec::new(), 0);
     for address in &args.models {
@@ -49,7 +49,7 @@ pub(crate) fn fetch(args: &FetchWeightsArgs) -> Result<()> {
     Ok(())
 }
 
-fn format_model(dir: &str, model: &FetchedModel, outcome: Outcome) -> String {
+fn format_model(dir: &str, model: &FetchedModel, outcome: FetchOutcome) -> String {
     let bytes: u64 = model.files.iter().map(|file| file.size).sum();
     let commit: String = model.commit.chars().take(8).collect();
     format!(
@@ -61,9 +61,9 @@ fn format_model(dir: &str, model: &FetchedModel, outcome: Outcome) -> String {
     )
 }
 
-fn outcome_name(outcome: Outcome) -> &'static str {
+fn outcome_name(outcome: FetchOutcome) -> &'static str {
     match outcome {
-        Outcome::Fetched => "downloaded",
-        Outcome::Kept => "up to date",
+        FetchOutcome::Fetched => "downloaded",
+        FetchOutcome::UpToDate => "up to date",
     }
 }

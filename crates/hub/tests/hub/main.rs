@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fineline_hub::{
-    Access, DatasetRequest, Fetched, Hub, HubConfig, HubError, Outcome, Repository, fetch_dataset,
+    Access, DatasetRequest, FetchOutcome, FetchedDataset, Hub, HubConfig, HubError, Repository, fetch_dataset,
 };
 use fs_err as fs;
 use server::{Kind, Server};
@@ -27,22 +27,22 @@ fn split(name: &str) -> DatasetRequest {
     DatasetRequest { split: Some(name.to_owned()), ..request() }
 }
 
-fn fetch_with(config: HubConfig, request: &DatasetRequest, out: &Path) -> Result<Fetched, HubError> {
+fn fetch_with(config: HubConfig, request: &DatasetRequest, out: &Path) -> Result<FetchedDataset, HubError> {
     fetch_dataset(&Hub::new(config), request, out, &mut |_, _, _| ())
 }
 
-fn fetch(server: &Server, request: &DatasetRequest, out: &Path) -> Result<Fetched, HubError> {
+fn fetch(server: &Server, request: &DatasetRequest, out: &Path) -> Result<FetchedDataset, HubError> {
     fetch_with(config(server), request, out)
 }
 
-fn outcomes(fetched: &Fetched) -> Vec<(&str, Outcome)> {
+fn outcomes(fetched: &FetchedDataset) -> Vec<(&str, FetchOutcome)> {
     fetched.splits.iter().map(|(split, outcome)| (split.split.as_str(), *outcome)).collect()
 }
 
 /// The files in a folder and below it, but for the lock.
-pub(crate) fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
+    for entry in fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.is_dir() {
@@ -64,15 +64,19 @@ fn splits_are_laid_out_and_fetched_once() {
         ("main/train-00001-of-00002.parquet", "two"),
         ("main/validation.jsonl", LINES),
     ]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     let fetched = fetch(&server, &request(), out.path()).expect("a data set");
     assert_eq!(
         outcomes(&fetched),
-        [("test", Outcome::Fetched), ("train", Outcome::Fetched), ("validation", Outcome::Fetched)]
+        [
+            ("test", FetchOutcome::Fetched),
+            ("train", FetchOutcome::Fetched),
+            ("validation", FetchOutcome::Fetched)
+        ]
     );
-    let folder = out.path().join("org__data");
+    let directory = out.path().join("org__data");
     assert_eq!(
-        names(&folder),
+        names(&directory),
         [
             "fetched.json",
             "main/test.parquet",
@@ -81,9 +85,9 @@ fn splits_are_laid_out_and_fetched_once() {
             "main/validation.jsonl"
         ]
     );
-    assert_eq!(fs::read_to_string(folder.join("main/validation.jsonl")).expect("a file"), LINES);
+    assert_eq!(fs::read_to_string(directory.join("main/validation.jsonl")).expect("a file"), LINES);
     let record: serde_json::Value =
-        serde_json::from_slice(&fs::read(folder.join("fetched.json")).expect("a record")).expect("JSON");
+        serde_json::from_slice(&fs::read(directory.join("fetched.json")).expect("a record")).expect("JSON");
     assert_eq!(record["repository"], "org/data");
     assert_eq!(record["splits"][0]["commit"], "c0ffee".repeat(6));
     assert_eq!(record["splits"][1]["files"][1]["from"], "main/train-00001-of-00002.parquet");
@@ -92,11 +96,15 @@ fn splits_are_laid_out_and_fetched_once() {
     server.log();
     // Another commit with the same content is no reason to fetch it again; what is missing is.
     server.set_commit(&"decade".repeat(6));
-    fs::remove_file(folder.join("main/test.parquet")).expect("it was there");
+    fs::remove_file(directory.join("main/test.parquet")).expect("it was there");
     let again = fetch(&server, &request(), out.path()).expect("a data set");
     assert_eq!(
         outcomes(&again),
-        [("test", Outcome::Fetched), ("train", Outcome::Kept), ("validation", Outcome::Kept)]
+        [
+            ("test", FetchOutcome::Fetched),
+            ("train", FetchOutcome::UpToDate),
+            ("validation", FetchOutcome::UpToDate)
+        ]
     );
     assert!(!server.log().iter().any(|path| path.contains("train") || path.contains("validation")));
 
@@ -105,10 +113,14 @@ fn splits_are_laid_out_and_fetched_once() {
     let again = fetch(&server, &request(), out.path()).expect("a data set");
     assert_eq!(
         outcomes(&again),
-        [("test", Outcome::Kept), ("train", Outcome::Fetched), ("validation", Outcome::Fetched)]
+        [
+            ("test", FetchOutcome::UpToDate),
+            ("train", FetchOutcome::Fetched),
+            ("validation", FetchOutcome::Fetched)
+        ]
     );
     assert_eq!(
-        names(&folder),
+        names(&directory),
         ["fetched.json", "main/test.parquet", "main/train.parquet", "main/validation.jsonl"]
     );
 }
@@ -119,7 +131,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
     for bytes in [5, 7, 3, 2] {
         server.trouble("/elsewhere", Kind::Break(bytes));
     }
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     // Four breaks and three attempts: each brought something.
     fetch(&server, &split("test"), out.path()).expect("a split");
     let file = out.path().join("org__data/default/test.parquet");
@@ -135,7 +147,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
 #[test]
 fn what_a_killed_download_left_is_used_by_the_next() {
     let server = Server::start(&[("test.jsonl", LINES)]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     server.trouble("resolve", Kind::Break(10));
     server.trouble("resolve", Kind::Break(0));
     let once = HubConfig { attempts: 1, ..config(&server) };
@@ -153,7 +165,7 @@ fn a_server_without_ranges_begins_anew() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.trouble("test.jsonl", Kind::Break(9));
     server.trouble("test.jsonl", Kind::WholeFile);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     fetch(&server, &split("test"), out.path()).expect("a split");
     let file = out.path().join("org__data/default/test.jsonl");
     assert_eq!(fs::read_to_string(file).expect("a file"), LINES);
@@ -162,7 +174,7 @@ fn a_server_without_ranges_begins_anew() {
 #[test]
 fn what_is_not_what_was_listed_is_not_kept() {
     let server = Server::start(&[("test.jsonl", LINES), ("train.parquet", LINES)]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     for (name, kind, expected) in [
         ("test", Kind::Short(4), "expected 24 bytes, but there are 20"),
         ("test", Kind::Flip, "expected the hash"),
@@ -181,7 +193,7 @@ fn the_hub_may_ask_to_wait() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.trouble("/api/", Kind::Status(429, "Retry-After: 0"));
     server.trouble("test.jsonl", Kind::Status(503, ""));
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     fetch(&server, &split("test"), out.path()).expect("patience helps");
     assert_eq!(server.log().iter().filter(|line| line.contains("/api/")).count(), 2);
 
@@ -199,7 +211,7 @@ fn the_hub_may_ask_to_wait() {
 #[test]
 fn what_is_not_there_is_named() {
     let server = Server::start(&[("test.jsonl", LINES)]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     let refused = |request: DatasetRequest| {
         fetch(&server, &request, out.path()).expect_err("it isn't there").to_string()
     };
@@ -223,7 +235,7 @@ fn what_is_not_there_is_named() {
 fn a_token_opens_what_is_not_for_everyone() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.gate("hf_abc");
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("it is closed").to_string();
     assert!(
         error.contains("accept its terms at http://127.0.0.1:") && error.ends_with("and set HF_TOKEN"),
@@ -236,12 +248,12 @@ fn a_token_opens_what_is_not_for_everyone() {
 #[test]
 fn without_a_network_what_is_here_is_used() {
     let server = Server::start(&[("test.jsonl", LINES), ("train.jsonl", LINES)]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     fetch(&server, &split("test"), out.path()).expect("a split");
     server.log();
     let offline = HubConfig { access: Access::Offline, ..config(&server) };
     let kept = fetch_with(offline.clone(), &split("test"), out.path()).expect("it is here");
-    assert_eq!(outcomes(&kept), [("test", Outcome::Kept)]);
+    assert_eq!(outcomes(&kept), [("test", FetchOutcome::UpToDate)]);
     let error = fetch_with(offline, &split("train"), out.path()).expect_err("it isn't").to_string();
     assert_eq!(error, "org/data at `main` isn't here, and HF_HUB_OFFLINE forbids to fetch it");
     let commit = Some("c0ffee".repeat(6));
@@ -253,7 +265,7 @@ fn without_a_network_what_is_here_is_used() {
 #[test]
 fn data_made_by_a_program_is_taken_from_the_hubs_conversion() {
     let server = Server::start(&[("data.py", "...")]);
-    let out = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("nothing can be read").to_string();
     assert!(error.ends_with(": a program makes its records, and it isn't run here"), "{error}");
     server.put_converted("default/validation/0000.parquet", "PARQUET");

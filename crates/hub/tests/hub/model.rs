@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use fineline_hub::{
-    Access, FetchedModel, Hub, HubConfig, HubError, Known, ModelAddress, Outcome, fetch_model, find_model,
+    Access, FetchOutcome, FetchedModel, Hub, HubConfig, HubError, ModelAddress, ModelCheck, fetch_model,
+    find_model,
 };
 use fs_err as fs;
 
@@ -24,33 +25,33 @@ fn address() -> ModelAddress {
     "hf://org/data@ckpt_1".parse().expect("an address")
 }
 
-fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel, Outcome), HubError> {
-    fetch_model(&Hub::new(config), &address(), models, Known::BySize, &mut |_, _, _| ())
+fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel, FetchOutcome), HubError> {
+    fetch_model(&Hub::new(config), &address(), models, ModelCheck::BySize, &mut |_, _, _| ())
 }
 
 #[test]
 fn a_model_is_fetched_once_and_found_without_asking() {
     let server = Server::start(FILES);
-    let models = tempfile::tempdir().expect("a folder");
+    let models = tempfile::tempdir().expect("a directory");
     let missing = find_model(&address(), models.path()).expect_err("it isn't here").to_string();
     assert!(missing.contains("hf://org/data@ckpt_1 isn't in"), "{missing}");
     assert!(missing.contains("fineline weights fetch hf://org/data@ckpt_1 --out"), "{missing}");
 
-    let (folder, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    let (directory, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
     assert_eq!(
-        (folder.as_path(), outcome),
-        (models.path().join("org__data/ckpt_1").as_path(), Outcome::Fetched)
+        (directory.as_path(), outcome),
+        (models.path().join("org__data/ckpt_1").as_path(), FetchOutcome::Fetched)
     );
     let wanted =
         FILES.iter().map(|(name, _)| *name).filter(|name| !["README.md", "eval_arc.json"].contains(name));
     let mut expected: Vec<&str> = wanted.chain(["fetched.json"]).collect();
     expected.sort_unstable();
-    assert_eq!(names(&folder), expected);
+    assert_eq!(names(&directory), expected);
     assert_eq!((fetched.commit, fetched.revision.as_str()), ("c0ffee".repeat(6), "ckpt_1"));
 
     server.log();
     let (_, _, outcome) = fetch_with(config(&server), models.path()).expect("a model");
-    assert_eq!(outcome, Outcome::Kept);
+    assert_eq!(outcome, FetchOutcome::UpToDate);
     assert_eq!(server.log().len(), 1, "only the listing was asked for");
     let offline = HubConfig { access: Access::Offline, ..config(&server) };
     fetch_with(offline, models.path()).expect("it is here");
@@ -59,18 +60,18 @@ fn a_model_is_fetched_once_and_found_without_asking() {
 
     server.put(&[("pytorch_model-00002-of-00002.bin", "better weights")]);
     server.set_commit(&"decade".repeat(6));
-    let (folder, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
-    assert_eq!((outcome, fetched.commit), (Outcome::Fetched, "decade".repeat(6)));
+    let (directory, fetched, outcome) = fetch_with(config(&server), models.path()).expect("a model");
+    assert_eq!((outcome, fetched.commit), (FetchOutcome::Fetched, "decade".repeat(6)));
     let log = server.log();
     assert!(!log.iter().any(|path| path.contains("elsewhere") && path.contains("00001-of-00002")), "{log:?}");
-    let text = fs::read_to_string(folder.join("pytorch_model-00002-of-00002.bin")).expect("a file");
+    let text = fs::read_to_string(directory.join("pytorch_model-00002-of-00002.bin")).expect("a file");
     assert_eq!(text, "better weights");
 }
 
 #[test]
 fn half_a_model_is_none_and_is_taken_up_again() {
     let server = Server::start(FILES);
-    let models = tempfile::tempdir().expect("a folder");
+    let models = tempfile::tempdir().expect("a directory");
     server.trouble("00002-of-00002.bin", Kind::Status(429, "Retry-After: 0"));
     server.trouble("/elsewhere", Kind::Break(8));
     server.trouble("/elsewhere", Kind::Break(0));
@@ -87,19 +88,19 @@ fn half_a_model_is_none_and_is_taken_up_again() {
     fs::write(&cut, "one").expect("a file");
     assert!(matches!(find_model(&address(), models.path()), Err(HubError::NotFetched { .. })));
     let (_, _, outcome) = fetch_with(config(&server), models.path()).expect("a model");
-    assert_eq!(outcome, Outcome::Fetched);
+    assert_eq!(outcome, FetchOutcome::Fetched);
     assert_eq!(fs::read_to_string(cut).expect("a file"), "one half of the weights");
 }
 
 #[test]
 fn what_is_wrong_with_a_model_is_named() {
     let server = Server::start(&[("config.json", "{}"), ("tf_model.h5", "...")]);
-    let models = tempfile::tempdir().expect("a folder");
+    let models = tempfile::tempdir().expect("a directory");
     let error = fetch_with(config(&server), models.path()).expect_err("no weights").to_string();
     assert!(error.contains("has no weights in its root"), "{error}");
     let elsewhere: ModelAddress = "hf://org/data@ckpt_2".parse().expect("an address");
     let hub = Hub::new(config(&server));
-    let error = fetch_model(&hub, &elsewhere, models.path(), Known::BySize, &mut |_, _, _| ())
+    let error = fetch_model(&hub, &elsewhere, models.path(), ModelCheck::BySize, &mut |_, _, _| ())
         .expect_err("no such revision");
     assert_eq!(error.to_string(), "org/data has no revision `ckpt_2`");
     let server = Server::start(FILES);
@@ -111,28 +112,30 @@ fn what_is_wrong_with_a_model_is_named() {
 #[test]
 fn content_that_has_changed_is_found_where_that_is_asked() {
     let server = Server::start(FILES);
-    let models = tempfile::tempdir().expect("a folder");
-    let (folder, _, _) = fetch_with(config(&server), models.path()).expect("a model");
+    let models = tempfile::tempdir().expect("a directory");
+    let (directory, _, _) = fetch_with(config(&server), models.path()).expect("a model");
     let verified = || {
         let hub = Hub::new(config(&server));
-        fetch_model(&hub, &address(), models.path(), Known::ByContent, &mut |_, _, _| ()).expect("a model").2
+        fetch_model(&hub, &address(), models.path(), ModelCheck::ByContent, &mut |_, _, _| ())
+            .expect("a model")
+            .2
     };
-    assert_eq!(verified(), Outcome::Kept);
-    let half = folder.join("pytorch_model-00001-of-00002.bin");
+    assert_eq!(verified(), FetchOutcome::UpToDate);
+    let half = directory.join("pytorch_model-00001-of-00002.bin");
     fs::write(&half, "one half of the Weights").expect("a file");
     assert_eq!(
         fetch_with(config(&server), models.path()).expect("a model").2,
-        Outcome::Kept,
+        FetchOutcome::UpToDate,
         "its size is right"
     );
-    assert_eq!(verified(), Outcome::Fetched);
+    assert_eq!(verified(), FetchOutcome::Fetched);
     assert_eq!(fs::read_to_string(half).expect("a file"), "one half of the weights");
 }
 
 #[test]
 fn a_closed_file_is_told_with_the_way_in() {
     let server = Server::start(FILES);
-    let models = tempfile::tempdir().expect("a folder");
+    let models = tempfile::tempdir().expect("a directory");
     server.trouble("00001-of-00002.bin", Kind::Status(401, ""));
     let error = fetch_with(config(&server), models.path()).expect_err("it is closed").to_string();
     assert!(error.contains("HF_TOKEN can say who asks"), "{error}");

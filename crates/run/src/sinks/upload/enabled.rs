@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fineline_storage::{Mirror, MirrorOptions, News, Store};
+use fineline_storage::{Store, UploadUpdate, Uploader, UploaderOptions};
 use fineline_train::{CheckpointDirectory, SavedCheckpoint, Trainer};
 
 use crate::checkpoints::writer::milestones;
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Keeps the copy of a run up.
 pub(crate) struct Mirroring {
-    mirror: Mirror,
+    mirror: Uploader,
     url: String,
     wait: Duration,
     /// The newest checkpoint that was to be copied.
@@ -46,15 +46,15 @@ impl Mirroring {
         };
         let store = Store::open(address)?;
         let url = store.url("");
-        let options = MirrorOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };
-        let mirror = Mirror::start(store, options)?;
-        mirror.set_aside_beyond(step);
+        let options = UploaderOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };
+        let mirror = Uploader::start(store, options)?;
+        mirror.abandon_after(step);
         let wait = Duration::from_secs(config.storage.drain_timeout_s);
         let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
         // What the last start didn't come to copy.
         let newest = CheckpointDirectory::new(directory.checkpoints()).checkpoint(step);
         if newest.is_dir() {
-            mirroring.mirror.offer(step, &newest)?;
+            mirroring.mirror.upload_checkpoint(step, &newest)?;
             mirroring.offered = Some(step);
         }
         Ok(Some(mirroring))
@@ -68,40 +68,40 @@ impl Mirroring {
     /// Has a checkpoint copied, and says what went wrong with that at once.
     pub(crate) fn offer(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
         self.offered = Some(saved.step);
-        let error = self.mirror.offer(saved.step, &saved.path).err()?;
+        let error = self.mirror.upload_checkpoint(saved.step, &saved.path).err()?;
         let (what, reason) = (format!("the checkpoint of step {}", saved.step), error.with_causes());
         Some(Event::MirrorFailed { what, reason, attempts: 1, retry_s: None })
     }
 
     /// What has happened since the last call.
     pub(crate) fn news(&mut self) -> Vec<Event> {
-        let news = self.mirror.news();
+        let news = self.mirror.take_updates();
         news.into_iter().filter_map(|news| self.event(news)).collect()
     }
 
-    fn event(&mut self, news: News) -> Option<Event> {
+    fn event(&mut self, news: UploadUpdate) -> Option<Event> {
         Some(match news {
-            News::Present { step } => {
+            UploadUpdate::AlreadyUploaded { step } => {
                 self.copied = Some(step);
                 return None;
             }
-            News::Copied { step, url, bytes, seconds, removed } => {
+            UploadUpdate::Uploaded { step, url, bytes, seconds, removed } => {
                 self.copied = Some(step);
                 Event::Mirrored { of_step: step, url, bytes, seconds, removed }
             }
-            News::Failed { what, attempts, reason, retry_s } => {
+            UploadUpdate::Failed { what, attempts, reason, retry_s } => {
                 Event::MirrorFailed { what, reason, attempts, retry_s: Some(retry_s) }
             }
-            News::Superseded { step, by } => Event::MirrorSuperseded { of_step: step, by },
+            UploadUpdate::Superseded { step, by } => Event::MirrorSuperseded { of_step: step, by },
         })
     }
 
     /// Copies the logs a last time, and waits until all is copied, within the time that `storage.drain_timeout_s` gives.
     pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) {
-        self.mirror.offer_files();
+        self.mirror.upload_files();
         let end = Instant::now() + self.wait;
         loop {
-            let done = self.mirror.wait(LOOK.min(end.saturating_duration_since(Instant::now())));
+            let done = self.mirror.wait_until_idle(LOOK.min(end.saturating_duration_since(Instant::now())));
             self.news().into_iter().for_each(&mut *tell);
             if done || Instant::now() >= end {
                 break;

@@ -5,33 +5,33 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::checkpoint_upload::CheckpointUpload;
 use crate::error::StorageError;
-use crate::files::{FOLDERS, content, run_files};
+use crate::files::{DIRECTORIES, content, run_files};
 use crate::manifest::{ABANDONED, MANIFEST, checkpoint_name};
 use crate::remote_run::RemoteRun;
 use crate::store::Store;
-use crate::upload::Upload;
 
 /// The wait after the first failure; it doubles with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// Of the steps that have checkpoints, ascending, those that are to go.
-pub type Outdated = Box<dyn Fn(&[u64]) -> Vec<u64> + Send>;
+pub type OutdatedSteps = Box<dyn Fn(&[u64]) -> Vec<u64> + Send>;
 
 /// What a mirror has to know of its run.
-pub struct MirrorOptions {
+pub struct UploaderOptions {
     /// The run's folder.
     pub root: PathBuf,
     /// Which of the remote checkpoints are removed once a newer one is whole.
-    pub outdated: Outdated,
+    pub outdated: OutdatedSteps,
 }
 
 /// What became of a piece of work.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum UploadUpdate {
     /// A checkpoint stands whole in the store.
-    Copied {
+    Uploaded {
         /// Its step.
         step: u64,
         /// Where it is.
@@ -44,7 +44,7 @@ pub enum News {
         removed: Vec<u64>,
     },
     /// A checkpoint that was offered stood there already.
-    Present {
+    AlreadyUploaded {
         /// Its step.
         step: u64,
     },
@@ -71,36 +71,36 @@ pub enum News {
 /// The background copy of a run. Work is taken in order; a checkpoint that waits while the run removes it is left out.
 ///
 /// Dropping it abandons what is under way: nothing half copied counts as a checkpoint.
-pub struct Mirror {
-    shared: Arc<Shared>,
+pub struct Uploader {
+    shared: Arc<UploadQueue>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct UploadQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Job>,
+struct QueueState {
+    waiting: VecDeque<UploadTask>,
     /// Whether something is under way.
     busy: bool,
-    news: Vec<News>,
+    updates: Vec<UploadUpdate>,
     ended: bool,
 }
 
-enum Job {
-    Checkpoint(Box<Upload>, Instant),
+enum UploadTask {
+    Checkpoint(Box<CheckpointUpload>, Instant),
     Files,
-    SetAside { beyond: u64 },
+    Abandon { beyond: u64 },
 }
 
-impl Job {
+impl UploadTask {
     fn what(&self) -> String {
         match self {
             Self::Checkpoint(upload, _) => format!("the checkpoint of step {}", upload.step),
             Self::Files => "the logs".to_owned(),
-            Self::SetAside { beyond } => format!("what there is beyond step {beyond}"),
+            Self::Abandon { beyond } => format!("what there is beyond step {beyond}"),
         }
     }
 
@@ -117,25 +117,25 @@ impl Job {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl UploadQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: News) {
-        self.lock().news.push(news);
+    fn report(&self, update: UploadUpdate) {
+        self.lock().updates.push(update);
     }
 
     /// The next piece of work; none at the end.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<UploadTask> {
         let mut state = self.lock();
         loop {
             if state.ended {
                 return None;
             }
-            if let Some(job) = state.waiting.pop_front() {
+            if let Some(task) = state.waiting.pop_front() {
                 state.busy = true;
-                return Some(job);
+                return Some(task);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -146,91 +146,92 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits before another attempt at `job`, and says what has come in between that makes it needless.
-    fn pause(&self, job: &Job, wait: Duration) -> Pause {
+    /// Waits before another attempt at `task`, and says what has come in between that makes it needless.
+    fn wait_to_retry(&self, task: &UploadTask, wait: Duration) -> RetryWait {
         let end = Instant::now() + wait;
         let mut state = self.lock();
         loop {
             if state.ended {
-                return Pause::Ended;
+                return RetryWait::Ended;
             }
-            let newer = state.waiting.iter().rev().find_map(Job::checkpoint);
-            if let Some(newer) = newer.filter(|_| job.is_outdated()) {
-                return Pause::Superseded(newer);
+            let newer = state.waiting.iter().rev().find_map(UploadTask::checkpoint);
+            if let Some(newer) = newer.filter(|_| task.is_outdated()) {
+                return RetryWait::Superseded(newer);
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Pause::Over;
+                return RetryWait::Over;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-enum Pause {
+enum RetryWait {
     Over,
     Superseded(u64),
     Ended,
 }
 
-impl Mirror {
+impl Uploader {
     /// Begins to copy into `store`.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(store: Store, options: MirrorOptions) -> Result<Self, StorageError> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let mut worker = Worker {
+    pub fn start(store: Store, options: UploaderOptions) -> Result<Self, StorageError> {
+        let shared = Arc::new(UploadQueue { state: Mutex::default(), changed: Condvar::new() });
+        let mut worker = UploadWorker {
             run: RemoteRun::new(store),
             options,
             shared: Arc::clone(&shared),
             files: BTreeMap::new(),
         };
-        std::thread::Builder::new().name("mirror".to_owned()).spawn(move || worker.work())?;
+        std::thread::Builder::new().name("uploader".to_owned()).spawn(move || worker.work())?;
         Ok(Self { shared })
     }
 
     /// Sets remote checkpoints beyond a step aside: the run has gone back behind them.
-    pub fn set_aside_beyond(&self, step: u64) {
-        self.add(Job::SetAside { beyond: step });
+    pub fn abandon_after(&self, step: u64) {
+        self.add(UploadTask::Abandon { beyond: step });
     }
 
     /// Has a whole checkpoint and the run's files copied. Those that wait still, and that the run has removed meanwhile, are given up for it.
     ///
     /// # Errors
     /// If its files can't be opened. They are held open until they are copied: removing them in the meantime makes no room.
-    pub fn offer(&self, step: u64, checkpoint: &Path) -> Result<(), StorageError> {
-        let upload = Box::new(Upload::open(step, checkpoint)?);
+    pub fn upload_checkpoint(&self, step: u64, checkpoint: &Path) -> Result<(), StorageError> {
+        let upload = Box::new(CheckpointUpload::open(step, checkpoint)?);
         let mut state = self.shared.lock();
-        let outdated = state.waiting.iter().filter(|job| job.is_outdated()).filter_map(Job::checkpoint);
-        let superseded: Vec<News> =
-            outdated.map(|older| News::Superseded { step: older, by: step }).collect();
-        state.news.extend(superseded);
-        state.waiting.retain(|job| !job.is_outdated());
+        let outdated =
+            state.waiting.iter().filter(|task| task.is_outdated()).filter_map(UploadTask::checkpoint);
+        let superseded: Vec<UploadUpdate> =
+            outdated.map(|older| UploadUpdate::Superseded { step: older, by: step }).collect();
+        state.updates.extend(superseded);
+        state.waiting.retain(|task| !task.is_outdated());
         drop(state);
-        self.add(Job::Checkpoint(upload, Instant::now()));
+        self.add(UploadTask::Checkpoint(upload, Instant::now()));
         Ok(())
     }
 
     /// Has the run's files copied.
-    pub fn offer_files(&self) {
-        self.add(Job::Files);
+    pub fn upload_files(&self) {
+        self.add(UploadTask::Files);
     }
 
-    fn add(&self, job: Job) {
-        self.shared.lock().waiting.push_back(job);
+    fn add(&self, task: UploadTask) {
+        self.shared.lock().waiting.push_back(task);
         self.shared.changed.notify_all();
     }
 
     /// What has happened since the last call.
     #[must_use]
-    pub fn news(&self) -> Vec<News> {
-        std::mem::take(&mut self.shared.lock().news)
+    pub fn take_updates(&self) -> Vec<UploadUpdate> {
+        std::mem::take(&mut self.shared.lock().updates)
     }
 
     /// Waits until nothing is left to do or something has happened, for `time` at most, and says whether all is done.
     #[must_use]
-    pub fn wait(&self, time: Duration) -> bool {
+    pub fn wait_until_idle(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         let mut state = self.shared.lock();
         loop {
@@ -244,7 +245,7 @@ impl Mirror {
     }
 }
 
-impl Drop for Mirror {
+impl Drop for Uploader {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.changed.notify_all();
@@ -252,38 +253,38 @@ impl Drop for Mirror {
 }
 
 /// What the background thread has.
-struct Worker {
+struct UploadWorker {
     run: RemoteRun,
-    options: MirrorOptions,
-    shared: Arc<Shared>,
+    options: UploaderOptions,
+    shared: Arc<UploadQueue>,
     /// Hashes of the run's files that are there, by name.
     files: BTreeMap<String, blake3::Hash>,
 }
 
-impl Worker {
+impl UploadWorker {
     fn work(&mut self) {
-        while let Some(mut job) = self.shared.next() {
-            self.complete(&mut job);
+        while let Some(mut task) = self.shared.next() {
+            self.complete(&mut task);
             self.shared.done();
         }
     }
 
     /// Tries until it is done, or a newer checkpoint takes its place.
-    fn complete(&mut self, job: &mut Job) {
+    fn complete(&mut self, task: &mut UploadTask) {
         let mut wait = FIRST_WAIT;
         for attempts in 1.. {
-            let error = match self.attempt(job) {
+            let error = match self.attempt(task) {
                 Ok(()) => return,
                 Err(error) => error,
             };
             let (reason, retry_s) = (error.with_causes(), wait.as_secs_f64());
-            self.shared.tell(News::Failed { what: job.what(), attempts, reason, retry_s });
-            match self.shared.pause(job, wait) {
-                Pause::Over => {}
-                Pause::Ended => return,
-                Pause::Superseded(by) => {
-                    if let Some(step) = job.checkpoint() {
-                        self.shared.tell(News::Superseded { step, by });
+            self.shared.report(UploadUpdate::Failed { what: task.what(), attempts, reason, retry_s });
+            match self.shared.wait_to_retry(task, wait) {
+                RetryWait::Over => {}
+                RetryWait::Ended => return,
+                RetryWait::Superseded(by) => {
+                    if let Some(step) = task.checkpoint() {
+                        self.shared.report(UploadUpdate::Superseded { step, by });
                     }
                     return;
                 }
@@ -292,20 +293,20 @@ impl Worker {
         }
     }
 
-    fn attempt(&mut self, job: &mut Job) -> Result<(), StorageError> {
-        match job {
-            Job::Files => self.copy_files(),
-            Job::SetAside { beyond } => self.set_aside(*beyond),
-            Job::Checkpoint(upload, offered) => {
+    fn attempt(&mut self, task: &mut UploadTask) -> Result<(), StorageError> {
+        match task {
+            UploadTask::Files => self.copy_files(),
+            UploadTask::Abandon { beyond } => self.abandon(*beyond),
+            UploadTask::Checkpoint(upload, offered) => {
                 // The logs first: a checkpoint must not be ahead of them.
                 self.copy_files()?;
-                if upload.is_there(self.run.store())? {
-                    self.shared.tell(News::Present { step: upload.step });
+                if upload.is_uploaded(self.run.store())? {
+                    self.shared.report(UploadUpdate::AlreadyUploaded { step: upload.step });
                     return Ok(());
                 }
                 upload.send(self.run.store())?;
                 let removed = self.remove_outdated(upload.step);
-                self.shared.tell(News::Copied {
+                self.shared.report(UploadUpdate::Uploaded {
                     step: upload.step,
                     url: self.run.store().url(&format!("checkpoints/{}", checkpoint_name(upload.step))),
                     bytes: upload.bytes(),
@@ -340,18 +341,14 @@ impl Worker {
     }
 
     /// Takes the manifests of later checkpoints away, so that nobody goes on from them. Their files stay: they may be all that is left of those steps.
-    fn set_aside(&self, beyond: u64) -> Result<(), StorageError> {
+    fn abandon(&self, beyond: u64) -> Result<(), StorageError> {
         let store = self.run.store();
         for step in self.run.steps()?.into_iter().filter(|&step| step > beyond).rev() {
-            let folder = format!("checkpoints/{}", checkpoint_name(step));
-            if let Some(manifest) = store.get(&format!("{folder}/{MANIFEST}"))? {
+            let dir = format!("checkpoints/{}", checkpoint_name(step));
+            if let Some(manifest) = store.get(&format!("{dir}/{MANIFEST}"))? {
                 let hash = blake3::hash(&manifest).to_hex();
-                store.put(
-                    &format!("{folder}/{ABANDONED}"),
-                    &mut bytes::Bytes::from(manifest),
-                    hash.as_str(),
-                )?;
-                store.remove(&format!("{folder}/{MANIFEST}"))?;
+                store.put(&format!("{dir}/{ABANDONED}"), &mut bytes::Bytes::from(manifest), hash.as_str())?;
+                store.remove(&format!("{dir}/{MANIFEST}"))?;
             }
         }
         Ok(())
@@ -381,17 +378,17 @@ impl Worker {
     /// Removes a checkpoint: its manifest first, so that no half of it is ever found.
     fn remove(&self, step: u64) -> Result<(), StorageError> {
         let store = self.run.store();
-        let folder = format!("checkpoints/{}", checkpoint_name(step));
-        store.remove(&format!("{folder}/{MANIFEST}"))?;
-        store.list(&folder)?.iter().try_for_each(|object| store.remove(&object.key))
+        let dir = format!("checkpoints/{}", checkpoint_name(step));
+        store.remove(&format!("{dir}/{MANIFEST}"))?;
+        store.list(&dir)?.iter().try_for_each(|object| store.remove(&object.key))
     }
 }
 
 /// The files written once that stand in the store as they are here, by size and time: a run that goes on doesn't send them all again.
 fn unchanged_since(store: &Store, root: &Path) -> Result<BTreeMap<String, blake3::Hash>, StorageError> {
     let mut unchanged = BTreeMap::new();
-    for folder in FOLDERS {
-        for object in store.list(folder)? {
+    for dir in DIRECTORIES {
+        for object in store.list(dir)? {
             let Ok(here) = fs_err::metadata(root.join(&object.key)) else { continue };
             if here.len() == object.bytes && here.modified().is_ok_and(|modified| modified < object.modified)
             {

@@ -9,16 +9,16 @@ use fs_err as fs;
 
 use crate::error::StorageError;
 use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name};
-use crate::store::{Content, Store};
+use crate::store::{ObjectContent, Store};
 
 /// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
-pub(crate) struct Upload {
+pub(crate) struct CheckpointUpload {
     pub(crate) step: u64,
-    folder: PathBuf,
+    dir: PathBuf,
     manifest: Vec<u8>,
     files: Vec<OpenFile>,
     /// What an earlier attempt has brought there.
-    arrived: BTreeSet<String>,
+    sent: BTreeSet<String>,
 }
 
 struct OpenFile {
@@ -28,24 +28,24 @@ struct OpenFile {
     path: PathBuf,
 }
 
-impl Upload {
+impl CheckpointUpload {
     /// Opens the files that the manifest of the checkpoint names.
-    pub(crate) fn open(step: u64, folder: &Path) -> Result<Self, StorageError> {
-        let path = folder.join(MANIFEST);
+    pub(crate) fn open(step: u64, dir: &Path) -> Result<Self, StorageError> {
+        let path = dir.join(MANIFEST);
         let manifest = fs::read(&path)?;
         let parsed =
             Manifest::parse(&manifest).map_err(|reason| StorageError::NoManifest { path, reason })?;
         let open = |(name, entry): (String, FileEntry)| {
-            let path = folder.join(&name);
+            let path = dir.join(&name);
             Ok(OpenFile { file: fs::File::open(&path)?, name, entry, path })
         };
         let files = parsed.files.into_iter().map(open).collect::<std::io::Result<_>>()?;
-        Ok(Self { step, folder: folder.to_owned(), manifest, files, arrived: BTreeSet::new() })
+        Ok(Self { step, dir: dir.to_owned(), manifest, files, sent: BTreeSet::new() })
     }
 
     /// Whether the run has the checkpoint still.
     pub(crate) fn is_kept(&self) -> bool {
-        self.folder.is_dir()
+        self.dir.is_dir()
     }
 
     /// Size of all files.
@@ -54,29 +54,29 @@ impl Upload {
     }
 
     /// Whether the same checkpoint stands there whole.
-    pub(crate) fn is_there(&self, store: &Store) -> Result<bool, StorageError> {
+    pub(crate) fn is_uploaded(&self, store: &Store) -> Result<bool, StorageError> {
         let key = format!("checkpoints/{}/{MANIFEST}", checkpoint_name(self.step));
         Ok(store.get(&key)?.is_some_and(|there| there == self.manifest))
     }
 
-    /// Copies what has not arrived yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
+    /// Copies what has not sent yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
     /// the bytes of the manifest after it.
     pub(crate) fn send(&mut self, store: &Store) -> Result<(), StorageError> {
-        let folder = format!("checkpoints/{}", checkpoint_name(self.step));
-        let manifest_key = format!("{folder}/{MANIFEST}");
+        let dir = format!("checkpoints/{}", checkpoint_name(self.step));
+        let manifest_key = format!("{dir}/{MANIFEST}");
         // One from another time that the run came to this step: while files are replaced, it is not whole.
-        if self.arrived.is_empty() {
+        if self.sent.is_empty() {
             store.remove(&manifest_key)?;
         }
         for file in &mut self.files {
-            if !self.arrived.contains(&file.name) {
-                let key = format!("{folder}/{}", file.name);
+            if !self.sent.contains(&file.name) {
+                let key = format!("{dir}/{}", file.name);
                 let blake3 = file.entry.blake3.clone();
                 store.put(&key, &mut FileContent::new(file), &blake3)?;
-                self.arrived.insert(file.name.clone());
+                self.sent.insert(file.name.clone());
             }
         }
-        self.check_sizes(store, &folder)?;
+        self.check_sizes(store, &dir)?;
         let blake3 = blake3::hash(&self.manifest).to_hex().to_string();
         store.put(&manifest_key, &mut Bytes::from(self.manifest.clone()), &blake3)?;
         let there = store.get(&manifest_key);
@@ -90,13 +90,13 @@ impl Upload {
     }
 
     /// Looks whether every file is there in its size. One that isn't is sent again with the next attempt.
-    fn check_sizes(&mut self, store: &Store, folder: &str) -> Result<(), StorageError> {
-        let listed = store.list(folder)?;
+    fn check_sizes(&mut self, store: &Store, dir: &str) -> Result<(), StorageError> {
+        let listed = store.list(dir)?;
         for file in &self.files {
-            let key = format!("{folder}/{}", file.name);
+            let key = format!("{dir}/{}", file.name);
             let there = listed.iter().find(|object| object.key == key).map(|object| object.bytes);
             if there != Some(file.entry.bytes) {
-                self.arrived.remove(&file.name);
+                self.sent.remove(&file.name);
                 let there =
                     there.map_or_else(|| "is not there".to_owned(), |bytes| format!("has {bytes} bytes"));
                 let reason = format!("it {there} after {} bytes were written", file.entry.bytes);
@@ -119,7 +119,7 @@ impl<'a> FileContent<'a> {
     }
 }
 
-impl Content for FileContent<'_> {
+impl ObjectContent for FileContent<'_> {
     fn bytes(&self) -> u64 {
         self.file.entry.bytes
     }
