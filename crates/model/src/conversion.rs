@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use fineline_files::{AtomicDirectory, write_synced};
 use fineline_weights::{
-    Checkpoint, Dtype, Ignored, Layout, OnBytes, Parity, StoredTensor, Target, Written, check_space, compare,
-    write,
+    ByteProgress, ConversionParity, ConversionSummary, ConversionTarget, Dtype, IgnoredEntry, StoredTensor,
+    WeightFiles, WeightLayout, check_space, compare_weights, write_weights,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -74,15 +74,15 @@ pub struct ConversionReport {
     /// Where it was written to.
     pub out: PathBuf,
     /// In what form.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// The files with weights.
-    pub written: Written,
+    pub written: ConversionSummary,
     /// Files that were taken over as they are.
     pub copied: Vec<String>,
     /// What was left out of what was read.
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredEntry>,
     /// How what was written, read back, compares with what it came from.
-    pub parity: Parity,
+    pub parity: ConversionParity,
     /// Seconds that writing took.
     pub write_s: f64,
     /// Seconds that reading back and comparing took.
@@ -95,7 +95,7 @@ pub struct SourceReport {
     /// The folder or file.
     pub path: PathBuf,
     /// Its layout.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// The files with weights.
     pub files: Vec<PathBuf>,
     /// Tensors that were read.
@@ -114,12 +114,12 @@ impl Conversion {
     /// # Errors
     /// Anything wrong with the source or in the way of the target, found as far as possible before anything is written; after an
     /// error there is nothing at `out` that wasn't there before.
-    pub fn run(&self, on_bytes: OnBytes<'_>) -> Result<ConversionReport, ModelWeightsError> {
+    pub fn run(&self, on_bytes: ByteProgress<'_>) -> Result<ConversionReport, ModelWeightsError> {
         if self.out.exists() && !is_empty_folder(&self.out)? {
             return Err(ModelWeightsError::Exists { path: self.out.clone() });
         }
         let (config, config_file) = self.config()?;
-        let checkpoint = Checkpoint::open(&self.source)?.with_head_size(config.head_size())?;
+        let checkpoint = WeightFiles::open(&self.source)?.with_head_size(config.head_size())?;
         let MatchedTensors { tensors, ignored } = match_tensors(&checkpoint, &config)?;
         check_tied_head(&checkpoint, &config)?;
         check_space(&self.out, &tensors, self.dtype)?;
@@ -133,15 +133,17 @@ impl Conversion {
             write_synced(&folder.path().join(name), &fs_err::read(folder_of(&self.source).join(name))?)?;
         }
         let target = match self.format {
-            ConversionFormat::SafeTensors { max_shard_bytes } => Target::SafeTensors { max_shard_bytes },
-            ConversionFormat::EasyLm => Target::EasyLm { head_size: config.head_size() },
+            ConversionFormat::SafeTensors { max_shard_bytes } => {
+                ConversionTarget::SafeTensors { max_shard_bytes }
+            }
+            ConversionFormat::EasyLm => ConversionTarget::EasyLm { head_size: config.head_size() },
         };
-        let written = write(&tensors, target, self.dtype, folder.path(), on_bytes)?;
+        let written = write_weights(&tensors, target, self.dtype, folder.path(), on_bytes)?;
         let write_s = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let back = Checkpoint::open(folder.path())?.with_head_size(config.head_size())?;
-        let parity = compare(&tensors, &back, self.dtype, on_bytes)?;
+        let back = WeightFiles::open(folder.path())?.with_head_size(config.head_size())?;
+        let parity = compare_weights(&tensors, &back, self.dtype, on_bytes)?;
         let compare_s = start.elapsed().as_secs_f64();
         folder.commit()?;
         Ok(ConversionReport {
@@ -202,7 +204,7 @@ impl Conversion {
     }
 }
 
-fn source_report(checkpoint: &Checkpoint, tensors: &[&StoredTensor]) -> SourceReport {
+fn source_report(checkpoint: &WeightFiles, tensors: &[&StoredTensor]) -> SourceReport {
     let mut dtypes = BTreeMap::new();
     for tensor in tensors {
         *dtypes.entry(tensor.dtype.to_string()).or_default() += 1;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fineline_weights::{Checkpoint, Ignored, Layout};
+use fineline_weights::{IgnoredEntry, WeightFiles, WeightLayout};
 use serde::Serialize;
 
 use crate::conversion::companions;
@@ -12,7 +12,7 @@ use crate::weights::{ModelWeightsError, TensorMismatch, tensor_mismatch};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// In what form they hold it.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// Every tensor, by name, with layers in the order of their numbers.
     pub tensors: Vec<InspectedTensor>,
     /// How many tensors there are of each type.
@@ -22,7 +22,7 @@ pub struct Inspection {
     /// Bytes of all tensors together.
     pub bytes: u64,
     /// What else is in the files, and tensors that no model reads.
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredEntry>,
     /// Parameters of the model that the files lack; none where no configuration says what the model is.
     pub missing: Vec<String>,
     /// Tensors that the model doesn't have; none where no configuration says what the model is.
@@ -50,7 +50,7 @@ pub struct InspectedTensor {
 
 /// Lists the tensors of a folder or file in any layout; only headers are read. With a configuration, holds them to its model.
 pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, ModelWeightsError> {
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = WeightFiles::open(path)?;
     let tensor = |tensor: &fineline_weights::StoredTensor| InspectedTensor {
         name: tensor.name.clone(),
         key: tensor.key.clone(),

@@ -1,3 +1,5 @@
+//! Writing tensors in a layout, and comparing what was written with its source.
+
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -7,18 +9,19 @@ use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::WeightsError;
 use crate::arrange::{Transposition, are_heads, in_halves};
-use crate::checkpoint::Checkpoint;
-use crate::easylm::{self, STREAM_FILE, Turn};
-use crate::output::Output;
-use crate::precision::{Rounding, convert, is_float};
-use crate::safetensors::{Described, INDEX_FILE, SINGLE_FILE, write_header};
-use crate::tensor::{Memory, PIECE, StoredTensor, at_least, element_size};
+use crate::dtype::element_size;
+use crate::easylm::{self, STREAM_FILE, TensorTransform};
+use crate::error::WeightsError;
+use crate::output::OutputFile;
+use crate::precision::{RoundingStats, convert, is_float};
+use crate::safetensors::{INDEX_FILE, SINGLE_FILE, TensorDescription, write_header};
+use crate::tensor::{PIECE_BYTES, ReadBuffers, StoredTensor, at_least};
+use crate::weight_files::WeightFiles;
 
 /// What is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ConversionTarget {
     /// Safetensors, in files of at most this size where a tensor doesn't take more, with an index if they are several.
     SafeTensors {
         /// Bytes of tensors in one file.
@@ -33,7 +36,7 @@ pub enum Target {
 
 /// The files that were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Written {
+pub struct ConversionSummary {
     /// Their names.
     pub files: Vec<String>,
     /// Their size.
@@ -42,32 +45,32 @@ pub struct Written {
 
 /// What was found when written tensors were read back and held to their sources.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Parity {
+pub struct ConversionParity {
     /// Tensors that were compared, all of them equal, bit for bit.
     pub tensors: usize,
     /// Values in these.
     pub values: u64,
     /// What another precision did; nothing where every tensor kept its own.
-    pub rounding: Option<Rounding>,
+    pub rounding: Option<RoundingStats>,
 }
 
 /// Called with the number of bytes of each piece that is done with; says whether to go on, or to end with
 /// [`WeightsError::Stopped`].
-pub type OnBytes<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+pub type ByteProgress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 
 /// Passes the values of tensors on, in memory that is kept from one to the next.
-struct Passage<'a> {
+struct TensorStream<'a> {
     /// The type they are given, if not their own.
     dtype: Option<Dtype>,
-    on_bytes: OnBytes<'a>,
-    memory: Memory,
+    on_bytes: ByteProgress<'a>,
+    memory: ReadBuffers,
     piece: Vec<u8>,
     converted: Vec<u8>,
 }
 
-impl<'a> Passage<'a> {
-    fn new(dtype: Option<Dtype>, on_bytes: OnBytes<'a>) -> Self {
-        Self { dtype, on_bytes, memory: Memory::default(), piece: Vec::new(), converted: Vec::new() }
+impl<'a> TensorStream<'a> {
+    fn new(dtype: Option<Dtype>, on_bytes: ByteProgress<'a>) -> Self {
+        Self { dtype, on_bytes, memory: ReadBuffers::default(), piece: Vec::new(), converted: Vec::new() }
     }
 
     /// Gives `each` the values of a tensor in row-major order, in pieces of `length` bytes but for the last: as they are, and in the
@@ -101,8 +104,8 @@ impl<'a> Passage<'a> {
     }
 
     /// Writes the values of a tensor in row-major order.
-    fn copy(&mut self, tensor: &StoredTensor, out: &mut Output) -> Result<(), WeightsError> {
-        self.pass(tensor, PIECE, |_, values| Ok(out.write_all(values)?))
+    fn copy(&mut self, tensor: &StoredTensor, out: &mut OutputFile) -> Result<(), WeightsError> {
+        self.pass(tensor, PIECE_BYTES, |_, values| Ok(out.write_all(values)?))
     }
 }
 
@@ -112,13 +115,13 @@ impl<'a> Passage<'a> {
 ///
 /// # Errors
 /// What is wrong with a source; [`WeightsError::Tensor`] for one that can't be given another type, or that EasyLM has no name for.
-pub fn write(
+pub fn write_weights(
     tensors: &[&StoredTensor],
-    target: Target,
+    target: ConversionTarget,
     dtype: Option<Dtype>,
     folder: &Path,
-    on_bytes: OnBytes<'_>,
-) -> Result<Written, WeightsError> {
+    on_bytes: ByteProgress<'_>,
+) -> Result<ConversionSummary, WeightsError> {
     let refuse = |tensor: &StoredTensor, problem: String| {
         Err(WeightsError::tensor(&tensor.file, &tensor.key, problem))
     };
@@ -129,10 +132,10 @@ pub fn write(
         }
     }
     match target {
-        Target::SafeTensors { max_shard_bytes } => {
+        ConversionTarget::SafeTensors { max_shard_bytes } => {
             write_safetensors(tensors, max_shard_bytes, dtype, folder, on_bytes)
         }
-        Target::EasyLm { head_size } => write_easylm(tensors, head_size, dtype, folder, on_bytes),
+        ConversionTarget::EasyLm { head_size } => write_easylm(tensors, head_size, dtype, folder, on_bytes),
     }
 }
 
@@ -157,8 +160,12 @@ pub fn check_space(path: &Path, tensors: &[&StoredTensor], dtype: Option<Dtype>)
 }
 
 /// A tensor as it is to be.
-fn described(tensor: &StoredTensor, dtype: Option<Dtype>) -> Described {
-    Described { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: dtype.unwrap_or(tensor.dtype) }
+fn described(tensor: &StoredTensor, dtype: Option<Dtype>) -> TensorDescription {
+    TensorDescription {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: dtype.unwrap_or(tensor.dtype),
+    }
 }
 
 fn write_safetensors(
@@ -166,20 +173,20 @@ fn write_safetensors(
     max_shard_bytes: u64,
     dtype: Option<Dtype>,
     folder: &Path,
-    on_bytes: OnBytes<'_>,
-) -> Result<Written, WeightsError> {
+    on_bytes: ByteProgress<'_>,
+) -> Result<ConversionSummary, WeightsError> {
     let shards = shards(tensors, max_shard_bytes, dtype);
-    let mut passage = Passage::new(dtype, on_bytes);
-    let mut written = Written::default();
+    let mut passage = TensorStream::new(dtype, on_bytes);
+    let mut written = ConversionSummary::default();
     let mut weight_map = serde_json::Map::new();
     for (number, shard) in shards.iter().enumerate() {
         let name = match shards.len() {
             1 => SINGLE_FILE.to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
         };
-        let mut file = Output::create(&folder.join(&name))?;
+        let mut file = OutputFile::create(&folder.join(&name))?;
         let mut header = Vec::new();
-        let described: Vec<Described> = shard.iter().map(|tensor| described(tensor, dtype)).collect();
+        let described: Vec<TensorDescription> = shard.iter().map(|tensor| described(tensor, dtype)).collect();
         write_header(&mut header, &described)?;
         file.write_all(&header)?;
         for tensor in shard {
@@ -229,28 +236,28 @@ fn write_easylm(
     head_size: usize,
     dtype: Option<Dtype>,
     folder: &Path,
-    on_bytes: OnBytes<'_>,
-) -> Result<Written, WeightsError> {
-    let mut file = Output::create(&folder.join(STREAM_FILE))?;
-    let mut passage = Passage::new(dtype, on_bytes);
+    on_bytes: ByteProgress<'_>,
+) -> Result<ConversionSummary, WeightsError> {
+    let mut file = OutputFile::create(&folder.join(STREAM_FILE))?;
+    let mut passage = TensorStream::new(dtype, on_bytes);
     let mut turned = Vec::new();
     for tensor in tensors {
         let wrong = |problem: &str| WeightsError::tensor(&tensor.file, &tensor.key, problem);
         let (key, turn) =
             easylm::from_hugging_face(&tensor.name).ok_or_else(|| wrong("has no name in EasyLM"))?;
-        let Described { mut shape, dtype: wanted, .. } = described(tensor, dtype);
+        let TensorDescription { mut shape, dtype: wanted, .. } = described(tensor, dtype);
         let bytes = described(tensor, dtype).bytes();
         if !easylm::fits(bytes) {
             return Err(wrong("has more bytes (2 GiB) than EasyLM can read of one tensor"));
         }
-        if turn != Turn::Plain {
+        if turn != TensorTransform::Identity {
             shape.reverse();
         }
         let mut header = Vec::new();
         easylm::write_header(&mut header, &key, &shape, wanted)?;
         file.write_all(&header)?;
         let [width, height] = match (turn, &shape[..]) {
-            (Turn::Plain, _) => {
+            (TensorTransform::Identity, _) => {
                 passage.copy(tensor, &mut file)?;
                 continue;
             }
@@ -258,15 +265,17 @@ fn write_easylm(
             _ => return Err(wrong("is no matrix")),
         };
         let (rows, group) = match turn {
-            Turn::Rotary if are_heads(height, head_size) => (Some(in_halves(height, head_size)), head_size),
-            Turn::Rotary => {
+            TensorTransform::TransposeRotary if are_heads(height, head_size) => {
+                (Some(in_halves(height, head_size)), head_size)
+            }
+            TensorTransform::TransposeRotary => {
                 return Err(wrong(&format!("has {height} rows, which heads of {head_size} don't divide")));
             }
             _ => (None, 1),
         };
         let transposition =
             Transposition { height, width, size: element_size(wanted), rows, columns: None, group };
-        let step = transposition.rows_in(PIECE);
+        let step = transposition.rows_in(PIECE_BYTES);
         let turned = at_least(&mut turned, bytes as usize);
         let mut first = 0;
         passage.pass(tensor, step * width * element_size(tensor.dtype), |_, values| {
@@ -276,23 +285,23 @@ fn write_easylm(
         })?;
         file.write_all(turned)?;
     }
-    Ok(Written { files: vec![STREAM_FILE.to_owned()], bytes: file.finish()? })
+    Ok(ConversionSummary { files: vec![STREAM_FILE.to_owned()], bytes: file.finish()? })
 }
 
-/// Reads what was [written](write()) and holds every tensor to its source, which is read again.
+/// Reads what was [written](write_weights) and holds every tensor to its source, which is read again.
 ///
 /// # Errors
 /// [`WeightsError::Mismatch`] at the first difference, of a name, a shape, a type or a bit; what is wrong with a file.
-pub fn compare(
+pub fn compare_weights(
     tensors: &[&StoredTensor],
-    written: &Checkpoint,
+    written: &WeightFiles,
     dtype: Option<Dtype>,
-    on_bytes: OnBytes<'_>,
-) -> Result<Parity, WeightsError> {
-    let mut parity = Parity::default();
-    let mut comparison = Comparison {
-        sources: Passage::new(dtype, on_bytes),
-        memory: Memory::default(),
+    on_bytes: ByteProgress<'_>,
+) -> Result<ConversionParity, WeightsError> {
+    let mut parity = ConversionParity::default();
+    let mut comparison = TensorComparison {
+        sources: TensorStream::new(dtype, on_bytes),
+        memory: ReadBuffers::default(),
         piece: Vec::new(),
         rounding: None,
     };
@@ -328,14 +337,14 @@ pub fn compare(
 }
 
 /// What holds written tensors to their sources.
-struct Comparison<'a> {
-    sources: Passage<'a>,
-    memory: Memory,
+struct TensorComparison<'a> {
+    sources: TensorStream<'a>,
+    memory: ReadBuffers,
     piece: Vec<u8>,
-    rounding: Option<Rounding>,
+    rounding: Option<RoundingStats>,
 }
 
-impl Comparison<'_> {
+impl TensorComparison<'_> {
     /// The first byte in which a tensor is not what its source becomes in its type.
     fn first_difference(
         &mut self,
@@ -345,7 +354,7 @@ impl Comparison<'_> {
         let mut reader = found.open_in(std::mem::take(&mut self.memory))?;
         let mut at = 0;
         let mut difference = None;
-        self.sources.pass(source, PIECE, |values, expected| {
+        self.sources.pass(source, PIECE_BYTES, |values, expected| {
             let found_values = reader.next_piece(expected.len(), &mut self.piece)?;
             if difference.is_none() && found_values != expected {
                 let place = found_values.iter().zip(expected).position(|(found, expected)| found != expected);

@@ -14,9 +14,9 @@ use rmp::decode::{read_array_len, read_bin_len, read_ext_meta, read_int, read_st
 use rmp::encode::{write_array_len, write_bin_len, write_ext_meta, write_str, write_uint};
 use safetensors::Dtype;
 
-use crate::WeightsError;
-use crate::checkpoint::Ignored;
-use crate::tensor::{Order, Place, StoredTensor, element_size};
+use crate::dtype::element_size;
+use crate::error::WeightsError;
+use crate::tensor::{IgnoredEntry, StoredTensor, ValueLocation, ValueOrder};
 
 /// The name that EasyLM gives a file of parameters.
 pub const STREAM_FILE: &str = "streaming_params";
@@ -31,36 +31,36 @@ const MAX_BYTES: u64 = (1 << 31) - 1;
 
 /// How a tensor is turned on its way between the two layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum TensorTransform {
     /// Not at all.
-    Plain,
+    Identity,
     /// A matrix, transposed.
-    Kernel,
+    Transpose,
     /// Transposed, with its heads' rows interleaved.
-    Rotary,
+    TransposeRotary,
 }
 
 /// The tensors of a layer: at Hugging Face, in EasyLM.
-const LAYER: [(&str, &str, Turn); 9] = [
-    ("self_attn.q_proj", "attention/wq", Turn::Rotary),
-    ("self_attn.k_proj", "attention/wk", Turn::Rotary),
-    ("self_attn.v_proj", "attention/wv", Turn::Kernel),
-    ("self_attn.o_proj", "attention/wo", Turn::Kernel),
-    ("mlp.gate_proj", "feed_forward/w1", Turn::Kernel),
-    ("mlp.down_proj", "feed_forward/w2", Turn::Kernel),
-    ("mlp.up_proj", "feed_forward/w3", Turn::Kernel),
-    ("input_layernorm", "attention_norm", Turn::Plain),
-    ("post_attention_layernorm", "ffn_norm", Turn::Plain),
+const LAYER: [(&str, &str, TensorTransform); 9] = [
+    ("self_attn.q_proj", "attention/wq", TensorTransform::TransposeRotary),
+    ("self_attn.k_proj", "attention/wk", TensorTransform::TransposeRotary),
+    ("self_attn.v_proj", "attention/wv", TensorTransform::Transpose),
+    ("self_attn.o_proj", "attention/wo", TensorTransform::Transpose),
+    ("mlp.gate_proj", "feed_forward/w1", TensorTransform::Transpose),
+    ("mlp.down_proj", "feed_forward/w2", TensorTransform::Transpose),
+    ("mlp.up_proj", "feed_forward/w3", TensorTransform::Transpose),
+    ("input_layernorm", "attention_norm", TensorTransform::Identity),
+    ("post_attention_layernorm", "ffn_norm", TensorTransform::Identity),
 ];
 /// The others, whole names.
-const OTHERS: [(&str, &str, Turn); 3] = [
-    ("model.embed_tokens.weight", "transformer/wte/embedding", Turn::Plain),
-    ("model.norm.weight", "transformer/ln_f/kernel", Turn::Plain),
-    ("lm_head.weight", "lm_head/kernel", Turn::Kernel),
+const OTHERS: [(&str, &str, TensorTransform); 3] = [
+    ("model.embed_tokens.weight", "transformer/wte/embedding", TensorTransform::Identity),
+    ("model.norm.weight", "transformer/ln_f/kernel", TensorTransform::Identity),
+    ("lm_head.weight", "lm_head/kernel", TensorTransform::Transpose),
 ];
 
 /// Hugging Face's name of one of EasyLM's tensors.
-fn to_hugging_face(path: &str) -> Option<(String, Turn)> {
+fn to_hugging_face(path: &str) -> Option<(String, TensorTransform)> {
     if let Some((name, _, turn)) = OTHERS.iter().find(|(_, other, _)| *other == path) {
         return Some(((*name).to_owned(), *turn));
     }
@@ -72,7 +72,7 @@ fn to_hugging_face(path: &str) -> Option<(String, Turn)> {
 }
 
 /// EasyLM's name of one of Hugging Face's tensors.
-pub(crate) fn from_hugging_face(name: &str) -> Option<(String, Turn)> {
+pub(crate) fn from_hugging_face(name: &str) -> Option<(String, TensorTransform)> {
     if let Some((_, path, turn)) = OTHERS.iter().find(|(other, _, _)| *other == name) {
         return Some(((*path).to_owned(), *turn));
     }
@@ -107,10 +107,10 @@ pub(crate) fn is_stream_name(name: &str) -> bool {
 }
 
 /// The tensors of a stream: of parameters, or of a whole training state, of which what is not a parameter is `ignored`.
-pub(crate) fn open(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<StoredTensor>, WeightsError> {
+pub(crate) fn open(path: &Path, ignored: &mut Vec<IgnoredEntry>) -> Result<Vec<StoredTensor>, WeightsError> {
     let file = fs_err::File::open(path)?;
     let length = file.metadata()?.len();
-    let mut stream = Stream { path, length, file: BufReader::with_capacity(4096, file) };
+    let mut stream = EasyLmStream { path, length, file: BufReader::with_capacity(4096, file) };
     let mut tensors = Vec::new();
     let mut others: BTreeMap<String, u64> = BTreeMap::new();
     while stream.position()? < length {
@@ -121,7 +121,7 @@ pub(crate) fn open(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<Stored
         }
         stream.skip_to(end)?;
     }
-    let others = others.into_iter().map(|(name, count)| Ignored {
+    let others = others.into_iter().map(|(name, count)| IgnoredEntry {
         name,
         reason: format!("{count} values of the training state that are no parameters"),
     });
@@ -137,13 +137,13 @@ fn parameter(key: &str) -> Option<&str> {
         .then_some(path)
 }
 
-struct Stream<'a> {
+struct EasyLmStream<'a> {
     path: &'a Path,
     length: u64,
     file: BufReader<fs_err::File>,
 }
 
-impl Stream<'_> {
+impl EasyLmStream<'_> {
     fn position(&mut self) -> io::Result<u64> {
         self.file.stream_position()
     }
@@ -234,20 +234,20 @@ impl Stream<'_> {
                 end - start
             )));
         }
-        let (name, turn) = to_hugging_face(parameter).unwrap_or((key.to_owned(), Turn::Plain));
-        if turn != Turn::Plain && shape.len() != 2 {
+        let (name, turn) = to_hugging_face(parameter).unwrap_or((key.to_owned(), TensorTransform::Identity));
+        if turn != TensorTransform::Identity && shape.len() != 2 {
             return Err(wrong(format!("has shape {shape:?}, but is a matrix")));
         }
         let order = match turn {
-            Turn::Plain => Order::RowMajor,
-            Turn::Kernel => Order::Transposed,
-            Turn::Rotary => Order::Rotary { head_size: None },
+            TensorTransform::Identity => ValueOrder::RowMajor,
+            TensorTransform::Transpose => ValueOrder::Transposed,
+            TensorTransform::TransposeRotary => ValueOrder::Rotary { head_size: None },
         };
-        if turn != Turn::Plain {
+        if turn != TensorTransform::Identity {
             shape.reverse();
         }
-        let place = Place { bytes: start..end, order, storage: None };
-        Ok(StoredTensor { name, key: key.to_owned(), shape, dtype, file: path.to_owned(), place })
+        let location = ValueLocation { bytes: start..end, order, storage: None };
+        Ok(StoredTensor { name, key: key.to_owned(), shape, dtype, file: path.to_owned(), location })
     }
 }
 

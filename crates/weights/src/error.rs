@@ -1,3 +1,5 @@
+//! Errors of files of weights.
+
 use std::io;
 use std::path::PathBuf;
 
@@ -100,7 +102,7 @@ pub enum WeightsError {
     },
     /// A tensor that the index names is not in its file.
     #[error("{path}: promises `{name}` in `{file}`, which has no such tensor")]
-    BrokenPromise {
+    MissingTensor {
         /// The index.
         path: PathBuf,
         /// The tensor.

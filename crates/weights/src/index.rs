@@ -5,12 +5,12 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::WeightsError;
+use crate::error::WeightsError;
 use crate::tensor::StoredTensor;
 
 /// What is read of an index. `metadata.total_size` is not looked at: in many published files it counts other tensors too.
 #[derive(Deserialize)]
-struct Index {
+struct ShardIndexFile {
     weight_map: BTreeMap<String, String>,
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn open_shards(
     open: impl Fn(&Path) -> Result<Vec<StoredTensor>, WeightsError>,
 ) -> Result<Vec<StoredTensor>, WeightsError> {
     let text = fs_err::read(path)?;
-    let Index { weight_map } = serde_json::from_slice(&text)
+    let ShardIndexFile { weight_map } = serde_json::from_slice(&text)
         .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
     let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, file) in &weight_map {
@@ -42,7 +42,7 @@ pub(crate) fn open_shards(
         let shard = open(&beside(path, file)?)?;
         if let Some(name) = names.iter().find(|&&name| !shard.iter().any(|tensor| tensor.key == name)) {
             let (path, name, file) = (path.to_owned(), (*name).to_owned(), file.to_owned());
-            return Err(WeightsError::BrokenPromise { path, name, file });
+            return Err(WeightsError::MissingTensor { path, name, file });
         }
         tensors.extend(shard);
     }

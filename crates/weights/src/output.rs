@@ -1,3 +1,5 @@
+//! A large file that is synced while it is written.
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -10,13 +12,13 @@ const AT_ONCE: usize = 512 << 10;
 
 /// A large file that goes to the disk while it is being written.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub(crate) struct OutputFile {
     file: fs_err::File,
     waiting: u64,
     syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Output {
+impl OutputFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: fs_err::File::create(path)?, waiting: 0, syncing: None })
     }
@@ -50,7 +52,7 @@ impl Output {
     }
 }
 
-impl Write for Output {
+impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(&bytes[..bytes.len().min(AT_ONCE)])?;
         self.waiting += written as u64;

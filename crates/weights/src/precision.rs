@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Serialize;
 
-use crate::tensor::element_size;
+use crate::dtype::element_size;
 
 /// What another precision did to values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Rounding {
+pub struct RoundingStats {
     /// The largest distance of a finite value from what became of it.
     pub largest_error: f64,
     /// Finite values that became infinite.
@@ -36,18 +36,18 @@ pub(crate) fn convert(values: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) 
     let (from_size, to_size) = (element_size(from), element_size(to));
     out.resize(values.len() / from_size * to_size, 0);
     let blocks = out.par_chunks_mut(to_size * BLOCK).zip(values.par_chunks(from_size * BLOCK));
-    blocks.for_each_init(Scratch::default, |scratch, (out, values)| {
+    blocks.for_each_init(FloatBlock::default, |scratch, (out, values)| {
         scratch.fill(values, from);
         scratch.write(to, out);
     });
 }
 
-impl Rounding {
+impl RoundingStats {
     /// Adds what became of some values.
     pub(crate) fn add(&mut self, before: &[u8], from: Dtype, after: &[u8], to: Dtype) {
         let blocks =
             before.par_chunks(element_size(from) * BLOCK).zip(after.par_chunks(element_size(to) * BLOCK));
-        let found = blocks.map_init(Default::default, |[a, b]: &mut [Scratch; 2], (before, after)| {
+        let found = blocks.map_init(Default::default, |[a, b]: &mut [FloatBlock; 2], (before, after)| {
             a.fill(before, from);
             b.fill(after, to);
             let mut rounding = Self::default();
@@ -74,12 +74,12 @@ impl Rounding {
 
 /// A block of values as float32, which holds all others exactly.
 #[derive(Default)]
-struct Scratch {
+struct FloatBlock {
     values: Vec<f32>,
     halves: Vec<f16>,
 }
 
-impl Scratch {
+impl FloatBlock {
     fn fill(&mut self, bytes: &[u8], dtype: Dtype) {
         self.values.clear();
         match dtype {
@@ -134,7 +134,7 @@ mod tests {
         convert(&bytes, Dtype::F32, Dtype::F16, &mut out);
         let expected: [u16; 7] = [0x3c00, 0x8000, 0x3c04, 0x0000, 0x7c00, 0x7c00, 0x2e66];
         assert_eq!(out, expected.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>());
-        let mut rounding = Rounding::default();
+        let mut rounding = RoundingStats::default();
         rounding.add(&bytes, Dtype::F32, &out, Dtype::F16);
         assert_eq!(rounding.overflowed, 1);
         assert!((rounding.largest_error - 2.442e-5).abs() < 1e-7, "{rounding:?}");

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use ::safetensors::{Dtype, SafeTensorError};
 
-use crate::WeightsError;
-use crate::tensor::{Order, Place, StoredTensor, element_size};
+use crate::dtype::element_size;
+use crate::error::WeightsError;
+use crate::tensor::{StoredTensor, ValueLocation, ValueOrder};
 
 /// The file of a checkpoint that is not in shards.
 pub const SINGLE_FILE: &str = "model.safetensors";
@@ -22,7 +24,7 @@ const LENGTH: u64 = size_of::<u64>() as u64;
 
 /// A tensor as the header of a file is to describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct TensorDescription {
     /// Its name.
     pub name: String,
     /// Its shape.
@@ -31,7 +33,7 @@ pub struct Described {
     pub dtype: Dtype,
 }
 
-impl Described {
+impl TensorDescription {
     /// Size of its values in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -43,9 +45,9 @@ impl Described {
 ///
 /// # Errors
 /// What `out` says, and [`io::ErrorKind::InvalidInput`] for sizes that can't be counted.
-pub fn write_header(out: &mut impl Write, tensors: &[Described]) -> io::Result<()> {
+pub fn write_header(out: &mut impl Write, tensors: &[TensorDescription]) -> io::Result<()> {
     let mut end = 0;
-    let info = |tensor: &Described| {
+    let info = |tensor: &TensorDescription| {
         let start = end;
         end += tensor.bytes() as usize;
         let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
@@ -62,41 +64,62 @@ pub fn write_header(out: &mut impl Write, tensors: &[Described]) -> io::Result<(
     out.write_all(&json)
 }
 
-/// The tensors of a safetensors file, which must be whole.
-pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
-    let format = |source| WeightsError::SafeTensors { path: path.to_owned(), source };
+/// A tensor of a safetensors file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// Name, shape and type of the tensor.
+    pub description: TensorDescription,
+    /// Bytes of the file that its values occupy.
+    pub file_range: Range<u64>,
+}
+
+/// Reads the header of a safetensors file, whose tensors are returned in alphabetic order.
+///
+/// The length of the header is bounded, and the values must fill the rest of the file exactly. They aren't read.
+///
+/// # Errors
+/// [`WeightsError::Io`] if the file cannot be read, and [`WeightsError::SafeTensors`] if it is truncated or its header is
+/// invalid.
+pub fn read_header(path: &Path) -> Result<Vec<TensorEntry>, WeightsError> {
+    let invalid = |source| WeightsError::SafeTensors { path: path.to_owned(), source };
     let mut file = fs_err::File::open(path)?;
     let file_length = file.metadata()?.len();
     let mut length = [0; LENGTH as usize];
     if file_length < LENGTH {
-        return Err(format(SafeTensorError::HeaderTooSmall));
+        return Err(invalid(SafeTensorError::HeaderTooSmall));
     }
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER {
-        return Err(format(SafeTensorError::HeaderTooLarge));
+        return Err(invalid(SafeTensorError::HeaderTooLarge));
     }
     let start = LENGTH + length;
     if start > file_length {
-        return Err(format(SafeTensorError::InvalidHeaderLength));
+        return Err(invalid(SafeTensorError::InvalidHeaderLength));
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header)?;
     let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|source| format(SafeTensorError::InvalidHeaderDeserialization(source)))?;
+        .map_err(|source| invalid(SafeTensorError::InvalidHeaderDeserialization(source)))?;
     if start + metadata.data_len() as u64 != file_length {
-        return Err(format(SafeTensorError::MetadataIncompleteBuffer));
+        return Err(invalid(SafeTensorError::MetadataIncompleteBuffer));
     }
-    let tensor = |(name, info): (String, &TensorInfo)| {
-        let bytes = start + info.data_offsets.0 as u64..start + info.data_offsets.1 as u64;
-        StoredTensor {
-            key: name.clone(),
-            name,
-            shape: info.shape.clone(),
-            dtype: info.dtype,
-            file: path.to_owned(),
-            place: Place { bytes, order: Order::RowMajor, storage: None },
-        }
+    let entry = |(name, info): (String, &TensorInfo)| {
+        let file_range = start + info.data_offsets.0 as u64..start + info.data_offsets.1 as u64;
+        let description = TensorDescription { name, shape: info.shape.clone(), dtype: info.dtype };
+        TensorEntry { description, file_range }
     };
-    Ok(metadata.tensors().into_iter().map(tensor).collect())
+    let mut entries: Vec<TensorEntry> = metadata.tensors().into_iter().map(entry).collect();
+    entries.sort_by(|a, b| a.description.name.cmp(&b.description.name));
+    Ok(entries)
+}
+
+/// Returns the tensors of a safetensors file, which must be complete.
+pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
+    let stored = |entry: TensorEntry| {
+        let TensorDescription { name, shape, dtype } = entry.description;
+        let location = ValueLocation { bytes: entry.file_range, order: ValueOrder::RowMajor, storage: None };
+        StoredTensor { key: name.clone(), name, shape, dtype, file: path.to_owned(), location }
+    };
+    Ok(read_header(path)?.into_iter().map(stored).collect())
 }

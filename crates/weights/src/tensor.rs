@@ -1,3 +1,5 @@
+//! Tensors in files, and the reading of their values.
+
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -6,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crc32fast::Hasher;
 use safetensors::Dtype;
+use serde::Serialize;
 
-use crate::WeightsError;
 use crate::arrange::{Transposition, gather, interleaved};
+use crate::dtype::element_size;
+use crate::error::WeightsError;
 
 /// Values are moved in pieces of this many bytes where they need not be held whole.
-pub(crate) const PIECE: usize = 4 << 20;
+pub(crate) const PIECE_BYTES: usize = 4 << 20;
 
 /// A tensor in a file, under its Hugging Face name and in Hugging Face's shape.
 #[derive(Clone, Debug)]
@@ -26,20 +30,20 @@ pub struct StoredTensor {
     pub dtype: Dtype,
     /// The file that it is in.
     pub file: PathBuf,
-    pub(crate) place: Place,
+    pub(crate) location: ValueLocation,
 }
 
 /// Where in a file the values of a tensor are, and in which order.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ValueLocation {
     pub(crate) bytes: Range<u64>,
-    pub(crate) order: Order,
+    pub(crate) order: ValueOrder,
     /// What the bytes are a part of, if that has a checksum.
-    pub(crate) storage: Option<Arc<Storage>>,
+    pub(crate) storage: Option<Arc<ChecksummedStorage>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum ValueOrder {
     /// One row after the other.
     RowMajor,
     /// A view with these strides, in elements.
@@ -52,7 +56,7 @@ pub(crate) enum Order {
 
 /// A part of a file with a checksum.
 #[derive(Debug)]
-pub(crate) struct Storage {
+pub(crate) struct ChecksummedStorage {
     pub(crate) bytes: Range<u64>,
     pub(crate) crc32: u32,
     pub(crate) verified: AtomicBool,
@@ -80,33 +84,33 @@ impl StoredTensor {
     /// Where in the file its values lie.
     #[must_use]
     pub fn file_range(&self) -> Range<u64> {
-        self.place.bytes.clone()
+        self.location.bytes.clone()
     }
 
     /// Starts to read the values, in row-major order of `shape`.
     ///
     /// # Errors
     /// Whatever is wrong with the file; [`WeightsError::Tensor`] for a rotary tensor of EasyLM without the
-    /// [size of a head](crate::Checkpoint::with_head_size).
+    /// [size of a head](crate::WeightFiles::with_head_size).
     pub fn open(&self) -> Result<TensorReader<'_>, WeightsError> {
-        self.open_in(Memory::default())
+        self.open_in(ReadBuffers::default())
     }
 
     /// As [`open`](Self::open), in memory that another tensor needs no more.
-    pub(crate) fn open_in(&self, mut memory: Memory) -> Result<TensorReader<'_>, WeightsError> {
-        let Place { bytes, order, storage } = &self.place;
+    pub(crate) fn open_in(&self, mut memory: ReadBuffers) -> Result<TensorReader<'_>, WeightsError> {
+        let ValueLocation { bytes, order, storage } = &self.location;
         let mut file = fs_err::File::open(&self.file)?;
-        let source = if *order == Order::RowMajor {
+        let source = if *order == ValueOrder::RowMajor {
             // What is read from beginning to end is checked on the way.
             let whole = storage.as_ref().filter(|storage| storage.bytes == *bytes).cloned();
             if let Some(part) = storage.as_ref().filter(|_| whole.is_none()) {
                 self.verify(part, &mut file)?;
             }
             file.seek(SeekFrom::Start(bytes.start))?;
-            Source::File { file, checksum: whole.map(|storage| (Hasher::new(), storage)) }
+            ReadSource::File { file, checksum: whole.map(|storage| (Hasher::new(), storage)) }
         } else {
             self.arrange(&mut file, &mut memory)?;
-            Source::Memory
+            ReadSource::Buffers
         };
         Ok(TensorReader { tensor: self, left: self.bytes(), source, memory })
     }
@@ -122,8 +126,8 @@ impl StoredTensor {
     }
 
     /// Reads the values into memory, in order.
-    fn arrange(&self, file: &mut fs_err::File, memory: &mut Memory) -> Result<(), WeightsError> {
-        let Place { bytes, order, storage } = &self.place;
+    fn arrange(&self, file: &mut fs_err::File, memory: &mut ReadBuffers) -> Result<(), WeightsError> {
+        let ValueLocation { bytes, order, storage } = &self.location;
         if let Some(storage) = storage {
             self.verify(storage, file)?;
         }
@@ -134,16 +138,16 @@ impl StoredTensor {
         let size = element_size(self.dtype);
         let values = at_least(&mut memory.values, self.bytes() as usize);
         let columns = match order {
-            Order::RowMajor => return Ok(file.read_exact(values)?),
-            Order::Strided(strides) => {
+            ValueOrder::RowMajor => return Ok(file.read_exact(values)?),
+            ValueOrder::Strided(strides) => {
                 let stored = at_least(&mut memory.piece, (bytes.end - bytes.start) as usize);
                 file.read_exact(stored)?;
                 gather(stored, &self.shape, strides, size, values);
                 return Ok(());
             }
-            Order::Transposed => None,
-            Order::Rotary { head_size: Some(head_size) } => Some(interleaved(self.shape[0], *head_size)),
-            Order::Rotary { head_size: None } => {
+            ValueOrder::Transposed => None,
+            ValueOrder::Rotary { head_size: Some(head_size) } => Some(interleaved(self.shape[0], *head_size)),
+            ValueOrder::Rotary { head_size: None } => {
                 return Err(WeightsError::tensor(
                     &self.file,
                     &self.key,
@@ -153,7 +157,7 @@ impl StoredTensor {
         };
         let (width, height) = (self.shape[0], self.shape[1]);
         let transposition = Transposition { height, width, size, rows: None, columns, group: 1 };
-        let step = transposition.rows_in(PIECE);
+        let step = transposition.rows_in(PIECE_BYTES);
         for first in (0..height).step_by(step) {
             let piece = at_least(&mut memory.piece, step.min(height - first) * width * size);
             file.read_exact(piece)?;
@@ -163,14 +167,14 @@ impl StoredTensor {
     }
 
     /// Holds a part of the file to its checksum, once.
-    fn verify(&self, storage: &Storage, file: &mut fs_err::File) -> Result<(), WeightsError> {
+    fn verify(&self, storage: &ChecksummedStorage, file: &mut fs_err::File) -> Result<(), WeightsError> {
         if storage.verified.load(Ordering::Relaxed) {
             return Ok(());
         }
         file.seek(SeekFrom::Start(storage.bytes.start))?;
         let mut hasher = Hasher::new();
         let mut left = storage.bytes.end - storage.bytes.start;
-        let mut piece = vec![0; PIECE.min(left as usize)];
+        let mut piece = vec![0; PIECE_BYTES.min(left as usize)];
         while left > 0 {
             let length = piece.len().min(left as usize);
             file.read_exact(&mut piece[..length])?;
@@ -180,7 +184,7 @@ impl StoredTensor {
         self.hold(hasher, storage)
     }
 
-    fn hold(&self, hasher: Hasher, storage: &Storage) -> Result<(), WeightsError> {
+    fn hold(&self, hasher: Hasher, storage: &ChecksummedStorage) -> Result<(), WeightsError> {
         if hasher.finalize() != storage.crc32 {
             return Err(WeightsError::Checksum { path: self.file.clone(), name: self.name.clone() });
         }
@@ -191,7 +195,7 @@ impl StoredTensor {
 
 /// Memory for values that have to be turned around. Fresh memory costs more than to turn what is in it, so it is kept from tensor to tensor.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct ReadBuffers {
     /// All values of a tensor, in order.
     values: Vec<u8>,
     /// A piece of the file.
@@ -211,18 +215,18 @@ pub(crate) fn at_least(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
 pub struct TensorReader<'a> {
     tensor: &'a StoredTensor,
     left: u64,
-    source: Source,
-    memory: Memory,
+    source: ReadSource,
+    memory: ReadBuffers,
 }
 
 #[derive(Debug)]
-enum Source {
+enum ReadSource {
     File {
         file: fs_err::File,
-        checksum: Option<(Hasher, Arc<Storage>)>,
+        checksum: Option<(Hasher, Arc<ChecksummedStorage>)>,
     },
     /// The reader's own.
-    Memory,
+    Buffers,
 }
 
 impl TensorReader<'_> {
@@ -236,17 +240,17 @@ impl TensorReader<'_> {
         }
         let at = self.position();
         match &mut self.source {
-            Source::File { file, checksum } => {
+            ReadSource::File { file, checksum } => {
                 file.read_exact(values)?;
                 if let Some((hasher, _)) = checksum {
                     hasher.update(values);
                 }
             }
-            Source::Memory => values.copy_from_slice(&self.memory.values[at..][..values.len()]),
+            ReadSource::Buffers => values.copy_from_slice(&self.memory.values[at..][..values.len()]),
         }
         self.left -= values.len() as u64;
         if self.left == 0
-            && let Source::File { checksum, .. } = &mut self.source
+            && let ReadSource::File { checksum, .. } = &mut self.source
             && let Some((hasher, storage)) = checksum.take()
         {
             self.tensor.hold(hasher, &storage)?;
@@ -266,7 +270,7 @@ impl TensorReader<'_> {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], WeightsError> {
         let length = length.min(self.left as usize);
-        if matches!(self.source, Source::Memory) {
+        if matches!(self.source, ReadSource::Buffers) {
             let at = self.position();
             self.left -= length as u64;
             return Ok(&self.memory.values[at..][..length]);
@@ -279,12 +283,16 @@ impl TensorReader<'_> {
     }
 
     /// The memory, for another tensor.
-    pub(crate) fn into_memory(self) -> Memory {
+    pub(crate) fn into_memory(self) -> ReadBuffers {
         self.memory
     }
 }
 
-/// Bytes of one value. Types of less than a byte, which no LLaMA is published in, count as one.
-pub(crate) fn element_size(dtype: Dtype) -> usize {
-    dtype.bitsize().div_ceil(8)
+/// Something in a checkpoint that is no weight of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IgnoredEntry {
+    /// Its name in the file.
+    pub name: String,
+    /// Why it isn't read.
+    pub reason: String,
 }

@@ -13,7 +13,7 @@ use fineline_model::{
 };
 use fineline_run::StopSignal;
 use fineline_run::checkpoints::find_weights;
-use fineline_weights::{Dtype, Ignored};
+use fineline_weights::{Dtype, IgnoredEntry};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -206,9 +206,9 @@ fn format_dtypes(counts: &BTreeMap<String, usize>) -> String {
 }
 
 /// Writes the names of ignored tensors, grouped by reason.
-fn write_ignored(text: &mut String, ignored: &[Ignored]) -> Result<()> {
+fn write_ignored(text: &mut String, ignored: &[IgnoredEntry]) -> Result<()> {
     let mut by_reason: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    for Ignored { name, reason } in ignored {
+    for IgnoredEntry { name, reason } in ignored {
         by_reason.entry(reason).or_default().push(name);
     }
     for (reason, names) in by_reason {

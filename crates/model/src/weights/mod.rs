@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, TensorData};
 use fineline_diagnostics::{Classified, ErrorClass};
-use fineline_weights::safetensors::{Described, write_header};
-use fineline_weights::{Checkpoint, Dtype, Ignored, StoredTensor};
+use fineline_weights::safetensors::{TensorDescription, write_header};
+use fineline_weights::{Dtype, IgnoredEntry, StoredTensor, WeightFiles};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use thiserror::Error;
@@ -121,7 +121,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
 /// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
 /// Anything missing, too much or of another shape is an error that names it.
 pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
-    let checkpoint = Checkpoint::open(path)?.with_head_size(config.head_size())?;
+    let checkpoint = WeightFiles::open(path)?.with_head_size(config.head_size())?;
     let MatchedTensors { tensors, .. } = match_tensors(&checkpoint, config)?;
     check_tied_head(&checkpoint, config)?;
     let read: Vec<_> = tensors.par_iter().map(|tensor| read(tensor)).collect();
@@ -136,7 +136,7 @@ pub(crate) struct MatchedTensors<'a> {
     /// One for each of [`LlamaConfig::parameters`], in this order.
     pub(crate) tensors: Vec<&'a StoredTensor>,
     /// What else is there.
-    pub(crate) ignored: Vec<Ignored>,
+    pub(crate) ignored: Vec<IgnoredEntry>,
 }
 
 /// Finds the parameters of a model in a checkpoint, all of which must be there, in their shapes and in a precision that is read.
@@ -144,7 +144,7 @@ pub(crate) struct MatchedTensors<'a> {
 /// # Errors
 /// The first that isn't, or that the model doesn't have, by name.
 pub(crate) fn match_tensors<'a>(
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a WeightFiles,
     config: &LlamaConfig,
 ) -> Result<MatchedTensors<'a>, ModelWeightsError> {
     let specs = config.parameters();
@@ -165,10 +165,10 @@ pub(crate) fn match_tensors<'a>(
 pub(crate) struct TensorMismatch {
     pub(crate) missing: Vec<String>,
     pub(crate) unexpected: Vec<String>,
-    pub(crate) ignored: Vec<Ignored>,
+    pub(crate) ignored: Vec<IgnoredEntry>,
 }
 
-pub(crate) fn tensor_mismatch(checkpoint: &Checkpoint, config: &LlamaConfig) -> TensorMismatch {
+pub(crate) fn tensor_mismatch(checkpoint: &WeightFiles, config: &LlamaConfig) -> TensorMismatch {
     let specs = config.parameters();
     let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let missing = specs.iter().map(|spec| &spec.name).filter(|name| !checkpoint.tensors.contains_key(*name));
@@ -177,7 +177,7 @@ pub(crate) fn tensor_mismatch(checkpoint: &Checkpoint, config: &LlamaConfig) -> 
     let mut ignored = checkpoint.ignored.clone();
     for name in checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
         match reason_to_ignore(name, config) {
-            Some(reason) => ignored.push(Ignored { name: name.clone(), reason: reason.to_owned() }),
+            Some(reason) => ignored.push(IgnoredEntry { name: name.clone(), reason: reason.to_owned() }),
             None => unexpected.push(name.clone()),
         }
     }
@@ -218,7 +218,7 @@ fn check_tensor<'a>(
 
 /// Checks that a head that is left out because it is tied says nothing of its own.
 pub(crate) fn check_tied_head(
-    checkpoint: &Checkpoint,
+    checkpoint: &WeightFiles,
     config: &LlamaConfig,
 ) -> Result<(), ModelWeightsError> {
     let embedding = &config.parameters()[0].name;
@@ -270,7 +270,7 @@ impl TensorHeader {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 
-    fn described(&self) -> io::Result<Described> {
+    fn described(&self) -> io::Result<TensorDescription> {
         let dtype = match self.dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
@@ -281,7 +281,7 @@ impl TensorHeader {
                 return Err(invalid(message));
             }
         };
-        Ok(Described { name: self.name.clone(), shape: self.shape.clone(), dtype })
+        Ok(TensorDescription { name: self.name.clone(), shape: self.shape.clone(), dtype })
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::atomic::AtomicBool;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::WeightsError;
 use crate::arrange::{extent, is_row_major};
-use crate::tensor::{Order, Place, Storage, StoredTensor, element_size};
-use pickle::{Described, PickleError, read_state_dict};
+use crate::dtype::element_size;
+use crate::error::WeightsError;
+use crate::tensor::{ChecksummedStorage, StoredTensor, ValueLocation, ValueOrder};
+use pickle::{PickleError, PickledTensor, read_state_dict};
 
 /// The file of a checkpoint that is not in shards.
 pub(crate) const SINGLE_FILE: &str = "pytorch_model.bin";
@@ -28,7 +29,7 @@ const MAX_RECORD: u64 = 64;
 
 /// The tensors of a `.bin` file.
 pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
-    let mut archive = Archive::open(path)?;
+    let mut archive = TorchArchive::open(path)?;
     if let Some(order) = archive.read("byteorder", MAX_RECORD)?
         && order != b"little"
     {
@@ -61,10 +62,10 @@ pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
 fn tensor(
     path: &Path,
     name: String,
-    described: Described,
-    storage: &Arc<Storage>,
+    described: PickledTensor,
+    storage: &Arc<ChecksummedStorage>,
 ) -> Result<StoredTensor, WeightsError> {
-    let Described { storage: claimed, offset, shape, strides } = described;
+    let PickledTensor { storage: claimed, offset, shape, strides } = described;
     let wrong = |problem: String| Err(WeightsError::tensor(path, &name, problem));
     let size = element_size(claimed.dtype) as u64;
     let stored = storage.bytes.end - storage.bytes.start;
@@ -86,7 +87,8 @@ fn tensor(
     };
     let start = storage.bytes.start + offset as u64 * size;
     let bytes = start..storage.bytes.start + end as u64 * size;
-    let order = if is_row_major(&shape, &strides) { Order::RowMajor } else { Order::Strided(strides) };
+    let order =
+        if is_row_major(&shape, &strides) { ValueOrder::RowMajor } else { ValueOrder::Strided(strides) };
     // PyTorch can be told to write no checksums, and then leaves a zero.
     let storage = (storage.crc32 != 0).then(|| Arc::clone(storage));
     Ok(StoredTensor {
@@ -95,12 +97,12 @@ fn tensor(
         shape,
         dtype: claimed.dtype,
         file: path.to_owned(),
-        place: Place { bytes, order, storage },
+        location: ValueLocation { bytes, order, storage },
     })
 }
 
 /// A zip archive whose files lie in a folder of its own.
-struct Archive<'a> {
+struct TorchArchive<'a> {
     path: &'a Path,
     zip: ZipArchive<fs_err::File>,
     /// `pytorch_model/`, as a rule.
@@ -109,7 +111,7 @@ struct Archive<'a> {
     end: u64,
 }
 
-impl<'a> Archive<'a> {
+impl<'a> TorchArchive<'a> {
     fn open(path: &'a Path) -> Result<Self, WeightsError> {
         let zip = ZipArchive::new(fs_err::File::open(path)?).map_err(|error| damaged(path, error))?;
         if zip.has_duplicate_names() {
@@ -152,7 +154,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The place of a storage's values, which lie in the archive as they are.
-    fn storage(&mut self, key: &str, tensor: &str) -> Result<Storage, WeightsError> {
+    fn storage(&mut self, key: &str, tensor: &str) -> Result<ChecksummedStorage, WeightsError> {
         let (path, end) = (self.path, self.end);
         let name = format!("{}data/{key}", self.folder);
         let wrong = |problem: String| WeightsError::tensor(path, tensor, problem);
@@ -173,7 +175,7 @@ impl<'a> Archive<'a> {
         match start.checked_add(file.size()) {
             Some(stop) if stop <= end => {
                 let (bytes, crc32) = (start..stop, file.crc32());
-                Ok(Storage { bytes, crc32, verified: AtomicBool::new(false) })
+                Ok(ChecksummedStorage { bytes, crc32, verified: AtomicBool::new(false) })
             }
             _ => Err(wrong(format!("reaches beyond the values of the archive, as {name}"))),
         }

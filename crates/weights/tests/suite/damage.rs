@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use fineline_weights::{Checkpoint, StoredTensor, Target, WeightsError, write};
+use fineline_weights::{ConversionTarget, StoredTensor, WeightFiles, WeightsError, write_weights};
 use proptest::prelude::*;
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -57,7 +57,7 @@ impl Copy {
 
 /// Reads every value of a checkpoint.
 fn read_all(path: &Path, head_size: usize) -> Result<(), WeightsError> {
-    let checkpoint = Checkpoint::open(path)?.with_head_size(head_size)?;
+    let checkpoint = WeightFiles::open(path)?.with_head_size(head_size)?;
     checkpoint.tensors.values().try_for_each(|tensor| tensor.read().map(drop))
 }
 
@@ -88,7 +88,7 @@ fn shards_and_their_index_must_agree() {
     copy.change(SHARD, |bytes| {
         *bytes = fs_err::read(fixture("untied/bin-float32/pytorch_model-00001-of-00002.bin")).unwrap();
     });
-    assert!(matches!(copy.error(), WeightsError::BrokenPromise { .. }));
+    assert!(matches!(copy.error(), WeightsError::MissingTensor { .. }));
 
     let copy = Copy::of("untied/bin-float32");
     copy.replace(INDEX, "\"model.embed_tokens.weight\": \"pytorch_model-00001-of-00002.bin\",", "");
@@ -152,7 +152,7 @@ fn files_that_are_cut_short_are_refused() {
 #[test]
 fn flipped_bits_are_found_by_the_checksum() {
     for (name, file) in [("untied/bin-bfloat16", "pytorch_model.bin"), ("untied/bin-float32", SHARD)] {
-        let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
+        let checkpoint = WeightFiles::open(&fixture(name)).unwrap();
         for tensor in checkpoint.tensors.values().filter(|tensor| tensor.file.ends_with(file)) {
             let copy = Copy::of(name);
             copy.change(file, |bytes| bytes[tensor.file_range().start as usize] ^= 16);
@@ -326,9 +326,10 @@ fn streams_that_deceive_are_refused() {
 fn writing_refuses_what_the_other_layout_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let write_easylm = |relative: &str, head_size: usize, go_on: ControlFlow<()>| {
-        let checkpoint = Checkpoint::open(&fixture(relative)).unwrap();
+        let checkpoint = WeightFiles::open(&fixture(relative)).unwrap();
         let tensors: Vec<&StoredTensor> = checkpoint.tensors.values().collect();
-        write(&tensors, Target::EasyLm { head_size }, None, folder.path(), &mut |_| go_on).unwrap_err()
+        write_weights(&tensors, ConversionTarget::EasyLm { head_size }, None, folder.path(), &mut |_| go_on)
+            .unwrap_err()
     };
     let message = write_easylm("untied/bin-float16", 6, ControlFlow::Continue(())).to_string();
     assert!(message.contains("inv_freq") && message.contains("no name in EasyLM"), "{message}");

@@ -1,22 +1,30 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use fineline_weights::{Checkpoint, Dtype, Layout, Parity, Target, WeightsError, Written, compare, write};
+use fineline_weights::{
+    ConversionParity, ConversionSummary, ConversionTarget, Dtype, WeightFiles, WeightLayout, WeightsError,
+    compare_weights, write_weights,
+};
 
 use crate::{OTHERS, all, fixture, head_size, open};
 
-fn save(source: &Checkpoint, target: Target, dtype: Option<Dtype>, folder: &Path) -> (Written, Parity) {
+fn save(
+    source: &WeightFiles,
+    target: ConversionTarget,
+    dtype: Option<Dtype>,
+    folder: &Path,
+) -> (ConversionSummary, ConversionParity) {
     let tensors = all(source);
-    let written = write(&tensors, target, dtype, folder, &mut |_| ControlFlow::Continue(())).unwrap();
-    let found = Checkpoint::open(folder).unwrap();
+    let written = write_weights(&tensors, target, dtype, folder, &mut |_| ControlFlow::Continue(())).unwrap();
+    let found = WeightFiles::open(folder).unwrap();
     let found = match target {
-        Target::EasyLm { head_size } => found.with_head_size(head_size).unwrap(),
-        Target::SafeTensors { .. } => found,
+        ConversionTarget::EasyLm { head_size } => found.with_head_size(head_size).unwrap(),
+        ConversionTarget::SafeTensors { .. } => found,
     };
-    (written, compare(&tensors, &found, dtype, &mut |_| ControlFlow::Continue(())).unwrap())
+    (written, compare_weights(&tensors, &found, dtype, &mut |_| ControlFlow::Continue(())).unwrap())
 }
 
-const SINGLE: Target = Target::SafeTensors { max_shard_bytes: u64::MAX };
+const SINGLE: ConversionTarget = ConversionTarget::SafeTensors { max_shard_bytes: u64::MAX };
 
 /// Every layout has the values of the safetensors file beside it: they are exact in every precision of the fixtures.
 #[test]
@@ -26,7 +34,7 @@ fn every_layout_holds_the_same_weights() {
         let found = open(other);
         let folder = tempfile::tempdir().unwrap();
         save(&found, SINGLE, Some(Dtype::F32), folder.path());
-        let found = Checkpoint::open(folder.path()).unwrap();
+        let found = WeightFiles::open(folder.path()).unwrap();
         for (name, tensor) in &reference.tensors {
             assert_eq!(found.tensors[name].shape, tensor.shape, "{other}: {name}");
             assert_eq!(found.tensors[name].read().unwrap(), tensor.read().unwrap(), "{other}: {name}");
@@ -46,7 +54,7 @@ fn every_layout_holds_the_same_weights() {
 #[test]
 fn what_a_training_state_holds_besides_is_listed() {
     let checkpoint = open("untied/easylm-bfloat16");
-    assert_eq!(checkpoint.layout, Layout::EasyLm);
+    assert_eq!(checkpoint.layout, WeightLayout::EasyLm);
     let ignored: Vec<(&str, &str)> =
         checkpoint.ignored.iter().map(|ignored| (ignored.name.as_str(), &ignored.reason[..8])).collect();
     assert_eq!(ignored, [("opt_state", "4 values"), ("step", "1 values")]);
@@ -58,12 +66,14 @@ fn what_a_training_state_holds_besides_is_listed() {
 fn an_easylm_stream_is_written_as_flax_packs_it() {
     let path = fixture("untied/easylm-float32/streaming_params");
     let reference = open("untied");
-    let stream = Checkpoint::open(&path).unwrap();
+    let stream = WeightFiles::open(&path).unwrap();
     let mut tensors = all(&reference);
     tensors.sort_by_key(|tensor| stream.tensors[&tensor.name].file_range().start);
     let folder = tempfile::tempdir().unwrap();
-    write(&tensors, Target::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| ControlFlow::Continue(()))
-        .unwrap();
+    write_weights(&tensors, ConversionTarget::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(fs_err::read(folder.path().join("streaming_params")).unwrap(), fs_err::read(path).unwrap());
 }
 
@@ -74,13 +84,13 @@ fn round_trips_change_no_bit() {
         source.tensors.retain(|name, _| !name.ends_with("inv_freq"));
         let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let (_, parity) =
-            save(&source, Target::EasyLm { head_size: head_size(name) }, None, folders[0].path());
+            save(&source, ConversionTarget::EasyLm { head_size: head_size(name) }, None, folders[0].path());
         assert_eq!((parity.tensors, parity.rounding), (source.tensors.len(), None));
-        let stream = Checkpoint::open(folders[0].path()).unwrap().with_head_size(head_size(name)).unwrap();
+        let stream = WeightFiles::open(folders[0].path()).unwrap().with_head_size(head_size(name)).unwrap();
         save(&stream, SINGLE, None, folders[1].path());
-        let back = Checkpoint::open(folders[1].path()).unwrap();
-        compare(&all(&source), &back, None, &mut |_| ControlFlow::Continue(())).unwrap();
-        save(&back, Target::EasyLm { head_size: head_size(name) }, None, folders[2].path());
+        let back = WeightFiles::open(folders[1].path()).unwrap();
+        compare_weights(&all(&source), &back, None, &mut |_| ControlFlow::Continue(())).unwrap();
+        save(&back, ConversionTarget::EasyLm { head_size: head_size(name) }, None, folders[2].path());
         let streams = [&folders[0], &folders[2]]
             .map(|folder| fs_err::read(folder.path().join("streaming_params")).unwrap());
         assert!(streams[0] == streams[1], "{name}");
@@ -95,7 +105,7 @@ fn bits_that_are_no_numbers_survive() {
     let bits: Vec<u8> =
         (0..rows * columns).flat_map(|at| (at as u16).wrapping_mul(40_503).to_le_bytes()).collect();
     for (dtype, columns) in [(Dtype::F16, columns), (Dtype::BF16, columns), (Dtype::F32, columns / 2)] {
-        let described = fineline_weights::safetensors::Described {
+        let described = fineline_weights::safetensors::TensorDescription {
             name: "model.layers.3.self_attn.k_proj.weight".to_owned(),
             shape: vec![rows, columns],
             dtype,
@@ -104,10 +114,10 @@ fn bits_that_are_no_numbers_survive() {
         fineline_weights::safetensors::write_header(&mut bytes, &[described]).unwrap();
         bytes.extend_from_slice(&bits);
         fs_err::write(folder.path().join("model.safetensors"), &bytes).unwrap();
-        let source = Checkpoint::open(folder.path()).unwrap();
+        let source = WeightFiles::open(folder.path()).unwrap();
         let [there, back] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        save(&source, Target::EasyLm { head_size: 4 }, None, there.path());
-        let stream = Checkpoint::open(there.path()).unwrap().with_head_size(4).unwrap();
+        save(&source, ConversionTarget::EasyLm { head_size: 4 }, None, there.path());
+        let stream = WeightFiles::open(there.path()).unwrap().with_head_size(4).unwrap();
         save(&stream, SINGLE, None, back.path());
         assert_eq!(fs_err::read(back.path().join("model.safetensors")).unwrap(), bytes);
     }
@@ -117,7 +127,8 @@ fn bits_that_are_no_numbers_survive() {
 fn shards_are_filled_in_order_and_indexed() {
     let source = open("untied");
     let folder = tempfile::tempdir().unwrap();
-    let (written, _) = save(&source, Target::SafeTensors { max_shard_bytes: 4000 }, None, folder.path());
+    let (written, _) =
+        save(&source, ConversionTarget::SafeTensors { max_shard_bytes: 4000 }, None, folder.path());
     let shards = written.files.len() - 1;
     assert!(shards > 4, "{written:?}");
     assert_eq!(written.files[0], format!("model-00001-of-{shards:05}.safetensors"));
@@ -140,7 +151,7 @@ fn another_precision_is_reported() {
     let rounding = parity.rounding.unwrap();
     assert_eq!((rounding.overflowed, rounding.largest_error.to_bits()), (0, 0.0_f64.to_bits()));
     let expected = open("untied/bin-bfloat16");
-    compare(&all(&expected), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| {
+    compare_weights(&all(&expected), &WeightFiles::open(folder.path()).unwrap(), None, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -148,7 +159,7 @@ fn another_precision_is_reported() {
 
 #[test]
 fn the_size_of_a_head_is_needed_and_must_fit() {
-    let stream = Checkpoint::open(&fixture("tied/easylm-float16")).unwrap();
+    let stream = WeightFiles::open(&fixture("tied/easylm-float16")).unwrap();
     let q = &stream.tensors["model.layers.0.self_attn.q_proj.weight"];
     let message = q.read().unwrap_err().to_string();
     assert!(message.contains("attention/wq/kernel") && message.contains("configuration"), "{message}");
@@ -161,12 +172,12 @@ fn the_size_of_a_head_is_needed_and_must_fit() {
 fn a_difference_is_found_and_named() {
     let source = open("untied");
     let folder = tempfile::tempdir().unwrap();
-    write(&all(&source), SINGLE, None, folder.path(), &mut |_| ControlFlow::Continue(())).unwrap();
+    write_weights(&all(&source), SINGLE, None, folder.path(), &mut |_| ControlFlow::Continue(())).unwrap();
     let path = folder.path().join("model.safetensors");
     let mut bytes = fs_err::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs_err::write(&path, bytes).unwrap();
-    let error = compare(&all(&source), &Checkpoint::open(folder.path()).unwrap(), None, &mut |_| {
+    let error = compare_weights(&all(&source), &WeightFiles::open(folder.path()).unwrap(), None, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap_err();

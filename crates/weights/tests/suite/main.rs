@@ -6,7 +6,7 @@ mod layouts;
 
 use std::path::{Path, PathBuf};
 
-use fineline_weights::{Checkpoint, StoredTensor};
+use fineline_weights::{StoredTensor, WeightFiles};
 
 /// A folder of the fixtures.
 fn fixture(relative: &str) -> PathBuf {
@@ -18,11 +18,11 @@ fn head_size(relative: &str) -> usize {
     if relative.starts_with("tied") { 10 } else { 6 }
 }
 
-fn open(relative: &str) -> Checkpoint {
-    Checkpoint::open(&fixture(relative)).unwrap().with_head_size(head_size(relative)).unwrap()
+fn open(relative: &str) -> WeightFiles {
+    WeightFiles::open(&fixture(relative)).unwrap().with_head_size(head_size(relative)).unwrap()
 }
 
-fn all(checkpoint: &Checkpoint) -> Vec<&StoredTensor> {
+fn all(checkpoint: &WeightFiles) -> Vec<&StoredTensor> {
     checkpoint.tensors.values().collect()
 }
 

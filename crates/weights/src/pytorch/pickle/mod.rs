@@ -11,8 +11,8 @@ use safetensors::Dtype;
 
 /// A tensor as the pickle describes it. Nothing of it is checked against the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Described {
-    pub(crate) storage: DescribedStorage,
+pub(crate) struct PickledTensor {
+    pub(crate) storage: PickledStorage,
     /// Elements of the storage before the first of the tensor.
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
@@ -21,7 +21,7 @@ pub(crate) struct Described {
 
 /// A file of the archive with values, which several tensors may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DescribedStorage {
+pub(crate) struct PickledStorage {
     /// Its name below `data/`.
     pub(crate) key: String,
     pub(crate) dtype: Dtype,
@@ -38,31 +38,31 @@ pub(crate) enum PickleError {
     Malformed(String),
 }
 
-type Result<T> = std::result::Result<T, PickleError>;
+type PickleResult<T> = std::result::Result<T, PickleError>;
 
-fn malformed<T>(problem: impl Into<String>) -> Result<T> {
+fn malformed<T>(problem: impl Into<String>) -> PickleResult<T> {
     Err(PickleError::Malformed(problem.into()))
 }
 
-fn forbidden<T>(what: impl Into<String>) -> Result<T> {
+fn forbidden<T>(what: impl Into<String>) -> PickleResult<T> {
     Err(PickleError::Forbidden(what.into()))
 }
 
 /// The names and tensors of the dictionary that a pickle makes, in its order.
-pub(crate) fn read_state_dict(pickle: &[u8]) -> Result<Vec<(String, Described)>> {
-    let mut machine = Machine { bytes: pickle, ..Machine::default() };
+pub(crate) fn read_state_dict(pickle: &[u8]) -> PickleResult<Vec<(String, PickledTensor)>> {
+    let mut machine = PickleMachine { bytes: pickle, ..PickleMachine::default() };
     let root = machine.run()?;
-    let Value::Dict(entries) = machine.value(root) else {
+    let PickleValue::Dict(entries) = machine.value(root) else {
         return malformed(
             "holds no dictionary of tensors: save the state_dict() of the model, not the model",
         );
     };
-    let named = |&(key, value): &(Id, Id)| match (machine.value(key), machine.value(value)) {
-        (Value::Str(name), Value::Tensor(tensor)) => Ok((name.clone(), tensor.clone())),
-        (Value::Str(name), Value::Dict(_)) => malformed(format!(
+    let named = |&(key, value): &(ValueId, ValueId)| match (machine.value(key), machine.value(value)) {
+        (PickleValue::Str(name), PickleValue::Tensor(tensor)) => Ok((name.clone(), tensor.clone())),
+        (PickleValue::Str(name), PickleValue::Dict(_)) => malformed(format!(
             "holds a dictionary under `{name}` where a tensor is expected: save the state_dict() alone"
         )),
-        (Value::Str(name), value) => {
+        (PickleValue::Str(name), value) => {
             malformed(format!("holds {} under `{name}`, which is no tensor", value.kind()))
         }
         (key, _) => malformed(format!("has {} for a name", key.kind())),
@@ -71,24 +71,24 @@ pub(crate) fn read_state_dict(pickle: &[u8]) -> Result<Vec<(String, Described)>>
 }
 
 /// The number of a value.
-type Id = usize;
+type ValueId = usize;
 
 #[derive(Debug)]
-enum Value {
+enum PickleValue {
     None,
     Bool,
     Int(i64),
     Float,
     Str(String),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage(DescribedStorage),
-    Tensor(Described),
+    Tuple(Vec<ValueId>),
+    List(Vec<ValueId>),
+    Dict(Vec<(ValueId, ValueId)>),
+    Global(PickleGlobal),
+    Storage(PickledStorage),
+    Tensor(PickledTensor),
 }
 
-impl Value {
+impl PickleValue {
     fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
@@ -108,7 +108,7 @@ impl Value {
 
 /// What a pickle may import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Global {
+enum PickleGlobal {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
@@ -118,7 +118,7 @@ enum Global {
     StorageType(Dtype),
 }
 
-impl Global {
+impl PickleGlobal {
     fn named(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
@@ -147,19 +147,19 @@ impl Global {
 }
 
 #[derive(Default)]
-struct Machine<'a> {
+struct PickleMachine<'a> {
     bytes: &'a [u8],
     at: usize,
-    values: Vec<Value>,
-    stack: Vec<Id>,
+    values: Vec<PickleValue>,
+    stack: Vec<ValueId>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: HashMap<u64, ValueId>,
 }
 
-impl Machine<'_> {
+impl PickleMachine<'_> {
     /// Runs to the end and gives what is on the stack then.
-    fn run(&mut self) -> Result<Id> {
+    fn run(&mut self) -> PickleResult<ValueId> {
         loop {
             let instruction = self.byte()?;
             match instruction {
@@ -172,17 +172,17 @@ impl Machine<'_> {
                 // POP, POP_MARK
                 b'0' => drop(self.pop()?),
                 b'1' => drop(self.pop_to_mark()?),
-                b'N' => self.push(Value::None),
-                0x88 | 0x89 => self.push(Value::Bool),
+                b'N' => self.push(PickleValue::None),
+                0x88 | 0x89 => self.push(PickleValue::Bool),
                 b'G' => {
                     self.take(8)?;
-                    self.push(Value::Float);
+                    self.push(PickleValue::Float);
                 }
                 b'K' | b'M' | b'J' | 0x8a => self.int(instruction)?,
                 b'X' | 0x8c => self.text(instruction)?,
                 b')' | b't' | 0x85..=0x87 => self.tuple(instruction)?,
-                b']' => self.push(Value::List(Vec::new())),
-                b'}' => self.push(Value::Dict(Vec::new())),
+                b']' => self.push(PickleValue::List(Vec::new())),
+                b'}' => self.push(PickleValue::Dict(Vec::new())),
                 b'a' | b'e' => self.append(instruction == b'e')?,
                 b's' | b'u' => self.set_items(instruction == b'u')?,
                 // BINPUT, LONG_BINPUT, MEMOIZE
@@ -211,7 +211,7 @@ impl Machine<'_> {
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<&[u8]> {
+    fn take(&mut self, length: usize) -> PickleResult<&[u8]> {
         match self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) {
             Some(taken) => {
                 self.at += length;
@@ -223,16 +223,16 @@ impl Machine<'_> {
         }
     }
 
-    fn byte(&mut self) -> Result<u8> {
+    fn byte(&mut self) -> PickleResult<u8> {
         Ok(self.take(1)?[0])
     }
 
     /// An unsigned number of up to eight bytes.
-    fn number(&mut self, bytes: usize) -> Result<u64> {
+    fn number(&mut self, bytes: usize) -> PickleResult<u64> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    fn line(&mut self) -> Result<String> {
+    fn line(&mut self) -> PickleResult<String> {
         let rest = &self.bytes[self.at..];
         let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
             return malformed("its pickle ends within a name");
@@ -242,11 +242,11 @@ impl Machine<'_> {
         Ok(line)
     }
 
-    fn value(&self, id: Id) -> &Value {
+    fn value(&self, id: ValueId) -> &PickleValue {
         &self.values[id]
     }
 
-    fn push(&mut self, value: Value) {
+    fn push(&mut self, value: PickleValue) {
         self.stack.push(self.values.len());
         self.values.push(value);
     }
@@ -255,7 +255,7 @@ impl Machine<'_> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Result<Id> {
+    fn pop(&mut self) -> PickleResult<ValueId> {
         if self.stack.len() <= self.floor() {
             return malformed("its pickle takes from an empty stack");
         }
@@ -264,27 +264,27 @@ impl Machine<'_> {
             .ok_or_else(|| PickleError::Malformed("its pickle takes from an empty stack".to_owned()))
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>> {
+    fn pop_to_mark(&mut self) -> PickleResult<Vec<ValueId>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => malformed("its pickle looks for a mark that it hasn't set"),
         }
     }
 
-    fn top(&self) -> Result<Id> {
+    fn top(&self) -> PickleResult<ValueId> {
         match self.stack.last() {
             Some(&top) if self.stack.len() > self.floor() => Ok(top),
             _ => malformed("its pickle looks at an empty stack"),
         }
     }
 
-    fn put(&mut self, key: u64) -> Result<()> {
+    fn put(&mut self, key: u64) -> PickleResult<()> {
         let top = self.top()?;
         self.memo.insert(key, top);
         Ok(())
     }
 
-    fn get(&mut self, key: u64) -> Result<()> {
+    fn get(&mut self, key: u64) -> PickleResult<()> {
         match self.memo.get(&key) {
             Some(&id) => {
                 self.stack.push(id);
@@ -294,7 +294,7 @@ impl Machine<'_> {
         }
     }
 
-    fn int(&mut self, instruction: u8) -> Result<()> {
+    fn int(&mut self, instruction: u8) -> PickleResult<()> {
         let bytes = match instruction {
             b'K' => 1,
             b'M' => 2,
@@ -310,23 +310,23 @@ impl Machine<'_> {
         let is_signed = matches!(instruction, b'J' | 0x8a) && bytes > 0;
         let number =
             if is_signed { (number << unused).cast_signed() >> unused } else { number.cast_signed() };
-        self.push(Value::Int(number));
+        self.push(PickleValue::Int(number));
         Ok(())
     }
 
-    fn text(&mut self, instruction: u8) -> Result<()> {
+    fn text(&mut self, instruction: u8) -> PickleResult<()> {
         let length = self.number(if instruction == b'X' { 4 } else { 1 })?;
         match std::str::from_utf8(self.take(length as usize)?) {
             Ok(text) => {
                 let text = text.to_owned();
-                self.push(Value::Str(text));
+                self.push(PickleValue::Str(text));
                 Ok(())
             }
             Err(_) => malformed("has a str that is not UTF-8"),
         }
     }
 
-    fn tuple(&mut self, instruction: u8) -> Result<()> {
+    fn tuple(&mut self, instruction: u8) -> PickleResult<()> {
         let items = match instruction {
             b')' => Vec::new(),
             b't' => self.pop_to_mark()?,
@@ -338,15 +338,15 @@ impl Machine<'_> {
                 self.stack.split_off(self.stack.len() - count)
             }
         };
-        self.push(Value::Tuple(items));
+        self.push(PickleValue::Tuple(items));
         Ok(())
     }
 
-    fn append(&mut self, is_many: bool) -> Result<()> {
+    fn append(&mut self, is_many: bool) -> PickleResult<()> {
         let items = if is_many { self.pop_to_mark()? } else { vec![self.pop()?] };
         let list = self.top()?;
         match &mut self.values[list] {
-            Value::List(list) => {
+            PickleValue::List(list) => {
                 list.extend(items);
                 Ok(())
             }
@@ -354,7 +354,7 @@ impl Machine<'_> {
         }
     }
 
-    fn set_items(&mut self, is_many: bool) -> Result<()> {
+    fn set_items(&mut self, is_many: bool) -> PickleResult<()> {
         let items = if is_many {
             self.pop_to_mark()?
         } else {
@@ -367,7 +367,7 @@ impl Machine<'_> {
         }
         let dict = self.top()?;
         match &mut self.values[dict] {
-            Value::Dict(entries) => {
+            PickleValue::Dict(entries) => {
                 entries.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
@@ -375,10 +375,10 @@ impl Machine<'_> {
         }
     }
 
-    fn import(&mut self, module: &str, name: &str) -> Result<()> {
-        match Global::named(module, name) {
+    fn import(&mut self, module: &str, name: &str) -> PickleResult<()> {
+        match PickleGlobal::named(module, name) {
             Some(global) => {
-                self.push(Value::Global(global));
+                self.push(PickleValue::Global(global));
                 Ok(())
             }
             None => forbidden(format!("`{}`", format!("{module}.{name}").escape_debug())),
@@ -386,66 +386,69 @@ impl Machine<'_> {
     }
 
     /// A reference to something outside of the pickle: `("storage", type, key, location, elements)`.
-    fn storage(&mut self) -> Result<()> {
+    fn storage(&mut self) -> PickleResult<()> {
         let id = self.pop()?;
         let [kind, dtype, key, _location, len] = self.arguments(id, "a storage")?;
         match (self.value(kind), self.value(dtype), self.value(key)) {
-            (Value::Str(kind), &Value::Global(Global::StorageType(dtype)), Value::Str(key))
-                if kind == "storage" =>
-            {
-                let storage = DescribedStorage { key: key.clone(), dtype, len: self.size(len)? };
-                self.push(Value::Storage(storage));
+            (
+                PickleValue::Str(kind),
+                &PickleValue::Global(PickleGlobal::StorageType(dtype)),
+                PickleValue::Str(key),
+            ) if kind == "storage" => {
+                let storage = PickledStorage { key: key.clone(), dtype, len: self.size(len)? };
+                self.push(PickleValue::Storage(storage));
                 Ok(())
             }
             _ => malformed("refers to something outside that is no storage of a tensor"),
         }
     }
 
-    fn reduce(&mut self) -> Result<()> {
+    fn reduce(&mut self) -> PickleResult<()> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         let made = match self.value(function) {
-            &Value::Global(function) => self.call(function, arguments)?,
+            &PickleValue::Global(function) => self.call(function, arguments)?,
             other => return forbidden(format!("a call of {}", other.kind())),
         };
         self.push(made);
         Ok(())
     }
 
-    fn call(&self, function: Global, arguments: Id) -> Result<Value> {
+    fn call(&self, function: PickleGlobal, arguments: ValueId) -> PickleResult<PickleValue> {
         match function {
-            Global::OrderedDict => match self.value(arguments) {
-                Value::Tuple(items) if items.is_empty() => Ok(Value::Dict(Vec::new())),
+            PickleGlobal::OrderedDict => match self.value(arguments) {
+                PickleValue::Tuple(items) if items.is_empty() => Ok(PickleValue::Dict(Vec::new())),
                 _ => malformed("makes an OrderedDict with arguments"),
             },
-            Global::RebuildTensor => self.rebuild_tensor(arguments),
-            Global::RebuildParameter => {
+            PickleGlobal::RebuildTensor => self.rebuild_tensor(arguments),
+            PickleGlobal::RebuildParameter => {
                 let [data] = self.arguments(arguments, "a parameter")?;
                 match self.value(data) {
-                    Value::Tensor(tensor) => Ok(Value::Tensor(tensor.clone())),
+                    PickleValue::Tensor(tensor) => Ok(PickleValue::Tensor(tensor.clone())),
                     other => malformed(format!("makes a parameter of {}", other.kind())),
                 }
             }
-            Global::RebuildFromType => {
+            PickleGlobal::RebuildFromType => {
                 let [function, kind, inner] = self.arguments(arguments, "a tensor of another type")?;
                 match (self.value(function), self.value(kind)) {
-                    (Value::Global(Global::RebuildTensor), Value::Global(Global::TensorType)) => {
-                        self.rebuild_tensor(inner)
-                    }
+                    (
+                        PickleValue::Global(PickleGlobal::RebuildTensor),
+                        PickleValue::Global(PickleGlobal::TensorType),
+                    ) => self.rebuild_tensor(inner),
                     _ => forbidden("`torch._tensor._rebuild_from_type_v2` for other than plain tensors"),
                 }
             }
-            Global::TensorType | Global::StorageType(_) => forbidden("a call of a type"),
+            PickleGlobal::TensorType | PickleGlobal::StorageType(_) => forbidden("a call of a type"),
         }
     }
 
     /// `(storage, offset, shape, strides, ...)`; whether it wants a gradient, and hooks, make no difference.
-    fn rebuild_tensor(&self, arguments: Id) -> Result<Value> {
+    fn rebuild_tensor(&self, arguments: ValueId) -> PickleResult<PickleValue> {
         let [storage, offset, shape, strides] = self.arguments(arguments, "a tensor")?;
-        let Value::Storage(storage) = self.value(storage) else {
+        let PickleValue::Storage(storage) = self.value(storage) else {
             return malformed("makes a tensor of something that is no storage");
         };
-        let tensor = Described {
+        let tensor = PickledTensor {
             storage: storage.clone(),
             offset: self.size(offset)?,
             shape: self.sizes(shape)?,
@@ -454,47 +457,48 @@ impl Machine<'_> {
         if tensor.shape.len() != tensor.strides.len() {
             return malformed("has a tensor with more or fewer strides than axes");
         }
-        Ok(Value::Tensor(tensor))
+        Ok(PickleValue::Tensor(tensor))
     }
 
     /// Attributes are set. `state_dict()` has one, `_metadata`, with versions of modules; nothing else has any that matter.
-    fn build(&mut self) -> Result<()> {
+    fn build(&mut self) -> PickleResult<()> {
         let state = self.pop()?;
-        let is_metadata =
-            |&(key, _): &(Id, Id)| matches!(self.value(key), Value::Str(key) if key == "_metadata");
+        let is_metadata = |&(key, _): &(ValueId, ValueId)| matches!(self.value(key), PickleValue::Str(key) if key == "_metadata");
         match (self.value(self.top()?), self.value(state)) {
-            (Value::Dict(_), Value::Dict(state)) if state.iter().all(is_metadata) => Ok(()),
+            (PickleValue::Dict(_), PickleValue::Dict(state)) if state.iter().all(is_metadata) => Ok(()),
             (other, _) => forbidden(format!("attributes of {} (BUILD)", other.kind())),
         }
     }
 
     /// The first `N` items of a tuple.
-    fn arguments<const N: usize>(&self, tuple: Id, what: &str) -> Result<[Id; N]> {
+    fn arguments<const N: usize>(&self, tuple: ValueId, what: &str) -> PickleResult<[ValueId; N]> {
         match self.value(tuple) {
-            Value::Tuple(items) if items.len() >= N => Ok(std::array::from_fn(|at| items[at])),
+            PickleValue::Tuple(items) if items.len() >= N => Ok(std::array::from_fn(|at| items[at])),
             _ => malformed(format!("describes {what} by something else than {N} values or more")),
         }
     }
 
-    fn str(&self, id: Id) -> Result<&str> {
+    fn str(&self, id: ValueId) -> PickleResult<&str> {
         match self.value(id) {
-            Value::Str(text) => Ok(text),
+            PickleValue::Str(text) => Ok(text),
             other => malformed(format!("has {} where a str is expected", other.kind())),
         }
     }
 
-    fn size(&self, id: Id) -> Result<usize> {
+    fn size(&self, id: ValueId) -> PickleResult<usize> {
         match *self.value(id) {
-            Value::Int(number) => usize::try_from(number)
+            PickleValue::Int(number) => usize::try_from(number)
                 .map_err(|_| PickleError::Malformed(format!("has {number} where a size is expected"))),
             ref other => malformed(format!("has {} where a size is expected", other.kind())),
         }
     }
 
-    fn sizes(&self, id: Id) -> Result<Vec<usize>> {
+    fn sizes(&self, id: ValueId) -> PickleResult<Vec<usize>> {
         match self.value(id) {
             // More axes than any library has would make one tensor's description long, and many of them longer than the file.
-            Value::Tuple(items) if items.len() <= 8 => items.iter().map(|&item| self.size(item)).collect(),
+            PickleValue::Tuple(items) if items.len() <= 8 => {
+                items.iter().map(|&item| self.size(item)).collect()
+            }
             _ => malformed("has a tensor whose shape is not a tuple of at most 8 sizes"),
         }
     }
@@ -538,5 +542,4 @@ fn unknown_instruction(byte: u8) -> String {
 }
 
 #[cfg(test)]
-#[path = "pickle_tests.rs"]
 mod tests;

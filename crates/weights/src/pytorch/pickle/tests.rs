@@ -12,9 +12,9 @@ fn rebuilt(offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> {
     [b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage[..], offset, shape, strides, b"\x89NtR"].concat()
 }
 
-fn tensor(shape: &[usize], strides: &[usize], offset: usize) -> Described {
-    let storage = DescribedStorage { key: "0".to_owned(), dtype: Dtype::F16, len: 12 };
-    Described { storage, offset, shape: shape.to_vec(), strides: strides.to_vec() }
+fn tensor(shape: &[usize], strides: &[usize], offset: usize) -> PickledTensor {
+    let storage = PickledStorage { key: "0".to_owned(), dtype: Dtype::F16, len: 12 };
+    PickledTensor { storage, offset, shape: shape.to_vec(), strides: strides.to_vec() }
 }
 
 #[test]

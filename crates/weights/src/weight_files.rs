@@ -1,3 +1,5 @@
+//! The weights of a model in any layout.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -6,14 +8,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::arrange::are_heads;
+use crate::error::WeightsError;
 use crate::index::open_shards;
-use crate::tensor::{Order, StoredTensor};
-use crate::{WeightsError, easylm, pytorch, safetensors};
+use crate::tensor::{IgnoredEntry, StoredTensor, ValueOrder};
+use crate::{easylm, pytorch, safetensors};
 
 /// In what form weights lie in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layout {
+pub enum WeightLayout {
     /// Hugging Face's safetensors, single or in shards.
     SafeTensors,
     /// PyTorch's zip archives with a pickle, single or in shards.
@@ -22,7 +25,7 @@ pub enum Layout {
     EasyLm,
 }
 
-impl fmt::Display for Layout {
+impl fmt::Display for WeightLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SafeTensors => "safetensors",
@@ -32,29 +35,20 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Something in a checkpoint that is no weight of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ignored {
-    /// Its name in the file.
-    pub name: String,
-    /// Why it isn't read.
-    pub reason: String,
-}
-
 /// What the files of a checkpoint hold.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct WeightFiles {
     /// The file or folder that was opened.
     pub path: PathBuf,
     /// In what form.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// Every tensor, by its Hugging Face name.
     pub tensors: BTreeMap<String, StoredTensor>,
     /// What else is in the files.
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredEntry>,
 }
 
-impl Checkpoint {
+impl WeightFiles {
     /// Reads the headers of a checkpoint: a folder, a single file of any layout, or an index of shards.
     ///
     /// Of a folder with several layouts safetensors are read, as `transformers` does; then `.bin`, then EasyLM's.
@@ -67,16 +61,16 @@ impl Checkpoint {
         let mut ignored = Vec::new();
         let (layout, found) = if is_index {
             if file.to_string_lossy().ends_with(".bin.index.json") {
-                (Layout::PyTorch, open_shards(&file, pytorch::open)?)
+                (WeightLayout::PyTorch, open_shards(&file, pytorch::open)?)
             } else {
-                (Layout::SafeTensors, open_shards(&file, safetensors::open)?)
+                (WeightLayout::SafeTensors, open_shards(&file, safetensors::open)?)
             }
         } else {
             let layout = recognize(&file)?;
             let found = match layout {
-                Layout::SafeTensors => safetensors::open(&file)?,
-                Layout::PyTorch => pytorch::open(&file)?,
-                Layout::EasyLm => easylm::open(&file, &mut ignored)?,
+                WeightLayout::SafeTensors => safetensors::open(&file)?,
+                WeightLayout::PyTorch => pytorch::open(&file)?,
+                WeightLayout::EasyLm => easylm::open(&file, &mut ignored)?,
             };
             (layout, found)
         };
@@ -96,7 +90,7 @@ impl Checkpoint {
     /// [`WeightsError::Tensor`] if it doesn't divide the rows of one of these.
     pub fn with_head_size(mut self, size: usize) -> Result<Self, WeightsError> {
         for tensor in self.tensors.values_mut() {
-            let Order::Rotary { head_size } = &mut tensor.place.order else { continue };
+            let ValueOrder::Rotary { head_size } = &mut tensor.location.order else { continue };
             let rows = tensor.shape[0];
             if !are_heads(rows, size) {
                 let problem = format!(
@@ -143,17 +137,17 @@ fn file_of(folder: &Path) -> Result<PathBuf, WeightsError> {
 }
 
 /// The layout of a file by how it begins.
-fn recognize(path: &Path) -> Result<Layout, WeightsError> {
+fn recognize(path: &Path) -> Result<WeightLayout, WeightsError> {
     let mut start = Vec::new();
     fs_err::File::open(path)?.take(9).read_to_end(&mut start)?;
     let is_named = |extension: &str| path.extension().is_some_and(|found| found == extension);
     match &start[..] {
-        [b'P', b'K', 3, 4, ..] => Ok(Layout::PyTorch),
+        [b'P', b'K', 3, 4, ..] => Ok(WeightLayout::PyTorch),
         // An array of two, whose first is an array of at most fifteen: a path.
-        [0x92, 0x90..=0x9f, ..] => Ok(Layout::EasyLm),
-        [_, _, _, _, _, _, _, _, b'{'] => Ok(Layout::SafeTensors),
+        [0x92, 0x90..=0x9f, ..] => Ok(WeightLayout::EasyLm),
+        [_, _, _, _, _, _, _, _, b'{'] => Ok(WeightLayout::SafeTensors),
         // A damaged header is best explained by its own reader.
-        _ if is_named("safetensors") => Ok(Layout::SafeTensors),
+        _ if is_named("safetensors") => Ok(WeightLayout::SafeTensors),
         // A pickle of protocol 2 or above, or tar's name of its first member.
         [0x80, 2..=5, ..] => Err(WeightsError::Legacy { path: path.to_owned() }),
         _ if start.starts_with(b"storages") || start.starts_with(b"sys_info") || start.starts_with(b"./") => {
