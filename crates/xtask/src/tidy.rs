@@ -13,7 +13,7 @@ use crate::source::modules::ModuleTree;
 use crate::source::repository::Repository;
 
 /// Checks the structure and the text of the repository.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct TidyArgs {
     /// Run only these kinds of checks.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]

@@ -31,7 +31,7 @@ fn finding(tree: &ModuleTree, graph: &ImportGraph, component: &[ModuleId]) -> Fi
 
 /// Strongly connected components (Tarjan), each sorted.
 fn components(neighbours: &[Vec<ModuleId>]) -> Vec<Vec<ModuleId>> {
-    let mut search = Search {
+    let mut search = ComponentSearch {
         neighbours,
         next: 0,
         index: vec![None; neighbours.len()],
@@ -48,7 +48,7 @@ fn components(neighbours: &[Vec<ModuleId>]) -> Vec<Vec<ModuleId>> {
     search.components
 }
 
-struct Search<'a> {
+struct ComponentSearch<'a> {
     neighbours: &'a [Vec<ModuleId>],
     next: usize,
     index: Vec<Option<usize>>,
@@ -57,7 +57,7 @@ struct Search<'a> {
     components: Vec<Vec<ModuleId>>,
 }
 
-impl Search<'_> {
+impl ComponentSearch<'_> {
     fn visit(&mut self, module: ModuleId) {
         self.index[module] = Some(self.next);
         self.low[module] = self.next;

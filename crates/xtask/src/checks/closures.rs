@@ -10,7 +10,7 @@ use crate::source::modules::{ModuleId, ModuleTree, Target, attributes_of};
 pub(crate) fn check(tree: &ModuleTree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (id, module) in tree.modules.iter().enumerate() {
-        let mut search = Search { tree, module: id, functions: Vec::new(), findings: &mut findings };
+        let mut search = ClosureSearch { tree, module: id, functions: Vec::new(), findings: &mut findings };
         for item in &module.items {
             search.visit_item(item);
         }
@@ -18,7 +18,7 @@ pub(crate) fn check(tree: &ModuleTree) -> Vec<Finding> {
     findings
 }
 
-struct Search<'a> {
+struct ClosureSearch<'a> {
     tree: &'a ModuleTree,
     module: ModuleId,
     /// Names of the functions around, outermost first.
@@ -26,7 +26,7 @@ struct Search<'a> {
     findings: &'a mut Vec<Finding>,
 }
 
-impl Search<'_> {
+impl ClosureSearch<'_> {
     fn within(&mut self, name: &syn::Ident, visit: impl FnOnce(&mut Self)) {
         self.functions.push(name.to_string());
         visit(self);
@@ -39,7 +39,7 @@ impl Search<'_> {
     }
 }
 
-impl<'ast> Visit<'ast> for Search<'_> {
+impl<'ast> Visit<'ast> for ClosureSearch<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         if !attributes::is_test(attributes_of(item)) {
             visit::visit_item(self, item);
@@ -91,10 +91,7 @@ mod tests {
     #[test]
     fn closures_with_names_of_functions_are_found() {
         let tree = tree(&[
-            (
-                "lib.rs",
-                "mod a;\nuse a::g;\nfn f() {\nlet f = || 1;\nlet g = |x: u8| x;\nlet h = || 2;\nlet g = 1;\n}",
-            ),
+            ("lib.rs", "mod a;\nuse a::g;\nfn f() {\nlet f = || 1;\nlet g = |x: u8| x;\nlet h = || 2;\n}"),
             ("a.rs", "pub fn g() {}\nstruct S;\nimpl S { fn f() { let f = || 1; } }"),
         ]);
         let found: Vec<String> = check(&tree).iter().map(ToString::to_string).collect();

@@ -30,9 +30,12 @@ mod tests {
 
     #[test]
     fn unsorted_dependencies_are_found() {
-        let source = "[package]\nname = \"x\"\nedition = \"y\"\n[dependencies]\na.workspace = true\nc = \"1\"\n\
-                      b = { version = \"1\" }\n\na = \"2\"\n[dev-dependencies]\n# why\nz = \"1\"\ny = \"1\"\n";
-        let lines: Vec<usize> = check("Cargo.toml", source).into_iter().map(|finding| finding.line).collect();
+        let sorted =
+            "[package]\nname = \"x\"\nedition = \"y\"\n[dependencies]\na.workspace = true\nc = \"1\"\n";
+        let source =
+            format!("{sorted}b = \"1\"\n\na = \"2\"\n[dev-dependencies]\n# why\nz = \"1\"\ny = \"1\"\n");
+        let lines: Vec<usize> =
+            check("Cargo.toml", &source).into_iter().map(|finding| finding.line).collect();
         assert_eq!(lines, [7, 13]);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn check(tree: &ModuleTree, files: &BTreeMap<String, String>) -> Vec<
             add(
                 &tree.modules[parent].file,
                 module.declaration.0,
-                "module with a `path` attribute: declare one module per condition, each in the file of its name".into(),
+                "module with a `path` attribute: declare one module per condition".into(),
             );
         }
     }

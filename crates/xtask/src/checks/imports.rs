@@ -1,5 +1,5 @@
-//! Items are imported from the module that defines them, not through the crate root, and children do not import from
-//! their parent.
+//! Items are imported from the module that defines them, not through the crate root, and children do not
+//! import from their parent.
 
 use crate::source::finding::{Finding, FindingKind};
 use crate::source::imports::ImportGraph;

@@ -1,4 +1,4 @@
-//! Modules are declared in layers, from the ground up, and import only from their own layer or those below it.
+//! Modules are declared in layers, ground first, and import only from their own layer or those below it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,8 +34,8 @@ pub(crate) fn check(
             layers.insert(id, own);
         } else if id == ROOT && module.children.len() > MAX_UNLAYERED {
             let message = format!(
-                "{} modules without layers: declare them in groups separated by blank lines, ground first, each under \
-                 a `//` comment with the layer's name",
+                "{} modules without layers: declare them in groups separated by blank lines, ground first, \
+                 each under a `//` comment with the layer's name",
                 module.children.len()
             );
             findings.push(Finding::new(FindingKind::Layers, &module.file, 1, message));

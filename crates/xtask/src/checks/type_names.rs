@@ -62,8 +62,12 @@ fn exclude_each_other(a: &TypeDefinition, b: &TypeDefinition) -> bool {
 fn definitions(tree: &ModuleTree) -> Vec<TypeDefinition> {
     let mut all = Vec::new();
     for module in &tree.modules {
-        let mut collector =
-            Collector { tree, path: &module.file, conditions: module.conditions.clone(), all: &mut all };
+        let mut collector = DefinitionCollector {
+            tree,
+            path: &module.file,
+            conditions: module.conditions.clone(),
+            all: &mut all,
+        };
         for item in &module.items {
             collector.visit_item(item);
         }
@@ -71,14 +75,14 @@ fn definitions(tree: &ModuleTree) -> Vec<TypeDefinition> {
     all
 }
 
-struct Collector<'a> {
+struct DefinitionCollector<'a> {
     tree: &'a ModuleTree,
     path: &'a str,
     conditions: Vec<String>,
     all: &'a mut Vec<TypeDefinition>,
 }
 
-impl Collector<'_> {
+impl DefinitionCollector<'_> {
     fn add(&mut self, ident: &Ident, visibility: &Visibility, attributes: &[Attribute]) {
         let mut conditions = self.conditions.clone();
         conditions.extend(attributes::conditions(attributes));
@@ -93,7 +97,7 @@ impl Collector<'_> {
     }
 }
 
-impl<'ast> Visit<'ast> for Collector<'_> {
+impl<'ast> Visit<'ast> for DefinitionCollector<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         if attributes::is_test(attributes_of(item)) {
             return;

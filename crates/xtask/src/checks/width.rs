@@ -42,12 +42,15 @@ fn wide_lines(source: &str, is_exempt: impl Fn(&str) -> bool) -> Vec<usize> {
 /// Lines of literals that span several lines, and long raw literals, cannot be broken without changing them.
 fn wide_rust(source: &str) -> Vec<usize> {
     let parts = text::lines(source);
+    let lines: Vec<&str> = source.lines().collect();
     let is_exempt = |number: usize| {
         let line = &parts[number - 1];
         let raw = line.characters.iter().filter(|(_, part)| *part == Part::RawText).count();
         let snapshot =
             line.characters.windows(2).any(|pair| pair[0] == ('@', Part::Code) && pair[1].0 == '"');
-        line.in_literal || raw >= MAX_COLUMNS / 2 || snapshot
+        let is_continued = |number: usize| lines.get(number).is_some_and(|line| line.ends_with('\\'));
+        let can_be_broken = is_continued(number - 1) || number >= 2 && is_continued(number - 2);
+        line.in_literal && !can_be_broken || raw >= MAX_COLUMNS / 2 || snapshot
     };
     wide_lines(source, |_| false).into_iter().filter(|&number| !is_exempt(number)).collect()
 }
@@ -111,6 +114,12 @@ mod tests {
         assert_eq!(lines("a.rs", &format!("f(\"{wide}\")")), [1]);
         assert!(lines("a.rs", &format!("f(r#\"{wide}\"#);\nf(\"\n{wide}\n\");")).is_empty());
         assert!(lines("a.rs", &format!("// see {}", "y".repeat(110))).is_empty());
+    }
+
+    #[test]
+    fn continued_literals_are_not_exempt() {
+        let wide = "word ".repeat(30);
+        assert_eq!(lines("a.rs", &format!("f(\"{wide}\\\n{wide}\");")), [1, 2]);
     }
 
     #[test]

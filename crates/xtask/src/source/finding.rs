@@ -9,7 +9,7 @@ pub(crate) enum FindingKind {
     Circles,
     /// Imports against the order of layers in a `lib.rs` or `mod.rs`, and layers without a name.
     Layers,
-    /// Imports through the crate root instead of the defining module, and children that import from their parent.
+    /// Imports through the crate root, and imports from a parent module.
     Imports,
     /// Lines wider than 110 columns.
     Width,

@@ -39,7 +39,7 @@ pub(crate) struct ImportGraph {
 
 impl ImportGraph {
     pub(crate) fn new(tree: &ModuleTree) -> Self {
-        let mut collector = Collector {
+        let mut collector = ImportCollector {
             tree,
             module: ROOT,
             bound: Vec::new(),
@@ -71,7 +71,7 @@ impl ImportGraph {
     }
 }
 
-struct Collector<'a> {
+struct ImportCollector<'a> {
     tree: &'a ModuleTree,
     module: ModuleId,
     /// Names of local variables and parameters of the functions around.
@@ -82,7 +82,7 @@ struct Collector<'a> {
     through_root: Vec<RootImport>,
 }
 
-impl Collector<'_> {
+impl ImportCollector<'_> {
     fn record(&mut self, path: &[String], line: usize) {
         for target in self.tree.resolve(self.module, path) {
             let Target::Item { module, name, .. } = target else { continue };
@@ -209,7 +209,7 @@ impl Collector<'_> {
     }
 }
 
-impl<'ast> Visit<'ast> for Collector<'_> {
+impl<'ast> Visit<'ast> for ImportCollector<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         if !attributes::is_test(attributes_of(item)) {
             visit::visit_item(self, item);

@@ -101,7 +101,7 @@ impl ModuleTree {
             .join("::")
     }
 
-    /// The module whose file contains `module`: itself, or for an inline module the nearest parent with a file.
+    /// The module whose file contains `module`: itself, or the nearest parent that is not inline.
     pub(crate) fn file_module(&self, module: ModuleId) -> ModuleId {
         let mut module = module;
         while self.modules[module].is_inline {
@@ -125,7 +125,8 @@ impl ModuleTree {
         self.lineage(module).contains(&ancestor)
     }
 
-    /// Definitions that a path in the scope of `from` leads to, re-exports followed. Empty for paths out of the crate.
+    /// Definitions that a path in the scope of `from` leads to, re-exports followed. Empty for paths out of
+    /// the crate.
     pub(crate) fn resolve(&self, from: ModuleId, path: &[String]) -> Vec<Target> {
         let mut targets = self.resolve_in(from, path, &mut Vec::new());
         targets.sort();

@@ -57,7 +57,7 @@ impl Repository {
     }
 }
 
-/// The root of the repository around the current directory, or else of the one that this program was built in.
+/// The root of the repository around the current directory, or else of the one this program was built in.
 pub(crate) fn root() -> PathBuf {
     let current = std::env::current_dir().unwrap_or_default();
     let built_in =

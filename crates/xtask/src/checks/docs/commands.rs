@@ -107,7 +107,8 @@ fn flags_of(line: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const REFERENCE: &str = "# `fineline`\n--quiet\n## `fineline data`\n### `fineline data show`\n* `--step <N>`\n\
+    const REFERENCE: &str = "# `fineline`\n--quiet\n## `fineline data`\n\
+                             ### `fineline data show`\n* `--step <N>`\n\
                              ## `fineline train`\n--set\n";
 
     fn unknown(source: &str) -> Vec<String> {

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn keys_of_fences_are_checked() {
-        let source = "```toml\n[data]\nseq_len = 1\nlength = 2 # x\n[[probes]]\nsuite = \"a\"\n```\n\n```sh\nf --set data.x=1\n```\n";
+        let source = "```toml\n[data]\nseq_len = 1\nlength = 2 # x\n[[probes]]\nsuite = 1\n```\n\n\
+                      ```sh\nf --set data.x=1\n```\n";
         assert_eq!(unknown(source), [(4, "data.length".into()), (10, "data.x".into())]);
     }
 }
