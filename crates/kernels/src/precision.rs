@@ -1,31 +1,39 @@
-use burn::tensor::{FloatDType, Tensor};
+//! What an operation computes in.
 
-/// What the products of matrices are computed in. Whatever it is, tensors are float32, and so are norms, rotations, softmax, logits, losses,
-/// sums of gradients and updates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use burn::tensor::{FloatDType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Precision of the matrix multiplications. Tensors are float32 in any case, as are norms, rotations, softmax,
+/// logits, losses, gradient sums and optimizer updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Precision {
-    /// float32.
+    /// float32 throughout.
     #[default]
+    #[serde(rename = "f32")]
     F32,
-    /// bfloat16, as `torch.autocast` has it: both factors of a product are rounded to it, in the backward pass too, and products are added up in
-    /// float32.
+    /// bfloat16 factors, as with `torch.autocast`: both factors of a matrix multiplication are rounded to bfloat16,
+    /// in the backward pass too, and their products are summed in float32. Parameters, optimizer state, gradient
+    /// sums, norms, softmax, logits and loss stay float32.
     ///
-    /// A device that has bfloat16 also rounds the result to it. The CPU emulates: it rounds the factors to the nearest value, ties to even, and
-    /// multiplies in float32. That tells what a run would learn in bfloat16; it takes no less time or memory.
+    /// `cuda` computes in bfloat16 if the device supports it, and also rounds the result to bfloat16. `wgpu` doesn't
+    /// support it. `cpu` emulates it: it rounds the factors to the nearest value, ties to even, and multiplies in
+    /// float32. The result shows what a run would learn in bfloat16, but saves neither time nor memory.
+    #[serde(rename = "bf16-mixed")]
     Bf16Mixed,
 }
 
-/// What a block of the residual stream computes with.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Numerics {
-    /// What a norm adds to the mean square.
-    pub eps: f64,
-    /// What products are computed in.
-    pub precision: Precision,
-}
-
 impl Precision {
-    /// `a · b` on any device, of float32 tensors and as one.
+    /// Returns the name used in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16Mixed => "bf16-mixed",
+        }
+    }
+
+    /// Computes `a · b` on any device. Both tensors and the result are float32.
     pub(crate) fn matmul<const D: usize>(self, a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
         match self {
             Self::F32 => a.matmul(b),
@@ -34,4 +42,13 @@ impl Precision {
             }
         }
     }
+}
+
+/// Numerical settings of a block of the residual stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Numerics {
+    /// Value that a norm adds to the mean square.
+    pub eps: f64,
+    /// Precision of the matrix multiplications.
+    pub precision: Precision,
 }

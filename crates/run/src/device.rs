@@ -2,10 +2,10 @@
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn_std::stream::StreamPolicy;
-use fineline_kernels::{all_reduce, has_all_reduce};
+use fineline_kernels::{Precision, all_reduce, has_all_reduce};
 use fineline_ranks::{RankThreads, Ranks, SingleRank};
 
-use crate::config::{DeviceName, Precision, RunConfig};
+use crate::config::{DeviceName, RunConfig};
 use crate::error::RunError;
 
 impl DeviceName {

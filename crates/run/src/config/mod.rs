@@ -37,5 +37,5 @@ pub use reference::reference_markdown;
 pub use resolved::Resolved;
 pub use run_config::{ConfigDifference, RunConfig};
 pub use schema::json_schema;
-pub use sections::{ListenAddress, LogConfig, Precision, RunSection, StorageConfig, ValidationConfig};
+pub use sections::{ListenAddress, LogConfig, RunSection, StorageConfig, ValidationConfig};
 pub use triggers::{Against, TriggerAction, TriggerConfig};

@@ -15,6 +15,6 @@ pub(crate) fn recipe(config: &RunConfig) -> TrainingRecipe {
         document_mask: config.data.document_mask,
         frozen_row: config.model.pad_token_id,
         rewarm: None,
-        precision: config.run.precision.into(),
+        precision: config.run.precision,
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use fineline_kernels::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ pub struct RunSection {
     /// machine, its k-th device.
     #[serde(default)]
     pub device: DeviceName,
-    /// What the products of matrices are computed in.
+    /// Precision of the matrix multiplications.
     #[serde(default)]
     pub precision: Precision,
     /// Threads for computation; absent: one per core. Results are bit-identical only at equal thread counts.
@@ -32,39 +33,6 @@ pub struct RunSection {
 
 fn default_seed() -> u64 {
     1234
-}
-
-/// Precision of the matrix products and what lies between them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Precision {
-    /// float32 throughout.
-    #[default]
-    #[serde(rename = "f32")]
-    F32,
-    /// bfloat16, but for what is always float32: parameters, moments, sums of gradients, norms, softmax, logits, loss. `cpu` emulates it, in no less time;
-    /// `cuda` computes in it where the device has it; `wgpu` does not have it.
-    #[serde(rename = "bf16-mixed")]
-    Bf16Mixed,
-}
-
-impl Precision {
-    /// As configurations write it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16Mixed => "bf16-mixed",
-        }
-    }
-}
-
-impl From<Precision> for fineline_kernels::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16Mixed => Self::Bf16Mixed,
-        }
-    }
 }
 
 /// The `[validation]` section.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use fineline_kernels::Precision;
 use fineline_probe::sandbox_problem;
 use fineline_ranks::{Ranks, mpi_library};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sysinfo::{Disks, System};
 
-use crate::config::{BUILT_IN, DeviceName, Precision};
+use crate::config::{BUILT_IN, DeviceName};
 use crate::device;
 
 /// The machine as a run would find it.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_files::write_atomically;
+use fineline_kernels::Precision;
 use fineline_model::{Llama, LlamaConfig, load, read_config};
 use fineline_probe::{
     Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::checkpoints::companions::stored_config;
 use crate::checkpoints::find::{find_checkpoint, position};
-use crate::config::{DeviceName, Precision, RunConfig};
+use crate::config::{DeviceName, RunConfig};
 use crate::device;
 use crate::error::RunError;
 use crate::prepare::suites::{SuiteSetting, load_suites};
@@ -114,7 +115,7 @@ impl Subject {
     pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
         let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
         let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
-        Ok(load(&self.folder, device)?.with_precision(precision.into()))
+        Ok(load(&self.folder, device)?.with_precision(precision))
     }
 }
 

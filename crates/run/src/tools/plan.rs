@@ -1,10 +1,11 @@
 //! What a run would take, before anything is spent.
 
+use fineline_kernels::Precision;
 use fineline_model::ParameterSpec;
 use fineline_train::TrainError;
 use serde::Serialize;
 
-use crate::config::{DeviceName, Precision, RunConfig};
+use crate::config::{DeviceName, RunConfig};
 
 /// What the caller knows of the machines.
 #[derive(Clone, Copy, Debug)]
