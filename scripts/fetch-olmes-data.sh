@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gets the requests of the `olmes_all` suite out of the Python package of OLMo's in-loop evaluation (86 MB, of which a fifth is kept):
+# Downloads the requests of the `olmes_all` suite from the Python package of OLMo's in-loop evaluation (86 MB,
+# of which a fifth is kept):
 #
 #   scripts/fetch-olmes-data.sh DATA
 #   fineline probe CHECKPOINT --suite olmes_all --data-dir DATA

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what `cargo build --release --features mpi` needs: Open MPI with its headers, and libclang for their bindings.
+# Installs the dependencies of `cargo build --release --features mpi`: Open MPI with its headers, and libclang
+# for bindings to them.
 #
 #   scripts/setup-mpi.sh
 #   mpirun -np 2 target/release/fineline train CONFIG
 #
-# For Debian and Ubuntu, as root or with sudo. On a cluster, load the site's MPI module instead; its `mpicc` is what the build asks.
+# For Debian and Ubuntu, as root or with sudo. On a cluster, load the site's MPI module instead. The build
+# uses its `mpicc`.
 set -euo pipefail
 
 if command -v mpicc >/dev/null && command -v mpirun >/dev/null && ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then

@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""Trains through injected faults, and holds the end to a run that nothing disturbed.
+"""Trains through injected faults, and compares the result with that of an undisturbed run.
 
     cargo build --release --features mpi
     scripts/soak.py --binary target/release/fineline [--steps 2000] [--faults 30] [--seed 1] [--ranks 1,2,4]
 
-A tiny model with a fixed tree of additions (`distributed.deterministic`), on a number of ranks that changes with every start. Faults, dealt out in turn at random steps:
+A tiny model is trained with a fixed reduction tree (`distributed.deterministic`), on a number of ranks that
+changes with every start. Faults occur in turn at random steps:
 
     kill        SIGKILL to a random rank
     term        SIGTERM to a random rank: a checkpoint, and exit code 143
     hang        SIGSTOP to a random rank: the others name it and end
     torn        SIGKILL, then the newest checkpoint loses the end of a file
-    full_disk   the disk fills up under the run, which is then killed and given room again (needs root, for a tmpfs)
+    full_disk   the disk becomes full, the run is killed, and the disk has space again (needs root)
     nan         the loss of a step becomes NaN, and the guard stops the run (FINELINE_FAULTS)
 
-After each the same command goes on. At the end the logged losses and the weights must be those of the undisturbed run, to the bit. Needs nothing but Python and
-Open MPI. Exit code 1 if anything differs.
+After each fault, the same command resumes the run. At the end, the logged losses and the weights must be
+those of the undisturbed run, bit for bit. Needs only Python and Open MPI. The exit code is 1 if anything
+differs.
 """
 
 import argparse
@@ -97,11 +99,11 @@ class Soak:
         self.options = options
         self.place = place
         self.random = random.Random(options.seed)
-        self.told = {}
+        self.counts = {}
         (place / "soak.toml").write_text(CONFIG.replace("STEPS", str(options.steps)))
 
-    def command(self, folder, ranks, *overrides):
-        command = [str(self.options.binary), "train", "soak.toml", "--set", f"run.dir={folder}"]
+    def command(self, directory, ranks, *overrides):
+        command = [str(self.options.binary), "train", "soak.toml", "--set", f"run.dir={directory}"]
         for override in overrides:
             command += ["--set", override]
         if ranks == 1:
@@ -111,45 +113,52 @@ class Soak:
             launch.append("--allow-run-as-root")
         return launch + command
 
-    def start(self, folder, ranks, faults="", overrides=()):
+    def start(self, directory, ranks, faults="", overrides=()):
         env = dict(os.environ)
         if faults:
             env["FINELINE_FAULTS"] = faults
         log = open(self.place / "output.log", "ab")
-        self.said_before = log.tell()
-        return subprocess.Popen(self.command(folder, ranks, *overrides), cwd=self.place, env=env, stdout=log, stderr=log)
+        self.log_start = log.tell()
+        return subprocess.Popen(
+            self.command(directory, ranks, *overrides), cwd=self.place, env=env, stdout=log, stderr=log
+        )
 
-    def step(self, folder):
-        """The step that the log has come to; a torn last line doesn't count."""
+    def step(self, directory):
+        """Returns the last logged step. A torn last line doesn't count."""
         try:
-            lines = (self.place / folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+            lines = (self.place / directory / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
             return json.loads(lines[-1])["step"] if lines else 0
         except (FileNotFoundError, ValueError):
             return 0
 
-    def processes(self, folder):
-        """The processes that train in the folder, without `mpirun`."""
+    def processes(self, directory):
+        """Returns the processes that train in the directory, without `mpirun`."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[0].endswith(self.options.binary.name.encode()) and f"run.dir={folder}".encode() in words:
+            if (
+                arguments[0].endswith(self.options.binary.name.encode())
+                and f"run.dir={directory}".encode() in arguments
+            ):
                 found.append(int(entry.name))
         return sorted(found)
 
     def is_training(self):
-        """Whether the last start has come to its first step: until then the logs may hold steps that are made again."""
+        """Returns whether the last start has reached its first step. Before that, the logs may have steps to
+        be undone.
+        """
         with open(self.place / "output.log", "rb") as log:
-            log.seek(self.said_before)
+            log.seek(self.log_start)
             return b"\ntraining " in b"\n" + log.read()
 
-    def go_on_until(self, job, folder, step):
-        """Whether it came there before it ended."""
-        while not self.is_training() or self.step(folder) < step:
+    def wait_for_step(self, job, directory, step):
+        """Waits for a step, and returns whether the job reached it."""
+        while not self.is_training() or self.step(directory) < step:
             if job.poll() is not None:
                 return False
             time.sleep(0.02)
@@ -165,25 +174,27 @@ class Soak:
             raise SystemExit("soak: the job didn't end by itself") from None
 
     def inject(self, fault, step):
-        """Goes on to the step, has the fault happen, and sees the job to its end."""
-        folder = "soaked"
+        """Trains to the step, injects the fault, and waits for the end of the job."""
+        directory = "soaked"
         ranks = self.random.choice(self.options.ranks)
         if fault == "hang" and ranks == 1:
             ranks = max(self.options.ranks)
-        overrides = ["distributed.mode=\"zero1\""] if self.random.random() < 0.5 else []
-        job = self.start(folder, ranks, f"nan_loss@{step}" if fault == "nan" else "", overrides)
+        overrides = ['distributed.mode="zero1"'] if self.random.random() < 0.5 else []
+        job = self.start(directory, ranks, f"nan_loss@{step}" if fault == "nan" else "", overrides)
         if fault == "nan":
             code = self.wait(job)
             assert code not in (0, 143), f"a NaN ended the run with {code}"
             return self.report(fault, step, ranks, code)
-        assert self.go_on_until(job, folder, step), f"the run ended before the fault, with {job.returncode}: see output.log"
-        victims = self.processes(folder)
+        assert self.wait_for_step(job, directory, step), (
+            f"the run ended before the fault, with {job.returncode}: see output.log"
+        )
+        victims = self.processes(directory)
         victim = self.random.choice(victims) if victims else None
         if fault == "full_disk":
-            filler = self.place / folder / "filler"
+            filler = self.place / directory / "filler"
             fill(filler)
             time.sleep(1.0)
-            for process in self.processes(folder):
+            for process in self.processes(directory):
                 os.kill(process, signal.SIGKILL)
             code = self.wait(job)
             filler.unlink(missing_ok=True)
@@ -197,24 +208,26 @@ class Soak:
         if fault == "hang":
             assert code == 1, f"a hung rank ended the job with {code}"
         if fault == "torn":
-            self.tear(folder)
+            self.tear(directory)
         return self.report(fault, step, ranks, code)
 
-    def tear(self, folder):
-        checkpoints = sorted((self.place / folder / "checkpoints").glob("step-*"))
+    def tear(self, directory):
+        checkpoints = sorted((self.place / directory / "checkpoints").glob("step-*"))
         if len(checkpoints) > 1:
             files = sorted(checkpoints[-1].glob("*.safetensors"))
             torn = self.random.choice(files)
             os.truncate(torn, torn.stat().st_size // 2)
 
     def report(self, fault, step, ranks, code):
-        self.told[fault] = self.told.get(fault, 0) + 1
+        self.counts[fault] = self.counts.get(fault, 0) + 1
         print(f"  step {step:5}  {fault:9}  {ranks} ranks  exit code {code}", flush=True)
 
     def run(self):
         options = self.options
         started = time.time()
-        assert self.wait(self.start("undisturbed", 1), 3600) == 0, "the undisturbed run failed: see output.log"
+        assert self.wait(self.start("undisturbed", 1), 3600) == 0, (
+            "the undisturbed run failed: see output.log"
+        )
         undisturbed_s = time.time() - started
         can_fill = mount(self.place / "soaked")
         faults = [fault for fault in FAULTS if can_fill or fault != "full_disk"]
@@ -222,27 +235,38 @@ class Soak:
             started = time.time()
             steps = sorted(self.random.sample(range(15, options.steps - 10), options.faults))
             for place, step in enumerate(steps):
-                # What an earlier fault undid is made again on the way to this one.
+                # Steps that an earlier fault undid are computed again on the way to this one.
                 self.inject(faults[place % len(faults)], step)
-            assert self.wait(self.start("soaked", self.random.choice(options.ranks)), 3600) == 0, "the last start failed: see output.log"
+            assert self.wait(self.start("soaked", self.random.choice(options.ranks)), 3600) == 0, (
+                "the last start failed: see output.log"
+            )
             soaked_s = time.time() - started
             same = self.compare()
         finally:
             if can_fill:
                 subprocess.run(["umount", str(self.place / "soaked")], check=False)
-        print(json.dumps({
-            "steps": options.steps, "faults": self.told, "undisturbed_s": round(undisturbed_s, 1),
-            "soaked_s": round(soaked_s, 1), "identical": same,
-        }))
+        print(
+            json.dumps(
+                {
+                    "steps": options.steps,
+                    "faults": self.counts,
+                    "undisturbed_s": round(undisturbed_s, 1),
+                    "soaked_s": round(soaked_s, 1),
+                    "identical": same,
+                }
+            )
+        )
         return same
 
     def compare(self):
         last = f"checkpoints/step-{self.options.steps:08}"
         digests, losses = [], []
-        for folder in ["undisturbed", "soaked"]:
-            digests.append(tensors(self.place / folder / last))
-            lines = (self.place / folder / "metrics.jsonl").read_text().splitlines()
-            losses.append([(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)])
+        for directory in ["undisturbed", "soaked"]:
+            digests.append(tensors(self.place / directory / last))
+            lines = (self.place / directory / "metrics.jsonl").read_text().splitlines()
+            losses.append(
+                [(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)]
+            )
         if losses[0] != losses[1]:
             first = next((pair for pair in zip(*losses) if pair[0] != pair[1]), "the number of lines")
             print(f"losses differ: {first}")
@@ -251,25 +275,27 @@ class Soak:
         return losses[0] == losses[1] and digests[0] == digests[1]
 
 
-def tensors(folder):
-    """A hash of each weight, whatever files they lie in."""
+def tensors(directory):
+    """Returns a hash of each weight, regardless of the files that contain them."""
     found = {}
-    for path in sorted(folder.glob("model*.safetensors")):
+    for path in sorted(directory.glob("model*.safetensors")):
         data = path.read_bytes()
         length = int.from_bytes(data[:8], "little")
-        for name, entry in json.loads(data[8:8 + length]).items():
+        for name, entry in json.loads(data[8 : 8 + length]).items():
             if name != "__metadata__":
                 start, end = entry["data_offsets"]
-                found[name] = hashlib.sha256(data[8 + length + start:8 + length + end]).hexdigest()
+                found[name] = hashlib.sha256(data[8 + length + start : 8 + length + end]).hexdigest()
     return found
 
 
-def mount(folder):
-    """A file system of its own for the run, small enough to be filled."""
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
+def mount(directory):
+    """Mounts a file system for the run, small enough to be filled."""
+    directory.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory)], capture_output=True, check=False
+    )
     if done.returncode != 0:
-        print("full_disk is left out: no file system can be mounted here")
+        print("full_disk is skipped: no file system can be mounted")
     return done.returncode == 0
 
 
@@ -284,13 +310,17 @@ def fill(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--binary", type=lambda path: Path(path).resolve(), required=True)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--faults", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--ranks", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4])
-    parser.add_argument("--keep", type=Path, help="work in this folder, and leave it there")
+    parser.add_argument(
+        "--ranks", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4]
+    )
+    parser.add_argument("--keep", type=Path, help="work in this directory and keep it")
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The peer of `probe_vs_lm_eval`: one lm-evaluation-harness task put to a checkpoint on the CPU; prints one JSON object."""
+"""Evaluates one lm-evaluation-harness task on a checkpoint on the CPU, and prints a JSON object. Used by
+`probe_vs_lm_eval`.
+"""
 
 import argparse
 import json
@@ -24,19 +26,28 @@ from transformers import PreTrainedTokenizerFast  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("task", type=Path, help="the task's YAML file")
+    parser.add_argument("task", type=Path, help="YAML file of the task")
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(args.threads)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(args.checkpoint / "tokenizer.json"), bos_token="<s>", eos_token="</s>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(args.checkpoint / "tokenizer.json"), bos_token="<s>", eos_token="</s>"
+    )
     lm = HFLM(
-        pretrained=str(args.checkpoint), tokenizer=tokenizer, dtype="float32", device="cpu", batch_size=args.batch_size, add_bos_token=True
+        pretrained=str(args.checkpoint),
+        tokenizer=tokenizer,
+        dtype="float32",
+        device="cpu",
+        batch_size=args.batch_size,
+        add_bos_token=True,
     )
     manager = TaskManager(include_path=str(args.task.parent), include_defaults=False)
     loaded = time.perf_counter()
-    results = lm_eval.simple_evaluate(lm, tasks=[args.task.stem], task_manager=manager, bootstrap_iters=0, log_samples=True)
+    results = lm_eval.simple_evaluate(
+        lm, tasks=[args.task.stem], task_manager=manager, bootstrap_iters=0, log_samples=True
+    )
     samples = results["samples"][args.task.stem]
     print(
         json.dumps(

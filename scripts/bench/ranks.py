@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Measures training on several ranks of this machine, and prints one JSON object.
+"""Measures training on several ranks of this machine, and prints a JSON object.
 
     cargo build --release --features mpi
     scripts/bench/ranks.py --binary target/release/fineline [--rounds 5]
 
-- time per step: 2 ranks of 1 thread against 1 rank of 2 threads, in turn; the median of the ratios
-- bytes on the wire of a step against 2 (N - 1) / N of the gradient's per rank: MPI is told to use TCP, and the loopback device counts (its acknowledgements and headers too)
-- seconds that training stands still for a checkpoint, against a step
+- time per step: 2 ranks with 1 thread compared with 1 rank with 2 threads, alternating; median of the ratios
+- bytes on the network per step compared with 2 (N - 1) / N of the gradient's per rank: MPI uses TCP, and the
+  loopback interface is counted (including acknowledgements and headers)
+- seconds that a checkpoint blocks training, compared with a step
 - seconds from `mpirun` to the first new step after a kill
-- seconds of a round of probes: 2 ranks of 1 thread against 1 rank of 1 thread, in turn; the median of the ratios
-- peak memory of a rank against `fineline plan`, without and with ZeRO-1
+- seconds of an evaluation round: 2 ranks with 1 thread compared with 1 rank with 1 thread, alternating;
+  median of the ratios
+- peak memory of a rank compared with `fineline plan`, without and with ZeRO-1
 
-Needs Linux, Open MPI, Python. Nothing else should run meanwhile.
+Needs Linux, Open MPI and Python. Nothing else should run at the same time.
 """
 
 import argparse
@@ -27,15 +29,29 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # The middle shape of docs/performance.md: 6.84 million parameters, 8 x 256 tokens.
 MIDDLE = [
-    "model.vocab_size=4096", "model.hidden_size=256", "model.intermediate_size=688", "model.num_hidden_layers=6",
-    "model.num_attention_heads=8", "model.tie_word_embeddings=false", "tokenizer.train_vocab_size=2048", "data.seq_len=256",
-    "train.global_batch_size=8", "train.micro_batch_size=4",
+    "model.vocab_size=4096",
+    "model.hidden_size=256",
+    "model.intermediate_size=688",
+    "model.num_hidden_layers=6",
+    "model.num_attention_heads=8",
+    "model.tie_word_embeddings=false",
+    "tokenizer.train_vocab_size=2048",
+    "data.seq_len=256",
+    "train.global_batch_size=8",
+    "train.micro_batch_size=4",
 ]
-# 58 million parameters: what is owned weighs more than what is computed.
+# 58 million parameters: the state of a rank is larger than its activations.
 LARGE = [
-    "model.vocab_size=32000", "model.hidden_size=512", "model.intermediate_size=1376", "model.num_hidden_layers=8",
-    "model.num_attention_heads=8", "model.tie_word_embeddings=false", "tokenizer.train_vocab_size=2048", "data.seq_len=128",
-    "train.global_batch_size=2", "train.micro_batch_size=1",
+    "model.vocab_size=32000",
+    "model.hidden_size=512",
+    "model.intermediate_size=1376",
+    "model.num_hidden_layers=8",
+    "model.num_attention_heads=8",
+    "model.tie_word_embeddings=false",
+    "tokenizer.train_vocab_size=2048",
+    "data.seq_len=128",
+    "train.global_batch_size=2",
+    "train.micro_batch_size=1",
 ]
 
 
@@ -46,7 +62,13 @@ class Bench:
 
     def words(self, command, settings):
         words = [str(self.binary), command, str(ROOT / "configs/quickstart.toml")]
-        for setting in [*settings, f"data.cache_dir={self.place}/cache", "probes=[]", "validation.every_steps=0", "model.max_position_embeddings=256"]:
+        for setting in [
+            *settings,
+            f"data.cache_dir={self.place}/cache",
+            "probes=[]",
+            "validation.every_steps=0",
+            "model.max_position_embeddings=256",
+        ]:
             words += ["--set", setting]
         return words
 
@@ -54,10 +76,24 @@ class Bench:
         if ranks == 1:
             return words
         root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
-        return ["mpirun", "--oversubscribe", "--bind-to", "none", *root, *arguments, "-np", str(ranks), *words]
+        return [
+            "mpirun",
+            "--oversubscribe",
+            "--bind-to",
+            "none",
+            *root,
+            *arguments,
+            "-np",
+            str(ranks),
+            *words,
+        ]
 
     def json(self, words):
-        return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.place).stdout)
+        return json.loads(
+            subprocess.run(
+                words, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.place
+            ).stdout
+        )
 
     def time(self, ranks, threads, settings, steps, *arguments):
         words = self.words("bench", [*settings, f"run.threads={threads}"]) + ["--steps", str(steps), "--json"]
@@ -70,7 +106,10 @@ class Bench:
             seconds["1x2"].append(one["step_s"])
             seconds["2x1"].append(two["step_s"])
             ratios.append(two["step_s"] / one["step_s"])
-        return {"ratio": statistics.median(ratios), **{name: statistics.median(values) for name, values in seconds.items()}}
+        return {
+            "ratio": statistics.median(ratios),
+            **{name: statistics.median(values) for name, values in seconds.items()},
+        }
 
     def wire(self, ranks):
         tcp = ["--mca", "btl", "tcp,self", "--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", "lo"]
@@ -84,25 +123,43 @@ class Bench:
         ideal = 2 * (ranks - 1) * 4 * measured["parameters"]
         return {"ranks": ranks, "bytes_per_step": per_step, "ideal": ideal, "ratio": per_step / ideal}
 
-    def train(self, folder, settings, ranks):
-        return self.launch(ranks, self.words("train", [*settings, f"run.dir={self.place}/{folder}"]))
+    def train(self, directory, settings, ranks):
+        return self.launch(ranks, self.words("train", [*settings, f"run.dir={self.place}/{directory}"]))
 
     def checkpoint_stop(self, rounds):
-        settings = [*MIDDLE, "train.micro_batch_size=8", "train.steps=12", "schedule.warmup_steps=2", "run.threads=2", "checkpoint.every_steps=3"]
+        settings = [
+            *MIDDLE,
+            "train.micro_batch_size=8",
+            "train.steps=12",
+            "schedule.warmup_steps=2",
+            "run.threads=2",
+            "checkpoint.every_steps=3",
+        ]
         blocked, steps = [], []
         for place in range(rounds):
-            folder = f"stop{place}"
-            subprocess.run(self.train(folder, settings, 1), check=True, capture_output=True)
-            events = map(json.loads, (self.place / folder / "events.jsonl").read_text().splitlines())
+            directory = f"stop{place}"
+            subprocess.run(self.train(directory, settings, 1), check=True, capture_output=True)
+            events = map(json.loads, (self.place / directory / "events.jsonl").read_text().splitlines())
             blocked += [event["blocked_s"] for event in events if event["event"] == "checkpoint"]
-            metrics = map(json.loads, (self.place / folder / "metrics.jsonl").read_text().splitlines())
+            metrics = map(json.loads, (self.place / directory / "metrics.jsonl").read_text().splitlines())
             steps += [line["step_s"] for line in metrics]
-        return {"blocked_s": statistics.median(blocked), "most_s": max(blocked), "step_s": statistics.median(steps)}
+        return {
+            "blocked_s": statistics.median(blocked),
+            "most_s": max(blocked),
+            "step_s": statistics.median(steps),
+        }
 
     def restart(self):
-        settings = ["train.steps=100000", "train.micro_batch_size=1", "run.threads=1", "checkpoint.every_steps=20"]
+        settings = [
+            "train.steps=100000",
+            "train.micro_batch_size=1",
+            "run.threads=1",
+            "checkpoint.every_steps=20",
+        ]
         log = self.place / "restart/metrics.jsonl"
-        job = subprocess.Popen(self.train("restart", settings, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        job = subprocess.Popen(
+            self.train("restart", settings, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         while not log.exists() or log.read_text().count("\n") < 45:
             time.sleep(0.05)
         job.send_signal(signal.SIGKILL)
@@ -111,8 +168,10 @@ class Bench:
         time.sleep(1)
         size = log.stat().st_size
         started = time.monotonic()
-        job = subprocess.Popen(self.train("restart", settings, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # The log is first cut back to the checkpoint, then grows.
+        job = subprocess.Popen(
+            self.train("restart", settings, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # The log is first truncated to the checkpoint, then grows.
         shortest = size
         while True:
             now = log.stat().st_size
@@ -131,15 +190,26 @@ class Bench:
         ratios, seconds = [], {1: [], 2: []}
         for place in range(rounds):
             for ranks in (1, 2):
-                folder = f"probes{place}-{ranks}"
-                settings = [*MIDDLE, "train.steps=2", "schedule.warmup_steps=1", "run.threads=1", "checkpoint.every_steps=100"]
-                words = self.train(folder, settings, ranks)
+                directory = f"probes{place}-{ranks}"
+                settings = [
+                    *MIDDLE,
+                    "train.steps=2",
+                    "schedule.warmup_steps=1",
+                    "run.threads=1",
+                    "checkpoint.every_steps=100",
+                ]
+                words = self.train(directory, settings, ranks)
                 words += ["--set", 'probes=[{suite="tinyworld",every_steps=2,log_spaced=false}]']
                 subprocess.run(words, check=True, capture_output=True)
-                events = map(json.loads, (self.place / folder / "events.jsonl").read_text().splitlines())
-                seconds[ranks].append(sum(event["seconds"] for event in events if event["event"] == "probe_round"))
+                events = map(json.loads, (self.place / directory / "events.jsonl").read_text().splitlines())
+                seconds[ranks].append(
+                    sum(event["seconds"] for event in events if event["event"] == "probe_round")
+                )
             ratios.append(seconds[2][-1] / seconds[1][-1])
-        return {"ratio": statistics.median(ratios), **{f"{ranks}x1": statistics.median(values) for ranks, values in seconds.items()}}
+        return {
+            "ratio": statistics.median(ratios),
+            **{f"{ranks}x1": statistics.median(values) for ranks, values in seconds.items()},
+        }
 
     def memory(self):
         found = []
@@ -147,15 +217,30 @@ class Bench:
             settings = [*LARGE, f"distributed.mode={mode}"]
             measured = self.time(ranks, 1, settings, 3)["peak_rss_mib"]
             planned = self.json(self.words("plan", settings) + ["--devices", str(ranks), "--json"])
-            way = next(way for way in planned["ways"] if way["precision"] == "f32" and way["mode"].replace("-", "") == mode.replace("data_parallel", "dataparallel"))
+            way = next(
+                way
+                for way in planned["ways"]
+                if way["precision"] == "f32"
+                and way["mode"].replace("-", "") == mode.replace("data_parallel", "dataparallel")
+            )
             memory = way["memory"]
             expected = (memory["total"] - memory["snapshot"]) / (1 << 20)
-            found.append({"ranks": ranks, "mode": mode, "mib": measured, "planned_mib": expected, "ratio": measured / expected})
+            found.append(
+                {
+                    "ranks": ranks,
+                    "mode": mode,
+                    "mib": measured,
+                    "planned_mib": expected,
+                    "ratio": measured / expected,
+                }
+            )
         return found
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--binary", type=lambda path: Path(path).resolve(), required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=["step", "wire", "checkpoint", "restart", "probes", "memory"])

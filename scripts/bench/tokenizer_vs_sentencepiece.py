@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Times fineline's SentencePiece reader against the sentencepiece package, in turn, on one thread and on all.
+"""Compares the speed of fineline's SentencePiece implementation and the sentencepiece package, on one thread
+and on all.
 
     cargo build --release -p fineline-data --example encode_texts
-    python scripts/bench/tokenizer_vs_sentencepiece.py --model tokenizer.model --text FILE [--text FILE ...] [--rounds 5]
+    python scripts/bench/tokenizer_vs_sentencepiece.py --model tokenizer.model --text FILE [--text FILE ...] \\
+        [--rounds 5]
 
-Each text is encoded whole and line by line, once a process, so that fineline starts without memory of earlier words. Prints the median MB/s of
-each, and of the ratio of neighbours in time. Wants a Python with sentencepiece 0.2.
+Each text is encoded whole and line by line, alternating, in a new process each time, so that fineline
+starts with an empty cache of words. Prints the median MB/s of each, and of the ratio of consecutive
+measurements. Needs a Python with sentencepiece 0.2.
 """
 
 import argparse
@@ -27,7 +30,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 def ours(model: Path, texts: Path, threads: int) -> float:
     command = [TARGET / "release/examples/encode_texts", model, texts]
     environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)["seconds"]
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    )["seconds"]
 
 
 def theirs(package: spm.SentencePieceProcessor, texts: list[str]) -> float:
@@ -38,7 +43,9 @@ def theirs(package: spm.SentencePieceProcessor, texts: list[str]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--text", type=Path, action="append", required=True)
     parser.add_argument("--rounds", type=int, default=5)
@@ -46,8 +53,8 @@ def main() -> int:
     package = spm.SentencePieceProcessor(model_file=str(options.model))
     threads = os.cpu_count() or 1
     print(f"{'MB/s':48} {'package':>9} {'ours, 1':>9} {f'ours, {threads}':>9} {'ratio, 1':>9}")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.json"
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "texts.json"
         for path in options.text:
             text = path.read_text()
             for how, texts in [("whole", [text]), ("lines", text.split("\n"))]:
@@ -59,7 +66,10 @@ def main() -> int:
                 size = len(text.encode()) / 1e6
                 rates = [size / statistics.median(seconds) for seconds in zip(*rounds)]
                 ratio = statistics.median(their / our for their, our, _ in rounds)
-                print(f"{path.name + ', ' + how:48} {rates[0]:9.1f} {rates[1]:9.1f} {rates[2]:9.1f} {ratio:8.2f}x", flush=True)
+                print(
+                    f"{path.name + ', ' + how:48} {rates[0]:9.1f} {rates[1]:9.1f} {rates[2]:9.1f} {ratio:8.2f}x",
+                    flush=True,
+                )
     return 0
 
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""One LLaMA in transformers and PyTorch, trained for a few steps on random tokens: the peer of `fineline bench`.
+"""Trains a LLaMA in transformers and PyTorch for a few steps on random tokens, for comparison with `fineline
+bench`.
 
-A step is what fineline's is: forward, backward, clipping by the global norm, fused AdamW, and the loss read back. Prints one
-JSON object with the keys of `fineline bench --json`. `train_vs_torch` runs it; by hand:
+A step does what fineline's does: forward, backward, clipping by the global norm, fused AdamW, and the loss
+read back. Prints a JSON object with the keys of `fineline bench --json`. `train_vs_torch` runs this script;
+by hand:
 
     python scripts/bench/torch_train.py --mode compile --shape 256,6,8,688,4096 --batch 8x256
 """
@@ -18,18 +20,20 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
     parser.add_argument("--shape", required=True, help="width,layers,heads,intermediate,vocabulary")
     parser.add_argument("--batch", required=True, help="sequences x tokens")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=8, help="steps that count, after two that do not")
-    parser.add_argument("--products", action="store_true", help="also time a large matrix product")
+    parser.add_argument("--steps", type=int, default=8, help="measured steps, after two warm-up steps")
+    parser.add_argument("--matmuls", action="store_true", help="also measure a large matmul")
     return parser.parse_args()
 
 
-def product_rate() -> float:
-    """Floating-point operations per second of the library's own product of two matrices of 1536 x 1536, at its best."""
+def matmul_rate() -> float:
+    """Returns the highest FLOP/s of the library's own matmul of two 1536 x 1536 matrices."""
     size = 1536
     a, b = torch.randn(size, size), torch.randn(size, size)
     best = min(timed(lambda: a @ b) for _ in range(12))
@@ -48,7 +52,7 @@ def main() -> None:
     torch.manual_seed(0)
     hidden, layers, heads, intermediate, vocab = (int(n) for n in args.shape.split(","))
     batch, length = (int(n) for n in args.batch.split("x"))
-    rate = product_rate() if args.products else None
+    rate = matmul_rate() if args.matmuls else None
     config = LlamaConfig(
         vocab_size=vocab,
         hidden_size=hidden,
@@ -61,7 +65,9 @@ def main() -> None:
         attn_implementation="sdpa",
     )
     model = LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
     tokens = torch.randint(0, vocab, (batch, length + 1))
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Loads a fineline checkpoint with transformers, as it is, and prints one JSON object about it.
+"""Loads a fineline checkpoint with transformers, unchanged, and prints a JSON object about it.
 
-    $FINELINE_REFERENCE_PYTHON scripts/check/transformers_load.py RUN/checkpoints/step-00000200 \
+    $FINELINE_REFERENCE_PYTHON scripts/check/transformers_load.py RUN/checkpoints/step-00000200 \\
         --prompt "The old mill" --max-new-tokens 20 --compare-logits FILE
 
-FILE is a safetensors file with `input_ids` i64 [B, T] and fineline's `logits` f32 [B, T, V] for them. Exit code 1 where
-a tensor is missing, unexpected or of another shape; transformers alone would only warn, and draw random weights.
+FILE is a safetensors file with `input_ids` i64 [B, T] and fineline's `logits` f32 [B, T, V] for them. The
+exit code is 1 if a tensor is missing, unexpected or of another shape. transformers alone would only print a
+warning and initialize such weights randomly.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBas
 
 
 def load(checkpoint: Path) -> tuple[LlamaForCausalLM, dict[str, list]]:
-    """The model in float32, and the names that did not fit, by the kind of misfit."""
+    """Returns the model in float32, and the tensor names that don't match, by kind of mismatch."""
     model, loading = LlamaForCausalLM.from_pretrained(
         checkpoint, torch_dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
@@ -33,7 +34,7 @@ def load(checkpoint: Path) -> tuple[LlamaForCausalLM, dict[str, list]]:
 
 
 def score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, text: str) -> dict[str, object]:
-    """Token ids of `text` (after BOS, where the tokenizer has one) and their mean loss in nats."""
+    """Returns the token ids of `text` (after BOS, if the tokenizer has one) and their mean loss in nats."""
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     ids = torch.tensor([bos + tokenizer.encode(text, add_special_tokens=False)])
     logits = model(input_ids=ids).logits[0]
@@ -41,15 +42,17 @@ def score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, text: str
 
 
 def generate(model: LlamaForCausalLM, ids: list[int], max_new_tokens: int) -> list[int]:
-    """The greedy continuation of `ids`, without them. (`model.generate` does not run on Debian's torch.)"""
+    """Returns the greedy continuation of `ids`. (`model.generate` does not run on Debian's torch.)"""
     row = list(ids)
     for _ in range(max_new_tokens):
         row.append(int(model(input_ids=torch.tensor([row])).logits[0, -1].argmax()))
-    return row[len(ids):]
+    return row[len(ids) :]
 
 
 def compare_logits(model: LlamaForCausalLM, file: Path) -> dict[str, object]:
-    """The largest distance between the logits of a file and those of transformers for the same tokens."""
+    """Returns the largest difference between the logits of a file and those of transformers for the same
+    tokens.
+    """
     tensors = load_file(file)
     distance = (model(input_ids=tensors["input_ids"]).logits - tensors["logits"]).abs()
     return {"max_logit_difference": distance.max().item(), "logits_compared": distance.numel()}
@@ -57,10 +60,12 @@ def compare_logits(model: LlamaForCausalLM, file: Path) -> dict[str, object]:
 
 @torch.no_grad()
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--compare-logits", type=Path, metavar="FILE")
-    parser.add_argument("--prompt", help="text to score, and to go on from with --max-new-tokens")
+    parser.add_argument("--prompt", help="text to score, and to continue with --max-new-tokens")
     parser.add_argument("--max-new-tokens", type=int, default=0, metavar="N")
     options = parser.parse_args()
 

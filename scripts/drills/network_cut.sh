@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Two hosts whose network is cut while a model trains on both: the ranks must end by themselves, with a message that says why, and
-# scripts/mpi/train.sh must go on when the network is back, to the bits of a run that nothing happened to.
+# Cuts the network between two hosts while a model trains on both. The ranks must end with a message that says
+# why, and scripts/mpi/train.sh must resume when the network is back, with the bits of an undisturbed run.
 #
 #   sudo scripts/drills/network_cut.sh [BINARY]
 #
-# The hosts are two network namespaces with a host name and an address each, joined by a pair of virtual interfaces; Open MPI starts its
-# ranks through `ip netns exec`, as it would through ssh. Needs root, iproute2, and a program built with `--features mpi`.
+# The hosts are two network namespaces with their own host names and addresses, connected by a pair of virtual
+# interfaces. Open MPI starts its ranks through `ip netns exec`, as it would through ssh. Needs root,
+# iproute2, and a program built with `--features mpi`.
 set -euo pipefail
 export BINARY
 BINARY=$(realpath "${1:-$(dirname "$0")/../../target/release/fineline}")
@@ -32,7 +33,7 @@ for at in 0 1; do
     ip -n "${hosts[$at]}" link set wire up
 done
 
-# What Open MPI takes for ssh: `agent ADDRESS COMMAND`.
+# The replacement of ssh for Open MPI: `agent ADDRESS COMMAND`.
 cat >"$work/agent" <<'AGENT'
 #!/bin/sh
 [ "$1" = 10.77.0.2 ] || { echo "agent: unknown host $1" >&2; exit 1; }
@@ -41,7 +42,7 @@ ip -n fineline-b link show wire up | grep -q wire || { echo "agent: no route to 
 exec ip netns exec fineline-b unshare --uts sh -c "hostname fineline-b; $*"
 AGENT
 chmod +x "$work/agent"
-# A start that takes its time, as on a cluster: for a while there is no sign of life.
+# A slow start, as on a cluster: for a while there is no heartbeat.
 printf '#!/bin/sh\n[ "$1" = train ] && sleep 2\nexec %s "$@"\n' "$BINARY" >"$work/slow"
 chmod +x "$work/slow"
 BINARY=$work/slow
@@ -50,18 +51,18 @@ export HOSTFILE=$work/hosts.txt SILENCE=10
 export OMPI_MCA_plm_rsh_agent=$work/agent OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,self
 export OMPI_MCA_btl_tcp_if_include=wire OMPI_MCA_oob_tcp_if_include=wire OMPI_MCA_hwloc_base_binding_policy=none
 
-train() { # the run's folder
+train() { # the run directory
     local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch_size=4 --set train.steps=120 --set probes=[]
         --set distributed.deterministic=true --set "distributed.timeout_s=$timeout_s" --set checkpoint.every_steps=10)
     ip netns exec fineline-a unshare --uts sh -c 'hostname fineline-a; exec "$@"' sh \
         scripts/mpi/train.sh 2 configs/quickstart.toml "${settings[@]}"
 }
 
-wait_until() { # a command, then what it is that is waited for
+wait_until() { # a command, and a description of what it checks
     local end=$((SECONDS + 120))
     until eval "$1"; do
         if ! kill -0 "$job" 2>/dev/null || [ $SECONDS -ge $end ]; then
-            echo "in vain waited for: $2" >&2
+            echo "timeout while waiting for $2" >&2
             cat "$work/cut.log" >&2
             exit 1
         fi
@@ -72,7 +73,7 @@ wait_until() { # a command, then what it is that is waited for
 echo "== undisturbed"
 train "$work/calm" 2>"$work/calm.log" >/dev/null || { cat "$work/calm.log"; exit 1; }
 
-echo "== the wire is cut at the second checkpoint"
+echo "== the network is cut at the second checkpoint"
 train "$work/cut" 2>"$work/cut.log" >/dev/null &
 job=$!
 wait_until '[ -e "$work/cut/checkpoints/step-00000020" ]' "the second checkpoint"
@@ -80,10 +81,10 @@ ip -n fineline-b link set wire down
 cut=$SECONDS
 wait_until "grep -aq 'all ranks are alive and wait for each other' '$work/cut.log'" "a message that the network is cut"
 echo "after $((SECONDS - cut)) s (distributed.timeout_s is $timeout_s): $(grep -a -m 1 'error:' "$work/cut.log")"
-wait_until "grep -aq 'starts again from' '$work/cut.log'" "another start"
-echo "after $((SECONDS - cut)) s: $(grep -a -m 1 'starts again from' "$work/cut.log")"
+wait_until "grep -aq 'restarting from' '$work/cut.log'" "another start"
+echo "after $((SECONDS - cut)) s: $(grep -a -m 1 'restarting from' "$work/cut.log")"
 
-echo "== the wire is back"
+echo "== the network is back"
 ip -n fineline-b link set wire up
 wait "$job" || { cat "$work/cut.log"; exit 1; }
 last=checkpoints/step-00000120

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Trains on several ranks under Open MPI, and starts again from the newest checkpoint when the job breaks.
+# Trains on several ranks under Open MPI, and restarts from the newest checkpoint when the job fails.
 #
 #   scripts/mpi/train.sh RANKS CONFIG [ARGUMENTS OF fineline train]
 #
-# HOSTFILE=hosts.txt   ranks on several hosts, as for `mpirun --hostfile`; all must see the run's folder and the data
-# BINARY=...           the program, built with `--features mpi` (default: target/release/fineline)
-# ATTEMPTS=10          starts in all; one that comes further than the last doesn't count
-# SILENCE=60           seconds without a sign of life of any rank, after which mpirun is ended too: where the network to a host is cut,
-#                      it would wait for a quarter of an hour
+# HOSTFILE=hosts.txt   ranks on several hosts, as for `mpirun --hostfile`; all must see the run directory and
+# the data BINARY=...           the program, built with `--features mpi` (default: target/release/fineline)
+# ATTEMPTS=10          maximum number of starts; one that gets further than the last doesn't count SILENCE=60
+# seconds without a heartbeat of any rank, after which mpirun is ended too: if the network to a
+#                      host is cut, it would wait for a quarter of an hour
 #
-# Ctrl-C or SIGTERM to this script ends all ranks after a checkpoint of the same step: `mpirun` alone would kill them a second later.
+# Ctrl-C or SIGTERM to this script ends all ranks after a checkpoint of the same step. `mpirun` alone would
+# kill them a second later.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -27,17 +28,18 @@ dir=$("$binary" config show "$config" "$@" --json | python3 -c 'import json, sys
 
 newest() { cat "$dir/checkpoints/latest" 2>/dev/null || true; }
 
-# The newest sign of life of any rank: each writes into `.ranks` twice a second.
-sign() { stat -c %Y "$dir"/.ranks/rank-*.json 2>/dev/null | sort -n | tail -n 1 || true; }
+# Prints the time of the newest heartbeat of any rank: each writes to `.ranks` twice a second.
+heartbeat() { stat -c %Y "$dir"/.ranks/rank-*.json 2>/dev/null | sort -n | tail -n 1 || true; }
 
-# Whether signs could be written, if there were any: on a full disk, silence says nothing.
+# Whether heartbeats can be written: on a full disk, silence means nothing.
 is_writable() { (echo 1 >"$dir/.ranks/probe") 2>/dev/null && rm -f "$dir/.ranks/probe"; }
 
-# Ends mpirun once all ranks that it has started have fallen silent. `left` is the last sign of a job before it.
+# Ends mpirun once all ranks that it started have stopped writing heartbeats. `left` is the last heartbeat of
+# an earlier job.
 end_when_silent() {
     local job=$1 left=$2 last='' quiet=0 newest
     while sleep 1 && kill -0 "$job" 2>/dev/null; do
-        newest=$(sign)
+        newest=$(heartbeat)
         if [ -z "$newest" ] || [ "$newest" = "$left" ]; then continue; fi
         if [ "$newest" != "$last" ] || ! is_writable; then
             last=$newest
@@ -46,7 +48,7 @@ end_when_silent() {
         fi
         quiet=$((quiet + 1))
         [ "$quiet" -ge "${SILENCE:-60}" ] || continue
-        echo "train.sh: no rank has given a sign of life for $quiet s, ends mpirun" >&2
+        echo "train.sh: no heartbeat of any rank for $quiet s, ending mpirun" >&2
         for signal in INT INT KILL; do
             kill -"$signal" "$job" 2>/dev/null || return 0
             sleep 5
@@ -58,22 +60,22 @@ stopping=
 left=${ATTEMPTS:-10}
 while [ "$left" -gt 0 ]; do
     before=$(newest)
-    left_sign=$(sign)
+    old_heartbeat=$(heartbeat)
     "${launch[@]}" "$binary" train "$config" "$@" &
     job=$!
-    end_when_silent "$job" "$left_sign" &
-    # mpirun hands SIGUSR2 on to every rank; to fineline it means the same as SIGTERM.
+    end_when_silent "$job" "$old_heartbeat" &
+    # mpirun forwards SIGUSR2 to every rank. fineline treats it like SIGTERM.
     trap 'stopping=1; kill -USR2 $job 2>/dev/null || true' TERM INT
     code=0
     wait "$job" || code=$?
     # A signal ends `wait` before the job has ended.
     while kill -0 "$job" 2>/dev/null; do code=0; wait "$job" || code=$?; done
     wait || true
-    # Done, asked wrongly, or asked to stop: no reason to try again.
+    # Finished, wrong arguments, or a requested stop: no restart.
     if [ "$code" = 0 ] || [ "$code" = 2 ] || [ -n "$stopping" ]; then exit "$code"; fi
     [ "$(newest)" != "$before" ] || left=$((left - 1))
-    echo "train.sh: ended with code $code, starts again from $(newest | grep . || echo the beginning)" >&2
+    echo "train.sh: ended with code $code, restarting from $(newest | grep . || echo step 0)" >&2
     sleep 5
 done
-echo "train.sh: no start came further than the last: see the messages above" >&2
+echo "train.sh: no start got further than the last: see the messages above" >&2
 exit 1

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Hold the `core` suite's scores to a direct computation with transformers, item by item.
+"""Compares the scores of the `core` suite with a direct computation with transformers, item by item.
 
     scripts/fetch-core-data.sh DATA
     cargo build --release
     python scripts/parity/core_parity.py CHECKPOINT --data DATA --limit 50 --out /tmp/core-parity
 
-The computation does, one prompt at a time, what nanochat does for DCLM's CORE: solved examples drawn by Python's `random` with seed 1234 plus the item's number; whole prompts as tokens
-behind BOS; of several choices, the least mean loss from where the prompts part (or, of contexts, over what they end in); one continuation, whether each token is the likeliest. Compared
-are, for every item, the number of scored tokens, their summed log-probability, and whether it counts as right. Tasks whose data is not there are named and left out. Prints a table, and
-exits with 1 if anything differs.
+The computation does, one prompt at a time, what nanochat does for DCLM's CORE: solved examples drawn by
+Python's `random` with seed 1234 plus the item's number; whole prompts as tokens after BOS; for several
+choices, the lowest mean loss from where the prompts diverge (or, for contexts, over their common end); for
+one continuation, whether each token is the most likely one. For every item, it compares the number of
+scored tokens, their summed log-probability, and whether the item counts as right. Tasks without data are
+listed and skipped. Prints a table. The exit code is 1 if anything differs.
 """
 
 import argparse
@@ -40,7 +42,9 @@ class Task:
         self.records = [json.loads(line) for line in self.path.read_text().splitlines() if line]
 
     def parts(self, record):
-        """What may stand before the answer, and what after: of one of the two there are several where there is a choice."""
+        """Returns the texts before the answer and those after it. One of the two has several, if there is a
+        choice.
+        """
         if "context_options" in record:
             return record["context_options"], [record["continuation"]]
         if "choices" in record:
@@ -60,14 +64,17 @@ class Task:
 
 def alike(prompts, direction):
     count = 0
-    while count < min(map(len, prompts)) and len({prompt[count if direction > 0 else -1 - count] for prompt in prompts}) == 1:
+    while (
+        count < min(map(len, prompts))
+        and len({prompt[count if direction > 0 else -1 - count] for prompt in prompts}) == 1
+    ):
         count += 1
     return count
 
 
 @torch.no_grad()
 def log_probabilities(model, ids, start, longest):
-    """Of the tokens from `start` on, and whether each is the likeliest, after as many as the model can read."""
+    """Returns the log-probability of the tokens from `start`, and whether each is the most likely one."""
     cut = max(0, len(ids) - longest - 1)
     ids, start = ids[cut:], start - cut
     logits = model(torch.tensor([ids[:-1]])).logits[0].float()
@@ -110,12 +117,16 @@ def compare(task, rows, metrics, model, encode, longest):
     accuracy = metrics["acc,none"]
     if abs(accuracy - right / len(items)) > 1e-9:
         problems.append(f"{task.name}: acc {accuracy}, expected {right / len(items)}")
-    print(f"| {task.name} | {task.shots} | {len(items)} | {distance:.1e} | {accuracy:.4g} / {right / len(items):.4g} | {'DIFFERS' if problems else 'equal'} |")
+    print(
+        f"| {task.name} | {task.shots} | {len(items)} | {distance:.1e} | {accuracy:.4g} / {right / len(items):.4g} | {'DIFFERS' if problems else 'equal'} |"
+    )
     return problems
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--limit", type=int, default=50)
@@ -126,12 +137,26 @@ def main():
     tasks = [Task(ROOT / "configs/probes" / path, args.data) for path in suite["tasks"]]
     absent = [task.name for task in tasks if not task.path.exists() or task.path.stat().st_size == 0]
     if absent:
-        print(f"left out, for want of data: {', '.join(absent)}", file=sys.stderr)
+        print(f"skipped, because their data is missing: {', '.join(absent)}", file=sys.stderr)
     tasks = [task for task in tasks if task.name not in absent]
     args.out.mkdir(parents=True, exist_ok=True)
     part = args.out / "part.toml"
-    part.write_text("tasks = " + json.dumps([str(ROOT / "configs/probes/tasks" / f"{task.name}.toml") for task in tasks]))
-    command = [TARGET / "release/fineline", "probe", args.checkpoint, "--suite", part, "--data-dir", args.data, "--out", args.out, "--limit", str(args.limit)]
+    part.write_text(
+        "tasks = " + json.dumps([str(ROOT / "configs/probes/tasks" / f"{task.name}.toml") for task in tasks])
+    )
+    command = [
+        TARGET / "release/fineline",
+        "probe",
+        args.checkpoint,
+        "--suite",
+        part,
+        "--data-dir",
+        args.data,
+        "--out",
+        args.out,
+        "--limit",
+        str(args.limit),
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     results = json.loads((args.out / "results.json").read_text())["results"]
     rows = pandas.read_parquet(args.out / "items.parquet")
@@ -140,12 +165,16 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
     bos = model.config.bos_token_id
     encode = lambda text: [bos] + tokenizer.encode(text, add_special_tokens=False)
-    print("| task | examples | items | greatest distance of log-probabilities | acc, ours / theirs | |\n|---|---|---|---|---|---|")
+    print(
+        "| task | examples | items | largest difference of log-probabilities | acc, fineline / transformers | |\n|---|---|---|---|---|---|"
+    )
     problems = []
     for task in tasks:
         task.read()
         of_task = rows[rows.task == task.name]
-        problems += compare(task, of_task, results[task.name], model, encode, model.config.max_position_embeddings)
+        problems += compare(
+            task, of_task, results[task.name], model, encode, model.config.max_position_embeddings
+        )
     for problem in problems[:50]:
         print(problem, file=sys.stderr)
     sys.exit(bool(problems))

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Holds the in-context probes of one checkpoint to transformers, answer by answer, and computes their metrics again from the item store.
+"""Compares the in-context tasks of a checkpoint with transformers, answer by answer, and computes their
+metrics again from the item store.
 
     cargo build --release --workspace --bins --example asked
     python scripts/parity/in_context_parity.py CHECKPOINT --limit 8
 
-CHECKPOINT is a Hugging Face LLaMA with a `tokenizer.json`. Every answer is scored alone: the tokens before it and its own go through the model as
-one sequence, in float32. Wants a Python with torch, transformers, pandas and pyarrow. Ends with 1 if a log-probability is further away than 1e-4, if
-whether an answer is the likeliest differs, or if a metric does.
+CHECKPOINT is a Hugging Face LLaMA with a `tokenizer.json`. Every answer is scored separately: the tokens
+before it and its own pass through the model as one sequence, in float32. Needs a Python with torch,
+transformers, pandas and pyarrow. The exit code is 1 if a log-probability differs by more than 1e-4, or if
+the most likely answer or a metric differs.
 """
 
 import argparse
@@ -27,9 +29,21 @@ from transformers import LlamaForCausalLM
 TOLERANCE = 1e-4
 
 
-def ours(binaries: Path, checkpoint: Path, limit: int, out: Path) -> tuple[pd.DataFrame, list[dict], list[dict]]:
-    """Item rows, what was asked as token ids, and the records of the probe log."""
-    command = [binaries / "fineline", "probe", checkpoint, "--suite", "in_context", "--limit", str(limit), "--out", out]
+def ours(
+    binaries: Path, checkpoint: Path, limit: int, out: Path
+) -> tuple[pd.DataFrame, list[dict], list[dict]]:
+    """Returns item rows, requests as token ids, and the records of the probe log."""
+    command = [
+        binaries / "fineline",
+        "probe",
+        checkpoint,
+        "--suite",
+        "in_context",
+        "--limit",
+        str(limit),
+        "--out",
+        out,
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     command = [binaries / "examples/asked", checkpoint, "in_context", ".", str(limit)]
     asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -38,17 +52,19 @@ def ours(binaries: Path, checkpoint: Path, limit: int, out: Path) -> tuple[pd.Da
 
 
 def theirs(model: LlamaForCausalLM, before: list[int], answer: list[int]) -> tuple[float, bool]:
-    """The sum of the answer's log-probabilities, and whether each token is the likeliest."""
+    """Returns the sum of the answer's log-probabilities, and whether each token is the most likely one."""
     ids = torch.tensor([before + answer])
     with torch.no_grad():
-        logprobs = torch.log_softmax(model(input_ids=ids[:, :-1]).logits[0, len(before) - 1 :].double(), dim=-1)
+        logprobs = torch.log_softmax(
+            model(input_ids=ids[:, :-1]).logits[0, len(before) - 1 :].double(), dim=-1
+        )
     targets = torch.tensor(answer)
     logprob = logprobs.gather(1, targets[:, None]).sum().item()
     return logprob, bool((logprobs.argmax(dim=-1) == targets).all())
 
 
 def metric_distance(rows: pd.DataFrame, record: dict) -> float:
-    """The greatest distance of the metrics in the log from those of the rows."""
+    """Returns the largest difference between the metrics in the log and those of the rows."""
     nats = -rows.pivot(index="item", columns="choice", values="logprob")
     optimal = -rows.pivot(index="item", columns="choice", values="optimal_logprob")
     right = rows.pivot(index="item", columns="choice", values="greedy")
@@ -72,11 +88,13 @@ def main() -> int:
     arguments.add_argument("--binaries", type=Path, default=Path("target/release"))
     options = arguments.parse_args()
     model = LlamaForCausalLM.from_pretrained(options.checkpoint, attn_implementation="eager").float().eval()
-    with tempfile.TemporaryDirectory() as folder:
-        rows, asked, records = ours(options.binaries, options.checkpoint, options.limit, Path(folder))
+    with tempfile.TemporaryDirectory() as directory:
+        rows, asked, records = ours(options.binaries, options.checkpoint, options.limit, Path(directory))
     rows = rows.set_index(["task", "item", "choice"], drop=False)
     is_equal = True
-    print("| task | answers | greatest distance of log-probabilities | of metrics and errors |\n|---|---|---|---|")
+    print(
+        "| task | answers | largest difference of log-probabilities | of metrics and errors |\n|---|---|---|---|"
+    )
     for record in records:
         task = record["task"]
         distance = 0.0

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Compare `fineline probe` with lm-evaluation-harness 0.4.13 on one checkpoint, item by item.
+"""Compares `fineline probe` with lm-evaluation-harness 0.4.13 on one checkpoint, item by item.
 
     cargo build --release --workspace --bins --example asked
     HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python scripts/parity/lm_eval_parity.py CHECKPOINT \\
         --data EVAL --wikitext TEST.txt --tasks hellaswag,mmlu --limit 200 --out /tmp/parity
 
-CHECKPOINT is a Hugging Face LLaMA folder, EVAL the folder that `data` of [[probes]] would name. The harness runs its own task files, with
-nothing changed but where the data is; the items are those that `--limit` selects here. Compared are, for every choice, the token ids of
-context and continuation and the log-probability; for every item, whether it counts as right; for every metric of both, value and standard error.
-Where the model writes its answers: the token ids of prompts, the
-texts, and what each filter counts as right. OpenCompass's scorer is compared with a plain transformers loop. Prints a table, and exits with 1 if anything differs.
+CHECKPOINT is a Hugging Face LLaMA directory, EVAL the directory for `data_dir` of [[probes]]. The harness
+runs its own task files, changed only in the location of the data. The items are those that `--limit`
+selects in fineline. For every choice, the script compares the token ids of context and continuation and the
+log-probability; for every item, whether it counts as right; for every metric of both, value and standard
+error. For generated answers, it compares the token ids of prompts, the texts, and the answers that each
+filter accepts. OpenCompass's scorer is compared with a plain transformers loop. Prints a table. The exit
+code is 1 if anything differs.
 """
 
 import argparse
@@ -40,15 +42,19 @@ def jsonl(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
-def folder(path):
-    """The records of a folder as fineline reads them: files sorted by path, `file` added."""
+def read_directory(path):
+    """Returns the records of a directory as fineline reads them: files sorted by path, `file` added."""
     records = []
     for file in sorted(p for p in path.rglob("*") if p.suffix in {".jsonl", ".csv", ".json"}):
         with file.open(encoding="utf-8-sig", newline="") as lines:
             if file.suffix == ".json":
                 rows = json.load(lines)["examples"]
             else:
-                rows = list(csv.DictReader(lines)) if file.suffix == ".csv" else [json.loads(line) for line in lines]
+                rows = (
+                    list(csv.DictReader(lines))
+                    if file.suffix == ".csv"
+                    else [json.loads(line) for line in lines]
+                )
         records += [row | {"file": file.stem} for row in rows]
     return records
 
@@ -59,11 +65,18 @@ def race(record):
 
 
 def ceval(record):
-    question, *choices = re.match(r"(.*)\nA\. (.*)\nB\. (.*)\nC\. (.*)\nD\. (.*)$", record["inputs_pretokenized"], re.S).groups()
-    return dict(zip("question A B C D answer file".split(), [question, *choices, "ABCD"[record["label"]], record["file"]]))
+    question, *choices = re.match(
+        r"(.*)\nA\. (.*)\nB\. (.*)\nC\. (.*)\nD\. (.*)$", record["inputs_pretokenized"], re.S
+    ).groups()
+    return dict(
+        zip(
+            "question A B C D answer file".split(),
+            [question, *choices, "ABCD"[record["label"]], record["file"]],
+        )
+    )
 
 
-# For each task: the stock task file, the split it evaluates, and how a record becomes one of the harness's data set.
+# For each task: the harness's task file, the split that it evaluates, and the conversion of a record.
 SAME = dict
 TASKS = {
     "arc_easy": ("arc/arc_easy.yaml", "validation", SAME),
@@ -74,7 +87,11 @@ TASKS = {
     "commonsense_qa": ("commonsense_qa/default.yaml", "validation", SAME),
     "commonsense_qa_cloze": ("arc/arc_easy.yaml", "validation", SAME),
     "hellaswag": ("hellaswag/hellaswag.yaml", "validation", SAME),
-    "lambada": ("lambada/lambada_openai.yaml", "test", lambda r: {"text": f"{r['context']} {r['continuation']}"}),
+    "lambada": (
+        "lambada/lambada_openai.yaml",
+        "test",
+        lambda r: {"text": f"{r['context']} {r['continuation']}"},
+    ),
     "mmlu": ("mmlu/default/mmlu_{}.yaml", "test", SAME),
     "mmlu_continuation": ("mmlu/continuation/mmlu_{}.yaml", "test", SAME),
     "piqa": ("piqa/piqa.yaml", "validation", SAME),
@@ -82,7 +99,7 @@ TASKS = {
     "wikitext": ("wikitext/wikitext.yaml", "test", SAME),
     "winogrande": ("winogrande/default.yaml", "validation", SAME),
 }
-# Tasks in which the model writes its answers.
+# Tasks in which the model generates its answers.
 WRITTEN = {
     "gsm8k": ("gsm8k/gsm8k.yaml", "test", SAME),
     "nq_open": ("nq_open/nq_open.yaml", "validation", SAME),
@@ -91,13 +108,21 @@ WRITTEN = {
     "math": ("hendrycks_math/hendrycks_math_algebra.yaml", "test", SAME),
 }
 FULL_PROMPT = ["piqa_full_prompt"]
-GROUPED_BY = {"bbh": "file", "mmlu": "subject", "mmlu_continuation": "subject", "cmmlu": "file", "ceval": "file"}
+GROUPED_BY = {
+    "bbh": "file",
+    "mmlu": "subject",
+    "mmlu_continuation": "subject",
+    "cmmlu": "file",
+    "ceval": "file",
+}
 CHOICE_METRICS = ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "brier"]
 TEXT_METRICS = ["acc", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"]
 
 
 def prepare_suite(args):
-    """A folder with the task files and, beside them, links to their data. Returns suite file and parsed tasks."""
+    """Writes a directory with the task files and links to their data. Returns the suite file and the parsed
+    tasks.
+    """
     tasks = args.out / "suite"
     tasks.mkdir(parents=True)
     for entry in args.data.iterdir():
@@ -106,14 +131,18 @@ def prepare_suite(args):
         (tasks / "wikitext-2").mkdir()
         lines = args.wikitext.read_text(encoding="utf-8").splitlines(keepends=True)
         starts = [i for i, line in enumerate(lines) if re.fullmatch(r" = [^=].* = \n", line)] + [len(lines)]
-        # Names of special tokens are plain text here, and tokens in the harness.
+        # Names of special tokens are plain text in fineline, and tokens in the harness.
         pages = ["".join(lines[start:end]).replace("<unk>", "unk") for start, end in zip(starts, starts[1:])]
-        (tasks / "wikitext-2/test.jsonl").write_text("".join(json.dumps({"page": page}) + "\n" for page in pages))
+        (tasks / "wikitext-2/test.jsonl").write_text(
+            "".join(json.dumps({"page": page}) + "\n" for page in pages)
+        )
     files = {}
     for name in args.tasks:
         text = (ROOT / f"configs/probes/tasks/{name}.toml").read_text(encoding="utf-8")
         # The harness's unconditional context is empty.
-        (tasks / f"{name}.toml").write_text(text.replace('unconditional = "Answer:"', 'unconditional = ""'), encoding="utf-8")
+        (tasks / f"{name}.toml").write_text(
+            text.replace('unconditional = "Answer:"', 'unconditional = ""'), encoding="utf-8"
+        )
         files[name] = re.search(r'^data = "(.*)"', text, re.M)[1]
     suite = args.out / "suite/parity.toml"
     suite.write_text("tasks = " + json.dumps([f"{name}.toml" for name in args.tasks]))
@@ -121,17 +150,25 @@ def prepare_suite(args):
 
 
 def run_fineline(args, suite):
-    """Rows of the item store and token ids, by task."""
+    """Returns the rows of the item store and the token ids, by task."""
     out = args.out / "fineline"
     limit = ["--limit", str(args.limit)] if args.limit else []
-    run = lambda *command: subprocess.run(list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    run = lambda *command: (
+        subprocess.run(
+            list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ).stdout
+    )
     run(args.fineline, "probe", args.checkpoint, "--suite", suite, "--out", out, *limit)
     asked = run(args.asked, args.checkpoint, suite, args.data, *map(str, [args.limit] if args.limit else []))
-    rows = {task: group for task, group in pandas.read_parquet(out / "items.parquet").groupby("task", sort=False)}
+    rows = {
+        task: group for task, group in pandas.read_parquet(out / "items.parquet").groupby("task", sort=False)
+    }
     ids = {}
     for line in map(json.loads, asked.strip().split("\n")):
         key = (line["item"], line["choice"], line["unconditional"])
-        ids.setdefault(line["task"], {}).setdefault(key, []).append((line["context_ids"], line["continuation_ids"]))
+        ids.setdefault(line["task"], {}).setdefault(key, []).append(
+            (line["context_ids"], line["continuation_ids"])
+        )
     return rows, ids, json.loads((out / "results.json").read_text())["results"]
 
 
@@ -140,18 +177,27 @@ def choice_metric(name):
 
 
 def write_task(args, name, task, stock, split, records, examples):
-    """A task file that includes the stock one and has these records for data."""
-    folder = args.out / "lm_eval"
-    folder.mkdir(exist_ok=True)
+    """Writes a task file that includes the harness's one and has these records as data."""
+    directory = args.out / "lm_eval"
+    directory.mkdir(exist_ok=True)
     files = {}
     for part, rows in [(split, records), ("dev", examples)]:
         if rows:
-            files[part] = str(folder / f"{task}.{part}.jsonl")
+            files[part] = str(directory / f"{task}.{part}.jsonl")
             pathlib.Path(files[part]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = {
-        "include": str(STOCK / stock), "task": task, "tag": [], "dataset_path": "json", "dataset_name": None,
-        "dataset_kwargs": {"data_files": files}, "training_split": None, "validation_split": None, "test_split": None,
-        f"{split}_split": split, "fewshot_split": "dev" if examples else None, "num_fewshot": 5 if examples else 0,
+        "include": str(STOCK / stock),
+        "task": task,
+        "tag": [],
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": files},
+        "training_split": None,
+        "validation_split": None,
+        "test_split": None,
+        f"{split}_split": split,
+        "fewshot_split": "dev" if examples else None,
+        "num_fewshot": 5 if examples else 0,
     }
     if name == "commonsense_qa_cloze":
         config |= {"doc_to_text": "Question: {{question.strip()}}\nAnswer:"}
@@ -159,47 +205,61 @@ def write_task(args, name, task, stock, split, records, examples):
         metrics = ["acc"] if name == "winogrande" else ["acc", "acc_norm", "acc_bytes"]
         metrics += ["acc_mutual_info"] if name == "commonsense_qa_cloze" else []
         brier = {"metric": "brier_score", "aggregation": "brier_score", "higher_is_better": False}
-        # The harness can't compute it where items have different numbers of choices.
+        # The harness can't compute it if items have different numbers of choices.
         briers = [] if name.startswith("arc_") else [brier]
         config["metric_list"] = [choice_metric(metric) for metric in metrics] + briers
-    (folder / f"{task}.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    (directory / f"{task}.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
 
 
 def write_written_task(args, name, task, stock, split, records, examples):
-    """The same for a task in which the model writes its answers, no more tokens than half of what it reads."""
-    folder = args.out / "lm_eval"
+    """The same for a task with generated answers of at most half the model's context."""
+    directory = args.out / "lm_eval"
     write_task(args, name, task, stock, split, records, examples)
-    config = yaml.safe_load((folder / f"{task}.yaml").read_text())
+    config = yaml.safe_load((directory / f"{task}.yaml").read_text())
     del config["metric_list"]
-    stop = {"gsm8k": ["Question:", "</s>", "<|im_end|>"], "bbh": ["</s>", "Q", "\n\n"], "math": ["Problem:"]}.get(name, ["\n", ".", ","])
+    stop = {
+        "gsm8k": ["Question:", "</s>", "<|im_end|>"],
+        "bbh": ["</s>", "Q", "\n\n"],
+        "math": ["Problem:"],
+    }.get(name, ["\n", ".", ","])
     longest = {"bbh": 1024, "math": 512}.get(name, 256)
     context = json.loads((args.checkpoint / "config.json").read_text())["max_position_embeddings"]
-    config["generation_kwargs"] = {"until": stop, "do_sample": False, "max_gen_toks": min(longest, context // 2)}
+    config["generation_kwargs"] = {
+        "until": stop,
+        "do_sample": False,
+        "max_gen_toks": min(longest, context // 2),
+    }
     config["num_fewshot"] = {"gsm8k": 5, "bbh": 3, "math": 4}.get(name, 0)
     if examples:
         config["fewshot_config"] = {"sampler": "first_n"}
     else:
         del config["fewshot_split"]
     if name == "math":
-        # Where the stock task's file is, its functions are too; the examples are solutions, not answers.
+        # The functions are in the directory of the harness's task file. The examples are solutions, not
+        # answers.
         config["doc_to_target"] = "{{solution}}"
-    (folder / f"{task}.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    (directory / f"{task}.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
 
 
 def write_tasks(args, name, data, items):
-    """The harness's tasks for one of ours: one, or one a subject."""
+    """Returns the harness's tasks for one of fineline's: one, or one per subject."""
     stock, split, convert = (TASKS | WRITTEN)[name]
     write = write_written_task if name in WRITTEN else write_task
-    records = folder(data) if data.is_dir() else jsonl(data)
+    records = read_directory(data) if data.is_dir() else jsonl(data)
     chosen = [convert(records[item]) | {"fineline_item": int(item)} for item in items]
     group = GROUPED_BY.get(name)
     if group is None:
-        # A few more than are used, since a question is never its own example.
-        pool = {"gsm8k": lambda: jsonl(data.parent / "train.jsonl")[:20], "math": lambda: records[:20]}.get(name, list)()
+        # A few more than needed, since a question is never its own example.
+        pool = {"gsm8k": lambda: jsonl(data.parent / "train.jsonl")[:20], "math": lambda: records[:20]}.get(
+            name, list
+        )()
         examples = [record | {"fineline_item": -1} for record in pool]
         write(args, name, f"parity_{name}", stock, split, chosen, examples)
         return [f"parity_{name}"]
-    dev = {"mmlu": lambda: jsonl(data.parent / "mmlu.dev.jsonl"), "cmmlu": lambda: folder(data.parent / "dev")}
+    dev = {
+        "mmlu": lambda: jsonl(data.parent / "mmlu.dev.jsonl"),
+        "cmmlu": lambda: read_directory(data.parent / "dev"),
+    }
     examples = [record | {"fineline_item": -1} for record in dev.get(name, list)()]
     tasks = []
     for subject in sorted({record[group] for record in chosen}):
@@ -210,16 +270,21 @@ def write_tasks(args, name, data, items):
 
 
 def open_tokenizer(checkpoint):
-    """The tokenizer as its file has it; the marks, which a bare `tokenizer.json` doesn't name, by the ids of `config.json`."""
+    """Returns the tokenizer of the file, with special tokens by the ids of `config.json`, since a bare
+    `tokenizer.json` doesn't name them."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(checkpoint / "tokenizer.json"))
     config = json.loads((checkpoint / "config.json").read_text())
     marks = {mark: config.get(f"{mark}_token_id") for mark in ("bos", "eos")}
-    names = {f"{mark}_token": tokenizer.convert_ids_to_tokens(id) for mark, id in marks.items() if isinstance(id, int)}
+    names = {
+        f"{mark}_token": tokenizer.convert_ids_to_tokens(id)
+        for mark, id in marks.items()
+        if isinstance(id, int)
+    }
     return PreTrainedTokenizerFast(tokenizer_file=str(checkpoint / "tokenizer.json"), **names)
 
 
 def harness_ids(lm, arguments):
-    """Context and continuation as `HFLM` encodes and cuts them."""
+    """Returns context and continuation as `HFLM` encodes and truncates them."""
     context, continuation = arguments
     if context == "":
         ids = lm.tok_encode(continuation, add_special_tokens=False)
@@ -227,11 +292,11 @@ def harness_ids(lm, arguments):
     else:
         pair = lm._encode_pair(context, continuation)
     kept = max(0, lm.max_length + 1 - len(pair[1]))
-    return pair[0][max(0, len(pair[0]) - kept):], pair[1]
+    return pair[0][max(0, len(pair[0]) - kept) :], pair[1]
 
 
 class Comparison:
-    """What differs in one task."""
+    """The comparison of one task."""
 
     def __init__(self, name):
         self.name, self.items, self.choices, self.distance = name, 0, 0, 0.0
@@ -241,7 +306,7 @@ class Comparison:
         self.choices += 1
         distance = abs(ours - theirs)
         self.distance = max(self.distance, distance)
-        # The sum over a whole document has as many roundings as it has tokens.
+        # The sum over a whole document has one rounding per token.
         if not distance <= max(TOLERANCE["logprob"], 1e-6 * abs(theirs)):
             self.problems.append(f"{where}: log-probability {ours}, expected {theirs}")
 
@@ -251,14 +316,34 @@ class Comparison:
 
     def metric(self, name, ours, theirs):
         self.metrics[name] = (ours, theirs)
-        if not math.isclose(ours, theirs, rel_tol=1e-5 if name.endswith(("perplexity", "byte", "brier", "mean_ce")) else TOLERANCE["metric"]):
+        if not math.isclose(
+            ours,
+            theirs,
+            rel_tol=1e-5
+            if name.endswith(("perplexity", "byte", "brier", "mean_ce"))
+            else TOLERANCE["metric"],
+        ):
             self.problems.append(f"{name} is {ours}, expected {theirs}")
 
     def row(self):
         value = lambda name: f"{name} {self.metrics[name][0]:.6g} / {self.metrics[name][1]:.6g}"
-        stderr = "-" if self.stderr is None else self.stderr if isinstance(self.stderr, str) else f"{self.stderr:.1e}"
+        stderr = (
+            "-"
+            if self.stderr is None
+            else self.stderr
+            if isinstance(self.stderr, str)
+            else f"{self.stderr:.1e}"
+        )
         verdict = "equal" if not self.problems else f"**{len(self.problems)} differ**"
-        return [self.name, self.items, self.choices, f"{self.distance:.1e}", "<br>".join(map(value, self.metrics)), stderr, verdict]
+        return [
+            self.name,
+            self.items,
+            self.choices,
+            f"{self.distance:.1e}",
+            "<br>".join(map(value, self.metrics)),
+            stderr,
+            verdict,
+        ]
 
 
 def picks(rows, key):
@@ -267,16 +352,27 @@ def picks(rows, key):
 
 
 def compare_item(comparison, lm, rows, ids, sample):
-    """The choices of one item."""
+    """Compares the choices of one item."""
     item = rows[0].item
     scored = [(row.choice, False, row.logprob) for row in rows]
-    scored += [(row.choice, True, row.unconditional_logprob) for row in rows if not math.isnan(row.unconditional_logprob)]
+    scored += [
+        (row.choice, True, row.unconditional_logprob)
+        for row in rows
+        if not math.isnan(row.unconditional_logprob)
+    ]
     comparison.equal(item, "number of requests", len(scored), len(sample["arguments"]))
-    for (choice, unconditional, logprob), arguments, response in zip(scored, sample["arguments"], sample["filtered_resps"]):
+    for (choice, unconditional, logprob), arguments, response in zip(
+        scored, sample["arguments"], sample["filtered_resps"]
+    ):
         where = f"item {item}, choice {choice}{' alone' if unconditional else ''}"
         windows = ids[item, choice, unconditional]
         if len(arguments) == 2:
-            comparison.equal(where, "token ids", [windows[0][0], windows[0][1]], list(map(list, harness_ids(lm, arguments))))
+            comparison.equal(
+                where,
+                "token ids",
+                [windows[0][0], windows[0][1]],
+                list(map(list, harness_ids(lm, arguments))),
+            )
             comparison.logprob(where, logprob, response[0])
         else:
             tokens = lm.tok_encode(arguments[0], add_special_tokens=False)
@@ -291,7 +387,9 @@ def compare(name, lm, rows, ids, ours, samples, results, clustered):
         item = sample["doc"]["fineline_item"]
         compare_item(comparison, lm, by_item[item], ids, sample)
         if "acc" in sample and name != "lambada":
-            comparison.equal(f"item {item}", "correct", picks(by_item[item], lambda row: row.logprob), sample["acc"])
+            comparison.equal(
+                f"item {item}", "correct", picks(by_item[item], lambda row: row.logprob), sample["acc"]
+            )
     comparison.items = len(samples)
     comparison.equal("all", "items", len(samples), len(by_item))
     sizes = [result["samples"] for result in results]
@@ -311,11 +409,13 @@ def compare(name, lm, rows, ids, ours, samples, results, clustered):
 
 
 def compare_written(name, lm, rows, ids, ours, samples, results):
-    """Prompts, texts, and what each filter makes of them."""
+    """Compares prompts, texts, and the answers that each filter extracts."""
     comparison = Comparison(name)
-    by_filter = {(row.item, row.filter if isinstance(row.filter, str) else "none"): row for row in rows.itertuples()}
+    by_filter = {
+        (row.item, row.filter if isinstance(row.filter, str) else "none"): row for row in rows.itertuples()
+    }
     named = {"none": "hendrycks"} if name == "math" else {}
-    # One example of this subtask has a space in the data's file of prompts where the harness has a line break.
+    # An example of this subtask has a space in the data's prompt file where the harness has a line break.
     same = [sample for sample in samples if sample["doc"].get("file") != "sports_understanding"]
     for sample in same:
         item, filter = sample["doc"]["fineline_item"], named.get(sample["filter"], sample["filter"])
@@ -338,14 +438,18 @@ def compare_written(name, lm, rows, ids, ours, samples, results):
     if comparison.stderr is None:
         key = next(key for key in results[0]["scores"] if key.startswith("exact_match_stderr,"))
         filter = key.split(",")[1]
-        comparison.stderr = abs(ours[f"exact_match_stderr,{named.get(filter, filter)}"] - results[0]["scores"][key])
+        comparison.stderr = abs(
+            ours[f"exact_match_stderr,{named.get(filter, filter)}"] - results[0]["scores"][key]
+        )
         if comparison.stderr > TOLERANCE["stderr"]:
             comparison.problems.append(f"standard error of {key} differs by {comparison.stderr}")
     return comparison
 
 
 def compare_full_prompt(args, name, lm, rows, ours, data):
-    """OpenCompass's `HuggingFace._get_ppl` for one prompt at a time: the sum of the cross-entropies by the number of all tokens."""
+    """OpenCompass's `HuggingFace._get_ppl` for one prompt: the sum of cross-entropies over the number of all
+    tokens.
+    """
     comparison = Comparison(name)
     lm.tokenizer.truncation_side = "left"
     records = jsonl(data)
@@ -355,7 +459,9 @@ def compare_full_prompt(args, name, lm, rows, ours, data):
         scores = []
         for row, solution in zip(group, ("sol1", "sol2")):
             prompt = f"The following makes sense: \nQ: {record['goal']}\nA: {record[solution]}\n"
-            ids = lm.tokenizer(prompt, truncation=True, max_length=lm.max_length, return_tensors="pt")["input_ids"]
+            ids = lm.tokenizer(prompt, truncation=True, max_length=lm.max_length, return_tensors="pt")[
+                "input_ids"
+            ]
             with torch.no_grad():
                 logits = lm.model(ids).logits.float()
             loss = torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none")
@@ -371,15 +477,23 @@ def compare_full_prompt(args, name, lm, rows, ours, data):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--wikitext", type=pathlib.Path, help="WikiText's test file, for the task wikitext")
-    parser.add_argument("--tasks", default=",".join([*TASKS, *WRITTEN, *FULL_PROMPT]), type=lambda text: text.split(","))
+    parser.add_argument(
+        "--tasks", default=",".join([*TASKS, *WRITTEN, *FULL_PROMPT]), type=lambda text: text.split(",")
+    )
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--dtype", default="float32", help="of the harness; float64 shows how far each is from the truth")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        help="data type of the harness; float64 shows the rounding errors of both",
+    )
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder, which is emptied")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="directory, whose content is deleted")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     parser.add_argument("--fineline", type=pathlib.Path, default=target / "fineline")
     parser.add_argument("--asked", type=pathlib.Path, default=target / "examples/asked")
@@ -399,25 +513,41 @@ def main():
     shutil.rmtree(args.out, ignore_errors=True)
     suite, data = prepare_suite(args)
     rows, ids, ours = run_fineline(args, suite)
-    theirs = {name: write_tasks(args, name, data[name], rows[name].item.unique()) for name in args.tasks if name not in FULL_PROMPT}
-    lm = HFLM(pretrained=str(args.checkpoint), tokenizer=open_tokenizer(args.checkpoint), dtype=args.dtype, device="cpu", batch_size=args.batch_size)
+    theirs = {
+        name: write_tasks(args, name, data[name], rows[name].item.unique())
+        for name in args.tasks
+        if name not in FULL_PROMPT
+    }
+    lm = HFLM(
+        pretrained=str(args.checkpoint),
+        tokenizer=open_tokenizer(args.checkpoint),
+        dtype=args.dtype,
+        device="cpu",
+        batch_size=args.batch_size,
+    )
     manager = TaskManager(include_path=str(args.out / "lm_eval"))
     comparisons = []
     for name in args.tasks:
         if name in FULL_PROMPT:
             comparisons.append(compare_full_prompt(args, name, lm, rows[name], ours[name], data[name]))
             continue
-        # With BOS in front the harness would score BOS after BOS.
+        # With a BOS before the text, the harness would score a BOS after its BOS.
         lm.add_bos_token = False if name == "wikitext" else None
-        run = lm_eval.simple_evaluate(lm, tasks=theirs[name], task_manager=manager, log_samples=True, bootstrap_iters=100)
+        run = lm_eval.simple_evaluate(
+            lm, tasks=theirs[name], task_manager=manager, log_samples=True, bootstrap_iters=100
+        )
         samples = [sample for task in theirs[name] for sample in run["samples"][task]]
-        results = [{"samples": len(run["samples"][task]), "scores": run["results"][task]} for task in theirs[name]]
+        results = [
+            {"samples": len(run["samples"][task]), "scores": run["results"][task]} for task in theirs[name]
+        ]
         if name in WRITTEN:
             comparisons.append(compare_written(name, lm, rows[name], ids[name], ours[name], samples, results))
             continue
         clustered = rows[name].cluster.notna().any()
         comparisons.append(compare(name, lm, rows[name], ids[name], ours[name], samples, results, clustered))
-    print("| task | items | choices | greatest distance of log-probabilities | ours / theirs | distance of acc's standard errors | |")
+    print(
+        "| task | items | choices | largest difference of log-probabilities | fineline / harness | difference of acc's standard errors | |"
+    )
     print("|---|---|---|---|---|---|---|")
     for comparison in comparisons:
         print("| " + " | ".join(map(str, comparison.row())) + " |")

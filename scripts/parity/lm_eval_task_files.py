@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Hold what fineline asks for the task files that lm-evaluation-harness 0.4.13 comes with to what the harness asks for them.
+"""Compares fineline's requests for the task files of lm-evaluation-harness 0.4.13 with those of the harness.
 
     cargo build --release -p fineline-probe -p fineline --example asked
-    HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python scripts/parity/lm_eval_task_files.py CHECKPOINT --data EVAL --out /tmp/task-files --limit 40
+    HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python scripts/parity/lm_eval_task_files.py CHECKPOINT \\
+        --data EVAL --wikitext TEST.txt --out /tmp/task-files --limit 40
 
-CHECKPOINT is a Hugging Face LLaMA folder, of which only the tokenizer is used; EVAL the folder of benchmarks. fineline reads each file where it is installed, unchanged, and finds
-its data by the name that the file gives it; for other numbers of examples, a file of two lines includes it. The harness reads the same file, with nothing said anew but where the data
-is. Compared are, for every item: the prompt with its examples, so that random draws must be the same; for every choice, the token ids of context and continuation; which choices or
-answers are right. Prints a table, and exits with 1 if anything differs.
+CHECKPOINT is a Hugging Face LLaMA directory, of which only the tokenizer is used; EVAL is the directory of
+benchmarks. fineline reads each installed file unchanged, and finds its data by the name in the file. For
+other numbers of examples, a file of two lines includes it. The harness reads the same file, changed only in
+the location of the data. For every item, the script compares the prompt with its examples, which also
+requires the same random draws; for every choice, the token ids of context and continuation; and which
+choices or answers are right. Prints a table. The exit code is 1 if anything differs.
 """
 
 import argparse
@@ -22,37 +25,74 @@ import sys
 
 import yaml
 from lm_eval.tasks import TaskManager
-from lm_eval_parity import ROOT, STOCK, ceval, folder, harness_ids, jsonl, open_tokenizer, race
+from lm_eval_parity import ROOT, STOCK, ceval, read_directory, harness_ids, jsonl, open_tokenizer, race
 from lm_eval.models.huggingface import HFLM
 
 
 def answered(record):
-    """LAMBADA's text as one."""
+    """Joins the parts of LAMBADA's text."""
     return {"text": f"{record['context']} {record['continuation']}"}
 
 
 def pages(path):
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     starts = [i for i, line in enumerate(lines) if re.fullmatch(r" = [^=].* = \n", line)] + [len(lines)]
-    return [{"page": "".join(lines[start:end]).replace("<unk>", "unk")} for start, end in zip(starts, starts[1:])]
+    return [
+        {"page": "".join(lines[start:end]).replace("<unk>", "unk")} for start, end in zip(starts, starts[1:])
+    ]
 
 
 def several(number):
-    """Questions with several true answers, in the fields of TruthfulQA."""
+    """Generates questions with several true answers, with the fields of TruthfulQA."""
     choices = [f"answer {number}-{i}" for i in range(3 + number % 3)]
     labels = [1] * (1 + number % 3) + [0] * (len(choices) - 1 - number % 3)
-    return {"question": f"What is {number}?", "mc1_targets": {"choices": choices, "labels": [1] + [0] * (len(choices) - 1)}, "mc2_targets": {"choices": choices, "labels": labels}}
+    return {
+        "question": f"What is {number}?",
+        "mc1_targets": {"choices": choices, "labels": [1] + [0] * (len(choices) - 1)},
+        "mc2_targets": {"choices": choices, "labels": labels},
+    }
 
 
-# Records for task files whose data is not at hand, made up, in their fields.
+# Generated records for task files whose data is not available, with their fields.
 MADE_UP = {
-    "copa": lambda i: {"premise": f"The man counted to {i}. ", "choice1": "He Was bored.", "choice2": "Éve asked him.", "question": ["cause", "effect"][i % 2], "label": i % 2},
-    "wsc": lambda i: {"text": f"Ann ( {i} ) told Bo that she did n't know .", "span1_text": "Ann", "span2_text": "she", "span2_index": 7, "label": i % 2},
+    "copa": lambda i: {
+        "premise": f"The man counted to {i}. ",
+        "choice1": "He Was bored.",
+        "choice2": "Éve asked him.",
+        "question": ["cause", "effect"][i % 2],
+        "label": i % 2,
+    },
+    "wsc": lambda i: {
+        "text": f"Ann ( {i} ) told Bo that she did n't know .",
+        "span1_text": "Ann",
+        "span2_text": "she",
+        "span2_index": 7,
+        "label": i % 2,
+    },
     "cb": lambda i: {"premise": f"It rained {i} times.", "hypothesis": "It rained", "label": i % 3},
-    "multirc": lambda i: {"paragraph": f"Paragraph {i}.", "question": "Who?", "answer": f"The \"man\" of {i}", "label": i % 2},
-    "openbookqa": lambda i: {"question_stem": f"{i} is less than", "choices": {"text": [str(i + k) + " it's" for k in range(4)], "label": list("ABCD")}, "answerKey": " " + "ABCD"[i % 4]},
-    "social_iqa": lambda i: {"context": f"Alex walked {i} miles.", "question": "Why?", "answerA": "a", "answerB": "b c", "answerC": f"{i}", "label": str(i % 3 + 1)},
-    "storycloze": lambda i: {f"input_sentence_{k}": f"Sentence {k} of {i}." for k in range(1, 5)} | {"sentence_quiz1": "The end.", "sentence_quiz2": "No end.", "answer_right_ending": i % 2 + 1},
+    "multirc": lambda i: {
+        "paragraph": f"Paragraph {i}.",
+        "question": "Who?",
+        "answer": f'The "man" of {i}',
+        "label": i % 2,
+    },
+    "openbookqa": lambda i: {
+        "question_stem": f"{i} is less than",
+        "choices": {"text": [str(i + k) + " it's" for k in range(4)], "label": list("ABCD")},
+        "answerKey": " " + "ABCD"[i % 4],
+    },
+    "social_iqa": lambda i: {
+        "context": f"Alex walked {i} miles.",
+        "question": "Why?",
+        "answerA": "a",
+        "answerB": "b c",
+        "answerC": f"{i}",
+        "label": str(i % 3 + 1),
+    },
+    "storycloze": lambda i: (
+        {f"input_sentence_{k}": f"Sentence {k} of {i}." for k in range(1, 5)}
+        | {"sentence_quiz1": "The end.", "sentence_quiz2": "No end.", "answer_right_ending": i % 2 + 1}
+    ),
     "truthfulqa": several,
 }
 
@@ -62,10 +102,14 @@ def made_up(name):
 
 
 def sources(args):
-    """For each group of task files: the files, the numbers of examples to try, and the records for a file's `dataset_name`."""
+    """Yields, for each group of task files: the files, the numbers of examples, and the records for a
+    `dataset_name`.
+    """
     hf = lambda name: jsonl(args.data / "hf" / name)
     mmlu = lambda name: lambda config: [r for r in hf(name) if r["subject"] == config]
-    of_subject = lambda path, convert=dict: lambda config: [convert(r) for r in folder(args.data / path) if r["file"] == config]
+    of_subject = lambda path, convert=dict: (
+        lambda config: [convert(r) for r in read_directory(args.data / path) if r["file"] == config]
+    )
     label = lambda record: record | {"label": int(record["answer"])}
     math = lambda config: [r for r in jsonl(args.data / "math/test.jsonl") if r["type"] == "Algebra"]
     bbh = lambda config: json.loads((args.data / f"bbh/bbh/{config}.json").read_text())["examples"]
@@ -79,12 +123,24 @@ def sources(args):
         (["super_glue/boolq/default.yaml"], [0, 5], always([label(r) for r in hf("boolq.validation.jsonl")])),
         (["commonsense_qa/default.yaml"], [0, 7], always(hf("tau__commonsense_qa.validation.jsonl"))),
         (["race/race.yaml"], [0, 2], always([race(r) for r in jsonl(args.data / "race/race_1000.jsonl")])),
-        (["lambada/lambada_openai.yaml", "lambada/lambada_standard.yaml"], [0, 5], always([answered(r) for r in jsonl(args.data / "lambada/lambada_openai.jsonl")])),
+        (
+            ["lambada/lambada_openai.yaml", "lambada/lambada_standard.yaml"],
+            [0, 5],
+            always([answered(r) for r in jsonl(args.data / "lambada/lambada_openai.jsonl")]),
+        ),
         (["wikitext/wikitext.yaml"], [0], always(pages(args.wikitext))),
-        (["mmlu/default/_mmlu_stem.yaml", "mmlu/continuation/mmlu_anatomy.yaml"], [0, 5], mmlu("mmlu.test.jsonl")),
+        (
+            ["mmlu/default/_mmlu_stem.yaml", "mmlu/continuation/mmlu_anatomy.yaml"],
+            [0, 5],
+            mmlu("mmlu.test.jsonl"),
+        ),
         (["cmmlu/cmmlu_anatomy.yaml", "cmmlu/cmmlu_virology.yaml"], [0, 5], of_subject("cmmlu/test")),
         (["ceval/ceval-valid_law.yaml"], [0, 5], of_subject("ceval/val", ceval)),
-        (["truthfulqa/truthfulqa_mc1.yaml", "truthfulqa/truthfulqa_mc2.yaml"], [0], always(made_up("truthfulqa"))),
+        (
+            ["truthfulqa/truthfulqa_mc1.yaml", "truthfulqa/truthfulqa_mc2.yaml"],
+            [0],
+            always(made_up("truthfulqa")),
+        ),
         (["super_glue/copa/default.yaml"], [0, 5], always(made_up("copa"))),
         (["super_glue/wsc/default.yaml"], [0, 5], always(made_up("wsc"))),
         (["super_glue/cb/default.yaml"], [0, 5], always(made_up("cb"))),
@@ -92,16 +148,28 @@ def sources(args):
         (["openbookqa/openbookqa.yaml"], [0, 5], always(made_up("openbookqa"))),
         (["siqa/siqa.yaml"], [0, 5], always(made_up("social_iqa"))),
         (["storycloze/storycloze_2016.yaml"], [0, 5], always(made_up("storycloze"))),
-        (["gsm8k/gsm8k.yaml", "gsm8k/gsm8k-cot.yaml"], [None, 0], always(jsonl(args.data / "gsm8k/test.jsonl"))),
+        (
+            ["gsm8k/gsm8k.yaml", "gsm8k/gsm8k-cot.yaml"],
+            [None, 0],
+            always(jsonl(args.data / "gsm8k/test.jsonl")),
+        ),
         (["nq_open/nq_open.yaml"], [0, 5], always(hf("nq_open.validation.jsonl"))),
         (["triviaqa/default.yaml"], [0, 5], always(hf("trivia_qa__rc.wikipedia.nocontext.validation.jsonl"))),
         (["hendrycks_math/hendrycks_math_algebra.yaml"], [0, 4], math),
-        (["bbh/cot_fewshot/boolean_expressions.yaml", "bbh/cot_fewshot/word_sorting.yaml", "bbh/fewshot/navigate.yaml"], [None], bbh),
+        (
+            [
+                "bbh/cot_fewshot/boolean_expressions.yaml",
+                "bbh/cot_fewshot/word_sorting.yaml",
+                "bbh/fewshot/navigate.yaml",
+            ],
+            [None],
+            bbh,
+        ),
     ]
 
 
 def leaves(manager, path):
-    """Name and fields of each task of a task or group file, functions unread."""
+    """Returns name and fields of each task of a task or group file, without loading functions."""
     from lm_eval.tasks._index import TaskIndex
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -124,12 +192,19 @@ def write(path, records):
 
 
 def write_data(args, fields, records):
-    """The splits of a data set under the names that `fineline data fetch` gives them."""
-    base = args.out / "data" / fields["dataset_path"].replace("/", "__") / (fields.get("dataset_name") or "default")
+    """Writes the splits of a dataset under the names that `fineline data fetch` gives them."""
+    base = (
+        args.out
+        / "data"
+        / fields["dataset_path"].replace("/", "__")
+        / (fields.get("dataset_name") or "default")
+    )
     fewshot = (fields.get("fewshot_config") or {}).get("split")
-    names = [fields.get(key) for key in ("test_split", "validation_split", "training_split", "fewshot_split")] + [fewshot]
+    names = [
+        fields.get(key) for key in ("test_split", "validation_split", "training_split", "fewshot_split")
+    ] + [fewshot]
     names = [name for name in dict.fromkeys(names) if name]
-    # Every split has other records; the one that is asked has as many as are compared.
+    # Every split has other records. The evaluated one has as many as are compared.
     files, at = {}, 0
     for place, name in enumerate(names):
         count = args.limit if place == 0 else 60
@@ -139,7 +214,14 @@ def write_data(args, fields, records):
 
 
 def harness_task(args, path, name, fields, files, shots):
-    config = {"include": str(path), "task": name, "tag": [], "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
+    config = {
+        "include": str(path),
+        "task": name,
+        "tag": [],
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": files},
+    }
     config |= {} if shots is None else {"num_fewshot": shots}
     where = args.out / "lm_eval" / f"{name}-{shots}.yaml"
     where.parent.mkdir(exist_ok=True)
@@ -152,7 +234,9 @@ def harness_task(args, path, name, fields, files, shots):
 
 def asked(args, path):
     command = [args.asked, args.checkpoint, path, args.out / "data"]
-    lines = subprocess.run(list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ).stdout.splitlines()
     tasks = collections.defaultdict(lambda: collections.defaultdict(list))
     for line in map(json.loads, lines):
         tasks[line["task"]][line["item"]].append(line)
@@ -160,14 +244,17 @@ def asked(args, path):
 
 
 def right(task, doc):
-    """What is right, as fineline says it."""
+    """Returns the right choices or answers in fineline's form."""
     if task.OUTPUT_TYPE != "multiple_choice":
         return None
     if task.config.process_results is not None:
         return [i for i, label in enumerate(doc["mc2_targets"]["labels"]) if label == 1]
     gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     choices = task.doc_to_choice(doc)
-    return [choices.index(g) if isinstance(g, str) else int(g) for g in (gold if isinstance(gold, list) else [gold])]
+    return [
+        choices.index(g) if isinstance(g, str) else int(g)
+        for g in (gold if isinstance(gold, list) else [gold])
+    ]
 
 
 def answers(task, doc):
@@ -185,7 +272,10 @@ def differences(task, lm, ours):
         yield f"{len(ours)} items, expected {len(by_item)}"
         return
     for item, instances in by_item.items():
-        doc, lines = instances[0].doc, sorted(ours[item], key=lambda line: (line["unconditional"], line["choice"]))
+        doc, lines = (
+            instances[0].doc,
+            sorted(ours[item], key=lambda line: (line["unconditional"], line["choice"])),
+        )
         if task.OUTPUT_TYPE == "generate_until":
             if lines[0]["context"] != instances[0].arguments[0]:
                 yield f"item {item}: prompt {lines[0]['context']!r}, expected {instances[0].arguments[0]!r}"
@@ -216,12 +306,21 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--only", help="task files with this in their path")
-    parser.add_argument("--asked", type=pathlib.Path, default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/asked")
+    parser.add_argument(
+        "--asked",
+        type=pathlib.Path,
+        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/asked",
+    )
     args = parser.parse_args()
     args.checkpoint = args.checkpoint.resolve()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
-    lm = HFLM(pretrained=str(args.checkpoint), tokenizer=open_tokenizer(args.checkpoint), dtype="float32", device="cpu")
+    lm = HFLM(
+        pretrained=str(args.checkpoint),
+        tokenizer=open_tokenizer(args.checkpoint),
+        dtype="float32",
+        device="cpu",
+    )
     manager = TaskManager()
     failed = False
     print("| task file | tasks | examples | items | |\n|---|---|---|---|---|")
@@ -230,7 +329,10 @@ def main():
             if args.only and args.only not in path:
                 continue
             tasks = leaves(manager, STOCK / path)
-            files = {name: write_data(args, fields, records(fields.get("dataset_name"))) for name, _, fields in tasks}
+            files = {
+                name: write_data(args, fields, records(fields.get("dataset_name")))
+                for name, _, fields in tasks
+            }
             for shots in counts:
                 suite = STOCK / path
                 if shots is not None:
@@ -243,13 +345,18 @@ def main():
                 ours = asked(args, suite)
                 problems, items = [], 0
                 for name, leaf, fields in tasks:
-                    # A group is read as it is: with its tasks' own numbers of examples.
-                    task = harness_task(args, leaf, name, fields, files[name], None if len(tasks) > 1 else shots)
+                    # A group is read unchanged, with the numbers of examples of its tasks.
+                    task = harness_task(
+                        args, leaf, name, fields, files[name], None if len(tasks) > 1 else shots
+                    )
                     lm.add_bos_token = None
                     problems += [f"{name}: {problem}" for problem in differences(task, lm, ours[name])]
                     items += len(ours[name])
                 verdict = "equal" if not problems else f"**{len(problems)} differ**"
-                print(f"| {path} | {len(tasks)} | {'as it says' if shots is None or len(tasks) > 1 else shots} | {items} | {verdict} |", flush=True)
+                print(
+                    f"| {path} | {len(tasks)} | {'default' if shots is None or len(tasks) > 1 else shots} | {items} | {verdict} |",
+                    flush=True,
+                )
                 for problem in problems[:3]:
                     print(problem[:1500], file=sys.stderr)
                 failed = failed or bool(problems)
