@@ -65,7 +65,8 @@ mod tests {
         let error = decode::<Option<String>>("broadcast", 2, &[7]).unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "broadcast of `core::option::Option<alloc::string::String>`: cannot decode the message of rank 2: "
+                "broadcast of `core::option::Option<alloc::string::String>`: \
+                 cannot decode the message of rank 2: "
             ),
             "{error}"
         );

@@ -1,23 +1,24 @@
-//! Records of a step that went wrong: the rule that it broke, the evidence, the action, the reason of a skip.
+//! Records of a step that violated a rule of the guard: the rule, the evidence, the action, the reason for a
+//! skip.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the guard watches for.
+/// A rule of the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardRule {
     /// A loss that is infinite or not a number.
     NonFiniteLoss,
-    /// A gradient norm that is.
+    /// A gradient norm that is infinite or not a number.
     NonFiniteGradient,
-    /// A loss far above those of the steps before.
+    /// A loss far above those of the preceding steps.
     LossSpike,
-    /// A gradient norm far above those of the steps before.
+    /// A gradient norm far above those of the preceding steps.
     GradNorm,
-    /// A step that took far longer than those before.
+    /// A step that took far longer than the preceding ones.
     Stall,
 }
 
@@ -25,58 +26,59 @@ impl fmt::Display for GuardRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NonFiniteLoss => "the loss is not finite",
-            Self::NonFiniteGradient => "the norm of the gradients is not finite",
+            Self::NonFiniteGradient => "the gradient norm is not finite",
             Self::LossSpike => "the loss is far above its median",
-            Self::GradNorm => "the norm of the gradients is far above its median",
+            Self::GradNorm => "the gradient norm is far above its median",
             Self::Stall => "the step took far longer than the median",
         })
     }
 }
 
-/// A rule that a step broke, with the evidence.
+/// A violation of a rule by a step, with the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuardAlarm {
     /// The step, counted from 1.
     pub at: u64,
     /// The rule.
     pub rule: GuardRule,
-    /// What the rule asks for.
+    /// The action that the configuration gives the rule.
     pub action: GuardAction,
-    /// The loss, the norm, or the seconds of the step; none where that is not finite.
+    /// The loss, the gradient norm, or the duration of the step in seconds. `None` if it is not finite.
     pub value: Option<f64>,
-    /// The median of the steps before; none where the rule needs none.
+    /// The median of the preceding steps. `None` if the rule has none.
     pub median: Option<f64>,
-    /// Their spread, in units of a standard deviation.
+    /// The spread of the preceding steps, in units of a standard deviation.
     pub scale: Option<f64>,
-    /// By how many scales the value is above the median.
+    /// The distance of the value above the median, in units of `scale`.
     pub z: Option<f64>,
-    /// What `z` may not be above; of a stall, what the value may not be above.
+    /// The largest `z` allowed. For a stall, the longest duration allowed, in seconds.
     pub threshold: Option<f64>,
-    /// How many times the rule has been broken so far, this time included.
+    /// Number of violations of the rule so far, this one included.
     pub count: u32,
 }
 
-/// What is done about a step. Of several, the last in this order counts.
+/// The action taken on a step. If a step violates several rules, the last of their actions in this order is
+/// taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardAction {
-    /// An event, nothing else.
+    /// Logs an event and does nothing else.
     #[default]
     Log,
-    /// The learning rate is lowered from this step on, for a while.
+    /// Reduces the learning rate from this step on, for a number of steps.
     ReduceLr,
-    /// The update is left out.
+    /// Skips the update.
     Skip,
-    /// The update is left out, and so are the rows that follow.
+    /// Skips the update and the rows that follow.
     SkipData,
-    /// The run goes back to its last checkpoint, and leaves out the rows of this step when it comes by again.
+    /// Rewinds the run to its last checkpoint, and skips the rows of this step from there on.
     Rewind,
-    /// The run stops with an error.
+    /// Stops the run with an error.
     Stop,
 }
 
 impl GuardAction {
-    /// Whether the update of the step is made.
+    /// Returns whether the step is still updated.
     pub(crate) fn allows_update(self) -> bool {
         self <= Self::ReduceLr
     }
@@ -88,7 +90,7 @@ impl fmt::Display for GuardAlarm {
     }
 }
 
-/// An alarm's numbers as people read them; nothing where there are none.
+/// Formats the numbers of an alarm. Empty if it has none.
 struct AlarmEvidence<'a>(&'a GuardAlarm);
 
 impl fmt::Display for AlarmEvidence<'_> {
@@ -98,7 +100,8 @@ impl fmt::Display for AlarmEvidence<'_> {
             (Some(value), Some(median), Some(z), Some(threshold)) => {
                 write!(
                     f,
-                    " ({value:.4} after a median of {median:.4}: {z:.1} deviations above it, {threshold} allowed)"
+                    " ({value:.4} after a median of {median:.4}: {z:.1} deviations above it, \
+                     {threshold} allowed)"
                 )
             }
             (Some(value), Some(median), None, Some(threshold)) => {
@@ -109,19 +112,19 @@ impl fmt::Display for AlarmEvidence<'_> {
     }
 }
 
-/// Why a step left weights and moments as they were.
+/// Reason why a step left the weights and the optimizer state unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// The loss was infinite or not a number.
     NonFiniteLoss,
-    /// The norm of the gradients was.
+    /// The gradient norm was infinite or not a number.
     NonFiniteGradient,
     /// Every target of the batch was masked. The loss is reported as 0.
     NoTargets,
-    /// The guard took the loss for an outlier.
+    /// The loss was an outlier.
     LossSpike,
-    /// The guard took the norm of the gradients for one.
+    /// The gradient norm was an outlier.
     GradNorm,
 }
 
@@ -129,10 +132,10 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NonFiniteLoss => "the loss was not finite",
-            Self::NonFiniteGradient => "the norm of the gradients was not finite",
+            Self::NonFiniteGradient => "the gradient norm was not finite",
             Self::NoTargets => "every target of the batch was masked",
             Self::LossSpike => "the loss was far above its median",
-            Self::GradNorm => "the norm of the gradients was far above its median",
+            Self::GradNorm => "the gradient norm was far above its median",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The error of this crate.
+//! The error type of this crate.
 
 use std::fmt;
 use std::io;
@@ -11,112 +11,119 @@ use crate::alarm::{GuardAlarm, SkipReason};
 /// An error of an [`Observer`](crate::Observer), which may be of any type.
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why training could not begin, go on, or be taken up again.
+/// An error of training: at its start, in a step, or with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A value of the configuration that cannot be.
+    /// A value of the configuration that is not allowed.
     #[error("{key} {reason}")]
     Config {
-        /// The key with its section, as `optim.lr`.
+        /// The key with its section, such as `optim.lr`.
         key: &'static str,
-        /// What is wrong, what was expected.
+        /// What is wrong and what was expected.
         reason: String,
     },
 
-    /// A row that does not fit the model or the other rows.
+    /// A row that doesn't fit the model or the other rows.
     #[error("row {row} of the batch of step {step}: {reason}")]
     Row {
         /// The step, counted from 1.
         step: u64,
-        /// Place within the global batch.
+        /// Index within the global batch.
         row: usize,
-        /// What is wrong, what was expected.
+        /// What is wrong and what was expected.
         reason: String,
     },
 
-    /// The guard stopped the run.
+    /// Too many consecutive steps were skipped.
     #[error(
-        "stopped after {count} skipped steps in a row (guard.max_skips), the last of them step {step}: {reason}. \
-         The weights are those from before the first of them; a lower optim.lr or a look at the data of these \
-         steps (`data show --step {step}`) is the way on"
+        "stopped after {count} consecutive skipped steps (guard.max_skips), the last of them step {step}: \
+         {reason}. The weights are those before the first of these steps; lower optim.lr, or inspect the data of \
+         these steps (`fineline data show --step {step}`)"
     )]
     TooManySkips {
-        /// How many steps in a row were skipped.
+        /// Number of consecutive skipped steps.
         count: u32,
-        /// The last of them.
+        /// The last of these steps.
         step: u64,
-        /// Why it was skipped.
+        /// Reason for skipping the last of them.
         reason: SkipReason,
     },
 
-    /// A rule of the guard stopped the run.
+    /// A rule of the guard with the action `stop` was violated.
     #[error(
-        "stopped by the guard at step {}: {alarm}. The newest checkpoint is from before it; a lower optim.lr, another action (`[guard]`) or a look at \
-         the data (`data show --step {}`) is the way on",
+        "stopped by the guard at step {}: {alarm}. The newest checkpoint precedes this step; lower optim.lr, \
+         choose another action in [guard], or inspect the data (`fineline data show --step {}`)",
         alarm.at, alarm.at
     )]
     Guard {
-        /// The rule, with its evidence.
+        /// The rule and the evidence.
         alarm: GuardAlarm,
     },
 
-    /// The guard has lowered the rate too often.
+    /// The guard has reduced the learning rate too often.
     #[error(
-        "stopped at step {step}: the guard would lower the learning rate for the {count}. time (guard.max_lr_reductions). The run needs a lower optim.lr"
+        "stopped at step {step}: {count} reductions of the learning rate exceed guard.max_lr_reductions; lower \
+         optim.lr"
     )]
     TooManyLrReductions {
-        /// How many times it was to be lowered.
+        /// Number of reductions, including the one that was refused.
         count: u32,
-        /// The step of the last time.
+        /// The step of the refused one.
         step: u64,
     },
 
-    /// A file or folder that could not be read or written.
+    /// A file or directory that could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
 
-    /// A checkpoint that could not be written. What was written of it is removed, earlier ones are untouched.
-    #[error("cannot write the checkpoint {path} ({size}){}", hint(.source), size = ByteCount(*.needed))]
+    /// A checkpoint that could not be written. Its partial files are removed, earlier checkpoints are
+    /// untouched.
+    #[error("cannot write the checkpoint {path} ({size}){}", write_hint(.source), size = ByteCount(*.needed))]
     CheckpointWrite {
-        /// The folder it was to become.
+        /// The directory that it would have become.
         path: PathBuf,
-        /// Bytes that it needs.
+        /// Size of the checkpoint in bytes.
         needed: u64,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// As many checkpoints in a row could not be written as may.
+    /// Too many consecutive checkpoints could not be written.
     #[error(
-        "stopped after {count} checkpoints in a row that could not be written (checkpoint.max_failures): {last}"
+        "stopped after {count} consecutive checkpoints that could not be written (checkpoint.max_failures): \
+         {last}"
     )]
     TooManyFailures {
-        /// How many.
+        /// Number of consecutive failures.
         count: u32,
-        /// The last one's error.
+        /// The error of the last one.
         last: Box<TrainError>,
     },
 
-    /// The folder of checkpoints was taken away.
-    #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", path.display())]
+    /// The directory of checkpoints disappeared.
+    #[error(
+        "{} is gone: the run directory was removed or unmounted during training; restore it and start the \
+         run again",
+        path.display()
+    )]
     CheckpointsDirectoryGone {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// A checkpoint whose files are not what its manifest says.
+    /// A checkpoint whose files don't match its manifest.
     #[error("the checkpoint {path} is damaged: {reason}")]
     Damaged {
-        /// The checkpoint's folder.
+        /// The directory of the checkpoint.
         path: PathBuf,
-        /// Which file, and what is wrong with it.
+        /// The file, and what is wrong with it.
         reason: String,
     },
 
-    /// A checkpoint of another model than the run's.
-    #[error("the checkpoint {path} is of another model: {difference}")]
+    /// A checkpoint of a different model than that of the run.
+    #[error("the checkpoint {path} is of a different model: {difference}")]
     OtherModel {
-        /// The checkpoint's folder.
+        /// The directory of the checkpoint.
         path: PathBuf,
         /// The key or tensor, and both values.
         difference: String,
@@ -153,18 +160,19 @@ impl TrainError {
     }
 }
 
-/// What the user can do about a failed write.
-fn hint(source: &io::Error) -> String {
+/// Returns the reason of a failed write, with advice.
+fn write_hint(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": the disk is full. Earlier checkpoints are whole; free that much space and start the run again"
+            ": the disk is full. Earlier checkpoints are complete; free that much space and start the run \
+             again"
                 .to_owned()
         }
         _ => format!(": {source}"),
     }
 }
 
-/// Bytes as people read them: `12.3 MiB`.
+/// Formats a number of bytes for people: `12.3 MiB`.
 pub(crate) struct ByteCount(pub(crate) u64);
 
 impl fmt::Display for ByteCount {
@@ -188,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_read_by_people() {
+    fn byte_counts_have_units() {
         assert_eq!(ByteCount(0).to_string(), "0 bytes");
         assert_eq!(ByteCount(1023).to_string(), "1023 bytes");
         assert_eq!(ByteCount(1536).to_string(), "1.5 KiB");
@@ -197,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_names_the_folder_and_the_bytes() {
+    fn a_full_disk_error_names_the_directory_and_the_size() {
         let error = TrainError::CheckpointWrite {
             path: "run/checkpoints/step-00000200".into(),
             needed: 3 << 20,

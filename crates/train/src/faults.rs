@@ -1,20 +1,20 @@
-//! Faults injected into what the guard sees.
+//! Fault injection: distorted metrics for the guard.
 
 use std::ops::RangeInclusive;
 
-/// A drill: the guard is shown other numbers than a step has come to.
+/// An injected fault: the guard gets distorted metrics of a step.
 ///
-/// It is tied to the rows, as bad data would be: to those that some steps of an undisturbed run train on. Whether the run goes back,
-/// comes by later or leaves them out, it is their step that is hit.
+/// A fault is tied to rows, as bad data would be: to those that the given steps train on in a run without
+/// skipped rows. After a rewind or with skipped rows, the step that trains on these rows is affected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricFault {
-    /// The steps (counted from 1) that would train on the rows, if no row were left out.
+    /// The steps, counted from 1, that train on the rows in a run without skipped rows.
     pub steps: RangeInclusive<u64>,
-    /// What is done to the step.
+    /// The change to the metrics of the step.
     pub distortion: MetricDistortion,
 }
 
-/// What a [`MetricFault`] does.
+/// The change that a [`MetricFault`] makes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricDistortion {
     /// Multiplies the loss.
@@ -23,7 +23,8 @@ pub enum MetricDistortion {
     GradNorm(f32),
 }
 
-/// Loss and gradient norm of a step on the rows of the step `planned`.
+/// Returns the loss and the gradient norm of a step, distorted by the faults of the step `planned`, whose
+/// rows it trains on.
 pub(crate) fn distort(faults: &[MetricFault], planned: u64, [mut loss, mut grad_norm]: [f32; 2]) -> [f32; 2] {
     for fault in faults.iter().filter(|fault| fault.steps.contains(&planned)) {
         match fault.distortion {

@@ -1,26 +1,28 @@
 //! Training: from a model and a source of rows to checkpoints.
 //!
-//! - [`Trainer`] is a model in training; [`Trainer::step`] is one optimizer step: loss over a global batch, gradients added up
-//!   over micro-batches, clipping, AdamW, unless the guard has something against it.
-//! - [`Session`] is the loop around it: rows of the next step fetched ahead, [`Observer`]s called, checkpoints taken, until
+//! - [`Trainer`] is a model in training. [`Trainer::step`] is one optimizer step: loss of a global batch,
+//!   gradients accumulated over micro-batches, clipping, AdamW, unless the guard skips the update.
+//! - [`Session`] is the loop around it: it prefetches rows, calls [`Observer`]s and writes checkpoints, until
 //!   the last step or a [`StopSignal`].
-//! - [`Checkpointer`], [`CheckpointDirectory`] and [`Checkpoint`] write, find and load checkpoints, which are whole or not there.
-//! - [`GuardConfig`], [`GuardAlarm`] and [`SkippedRows`] are about steps that go wrong: what is watched, what was found, what is left out.
-//! - [`TrainingRecipe`] is what decides a step: the sections `[optim]`, `[schedule]`, `[train]` and `[guard]`.
+//! - [`RowSchedule`] computes which rows each step has.
+//! - [`Checkpointer`], [`CheckpointDirectory`] and [`Checkpoint`] write, find and load checkpoints.
+//! - [`GuardConfig`], [`GuardAlarm`] and [`SkippedRows`] handle steps that go wrong: the rules, the alarms,
+//!   the rows to skip.
+//! - [`TrainingRecipe`] holds the settings that determine the updates.
 //!
-//! Going on from a checkpoint gives the same bits as never having stopped.
+//! Resuming from a checkpoint gives the same bits as never having stopped.
 //!
-//! This crate knows nothing of what looks at a step (logs, probes, validation: all are observers), of text, of the run
-//! directory around `checkpoints/`, or of where its configuration comes from.
+//! This crate doesn't depend on what observes a step (logs, probes and validation are all observers), on
+//! text, on the run directory around `checkpoints/`, or on where the configuration comes from.
 
-// Ground: records, and the error of the crate.
+// Ground: records, and the error type.
 mod alarm;
 mod error;
 mod progress;
 mod stop;
 mod token_count;
 
-// What decides a step: rows, sections of the configuration, the guard.
+// Rows, learning rate and guard of a step.
 mod faults;
 mod guard;
 mod rows;
@@ -31,13 +33,13 @@ mod train_config;
 mod optim;
 mod parameters;
 
-// Steps shared by ranks.
+// Reduction over ranks.
 mod distributed;
 
 // One step.
 mod step;
 
-// Checkpoints of training.
+// Checkpoints.
 mod checkpoint;
 
 // The loop around steps.

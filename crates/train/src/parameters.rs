@@ -1,4 +1,5 @@
-//! Parameters as flat vectors under their Hugging Face names: all that an optimizer needs to know of a model.
+//! Parameters as flat vectors under their Hugging Face names, the view of a model that the optimizer works
+//! on.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +7,10 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
 use fineline_model::{Llama, ParameterMap, map_parameters};
 
-/// One thing per parameter. The order of the map is that of the names, so sums over it have a fixed order.
+/// One value per parameter, ordered by name, so that sums over it have a fixed order.
 pub(crate) type ByName<T> = BTreeMap<String, T>;
 
-/// Takes the gradients of all parameters out of a backward pass, `[n]` each.
+/// Takes the gradients of all parameters from a backward pass, `[n]` each.
 pub(crate) fn take_gradients(model: &Llama, gradients: Gradients) -> ByName<Tensor<1>> {
     let mut visitor = TakeGradients { path: Vec::new(), source: gradients, taken: ByName::new() };
     model.visit(&mut visitor);
@@ -17,7 +18,7 @@ pub(crate) fn take_gradients(model: &Llama, gradients: Gradients) -> ByName<Tens
 }
 
 struct TakeGradients {
-    /// Field names and indices on the way to the parameter: joined with dots, its name.
+    /// Field names and indices on the path to the parameter. Joined with dots, they are its name.
     path: Vec<String>,
     source: Gradients,
     taken: ByName<Tensor<1>>,
@@ -39,7 +40,7 @@ impl ModuleVisitor for TakeGradients {
     }
 }
 
-/// The values of all parameters, `[n]` each and without autodiff, in the order of
+/// Returns the values of all parameters, `[n]` each and without autodiff, in the order of
 /// [`LlamaConfig::parameters`](fineline_model::LlamaConfig::parameters). Nothing is copied.
 pub(crate) fn parameter_values(model: &Llama) -> Vec<Tensor<1>> {
     struct Values(Vec<Tensor<1>>);
@@ -53,9 +54,9 @@ pub(crate) fn parameter_values(model: &Llama) -> Vec<Tensor<1>> {
     values.0
 }
 
-/// The model with each parameter replaced by `update` of (name, number of dimensions, values `[n]`).
+/// Replaces each parameter of the model by `update(name, number of dimensions, values [n])`.
 ///
-/// The values are without autodiff, and handed over rather than shared, so that an update can write in place.
+/// The values are without autodiff, and moved rather than shared, so that an update can write in place.
 pub(crate) fn update_parameters(
     model: Llama,
     update: impl FnMut(&str, usize, Tensor<1>) -> Tensor<1>,

@@ -1,14 +1,14 @@
-//! How far a run has come.
+//! Progress of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// How far a run has come: with the weights and the moments, all that the next step depends on.
+/// Progress of a run. With the weights and the optimizer state, it is all that the next step depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingProgress {
-    /// Steps done, skipped ones too.
+    /// Number of steps done, skipped ones included.
     pub step: u64,
-    /// Tokens consumed, those of skipped steps too.
+    /// Number of tokens consumed, those of skipped steps included.
     pub tokens: u64,
-    /// Steps skipped since the last one that was not.
+    /// Number of consecutive skipped steps up to now.
     pub consecutive_skips: u32,
 }

@@ -7,25 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// The `[schedule]` section: how the learning rate moves from `optim.lr` to its floor.
+/// The `[schedule]` section: the learning rate over the run, from `optim.lr` to its floor.
 ///
-/// Every kind is the same three phases: a linear warm-up until `warmup_steps`, the peak, and a decay from `decay_start`
-/// to `decay_end`. Kinds differ in the shape of the decay and in where it usually starts.
+/// Every kind has three phases: a linear warm-up until `warmup_steps`, the peak, and a decay from
+/// `decay_start` to `decay_end`. Kinds differ in the shape of the decay and in the default of its start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
     /// `"cosine"`, `"linear"`, `"wsd"` (warm-up, stable, decay: linear over the last tenth) or `"constant"`.
     pub kind: ScheduleKind,
-    /// Steps over which the learning rate rises from 0 to `optim.lr`. The first update has a learning rate of 0, as in
-    /// Hugging Face's, EasyLM's and Amber's trainers.
+    /// Number of steps over which the learning rate rises from 0 to `optim.lr`. The first update has a
+    /// learning rate of 0, as in the trainers of Hugging Face, EasyLM and Amber.
     pub warmup_steps: u64,
-    /// The floor: the learning rate at `decay_end` and after it.
+    /// The floor: the learning rate from `decay_end` on.
     pub min_lr: f64,
-    /// The step at which the decay starts. Absent: `warmup_steps` (cosine, linear), or a tenth before `decay_end` (wsd).
+    /// The step at which the decay starts. Default: `warmup_steps` (cosine, linear), or 90 % of `decay_end`
+    /// (wsd).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_start: Option<u64>,
-    /// The step at which `min_lr` is reached, counted from the start of training with the warm-up (EasyLM's
-    /// `decay_steps`). Absent: the length of the run. Give it to run a first part of a longer schedule.
+    /// The step at which `min_lr` is reached, counted from the start of training, warm-up included (EasyLM's
+    /// `decay_steps`). Default: the length of the run. Set it to run the first part of a longer schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_end: Option<u64>,
 }
@@ -42,24 +43,25 @@ impl Default for ScheduleConfig {
 pub enum ScheduleKind {
     /// Half a cosine wave (Loshchilov and Hutter, 2017).
     Cosine,
-    /// A straight line.
+    /// A linear decay.
     Linear,
-    /// Warm-up, stable, decay (Hu et al., 2024): a straight line at the very end.
+    /// Warm-up, stable, decay (Hu et al., 2024): a linear decay at the end of the run.
     Wsd,
-    /// No decay at all.
+    /// No decay.
     Constant,
 }
 
-/// A second warm-up of a run that starts from weights without moments of the optimizer: a factor that rises from 0 at the first step to 1.
+/// A second warm-up for a run that starts from weights without optimizer state: a factor that rises linearly
+/// from 0 at the first step to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewarm {
-    /// Steps done before the first.
+    /// Number of steps done before the first step of this run.
     pub from: u64,
-    /// Steps over which it rises.
+    /// Number of steps over which the factor rises.
     pub steps: u64,
 }
 
-/// A resolved schedule: the learning rate of every step.
+/// A resolved schedule: the learning rate of each step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LrSchedule {
     rewarm: Option<Rewarm>,
@@ -72,7 +74,10 @@ pub struct LrSchedule {
 }
 
 impl LrSchedule {
-    /// The schedule of a run of `total_steps` whose peak learning rate is `peak` (`optim.lr`).
+    /// Resolves the schedule of a run of `total_steps` steps with the peak learning rate `peak` (`optim.lr`).
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if `min_lr` is not between 0 and the peak, or if the phases overlap.
     pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Result<Self, TrainError> {
         let &ScheduleConfig { kind, warmup_steps, min_lr: floor, .. } = config;
         if !(0.0..=peak).contains(&floor) {
@@ -101,35 +106,35 @@ impl LrSchedule {
         }
         if decay_start > decay_end {
             let reason = format!(
-                "({decay_start}; schedule.warmup_steps if absent) must not be after schedule.decay_end ({decay_end}; \
-                 the length of the run if absent)"
+                "({decay_start}; schedule.warmup_steps if absent) must not be after schedule.decay_end \
+                 ({decay_end}; the length of the run if absent)"
             );
             return Err(TrainError::config("schedule.decay_start", reason));
         }
         Ok(Self { kind, peak, floor, warmup_steps, decay_start, decay_end, rewarm: None })
     }
 
-    /// The same schedule, with a second warm-up.
+    /// Returns the same schedule with a second warm-up.
     #[must_use]
     pub fn with_rewarm(self, rewarm: Option<Rewarm>) -> Self {
         Self { rewarm, ..self }
     }
 
-    /// The learning rate of update `step`, counted from 0: the first update of a run has `lr(0)`, which is 0 if there
-    /// is a warm-up, and the last of `n` updates has `lr(n - 1)`.
+    /// Returns the learning rate of update `step`, counted from 0: the first update of a run has `lr(0)`,
+    /// which is 0 if there is a warm-up, and the last of `n` updates has `lr(n - 1)`.
     ///
-    /// The same numbers as `torch.optim.lr_scheduler.LambdaLR` gives when it is stepped after every update.
+    /// The values equal those of `torch.optim.lr_scheduler.LambdaLR` stepped after every update.
     #[must_use]
     pub fn lr(&self, step: u64) -> f64 {
-        let risen = self
+        let rewarm_factor = self
             .rewarm
             .filter(|rewarm| rewarm.steps > 0)
             .map_or(1.0, |rewarm| (step.saturating_sub(rewarm.from) as f64 / rewarm.steps as f64).min(1.0));
-        risen * self.planned(step)
+        rewarm_factor * self.base_lr(step)
     }
 
-    /// Without the second warm-up.
-    fn planned(&self, step: u64) -> f64 {
+    /// Returns the learning rate without the second warm-up.
+    fn base_lr(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.peak * step as f64 / self.warmup_steps as f64;
         }
@@ -162,7 +167,6 @@ mod tests {
         assert!((actual - expected).abs() <= relative * expected.abs(), "{actual} is not {expected}");
     }
 
-    /// Amber's learning rate at the last update of a chunk of 762 steps, from its published schedule.
     #[test]
     fn a_second_warm_up_rises_to_the_schedule() {
         let planned = LrSchedule::new(&config(ScheduleKind::Cosine, 10, 1e-5), 1e-3, 100).unwrap();
@@ -174,6 +178,7 @@ mod tests {
         assert_eq!(none.lr(50), planned.lr(50));
     }
 
+    /// Amber's learning rate at the last update of a chunk of 762 steps, from its published schedule.
     #[test]
     fn amber() {
         let schedule = LrSchedule::new(&config(ScheduleKind::Cosine, 2000, 3e-5), 3e-4, 274_320).unwrap();
@@ -196,7 +201,7 @@ mod tests {
         assert_eq!(schedule.lr(u64::MAX), 3e-5);
     }
 
-    /// Every kind, as `torch.optim.lr_scheduler.LambdaLR` gives it to each update.
+    /// The values of each kind from `torch.optim.lr_scheduler.LambdaLR`.
     #[test]
     fn as_torch() {
         #[derive(Deserialize)]
@@ -211,7 +216,7 @@ mod tests {
             warmup_steps: u64,
             min_lr: f64,
             decay_start: Option<u64>,
-            /// The end of the decay, by the name that EasyLM and optax have for it.
+            /// The end of the decay, under the name of EasyLM and optax.
             decay_steps: u64,
         }
         let cases: Vec<Case> =
@@ -261,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_key() {
+    fn values_out_of_range_are_refused_by_key() {
         let error = |config: &ScheduleConfig| LrSchedule::new(config, 1e-3, 100).unwrap_err().to_string();
         assert!(error(&config(ScheduleKind::Cosine, 101, 0.0)).starts_with("schedule.decay_start"));
         assert!(error(&config(ScheduleKind::Wsd, 95, 0.0)).starts_with("schedule.warmup_steps"));

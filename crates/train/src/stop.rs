@@ -1,22 +1,23 @@
-//! A request to stop.
+//! A request to stop training.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A request from outside the trainer to end well: finish the step, write a checkpoint, return.
+/// A request to stop cleanly: finish the step, write a checkpoint, return.
 ///
-/// Cheap to clone; all clones are one signal. [`flag`](Self::flag) is what a signal handler writes to.
+/// Clones share one request. A signal handler writes to [`flag`](Self::flag).
 #[derive(Clone, Debug, Default)]
 pub struct StopSignal(Arc<AtomicUsize>);
 
 impl StopSignal {
-    /// Asks for the end, for the reason `signal`: the number of a Unix signal, so that the exit code can tell which.
-    /// The last request before the trainer looks is the one it reports; 0 is no request.
+    /// Requests to stop, with the number of a Unix signal as the reason, which decides the exit code.
+    ///
+    /// Of several requests between two steps, the last is reported. 0 is no request.
     pub fn request(&self, signal: usize) {
         self.0.store(signal, Ordering::SeqCst);
     }
 
-    /// The signal of the request, if there was one.
+    /// Returns the signal of the request, if there is one.
     #[must_use]
     pub fn requested(&self) -> Option<usize> {
         match self.0.load(Ordering::SeqCst) {
@@ -25,7 +26,7 @@ impl StopSignal {
         }
     }
 
-    /// The number behind this signal, for `signal_hook::flag::register_usize`.
+    /// Returns the shared number, for `signal_hook::flag::register_usize`.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.0)

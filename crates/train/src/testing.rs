@@ -1,4 +1,4 @@
-//! A tiny model, rows for it, and what tests ask of them.
+//! A tiny model, rows for it, and helpers for tests.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub(crate) fn recipe() -> TrainingRecipe {
     }
 }
 
-/// All work is one rank's.
+/// The division with a single rank.
 pub(crate) fn undivided() -> Division {
     Division::new(&DistributedConfig::default(), &recipe().train, &config(), &SingleRank).unwrap()
 }
@@ -90,7 +90,7 @@ impl RowSource for RandomRows {
     }
 }
 
-/// [`RandomRows`] whose targets are all masked in the steps in between.
+/// [`RandomRows`], with all targets masked in these steps.
 pub(crate) struct Masked(pub(crate) std::ops::RangeInclusive<u64>);
 
 impl RowSource for Masked {
@@ -107,7 +107,7 @@ pub(crate) fn rows_of_step(step: u64) -> Vec<Row> {
     ((step - 1) * 8..step * 8).map(|index| RandomRows.row(index)).collect()
 }
 
-/// Runs a session to its end, and gives its outcome with the reports of all steps.
+/// Runs a session to its end, and returns its outcome with the reports of all steps.
 pub(crate) fn run(
     trainer: &mut Trainer,
     rows: &dyn RowSource,
@@ -135,7 +135,8 @@ impl Observer for Reports {
     }
 }
 
-/// Says why a test doesn't test. Written past the test harness, which swallows what a passing test prints.
+/// Reports why a test is skipped. Written directly to stderr, because the harness captures the output of
+/// passing tests.
 pub(crate) fn skip(reason: &str) {
     use std::io::Write;
 
@@ -153,13 +154,13 @@ pub(crate) fn weight_bits(model: &Llama) -> Vec<(String, Vec<u32>)> {
     named_parameters(model).into_iter().map(|(name, data)| (name, bits(data))).collect()
 }
 
-/// All moments as bits, by name.
-pub(crate) fn moment_bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
+/// The optimizer state as bits, by name.
+pub(crate) fn optimizer_bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
     let bits = |tensor: &burn::tensor::Tensor<1>| {
         tensor.to_data().iter::<f32>().map(f32::to_bits).collect::<Vec<u32>>()
     };
-    let moments = trainer.optimizer.moments.iter();
-    moments
-        .map(|(name, moments)| (name.clone(), [bits(&moments.exp_avg), bits(&moments.exp_avg_sq)].concat()))
+    let states = trainer.optimizer.state.iter();
+    states
+        .map(|(name, state)| (name.clone(), [bits(&state.exp_avg), bits(&state.exp_avg_sq)].concat()))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Numbers of tokens as people write them.
+//! Token counts with suffixes, such as `1.05T`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +7,25 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A number of tokens as people write it: `250M`, `1.05T`, or a plain integer.
+/// A number of tokens, written as `250M`, `1.05T`, or a plain integer.
 ///
-/// The suffixes are `K` (10^3), `M` (10^6), `B` or `G` (10^9) and `T` (10^12), in either case. It is written back as
-/// an integer, so that what a run stores has one reading.
+/// The suffixes are `K` (10^3), `M` (10^6), `B` or `G` (10^9) and `T` (10^12), in either case. It is
+/// serialized as an integer.
+///
+/// ```
+/// use fineline_train::TokenCount;
+///
+/// assert_eq!("1.05T".parse::<TokenCount>()?, TokenCount(1_050_000_000_000));
+/// # Ok::<(), fineline_train::TokenCountError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenCount(pub u64);
 
-/// Why a text is no [`TokenCount`].
+/// A text that is not a [`TokenCount`].
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no number of tokens: expected an integer, or a number with K, M, B or T such as \"1.05T\"")]
+#[error(
+    "{0:?} is not a number of tokens: expected an integer, or a number with K, M, B or T such as \"1.05T\""
+)]
 pub struct TokenCountError(String);
 
 impl FromStr for TokenCount {
@@ -27,7 +36,7 @@ impl FromStr for TokenCount {
     }
 }
 
-/// Reads digits exactly, never through a float: `1.05T` is 1,050,000,000,000 to the token.
+/// Parses the digits exactly, not as a float: `1.05T` is exactly 1,050,000,000,000.
 fn parse(text: &str) -> Option<u64> {
     let (number, zeros) = match text.char_indices().next_back()? {
         (at, 'k' | 'K') => (&text[..at], 3),
@@ -111,12 +120,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_strange(text in ".*") {
+        fn any_text_is_parsed_without_a_panic(text in ".*") {
             let _ = text.parse::<TokenCount>();
         }
 
         #[test]
-        fn what_is_written_is_read_back(count: u64, thousands in 0_u64..1 << 40) {
+        fn counts_round_trip(count: u64, thousands in 0_u64..1 << 40) {
             prop_assert_eq!(count.to_string().parse::<TokenCount>().unwrap().0, count);
             let text = format!("{}.{:03}M", thousands / 1000, thousands % 1000);
             prop_assert_eq!(text.parse::<TokenCount>().unwrap().0, thousands * 1000);
@@ -124,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn people_write_counts_in_many_ways() {
+    fn counts_have_many_forms() {
         for (text, count) in [
             ("250M", 250_000_000),
             ("1.05T", 1_050_000_000_000),
@@ -140,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_count_is_refused() {
+    fn invalid_counts_are_refused() {
         for text in ["", "T", ".5T", "5.T", "-3M", "1.5", "1e9", "1.0005K", "12 Q", "三M", "99999999999T"] {
             let error = text.parse::<TokenCount>().unwrap_err().to_string();
             assert!(error.contains("1.05T"), "{text}: {error}");
@@ -148,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_and_texts_are_read_and_integers_written() {
+    fn integers_and_texts_are_read_and_integers_are_written() {
         let counts: Vec<TokenCount> = serde_json::from_str(r#"[7, "1.5K"]"#).unwrap();
         assert_eq!(counts, [TokenCount(7), TokenCount(1500)]);
         assert_eq!(serde_json::to_string(&counts).unwrap(), "[7,1500]");

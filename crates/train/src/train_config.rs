@@ -6,22 +6,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::token_count::TokenCount;
 
-/// The `[train]` section: how long, and how much at once.
+/// The `[train]` section: length of the run and batch sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Length of the run in optimizer steps. Give this or `tokens`.
+    /// Length of the run in optimizer steps. Set either this or `tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Length of the run in tokens, as `"1.05T"` or `250000000`: as many whole steps as fit into it.
+    /// Length of the run in tokens, such as `"1.05T"` or `250000000`, rounded down to complete steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenCount>,
-    /// Sequences per optimizer step.
+    /// Number of sequences per optimizer step.
     pub global_batch_size: usize,
-    /// Sequences per forward and backward pass; the gradients of `global_batch_size / micro_batch_size` passes are added up, and
-    /// equal those of one big pass. Smaller takes less memory.
+    /// Number of sequences per forward and backward pass. The gradients of `global_batch_size /
+    /// micro_batch_size` passes are accumulated and equal those of one large pass. A smaller value takes less
+    /// memory.
     pub micro_batch_size: usize,
-    /// What the loss is the mean of: `"token_mean"` weighs all targets of a step equally, `"sequence_mean"` all sequences.
+    /// How the loss is averaged: `"token_mean"` weights all targets of a step equally, `"sequence_mean"` all
+    /// sequences.
     pub loss: LossReduction,
 }
 
@@ -37,14 +39,14 @@ impl Default for TrainConfig {
     }
 }
 
-/// What the loss of a step is the mean of.
+/// How the loss of a step is averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossReduction {
     /// The mean over all targets of the global batch (Amber, and most trainers).
     TokenMean,
-    /// The mean over the sequences of the global batch of each one's mean over its targets (EasyLM, `OpenLLaMA`). A
-    /// sequence without a target counts as a loss of 0, as there.
+    /// The mean over the sequences of the global batch, of each sequence's mean over its targets (EasyLM,
+    /// `OpenLLaMA`). A sequence without targets counts as a loss of 0, as in EasyLM.
     SequenceMean,
 }
 
@@ -76,13 +78,16 @@ impl TrainConfig {
         }
     }
 
-    /// Tokens that one step consumes.
+    /// Returns the number of tokens that one step consumes.
     #[must_use]
     pub fn tokens_per_step(&self, seq_len: usize) -> u64 {
         self.global_batch_size as u64 * seq_len as u64
     }
 
-    /// Length of the run in steps.
+    /// Returns the length of the run in steps.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a value is out of range, or if the tokens are fewer than those of one step.
     pub fn total_steps(&self, seq_len: usize) -> Result<u64, TrainError> {
         self.validate()?;
         let per_step = self.tokens_per_step(seq_len).max(1);
@@ -90,7 +95,8 @@ impl TrainConfig {
             (None, Some(tokens)) if tokens.0 < per_step => Err(TrainError::config(
                 "train.tokens",
                 format!(
-                    "({tokens}) must be at least the {per_step} tokens of one step (train.global_batch_size x data.seq_len)"
+                    "({tokens}) must be at least the {per_step} tokens of one step \
+                     (train.global_batch_size x data.seq_len)"
                 ),
             )),
             (None, Some(tokens)) => Ok(tokens.0 / per_step),
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_key() {
+    fn values_out_of_range_are_refused_by_key() {
         let error = |config: TrainConfig| config.total_steps(16).unwrap_err().to_string();
         assert!(error(config(None, None)).starts_with("train.steps or train.tokens"));
         assert!(error(config(Some(1), Some(1))).starts_with("train.steps and train.tokens"));

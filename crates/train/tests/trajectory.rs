@@ -1,7 +1,8 @@
-//! Fifty steps from the same weights and rows as a torch script: the same losses, gradient norms and final weights.
+//! Fifty steps from the same weights and rows as a torch script: the same losses, gradient norms and final
+//! weights.
 //!
-//! The cases are in `tests/fixtures/trajectory`, made by `scripts/fixtures/trajectory.py`, whose opening comment
-//! describes their files.
+//! The cases are in `tests/fixtures/trajectory`, made by `scripts/fixtures/trajectory.py`, whose opening
+//! comment describes their files.
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
@@ -248,8 +249,9 @@ fn apart(a: &[f64], b: &[f64]) -> f64 {
     (squares.sum::<f64>() / a.len() as f64).sqrt()
 }
 
-/// In bfloat16, whose values lie 2⁻⁸ apart, the curves of losses stay within 5e-4 of those of `torch.autocast` and of float32, those of gradient norms
-/// within 4e-3. Autocast's own are as far from float32's: rounding errors of one run are not those of another. They are not float32's either.
+/// In bfloat16, whose values lie 2⁻⁸ apart, the curves of losses stay within 5e-4 of those of
+/// `torch.autocast` and of float32, those of gradient norms within 4e-3. Autocast's own are as far from
+/// float32's: rounding errors of one run are not those of another. They are not float32's either.
 #[test]
 fn bfloat16_steps_are_those_of_torchs_autocast() {
     let autocast: BTreeMap<String, Autocast> =

@@ -33,8 +33,8 @@ impl Return {
         max_rewinds: u32,
     ) -> Result<Self, RunError> {
         let folder = CheckpointDirectory::new(directory.checkpoints());
-        let mut found = folder.newest_whole_until(rewind.target_step)?;
-        let Some(checkpoint) = found.newest_whole else {
+        let mut found = folder.newest_complete_until(rewind.target_step)?;
+        let Some(checkpoint) = found.newest_complete else {
             return Err(match found.damaged.pop() {
                 Some(source) => {
                     RunError::NothingWhole { dir: directory.checkpoints(), source: Box::new(source) }

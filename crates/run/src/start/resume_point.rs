@@ -171,8 +171,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// The newest whole checkpoint; without any, where the run branched off, or its beginning.
     fn newest(&self) -> Result<(Point, Vec<Event>), RunError> {
-        let mut found = self.folder.newest_whole()?;
-        if let Some(path) = found.newest_whole {
+        let mut found = self.folder.newest_complete()?;
+        if let Some(path) = found.newest_complete {
             return Ok((Point::Own(path), found.damaged.iter().map(damage_event).collect()));
         }
         if !found.damaged.is_empty() {

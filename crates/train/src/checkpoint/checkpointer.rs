@@ -1,4 +1,4 @@
-//! Checkpoints written in the background.
+//! Writes checkpoints in the background.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,66 +21,68 @@ use crate::distributed::Division;
 use crate::error::TrainError;
 use crate::step::Trainer;
 
-/// Writes the checkpoints of a run: one at a time, in the background.
+/// Writes the checkpoints of a run, one at a time, in the background.
 ///
-/// An error of the background comes back from the next call here; a few in a row are survived ([`WrittenCheckpoint::Failed`]). Dropping it waits for the write under way.
+/// An error of a background write is returned by the next call. A few consecutive failures are tolerated
+/// ([`WrittenCheckpoint::Failed`]). Dropping the checkpointer waits for the current write.
 pub struct Checkpointer {
-    folder: CheckpointDirectory,
-    cadence: Arc<CheckpointSchedule>,
+    directory: CheckpointDirectory,
+    schedule: Arc<CheckpointSchedule>,
     identity: Arc<CheckpointIdentity>,
-    /// The step that the newest checkpoint is of, written or being written.
+    /// The step of the newest checkpoint, written or being written.
     newest: Option<u64>,
     stage: WriteStage,
-    /// When that began.
-    began: Instant,
-    /// Seconds that training stood still for it.
+    /// The time at which the stage of that checkpoint started.
+    started: Instant,
+    /// Seconds that training was blocked by it.
     blocked_s: f64,
-    /// Checkpoints in a row that could not be written.
+    /// Number of consecutive checkpoints that could not be written.
     failures: u32,
-    /// The step from which on the last of these is made up for.
+    /// The step from which the last of these is retried.
     retry_at: Option<u64>,
 }
 
-/// What became of a checkpoint.
+/// The result of writing a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WrittenCheckpoint {
-    /// It stands.
+    /// It is complete.
     Saved(SavedCheckpoint),
-    /// It doesn't. Training may go on: another attempt follows.
+    /// It could not be written. Training continues, and another attempt follows.
     Failed(FailedCheckpoint),
 }
 
-/// A checkpoint that could not be written. Nothing of it is left; earlier ones are untouched.
+/// A checkpoint that could not be written. Its partial files are removed, earlier checkpoints are untouched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailedCheckpoint {
-    /// The step that it was of.
+    /// Step of the checkpoint.
     pub step: u64,
-    /// The folder that it was to become.
+    /// The directory that it would have become.
     pub path: PathBuf,
-    /// Bytes that it needs.
+    /// Size of the checkpoint in bytes.
     pub bytes: u64,
-    /// What the system said.
+    /// Error of the system.
     pub reason: String,
-    /// Checkpoints in a row that failed, this one included.
+    /// Number of consecutive failures, this one included.
     pub consecutive: u32,
 }
 
-/// How far the checkpoint has come that is being written.
+/// Stage of the checkpoint that is being written.
 enum WriteStage {
-    /// There is none.
+    /// No checkpoint is being written.
     Idle,
-    /// Each rank writes its files.
+    /// Each rank is writing its files.
     Writing { step: u64, needed: u64, thread: BackgroundTask<io::Result<Manifest>> },
-    /// All have written theirs, and rank 0 gives the checkpoint its name. The others have nothing to do. One process alone does both at once.
+    /// All ranks have written their files, and rank 0 is giving the checkpoint its name. Other ranks have no
+    /// task. A single rank does both in one task.
     Publishing(Option<BackgroundTask<Result<SavedCheckpoint, TrainError>>>),
 }
 
 type BackgroundTask<T> = JoinHandle<T>;
 
-/// What a rank says of the files that it was to write.
-type OwnFiles = Result<Manifest, WriteFailure>;
+/// The manifest of the files that a rank wrote, or the error.
+type RankFiles = Result<Manifest, WriteFailure>;
 
-/// An error of the system, as ranks tell each other.
+/// An error of the system, as sent between ranks.
 #[derive(Debug, Serialize, Deserialize)]
 struct WriteFailure {
     needed: u64,
@@ -101,12 +103,12 @@ impl WriteFailure {
     }
 }
 
-/// When checkpoints are taken, and which are kept.
+/// When checkpoints are written, and which are kept.
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointSchedule {
-    /// In regular steps.
+    /// Regular checkpoints.
     pub config: CheckpointConfig,
-    /// Besides.
+    /// Additional checkpoints.
     pub milestones: CheckpointMilestones,
 }
 
@@ -116,98 +118,108 @@ impl From<CheckpointConfig> for CheckpointSchedule {
     }
 }
 
-/// A checkpoint that stands whole under its name.
+/// A complete checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedCheckpoint {
     /// The step after which it was taken.
     pub step: u64,
-    /// Its folder.
+    /// Its directory.
     pub path: PathBuf,
-    /// Size of all its files.
+    /// Size of all its files in bytes.
     pub bytes: u64,
-    /// Seconds that writing took in the background, from the snapshot until it had its name.
+    /// Duration of the background write in seconds, from the snapshot until it had its name.
     pub write_s: f64,
-    /// Seconds that training stood still for it: until the one before it was written, logs were on the disk, and the snapshot taken.
+    /// Seconds that training was blocked: until the previous checkpoint was written, logs were synced, and
+    /// the snapshot was taken.
     pub blocked_s: f64,
-    /// Steps of which the checkpoint was removed after it, by `keep_last` and `keep_every`.
+    /// Steps whose checkpoints were removed after it, according to `keep_last` and `keep_every`.
     pub removed: Vec<u64>,
 }
 
 impl Checkpointer {
-    /// For a run that stands at `step`: 0, or that of the checkpoint it resumes from.
+    /// Opens the directory for a run at `step`: 0, or the step of the checkpoint that it resumes from.
+    /// Collective.
     ///
-    /// On several ranks all open it, rank 0 before the others. It creates the folder if need be, removes the remains of interrupted writes, and sets aside checkpoints beyond `step`
-    /// as `abandoned-...`: damaged ones, and those of a future that the run has gone back behind.
+    /// Rank 0 [prepares](CheckpointDirectory::prepare) the directory, which renames checkpoints after `step`
+    /// to `abandoned-...`.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if the configuration is invalid; [`TrainError::Io`] if the directory can't be
+    /// changed.
     pub fn open(
-        folder: CheckpointDirectory,
-        cadence: impl Into<CheckpointSchedule>,
+        directory: CheckpointDirectory,
+        schedule: impl Into<CheckpointSchedule>,
         identity: CheckpointIdentity,
         step: u64,
         ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
-        let cadence: CheckpointSchedule = cadence.into();
-        cadence.config.validate()?;
+        let schedule: CheckpointSchedule = schedule.into();
+        schedule.config.validate()?;
         if ranks.is_first() {
-            folder.prepare(step)?;
+            directory.prepare(step)?;
         }
         ranks.barrier();
-        let steps = folder.steps()?;
+        let steps = directory.steps()?;
         for (&step, link) in
-            cadence.milestones.iter().filter(|(step, _)| steps.contains(step) && ranks.is_first())
+            schedule.milestones.iter().filter(|(step, _)| steps.contains(step) && ranks.is_first())
         {
-            folder.link(link, step)?;
+            directory.link(link, step)?;
         }
         let newest = steps.last().copied();
         Ok(Self {
-            folder,
-            cadence: Arc::new(cadence),
+            directory,
+            schedule: Arc::new(schedule),
             identity: Arc::new(identity),
             newest,
             stage: WriteStage::Idle,
-            began: Instant::now(),
+            started: Instant::now(),
             blocked_s: 0.0,
             failures: 0,
             retry_at: None,
         })
     }
 
-    /// Whether the cadence has a checkpoint after this step.
+    /// Returns whether there is to be a checkpoint after this step.
     #[must_use]
     pub fn is_due(&self, step: u64) -> bool {
-        let CheckpointSchedule { config, milestones } = &*self.cadence;
+        let CheckpointSchedule { config, milestones } = &*self.schedule;
         let is_regular = step.is_multiple_of(config.every_steps) || milestones.contains_key(&step);
-        let makes_up = self.retry_at.is_some_and(|retry_at| step >= retry_at);
-        step > 0 && (is_regular || makes_up)
+        let is_retry = self.retry_at.is_some_and(|retry_at| step >= retry_at);
+        step > 0 && (is_regular || is_retry)
     }
 
-    /// The step of the checkpoint that is being written, and for how many seconds it has been.
+    /// Returns the step of the checkpoint that is being written, and the seconds since its write started.
     #[must_use]
-    pub fn under_way(&self) -> Option<(u64, f64)> {
+    pub fn in_progress(&self) -> Option<(u64, f64)> {
         let is_writing = !matches!(self.stage, WriteStage::Idle) && !self.is_ready();
-        self.newest.filter(|_| is_writing).map(|step| (step, self.began.elapsed().as_secs_f64()))
+        self.newest.filter(|_| is_writing).map(|step| (step, self.started.elapsed().as_secs_f64()))
     }
 
-    /// Takes note of how long training stood still for the checkpoint that is being written.
-    pub(crate) fn blocked(&mut self, seconds: f64) {
+    /// Records how long training was blocked by the checkpoint that is being written.
+    pub(crate) fn record_blocked(&mut self, seconds: f64) {
         self.blocked_s = seconds;
     }
 
-    /// Whether the newest checkpoint, be it still being written, is of this step.
+    /// Returns whether the newest checkpoint is of this step, even if it is still being written.
     #[must_use]
     pub fn has(&self, step: u64) -> bool {
         self.newest == Some(step)
     }
 
-    /// Changes which steps are milestones: rows that are left out bring them forward.
+    /// Changes the milestones. Skipped rows move them to earlier steps.
     pub(crate) fn change_milestones(&mut self, change: impl FnOnce(&mut CheckpointMilestones)) {
-        change(&mut Arc::make_mut(&mut self.cadence).milestones);
+        change(&mut Arc::make_mut(&mut self.schedule).milestones);
     }
 
-    /// Takes a snapshot of the trainer and begins to write it. If the last one is still being written, waits for it;
-    /// call [`wait`](Self::wait) before to learn what became of that. All ranks take theirs together; what observers wanted kept is
-    /// asked of rank 0.
+    /// Takes a snapshot of the trainer and starts to write it. Collective. The values of observers are those
+    /// of rank 0.
     ///
-    /// The snapshot shares memory with the live tensors until the next update.
+    /// Waits for the previous checkpoint if it is still being written. Call [`wait`](Self::wait) before to
+    /// get its result. The snapshot shares memory with the live tensors until the next update.
+    ///
+    /// # Errors
+    /// Those of [`advance`](Self::advance) for the previous checkpoint; [`TrainError::Io`] if no thread can
+    /// be started.
     pub fn save(
         &mut self,
         trainer: &Trainer,
@@ -217,21 +229,23 @@ impl Checkpointer {
         self.wait(ranks)?;
         let snapshot = self.snapshot(trainer, observers, ranks);
         let step = snapshot.state.progress.step;
-        let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
+        let (directory, schedule) = (self.directory.clone(), Arc::clone(&self.schedule));
         self.stage = if ranks.size() == 1 {
-            WriteStage::Publishing(Some(background(move || write_and_publish(&snapshot, &folder, &cadence))?))
+            WriteStage::Publishing(Some(background(move || {
+                write_and_publish(&snapshot, &directory, &schedule)
+            })?))
         } else {
-            let writing = folder.writing(step);
+            let writing = directory.writing_path(step);
             let needed = snapshot.bytes_needed();
-            let made = if ranks.is_first() { make_anew(&writing) } else { Ok(()) };
+            let created = if ranks.is_first() { create_empty_dir(&writing) } else { Ok(()) };
             ranks.barrier();
             WriteStage::Writing {
                 step,
                 needed,
-                thread: background(move || made.and_then(|()| snapshot.write(&writing)))?,
+                thread: background(move || created.and_then(|()| snapshot.write(&writing)))?,
             }
         };
-        (self.newest, self.began, self.retry_at) = (Some(step), Instant::now(), None);
+        (self.newest, self.started, self.retry_at) = (Some(step), Instant::now(), None);
         Ok(())
     }
 
@@ -245,7 +259,7 @@ impl Checkpointer {
         let state = CheckpointState {
             progress: trainer.progress(),
             updates: optimizer.updates,
-            milestone: self.cadence.milestones.get(&trainer.progress().step).cloned(),
+            milestone: self.schedule.milestones.get(&trainer.progress().step).cloned(),
             rewarm: trainer.recipe().rewarm,
             skipped_rows: trainer.rows().skipped_rows().clone(),
             guard: trainer.guard().state.clone(),
@@ -257,19 +271,19 @@ impl Checkpointer {
         let shard = (ranks.size() > 1).then(|| CheckpointShard {
             rank: ranks.rank(),
             size: ranks.size(),
-            divided: trainer.division().is_some_and(Division::shards_optimizer_state),
+            is_sharded: trainer.division().is_some_and(Division::shards_optimizer_state),
         });
         CheckpointSnapshot {
             config: model.config().clone(),
             weights: own_weights(&model, shard.as_ref()),
-            moments: own_optimizer_state(model.config(), &optimizer.moments, shard.as_ref()),
+            optimizer_state: own_optimizer_state(model.config(), &optimizer.state, shard.as_ref()),
             state,
             identity: Arc::clone(&self.identity),
             shard,
         }
     }
 
-    /// Whether this rank has nothing to do for the checkpoint that is being written but to go on to what comes next.
+    /// Returns whether the task of this rank has finished, so that [`advance`](Self::advance) doesn't block.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.stage {
@@ -279,32 +293,37 @@ impl Checkpointer {
         }
     }
 
-    /// Goes on to what comes next, and says what became of the checkpoint, if it has come to its end. All ranks do so together, and hear the
-    /// same of a failure; of success only rank 0 is told. Those that aren't [ready](Self::is_ready) are waited for.
+    /// Moves the checkpoint that is being written to its next stage, and returns the result if it was the
+    /// last. Collective.
+    ///
+    /// Waits for ranks that aren't [ready](Self::is_ready). All ranks get the same failure; success is
+    /// returned on rank 0 only.
     ///
     /// # Errors
-    /// [`TrainError::TooManyFailures`] for the last failure that `checkpoint.max_failures` allows; [`TrainError::CheckpointsDirectoryGone`].
+    /// [`TrainError::TooManyFailures`] once `checkpoint.max_failures` consecutive checkpoints have failed;
+    /// [`TrainError::CheckpointsDirectoryGone`] if the directory disappeared.
     pub fn advance(&mut self, ranks: &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError> {
         match std::mem::replace(&mut self.stage, WriteStage::Idle) {
             WriteStage::Idle => Ok(None),
             WriteStage::Writing { step, needed, thread } => {
                 let own = join(thread).map_err(|error| WriteFailure::new(needed, &error));
-                let manifest = match self.all_written(step, &own, ranks) {
+                let manifest = match self.gather_manifest(step, &own, ranks) {
                     Ok(manifest) => manifest,
                     Err(error) => {
-                        return self.survive(error).map(|failed| Some(WrittenCheckpoint::Failed(failed)));
+                        return self.tolerate(error).map(|failed| Some(WrittenCheckpoint::Failed(failed)));
                     }
                 };
-                let (folder, cadence) = (self.folder.clone(), Arc::clone(&self.cadence));
-                let link = self.cadence.milestones.get(&step).cloned();
-                let began = self.began;
-                let publish = move || publish(step, &manifest, link.as_deref(), &folder, &cadence, began);
+                let (directory, schedule) = (self.directory.clone(), Arc::clone(&self.schedule));
+                let link = self.schedule.milestones.get(&step).cloned();
+                let started = self.started;
+                let publish =
+                    move || publish(step, &manifest, link.as_deref(), &directory, &schedule, started);
                 self.stage =
                     WriteStage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
                 Ok(None)
             }
             WriteStage::Publishing(thread) => {
-                let saved = self.published(thread.map(join), ranks);
+                let saved = self.broadcast_result(thread.map(join), ranks);
                 match saved {
                     Ok(saved) => {
                         self.failures = 0;
@@ -312,14 +331,14 @@ impl Checkpointer {
                         Ok(saved
                             .map(|saved| WrittenCheckpoint::Saved(SavedCheckpoint { blocked_s, ..saved })))
                     }
-                    Err(error) => self.survive(error).map(|failed| Some(WrittenCheckpoint::Failed(failed))),
+                    Err(error) => self.tolerate(error).map(|failed| Some(WrittenCheckpoint::Failed(failed))),
                 }
             }
         }
     }
 
-    /// What rank 0 has come to, as all ranks hear of it.
-    fn published(
+    /// Shares the result of rank 0 with all ranks.
+    fn broadcast_result(
         &self,
         own: Option<Result<SavedCheckpoint, TrainError>>,
         ranks: &dyn Ranks,
@@ -340,20 +359,21 @@ impl Checkpointer {
     }
 
     fn write_error(&self, failure: WriteFailure, rank: usize) -> TrainError {
-        let path = self.folder.checkpoint(self.newest.unwrap_or_default());
+        let path = self.directory.checkpoint(self.newest.unwrap_or_default());
         TrainError::CheckpointWrite { path, needed: failure.needed, source: failure.into_error(rank) }
     }
 
-    /// The manifest of all ranks' files; the first failure, if there was one.
-    fn all_written(&self, step: u64, own: &OwnFiles, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
+    /// Gathers the manifest of all ranks' files, or the first failure.
+    fn gather_manifest(&self, step: u64, own: &RankFiles, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
         let mut manifest = Manifest::default();
         for (rank, written) in ranks.all_gather(own).into_iter().enumerate() {
             match written {
                 Ok(written) => manifest.files.extend(written.files),
                 Err(failure) => {
-                    // Nobody writes there any more. If it stays, the next start of the run removes it.
+                    // No rank writes there any more. If the removal fails, the next start of the run removes
+                    // it.
                     if ranks.is_first() {
-                        let _ = fs_err::remove_dir_all(self.folder.writing(step));
+                        let _ = fs_err::remove_dir_all(self.directory.writing_path(step));
                     }
                     return Err(self.write_error(failure, rank));
                 }
@@ -362,14 +382,14 @@ impl Checkpointer {
         Ok(manifest)
     }
 
-    /// Takes note of a failure, if the run can live with it.
-    fn survive(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
+    /// Records a failure, or returns the error if there were too many.
+    fn tolerate(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
         let step = self.newest.take().unwrap_or_default();
         self.failures += 1;
-        if !self.folder.path().is_dir() {
-            return Err(TrainError::CheckpointsDirectoryGone { path: self.folder.path().to_owned() });
+        if !self.directory.path().is_dir() {
+            return Err(TrainError::CheckpointsDirectoryGone { path: self.directory.path().to_owned() });
         }
-        let config = &self.cadence.config;
+        let config = &self.schedule.config;
         match error {
             TrainError::CheckpointWrite { path, needed, source } if self.failures < config.max_failures => {
                 self.retry_at = Some(step + config.retry_after());
@@ -383,7 +403,7 @@ impl Checkpointer {
         }
     }
 
-    /// Waits for the checkpoint being written, and says what became of it.
+    /// Waits for the checkpoint that is being written, and returns its result. Collective.
     ///
     /// # Errors
     /// Those of [`advance`](Self::advance).
@@ -415,83 +435,85 @@ fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> i
     std::thread::Builder::new().name("checkpoint".to_owned()).spawn(work)
 }
 
-/// A panic in the background is a bug, and is shown as what it is.
+/// Waits for a background task. A panic in it is a bug and is propagated.
 fn join<T>(thread: BackgroundTask<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// What one process does alone.
+/// Writes and publishes a checkpoint on a single rank.
 fn write_and_publish(
     snapshot: &CheckpointSnapshot,
-    folder: &CheckpointDirectory,
-    cadence: &CheckpointSchedule,
+    directory: &CheckpointDirectory,
+    schedule: &CheckpointSchedule,
 ) -> Result<SavedCheckpoint, TrainError> {
     let start = Instant::now();
     let step = snapshot.state.progress.step;
-    let writing = folder.writing(step);
-    let manifest = make_anew(&writing).and_then(|()| snapshot.write(&writing));
+    let writing = directory.writing_path(step);
+    let manifest = create_empty_dir(&writing).and_then(|()| snapshot.write(&writing));
     let needed = snapshot.bytes_needed();
-    let manifest = manifest.map_err(|source| failed(folder, step, needed, source))?;
-    publish(step, &manifest, snapshot.state.milestone.as_deref(), folder, cadence, start)
+    let manifest = manifest.map_err(|source| discard(directory, step, needed, source))?;
+    publish(step, &manifest, snapshot.state.milestone.as_deref(), directory, schedule, start)
 }
 
-fn make_anew(writing: &Path) -> io::Result<()> {
+fn create_empty_dir(writing: &Path) -> io::Result<()> {
     if writing.exists() {
         fs_err::remove_dir_all(writing)?;
     }
     fs_err::create_dir(writing)
 }
 
-/// Takes away what was written of a checkpoint that couldn't be.
-fn failed(folder: &CheckpointDirectory, step: u64, needed: u64, source: io::Error) -> TrainError {
-    // Best effort: if it stays, the next start of the run removes it.
-    let _ = fs_err::remove_dir_all(folder.writing(step));
-    TrainError::CheckpointWrite { path: folder.checkpoint(step), needed, source }
+/// Removes the partial files of a checkpoint, and returns its error.
+fn discard(directory: &CheckpointDirectory, step: u64, needed: u64, source: io::Error) -> TrainError {
+    // If the removal fails, the next start of the run removes it.
+    let _ = fs_err::remove_dir_all(directory.writing_path(step));
+    TrainError::CheckpointWrite { path: directory.checkpoint(step), needed, source }
 }
 
-/// Makes written files a checkpoint, gives it its name, and removes those that retention lets go.
+/// Completes a checkpoint with its manifest, gives it its name, and removes outdated checkpoints.
 ///
-/// With its name it is saved. Nothing that goes wrong after that may say otherwise.
+/// Once it has its name, the checkpoint is saved, so later failures are only logged.
 fn publish(
     step: u64,
     manifest: &Manifest,
     link: Option<&str>,
-    folder: &CheckpointDirectory,
-    cadence: &CheckpointSchedule,
+    directory: &CheckpointDirectory,
+    schedule: &CheckpointSchedule,
     start: Instant,
 ) -> Result<SavedCheckpoint, TrainError> {
-    let whole = manifest.write(&folder.writing(step)).and_then(|bytes| folder.publish(step).map(|()| bytes));
-    let bytes = whole.map_err(|source| failed(folder, step, manifest.bytes(), source))?;
+    let published = manifest
+        .write(&directory.writing_path(step))
+        .and_then(|bytes| directory.publish(step).map(|()| bytes));
+    let bytes = published.map_err(|source| discard(directory, step, manifest.bytes(), source))?;
     let write_s = start.elapsed().as_secs_f64();
     if let Some(link) = link
-        && let Err(error) = folder.link(link, step)
+        && let Err(error) = directory.link(link, step)
     {
         tracing::warn!(
-            "the checkpoint of step {step} is whole, but there is no link `{link}` to it: {error}"
+            "the checkpoint of step {step} is complete, but the link `{link}` to it can't be created: {error}"
         );
     }
-    let named = folder.set_latest(step);
-    let removed = remove_outdated(folder, cadence);
-    // What was removed may have left the room that was lacking.
-    if let Err(error) = named.or_else(|_| folder.set_latest(step)) {
-        tracing::warn!("the checkpoint of step {step} is whole, but `latest` does not name it: {error}");
+    let latest_written = directory.set_latest(step);
+    let removed = remove_outdated(directory, schedule);
+    // The removal may have freed the space that was missing.
+    if let Err(error) = latest_written.or_else(|_| directory.set_latest(step)) {
+        tracing::warn!("the checkpoint of step {step} is complete, but `latest` can't be written: {error}");
     }
-    Ok(SavedCheckpoint { step, path: folder.checkpoint(step), bytes, write_s, blocked_s: 0.0, removed })
+    Ok(SavedCheckpoint { step, path: directory.checkpoint(step), bytes, write_s, blocked_s: 0.0, removed })
 }
 
-/// Removes the checkpoints that are not to be kept, and gives the steps of those that are gone. That one can't be removed
-/// is no reason to stop: the new one is whole.
-fn remove_outdated(folder: &CheckpointDirectory, cadence: &CheckpointSchedule) -> Vec<u64> {
-    let steps = folder.steps().unwrap_or_else(|error| {
-        tracing::warn!("can't look for outdated checkpoints: {error}");
+/// Removes outdated checkpoints, and returns the steps of those that were removed. Failures are only logged,
+/// because the new checkpoint is complete.
+fn remove_outdated(directory: &CheckpointDirectory, schedule: &CheckpointSchedule) -> Vec<u64> {
+    let steps = directory.steps().unwrap_or_else(|error| {
+        tracing::warn!("can't list outdated checkpoints: {error}");
         Vec::new()
     });
-    let remove = |&step: &u64| match folder.remove(step) {
+    let remove = |&step: &u64| match directory.remove(step) {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!("can't remove the checkpoint of step {step}: {error}");
             false
         }
     };
-    cadence.config.outdated(&steps, &cadence.milestones).filter(remove).collect()
+    schedule.config.outdated(&steps, &schedule.milestones).filter(remove).collect()
 }

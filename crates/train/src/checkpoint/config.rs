@@ -7,25 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// The `[checkpoint]` section: when checkpoints are taken, and which are kept.
+/// The `[checkpoint]` section: when checkpoints are written, and which are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// Steps from one checkpoint to the next. The last step of a run, and one at which it is stopped, always get one.
+    /// Number of steps between checkpoints. There is always a checkpoint of the last step, and of the step at
+    /// which a run is stopped.
     pub every_steps: u64,
-    /// How many of the newest are kept.
+    /// Number of newest checkpoints that are kept.
     pub keep_last: usize,
-    /// Those whose step is a multiple of this are kept for good. Absent: none.
+    /// Checkpoints whose step is a multiple of this are kept permanently. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
-    /// Whether the end of each chunk (`[data.chunks]`) has a checkpoint. It is kept for good, and `checkpoints/ckpt_000` is a link to that of chunk 0.
+    /// Whether there is a checkpoint at the end of each chunk (`[data.chunks]`). These are kept permanently,
+    /// with a link such as `checkpoints/ckpt_000` for chunk 0.
     pub every_chunk: bool,
-    /// The run stops with an error when this many checkpoints in a row could not be written. Until then it goes on, and tries again a tenth of `every_steps`
-    /// later; the last one of a run is tried again at once.
+    /// Number of consecutive checkpoints that can't be written at which the run stops with an error. Before
+    /// that, training continues, and the next attempt follows after a tenth of `every_steps`. The last
+    /// checkpoint of a run is retried without further steps.
     pub max_failures: u32,
 }
 
-/// Steps after which there is a checkpoint whatever the cadence says, kept for good, and the name of the link to it.
+/// Steps with an additional checkpoint that is kept permanently, and the name of the link to it.
 pub type CheckpointMilestones = BTreeMap<u64, String>;
 
 impl Default for CheckpointConfig {
@@ -43,24 +46,24 @@ impl CheckpointConfig {
         if self.keep_last == 0 {
             return Err(TrainError::config(
                 "checkpoint.keep_last",
-                "must be at least 1: a run resumes from the newest",
+                "must be at least 1: a run resumes from the newest checkpoint",
             ));
         }
         if self.max_failures == 0 {
             return Err(TrainError::config("checkpoint.max_failures", "must be at least 1"));
         }
         if self.keep_every == Some(0) {
-            return Err(TrainError::config("checkpoint.keep_every", "must be at least 1, or be left out"));
+            return Err(TrainError::config("checkpoint.keep_every", "must be at least 1, or absent"));
         }
         Ok(())
     }
 
-    /// Steps from a checkpoint that could not be written to the next attempt.
+    /// Returns the number of steps from a failed checkpoint to the next attempt.
     pub(crate) fn retry_after(&self) -> u64 {
         (self.every_steps / 10).max(1)
     }
 
-    /// Of the checkpoints of these steps, ascending, those that are to go.
+    /// Returns those of `steps`, ascending, whose checkpoints are to be removed.
     pub fn outdated<'a>(
         &self,
         steps: &'a [u64],
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_key() {
+    fn values_out_of_range_are_refused_by_key() {
         let good = CheckpointConfig::default();
         good.validate().unwrap();
         for (config, key) in [

@@ -12,76 +12,86 @@ use crate::checkpoint::config::CheckpointMilestones;
 use crate::checkpoint::manifest::verify_checkpoint;
 use crate::error::TrainError;
 
-/// Name of the file that holds the name of the newest checkpoint.
+/// File with the name of the newest checkpoint.
 const LATEST: &str = "latest";
-/// A checkpoint being removed.
+/// Prefix of a checkpoint that is being removed.
 const REMOVING: &str = ".removing-";
-/// A checkpoint of steps that the run has gone back behind.
+/// Prefix of a checkpoint of steps that a rewind has undone.
 const ABANDONED: &str = "abandoned-";
 
-/// The folder `checkpoints/` of a run.
+/// The directory `checkpoints/` of a run.
 #[derive(Clone, Debug)]
 pub struct CheckpointDirectory(PathBuf);
 
-/// What there is to resume from.
+/// The result of a search for a checkpoint to resume from.
 #[derive(Debug)]
 pub struct CheckpointScan {
-    /// The newest checkpoint whose files are all what its manifest says.
-    pub newest_whole: Option<PathBuf>,
-    /// Newer ones that are not: a [`TrainError::Damaged`] each.
+    /// The newest checkpoint whose files all match its manifest.
+    pub newest_complete: Option<PathBuf>,
+    /// The error of each newer checkpoint that is damaged, a [`TrainError::Damaged`].
     pub damaged: Vec<TrainError>,
 }
 
 impl CheckpointDirectory {
-    /// The folder at this path, which need not exist yet.
+    /// Refers to the directory at this path, which doesn't have to exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The checkpoint of a step, whether it exists or not.
+    /// Returns the path of the checkpoint of a step, which doesn't have to exist.
     #[must_use]
     pub fn checkpoint(&self, step: u64) -> PathBuf {
         self.0.join(name(step))
     }
 
-    /// The steps of which there are checkpoints, ascending. Empty if there is no folder yet.
+    /// Returns the steps with checkpoints, ascending. Empty if the directory doesn't exist.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if the directory can't be read.
     pub fn steps(&self) -> Result<Vec<u64>, TrainError> {
         let mut steps: Vec<u64> = self.entries()?.iter().filter_map(|entry| step_of(entry)).collect();
         steps.sort_unstable();
         Ok(steps)
     }
 
-    /// Looks for a checkpoint to resume from, newest first, and verifies the hashes of what it finds.
+    /// Returns the newest checkpoint whose files match the hashes of its manifest.
     ///
     /// # Errors
-    /// [`TrainError::Io`] if a file cannot be read: its checkpoint may be whole, and an older one would undo its steps.
-    pub fn newest_whole(&self) -> Result<CheckpointScan, TrainError> {
-        self.newest_whole_until(u64::MAX)
+    /// [`TrainError::Io`] if a file can't be read. Its checkpoint may be complete, and resuming from an older
+    /// one would undo its steps.
+    pub fn newest_complete(&self) -> Result<CheckpointScan, TrainError> {
+        self.newest_complete_until(u64::MAX)
     }
 
-    /// The same among the checkpoints that are not after step `last`.
-    pub fn newest_whole_until(&self, last: u64) -> Result<CheckpointScan, TrainError> {
+    /// Returns the newest complete checkpoint that is not after `last_step`.
+    ///
+    /// # Errors
+    /// As [`newest_complete`](Self::newest_complete).
+    pub fn newest_complete_until(&self, last_step: u64) -> Result<CheckpointScan, TrainError> {
         let mut damaged = Vec::new();
-        for step in self.steps()?.into_iter().rev().filter(|&step| step <= last) {
+        for step in self.steps()?.into_iter().rev().filter(|&step| step <= last_step) {
             let path = self.checkpoint(step);
             match verify_checkpoint(&path) {
-                Ok(()) => return Ok(CheckpointScan { newest_whole: Some(path), damaged }),
+                Ok(()) => return Ok(CheckpointScan { newest_complete: Some(path), damaged }),
                 Err(error @ TrainError::Damaged { .. }) => damaged.push(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok(CheckpointScan { newest_whole: None, damaged })
+        Ok(CheckpointScan { newest_complete: None, damaged })
     }
 
-    /// Makes the folder ready for a run that stands at `step`: it is created if need be, remains of interrupted
-    /// writes are removed, and checkpoints beyond `step` (damaged ones, or those of a future that the run has gone
-    /// back behind) are renamed to `abandoned-...`, where nothing will find them by mistake.
+    /// Prepares the directory for a run at `step`: creates it if needed, removes files of interrupted writes,
+    /// and renames checkpoints after `step` to `abandoned-...`, so that no run resumes from them. Those are
+    /// damaged, or of steps that a rewind has undone.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if the directory can't be changed.
     pub fn prepare(&self, step: u64) -> Result<(), TrainError> {
         create_directory(&self.0)?;
         remove_temporary_files(&self.0)?;
@@ -89,19 +99,19 @@ impl CheckpointDirectory {
             fs_err::remove_dir_all(self.0.join(entry))?;
         }
         let steps = self.steps()?;
-        // The newest first: what a kill in between leaves must not be newer than what it has taken away.
+        // Newest first, so that an interruption doesn't leave a newer checkpoint behind.
         for &beyond in steps.iter().rev().filter(|&&beyond| beyond > step) {
             self.abandon(beyond)?;
         }
         self.remove_dangling_links()?;
         match steps.iter().rfind(|&&kept| kept <= step) {
             Some(&newest) => self.set_latest(newest),
-            None => remove_if_there(&self.0.join(LATEST)),
+            None => remove_if_exists(&self.0.join(LATEST)),
         }?;
         Ok(())
     }
 
-    /// Removes the links to checkpoints that are no longer there under their names.
+    /// Removes links to checkpoints that no longer exist.
     fn remove_dangling_links(&self) -> io::Result<()> {
         for link in self.entries()?.iter().map(|entry| self.0.join(entry)).filter(|path| path.is_symlink()) {
             if !link.exists() {
@@ -111,7 +121,7 @@ impl CheckpointDirectory {
         Ok(())
     }
 
-    /// Gives the checkpoint of a step a second name, where the system has links.
+    /// Creates a link to the checkpoint of a step, if the file system supports links.
     pub(crate) fn link(&self, link: &str, step: u64) -> io::Result<()> {
         match replace_symlink(&self.0.join(link), &name(step)) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
@@ -119,7 +129,10 @@ impl CheckpointDirectory {
         }
     }
 
-    /// The checkpoints that have a second name here: those that are kept for good, as far as the run has come.
+    /// Returns the checkpoints that are kept permanently so far, which are those with a link.
+    ///
+    /// # Errors
+    /// An error of the file system.
     pub fn milestones(&self) -> io::Result<CheckpointMilestones> {
         let links = self.entries()?.into_iter().filter(|entry| self.0.join(entry).is_symlink());
         let mut milestones = CheckpointMilestones::new();
@@ -132,7 +145,7 @@ impl CheckpointDirectory {
         Ok(milestones)
     }
 
-    /// Sets a checkpoint aside. One that was set aside before stays: a second gets a number behind its name.
+    /// Renames a checkpoint to `abandoned-...`. If that name exists, a number is appended.
     fn abandon(&self, step: u64) -> io::Result<()> {
         let first = format!("{ABANDONED}{}", name(step));
         let entries = self.entries()?;
@@ -145,50 +158,53 @@ impl CheckpointDirectory {
         rename(&self.checkpoint(step), &self.0.join(free))
     }
 
-    /// Where the checkpoint of a step is written before it gets its name.
-    pub(crate) fn writing(&self, step: u64) -> PathBuf {
+    /// Returns the directory that the checkpoint of a step is written into before it gets its name.
+    pub(crate) fn writing_path(&self, step: u64) -> PathBuf {
         self.0.join(format!("{TEMPORARY_PREFIX}{}", name(step)))
     }
 
-    /// Takes in a checkpoint from elsewhere: `fill` writes its files into the folder that it is given, and it gets its name if it is whole. One of the same
-    /// step that is there is set aside.
+    /// Adds a checkpoint from elsewhere: `fill` writes its files into the given directory. The checkpoint
+    /// gets its name once it is verified. An existing checkpoint of the same step is renamed to
+    /// `abandoned-...`.
     ///
     /// # Errors
-    /// What `fill` or the file system says; [`TrainError::Damaged`] if the files aren't what their manifest says.
+    /// Errors of `fill`; [`TrainError::Io`]; [`TrainError::Damaged`] if the files don't match their manifest.
     pub fn receive<E: From<TrainError>>(
         &self,
         step: u64,
         fill: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
-        let io = |error: io::Error| E::from(TrainError::Io(error));
-        let writing = self.writing(step);
-        create_directory(&self.0).map_err(io)?;
+        let from_io = |error: io::Error| E::from(TrainError::Io(error));
+        let writing = self.writing_path(step);
+        create_directory(&self.0).map_err(from_io)?;
         if writing.exists() {
-            fs_err::remove_dir_all(&writing).map_err(io)?;
+            fs_err::remove_dir_all(&writing).map_err(from_io)?;
         }
-        fs_err::create_dir(&writing).map_err(io)?;
+        fs_err::create_dir(&writing).map_err(from_io)?;
         fill(&writing)?;
         verify_checkpoint(&writing)?;
         if self.checkpoint(step).exists() {
-            self.abandon(step).map_err(io)?;
+            self.abandon(step).map_err(from_io)?;
         }
-        self.publish(step).map_err(io)?;
+        self.publish(step).map_err(from_io)?;
         Ok(self.checkpoint(step))
     }
 
-    /// Gives a checkpoint whose files are wholly on the disk its name. Once this has returned well, it stands.
+    /// Gives a checkpoint its name, after all its files have been synced to disk. Once this succeeds, the
+    /// checkpoint is durable.
     pub(crate) fn publish(&self, step: u64) -> io::Result<()> {
-        let writing = self.writing(step);
+        let writing = self.writing_path(step);
         sync_directory(&writing)?;
         rename(&writing, &self.checkpoint(step))
     }
 
-    /// Writes the name of this checkpoint into the file `latest`: for people and other tools, a run looks for itself.
+    /// Writes the name of this checkpoint into the file `latest`, for people and other tools. A run doesn't
+    /// read it.
     pub(crate) fn set_latest(&self, step: u64) -> io::Result<()> {
         write_atomically(&self.0.join(LATEST), format!("{}\n", name(step)).as_bytes())
     }
 
-    /// Removes a checkpoint. It loses its name first, so that no half of it is ever found.
+    /// Removes a checkpoint. It is renamed first, so that a partial checkpoint is never found.
     pub(crate) fn remove(&self, step: u64) -> io::Result<()> {
         let removing = self.0.join(format!("{REMOVING}{}", name(step)));
         rename(&self.checkpoint(step), &removing)?;
@@ -214,7 +230,7 @@ fn step_of(entry: &str) -> Option<u64> {
     (name(step) == entry).then_some(step)
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -225,18 +241,18 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn folder_with(entries: &[&str]) -> (tempfile::TempDir, CheckpointDirectory) {
+    fn directory_with(entries: &[&str]) -> (tempfile::TempDir, CheckpointDirectory) {
         let temp = tempfile::tempdir().unwrap();
         for entry in entries {
             fs_err::create_dir(temp.path().join(entry)).unwrap();
         }
-        let folder = CheckpointDirectory::new(temp.path());
-        (temp, folder)
+        let directory = CheckpointDirectory::new(temp.path());
+        (temp, directory)
     }
 
     #[test]
-    fn only_checkpoints_are_checkpoints() {
-        let (_temp, folder) = folder_with(&[
+    fn only_step_directories_are_checkpoints() {
+        let (_temp, directory) = directory_with(&[
             "step-00000020",
             "step-00000003",
             "step-123456789",
@@ -246,44 +262,45 @@ mod tests {
             "abandoned-step-00000040",
             "other",
         ]);
-        assert_eq!(folder.steps().unwrap(), [3, 20, 123_456_789]);
+        assert_eq!(directory.steps().unwrap(), [3, 20, 123_456_789]);
         assert_eq!(CheckpointDirectory::new("/nowhere/at/all").steps().unwrap(), [] as [u64; 0]);
     }
 
     #[test]
-    fn preparing_clears_remains_and_futures() {
+    fn preparing_removes_partial_writes_and_abandons_later_checkpoints() {
         let entries = ["step-00000010", "step-00000020", ".writing-step-00000030", ".removing-step-00000005"];
-        let (temp, folder) = folder_with(&entries);
+        let (temp, directory) = directory_with(&entries);
         fs_err::write(temp.path().join(".writing-latest.4711-0"), "step-000").unwrap();
-        folder.prepare(10).unwrap();
-        assert_eq!(folder.steps().unwrap(), [10]);
+        directory.prepare(10).unwrap();
+        assert_eq!(directory.steps().unwrap(), [10]);
         assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000010\n");
-        let mut left = folder.entries().unwrap();
+        let mut left = directory.entries().unwrap();
         left.sort();
         assert_eq!(left, ["abandoned-step-00000020", "latest", "step-00000010"]);
 
-        folder.prepare(0).unwrap();
-        assert_eq!(folder.steps().unwrap(), [] as [u64; 0]);
+        directory.prepare(0).unwrap();
+        assert_eq!(directory.steps().unwrap(), [] as [u64; 0]);
         assert!(!temp.path().join(LATEST).exists());
     }
 
     #[test]
-    fn a_checkpoint_gets_its_name_at_once() {
-        let (temp, folder) = folder_with(&[".writing-step-00000030"]);
-        folder.publish(30).unwrap();
-        assert_eq!(folder.steps().unwrap(), [30]);
-        folder.set_latest(30).unwrap();
+    fn publishing_gives_a_checkpoint_its_name() {
+        let (temp, directory) = directory_with(&[".writing-step-00000030"]);
+        directory.publish(30).unwrap();
+        assert_eq!(directory.steps().unwrap(), [30]);
+        directory.set_latest(30).unwrap();
         assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000030\n");
-        folder.remove(30).unwrap();
-        assert_eq!(folder.entries().unwrap(), ["latest"]);
+        directory.remove(30).unwrap();
+        assert_eq!(directory.entries().unwrap(), ["latest"]);
     }
+
     #[test]
-    fn a_second_future_does_not_replace_the_first() {
-        let (temp, folder) = folder_with(&[]);
-        for future in ["first", "second", "third"] {
-            fs_err::create_dir_all(folder.checkpoint(20)).unwrap();
-            fs_err::write(folder.checkpoint(20).join("weights"), future).unwrap();
-            folder.prepare(10).unwrap();
+    fn abandoned_checkpoints_do_not_replace_each_other() {
+        let (temp, directory) = directory_with(&[]);
+        for content in ["first", "second", "third"] {
+            fs_err::create_dir_all(directory.checkpoint(20)).unwrap();
+            fs_err::write(directory.checkpoint(20).join("weights"), content).unwrap();
+            directory.prepare(10).unwrap();
         }
         let weights = |name: &str| fs_err::read_to_string(temp.path().join(name).join("weights")).unwrap();
         assert_eq!(

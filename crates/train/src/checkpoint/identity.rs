@@ -1,20 +1,21 @@
-//! What every checkpoint of a run carries.
+//! Identity of a run, stored in each of its checkpoints.
 
 use std::collections::BTreeMap;
 
 use fineline_model::SpecialTokens;
 
-/// What every checkpoint of a run carries besides the state of training.
+/// The identity of a run, and files that are copied into each of its checkpoints.
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointIdentity {
     /// `run.seed`.
     pub seed: u64,
     /// Hash of the resolved configuration.
     pub config_hash: String,
-    /// Fingerprint of everything that decides the rows.
+    /// Fingerprint of everything that determines the rows.
     pub data_fingerprint: String,
-    /// For `config.json` and `generation_config.json`.
+    /// Special tokens, for `config.json` and `generation_config.json`.
     pub special_tokens: SpecialTokens,
-    /// Files that are put into every checkpoint as they are, by name: the tokenizer, `tokenizer_config.json`.
+    /// Content of files that are copied into each checkpoint, by name: the tokenizer,
+    /// `tokenizer_config.json`.
     pub files: BTreeMap<String, Vec<u8>>,
 }

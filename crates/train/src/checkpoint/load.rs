@@ -1,15 +1,16 @@
-//! Checkpoints loaded into memory.
+//! Loading of checkpoints.
 
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens, read_config};
+use fineline_weights::WeightsError;
 
 use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, OPTIMIZER};
-use crate::checkpoint::shard::{is_optimizer_file, split_part_name};
+use crate::checkpoint::shard::{is_optimizer_file, parse_slice_name};
 use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::TensorFile;
 use crate::distributed::Division;
@@ -18,57 +19,63 @@ use crate::optim::AdamState;
 use crate::parameters::ByName;
 use crate::step::{Trainer, TrainerState, TrainingRecipe};
 
-/// Keys of `config.json` that have no part in what the model computes.
+/// Keys of `config.json` that may differ, because they don't affect what the model computes.
 const FREE_KEYS: [&str; 2] = ["initializer_range", "max_position_embeddings"];
 
-/// A checkpoint in memory: all that [`into_trainer`](Self::into_trainer) needs. Cheap to clone.
+/// A checkpoint in memory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// The weights.
+    /// The model with the weights.
     pub model: Llama,
-    /// All that is not a tensor.
+    /// The state of the run.
     pub state: CheckpointState,
-    pub(crate) moments: ByName<AdamState>,
+    pub(crate) optimizer_state: ByName<AdamState>,
 }
 
 impl Checkpoint {
-    /// Loads the checkpoint in `folder` for a run whose model is `expected`, with the moments that are this rank's by `division`, whatever ranks
-    /// wrote them. The caller has [verified](crate::verify_checkpoint) it,
-    /// or found it by [`newest_whole`](crate::CheckpointDirectory::newest_whole), which does.
+    /// Loads the checkpoint in `directory` for a run with the model `expected`, with the optimizer state that
+    /// this rank keeps according to `division`, whichever ranks wrote it. The caller has
+    /// [verified](crate::verify_checkpoint) the checkpoint, or found it by
+    /// [`newest_complete`](crate::CheckpointDirectory::newest_complete).
     ///
     /// # Errors
-    /// [`TrainError::OtherModel`] with the first key or tensor that differs, if it is of another model.
+    /// [`TrainError::OtherModel`] with the first key that differs, if the checkpoint is of a different model;
+    /// [`TrainError::Damaged`] if its state or its optimizer state is incomplete; [`TrainError::Weights`] if
+    /// its weights can't be read.
     pub fn load(
-        folder: &Path,
+        directory: &Path,
         expected: &LlamaConfig,
         division: &Division,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let state = CheckpointState::read(folder)?;
-        check_same_model(folder, expected)?;
-        let model = fineline_model::load(folder, device)?;
-        let moments = read_optimizer_state(folder, &state, division, device)?;
-        Ok(Self { model, state, moments })
+        let state = CheckpointState::read(directory)?;
+        check_same_model(directory, expected)?;
+        let model = fineline_model::load(directory, device)?;
+        let optimizer_state = read_optimizer_state(directory, &state, division, device)?;
+        Ok(Self { model, state, optimizer_state })
     }
 
-    /// Training from where the checkpoint was taken, to the same bits as if it had never stopped. A second warm-up is the checkpoint's own.
+    /// Resumes training from the checkpoint, with the same bits as if it had never stopped. The second
+    /// warm-up is taken from the checkpoint.
     ///
     /// # Errors
-    /// [`TrainError::Config`] if a value of the recipe is out of range.
+    /// [`TrainError::Config`] if a value of the recipe is not allowed.
     pub fn into_trainer(self, recipe: TrainingRecipe) -> Result<Trainer, TrainError> {
         let CheckpointState { progress, updates, rewarm, skipped_rows, guard, .. } = self.state;
-        let (model, moments) = (self.model, self.moments);
+        let (model, optimizer_state) = (self.model, self.optimizer_state);
         Trainer::from_state(
             recipe,
-            TrainerState { model, moments, updates, progress, rewarm, skipped_rows, guard },
+            TrainerState { model, optimizer_state, updates, progress, rewarm, skipped_rows, guard },
         )
     }
 }
 
-/// Refuses weights whose `config.json` describes another model than `expected`. Those without one are taken for what they are said to be.
+/// Checks that the `config.json` beside weights describes the model `expected`. Weights without a
+/// `config.json` are accepted.
 ///
 /// # Errors
-/// [`TrainError::OtherModel`] with the first key that differs.
+/// [`TrainError::OtherModel`] with the first key that differs; [`TrainError::ModelConfig`] if the file can't
+/// be read.
 pub fn check_same_model(weights: &Path, expected: &LlamaConfig) -> Result<(), TrainError> {
     if !weights.join("config.json").is_file() {
         return Ok(());
@@ -79,7 +86,7 @@ pub fn check_same_model(weights: &Path, expected: &LlamaConfig) -> Result<(), Tr
     }
 }
 
-/// The first key of `config.json` in which two models differ, with both values.
+/// Returns the first key of `config.json` that differs between two models, with both values.
 fn first_difference(found: &LlamaConfig, expected: &LlamaConfig) -> Option<String> {
     let [found, expected] = [found, expected].map(|config| config.to_hf(SpecialTokens::default()));
     let mut keys = expected.as_object()?.iter().filter(|(key, _)| !FREE_KEYS.contains(&key.as_str()));
@@ -87,106 +94,118 @@ fn first_difference(found: &LlamaConfig, expected: &LlamaConfig) -> Option<Strin
         .map(|(key, value)| format!("{key} is {} there and {value} in this run", found[key]))
 }
 
-/// Reads the moments that are this rank's, whatever ranks wrote them.
+/// Reads the optimizer state that this rank keeps, whichever ranks wrote it.
 fn read_optimizer_state(
-    folder: &Path,
+    directory: &Path,
     state: &CheckpointState,
     division: &Division,
     device: &Device,
 ) -> Result<ByName<AdamState>, TrainError> {
-    let damaged = |reason: String| TrainError::Damaged { path: folder.to_owned(), reason };
-    let mut files = OptimizerFiles::open(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            damaged(error.to_string())
-        }
-        _ => error.into(),
-    })?;
-    if files.parts.is_empty() && state.updates == 0 {
+    let mut files = OptimizerFiles::open(directory)?;
+    if files.slices.is_empty() && state.updates == 0 {
         return Ok(ByName::new());
     }
-    let mut read = |prefix: &str, spec: &ParameterSpec, values: &Range<usize>| {
-        let name = format!("{prefix}{}", spec.name);
-        let missing = || {
-            let (start, end) = (values.start, values.end);
-            damaged(format!("the optimizer's files have no float32 values {start}..{end} of {name}"))
-        };
-        let read = files.read(&name, spec.len(), values)?.ok_or_else(missing)?;
-        let data = TensorData::new(read, [values.len()]);
+    let mut read = |prefix: &str, spec: &ParameterSpec, range: &Range<usize>| {
+        let values = files.read(&format!("{prefix}{}", spec.name), spec.len(), range)?;
+        let data = TensorData::new(values, [range.len()]);
         Ok::<_, TrainError>(Tensor::from_data(data, device).without_autodiff())
     };
-    let owned = division.owned().into_iter();
-    let moments = owned.map(|(spec, values)| {
-        let moments = AdamState {
-            start: values.start,
-            exp_avg: read(EXP_AVG, spec, &values)?,
-            exp_avg_sq: read(EXP_AVG_SQ, spec, &values)?,
-        };
-        Ok((spec.name.clone(), moments))
-    });
-    moments.collect()
+    let mut optimizer_state = ByName::new();
+    for (spec, range) in division.owned_ranges() {
+        let exp_avg = read(EXP_AVG, spec, &range)?;
+        let exp_avg_sq = read(EXP_AVG_SQ, spec, &range)?;
+        optimizer_state.insert(spec.name.clone(), AdamState { start: range.start, exp_avg, exp_avg_sq });
+    }
+    Ok(optimizer_state)
 }
 
-/// `optimizer.safetensors`, or the files that ranks wrote a part of it into each.
+/// The files with the optimizer state: `optimizer.safetensors`, or one per rank.
 struct OptimizerFiles {
+    directory: PathBuf,
     files: Vec<TensorFile>,
-    /// By name: which values of the tensor stand where.
-    parts: HashMap<String, Vec<Part>>,
+    /// The slices of each tensor, ordered by offset.
+    slices: HashMap<String, Vec<StoredSlice>>,
 }
 
-struct Part {
-    /// Which values of the whole.
-    values: Range<usize>,
-    /// Which file.
+/// A slice of a tensor in one of the files.
+struct StoredSlice {
+    /// Range of values in the tensor.
+    range: Range<usize>,
+    /// Index of the file.
     file: usize,
-    /// What the part is called there.
+    /// Name in the file.
     name: String,
 }
 
 impl OptimizerFiles {
-    fn open(folder: &Path) -> io::Result<Self> {
-        let mut names: Vec<String> = fs_err::read_dir(folder)?
+    fn open(directory: &Path) -> Result<Self, TrainError> {
+        let mut names: Vec<String> = fs_err::read_dir(directory)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<io::Result<_>>()?;
         names.retain(|name| is_optimizer_file(name));
         names.sort();
+        let mut opened = Self { directory: directory.to_owned(), files: Vec::new(), slices: HashMap::new() };
         if names.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{OPTIMIZER} is missing")));
+            return Err(opened.damaged(format!("{OPTIMIZER} is missing")));
         }
-        let mut found = Self { files: Vec::new(), parts: HashMap::new() };
-        for (at, file) in names.iter().enumerate() {
-            let file = TensorFile::open(&folder.join(file))?;
+        for (index, name) in names.iter().enumerate() {
+            let file = TensorFile::open(&directory.join(name)).map_err(|error| match error {
+                WeightsError::Io(error) => opened.unreadable(error),
+                error => opened.damaged(error.to_string()),
+            })?;
             for (name, len) in file.lens() {
-                let (tensor, start) = split_part_name(&name);
-                let part = Part { values: start..start + len, file: at, name: name.clone() };
-                found.parts.entry(tensor.to_owned()).or_default().push(part);
+                let (tensor, start) = parse_slice_name(name);
+                let slice = StoredSlice { range: start..start + len, file: index, name: name.to_owned() };
+                opened.slices.entry(tensor.to_owned()).or_default().push(slice);
             }
-            found.files.push(file);
+            opened.files.push(file);
         }
-        found.parts.values_mut().for_each(|parts| parts.sort_by_key(|part| part.values.start));
-        Ok(found)
+        opened.slices.values_mut().for_each(|slices| slices.sort_by_key(|slice| slice.range.start));
+        Ok(opened)
     }
 
-    /// Some values of a tensor that has `len` in all. `None` if not all of them, or not `len`, are there.
-    fn read(&mut self, name: &str, len: usize, wanted: &Range<usize>) -> io::Result<Option<Vec<f32>>> {
-        let Some(parts) = self.parts.get(name) else { return Ok(None) };
-        let mut end = 0;
-        for part in parts {
-            if part.values.start != end {
-                return Ok(None);
-            }
-            end = part.values.end;
+    /// Reads a range of a tensor that has `len` values.
+    fn read(&mut self, name: &str, len: usize, range: &Range<usize>) -> Result<Vec<f32>, TrainError> {
+        if !self.is_complete(name, len) {
+            let Range { start, end } = range;
+            let reason = format!("the optimizer's files have no float32 values {start}..{end} of {name}");
+            return Err(self.damaged(reason));
         }
-        if end != len {
-            return Ok(None);
-        }
-        let mut values = vec![0.0; wanted.len()];
-        for part in parts {
-            let common = part.values.start.max(wanted.start)..part.values.end.min(wanted.end);
+        let mut values = vec![0.0; range.len()];
+        for slice in &self.slices[name] {
+            let common = slice.range.start.max(range.start)..slice.range.end.min(range.end);
             if !common.is_empty() {
-                let into = &mut values[common.start - wanted.start..common.end - wanted.start];
-                self.files[part.file].read_into(&part.name, common.start - part.values.start, into)?;
+                let target = &mut values[common.start - range.start..common.end - range.start];
+                self.files[slice.file].read_into(&slice.name, common.start - slice.range.start, target)?;
             }
         }
-        Ok(Some(values))
+        Ok(values)
+    }
+
+    /// Returns whether the slices of a tensor cover its `len` values without gaps and overlaps.
+    fn is_complete(&self, name: &str, len: usize) -> bool {
+        let Some(slices) = self.slices.get(name) else { return false };
+        let mut end = 0;
+        for slice in slices {
+            if slice.range.start != end {
+                return false;
+            }
+            end = slice.range.end;
+        }
+        end == len
+    }
+
+    fn damaged(&self, reason: String) -> TrainError {
+        TrainError::Damaged { path: self.directory.clone(), reason }
+    }
+
+    /// Returns the error of a file that can't be opened: damage if it is missing or truncated.
+    fn unreadable(&self, error: io::Error) -> TrainError {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                self.damaged(error.to_string())
+            }
+            _ => error.into(),
+        }
     }
 }

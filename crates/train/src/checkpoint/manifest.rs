@@ -7,13 +7,14 @@ use std::path::Path;
 use fineline_files::write_synced;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::format::pretty;
+use crate::checkpoint::format::to_pretty_json;
 use crate::error::TrainError;
 
 /// The name of the file that a checkpoint is whole with.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
-/// `manifest.json`: every other file of a checkpoint. Written last, so where it is and agrees, the checkpoint is whole.
+/// `manifest.json`: every other file of a checkpoint. Written last, so where it is and agrees, the checkpoint
+/// is whole.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) files: BTreeMap<String, FileEntry>,
@@ -33,9 +34,10 @@ impl Manifest {
         Ok(Self { files: names.into_iter().map(entry).collect::<io::Result<_>>()? })
     }
 
-    /// Writes it into `folder`, whose files it lists: then the checkpoint is whole. Gives the bytes of all, with its own.
+    /// Writes it into `folder`, whose files it lists: then the checkpoint is whole. Gives the bytes of all,
+    /// with its own.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<u64> {
-        let bytes = pretty(self)?;
+        let bytes = to_pretty_json(self)?;
         write_synced(&folder.join(MANIFEST), &bytes)?;
         Ok(self.bytes() + bytes.len() as u64)
     }
@@ -64,8 +66,9 @@ impl FileEntry {
 /// Checks every file of the checkpoint in `folder` against its manifest, sizes first.
 ///
 /// # Errors
-/// [`TrainError::Damaged`] with the first file that is missing or differs. [`TrainError::Io`] if a file could not be read for
-/// another reason, such as a right that is lacking: that says nothing of the checkpoint, which may be whole.
+/// [`TrainError::Damaged`] with the first file that is missing or differs. [`TrainError::Io`] if a file could
+/// not be read for another reason, such as a right that is lacking: that says nothing of the checkpoint,
+/// which may be whole.
 pub fn verify_checkpoint(folder: &Path) -> Result<(), TrainError> {
     match find_damage(folder)? {
         Some(reason) => Err(TrainError::Damaged { path: folder.to_owned(), reason }),

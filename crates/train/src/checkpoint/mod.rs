@@ -1,14 +1,14 @@
-//! Checkpoints: whole or not there.
+//! Checkpoints, which are either complete or absent.
 //!
-//! A checkpoint is a folder `step-00000200` that `transformers` loads as a model, with the optimizer's moments, the
-//! run's state and a manifest of all files beside it. It is written under another name, made durable, and renamed into
-//! place; nothing else in the project writes below `checkpoints/`.
+//! A checkpoint is a directory `step-00000200` that `transformers` loads as a model, with the optimizer
+//! state, the state of the run and a manifest of all files. It is written under another name, synced to disk,
+//! and renamed. Nothing else in the project writes below `checkpoints/`.
 //!
-//! - [`Checkpointer`] writes: snapshot now, files in the background, old ones away.
-//! - [`CheckpointDirectory`] finds: the newest whole one, with the damaged ones that it passed over.
-//! - [`Checkpoint`] loads: weights, moments and state.
+//! - [`Checkpointer`] takes snapshots, writes them in the background, and removes outdated checkpoints.
+//! - [`CheckpointDirectory`] finds the newest complete checkpoint, and reports damaged ones.
+//! - [`Checkpoint`] loads weights, optimizer state and the state of the run.
 
-// The section, names and records.
+// The section, names of files and tensors, records.
 mod config;
 mod format;
 mod identity;
@@ -19,7 +19,7 @@ mod state;
 mod manifest;
 mod tensors;
 
-// A checkpoint written and loaded, and the directory of all.
+// Writing and loading a checkpoint, and the directory of all checkpoints.
 mod directory;
 mod load;
 mod snapshot;

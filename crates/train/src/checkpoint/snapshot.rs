@@ -1,4 +1,4 @@
-//! A snapshot of training, written to files.
+//! Snapshots of training, and their files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,25 +9,26 @@ use fineline_files::write_synced;
 use fineline_model::{Llama, LlamaConfig, ParameterSpec};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, MODEL, OPTIMIZER, STATE, pretty};
+use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, MODEL, OPTIMIZER, STATE, to_pretty_json};
 use crate::checkpoint::identity::CheckpointIdentity;
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::shard::{part_name, shard_name};
+use crate::checkpoint::shard::{shard_name, slice_name};
 use crate::checkpoint::state::CheckpointState;
-use crate::checkpoint::tensors::{self, FlatTensor};
+use crate::checkpoint::tensors::{FlatTensor, write_tensors};
 use crate::optim::AdamState;
 use crate::parameters::{ByName, parameter_values};
 
-/// A moment of training, to be written while training goes on.
+/// A snapshot of training, written to disk while training continues.
 ///
-/// It holds what this rank writes, and no other tensor: they share memory with the live ones only until the next update.
+/// It holds only the tensors that this rank writes. They share memory with the live ones until the next
+/// update.
 pub(crate) struct CheckpointSnapshot {
     pub(crate) config: LlamaConfig,
     pub(crate) weights: Vec<FlatTensor>,
-    pub(crate) moments: Vec<FlatTensor>,
+    pub(crate) optimizer_state: Vec<FlatTensor>,
     pub(crate) state: CheckpointState,
     pub(crate) identity: Arc<CheckpointIdentity>,
-    /// What of it this rank writes; `None`: all.
+    /// The part that this rank writes. `None` if it writes everything.
     pub(crate) shard: Option<CheckpointShard>,
 }
 
@@ -36,45 +37,45 @@ pub(crate) struct CheckpointSnapshot {
 pub(crate) struct CheckpointShard {
     pub(crate) rank: usize,
     pub(crate) size: usize,
-    /// Whether each rank has moments of its own; rank 0 writes everything otherwise.
-    pub(crate) divided: bool,
+    /// Whether the optimizer state is sharded. If not, rank 0 writes everything.
+    pub(crate) is_sharded: bool,
 }
 
 impl CheckpointSnapshot {
-    /// Bytes that writing it takes, but for a few kilobytes of headers.
+    /// Returns the size of the files to write in bytes, without a few kilobytes of headers.
     pub(crate) fn bytes_needed(&self) -> u64 {
-        let tensors = self.weights.iter().chain(&self.moments);
+        let tensors = self.weights.iter().chain(&self.optimizer_state);
         let values: usize = tensors.map(|tensor| tensor.values.shape().num_elements()).sum();
         let files: usize = self.identity.files.values().map(Vec::len).sum();
         (values * size_of::<f32>() + files) as u64
     }
 
-    /// Writes this rank's files of the checkpoint into `folder`, and waits for the disk after each. Gives what a manifest says of them.
-    pub(crate) fn write(&self, folder: &Path) -> io::Result<Manifest> {
+    /// Writes this rank's files into `directory`, and syncs each to disk. Returns their manifest.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<Manifest> {
         let mut files = BTreeMap::new();
         if self.shard.as_ref().is_none_or(|shard| shard.rank == 0) {
             files = self.small_files()?;
-            files.iter().try_for_each(|(name, bytes)| write_synced(&folder.join(name), bytes))?;
+            files.iter().try_for_each(|(name, bytes)| write_synced(&directory.join(name), bytes))?;
         }
         let mut names: Vec<String> = files.into_keys().collect();
-        for (whole, tensors) in [(MODEL, &self.weights), (OPTIMIZER, &self.moments)] {
-            let Some(name) = self.file_name(whole) else { continue };
-            tensors::write(&folder.join(&name), tensors)?;
+        for (file, tensors) in [(MODEL, &self.weights), (OPTIMIZER, &self.optimizer_state)] {
+            let Some(name) = self.file_name(file) else { continue };
+            write_tensors(&directory.join(&name), tensors)?;
             names.push(name);
         }
-        Manifest::of(folder, names)
+        Manifest::of(directory, names)
     }
 
-    /// What this rank calls its part of the file `whole`, if it has one.
-    fn file_name(&self, whole: &str) -> Option<String> {
+    /// Returns the name of this rank's part of `file`, if it writes one.
+    fn file_name(&self, file: &str) -> Option<String> {
         match &self.shard {
-            None => Some(whole.to_owned()),
-            Some(CheckpointShard { divided: false, rank, .. }) => (*rank == 0).then(|| whole.to_owned()),
-            Some(shard) => Some(shard_name(whole, shard.rank, shard.size)),
+            None => Some(file.to_owned()),
+            Some(CheckpointShard { is_sharded: false, rank, .. }) => (*rank == 0).then(|| file.to_owned()),
+            Some(shard) => Some(shard_name(file, shard.rank, shard.size)),
         }
     }
 
-    /// All files but tensors, by name.
+    /// Returns the content of all files that hold no tensors, by name.
     fn small_files(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let special = self.identity.special_tokens;
         let generation = json!({
@@ -84,19 +85,19 @@ impl CheckpointSnapshot {
             "pad_token_id": special.pad,
         });
         let mut files = self.identity.files.clone();
-        files.insert("config.json".to_owned(), pretty(&self.config.to_hf(special))?);
-        files.insert("generation_config.json".to_owned(), pretty(&generation)?);
-        files.insert(STATE.to_owned(), pretty(&self.state)?);
-        if let Some(shard) = self.shard.as_ref().filter(|shard| shard.divided) {
-            files.insert(format!("{MODEL}.index.json"), pretty(&self.index(shard))?);
+        files.insert("config.json".to_owned(), to_pretty_json(&self.config.to_hf(special))?);
+        files.insert("generation_config.json".to_owned(), to_pretty_json(&generation)?);
+        files.insert(STATE.to_owned(), to_pretty_json(&self.state)?);
+        if let Some(shard) = self.shard.as_ref().filter(|shard| shard.is_sharded) {
+            files.insert(format!("{MODEL}.index.json"), to_pretty_json(&self.index(shard))?);
         }
         Ok(files)
     }
 
-    /// Which file each parameter is in, as `transformers` reads it.
+    /// Returns the index of the shards, which maps parameters to files, as `transformers` reads it.
     fn index(&self, shard: &CheckpointShard) -> Value {
         let specs = self.config.parameters();
-        let files = shard_of_parameters(&specs, shard.size);
+        let files = assign_to_shards(&specs, shard.size);
         let map: Map<String, Value> = specs
             .iter()
             .zip(files)
@@ -108,21 +109,21 @@ impl CheckpointSnapshot {
 }
 
 impl CheckpointShard {
-    /// Whether this rank writes nothing at all.
+    /// Returns whether this rank writes nothing.
     fn is_empty(&self) -> bool {
-        !self.divided && self.rank > 0
+        !self.is_sharded && self.rank > 0
     }
 }
 
-/// The weights that a rank writes.
+/// Returns the weights that a rank writes.
 pub(crate) fn own_weights(model: &Llama, shard: Option<&CheckpointShard>) -> Vec<FlatTensor> {
     if shard.is_some_and(CheckpointShard::is_empty) {
         return Vec::new();
     }
     let specs = model.config().parameters();
-    let divided = shard.filter(|shard| shard.divided);
-    let owners = shard_of_parameters(&specs, divided.map_or(1, |shard| shard.size));
-    let own = divided.map_or(0, |shard| shard.rank);
+    let sharded = shard.filter(|shard| shard.is_sharded);
+    let owners = assign_to_shards(&specs, sharded.map_or(1, |shard| shard.size));
+    let own = sharded.map_or(0, |shard| shard.rank);
     let stored = specs.into_iter().zip(parameter_values(model)).zip(owners);
     stored
         .filter(|(_, owner)| *owner == own)
@@ -130,36 +131,37 @@ pub(crate) fn own_weights(model: &Llama, shard: Option<&CheckpointShard>) -> Vec
         .collect()
 }
 
-/// The moments that a rank writes: all that it has, in the order of parameters.
+/// Returns the optimizer state that a rank writes, in the order of parameters: all that it has.
 pub(crate) fn own_optimizer_state(
     config: &LlamaConfig,
-    moments: &ByName<AdamState>,
+    state: &ByName<AdamState>,
     shard: Option<&CheckpointShard>,
 ) -> Vec<FlatTensor> {
     if shard.is_some_and(CheckpointShard::is_empty) {
         return Vec::new();
     }
     let specs = config.parameters();
-    let kept = specs.iter().filter_map(|spec| Some((spec, moments.get(&spec.name)?)));
-    kept.flat_map(|(spec, moments)| {
-        [(EXP_AVG, &moments.exp_avg), (EXP_AVG_SQ, &moments.exp_avg_sq)].map(|(prefix, values)| {
-            let len = values.shape().num_elements();
-            let shape = if len == spec.len() { spec.shape.clone() } else { vec![len] };
-            let name = part_name(&format!("{prefix}{}", spec.name), moments.start);
-            FlatTensor { name, shape, values: values.clone() }
+    let owned = specs.iter().filter_map(|spec| Some((spec, state.get(&spec.name)?)));
+    owned
+        .flat_map(|(spec, state)| {
+            [(EXP_AVG, &state.exp_avg), (EXP_AVG_SQ, &state.exp_avg_sq)].map(|(prefix, values)| {
+                let len = values.shape().num_elements();
+                let shape = if len == spec.len() { spec.shape.clone() } else { vec![len] };
+                let name = slice_name(&format!("{prefix}{}", spec.name), state.start);
+                FlatTensor { name, shape, values: values.clone() }
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
-/// Which of `count` files each parameter goes into: in their order, about as many values in each.
-fn shard_of_parameters(specs: &[ParameterSpec], count: usize) -> Vec<usize> {
+/// Assigns each parameter to one of `count` files, in order, with about the same number of values per file.
+fn assign_to_shards(specs: &[ParameterSpec], count: usize) -> Vec<usize> {
     let total: usize = specs.iter().map(ParameterSpec::len).sum();
     let mut before = 0;
-    let place = |spec: &ParameterSpec| {
+    let assign = |spec: &ParameterSpec| {
         let middle = before + spec.len() / 2;
         before += spec.len();
         (middle * count / total.max(1)).min(count - 1)
     };
-    specs.iter().map(place).collect()
+    specs.iter().map(assign).collect()
 }

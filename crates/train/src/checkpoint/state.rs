@@ -1,4 +1,4 @@
-//! `state.json`.
+//! `state.json` of a checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,44 +13,48 @@ use crate::progress::TrainingProgress;
 use crate::rows::SkippedRows;
 use crate::schedule::Rewarm;
 
-/// `state.json`: all of a run's state that is not a tensor.
+/// `state.json`: the state of a run except for tensors.
 ///
-/// It holds no time and no path, so that two runs that computed the same have the same bytes.
+/// It contains no time and no path, so that equal runs have equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
-    /// How far the run had come.
+    /// Progress of the run.
     #[serde(flatten)]
     pub progress: TrainingProgress,
-    /// Updates that the optimizer had made: steps less the skipped ones.
+    /// Number of updates made by the optimizer: steps minus skipped steps.
     pub updates: u64,
-    /// The name of the checkpoint, if it is a [milestone](crate::CheckpointMilestones).
+    /// Name of the checkpoint, if it is a [milestone](crate::CheckpointMilestones).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestone: Option<String>,
-    /// The second warm-up that the run began with, if it did: whoever goes on from here is in it too.
+    /// The second warm-up that the run started with, if any. It also applies to runs that resume from this
+    /// checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewarm: Option<Rewarm>,
-    /// The rows that the run leaves out.
+    /// Rows that the run skips.
     #[serde(default, skip_serializing_if = "SkippedRows::is_empty")]
     pub skipped_rows: SkippedRows,
-    /// What the guard remembers.
+    /// State of the guard.
     #[serde(default)]
     pub guard: GuardState,
     /// `run.seed`.
     pub seed: u64,
-    /// Hash of the run's resolved configuration.
+    /// Hash of the resolved configuration.
     pub config_hash: String,
-    /// Fingerprint of everything that decides the rows.
+    /// Fingerprint of everything that determines the rows.
     pub data_fingerprint: String,
-    /// What observers wanted kept, by their names.
+    /// Values stored by observers, by name.
     pub observers: BTreeMap<String, Value>,
 }
 
 impl CheckpointState {
-    /// Reads `state.json` of the checkpoint in `folder`, without its tensors.
-    pub fn read(folder: &Path) -> Result<Self, TrainError> {
-        let bytes = fs_err::read(folder.join(STATE))?;
+    /// Reads `state.json` of the checkpoint in `directory`.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if the file can't be read; [`TrainError::Damaged`] if it isn't a valid state.
+    pub fn read(directory: &Path) -> Result<Self, TrainError> {
+        let bytes = fs_err::read(directory.join(STATE))?;
         serde_json::from_slice(&bytes).map_err(|error| TrainError::Damaged {
-            path: folder.to_owned(),
+            path: directory.to_owned(),
             reason: format!("{STATE}: {error}"),
         })
     }

@@ -1,77 +1,65 @@
-//! Tensors in and out of a safetensors file one at a time: however many there are, one is on the host.
+//! Tensors in safetensors files, read and written one at a time, so that only one is in host memory.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor};
 use fineline_model::{TensorHeader, write_safetensors};
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use fineline_weights::safetensors::{TensorEntry, read_header};
+use fineline_weights::{Dtype, WeightsError};
 
-/// A float32 tensor on its way to a file, flat.
+/// A float32 tensor to be written to a file, flat.
 pub(crate) struct FlatTensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Tensor<1>,
 }
 
-/// Writes tensors in the given order and waits for the disk. The same tensors give the same bytes.
-pub(crate) fn write(path: &Path, tensors: &[FlatTensor]) -> io::Result<()> {
-    let header = |tensor: &FlatTensor| TensorHeader {
+/// Writes tensors in the given order and syncs the file to disk. The same tensors give the same bytes.
+pub(crate) fn write_tensors(path: &Path, tensors: &[FlatTensor]) -> io::Result<()> {
+    let to_header = |tensor: &FlatTensor| TensorHeader {
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
         dtype: DType::F32,
     };
-    let headers: Vec<TensorHeader> = tensors.iter().map(header).collect();
+    let headers: Vec<TensorHeader> = tensors.iter().map(to_header).collect();
     let mut file = fs_err::File::create(path)?;
     write_safetensors(&mut file, &headers, tensors.iter().map(|tensor| tensor.values.to_data()))?;
     file.sync_all()
 }
 
-/// An open safetensors file of float32 tensors.
+/// An open safetensors file, of which the float32 tensors are read.
 pub(crate) struct TensorFile {
     file: fs_err::File,
-    metadata: Metadata,
-    /// Where the data begins.
-    start: u64,
+    /// Sorted by name.
+    tensors: Vec<TensorEntry>,
 }
 
 impl TensorFile {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = fs_err::File::open(path)?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length)?;
-        let length = u64::from_le_bytes(length);
-        let mut header = Vec::new();
-        let read = (&mut file).take(length).read_to_end(&mut header)?;
-        if read as u64 != length {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("{} ends within its header", path.display()),
-            ));
-        }
-        Ok(Self { file, metadata: serde_json::from_slice(&header)?, start: 8 + length })
+    /// Opens a file and reads its header.
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let mut tensors = read_header(path)?;
+        tensors.retain(|tensor| tensor.description.dtype == Dtype::F32);
+        Ok(Self { file: fs_err::File::open(path)?, tensors })
     }
 
-    /// The names of all tensors, and how many values each has. One that isn't float32 is left out.
-    pub(crate) fn lens(&self) -> impl Iterator<Item = (String, usize)> {
-        let float = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
-            (info.dtype == Dtype::F32).then(|| (name, info.shape.iter().product()))
-        };
-        self.metadata.tensors().into_iter().filter_map(float)
+    /// Returns the names of all float32 tensors, and their numbers of values.
+    pub(crate) fn lens(&self) -> impl Iterator<Item = (&str, usize)> {
+        let descriptions = self.tensors.iter().map(|tensor| &tensor.description);
+        descriptions.map(|tensor| (tensor.name.as_str(), tensor.shape.iter().product()))
     }
 
-    /// Some of a tensor's values, in the order in which they lie.
+    /// Reads the values of a tensor from the offset `from` on, in their order in the file.
     pub(crate) fn read_into(&mut self, name: &str, from: usize, values: &mut [f32]) -> io::Result<()> {
-        let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("no tensor {name}"));
-        let (start, end) = self.metadata.info(name).ok_or_else(missing)?.data_offsets;
-        if start + (from + values.len()) * size_of::<f32>() > end {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the tensor {name} is too short"),
-            ));
+        let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let index = self.tensors.binary_search_by(|tensor| tensor.description.name.as_str().cmp(name));
+        let index = index.map_err(|_| invalid(format!("no tensor {name}")))?;
+        let range = &self.tensors[index].file_range;
+        let start = range.start + (from * size_of::<f32>()) as u64;
+        if start + size_of_val(values) as u64 > range.end {
+            return Err(invalid(format!("the tensor {name} is too short")));
         }
-        self.file.seek(SeekFrom::Start(self.start + (start + from * size_of::<f32>()) as u64))?;
+        self.file.seek(SeekFrom::Start(start))?;
         self.file.read_exact(bytemuck::cast_slice_mut(values))
     }
 }
@@ -83,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tensors_come_back_to_the_bit() {
+    fn tensors_round_trip_bit_for_bit() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("tensors.safetensors");
         let device = Device::flex();
@@ -91,12 +79,10 @@ mod tests {
         let matrix =
             FlatTensor { name: "b".into(), shape: vec![2, 3], values: Tensor::from_data(values, &device) };
         let empty = FlatTensor { name: "a".into(), shape: vec![0], values: Tensor::zeros([0], &device) };
-        write(&path, &[matrix, empty]).unwrap();
+        write_tensors(&path, &[matrix, empty]).unwrap();
 
         let mut file = TensorFile::open(&path).unwrap();
-        let mut lens: Vec<_> = file.lens().collect();
-        lens.sort();
-        assert_eq!(lens, [("a".to_owned(), 0), ("b".to_owned(), 6)]);
+        assert_eq!(file.lens().collect::<Vec<_>>(), [("a", 0), ("b", 6)]);
         let mut read = [0.0; 4];
         file.read_into("b", 1, &mut read).unwrap();
         assert_eq!(read.map(f32::to_bits), [values[1], values[2], values[3], values[4]].map(f32::to_bits));
@@ -109,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_safetensors_file_is_an_error() {
+    fn an_invalid_safetensors_file_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("tensors.safetensors");
         for bytes in [&b""[..], b"1234", b"\x04\0\0\0\0\0\0\0[1]", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"] {

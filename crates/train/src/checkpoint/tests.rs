@@ -1,4 +1,4 @@
-//! What must be true of checkpoints as a whole: they are complete, exact, and survive whatever happens to them.
+//! Tests of checkpoints as a whole: they are complete and exact, and failures are handled.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{
-    Masked, RandomRows, Reports, config, device, moment_bits, numbers, recipe, run, skip, trainer, undivided,
-    weight_bits,
+    Masked, RandomRows, Reports, config, device, numbers, optimizer_bits, recipe, run, skip, trainer,
+    undivided, weight_bits,
 };
 use crate::{
     CheckpointProblem, Observer, ObserverError, Session, SessionOutcome, StepReport, StepView, StopReason,
@@ -43,16 +43,16 @@ fn load(folder: &Path, step: u64) -> Checkpoint {
     Checkpoint::load(&path, &config(), &undivided(), &device()).unwrap()
 }
 
-/// Asks for one thing after one step.
-struct Ask(u64, TrainerControl);
+/// Requests a control after one step.
+struct RequestAt(u64, TrainerControl);
 
-impl Observer for Ask {
+impl Observer for RequestAt {
     fn on_step(&mut self, report: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         Ok(if report.step == self.0 { self.1 } else { TrainerControl::Continue })
     }
 }
 
-/// Every file of a folder, with its bytes.
+/// Returns the files of a directory with their bytes.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     entries
@@ -72,7 +72,7 @@ fn resuming_equals_never_having_stopped() {
     assert_eq!(outcome.unwrap(), SessionOutcome::Finished);
 
     let mut first = trainer(recipe());
-    let (mut reports, mut stop) = (Reports::default(), Ask(3, TrainerControl::Stop));
+    let (mut reports, mut stop) = (Reports::default(), RequestAt(3, TrainerControl::Stop));
     let session = Session {
         rows: &rows,
         observers: vec![&mut reports, &mut stop],
@@ -83,10 +83,10 @@ fn resuming_equals_never_having_stopped() {
     };
     assert_eq!(session.run(&mut first).unwrap(), SessionOutcome::Stopped(StopReason::Observer));
 
-    let found = CheckpointDirectory::new(&broken).newest_whole().unwrap();
+    let found = CheckpointDirectory::new(&broken).newest_complete().unwrap();
     assert!(found.damaged.is_empty());
     let checkpoint =
-        Checkpoint::load(&found.newest_whole.unwrap(), &config(), &undivided(), &device()).unwrap();
+        Checkpoint::load(&found.newest_complete.unwrap(), &config(), &undivided(), &device()).unwrap();
     assert_eq!((checkpoint.state.progress.step, checkpoint.state.updates), (3, 2));
     let mut second = checkpoint.into_trainer(recipe()).unwrap();
     let (outcome, later_reports) = run(&mut second, &rows, Some(checkpointer(&broken, every(100, 3), 3)));
@@ -95,7 +95,7 @@ fn resuming_equals_never_having_stopped() {
     let reports = [reports.0, later_reports].concat();
     assert_eq!(numbers(&reports), numbers(&whole_reports));
     assert_eq!(weight_bits(second.model()), weight_bits(whole.model()));
-    assert_eq!(moment_bits(&second), moment_bits(&whole));
+    assert_eq!(optimizer_bits(&second), optimizer_bits(&whole));
     assert_eq!(second.progress(), whole.progress());
     assert_eq!(contents(&broken.join("step-00000007")), contents(&unbroken.join("step-00000007")));
 }
@@ -128,7 +128,8 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
     assert_eq!(
         state,
         json!({
-            "step": 7, "tokens": 7 * 48, "skipped_consecutive": 0, "updates": 7, "guard": guard, "seed": 11, "config_hash": "c0ffee",
+            "step": 7, "tokens": 7 * 48, "consecutive_skips": 0, "updates": 7, "guard": guard,
+            "seed": 11, "config_hash": "c0ffee",
             "data_fingerprint": "da7a", "observers": {}
         })
     );
@@ -155,7 +156,7 @@ fn what_observers_keep_comes_back() {
         }
     }
     let temp = tempfile::tempdir().unwrap();
-    let (mut counter, mut ask) = (Counter(0), Ask(2, TrainerControl::Checkpoint));
+    let (mut counter, mut ask) = (Counter(0), RequestAt(2, TrainerControl::Checkpoint));
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut counter, &mut ask],
@@ -224,8 +225,8 @@ fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
         fs_err::create_dir(temp.path().join(".writing-step-00000009")).unwrap();
         fs_err::write(temp.path().join(".writing-step-00000009/model.safetensors"), "half").unwrap();
 
-        let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
-        assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000004"));
+        let found = CheckpointDirectory::new(temp.path()).newest_complete().unwrap();
+        assert_eq!(found.newest_complete.unwrap(), temp.path().join("step-00000004"));
         assert_eq!(found.damaged.len(), 1);
         assert!(found.damaged[0].to_string().contains(file), "{}", found.damaged[0]);
 
@@ -270,14 +271,14 @@ fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
     let weights = temp.path().join("step-00000007/model.safetensors");
     fs_err::rename(&weights, temp.path().join("elsewhere")).unwrap();
     fs_err::os::unix::fs::symlink("model.safetensors", &weights).unwrap();
-    let error = CheckpointDirectory::new(temp.path()).newest_whole().unwrap_err();
+    let error = CheckpointDirectory::new(temp.path()).newest_complete().unwrap_err();
     assert!(matches!(error, TrainError::Io(_)), "{error}");
     assert!(error.to_string().contains("step-00000007/model.safetensors"), "{error}");
 
     // With what was in the way gone, it is the one to go on from.
     fs_err::rename(temp.path().join("elsewhere"), &weights).unwrap();
-    let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
-    assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000007"));
+    let found = CheckpointDirectory::new(temp.path()).newest_complete().unwrap();
+    assert_eq!(found.newest_complete.unwrap(), temp.path().join("step-00000007"));
 }
 
 /// A folder where the file `latest` should be is in the way of nothing else.
@@ -390,7 +391,7 @@ fn a_full_disk_leaves_what_there_was() {
     let (outcome, reports) =
         run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(3, 2), 0)));
     let left = contents_of_folders(temp.path());
-    let found = CheckpointDirectory::new(temp.path()).newest_whole().unwrap();
+    let found = CheckpointDirectory::new(temp.path()).newest_complete().unwrap();
     let latest = fs_err::read_to_string(temp.path().join("latest")).unwrap();
     assert!(mount("umount", &[]));
 
@@ -400,7 +401,7 @@ fn a_full_disk_leaves_what_there_was() {
     assert_eq!(reports.len(), 7);
     assert_eq!(left, ["latest", "step-00000003"]);
     assert_eq!(latest, "step-00000003\n");
-    assert_eq!(found.newest_whole.unwrap(), temp.path().join("step-00000003"));
+    assert_eq!(found.newest_complete.unwrap(), temp.path().join("step-00000003"));
 }
 
 /// A file in the way of the first checkpoint, gone by the time of the second attempt.
@@ -424,7 +425,7 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
     let in_the_way = temp.path().join(".writing-step-00000002");
     fs_err::write(&in_the_way, "").unwrap();
     let (mut ask, mut clear) =
-        (Ask(2, TrainerControl::Checkpoint), Clear(in_the_way, Vec::new(), Vec::new()));
+        (RequestAt(2, TrainerControl::Checkpoint), Clear(in_the_way, Vec::new(), Vec::new()));
     let session = Session {
         rows: &RandomRows,
         observers: vec![&mut ask, &mut clear],
@@ -452,7 +453,8 @@ fn contents_of_folders(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Milestones are taken and kept whatever the cadence says, and have a second name, as long as they have their first.
+/// Milestones are taken and kept whatever the cadence says, and have a second name, as long as they have
+/// their first.
 #[test]
 #[cfg(unix)]
 fn milestones_are_kept_and_named() {
@@ -477,7 +479,8 @@ fn milestones_are_kept_and_named() {
     assert_eq!(milestone("ckpt_001").unwrap().as_deref(), Some("ckpt_001"));
     assert_eq!(milestone("step-00000007").unwrap(), None);
 
-    // A run that goes back leaves no link to what it goes back behind; one that a kill kept from being made is made.
+    // A run that goes back leaves no link to what it goes back behind; one that a kill kept from being made
+    // is made.
     fs_err::remove_file(temp.path().join("ckpt_000")).unwrap();
     drop(open(2));
     assert_eq!(folder.steps().unwrap(), [2]);

@@ -5,25 +5,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// The `[distributed]` section: how several ranks (processes that `mpirun` or `srun` started, or threads of one) share a step.
+/// The `[distributed]` section: how several ranks share a step. Ranks are processes started by `mpirun` or
+/// `srun`, or threads of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DistributedConfig {
-    /// What ranks share: `"data_parallel"`, the sequences of a step; `"zero1"`, also the optimizer's moments, of which each rank
-    /// then has a part.
+    /// `"data_parallel"`: ranks share the sequences of a step. `"zero1"`: they also shard the optimizer
+    /// state.
     pub mode: DistributedMode,
-    /// Whether losses and weights have the same bits on any number of ranks with the same number of threads each. Each
-    /// micro-batch's gradient is then a leaf of one fixed tree of additions, which takes memory for about as many gradients as
-    /// the number of micro-batches per rank has binary digits.
+    /// Whether losses and weights have the same bits on any number of ranks with the same number of threads
+    /// each. If so, the gradient of each micro-batch is a leaf of one fixed tree of additions, which takes
+    /// memory for about log2(micro-batches per rank) gradients.
     pub deterministic: bool,
-    /// Gradients are exchanged in buckets of about this many MiB. A parameter is never cut in two, so that a bucket can be larger.
+    /// Size of the buckets in which gradients are exchanged, in MiB. Parameters are never split, so a bucket
+    /// can be larger.
     pub bucket_mib: usize,
-    /// Ranks that each process has, as threads: one per device, `cuda:0` and up. Unless the order of additions is fixed, their
-    /// gradients are added up before processes exchange anything: by NCCL on CUDA, in the host's memory elsewhere. On `cpu` and
-    /// `wgpu` they share the one device, and are no faster than a single rank.
+    /// Number of ranks per process, as threads: one per device, from `cuda:0` up. Unless `deterministic` is
+    /// set, their gradients are summed before processes exchange anything: by NCCL on CUDA, in host memory
+    /// elsewhere. On `cpu` and `wgpu` they share one device and are no faster than a single rank.
     pub ranks_per_process: usize,
-    /// A rank that has waited for another for so many seconds ends the job, with a message that names the other. Set it above the time that a micro-batch takes;
-    /// probes, validation and getting data ready aren't counted.
+    /// Seconds after which a rank that waits for another aborts the job, with a message that names the other.
+    /// Set it above the time of a micro-batch. Evaluation and data preparation don't count.
     pub timeout_s: u64,
 }
 
@@ -39,13 +41,13 @@ impl Default for DistributedConfig {
     }
 }
 
-/// What ranks share.
+/// How ranks share the work and the state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DistributedMode {
-    /// The sequences of a step. Each rank has all weights and all moments.
+    /// Ranks share the sequences of a step. Each rank has all weights and the whole optimizer state.
     DataParallel,
-    /// Besides, the optimizer's moments: stage 1 of `ZeRO` (Rajbhandari et al., 2020).
+    /// Ranks also shard the optimizer state: stage 1 of `ZeRO` (Rajbhandari et al., 2020).
     Zero1,
 }
 

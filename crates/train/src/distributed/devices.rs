@@ -1,4 +1,4 @@
-//! Gradients added up among the devices of one process.
+//! Sums of gradients over the devices of one process.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::distributed::division::{BLOCK, Division};
 use crate::optim::GradientSum;
 use crate::parameters::ByName;
 
-/// The sum of what each rank of this process has, on the device of each. A parameter without a gradient counts as zeros.
+/// Sums the gradients of the ranks of this process, and returns the sum on the device of each. Missing
+/// gradients count as zeros.
 pub(crate) fn sum_within_process(
     own: GradientSum,
     division: &Division,
@@ -19,7 +20,8 @@ pub(crate) fn sum_within_process(
     device: &Device,
 ) -> GradientSum {
     let devices = threads.all_gather(device.clone());
-    let way = if has_all_reduce(&devices) { Way::OnDevices(devices) } else { Way::OnHost };
+    let reduction =
+        if has_all_reduce(&devices) { LocalReduction::OnDevices(devices) } else { LocalReduction::OnHost };
     let mut own = own.0;
     let mut sums = ByName::new();
     for bucket in division.buckets() {
@@ -28,7 +30,7 @@ pub(crate) fn sum_within_process(
             .iter()
             .map(|spec| own.remove(&spec.name).unwrap_or_else(|| Tensor::zeros([spec.len()], device)))
             .collect();
-        let sum = way.sum(Tensor::cat(gradients, 0), threads);
+        let sum = reduction.sum(Tensor::cat(gradients, 0), threads);
         let mut start = 0;
         for spec in parameters {
             let end = start + spec.len();
@@ -39,17 +41,17 @@ pub(crate) fn sum_within_process(
     GradientSum(sums)
 }
 
-/// Where vectors are added up.
-enum Way {
-    /// By the devices themselves.
+/// Where the vectors of the ranks of a process are summed.
+enum LocalReduction {
+    /// On the devices, by their all-reduce.
     OnDevices(Vec<Device>),
-    /// In the host's memory, by each rank, in the order of ranks. Tensors aren't shown around: with Burn 0.22.1, what one thread has put
-    /// on a device, another now and then reads before it is there.
+    /// In host memory, by each rank, in the order of ranks. Tensors aren't shared between threads: with Burn
+    /// 0.22.1, a thread sometimes reads a tensor of another thread before it has been written.
     OnHost,
 }
 
-impl Way {
-    /// The sum of a vector that each rank has one of, `[n]`, the same bits on each device.
+impl LocalReduction {
+    /// Returns the sum of all ranks' vectors, `[n]`, with the same bits on each device.
     fn sum(&self, own: Tensor<1>, threads: &RankThreads) -> Tensor<1> {
         match self {
             Self::OnDevices(devices) => threads.run_collective(|| all_reduce(own, devices)),
@@ -63,7 +65,7 @@ fn sum_on_host(own: Tensor<1>, threads: &RankThreads) -> Tensor<1> {
     let vectors = threads.all_gather(Arc::new(own.into_data().convert::<f32>()));
     let mut sum = vec![0.0; vectors[0].num_elements()];
     for vector in &vectors {
-        let values: &[f32] = vector.as_slice().expect("they have just been made float32");
+        let values: &[f32] = vector.as_slice().expect("they were just converted to float32");
         sum.par_iter_mut().zip(values).with_min_len(BLOCK).for_each(|(sum, value)| *sum += value);
     }
     let len = sum.len();

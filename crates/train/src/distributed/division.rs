@@ -10,13 +10,15 @@ use crate::distributed::tree::{TreeNode, TreeSum};
 use crate::error::TrainError;
 use crate::train_config::TrainConfig;
 
-/// Values are owned, and their squares added up, in blocks of this many: what doesn't depend on the number of ranks.
+/// Number of values per block. Ownership and sums of squares are in units of blocks, which don't depend on
+/// the number of ranks.
 pub(crate) const BLOCK: usize = 4096;
 
-/// Who does what of a step: a function of the configuration and the number of ranks, the same on all of them.
+/// The division of a step among ranks. It is a function of the configuration and the number of ranks, the
+/// same on all of them.
 ///
-/// All parameters stand in a row, in their order, and are cut into *buckets* of whole parameters. Of every bucket each rank owns a
-/// *piece*. What a piece has of one parameter is a *segment*.
+/// Consecutive parameters form *buckets*. Each rank owns a *piece* of every bucket. The part of a piece that
+/// lies in one parameter is a *segment*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Division {
     rank: usize,
@@ -29,43 +31,44 @@ pub struct Division {
     buckets: Vec<GradientBucket>,
 }
 
-/// Consecutive parameters whose gradients travel together.
+/// Consecutive parameters whose gradients are exchanged together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GradientBucket {
-    /// Which parameters.
+    /// Indices of the parameters.
     pub(crate) parameters: Range<usize>,
-    /// Values of all.
+    /// Number of values of all parameters.
     pub(crate) len: usize,
-    /// What each rank owns.
+    /// The piece of each rank.
     pub(crate) pieces: Vec<Range<usize>>,
 }
 
 impl GradientBucket {
-    /// Values of each rank's piece.
-    pub(crate) fn lens(&self) -> Vec<usize> {
+    /// Returns the length of each rank's piece.
+    pub(crate) fn piece_lens(&self) -> Vec<usize> {
         self.pieces.iter().map(ExactSizeIterator::len).collect()
     }
 }
 
-/// What a piece has of one parameter.
+/// The part of a piece that lies in one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PieceSegment {
-    /// Which parameter.
+    /// Index of the parameter.
     pub(crate) parameter: usize,
-    /// Which of its values.
+    /// Range in the parameter.
     pub(crate) values: Range<usize>,
-    /// Where they stand in the piece.
+    /// Range in the piece.
     pub(crate) in_piece: Range<usize>,
 }
 
 impl Division {
-    /// How `ranks` divide the steps of a model.
+    /// Divides the steps of a model among `ranks`.
     ///
     /// # Errors
-    /// There are fewer micro-batches than ranks.
+    /// [`TrainError::Config`] if there are fewer micro-batches than ranks, or `ranks_per_process` doesn't
+    /// divide the number of ranks.
     ///
     /// # Panics
-    /// If the configuration has several ranks per process, and these ranks are not such.
+    /// If `ranks_per_process` of the configuration differs from that of `ranks`.
     pub fn new(
         config: &DistributedConfig,
         train: &TrainConfig,
@@ -74,14 +77,15 @@ impl Division {
     ) -> Result<Self, TrainError> {
         let threads = ranks.threads().map_or(1, RankThreads::count);
         assert!([1, threads].contains(&config.ranks_per_process), "a process has {threads} ranks");
-        Self::of(config, train, model, ranks.rank(), ranks.size())
+        Self::for_rank(config, train, model, ranks.rank(), ranks.size())
     }
 
-    /// How `size` ranks divide the steps of a model, as `rank` sees it.
+    /// Divides the steps of a model among `size` ranks, of which this is `rank`.
     ///
     /// # Errors
-    /// There are fewer micro-batches than ranks, or ranks that fill no process.
-    pub fn of(
+    /// [`TrainError::Config`] if there are fewer micro-batches than ranks, or `ranks_per_process` doesn't
+    /// divide the number of ranks.
+    pub fn for_rank(
         config: &DistributedConfig,
         train: &TrainConfig,
         model: &LlamaConfig,
@@ -95,8 +99,8 @@ impl Division {
             return Err(TrainError::config(
                 "train.micro_batch_size",
                 format!(
-                    "({}) makes {micro_batches} micro-batches of train.global_batch_size ({}): fewer than the {size} ranks, \
-                     some of which would have nothing to do",
+                    "({}) makes {micro_batches} micro-batches of train.global_batch_size ({}), fewer than \
+                     the {size} ranks; use smaller micro-batches or fewer ranks",
                     train.micro_batch_size, train.global_batch_size
                 ),
             ));
@@ -108,48 +112,48 @@ impl Division {
             ));
         }
         let parameters = model.parameters();
-        let buckets = buckets(&parameters, size, (config.bucket_mib << 20) / size_of::<f32>());
+        let buckets = split_into_buckets(&parameters, size, (config.bucket_mib << 20) / size_of::<f32>());
         let DistributedConfig { mode, deterministic, ranks_per_process, .. } = *config;
         Ok(Self { rank, size, mode, deterministic, ranks_per_process, micro_batches, parameters, buckets })
     }
 
-    /// Whether a step is one process's alone, and its order of additions free.
+    /// Returns whether there is a single rank without a fixed order of additions, which needs no division.
     #[must_use]
     pub fn is_trivial(&self) -> bool {
         self.size == 1 && !self.deterministic && self.mode == DistributedMode::DataParallel
     }
 
-    /// Whether each rank has a part of the moments only.
+    /// Returns whether each rank has a part of the optimizer state only.
     #[must_use]
     pub fn shards_optimizer_state(&self) -> bool {
         self.size > 1 && self.mode == DistributedMode::Zero1
     }
 
-    /// This rank's number, from 0.
+    /// Returns the index of this rank, from 0.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// How many ranks there are.
+    /// Returns the number of ranks.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The micro-batches of a step that are this rank's.
+    /// Returns the indices of this rank's micro-batches.
     #[must_use]
     pub fn micro_batches(&self) -> Range<usize> {
         self.micro_batches_of(self.rank)
     }
 
     pub(crate) fn micro_batches_of(&self, rank: usize) -> Range<usize> {
-        share(self.micro_batches, rank, self.size)
+        even_part(self.micro_batches, rank, self.size)
     }
 
-    /// How many of a parameter's moments this rank keeps, of all parameters: values, not bytes.
+    /// Returns the number of parameter values whose optimizer state this rank keeps.
     #[must_use]
-    pub fn moments(&self) -> usize {
+    pub fn optimizer_values(&self) -> usize {
         if self.shards_optimizer_state() {
             self.buckets.iter().map(|bucket| bucket.pieces[self.rank].len()).sum()
         } else {
@@ -169,23 +173,25 @@ impl Division {
         self.deterministic
     }
 
-    /// Whether the ranks of a process add up their gradients among themselves before others hear of them.
+    /// Returns whether the ranks of a process sum their gradients among themselves first.
     pub(crate) fn sums_within_process(&self) -> bool {
         self.ranks_per_process > 1 && !self.deterministic
     }
 
-    /// Whether nobody else has to hear of them: each rank then has all gradients, and makes the whole update.
-    pub(crate) fn is_one_process(&self) -> bool {
+    /// Returns whether the sum within the process is complete, so that each rank has all gradients and makes
+    /// the whole update.
+    pub(crate) fn sums_within_process_only(&self) -> bool {
         self.size == self.ranks_per_process && !self.shards_optimizer_state()
     }
 
-    /// The leaf of a rank's own sum where the order of additions is free: one per process, of the first of its ranks.
+    /// Returns the leaf of a rank's own sum if the order of additions isn't fixed: one per process, held by
+    /// its first rank.
     pub(crate) fn leaf_of(&self, rank: usize) -> Option<usize> {
         rank.is_multiple_of(self.ranks_per_process).then_some(rank / self.ranks_per_process)
     }
 
-    /// The nodes of the tree of additions that a rank brings to an exchange, their sums left out. Where the order is free, it is one
-    /// sum per process, and the tree is over processes.
+    /// Returns the nodes of the addition tree that a rank contributes to a reduction, without their sums. If
+    /// the order of additions isn't fixed, there is one node per process.
     pub(crate) fn nodes_of(&self, rank: usize) -> Vec<TreeNode<()>> {
         if !self.deterministic {
             return self.leaf_of(rank).map(|leaf| TreeNode::leaf(leaf, ())).into_iter().collect();
@@ -195,7 +201,7 @@ impl Division {
         tree.into_nodes()
     }
 
-    /// What this rank owns of a bucket, parameter by parameter.
+    /// Returns the segments of this rank's piece of a bucket.
     pub(crate) fn segments(&self, bucket: &GradientBucket) -> Vec<PieceSegment> {
         let piece = &bucket.pieces[self.rank];
         let mut start = 0;
@@ -215,8 +221,9 @@ impl Division {
         segments
     }
 
-    /// Which values of each parameter this rank has moments of, in the order of parameters. A parameter of which it has none is left out.
-    pub(crate) fn owned(&self) -> Vec<(&ParameterSpec, Range<usize>)> {
+    /// Returns the range of each parameter whose optimizer state this rank keeps, in the order of parameters.
+    /// Parameters without such a range are omitted.
+    pub(crate) fn owned_ranges(&self) -> Vec<(&ParameterSpec, Range<usize>)> {
         if !self.shards_optimizer_state() {
             return self.parameters.iter().map(|spec| (spec, 0..spec.len())).collect();
         }
@@ -225,29 +232,35 @@ impl Division {
     }
 }
 
-/// The part of `0..total` that is `place`'s of `count`, as even as whole numbers allow.
-fn share(total: usize, place: usize, count: usize) -> Range<usize> {
-    total * place / count..total * (place + 1) / count
+/// Returns part `index` of `0..total` split into `count` parts as evenly as possible.
+fn even_part(total: usize, index: usize, count: usize) -> Range<usize> {
+    total * index / count..total * (index + 1) / count
 }
 
-fn buckets(parameters: &[ParameterSpec], size: usize, most: usize) -> Vec<GradientBucket> {
+/// Splits parameters into buckets of at most `max_len` values, or a single parameter, and the buckets into a
+/// piece per rank.
+fn split_into_buckets(parameters: &[ParameterSpec], size: usize, max_len: usize) -> Vec<GradientBucket> {
     let mut buckets: Vec<GradientBucket> = Vec::new();
-    for (at, spec) in parameters.iter().enumerate() {
+    for (index, spec) in parameters.iter().enumerate() {
         match buckets.last_mut() {
-            Some(bucket) if bucket.len + spec.len() <= most => {
-                bucket.parameters.end = at + 1;
+            Some(bucket) if bucket.len + spec.len() <= max_len => {
+                bucket.parameters.end = index + 1;
                 bucket.len += spec.len();
             }
-            _ => buckets.push(GradientBucket { parameters: at..at + 1, len: spec.len(), pieces: Vec::new() }),
+            _ => buckets.push(GradientBucket {
+                parameters: index..index + 1,
+                len: spec.len(),
+                pieces: Vec::new(),
+            }),
         }
     }
     for bucket in &mut buckets {
         let blocks = bucket.len.div_ceil(BLOCK);
-        let piece = |rank| {
-            let blocks = share(blocks, rank, size);
+        let piece_of = |rank| {
+            let blocks = even_part(blocks, rank, size);
             blocks.start * BLOCK..(blocks.end * BLOCK).min(bucket.len)
         };
-        bucket.pieces = (0..size).map(piece).collect();
+        bucket.pieces = (0..size).map(piece_of).collect();
     }
     buckets
 }
@@ -271,7 +284,7 @@ mod tests {
             micro_batch_size: 2,
             ..TrainConfig::default()
         };
-        Division::of(config, &train, &model, rank, size).unwrap()
+        Division::for_rank(config, &train, &model, rank, size).unwrap()
     }
 
     #[test]
@@ -294,10 +307,13 @@ mod tests {
                         owners[parameter][values].iter_mut().for_each(|owners| *owners += 1);
                     }
                 }
-                let moments = division.moments();
+                let values = division.optimizer_values();
                 let even = owners.iter().map(Vec::len).sum::<usize>() / size;
-                assert!(moments.abs_diff(even) <= BLOCK * division.buckets().len(), "{moments}, {even}");
-                assert_eq!(division.owned().iter().map(|(_, values)| values.len()).sum::<usize>(), moments);
+                assert!(values.abs_diff(even) <= BLOCK * division.buckets().len(), "{values}, {even}");
+                assert_eq!(
+                    division.owned_ranges().iter().map(|(_, values)| values.len()).sum::<usize>(),
+                    values
+                );
             }
             assert_eq!(micro_batches, 11);
             assert!(owners.iter().flatten().all(|&owners| owners == 1));
@@ -320,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn ranks_that_fill_no_process_are_refused() {
+    fn ranks_per_process_must_divide_the_ranks() {
         let train = TrainConfig {
             steps: Some(1),
             global_batch_size: 8,
@@ -328,19 +344,20 @@ mod tests {
             ..TrainConfig::default()
         };
         let config = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
-        let error = Division::of(&config, &train, &LlamaConfig::default(), 0, 3).unwrap_err().to_string();
+        let error =
+            Division::for_rank(&config, &train, &LlamaConfig::default(), 0, 3).unwrap_err().to_string();
         assert_eq!(error, "distributed.ranks_per_process (2) doesn't divide the 3 ranks");
     }
 
     #[test]
-    fn ranks_without_work_are_refused() {
+    fn ranks_without_micro_batches_are_refused() {
         let train = TrainConfig {
             steps: Some(1),
             global_batch_size: 8,
             micro_batch_size: 4,
             ..TrainConfig::default()
         };
-        let error = Division::of(&DistributedConfig::default(), &train, &LlamaConfig::default(), 0, 3);
+        let error = Division::for_rank(&DistributedConfig::default(), &train, &LlamaConfig::default(), 0, 3);
         let message = error.unwrap_err().to_string();
         assert!(message.starts_with("train.micro_batch_size (4) makes 2 micro-batches"), "{message}");
     }

@@ -1,19 +1,22 @@
-//! One step on many ranks.
+//! Gradient reduction over several ranks.
 //!
 //! - [`DistributedConfig`] is the section `[distributed]`.
-//! - [`Division`] says who does what: which micro-batches of a step are a rank's, which part of every vector it owns.
-//! - [`TreeSum`] adds in an order that doesn't depend on who holds what.
-//! - [`reduce()`] makes of each rank's gradients those of the whole batch, [`reduce_scatter`] a part of them on each rank.
+//! - [`Division`] assigns the work of a step: the micro-batches of each rank, and the slices of parameters
+//!   that it owns.
+//! - [`TreeSum`] adds in an order that doesn't depend on the number of ranks.
+//! - [`reduce()`] sums the gradients of all ranks on every rank, [`reduce_scatter`] on the rank that owns
+//!   them.
 //!
-//! A gradient goes the way of two collective operations: each rank receives its own part of every vector from all others, adds up,
-//! and the parts are put together. That takes as many bytes as any all-reduce must, and whoever owns a part adds in an order
-//! that is fixed. With ZeRO-1 (Rajbhandari et al., 2020) the update stands between the two: then it's the new parameters that are put together, and
-//! each rank has moments for its part alone.
+//! A reduction takes two collectives. In an all-to-all, each rank receives its own slice of every vector from
+//! all others, and adds them in a fixed order. Then the slices are gathered. Together they send as many bytes
+//! as any all-reduce must. With ZeRO-1 (Rajbhandari et al., 2020) the update happens between the two: the
+//! updated parameters are gathered instead of the gradients, and each rank has the optimizer state of its own
+//! slices only.
 //!
-//! Where a process has several ranks, each with a device of its own, these first add up among their devices. The first of them then speaks for
-//! all in the exchange; if there is one process only, nothing is left to be exchanged.
+//! If a process has several ranks with a device each, they first sum the gradients among their devices, and
+//! the first of them takes part in the collectives for all. With a single process, nothing else is exchanged.
 
-// Who does what.
+// The section, and the division of work.
 mod config;
 mod division;
 mod tree;

@@ -1,4 +1,4 @@
-//! What must be true of several ranks, here threads: they learn what one would, and their checkpoints are one's.
+//! Tests of several ranks, here threads: they train as one rank does, and their checkpoints are equivalent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use fineline_ranks::{Ranks, SingleRank, run_on_threads};
 
 use super::*;
 use crate::testing::{
-    RandomRows, Reports, config, device, moment_bits, numbers, recipe, trainer, weight_bits,
+    RandomRows, Reports, config, device, numbers, optimizer_bits, recipe, trainer, weight_bits,
 };
 use crate::{
     Checkpoint, CheckpointConfig, CheckpointDirectory, CheckpointIdentity, Checkpointer, Observer,
@@ -30,12 +30,12 @@ fn division(distributed: &DistributedConfig, ranks: &dyn Ranks) -> Division {
     Division::new(distributed, &small_batches().train, &config(), ranks).unwrap()
 }
 
-/// What `work` gives on each rank, in their order.
+/// Returns the results of `work` on each rank, in their order.
 fn on_ranks<T: Send>(size: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
     on_processes(1, size, work)
 }
 
-/// The same for ranks that are threads of several processes, which here are threads, too.
+/// The same for ranks that are threads of several processes, which are threads here, too.
 fn on_processes<T: Send>(processes: usize, count: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
     let found = Mutex::new(BTreeMap::new());
     let note = |ranks: &dyn Ranks| {
@@ -50,7 +50,7 @@ fn on_processes<T: Send>(processes: usize, count: usize, work: impl Fn(&dyn Rank
 
 type Bits = Vec<(String, Vec<u32>)>;
 
-/// Reports of a run on so many ranks, which must be the same on each, and the weights at its end.
+/// Returns the reports of a run on `size` ranks, which must be equal on each, and the final weights.
 fn trained(size: usize, distributed: &DistributedConfig) -> (Vec<StepReport>, Bits) {
     trained_on(1, size, distributed)
 }
@@ -77,7 +77,7 @@ impl Observer for StopAt {
     }
 }
 
-/// Runs to the end, or to the step at which one rank, the last, asks for it.
+/// Runs to the end, or to the step at which the last rank requests a stop.
 fn session(
     trainer: &mut Trainer,
     ranks: &dyn Ranks,
@@ -104,7 +104,7 @@ fn close(left: f32, right: f32, relative: f32) -> bool {
 }
 
 #[test]
-fn many_ranks_learn_what_one_does() {
+fn many_ranks_train_as_one_does() {
     let mut alone = trainer(small_batches());
     let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
     for mode in [DistributedMode::DataParallel, DistributedMode::Zero1] {
@@ -228,13 +228,13 @@ fn shards_are_a_model_that_others_read() {
     assert_eq!(names, shards("model").chain([index]).chain(shards("optimizer")).collect::<Vec<_>>());
     assert_eq!(weight_bits(&fineline_model::load(&path, &device()).unwrap()), weights[0]);
 
-    // The moments of three ranks, put together, are those of one.
+    // The optimizer state of three ranks, combined, equals that of one.
     let alone = on_ranks(1, |ranks| {
         let division = division(&zero1, ranks);
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
         let mut trainer = trainer(small_batches()).with_division(division);
         session(&mut trainer, ranks, None, None).unwrap();
-        (moment_bits(&checkpoint.into_trainer(small_batches()).unwrap()), moment_bits(&trainer))
+        (optimizer_bits(&checkpoint.into_trainer(small_batches()).unwrap()), optimizer_bits(&trainer))
     });
     assert!(!alone[0].0.is_empty() && alone[0].0 == alone[0].1);
 }

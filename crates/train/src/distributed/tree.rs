@@ -1,4 +1,4 @@
-//! Sums whose order of additions is that of one binary tree.
+//! Sums with the additions of one fixed binary tree.
 
 /// The sum of the leaves `start..start + 2^level`.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,19 +13,20 @@ impl<T> TreeNode<T> {
         Self { start, level: 0, sum: value }
     }
 
-    /// Whether `right` covers the other half of the node above this one.
+    /// Returns whether `right` covers the other half of the node above this one.
     fn is_left_of(&self, right: &Self) -> bool {
         let width = 1 << self.level;
         self.level == right.level && self.start.is_multiple_of(2 * width) && right.start == self.start + width
     }
 }
 
-/// A sum whose additions are those of one binary tree over numbered leaves, whatever parts the leaves come in.
+/// A sum with the additions of one binary tree over numbered leaves, however the leaves are distributed.
 ///
-/// Two nodes are added as soon as they are halves of one above them. As whoever holds `[a, b)` of the leaves adds just what lies within, parts that
-/// meet later give the same bits as all leaves in one place.
+/// Two nodes are added as soon as they are the halves of a node above them. A holder of the leaves `[a, b)`
+/// adds only nodes within that range, so combining such partial sums gives the same bits as adding all leaves
+/// in one place.
 pub(crate) struct TreeSum<T, Add> {
-    /// In the order of their leaves.
+    /// Ordered by leaves.
     nodes: Vec<TreeNode<T>>,
     add: Add,
 }
@@ -35,7 +36,7 @@ impl<T, Add: FnMut(T, T) -> T> TreeSum<T, Add> {
         Self { nodes: Vec::new(), add }
     }
 
-    /// Adds a node. They come in the order of their leaves.
+    /// Adds a node. Nodes must be added in the order of their leaves.
     pub(crate) fn push(&mut self, mut node: TreeNode<T>) {
         while let Some(left) = self.nodes.pop_if(|left| left.is_left_of(&node)) {
             node = TreeNode { start: left.start, level: left.level + 1, sum: (self.add)(left.sum, node.sum) };
@@ -43,12 +44,13 @@ impl<T, Add: FnMut(T, T) -> T> TreeSum<T, Add> {
         self.nodes.push(node);
     }
 
-    /// What there is so far: the fewest nodes that the tree has for these leaves.
+    /// Returns the partial sums: the fewest nodes of the tree that cover the leaves added so far.
     pub(crate) fn into_nodes(self) -> Vec<TreeNode<T>> {
         self.nodes
     }
 
-    /// The sum of all leaves, `None` of none. The nodes of a number of leaves that is no power of two are added from the last on.
+    /// Returns the sum of all leaves, or `None` if there are none. If their number is not a power of two, the
+    /// remaining nodes are added from the last one on.
     pub(crate) fn finish(self) -> Option<T> {
         let Self { nodes, mut add } = self;
         nodes.into_iter().map(|node| node.sum).rev().reduce(|right, left| add(left, right))
@@ -74,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_do_not_change_a_bit(
+        fn partial_sums_do_not_change_a_bit(
             values in proptest::collection::vec(-1e3_f32..1e3, 1..70),
             cuts in proptest::collection::vec(0_usize..70, 0..6),
         ) {

@@ -6,35 +6,38 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::GuardAction;
 use crate::error::TrainError;
 
-/// The `[guard]` section: what happens when a step goes wrong. Each rule has an action; all are decided before the update of the very step.
+/// The `[guard]` section: reactions to steps that go wrong. Each rule has an action, which is decided before
+/// the update of that step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
-    /// The run stops with an error when this many steps in a row were skipped, by whichever rule, or because nothing in them was
-    /// to be learned.
+    /// Number of consecutive skipped steps at which the run stops with an error. Steps skipped by any rule
+    /// count, and steps without targets.
     pub max_skips: u32,
-    /// How many times a run may go back to one and the same checkpoint. Then it stops with an error.
+    /// Maximum number of rewinds to the same checkpoint. After that, the run stops with an error.
     pub max_rewinds: u32,
-    /// How many times the rate may be lowered in all. Then the run stops with an error.
+    /// Maximum number of reductions of the learning rate. After that, the run stops with an error.
     pub max_lr_reductions: u32,
-    /// Steps before this one that loss and gradient norm are compared with. Nothing is compared before there are half as many, and at least 20.
+    /// Number of preceding steps that the loss and the gradient norm are compared with. The comparison starts
+    /// once there are half as many, and at least 20.
     pub window: usize,
-    /// `skip_data` and `rewind`: how many steps' rows are left out. `skip_data` leaves out those that follow, `rewind` those of the
-    /// step itself and on.
+    /// For `skip_data` and `rewind`: number of steps whose rows are skipped. `skip_data` skips the rows after
+    /// the step, `rewind` those from the step on.
     pub skip_steps: u64,
-    /// `skip_data` and `rewind` leave out the rest of the chunk instead (`[data.chunks]`).
+    /// For `skip_data` and `rewind`: whether the rest of the chunk is skipped instead (`[data.chunks]`).
     pub skip_chunk: bool,
-    /// `reduce_lr`: what the learning rate is multiplied by.
+    /// For `reduce_lr`: factor on the learning rate.
     pub lr_factor: f64,
-    /// `reduce_lr`: for how many steps, this one included.
+    /// For `reduce_lr`: number of steps that the factor applies to, including the one that violated the rule.
     pub lr_steps: u64,
     /// A loss or gradient norm that is infinite or not a number.
     pub non_finite: NonFiniteRule,
-    /// A loss far above those of the steps before.
+    /// A loss far above those of the preceding steps.
     pub loss_spike: OutlierRule,
-    /// A gradient norm far above those of the steps before.
+    /// A gradient norm far above those of the preceding steps.
     pub grad_norm: OutlierRule,
-    /// A step that takes far longer than those before: told in a warning while it lasts, and in an event when it is over.
+    /// A step that takes far longer than the preceding ones. Reported in a warning while it runs, and in an
+    /// event when it ends.
     pub stall: StallRule,
 }
 
@@ -42,7 +45,7 @@ pub struct GuardConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NonFiniteRule {
-    /// Any but `"log"`: such an update is never made.
+    /// Any action but `"log"`: an update that isn't finite is never applied.
     pub action: GuardAction,
 }
 
@@ -52,7 +55,8 @@ pub struct NonFiniteRule {
 pub struct OutlierRule {
     /// `"log"`, `"reduce_lr"`, `"skip"`, `"skip_data"`, `"rewind"` or `"stop"`.
     pub action: GuardAction,
-    /// How far above the median of the window it may be, in robust standard deviations (1.4826 times the median absolute deviation).
+    /// Maximum distance above the median of the window, in robust standard deviations (1.4826 times the
+    /// median absolute deviation).
     pub z: f64,
 }
 
@@ -60,7 +64,7 @@ pub struct OutlierRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StallRule {
-    /// How many times the median a step may take. Below one second, nothing is a stall.
+    /// Maximum duration of a step, as a multiple of the median. Steps below one second never count as stalls.
     pub factor: f64,
 }
 
@@ -71,7 +75,7 @@ impl Default for NonFiniteRule {
 }
 
 impl Default for OutlierRule {
-    /// OLMo-core's threshold.
+    /// The threshold of OLMo-core.
     fn default() -> Self {
         Self { action: GuardAction::Log, z: 6.0 }
     }
@@ -117,7 +121,7 @@ impl GuardConfig {
             (
                 self.non_finite.action != GuardAction::Log,
                 "guard.non_finite.action",
-                "must not be \"log\": an update that isn't finite is never made; \"skip\" leaves it out",
+                "must not be \"log\": an update that isn't finite is never applied; use \"skip\" to skip it",
             ),
             (positive(self.loss_spike.z), "guard.loss_spike.z", "must be above 0"),
             (positive(self.grad_norm.z), "guard.grad_norm.z", "must be above 0"),
@@ -133,7 +137,7 @@ impl GuardConfig {
         }
     }
 
-    /// Whether some rule takes the run back.
+    /// Returns whether the action of any rule is a rewind.
     #[must_use]
     pub fn may_rewind(&self) -> bool {
         [self.non_finite.action, self.loss_spike.action, self.grad_norm.action].contains(&GuardAction::Rewind)
@@ -145,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_is_refused_by_key() {
+    fn values_out_of_range_are_refused_by_key() {
         GuardConfig::default().validate().unwrap();
         let good = GuardConfig::default;
         for (config, key) in [

@@ -1,16 +1,20 @@
-//! The guard: what a step's loss and gradient norm say about it, and what is to be done, before its update is made.
+//! The guard: checks the loss and the gradient norm of each step before its update, and decides what to do
+//! about it.
 //!
-//! - [`GuardConfig`] is the `[guard]` section: a rule for each kind of trouble, an action for each rule.
-//! - [`Guard::judge`] is the one place where a decision falls: a pure function of the guard's state and of the numbers of
-//!   this very step, so that one process can decide for many. [`Guard::record`] then takes the step into the state.
-//! - [`SkippedRows`] are the rows that the run leaves out: with the configuration, all that decides which rows a step sees.
-//! - [`StallDetector`] is about the clock, and so apart: it decides nothing and is no part of the state.
+//! - [`GuardConfig`] is the `[guard]` section: a rule for each kind of problem, an action for each rule.
+//! - [`Guard::judge`] makes every decision. It is a pure function of the guard's state and of the metrics of
+//!   the step, so all ranks decide alike. [`Guard::record`] then adds the step to the state.
+//! - [`StallDetector`] depends on the clock, so it is separate: it decides nothing and isn't part of the
+//!   state.
 //!
-//! State and detours are in every checkpoint: a resumed run decides as the unbroken one.
+//! The state is saved in every checkpoint, so a resumed run makes the same decisions as an uninterrupted one.
 
+// The section, and statistics of recent steps.
 mod config;
-mod stall;
 mod window;
+
+// Durations of steps.
+mod stall;
 
 use std::collections::BTreeMap;
 
@@ -23,17 +27,17 @@ pub(crate) use stall::StallDetector;
 pub use stall::{LateStep, StepClock, StepLimit};
 use window::{ValueWindow, WindowBaseline};
 
-/// What the guard makes of a step.
+/// The decision of the guard on a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardVerdict {
-    /// The rules that the step breaks.
+    /// The rules that the step violates.
     pub alarms: Vec<GuardAlarm>,
-    /// Why there is to be no update, if there is to be none.
+    /// Reason why the update is skipped. `None` if it isn't.
     pub skipped: Option<SkipReason>,
 }
 
 impl GuardVerdict {
-    /// The alarm whose action counts: the one that asks for most, and of equal ones the first.
+    /// Returns the alarm with the strongest action, the first of equal ones.
     #[must_use]
     pub fn decisive(&self) -> Option<&GuardAlarm> {
         self.alarms.iter().rev().max_by_key(|alarm| alarm.action)
@@ -44,46 +48,46 @@ impl GuardVerdict {
     }
 }
 
-/// What a step has come to, before its update.
+/// Metrics of a step before its update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct StepMetrics {
     /// The step, counted from 1.
     pub(crate) step: u64,
-    /// Of the global batch, nats per token.
+    /// Loss of the global batch, in nats per token.
     pub(crate) loss: f32,
-    /// Of all gradients, before clipping.
+    /// Norm of all gradients, before clipping.
     pub(crate) grad_norm: f32,
 }
 
-/// What the guard remembers: part of every checkpoint.
+/// The state of the guard, saved in every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
     losses: ValueWindow,
     grad_norms: ValueWindow,
-    /// The rate is lowered, and until when.
+    /// The reduction of the learning rate that is in effect, or was last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lr_reduction: Option<LrReduction>,
-    /// How many times the rate was lowered.
+    /// Number of reductions of the learning rate so far.
     #[serde(default, skip_serializing_if = "is_zero")]
     lr_reductions: u32,
-    /// How many times each rule was broken.
+    /// Number of violations of each rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<GuardRule, u32>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct LrReduction {
-    /// The last step of it.
+    /// The last step that it applies to.
     until: u64,
     factor: f64,
 }
 
-/// The rules of `[guard]` and what they remember.
+/// The rules of `[guard]` with their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     config: GuardConfig,
@@ -95,7 +99,7 @@ impl Guard {
         Self { config, state }
     }
 
-    /// Decides on a step. Nothing changes.
+    /// Decides on a step. The state doesn't change.
     pub(crate) fn judge(&self, numbers: &StepMetrics) -> GuardVerdict {
         let alarms = if numbers.loss.is_finite() && numbers.grad_norm.is_finite() {
             self.outlier_alarms(numbers)
@@ -137,8 +141,8 @@ impl Guard {
             (GuardRule::LossSpike, loss_spike, &self.state.losses, numbers.loss),
             (GuardRule::GradNorm, grad_norm, &self.state.grad_norms, numbers.grad_norm),
         ];
-        let alarm = |(rule, config, past, value): (GuardRule, &OutlierRule, &ValueWindow, f32)| {
-            let WindowBaseline { median, scale } = past.baseline(*window)?;
+        let check = |(rule, config, recent, value): (GuardRule, &OutlierRule, &ValueWindow, f32)| {
+            let WindowBaseline { median, scale } = recent.baseline(*window)?;
             let value = f64::from(value);
             let z = (value - median) / scale;
             (z > config.z).then(|| GuardAlarm {
@@ -153,20 +157,20 @@ impl Guard {
                 count: self.count(rule) + 1,
             })
         };
-        watched.into_iter().filter_map(alarm).collect()
+        watched.into_iter().filter_map(check).collect()
     }
 
     fn count(&self, rule: GuardRule) -> u32 {
         self.state.counts.get(&rule).copied().unwrap_or(0)
     }
 
-    /// Takes a step and what was decided on it into the state.
+    /// Adds a step and the decision on it to the state.
     pub(crate) fn record(&mut self, numbers: &StepMetrics, verdict: &GuardVerdict) {
         let state = &mut self.state;
         for alarm in &verdict.alarms {
             state.counts.insert(alarm.rule, alarm.count);
         }
-        // As in OLMo-core, what was skipped counts too: what stays at a new level is the new level.
+        // As in OLMo-core, skipped steps count too: values that stay at a new level become the baseline.
         state.losses.push(numbers.loss, self.config.window);
         state.grad_norms.push(numbers.grad_norm, self.config.window);
         if verdict.action() == Some(GuardAction::ReduceLr) {
@@ -176,7 +180,7 @@ impl Guard {
         }
     }
 
-    /// What the rate of a step is multiplied by.
+    /// Returns the factor on the learning rate of a step.
     pub(crate) fn lr_factor(&self, step: u64) -> f64 {
         self.state
             .lr_reduction
@@ -184,7 +188,7 @@ impl Guard {
             .map_or(1.0, |reduction| reduction.factor)
     }
 
-    /// How many times the rate was lowered, if that is too often.
+    /// Returns the number of reductions of the learning rate, if it exceeds `max_lr_reductions`.
     pub(crate) fn too_many_lr_reductions(&self) -> Option<u32> {
         Some(self.state.lr_reductions).filter(|&count| count > self.config.max_lr_reductions)
     }
@@ -206,17 +210,17 @@ mod tests {
         }
     }
 
-    /// A guard that has seen so many steps of a loss about 2 and a norm about 1.
+    /// A guard that has recorded `steps` steps with a loss of about 2 and a gradient norm of about 1.
     fn after(steps: u64, config: GuardConfig) -> Guard {
         let mut guard = Guard::new(config, GuardState::default());
         (1..=steps).for_each(|step| {
             let noise = [0.0, 0.01, -0.01, 0.02, -0.02][step as usize % 5];
-            look(&mut guard, step, 2.0 + noise, 1.0 - noise);
+            judge_and_record(&mut guard, step, 2.0 + noise, 1.0 - noise);
         });
         guard
     }
 
-    fn look(guard: &mut Guard, step: u64, loss: f32, grad_norm: f32) -> GuardVerdict {
+    fn judge_and_record(guard: &mut Guard, step: u64, loss: f32, grad_norm: f32) -> GuardVerdict {
         let numbers = StepMetrics { step, loss, grad_norm };
         let verdict = guard.judge(&numbers);
         guard.record(&numbers, &verdict);
@@ -224,42 +228,42 @@ mod tests {
     }
 
     #[test]
-    fn a_spike_is_told_with_its_evidence_and_a_fall_is_none() {
+    fn a_spike_raises_an_alarm_with_evidence_and_a_drop_does_not() {
         let mut guard = after(30, config());
-        assert_eq!(look(&mut guard, 31, 0.5, 0.1), GuardVerdict::default());
-        let verdict = look(&mut guard, 32, 3.0, 1.0);
+        assert_eq!(judge_and_record(&mut guard, 31, 0.5, 0.1), GuardVerdict::default());
+        let verdict = judge_and_record(&mut guard, 32, 3.0, 1.0);
         assert_eq!(verdict.skipped, Some(SkipReason::LossSpike));
         let alarm = verdict.decisive().unwrap();
         assert_eq!((alarm.at, alarm.rule, alarm.count), (32, GuardRule::LossSpike, 1));
         let (median, scale) = (alarm.median.unwrap(), alarm.scale.unwrap());
         assert!((median - 2.0).abs() < 1e-6 && (scale - 1.4826 * 0.01).abs() < 1e-3, "{alarm:?}");
         assert!((alarm.z.unwrap() - 1.0 / scale).abs() < 1e-9);
-        assert_eq!(look(&mut guard, 33, 3.0, 1.0).alarms[0].count, 2);
+        assert_eq!(judge_and_record(&mut guard, 33, 3.0, 1.0).alarms[0].count, 2);
     }
 
     #[test]
-    fn too_few_steps_say_nothing() {
+    fn too_few_steps_raise_no_alarm() {
         let mut young = after(19, config());
-        assert_eq!(look(&mut young, 20, 300.0, 300.0), GuardVerdict::default());
+        assert_eq!(judge_and_record(&mut young, 20, 300.0, 300.0), GuardVerdict::default());
         let mut old = after(20, config());
-        assert_eq!(look(&mut old, 21, 300.0, 300.0).alarms.len(), 2);
+        assert_eq!(judge_and_record(&mut old, 21, 300.0, 300.0).alarms.len(), 2);
     }
 
     #[test]
-    fn the_strongest_action_counts() {
+    fn the_strongest_action_is_taken() {
         let mut guard = after(30, config());
-        let verdict = look(&mut guard, 31, 3.0, 30.0);
+        let verdict = judge_and_record(&mut guard, 31, 3.0, 30.0);
         assert_eq!(verdict.alarms.len(), 2);
         assert_eq!(verdict.action(), Some(GuardAction::Skip));
         assert_eq!(guard.lr_factor(32), 1.0);
-        let verdict = look(&mut guard, 32, 2.0, 30.0);
+        let verdict = judge_and_record(&mut guard, 32, 2.0, 30.0);
         assert_eq!((verdict.action(), verdict.skipped), (Some(GuardAction::ReduceLr), None));
         let factors: Vec<f64> = (32..=36).map(|step| guard.lr_factor(step)).collect();
         assert_eq!(factors, [0.5, 0.5, 0.5, 1.0, 1.0]);
     }
 
     #[test]
-    fn what_is_not_finite_is_skipped_whatever_the_action() {
+    fn non_finite_steps_are_skipped_whatever_the_action() {
         for action in [
             GuardAction::Skip,
             GuardAction::SkipData,
@@ -269,26 +273,26 @@ mod tests {
         ] {
             let mut guard = after(30, GuardConfig { non_finite: NonFiniteRule { action }, ..config() });
             let before = guard.state.losses.clone();
-            let verdict = look(&mut guard, 31, f32::NAN, 1.0);
+            let verdict = judge_and_record(&mut guard, 31, f32::NAN, 1.0);
             assert_eq!(verdict.skipped, Some(SkipReason::NonFiniteLoss));
             assert_eq!(verdict.action(), Some(action));
-            assert_eq!(guard.state.losses, before, "it is no loss to compare later ones with");
-            let verdict = look(&mut guard, 32, 2.0, f32::INFINITY);
+            assert_eq!(guard.state.losses, before, "a non-finite loss is not part of the baseline");
+            let verdict = judge_and_record(&mut guard, 32, 2.0, f32::INFINITY);
             assert_eq!(verdict.skipped, Some(SkipReason::NonFiniteGradient));
         }
     }
 
     #[test]
-    fn events_alone_change_nothing() {
+    fn the_action_log_changes_nothing() {
         let mut guard = after(30, GuardConfig { window: 32, ..GuardConfig::default() });
-        let verdict = look(&mut guard, 31, 30.0, 30.0);
+        let verdict = judge_and_record(&mut guard, 31, 30.0, 30.0);
         assert_eq!((verdict.alarms.len(), verdict.skipped), (2, None));
     }
 
     #[test]
-    fn the_state_reads_back_as_it_was() {
+    fn the_state_round_trips_through_json() {
         let mut guard = after(40, config());
-        look(&mut guard, 41, 2.0, 30.0);
+        judge_and_record(&mut guard, 41, 2.0, 30.0);
         let text = serde_json::to_string(&guard.state).unwrap();
         assert_eq!(serde_json::from_str::<GuardState>(&text).unwrap(), guard.state);
     }
@@ -296,9 +300,9 @@ mod tests {
     #[test]
     fn lr_reductions_are_bounded() {
         let mut guard = after(30, GuardConfig { max_lr_reductions: 1, ..config() });
-        look(&mut guard, 31, 2.0, 30.0);
+        judge_and_record(&mut guard, 31, 2.0, 30.0);
         assert_eq!(guard.too_many_lr_reductions(), None);
-        look(&mut guard, 32, 2.0, 30.0);
+        judge_and_record(&mut guard, 32, 2.0, 30.0);
         assert_eq!(guard.too_many_lr_reductions(), Some(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Steps that take too long.
+//! Steps that take too long, found after they end and while they run.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,8 @@ use crate::alarm::{GuardAction, GuardAlarm, GuardRule};
 use crate::guard::config::GuardConfig;
 use crate::guard::window::median;
 
-/// Watches how long steps take. The clock is no part of a run's state, so this begins anew with each process.
+/// Compares the duration of each step with those before. The clock isn't part of a run's state, so each
+/// process starts over.
 #[derive(Clone, Debug)]
 pub(crate) struct StallDetector {
     factor: f64,
@@ -17,29 +18,29 @@ pub(crate) struct StallDetector {
     count: u32,
 }
 
-/// Steps that it takes to know what is usual.
-const LEAST_STEPS: usize = 5;
+/// Number of steps before durations are compared.
+const MIN_STEPS: usize = 5;
 
-/// What is shorter is no stall: a busy machine does that to steps of milliseconds.
-const LEAST_SECONDS: f64 = 1.0;
+/// The shortest stall. On a busy machine, steps of milliseconds vary by large factors.
+const MIN_STALL_S: f64 = 1.0;
 
 impl StallDetector {
     pub(crate) fn new(config: &GuardConfig) -> Self {
-        let (factor, window) = (config.stall.factor, config.window.max(LEAST_STEPS));
+        let (factor, window) = (config.stall.factor, config.window.max(MIN_STEPS));
         Self { factor, window, seconds: VecDeque::new(), count: 0 }
     }
 
-    /// How long the next step may take, if it is known by now.
+    /// Returns the time limit of the next step. `None` until enough steps have been recorded.
     pub(crate) fn limit(&self) -> Option<StepLimit> {
-        if self.seconds.len() < LEAST_STEPS {
+        if self.seconds.len() < MIN_STEPS {
             return None;
         }
-        let median = median(&mut self.seconds.iter().copied().collect::<Vec<_>>());
-        Some(StepLimit { median, seconds: (self.factor * median).max(LEAST_SECONDS) })
+        let median_s = median(&mut self.seconds.iter().copied().collect::<Vec<_>>());
+        Some(StepLimit { median: median_s, seconds: (self.factor * median_s).max(MIN_STALL_S) })
     }
 
-    /// Looks at the seconds of a step.
-    pub(crate) fn look(&mut self, step: u64, seconds: f64) -> Option<GuardAlarm> {
+    /// Records the duration of a step. Returns an alarm if it exceeds the limit.
+    pub(crate) fn record(&mut self, step: u64, seconds: f64) -> Option<GuardAlarm> {
         let limit = self.limit();
         self.seconds.push_back(seconds);
         if self.seconds.len() > self.window {
@@ -61,16 +62,17 @@ impl StallDetector {
     }
 }
 
-/// How long a step may take before it is a stall.
+/// The time limit of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepLimit {
-    /// The median of the steps before, in seconds.
+    /// The median of the preceding steps, in seconds.
     pub median: f64,
     /// The limit, in seconds.
     pub seconds: f64,
 }
 
-/// The step being made, as other threads see it: a step that hangs never comes to an end at which it could be told of.
+/// The running step, visible to other threads: a step that hangs never ends, so it must be reported while it
+/// runs.
 #[derive(Debug, Default)]
 pub struct StepClock(Mutex<Option<TimedStep>>);
 
@@ -86,14 +88,14 @@ struct TimedStep {
 pub struct LateStep {
     /// The step.
     pub step: u64,
-    /// Seconds since it began.
+    /// Seconds since it started.
     pub seconds: f64,
-    /// What it was given.
+    /// Its time limit.
     pub limit: StepLimit,
 }
 
 impl StepClock {
-    /// The step being made, if it is late.
+    /// Returns the running step if it has exceeded its limit.
     #[must_use]
     pub fn late(&self) -> Option<LateStep> {
         let TimedStep { step, start, limit } = (*self.lock())?;
@@ -101,12 +103,13 @@ impl StepClock {
         (seconds > limit.seconds).then_some(LateStep { step, seconds, limit })
     }
 
-    /// Without a limit, nothing is watched.
-    pub(crate) fn begin(&self, step: u64, limit: Option<StepLimit>) {
+    /// Marks the start of a step. Without a limit, the step is never late.
+    pub(crate) fn start(&self, step: u64, limit: Option<StepLimit>) {
         *self.lock() = limit.map(|limit| TimedStep { step, start: Instant::now(), limit });
     }
 
-    pub(crate) fn end(&self) {
+    /// Marks the end of the running step.
+    pub(crate) fn finish(&self) {
         *self.lock() = None;
     }
 
@@ -120,21 +123,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_far_above_the_median_is_told() {
-        let mut watch = StallDetector::new(&GuardConfig::default());
-        assert!((1..=5).all(|step| watch.look(step, 1.0).is_none()));
-        assert!(watch.look(6, 9.0).is_none());
-        let alarm = watch.look(7, 11.0).unwrap();
+    fn a_step_far_above_the_median_raises_an_alarm() {
+        let mut detector = StallDetector::new(&GuardConfig::default());
+        assert!((1..=5).all(|step| detector.record(step, 1.0).is_none()));
+        assert!(detector.record(6, 9.0).is_none());
+        let alarm = detector.record(7, 11.0).unwrap();
         assert_eq!((alarm.value, alarm.median, alarm.threshold), (Some(11.0), Some(1.0), Some(10.0)));
         assert_eq!((alarm.action, alarm.count), (GuardAction::Log, 1));
     }
 
     #[test]
     fn short_steps_do_not_stall() {
-        let mut watch = StallDetector::new(&GuardConfig::default());
-        (1..=5).for_each(|step| assert!(watch.look(step, 0.001).is_none()));
-        assert!(watch.look(6, 0.9).is_none());
-        assert!(watch.look(7, 1.1).is_some());
+        let mut detector = StallDetector::new(&GuardConfig::default());
+        (1..=5).for_each(|step| assert!(detector.record(step, 0.001).is_none()));
+        assert!(detector.record(6, 0.9).is_none());
+        assert!(detector.record(7, 1.1).is_some());
     }
 
     #[test]
@@ -142,22 +145,22 @@ mod tests {
         let clock = StepClock::default();
         let limit = StepLimit { median: 0.0001, seconds: 0.001 };
         assert_eq!(clock.late(), None);
-        clock.begin(7, None);
+        clock.start(7, None);
         assert_eq!(clock.late(), None);
-        clock.begin(8, Some(StepLimit { seconds: 1e6, ..limit }));
+        clock.start(8, Some(StepLimit { seconds: 1e6, ..limit }));
         assert_eq!(clock.late(), None);
-        clock.begin(9, Some(limit));
+        clock.start(9, Some(limit));
         std::thread::sleep(std::time::Duration::from_millis(2));
         let late = clock.late().unwrap();
         assert_eq!((late.step, late.limit), (9, limit));
         assert!(late.seconds >= 0.002);
-        clock.end();
+        clock.finish();
         assert_eq!(clock.late(), None);
     }
 
     #[test]
-    fn the_first_steps_are_no_measure() {
-        let mut watch = StallDetector::new(&GuardConfig::default());
-        assert!(watch.look(1, 0.001).is_none() && watch.look(2, 100.0).is_none());
+    fn the_first_steps_raise_no_alarm() {
+        let mut detector = StallDetector::new(&GuardConfig::default());
+        assert!(detector.record(1, 0.001).is_none() && detector.record(2, 100.0).is_none());
     }
 }

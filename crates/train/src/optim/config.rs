@@ -11,18 +11,19 @@ use crate::error::TrainError;
 pub struct OptimConfig {
     /// `"adamw"`: Adam with decoupled weight decay, as `torch.optim.AdamW`.
     pub kind: OptimKind,
-    /// The peak learning rate, from which `[schedule]` takes its course.
+    /// The peak learning rate, which `[schedule]` scales.
     pub lr: f64,
-    /// Decay rates of the running means of the gradient and of its square.
+    /// Decay rates of the running means of the gradient and of the squared gradient.
     pub betas: [f64; 2],
-    /// Added to the root of the second moment, after its bias is corrected.
+    /// Added to the root of the bias-corrected mean of the squared gradient.
     pub eps: f64,
-    /// Share of a parameter, times the learning rate, that each update takes away.
+    /// Decoupled weight decay: each update multiplies a parameter by 1 - `weight_decay` times the learning
+    /// rate.
     pub weight_decay: f64,
-    /// What `weight_decay` acts on: `"all"` parameters, or `"matrices"` only: the projections, the embedding and
-    /// the head, but no norms.
+    /// Parameters with weight decay: `"all"`, or `"matrices"` only, which are the projections, the embedding
+    /// and the head, but not the norms.
     pub decay: WeightDecayScope,
-    /// Gradients whose global norm is above this are scaled down to it. 0 turns clipping off.
+    /// Maximum global norm of the gradients. Larger gradients are scaled down to it. 0 disables clipping.
     pub clip_norm: f64,
 }
 
@@ -48,13 +49,13 @@ pub enum OptimKind {
     Adamw,
 }
 
-/// Which parameters weight decay acts on.
+/// The parameters with weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightDecayScope {
-    /// All of them, norms and embeddings too: what Amber and `OpenLLaMA` were trained with.
+    /// All parameters, including norms and embeddings, as Amber and `OpenLLaMA` were trained.
     All,
-    /// Those with two dimensions (nanoGPT's rule): not the norms.
+    /// Parameters with two dimensions (nanoGPT's rule), so not the norms.
     Matrices,
 }
 

@@ -1,4 +1,4 @@
-//! Gradients added up over micro-batches, as flat vectors.
+//! Gradients accumulated over micro-batches, as flat vectors.
 
 use burn::tensor::{Gradients, Tensor};
 use fineline_kernels::{add_to, sum_of_squares};
@@ -6,47 +6,46 @@ use fineline_model::Llama;
 
 use crate::parameters::{ByName, take_gradients};
 
-/// The parameter that tokens are looked up in.
+/// Name of the embedding parameter.
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The gradient of one step, added up over its micro-batches.
+/// The gradients of one step, accumulated over its micro-batches.
 #[derive(Default)]
 pub(crate) struct GradientSum(pub(crate) ByName<Tensor<1>>);
 
 impl GradientSum {
-    /// The gradients of one backward pass.
-    pub(crate) fn of(model: &Llama, gradients: Gradients) -> Self {
+    /// Takes the gradients of one backward pass.
+    pub(crate) fn from_backward(model: &Llama, gradients: Gradients) -> Self {
         Self(take_gradients(model, gradients))
     }
 
-    /// Takes the gradient of a parameter out, `[n]`, if it has one.
+    /// Removes and returns the gradient of a parameter, `[n]`, if there is one.
     pub(crate) fn take(&mut self, name: &str) -> Option<Tensor<1>> {
         self.0.remove(name)
     }
 
-    /// Both, added up parameter by parameter.
+    /// Returns the sum of both, parameter by parameter.
     pub(crate) fn plus(self, other: Self) -> Self {
         let mut sum = self.0;
         for (name, right) in other.0 {
-            let both = match sum.remove(&name) {
+            let total = match sum.remove(&name) {
                 Some(left) => add_to(left, right),
                 None => right,
             };
-            sum.insert(name, both);
+            sum.insert(name, total);
         }
         Self(sum)
     }
 
-    /// Takes the gradient of one row of the embedding away. A row that is zero then stays so: decay takes a share of nothing.
+    /// Sets the gradient of one row of the embedding to zero. A row of zeros then stays zero, because weight
+    /// decay scales it.
     pub(crate) fn freeze_embedding_row(&mut self, row: usize, width: usize) {
         if let Some(gradient) = self.0.remove(EMBEDDING) {
             self.0.insert(EMBEDDING.to_owned(), gradient.slice_fill(row * width..(row + 1) * width, 0.0));
         }
     }
 
-    /// The norm of all gradients as one vector, `[1]`, not yet read from the device.
-    ///
-    /// `None` if there are none.
+    /// Returns the norm of all gradients as one vector, `[1]`, still on the device. `None` without gradients.
     pub(crate) fn norm(&self) -> Option<Tensor<1>> {
         let squares: Vec<Tensor<1>> = self.0.values().cloned().map(sum_of_squares).collect();
         (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt())
@@ -55,7 +54,7 @@ impl GradientSum {
 
 #[cfg(test)]
 impl GradientSum {
-    /// Makes every value of the first gradient `value`.
+    /// Sets every value of the first gradient to `value`.
     pub(crate) fn poison(&mut self, value: f64) {
         if let Some(gradient) = self.0.values_mut().next() {
             *gradient = gradient.zeros_like().add_scalar(value);

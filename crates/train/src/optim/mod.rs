@@ -1,6 +1,6 @@
-//! `AdamW` with decoupled weight decay, and clipping by the global norm.
+//! `AdamW` with decoupled weight decay, and gradient clipping by the global norm.
 //!
-//! All vectors here are flat (`[n]`), in float32, and keyed by the Hugging Face name of their parameter.
+//! All vectors here are flat (`[n]`), in float32, keyed by the Hugging Face name of their parameter.
 
 // The configuration and the gradients.
 mod config;
@@ -9,6 +9,6 @@ mod gradients;
 // The update.
 mod adamw;
 
-pub(crate) use adamw::{AdamState, AdamW, Part};
+pub(crate) use adamw::{AdamState, AdamW, ParameterSlice};
 pub use config::{OptimConfig, OptimKind, WeightDecayScope};
 pub(crate) use gradients::GradientSum;

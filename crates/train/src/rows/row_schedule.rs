@@ -61,8 +61,8 @@ impl RowSchedule {
         positions.map(|position| self.skipped_rows.nth_kept_row(position))
     }
 
-    /// Returns the indices that a step consumes: those of its rows, and those skipped between them and the rows of the
-    /// step before.
+    /// Returns the indices that a step consumes: those of its rows, and those skipped between them and the
+    /// rows of the step before.
     #[must_use]
     pub fn consumed_in(&self, step: u64) -> Range<u64> {
         self.end_of(step - 1)..self.end_of(step)
@@ -81,8 +81,8 @@ impl RowSchedule {
         (row - self.skipped_rows.count_before(row)) / self.global_batch_size
     }
 
-    /// Returns the step that trains on the row of this index. For a skipped row, that is the step of the next row that
-    /// isn't skipped.
+    /// Returns the step that trains on the row of this index. For a skipped row, that is the step of the next
+    /// row that isn't skipped.
     #[must_use]
     pub fn step_of(&self, row: u64) -> u64 {
         self.steps_before(row) + 1
@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(schedule.first_row_of(3), 9);
     }
 
-    /// Compared with the definition: the indices that are not skipped, in their order, in whatever order they were skipped.
+    /// Compared with the definition: the indices that are not skipped, in their order, in whatever order they
+    /// were skipped.
     #[test]
     fn skipped_rows_are_never_trained_on() {
         let cases = [

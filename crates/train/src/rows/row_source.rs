@@ -7,7 +7,8 @@ pub trait RowSource: Sync {
     /// Returns the row of this index. The row depends on the index alone.
     fn row(&self, index: u64) -> Row;
 
-    /// Returns the index after the last row of the chunk that contains this row, or `None` if the data has no chunks.
+    /// Returns the index after the last row of the chunk that contains this row, or `None` if the data has no
+    /// chunks.
     fn chunk_end(&self, index: u64) -> Option<u64> {
         let _ = index;
         None

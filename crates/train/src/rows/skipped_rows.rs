@@ -13,8 +13,8 @@ pub struct RowRange {
 
 /// The rows that a run skips.
 ///
-/// They are indices of rows, not steps: skipping more rows doesn't bring back rows that were skipped before, and doesn't
-/// change the rows of any step before them.
+/// They are indices of rows, not steps: skipping more rows doesn't bring back rows that were skipped before,
+/// and doesn't change the rows of any step before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SkippedRows(

@@ -1,4 +1,4 @@
-//! The loop around steps: rows fetched ahead, observers called, checkpoints taken.
+//! The loop around steps: prefetches rows, calls observers, writes checkpoints.
 
 // Records.
 mod report;

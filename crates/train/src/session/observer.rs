@@ -1,4 +1,4 @@
-//! Observers of training, and what they can ask for.
+//! Observers of training, and their requests.
 
 use fineline_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -11,103 +11,129 @@ use crate::rows::RowSchedule;
 use crate::session::report::{SessionOutcome, StepReport};
 use crate::stop::StopSignal;
 
-/// Anything that looks at training: logs, probes, validation, progress, a user's own code.
+/// A component that observes training: logs, probes, validation, progress, custom code. Similar to a callback
+/// of other frameworks.
 ///
-/// The trainer calls its observers in the order in which they were given, always between steps. They see the live
-/// weights and cannot change them; what they ask for is a [`TrainerControl`]. An error of theirs ends the training.
+/// Observers are called in the given order, always between steps. They can read the live weights but not
+/// change them. They request actions by returning a [`TrainerControl`]. An error of an observer ends
+/// training.
 pub trait Observer {
-    /// Before the first step of this process. `view.step` is 0 in a fresh run, and the step of the checkpoint in a
-    /// resumed one.
+    /// Called before the first step of this process. `view.step` is 0 in a new run, and the step of the
+    /// checkpoint in a resumed one.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
     fn on_start(&mut self, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         let _ = view;
         Ok(TrainerControl::Continue)
     }
 
-    /// After each step, skipped ones too, and before a checkpoint of it.
+    /// Called after each step, including skipped ones, and before a checkpoint of it.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
     fn on_step(&mut self, report: &StepReport, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         let _ = (report, view);
         Ok(TrainerControl::Continue)
     }
 
-    /// A rule of the guard is broken by the step that was just made, before [`on_step`](Self::on_step). If the run goes back because of it, that is not called.
+    /// Called when the last step violated a rule of the guard, before [`on_step`](Self::on_step). If the
+    /// alarm leads to a rewind, `on_step` is not called.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
     fn on_alarm(&mut self, alarm: &GuardAlarm, view: &StepView<'_>) -> Result<(), ObserverError> {
         let _ = (alarm, view);
         Ok(())
     }
 
-    /// A checkpoint of this moment is about to be taken. What must never be behind it, such as a log, is to be made
-    /// durable now. What is returned is stored in it under the name, and handed out when it is loaded.
+    /// Called before a snapshot for a checkpoint is taken. Files that must not lag behind the checkpoint,
+    /// such as logs, are to be synced to disk now. The returned value is stored in the checkpoint under the
+    /// returned name.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
     fn before_checkpoint(&mut self, view: &StepView<'_>) -> Result<Option<(String, Value)>, ObserverError> {
         let _ = view;
         Ok(None)
     }
 
-    /// A checkpoint stands whole under its name. It is of the step in `saved`, some steps ago.
+    /// Called when a checkpoint is complete. It is of `saved.step`, which can be some steps ago.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
         let _ = saved;
         Ok(())
     }
 
-    /// A checkpoint could not be written, or is late. Training goes on.
-    fn on_checkpoint_problem(&mut self, trouble: &CheckpointProblem) -> Result<(), ObserverError> {
-        let _ = trouble;
+    /// Called when a checkpoint could not be written, or is delayed. Training continues.
+    ///
+    /// # Errors
+    /// Any error. It ends training.
+    fn on_checkpoint_problem(&mut self, problem: &CheckpointProblem) -> Result<(), ObserverError> {
+        let _ = problem;
         Ok(())
     }
 
-    /// After the last step and its checkpoint. Not called if training ends with an error.
+    /// Called after the last step and its checkpoint. Not called if training ends with an error.
+    ///
+    /// # Errors
+    /// Any error. It is returned by the session.
     fn on_end(&mut self, outcome: SessionOutcome, view: &StepView<'_>) -> Result<(), ObserverError> {
         let _ = (outcome, view);
         Ok(())
     }
 }
 
-/// What can go wrong with a checkpoint that training survives.
+/// A problem with a checkpoint that doesn't end training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CheckpointProblem {
-    /// It could not be written. Another is tried soon.
+    /// It could not be written. Another attempt follows.
     Failed(FailedCheckpoint),
-    /// It is still being written while the next one is due: training waits for it.
+    /// It is still being written when the next one is due. Training waits for it.
     Delayed {
-        /// The step that it is of.
+        /// Step of the checkpoint.
         step: u64,
-        /// The step whose checkpoint is due.
+        /// Step of the checkpoint that is due.
         due: u64,
-        /// Seconds for which it has been written.
+        /// Seconds since its write started.
         seconds: f64,
     },
 }
 
-/// What an observer sees.
+/// The state of training, as passed to observers.
 #[derive(Clone, Copy)]
 pub struct StepView<'a> {
-    /// Steps done so far, skipped ones too.
+    /// Number of steps done so far, skipped ones included.
     pub step: u64,
-    /// Tokens consumed so far.
+    /// Number of tokens consumed so far.
     pub tokens: u64,
     /// Length of the whole run in steps.
     pub total_steps: u64,
-    /// The learning rate of the next update.
+    /// Learning rate of the next update.
     pub lr: f64,
     /// The rows of each step.
     pub rows: &'a RowSchedule,
-    /// The live weights. [`Module::valid`](burn::module::Module::valid) gives them without autodiff and without a copy.
+    /// The live model. [`Module::valid`](burn::module::Module::valid) returns it without autodiff and without
+    /// copying.
     pub model: &'a Llama,
-    /// Whether somebody waits for the end: an observer at something long may want to look at it now and then.
+    /// The request to stop. An observer with long work should check it regularly.
     pub stop: &'a StopSignal,
 }
 
-/// What an observer asks of the trainer. Of several requests the last in this order counts.
+/// A request of an observer. Of several requests, the last in this order is granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrainerControl {
-    /// Nothing.
+    /// No request.
     #[default]
     Continue,
-    /// A checkpoint of this step.
+    /// Write a checkpoint of this step.
     Checkpoint,
-    /// A checkpoint of this step that is kept for good.
+    /// Write a checkpoint of this step and keep it permanently.
     Keep,
-    /// Back to the newest checkpoint that is not after this step. The rows since then are left out.
+    /// Rewind to the newest checkpoint that is not after this step, and skip the rows since then.
     Rewind(u64),
-    /// The end of the training, with a checkpoint of this step.
+    /// Stop training, with a checkpoint of this step.
     Stop,
 }

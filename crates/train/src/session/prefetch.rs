@@ -1,4 +1,4 @@
-//! Rows fetched ahead of the step that trains on them.
+//! Prefetching of rows.
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -8,15 +8,16 @@ use fineline_data::Row;
 
 use crate::rows::{RowSchedule, RowSource};
 
-/// The rows of step after step, those of the next one made on a thread of its own while the present one computes.
+/// Iterator over the rows of each step. A thread makes the rows of the next step while the current one
+/// computes.
 pub(crate) struct Prefetch<'scope> {
     batches: Receiver<Vec<Row>>,
     thread: Option<ScopedJoinHandle<'scope, ()>>,
 }
 
 impl<'scope> Prefetch<'scope> {
-    /// Starts with the first of `steps` (counted from 1), and of each with the rows `own` of its global batch. The thread ends after
-    /// the last, or when this is dropped.
+    /// Starts the thread. It makes the rows at the positions `own` of the global batch, for each of `steps`,
+    /// and ends after the last or when the iterator is dropped.
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn RowSource,
@@ -43,7 +44,7 @@ impl Iterator for Prefetch<'_> {
     fn next(&mut self) -> Option<Vec<Row>> {
         let batch = self.batches.recv().ok();
         if batch.is_none() {
-            // A panic of the source is a bug there, and is shown as what it is.
+            // A panic of the source is a bug and is propagated.
             if let Some(Err(panic)) = self.thread.take().map(ScopedJoinHandle::join) {
                 std::panic::resume_unwind(panic);
             }
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn no_steps_are_no_batches() {
+    fn no_steps_give_no_batches() {
         let (next, last) = (6, 5);
         std::thread::scope(|scope| {
             assert_eq!(Prefetch::start(scope, &Indices, schedule(2), 0..2, next..=last).count(), 0);

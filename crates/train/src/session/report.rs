@@ -1,71 +1,72 @@
-//! Records of a session: reports of steps, and how it ended.
+//! Records of a session: the report of each step, and the outcome.
 
 use crate::alarm::{GuardAlarm, SkipReason};
 use crate::rows::RowRange;
 
-/// What is known of one step once it is done: a line of `metrics.jsonl`.
+/// The report of a finished step, a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
     /// The step, counted from 1.
     pub step: u64,
-    /// Tokens consumed so far, with those of this step.
+    /// Number of tokens consumed so far, this step included.
     pub tokens: u64,
-    /// The loss of the global batch before the update, nats per token.
+    /// Loss of the global batch before the update, in nats per token.
     pub loss: f32,
-    /// The learning rate of the update.
+    /// Learning rate of the update.
     pub lr: f64,
-    /// The norm of all gradients before clipping.
+    /// Norm of all gradients before clipping.
     pub grad_norm: f32,
-    /// Seconds from asking for the rows to the end of the update; observers and checkpoints are not in it.
+    /// Seconds from the request of the rows to the end of the update, without observers and checkpoints.
     pub step_s: f64,
-    /// Seconds of these spent waiting for the rows.
+    /// Seconds of `step_s` spent waiting for the rows.
     pub data_wait_s: f64,
-    /// Tokens of the step over `step_s`.
+    /// Tokens of the step divided by `step_s`.
     pub tokens_per_s: f64,
-    /// Why there was no update, if there was none.
+    /// Reason for skipping the update. `None` if it was applied.
     pub skipped: Option<SkipReason>,
-    /// Steps skipped since the last one that was not, this one included.
+    /// Number of consecutive skipped steps, this one included.
     pub consecutive_skips: u32,
 }
 
-/// How training ended.
+/// The outcome of a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SessionOutcome {
     /// All steps are done.
     Finished,
-    /// It was asked to stop, and did so after a checkpoint.
+    /// Training stopped on request, after a checkpoint.
     Stopped(StopReason),
-    /// It is to go on from an earlier checkpoint. Weights and moments are worth nothing.
+    /// Training must resume from an earlier checkpoint. The weights and the optimizer state are to be
+    /// discarded.
     Rewind(Rewind),
 }
 
-/// Where a run is to go on instead.
+/// A rewind to an earlier checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rewind {
     /// The step after which this was asked for.
     pub from_step: u64,
-    /// The run goes on from the newest checkpoint that is not after this step.
+    /// The run resumes from the newest checkpoint that is not after this step.
     pub target_step: u64,
-    /// The rows that it then [leaves out](crate::Trainer::leave_out).
+    /// The rows that it then [skips](crate::Trainer::skip_rows).
     pub skipped_rows: RowRange,
-    /// Why.
+    /// Reason for the rewind.
     pub reason: RewindReason,
 }
 
-/// Who asked for a [`Rewind`].
+/// Reason for a [`Rewind`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RewindReason {
-    /// The guard.
+    /// An alarm of the guard.
     Guard(GuardAlarm),
-    /// An observer, through [`TrainerControl::Rewind`](crate::TrainerControl::Rewind).
+    /// A request of an observer, [`TrainerControl::Rewind`](crate::TrainerControl::Rewind).
     Observer,
 }
 
-/// Who asked for the end.
+/// Reason for a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The [`StopSignal`](crate::StopSignal), with the number of its request.
+    /// A request of the [`StopSignal`](crate::StopSignal), with its number.
     Signal(usize),
-    /// An observer, through [`TrainerControl::Stop`](crate::TrainerControl::Stop).
+    /// A request of an observer, [`TrainerControl::Stop`](crate::TrainerControl::Stop).
     Observer,
 }

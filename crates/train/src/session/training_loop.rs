@@ -18,41 +18,43 @@ use crate::session::vote::Vote;
 use crate::step::Trainer;
 use crate::stop::StopSignal;
 
-/// A checkpoint that is still being written after so many seconds is worth a word when the next one is due.
-const LATE_S: f64 = 1.0;
-/// The wait before the last checkpoint of a run is tried again.
+/// Seconds after which a checkpoint that is still being written when the next one is due counts as delayed.
+const DELAYED_S: f64 = 1.0;
+/// The pause before the last checkpoint of a run is retried.
 const RETRY_AT_END: Duration = Duration::from_secs(1);
 
-/// The loop around [`Trainer::step`]: rows in, observers and checkpoints between steps, until the last step or a
+/// The loop around [`Trainer::step`], with observers and checkpoints between steps, until the last step or a
 /// request to stop.
 pub struct Session<'a> {
-    /// The rows to train on.
+    /// Source of the rows to train on.
     pub rows: &'a dyn RowSource,
-    /// Who looks on, in the order in which they are called.
+    /// Observers, in the order in which they are called.
     pub observers: Vec<&'a mut dyn Observer>,
-    /// Writes checkpoints. Without one there are none, not at the end either.
+    /// Writer of checkpoints. Without it there are none, not even at the end.
     pub checkpointer: Option<Checkpointer>,
-    /// Looked at between steps.
+    /// Request to stop, checked between steps.
     pub stop: StopSignal,
-    /// Shows other threads which step is being made, and whether it is late.
+    /// Shows other threads the running step, and whether it is late.
     pub clock: Arc<StepClock>,
-    /// Who trains together. Each has a session; rank 0 has the observers whose doings must not be done twice.
+    /// The ranks that train together. Each runs a session. Only rank 0 has the observers that write files.
     pub ranks: &'a dyn Ranks,
 }
 
 impl Session<'_> {
-    /// Trains from where the trainer stands. Before this returns well, a checkpoint of the last step is whole on disk.
+    /// Trains from the current step of the trainer. Before it returns successfully, the checkpoint of the
+    /// last step is complete. Collective.
     ///
     /// # Errors
-    /// The first of any part. A checkpoint being written is still finished, and observers are told of it.
+    /// The first error of a step, an observer or a checkpoint, or a stop by the guard. On a single rank, a
+    /// checkpoint that is being written is still finished and reported to observers.
     pub fn run(mut self, trainer: &mut Trainer) -> Result<SessionOutcome, TrainError> {
         let rows = self.rows;
         std::thread::scope(|scope| {
-            let fetch = |trainer: &Trainer| {
+            let start_prefetch = |trainer: &Trainer| {
                 let steps = trainer.progress().step + 1..=trainer.total_steps();
                 Prefetch::start(scope, rows, trainer.rows().clone(), trainer.own_rows(), steps)
             };
-            let outcome = self.run_steps(trainer, fetch);
+            let outcome = self.run_steps(trainer, start_prefetch);
             if outcome.is_err() && self.ranks.size() == 1 {
                 self.finish_checkpoint();
             }
@@ -60,8 +62,9 @@ impl Session<'_> {
         })
     }
 
-    /// After an error: what is being written is still worth having, and worth being told of. The first error is the one to
-    /// give back. Where others train along, there is no asking them after an error.
+    /// Finishes the checkpoint that is being written after an error, and reports it to observers. Its own
+    /// errors are only logged. Collective, so on several ranks it is called only for errors that all ranks
+    /// have.
     fn finish_checkpoint(&mut self) {
         if let Err(error) = self.announce(Checkpointer::wait) {
             tracing::error!("after another error: {error}");
@@ -71,35 +74,35 @@ impl Session<'_> {
     fn run_steps<'scope>(
         &mut self,
         trainer: &mut Trainer,
-        fetch: impl Fn(&Trainer) -> Prefetch<'scope>,
+        start_prefetch: impl Fn(&Trainer) -> Prefetch<'scope>,
     ) -> Result<SessionOutcome, TrainError> {
-        let mut batches = fetch(trainer);
-        let mut stalls = StallDetector::new(&trainer.recipe().guard);
-        let mut control = self.ask(trainer, |observer, view| observer.on_start(view))?;
+        let mut batches = start_prefetch(trainer);
+        let mut stall_detector = StallDetector::new(&trainer.recipe().guard);
+        let mut control = self.notify(trainer, |observer, view| observer.on_start(view))?;
         loop {
             let vote = self.vote(trainer, control);
             if !vote.unready {
                 self.announce(Checkpointer::advance)?;
             }
-            let outcome = outcome(trainer, vote);
+            let outcome = decide_outcome(trainer, vote);
             if let Some(outcome @ SessionOutcome::Rewind(_)) = outcome {
                 return self.end(trainer, outcome);
             }
             if vote.control == TrainerControl::Keep {
-                self.keep(trainer);
+                self.keep_checkpoint(trainer);
             }
-            let is_asked_for = matches!(vote.control, TrainerControl::Checkpoint | TrainerControl::Keep);
-            if outcome.is_some() || is_asked_for || vote.save {
+            let is_requested = matches!(vote.control, TrainerControl::Checkpoint | TrainerControl::Keep);
+            if outcome.is_some() || is_requested || vote.save {
                 self.save(trainer)?;
             }
             if let Some(outcome) = outcome {
                 return self.end(trainer, outcome);
             }
-            self.clock.begin(trainer.progress().step + 1, stalls.limit());
-            let made = timed_step(trainer, &mut batches, self.ranks);
-            self.clock.end();
-            let (report, verdict) = made?;
-            let stall = stalls.look(report.step, report.step_s);
+            self.clock.start(trainer.progress().step + 1, stall_detector.limit());
+            let step_result = timed_step(trainer, &mut batches, self.ranks);
+            self.clock.finish();
+            let (report, verdict) = step_result?;
+            let stall = stall_detector.record(report.step, report.step_s);
             self.announce_alarms(trainer, verdict.alarms.iter().chain(&stall))?;
             let decisive = verdict.decisive().copied();
             if let Some(alarm) = decisive.filter(|alarm| alarm.action == GuardAction::Rewind) {
@@ -107,18 +110,18 @@ impl Session<'_> {
             }
             if decisive.is_some_and(|alarm| alarm.action == GuardAction::SkipData) {
                 self.skip_data(trainer);
-                batches = fetch(trainer);
+                batches = start_prefetch(trainer);
             }
-            control = self.ask(trainer, |observer, view| observer.on_step(&report, view))?;
+            control = self.notify(trainer, |observer, view| observer.on_step(&report, view))?;
             if let Err(error) = check_guard(trainer, &report, &verdict) {
-                // All ranks have come to it together, and so can still finish what is being written.
+                // All ranks have the same error, so they can finish the checkpoint together.
                 self.finish_checkpoint();
                 return Err(error);
             }
         }
     }
 
-    /// What is asked for, by whichever rank.
+    /// Returns the combined requests of all ranks. Collective.
     fn vote(&self, trainer: &Trainer, control: TrainerControl) -> Vote {
         let step = trainer.progress().step;
         let checkpointer = self.checkpointer.as_ref();
@@ -131,19 +134,20 @@ impl Session<'_> {
         own.strongest(self.ranks)
     }
 
+    /// Reports alarms to observers.
     fn announce_alarms<'a>(
         &mut self,
         trainer: &Trainer,
         alarms: impl Iterator<Item = &'a GuardAlarm>,
     ) -> Result<(), TrainError> {
-        let view = view(trainer, &self.stop);
+        let view = step_view(trainer, &self.stop);
         for alarm in alarms {
             self.observers.iter_mut().try_for_each(|observer| observer.on_alarm(alarm, &view))?;
         }
         Ok(())
     }
 
-    /// Back to before the step just made, whose rows are to be left out.
+    /// Returns the rewind to before the last step, whose rows are to be skipped.
     fn rewind_by_guard(&self, trainer: &Trainer, alarm: GuardAlarm) -> Rewind {
         let start = trainer.rows().first_row_of(alarm.at);
         let skipped_rows = self.rows_to_skip(trainer, start, start);
@@ -151,15 +155,15 @@ impl Session<'_> {
         Rewind { from_step: alarm.at, target_step: alarm.at - 1, skipped_rows, reason }
     }
 
-    /// The rows from `start` on that the guard leaves out; `bad` is one of those that it has something against.
-    fn rows_to_skip(&self, trainer: &Trainer, start: u64, bad: u64) -> RowRange {
+    /// Returns the rows to skip from `start` on, for an alarm about the row `offending`.
+    fn rows_to_skip(&self, trainer: &Trainer, start: u64, offending: u64) -> RowRange {
         let guard = &trainer.recipe().guard;
         let end_of_steps = start + guard.skip_steps * trainer.rows().global_batch_size();
-        let end_of_chunk = guard.skip_chunk.then(|| self.rows.chunk_end(bad)).flatten();
+        let end_of_chunk = guard.skip_chunk.then(|| self.rows.chunk_end(offending)).flatten();
         RowRange { start, end: end_of_chunk.unwrap_or(end_of_steps) }
     }
 
-    /// Leaves out the rows that follow those of the step just made.
+    /// Skips the rows after those of the last step.
     fn skip_data(&mut self, trainer: &mut Trainer) {
         let end = trainer.rows().consumed_in(trainer.progress().step).end;
         let rows = self.rows_to_skip(trainer, end, end - 1);
@@ -172,8 +176,8 @@ impl Session<'_> {
         }
     }
 
-    /// Has the checkpoint of this step kept for good.
-    fn keep(&mut self, trainer: &Trainer) {
+    /// Marks the checkpoint of this step to be kept permanently.
+    fn keep_checkpoint(&mut self, trainer: &Trainer) {
         let step = trainer.progress().step;
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.change_milestones(|milestones| {
@@ -182,85 +186,86 @@ impl Session<'_> {
         }
     }
 
-    /// Puts one question to all observers. The strongest request counts.
-    fn ask(
+    /// Calls a method of all observers, and returns their strongest request.
+    fn notify(
         &mut self,
         trainer: &Trainer,
-        mut question: impl FnMut(&mut dyn Observer, &StepView<'_>) -> Result<TrainerControl, ObserverError>,
+        mut call: impl FnMut(&mut dyn Observer, &StepView<'_>) -> Result<TrainerControl, ObserverError>,
     ) -> Result<TrainerControl, TrainError> {
-        self.ranks.set_status("what looks at a step: logs, validation, probes");
-        let view = view(trainer, &self.stop);
+        self.ranks.set_status("the observers of a step: logs, validation, probes");
+        let view = step_view(trainer, &self.stop);
         let mut strongest = TrainerControl::Continue;
         for observer in &mut self.observers {
-            strongest = strongest.max(question(&mut **observer, &view)?);
+            strongest = strongest.max(call(&mut **observer, &view)?);
         }
         Ok(strongest)
     }
 
-    /// Takes a snapshot, unless there is one of this step, and lets it be written in the background.
+    /// Takes a snapshot and starts to write it in the background, unless there is a checkpoint of this step.
     fn save(&mut self, trainer: &Trainer) -> Result<(), TrainError> {
         let step = trainer.progress().step;
         if self.checkpointer.as_ref().is_none_or(|checkpointer| checkpointer.has(step)) {
             return Ok(());
         }
         let start = Instant::now();
-        self.tell_if_late(step)?;
+        self.announce_delay(step)?;
         self.announce(Checkpointer::wait)?;
-        let mut notes = BTreeMap::new();
-        let view = view(trainer, &self.stop);
+        let mut values = BTreeMap::new();
+        let view = step_view(trainer, &self.stop);
         for observer in &mut self.observers {
-            notes.extend(observer.before_checkpoint(&view)?);
+            values.extend(observer.before_checkpoint(&view)?);
         }
         let Some(checkpointer) = &mut self.checkpointer else { return Ok(()) };
-        checkpointer.save(trainer, notes, self.ranks)?;
-        checkpointer.blocked(start.elapsed().as_secs_f64());
+        checkpointer.save(trainer, values, self.ranks)?;
+        checkpointer.record_blocked(start.elapsed().as_secs_f64());
         Ok(())
     }
 
-    /// Tells observers that training is about to wait for the checkpoint before the one of `due`.
-    fn tell_if_late(&mut self, due: u64) -> Result<(), TrainError> {
-        let under_way = self.checkpointer.as_ref().and_then(Checkpointer::under_way);
-        let Some((step, seconds)) = under_way.filter(|&(_, seconds)| seconds >= LATE_S) else {
+    /// Reports to observers that training waits for the previous checkpoint, if that is delayed.
+    fn announce_delay(&mut self, due: u64) -> Result<(), TrainError> {
+        let in_progress = self.checkpointer.as_ref().and_then(Checkpointer::in_progress);
+        let Some((step, seconds)) = in_progress.filter(|&(_, seconds)| seconds >= DELAYED_S) else {
             return Ok(());
         };
-        let trouble = CheckpointProblem::Delayed { step, due, seconds };
-        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&trouble))?;
+        let problem = CheckpointProblem::Delayed { step, due, seconds };
+        self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&problem))?;
         Ok(())
     }
 
-    /// Tells observers of a checkpoint that `finished` says has come to its end, whichever that was, and gives its error back if the run can't go on with it.
+    /// Reports to observers the result of a checkpoint that `advance` returns, if it returns one.
     fn announce(
         &mut self,
-        finished: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError>,
+        advance: impl FnOnce(&mut Checkpointer, &dyn Ranks) -> Result<Option<WrittenCheckpoint>, TrainError>,
     ) -> Result<Option<WrittenCheckpoint>, TrainError> {
         let Some(checkpointer) = &mut self.checkpointer else { return Ok(None) };
-        let written = finished(checkpointer, self.ranks)?;
-        let told = match &written {
+        let written = advance(checkpointer, self.ranks)?;
+        let reported = match &written {
             None => Ok(()),
             Some(WrittenCheckpoint::Saved(saved)) => {
                 self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(saved))
             }
             Some(WrittenCheckpoint::Failed(failed)) => {
-                let trouble = CheckpointProblem::Failed(failed.clone());
-                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&trouble))
+                let problem = CheckpointProblem::Failed(failed.clone());
+                self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint_problem(&problem))
             }
         };
-        told?;
+        reported?;
         Ok(written)
     }
 
+    /// Waits for the last checkpoint, and calls observers a last time.
     fn end(&mut self, trainer: &Trainer, outcome: SessionOutcome) -> Result<SessionOutcome, TrainError> {
         while let Some(WrittenCheckpoint::Failed(_)) = self.announce(Checkpointer::wait)? {
             std::thread::sleep(RETRY_AT_END);
             self.save(trainer)?;
         }
-        let view = view(trainer, &self.stop);
+        let view = step_view(trainer, &self.stop);
         self.observers.iter_mut().try_for_each(|observer| observer.on_end(outcome, &view))?;
         Ok(outcome)
     }
 }
 
-/// Back to an earlier step; all rows since then are to be left out.
+/// Returns the rewind to an earlier step, with all rows since then to be skipped.
 fn rewind_by_observer(trainer: &Trainer, target_step: u64) -> Rewind {
     let from_step = trainer.progress().step;
     let target_step = target_step.min(from_step);
@@ -269,8 +274,9 @@ fn rewind_by_observer(trainer: &Trainer, target_step: u64) -> Rewind {
     Rewind { from_step, target_step, skipped_rows: RowRange { start, end }, reason: RewindReason::Observer }
 }
 
-fn outcome(trainer: &Trainer, vote: Vote) -> Option<SessionOutcome> {
-    // A signal comes first, also after the last step: an observer may have left something undone because of it.
+/// Returns the outcome of the session if it ends at this step.
+fn decide_outcome(trainer: &Trainer, vote: Vote) -> Option<SessionOutcome> {
+    // A signal has precedence, even after the last step: an observer may have skipped work because of it.
     if let Some(signal) = vote.signal {
         return Some(SessionOutcome::Stopped(StopReason::Signal(signal)));
     }
@@ -284,13 +290,14 @@ fn outcome(trainer: &Trainer, vote: Vote) -> Option<SessionOutcome> {
     }
 }
 
-/// The name of the link to a checkpoint that an observer [keeps](TrainerControl::Keep) for good.
+/// Returns the name of the link to a checkpoint that an observer [keeps](TrainerControl::Keep).
 #[must_use]
 pub fn kept_checkpoint_name(step: u64) -> String {
     format!("kept-{step:08}")
 }
 
-/// The milestones, after more rows were left out: a milestone stands for all rows up to it.
+/// Returns the milestones after more rows are skipped. A milestone marks the end of the rows up to it, so it
+/// moves to an earlier step.
 fn reschedule_milestones(
     milestones: &CheckpointMilestones,
     before: &RowSchedule,
@@ -298,21 +305,21 @@ fn reschedule_milestones(
 ) -> CheckpointMilestones {
     let mut rescheduled = CheckpointMilestones::new();
     for (&old, name) in milestones {
-        // Where a chunk is left out as a whole, the one before it keeps its name.
+        // If a whole chunk is skipped, the previous one keeps its name.
         let new = if old == 0 { 0 } else { after.steps_before(before.consumed_in(old).end) };
         rescheduled.entry(new).or_insert_with(|| name.clone());
     }
     rescheduled
 }
 
-/// The one place where a step meets the clock.
+/// Takes one step and measures its time.
 fn timed_step(
     trainer: &mut Trainer,
     batches: &mut Prefetch<'_>,
     ranks: &dyn Ranks,
 ) -> Result<(StepReport, GuardVerdict), TrainError> {
     let start = Instant::now();
-    let rows = batches.next().expect("there are rows for every step up to the last");
+    let rows = batches.next().expect("the source has rows for each step up to the last");
     let data_wait_s = start.elapsed().as_secs_f64();
     let outcome = trainer.step(&rows, ranks)?;
     let step_s = start.elapsed().as_secs_f64();
@@ -333,7 +340,7 @@ fn timed_step(
     Ok((report, outcome.verdict))
 }
 
-/// What ends a run: a rule that says so, or too many of a milder action.
+/// Returns an error if the guard stops the run: by a rule, or after too many skips or reductions.
 fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &GuardVerdict) -> Result<(), TrainError> {
     let (step, count) = (report.step, trainer.progress().consecutive_skips);
     if let Some(alarm) = verdict.decisive().filter(|alarm| alarm.action == GuardAction::Stop) {
@@ -350,7 +357,8 @@ fn check_guard(trainer: &Trainer, report: &StepReport, verdict: &GuardVerdict) -
     }
 }
 
-fn view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> StepView<'a> {
+/// Returns the view of observers.
+fn step_view<'a>(trainer: &'a Trainer, stop: &'a StopSignal) -> StepView<'a> {
     let progress = trainer.progress();
     StepView {
         step: progress.step,
@@ -374,17 +382,17 @@ mod tests {
     use crate::alarm::SkipReason;
     use crate::guard::GuardConfig;
     use crate::step::TrainingRecipe;
-    use crate::testing::{Masked, RandomRows, Reports, moment_bits, recipe, run, trainer, weight_bits};
+    use crate::testing::{Masked, RandomRows, Reports, optimizer_bits, recipe, run, trainer, weight_bits};
 
-    /// Writes down what it is told, and asks for the control it was made with after one of the steps.
+    /// Records its calls, and requests a control after one of the steps.
     #[derive(Default)]
-    struct Diary {
+    struct CallRecorder {
         lines: Vec<String>,
         request: Option<(u64, TrainerControl)>,
         signal: Option<u64>,
     }
 
-    impl Observer for Diary {
+    impl Observer for CallRecorder {
         fn on_start(&mut self, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
             self.lines.push(format!("start at {} of {}", view.step, view.total_steps));
             Ok(self
@@ -415,11 +423,11 @@ mod tests {
         }
     }
 
-    fn run_with(trainer: &mut Trainer, diary: &mut Diary) -> SessionOutcome {
+    fn run_with(trainer: &mut Trainer, recorder: &mut CallRecorder) -> SessionOutcome {
         let stop = StopSignal::default();
         Session {
             rows: &RandomRows,
-            observers: vec![diary],
+            observers: vec![recorder],
             checkpointer: None,
             stop,
             ranks: &SingleRank,
@@ -430,15 +438,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_to_its_last_step_and_no_further() {
+    fn a_run_ends_after_its_last_step() {
         let mut trainer = trainer(recipe());
-        let mut diary = Diary::default();
-        assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Finished);
-        assert_eq!(diary.lines.first().unwrap(), "start at 0 of 7");
-        assert_eq!(diary.lines.last().unwrap(), "Finished at 7");
-        assert_eq!(diary.lines.len(), 9);
+        let mut recorder = CallRecorder::default();
+        assert_eq!(run_with(&mut trainer, &mut recorder), SessionOutcome::Finished);
+        assert_eq!(recorder.lines.first().unwrap(), "start at 0 of 7");
+        assert_eq!(recorder.lines.last().unwrap(), "Finished at 7");
+        assert_eq!(recorder.lines.len(), 9);
 
-        let mut again = Diary::default();
+        let mut again = CallRecorder::default();
         assert_eq!(run_with(&mut trainer, &mut again), SessionOutcome::Finished);
         assert_eq!(again.lines, ["start at 7 of 7", "Finished at 7"]);
     }
@@ -446,20 +454,21 @@ mod tests {
     #[test]
     fn a_signal_ends_it_after_the_step() {
         let mut trainer = trainer(recipe());
-        let mut diary = Diary { signal: Some(3), ..Diary::default() };
-        assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Stopped(StopReason::Signal(15)));
+        let mut recorder = CallRecorder { signal: Some(3), ..CallRecorder::default() };
+        assert_eq!(run_with(&mut trainer, &mut recorder), SessionOutcome::Stopped(StopReason::Signal(15)));
         assert_eq!(trainer.progress().step, 3);
-        // The same trainer goes on where it stood.
-        assert_eq!(run_with(&mut trainer, &mut Diary::default()), SessionOutcome::Finished);
+        // The same trainer resumes at its step.
+        assert_eq!(run_with(&mut trainer, &mut CallRecorder::default()), SessionOutcome::Finished);
         assert_eq!(trainer.progress().tokens, 7 * 48);
     }
 
     #[test]
-    fn an_observer_can_end_it_at_once_or_later() {
+    fn an_observer_can_stop_it_at_the_start_or_later() {
         for step in [0, 4] {
             let mut trainer = trainer(recipe());
-            let mut diary = Diary { request: Some((step, TrainerControl::Stop)), ..Diary::default() };
-            assert_eq!(run_with(&mut trainer, &mut diary), SessionOutcome::Stopped(StopReason::Observer));
+            let mut recorder =
+                CallRecorder { request: Some((step, TrainerControl::Stop)), ..CallRecorder::default() };
+            assert_eq!(run_with(&mut trainer, &mut recorder), SessionOutcome::Stopped(StopReason::Observer));
             assert_eq!(trainer.progress().step, step);
         }
     }
@@ -488,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn skips_are_survived_until_there_are_too_many_in_a_row() {
+    fn skips_are_tolerated_until_too_many_are_consecutive() {
         let guarded = |max_skips| TrainingRecipe {
             guard: GuardConfig { max_skips, ..GuardConfig::default() },
             ..recipe()
@@ -501,13 +510,13 @@ mod tests {
 
         let (outcome, reports) = run(&mut trainer(guarded(2)), &Masked(3..=4), None);
         let error = outcome.unwrap_err().to_string();
-        assert!(error.starts_with("stopped after 2 skipped steps in a row"), "{error}");
+        assert!(error.starts_with("stopped after 2 consecutive skipped steps"), "{error}");
         assert_eq!(reports.len(), 4, "the last skip is reported before the run ends");
     }
 
-    /// Steps 3 and 4 of the plan are left out: what was to end there ends after step 2, what was to end after step 6, after 4.
+    /// Skips the rows of steps 3 and 4. A milestone at step 4 moves to step 2, one at step 6 to step 4.
     #[test]
-    fn milestones_come_forward_by_what_is_left_out() {
+    fn skipped_rows_move_milestones_to_earlier_steps() {
         let milestones = CheckpointMilestones::from([2, 4, 6].map(|step| (step, format!("after {step}"))));
         let before = RowSchedule::without_skips(8);
         let mut after = before.clone();
@@ -520,16 +529,19 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_takes_the_run_back() {
+    fn an_observer_can_rewind_the_run() {
         let mut trainer = trainer(recipe());
-        let mut diary = Diary { request: Some((5, TrainerControl::Rewind(2))), ..Diary::default() };
-        let SessionOutcome::Rewind(rewind) = run_with(&mut trainer, &mut diary) else { panic!("it goes on") };
+        let mut recorder =
+            CallRecorder { request: Some((5, TrainerControl::Rewind(2))), ..CallRecorder::default() };
+        let SessionOutcome::Rewind(rewind) = run_with(&mut trainer, &mut recorder) else {
+            panic!("it goes on")
+        };
         assert_eq!((rewind.from_step, rewind.target_step, rewind.reason), (5, 2, RewindReason::Observer));
         assert_eq!(rewind.skipped_rows, RowRange { start: 16, end: 40 });
     }
 
     #[test]
-    fn the_guard_takes_the_run_back() {
+    fn the_guard_can_rewind_the_run() {
         let guard = GuardConfig {
             non_finite: crate::NonFiniteRule { action: GuardAction::Rewind },
             skip_steps: 2,
@@ -542,11 +554,11 @@ mod tests {
         let Ok(SessionOutcome::Rewind(rewind)) = outcome else { panic!("{outcome:?}") };
         assert_eq!((rewind.from_step, rewind.target_step), (4, 3));
         assert_eq!(rewind.skipped_rows, RowRange { start: 24, end: 40 });
-        assert_eq!(reports.len(), 3, "a step that is to be undone is no step of the run");
+        assert_eq!(reports.len(), 3, "a step that is undone is not reported");
     }
 
     #[test]
-    fn weights_that_are_not_finite_stop_the_run() {
+    fn non_finite_weights_stop_the_run() {
         let broken =
             fineline_model::LlamaConfig { initializer_range: f64::INFINITY, ..crate::testing::config() };
         let mut trainer = Trainer::new(
@@ -573,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn observers_do_not_change_what_is_learned() {
+    fn observers_do_not_change_the_training() {
         fn trained(observers: Vec<&mut dyn Observer>) -> Trainer {
             let mut trainer = trainer(recipe());
             let stop = StopSignal::default();
@@ -590,10 +602,10 @@ mod tests {
             trainer
         }
         let mut probe = Probe(Vec::new());
-        let (watched, alone) = (trained(vec![&mut probe]), trained(Vec::new()));
-        assert_eq!(weight_bits(watched.model()), weight_bits(alone.model()));
-        assert_eq!(moment_bits(&watched), moment_bits(&alone));
-        // It did look, at other weights each time.
+        let (observed, unobserved) = (trained(vec![&mut probe]), trained(Vec::new()));
+        assert_eq!(weight_bits(observed.model()), weight_bits(unobserved.model()));
+        assert_eq!(optimizer_bits(&observed), optimizer_bits(&unobserved));
+        // The probe did compute, with different weights each time.
         assert!(
             probe.0.len() == 7 && probe.0[2..].windows(2).all(|pair| pair[0] != pair[1]),
             "{:?}",

@@ -1,11 +1,11 @@
-//! The decision of all ranks between two steps.
+//! Agreement of all ranks on requests between steps.
 
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 
 use crate::session::observer::TrainerControl;
 
-/// The requests of a rank between two steps. The strongest request of all ranks counts for each of them.
+/// The requests of a rank between two steps. The strongest request of all ranks applies to each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Vote {
     /// The request of observers.

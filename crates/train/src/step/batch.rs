@@ -1,7 +1,6 @@
-//! The rows of a step as what the model takes: micro-batches of tensors, each token with the weight its loss has in the
-//! whole step.
+//! Micro-batches: the rows of a step as tensors, with the weight of each token in the loss of the step.
 //!
-//! Shapes: `b` rows, `t` positions, `n = b * t` tokens, row-major.
+//! Shapes: b batch, t time, n = b * t tokens, row-major.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_data::Row;
@@ -9,7 +8,7 @@ use fineline_kernels::{AttentionMask, KeySpan};
 
 use crate::train_config::LossReduction;
 
-/// What one forward and backward pass works on.
+/// The input of one forward and backward pass.
 pub(crate) struct MicroBatch {
     pub(crate) tokens_bt: Tensor<2, Int>,
     pub(crate) targets_n: Tensor<1, Int>,
@@ -18,14 +17,15 @@ pub(crate) struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// From rows of equal length and the weights of their targets, one per input token.
+    /// Builds a micro-batch from rows of equal length and the weights of their targets, one per input token.
     pub(crate) fn new(rows: &[Row], weights: &[f32], document_mask: bool, device: &Device) -> Self {
         let time = rows[0].target_mask.len();
-        let ids = |part: fn(&Row) -> &[u32]| -> Vec<i32> {
-            rows.iter().flat_map(part).map(|&id| id.cast_signed()).collect()
+        let collect_ids = |select: fn(&Row) -> &[u32]| -> Vec<i32> {
+            rows.iter().flat_map(select).map(|&id| id.cast_signed()).collect()
         };
-        let tokens = TensorData::new(ids(|row| &row.tokens[..row.tokens.len() - 1]), [rows.len(), time]);
-        let targets = TensorData::new(ids(|row| &row.tokens[1..]), [rows.len() * time]);
+        let tokens =
+            TensorData::new(collect_ids(|row| &row.tokens[..row.tokens.len() - 1]), [rows.len(), time]);
+        let targets = TensorData::new(collect_ids(|row| &row.tokens[1..]), [rows.len() * time]);
         let attention_mask = if document_mask {
             AttentionMask::Spans(rows.iter().flat_map(document_spans).collect())
         } else {
@@ -40,7 +40,7 @@ impl MicroBatch {
     }
 }
 
-/// What is wrong with the rows of a batch, if anything: the place of a row, and what was expected.
+/// Returns the index of the first row that doesn't fit the model, with the reason.
 pub(crate) fn find_invalid_row(rows: &[Row], seq_len: usize, vocab_size: usize) -> Option<(usize, String)> {
     rows.iter().enumerate().find_map(|(at, row)| {
         let lengths = [row.tokens.len(), row.target_mask.len() + 1, row.documents.len() + 1];
@@ -54,17 +54,18 @@ pub(crate) fn find_invalid_row(rows: &[Row], seq_len: usize, vocab_size: usize) 
             );
             return Some((at, reason));
         }
-        let stranger = row.tokens.iter().find(|&&token| token as usize >= vocab_size)?;
+        let unknown = row.tokens.iter().find(|&&token| token as usize >= vocab_size)?;
         Some((
             at,
             format!(
-                "token id {stranger} is not below model.vocab_size ({vocab_size}); is this data of another tokenizer?"
+                "token id {unknown} is not below model.vocab_size ({vocab_size}); check that the data was \
+                 prepared with the model's tokenizer"
             ),
         ))
     })
 }
 
-/// Targets of these rows that aren't masked.
+/// Returns the number of targets of these rows that aren't masked.
 pub(crate) fn count_targets(rows: &[Row]) -> usize {
     rows.iter().map(count_row_targets).sum()
 }
@@ -73,17 +74,18 @@ fn count_row_targets(row: &Row) -> usize {
     row.target_mask.iter().filter(|&&counts| counts).count()
 }
 
-/// What the loss of a step is a mean over, on all ranks together.
+/// The counts that the loss of a step is averaged over, on all ranks together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchTotals {
-    /// Targets that aren't masked.
+    /// Number of targets that aren't masked.
     pub(crate) targets: usize,
-    /// Sequences.
+    /// Number of rows.
     pub(crate) rows: usize,
 }
 
-/// How much each target adds to the loss of the step, `[rows * time]`: 0 where it is masked, and a sum of 1 over the
-/// whole batch, so that the losses and gradients of micro-batches add up to those of the batch.
+/// Returns the weight of each target in the loss of the step, `[rows * time]`: 0 where it is masked. The
+/// weights of the whole batch sum to 1, so that the losses and gradients of micro-batches sum to those of the
+/// batch.
 pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: BatchTotals) -> Vec<f32> {
     let mut weights = Vec::with_capacity(rows.iter().map(|row| row.target_mask.len()).sum());
     for row in rows {
@@ -97,7 +99,7 @@ pub(crate) fn loss_weights(rows: &[Row], reduction: LossReduction, batch: BatchT
     weights
 }
 
-/// Each input token of a row sees its own document from its start: the document mask.
+/// Returns the document mask of a row: each input token attends to its own document only, from its start.
 #[must_use]
 pub fn document_spans(row: &Row) -> Vec<KeySpan> {
     let mut own_start = 0;
@@ -123,19 +125,19 @@ mod tests {
         }
     }
 
-    /// The weights of rows that are the whole batch.
+    /// The weights of rows that form the whole batch.
     fn weights(rows: &[Row], reduction: LossReduction) -> Vec<f32> {
         loss_weights(rows, reduction, BatchTotals { targets: count_targets(rows), rows: rows.len() })
     }
 
     #[test]
-    fn token_mean_weighs_targets_alike() {
+    fn token_mean_weights_targets_equally() {
         let rows = [row(&[1, 1, 0], &[0; 3]), row(&[0, 1, 1], &[0; 3])];
         assert_eq!(weights(&rows, LossReduction::TokenMean), [0.25, 0.25, 0.0, 0.0, 0.25, 0.25]);
     }
 
     #[test]
-    fn sequence_mean_weighs_sequences_alike() {
+    fn sequence_mean_weights_sequences_equally() {
         let rows =
             [row(&[1, 1], &[0; 2]), row(&[0, 1], &[0; 2]), row(&[0, 0], &[0; 2]), row(&[1, 0], &[0; 2])];
         let weights = weights(&rows, LossReduction::SequenceMean);
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_learn_is_no_division_by_zero() {
+    fn rows_without_targets_do_not_divide_by_zero() {
         for reduction in [LossReduction::TokenMean, LossReduction::SequenceMean] {
             assert_eq!(weights(&[row(&[0, 0], &[0; 2])], reduction), [0.0; 2]);
             assert_eq!(weights(&[], reduction), [] as [f32; 0]);
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_begin_where_their_number_changes() {
+    fn documents_start_where_their_number_changes() {
         let starts = |documents: &[u32]| -> Vec<u32> {
             document_spans(&row(&vec![1; documents.len()], documents))
                 .iter()
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn misfits_are_found_before_they_reach_a_tensor() {
+    fn invalid_rows_are_found() {
         let good = row(&[1, 1], &[0, 0]);
         assert_eq!(find_invalid_row(std::slice::from_ref(&good), 2, 3), None);
         let (at, reason) = find_invalid_row(&[good.clone(), row(&[1], &[0])], 2, 3).unwrap();

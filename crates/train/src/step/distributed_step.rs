@@ -1,4 +1,4 @@
-//! The part of a step that ranks share: from gradients to new weights.
+//! A step shared by several ranks: from gradients to new weights.
 
 use burn::tensor::{Tensor, TensorData};
 use fineline_data::Row;
@@ -8,12 +8,13 @@ use fineline_ranks::Ranks;
 use crate::distributed::{
     Division, ParameterGather, TreeNode, TreeSum, reduce, reduce_scatter, sum_losses, sum_within_process,
 };
-use crate::optim::{GradientSum, Part};
+use crate::optim::{GradientSum, ParameterSlice};
 use crate::parameters::{parameter_values, update_parameters};
 use crate::step::trainer::{StepOutcome, Trainer};
 
 impl Trainer {
-    /// The same for a step that is shared. All ranks find the same loss and norm, and so decide alike.
+    /// A step shared by several ranks. All ranks get the same loss and gradient norm, so their decisions
+    /// agree.
     pub(crate) fn step_distributed(
         &mut self,
         rows: &[Row],
@@ -27,8 +28,8 @@ impl Trainer {
         if let Some(threads) = ranks.threads().filter(|_| division.sums_within_process()) {
             let own = nodes.pop().map(|node| node.sum).unwrap_or_default();
             let sum = sum_within_process(own, division, threads, &self.model().device().inner());
-            if division.is_one_process() {
-                return self.update_unless_skipped(loss, agreed_norm(&sum, ranks), sum, lr);
+            if division.sums_within_process_only() {
+                return self.update_unless_skipped(loss, broadcast_norm(&sum, ranks), sum, lr);
             }
             nodes.extend(division.leaf_of(ranks.rank()).map(|leaf| TreeNode::leaf(leaf, sum)));
         }
@@ -36,7 +37,7 @@ impl Trainer {
             let (pieces, norm) = reduce_scatter(nodes, division, ranks);
             let outcome = self.judge([loss, norm as f32], lr);
             if outcome.verdict.skipped.is_none() {
-                self.update_own(pieces, outcome.grad_norm, outcome.lr, division, ranks);
+                self.update_owned_slices(pieces, outcome.grad_norm, outcome.lr, division, ranks);
             }
             outcome
         } else {
@@ -45,7 +46,7 @@ impl Trainer {
         }
     }
 
-    /// Updates or skips, where every rank has the gradients of the whole batch.
+    /// Updates unless the guard skips, with the gradients of the whole batch on every rank.
     fn update_unless_skipped(
         &mut self,
         loss: f32,
@@ -60,7 +61,8 @@ impl Trainer {
         outcome
     }
 
-    /// The losses of this rank's micro-batches, and the nodes of the tree that their gradients add up to.
+    /// Returns the losses of this rank's micro-batches, and the tree nodes that hold the sums of their
+    /// gradients.
     fn own_gradients(
         &self,
         rows: &[Row],
@@ -88,8 +90,9 @@ impl Trainer {
         (Tensor::cat(losses, 0).into_data().iter::<f32>().collect(), nodes)
     }
 
-    /// Updates what this rank owns of each parameter, of which `pieces` has the gradients, and puts the parameters together.
-    fn update_own(
+    /// Updates the slices of parameters that this rank owns, with the gradients in `pieces`, and gathers the
+    /// parameters of all ranks.
+    fn update_owned_slices(
         &mut self,
         mut pieces: Vec<Vec<f32>>,
         grad_norm: f32,
@@ -98,35 +101,36 @@ impl Trainer {
         ranks: &dyn Ranks,
     ) {
         let values = parameter_values(self.model());
-        let update = self.optimizer.begin_update(f64::from(grad_norm), lr);
+        let update = self.optimizer.start_update(f64::from(grad_norm), lr);
         for (piece, bucket) in pieces.iter_mut().zip(division.buckets()) {
             for segment in division.segments(bucket) {
                 let spec = &division.parameters()[segment.parameter];
                 let whole = values[segment.parameter].clone();
                 let device = whole.device();
                 let own = &mut piece[segment.in_piece];
-                let part = Part {
+                let slice = ParameterSlice {
                     name: &spec.name,
                     dimensions: spec.shape.len(),
                     start: segment.values.start,
                     values: whole.slice(segment.values),
                     gradient: Tensor::from_data(TensorData::from(&*own), &device),
                 };
-                let updated = in_pool(|| self.optimizer.update_part(part, &update)).into_data();
+                let updated = in_pool(|| self.optimizer.update_slice(slice, &update)).into_data();
                 own.copy_from_slice(
-                    updated.convert::<f32>().as_slice().expect("they have just been made float32"),
+                    updated.convert::<f32>().as_slice().expect("they were just converted to float32"),
                 );
             }
         }
         drop(values);
-        let model = self.model.take().expect("the model is only away within an update");
-        let mut updated = ParameterGather::new(pieces, division, ranks);
-        self.model = Some(update_parameters(model, |name, _, before| updated.parameter(name, before)));
+        let model = self.model.take().expect("the model is only absent during an update");
+        let mut gathered = ParameterGather::new(pieces, division, ranks);
+        self.model = Some(update_parameters(model, |name, _, before| gathered.parameter(name, before)));
     }
 }
 
-/// The norm of gradients that all ranks have, as rank 0 finds it.
-fn agreed_norm(gradients: &GradientSum, ranks: &dyn Ranks) -> f32 {
+/// Returns the norm of gradients that all ranks have, as computed by rank 0, so that all ranks use the same
+/// bits.
+fn broadcast_norm(gradients: &GradientSum, ranks: &dyn Ranks) -> f32 {
     let own = gradients.norm().map_or(0.0, |norm| norm.into_scalar::<f32>());
     ranks.broadcast(Some(own))
 }

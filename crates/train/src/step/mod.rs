@@ -1,4 +1,4 @@
-//! One optimizer step: from the rows of a global batch to new weights.
+//! One optimizer step, from the rows of a global batch to new weights.
 
 // Inputs.
 mod batch;

@@ -1,4 +1,6 @@
-//! One optimizer step.
+//! The trainer, and one optimizer step on it.
+//!
+//! Shapes: b batch, t time, n = b * t tokens, d hidden.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,24 +25,24 @@ use crate::step::batch::{BatchTotals, MicroBatch, count_targets, find_invalid_ro
 use crate::step::recipe::TrainingRecipe;
 use crate::train_config::TrainConfig;
 
-/// What one step found.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// The loss of the global batch before the update, nats per token.
+    /// Loss of the global batch before the update, in nats per token.
     pub loss: f32,
-    /// The norm of all gradients before clipping.
+    /// Norm of all gradients before clipping.
     pub grad_norm: f32,
-    /// The learning rate of the update.
+    /// Learning rate of the update.
     pub lr: f64,
-    /// What the guard made of it. Why there was no update, if there was none, is in it.
+    /// The decision of the guard, with the reason if the update was skipped.
     pub verdict: GuardVerdict,
 }
 
-/// All that the steps of a [`Trainer`] depend on besides its recipe.
+/// The complete state of a [`Trainer`], besides its recipe.
 pub(crate) struct TrainerState {
     pub(crate) model: Llama,
-    pub(crate) moments: ByName<AdamState>,
-    /// Updates that the optimizer has made.
+    pub(crate) optimizer_state: ByName<AdamState>,
+    /// Number of updates made by the optimizer.
     pub(crate) updates: u64,
     pub(crate) progress: TrainingProgress,
     pub(crate) rewarm: Option<Rewarm>,
@@ -48,18 +50,19 @@ pub(crate) struct TrainerState {
     pub(crate) guard: GuardState,
 }
 
-/// A model in training: weights, optimizer state and how far it has come.
+/// A model in training: weights, optimizer state and progress.
 ///
-/// [`step`](Self::step) is one optimizer step and nothing else; the loop around it is [`Session`](crate::Session).
+/// [`step`](Self::step) is one optimizer step and nothing else. [`Session`](crate::Session) is the loop
+/// around it.
 pub struct Trainer {
     recipe: TrainingRecipe,
     schedule: LrSchedule,
     total_steps: u64,
-    /// Only ever absent within [`Self::update`].
+    /// `None` only during an update.
     pub(crate) model: Option<Llama>,
     pub(crate) optimizer: AdamW,
     progress: TrainingProgress,
-    /// Who does what; `None` where all is this process's, in any order.
+    /// The division of steps among ranks. `None` on a single rank without a fixed order of additions.
     division: Option<Arc<Division>>,
     guard: Guard,
     rows: RowSchedule,
@@ -67,7 +70,10 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Training from step 0. The model must be on a device with autodiff.
+    /// Starts training at step 0. The model must be on a device with autodiff.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a value of the recipe is not allowed.
     pub fn new(recipe: TrainingRecipe, model: Llama) -> Result<Self, TrainError> {
         let schedule = recipe.validate()?;
         let total_steps = recipe.train.total_steps(recipe.seq_len)?;
@@ -89,15 +95,18 @@ impl Trainer {
         })
     }
 
-    /// The same training, as one of the ranks that share it. Its moments must be those of this rank: none yet, or
-    /// [loaded](crate::Checkpoint::load) for this division.
+    /// Makes this the trainer of one of several ranks. Its optimizer state must be that of the rank: empty,
+    /// or [loaded](crate::Checkpoint::load) with the same division.
     #[must_use]
     pub fn with_division(self, division: Division) -> Self {
         Self { division: (!division.is_trivial()).then(|| Arc::new(division)), ..self }
     }
 
-    /// Training from weights that have come so far already, with moments that begin at zero: what is left of a run of which only weights were kept. The model
-    /// must be on a device with autodiff.
+    /// Starts training at `progress` from weights, with optimizer state reset to zero: the continuation of a
+    /// run of which only the weights were published. The model must be on a device with autodiff.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a value of the recipe is not allowed.
     pub fn from_weights(
         recipe: TrainingRecipe,
         model: Llama,
@@ -106,11 +115,12 @@ impl Trainer {
         Ok(Self { progress, ..Self::new(recipe, model)? })
     }
 
-    /// Training from where a state was taken, to the same bits as if it had never stopped. A second warm-up is the state's own.
+    /// Resumes training from a state, with the same bits as if it had never stopped. The second warm-up is
+    /// taken from the state.
     pub(crate) fn from_state(recipe: TrainingRecipe, state: TrainerState) -> Result<Self, TrainError> {
         let recipe = TrainingRecipe { rewarm: state.rewarm, ..recipe };
         let mut trainer = Self::new(recipe, state.model)?;
-        trainer.optimizer.moments = state.moments;
+        trainer.optimizer.state = state.optimizer_state;
         trainer.optimizer.updates = state.updates;
         trainer.progress = state.progress;
         trainer.guard.state = state.guard;
@@ -118,17 +128,17 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Leaves rows out from now on: those that the run has learned must not be trained on since the checkpoint was taken.
+    /// Skips rows from now on. They must not precede the rows of the next step.
     pub fn skip_rows(&mut self, rows: RowRange) {
         self.rows.skip(rows);
     }
 
-    /// Shows the guard other numbers than steps come to: for drills.
+    /// Distorts the metrics that the guard gets, for fault injection.
     pub fn inject_faults(&mut self, faults: Vec<MetricFault>) {
         self.faults = faults;
     }
 
-    /// The learning rate of the next update, unless the guard lowers it.
+    /// Returns the learning rate of the next update, unless the guard reduces it.
     #[must_use]
     pub fn next_lr(&self) -> f64 {
         self.schedule.lr(self.progress.step) * self.guard.lr_factor(self.progress.step + 1)
@@ -144,39 +154,39 @@ impl Trainer {
         &self.guard
     }
 
-    /// The live weights.
+    /// Returns the live weights.
     ///
     /// # Panics
-    /// Never: they are only away while an update of this trainer runs.
+    /// Never: the model is only absent during an update.
     #[must_use]
     pub fn model(&self) -> &Llama {
-        self.model.as_ref().expect("the model is only away within an update")
+        self.model.as_ref().expect("the model is only absent during an update")
     }
 
-    /// How far the run has come.
+    /// Returns the progress of the run.
     #[must_use]
     pub fn progress(&self) -> TrainingProgress {
         self.progress
     }
 
-    /// Length of the whole run in steps.
+    /// Returns the length of the whole run in steps.
     #[must_use]
     pub fn total_steps(&self) -> u64 {
         self.total_steps
     }
 
-    /// What it was made with.
+    /// Returns the recipe.
     #[must_use]
     pub fn recipe(&self) -> &TrainingRecipe {
         &self.recipe
     }
 
-    /// Who does what, where steps are shared or their order of additions is fixed.
+    /// Returns the division of steps among ranks. `None` on a single rank without a fixed order of additions.
     pub(crate) fn division(&self) -> Option<&Division> {
         self.division.as_deref()
     }
 
-    /// Which rows of a global batch are this rank's.
+    /// Returns the positions of this rank's rows in a global batch.
     #[must_use]
     pub fn own_rows(&self) -> Range<usize> {
         let TrainConfig { global_batch_size, micro_batch_size, .. } = self.recipe.train;
@@ -189,14 +199,16 @@ impl Trainer {
         }
     }
 
-    /// One optimizer step over a global batch, of which `rows` are [this rank's](Self::own_rows). All ranks take it together.
+    /// Takes one optimizer step on a global batch, of which `rows` are [this rank's](Self::own_rows).
+    /// Collective.
     ///
-    /// The weights of the loss are made from the masks of all rows, so gradients added up over micro-batches and ranks are
-    /// those of the whole batch. Loss and gradient norm come back from the device once, together; if the guard has
-    /// something against them, weights and moments stay as they are.
+    /// The weights of the loss are derived from the masks of all rows, so the sum of gradients over
+    /// micro-batches and ranks is the gradient of the whole batch. The loss and the gradient norm are read
+    /// from the device in one transfer. If the guard skips the update, the weights and the optimizer state
+    /// don't change.
     ///
     /// # Errors
-    /// Only for rows that do not fit the model. Then nothing has changed.
+    /// [`TrainError::Row`] if a row doesn't fit the model. Nothing has changed in that case.
     pub fn step(&mut self, rows: &[Row], ranks: &dyn Ranks) -> Result<StepOutcome, TrainError> {
         let step = self.progress.step + 1;
         if let Some((row, reason)) =
@@ -231,6 +243,7 @@ impl Trainer {
         Ok(outcome)
     }
 
+    /// A step on a single rank.
     fn step_local(&mut self, rows: &[Row], weights: &[f32], lr: f64) -> StepOutcome {
         let mut gradients = GradientSum::default();
         let mut losses = Vec::new();
@@ -242,33 +255,34 @@ impl Trainer {
         self.finish_local_step(Tensor::cat(losses, 0).sum(), gradients, lr)
     }
 
-    /// Reads what the device found, has the guard decide, and updates or skips.
+    /// Reads the metrics from the device, and updates unless the guard skips.
     fn finish_local_step(&mut self, loss: Tensor<1>, gradients: GradientSum, lr: f64) -> StepOutcome {
-        let found = read_together(loss, gradients.norm());
-        let outcome = self.judge(found, lr);
+        let outcome = self.judge(read_metrics(loss, gradients.norm()), lr);
         if outcome.verdict.skipped.is_none() {
             self.update(gradients, outcome.grad_norm, outcome.lr);
         }
         outcome
     }
 
-    /// What the guard makes of a step's loss and gradient norm. All ranks have found the same, to the bit, and so decide alike.
-    pub(crate) fn judge(&mut self, found: [f32; 2], lr: f64) -> StepOutcome {
+    /// Lets the guard decide on the loss and the gradient norm of a step. They have the same bits on all
+    /// ranks, so the decisions agree.
+    pub(crate) fn judge(&mut self, loss_and_norm: [f32; 2], lr: f64) -> StepOutcome {
         let step = self.progress.step + 1;
-        let [loss, grad_norm] = distort(&self.faults, self.planned_step(step), found);
+        let [loss, grad_norm] = distort(&self.faults, self.planned_step(step), loss_and_norm);
         let numbers = StepMetrics { step, loss, grad_norm };
         let verdict = self.guard.judge(&numbers);
         self.guard.record(&numbers, &verdict);
         StepOutcome { loss, grad_norm, lr: lr * self.guard.lr_factor(step), verdict }
     }
 
-    /// The step that would train on the first row of `step`, if no row were left out.
+    /// Returns the step that trains on the first row of `step` in a run without skipped rows.
     fn planned_step(&self, step: u64) -> u64 {
         let planned = RowSchedule::without_skips(self.recipe.train.global_batch_size);
         planned.step_of(self.rows.first_row_of(step))
     }
 
-    /// Loss `[1]` and gradients of one micro-batch after another, as shares of those of the whole batch, all still on the device.
+    /// Returns the loss `[1]` and the gradients of each micro-batch, weighted so that they sum to those of
+    /// the whole batch. All of them are still on the device.
     pub(crate) fn micro_batches(
         &self,
         rows: &[Row],
@@ -279,34 +293,37 @@ impl Trainer {
         rows.chunks(micro_batch_size).zip(weights.chunks(micro_batch_size * self.recipe.seq_len)).map(
             move |(rows, weights)| {
                 let batch = MicroBatch::new(rows, weights, self.recipe.document_mask, &model.device());
-                let hidden_bth = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.attention_mask);
-                let hidden_nh = hidden_bth.flatten(0, 1);
-                let loss = cross_entropy(hidden_nh, model.lm_head(), batch.targets_n, batch.weights_n);
-                let gradients = GradientSum::of(model, loss.backward());
+                let hidden_btd = model.hidden(batch.tokens_bt, &Positions::Sequential, &batch.attention_mask);
+                let hidden_nd = hidden_btd.flatten(0, 1);
+                let loss = cross_entropy(hidden_nd, model.lm_head(), batch.targets_n, batch.weights_n);
+                let gradients = GradientSum::from_backward(model, loss.backward());
                 (loss.inner(), gradients)
             },
         )
     }
 
+    /// Zeroes the gradient of the frozen embedding row, if there is one.
     pub(crate) fn freeze(&self, gradients: &mut GradientSum) {
         if let Some(row) = self.recipe.frozen_row {
             gradients.freeze_embedding_row(row, self.model().config().hidden_size);
         }
     }
 
+    /// Applies the gradients. `grad_norm` is their norm before clipping.
     pub(crate) fn update(&mut self, gradients: GradientSum, grad_norm: f32, lr: f64) {
-        let model = self.model.take().expect("the model is only away within an update");
+        let model = self.model.take().expect("the model is only absent during an update");
         self.model = Some(self.optimizer.update(model, gradients, f64::from(grad_norm), lr));
     }
 
-    /// The weights without autodiff, sharing memory with the live ones until those change.
+    /// Returns the weights without autodiff and the optimizer. They share memory with the live ones until
+    /// those change.
     pub(crate) fn snapshot(&self) -> (Llama, AdamW) {
         (self.model().valid(), self.optimizer.clone())
     }
 }
 
-/// Loss and gradient norm in one transfer. No gradients have a norm of 0.
-fn read_together(loss: Tensor<1>, grad_norm: Option<Tensor<1>>) -> [f32; 2] {
+/// Reads the loss and the gradient norm in one transfer. The norm of no gradients is 0.
+fn read_metrics(loss: Tensor<1>, grad_norm: Option<Tensor<1>>) -> [f32; 2] {
     let grad_norm = grad_norm.unwrap_or_else(|| loss.zeros_like());
     let both: Vec<f32> = Tensor::cat(vec![loss, grad_norm], 0).into_data().iter::<f32>().collect();
     [both[0], both[1]]
@@ -319,14 +336,14 @@ mod tests {
 
     use super::*;
     use crate::LossReduction;
-    use crate::testing::{moment_bits, recipe, rows_of_step, trainer, weight_bits};
+    use crate::testing::{optimizer_bits, recipe, rows_of_step, trainer, weight_bits};
 
     fn with_micro_batch(micro_batch_size: usize, loss: LossReduction) -> TrainingRecipe {
         TrainingRecipe { train: TrainConfig { micro_batch_size, loss, ..recipe().train }, ..recipe() }
     }
 
     #[test]
-    fn accumulation_equals_the_big_batch() {
+    fn accumulated_gradients_equal_those_of_the_whole_batch() {
         for loss in [LossReduction::TokenMean, LossReduction::SequenceMean] {
             let [whole, halves, rows] = [8, 4, 1].map(|micro_batch_size| {
                 let mut trainer = trainer(with_micro_batch(micro_batch_size, loss));
@@ -354,13 +371,13 @@ mod tests {
     }
 
     #[test]
-    fn a_step_at_learning_rate_zero_moves_no_weight_but_fills_moments() {
+    fn a_step_at_learning_rate_zero_changes_only_the_optimizer_state() {
         let mut trainer = trainer(recipe());
         let before = weight_bits(trainer.model());
         let outcome = trainer.step(&rows_of_step(1), &SingleRank).unwrap();
         assert_eq!((outcome.lr, outcome.verdict), (0.0, GuardVerdict::default()));
         assert_eq!(weight_bits(trainer.model()), before);
-        assert_eq!(moment_bits(&trainer).len(), before.len());
+        assert_eq!(optimizer_bits(&trainer).len(), before.len());
         assert_eq!(trainer.progress(), TrainingProgress { step: 1, tokens: 48, consecutive_skips: 0 });
     }
 
@@ -379,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_never_reaches_the_weights() {
+    fn non_finite_gradients_never_reach_the_weights() {
         for (poison, reason) in [
             (f64::NAN, SkipReason::NonFiniteLoss),
             (f64::INFINITY, SkipReason::NonFiniteLoss),
@@ -387,14 +404,14 @@ mod tests {
             (f64::NEG_INFINITY, SkipReason::NonFiniteGradient),
         ] {
             let (mut trainer, mut loss, mut gradients) = before_update();
-            let before = (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates);
+            let before = (weight_bits(trainer.model()), optimizer_bits(&trainer), trainer.optimizer.updates);
             match reason {
                 SkipReason::NonFiniteLoss => loss = loss.mul_scalar(0.0).add_scalar(poison),
                 _ => gradients.poison(poison),
             }
             assert_eq!(trainer.finish_local_step(loss, gradients, 0.1).verdict.skipped, Some(reason));
             assert_eq!(
-                (weight_bits(trainer.model()), moment_bits(&trainer), trainer.optimizer.updates),
+                (weight_bits(trainer.model()), optimizer_bits(&trainer), trainer.optimizer.updates),
                 before
             );
         }
@@ -405,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_with_nothing_to_learn_is_skipped() {
+    fn a_batch_without_targets_is_skipped() {
         let mut trainer = trainer(recipe());
         let mut rows = rows_of_step(1);
         for row in &mut rows {
@@ -437,11 +454,11 @@ mod tests {
         let losses: Vec<f32> =
             (0..7).map(|_| trainer.step(&rows_of_step(1), &SingleRank).unwrap().loss).collect();
         assert!(losses[6] < losses[0] - 0.1, "{losses:?}");
-        assert_eq!(moment_bits(&trainer).len(), config.parameters().len());
+        assert_eq!(optimizer_bits(&trainer).len(), config.parameters().len());
     }
 
     #[test]
-    fn a_frozen_row_counts_for_nothing() {
+    fn a_frozen_row_has_no_gradient() {
         let embedding = |trainer: &Trainer| {
             let (name, values) = fineline_model::named_parameters(trainer.model()).swap_remove(0);
             assert_eq!(name, "model.embed_tokens.weight");
