@@ -6,7 +6,8 @@ use crate::shell::{self, Shell};
 use crate::source::repository;
 
 /// Pages of `docs/reference/`, and the arguments of `fineline` that print them.
-const PAGES: [(&str, &[&str]); 2] = [
+const PAGES: [(&str, &[&str]); 3] = [
+    ("docs/reference/cli.md", &["cli-reference"]),
     ("docs/reference/config.md", &["config", "reference"]),
     ("docs/reference/config.schema.json", &["config", "reference", "--schema"]),
 ];

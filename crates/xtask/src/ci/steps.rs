@@ -158,12 +158,12 @@ impl StepRunner {
         };
         if !namespace("add") {
             println!(
-                "skipped: scripts/drills/network_cut.sh (no network namespaces: not root, or no iproute2)"
+                "skipped: scripts/faults/network_cut.sh (no network namespaces: not root, or no iproute2)"
             );
             return Ok(());
         }
         namespace("delete");
-        shell::run(self.shell.command("scripts/drills/network_cut.sh").arg(self.shell.fineline()))
+        shell::run(self.shell.command("scripts/faults/network_cut.sh").arg(self.shell.fineline()))
     }
 
     /// Runs kernels and whole runs on the backend for GPUs, on Mesa's software Vulkan where there is no GPU.

@@ -2,7 +2,7 @@
 # Cuts the network between two hosts while a model trains on both. The ranks must end with a message that says
 # why, and scripts/mpi/train.sh must resume when the network is back, with the bits of an undisturbed run.
 #
-#   sudo scripts/drills/network_cut.sh [BINARY]
+#   sudo scripts/faults/network_cut.sh [BINARY]
 #
 # The hosts are two network namespaces with their own host names and addresses, connected by a pair of virtual
 # interfaces. Open MPI starts its ranks through `ip netns exec`, as it would through ssh. Needs root,
