@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use crate::domains::{
     arithmetic, commonsense, comparison, examination, knowledge, language, reading, stories, word_games,
 };
-use crate::draw::{Draw, Side};
-use crate::task::{Item, Kind, Task};
-use crate::world::World;
+use crate::draw::{Draw, DrawSide};
+use crate::facts::WorldFacts;
+use crate::task::{WorldItem, WorldTask, WorldTaskKind};
 
 /// A kind of document and its share of all documents, relative to the other shares.
-struct Writer {
+struct DocumentWriter {
     share: usize,
-    write: fn(&World, &mut Draw) -> String,
+    write: fn(&WorldFacts, &mut Draw) -> String,
 }
 
-const fn writer(share: usize, write: fn(&World, &mut Draw) -> String) -> Writer {
-    Writer { share, write }
+const fn writer(share: usize, write: fn(&WorldFacts, &mut Draw) -> String) -> DocumentWriter {
+    DocumentWriter { share, write }
 }
 
-const WRITERS: [Writer; 16] = [
+const WRITERS: [DocumentWriter; 16] = [
     writer(14, knowledge::lives),
     writer(4, knowledge::town),
     writer(8, knowledge::talk),
@@ -39,7 +39,7 @@ const WRITERS: [Writer; 16] = [
 ];
 
 /// A training document of a random kind.
-pub(crate) fn document(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn write_document(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut ticket = draw.below(WRITERS.iter().map(|writer| writer.share).sum());
     let drawn = WRITERS.iter().find(|writer| {
         let rest = ticket.checked_sub(writer.share);
@@ -53,14 +53,14 @@ pub(crate) fn document(world: &World, draw: &mut Draw) -> String {
 const TRIES: usize = 50;
 
 /// A task before its items are written.
-struct Blueprint {
+struct TaskBlueprint {
     name: &'static str,
     domain: &'static str,
-    kind: Kind,
+    kind: WorldTaskKind,
     /// Choices of an item; chance is one in so many.
     choices: usize,
     items: usize,
-    write: fn(&World, &mut Draw, usize) -> Item,
+    write: fn(&WorldFacts, &mut Draw, usize) -> WorldItem,
     description: &'static str,
 }
 
@@ -68,13 +68,21 @@ const fn choice(
     domain: &'static str,
     name: &'static str,
     choices: usize,
-    write: fn(&World, &mut Draw, usize) -> Item,
+    write: fn(&WorldFacts, &mut Draw, usize) -> WorldItem,
     description: &'static str,
-) -> Blueprint {
-    Blueprint { name, domain, kind: Kind::MultipleChoice, choices, items: 300, write, description }
+) -> TaskBlueprint {
+    TaskBlueprint {
+        name,
+        domain,
+        kind: WorldTaskKind::MultipleChoice,
+        choices,
+        items: 300,
+        write,
+        description,
+    }
 }
 
-const BLUEPRINTS: [Blueprint; 18] = [
+const BLUEPRINTS: [TaskBlueprint; 18] = [
     choice(
         "language",
         "agreement",
@@ -90,18 +98,18 @@ const BLUEPRINTS: [Blueprint; 18] = [
         "Which of two sentences of the same words is English.",
     ),
     choice("language", "pronouns", 2, language::pronouns, "Whether \"she\" or \"he\" takes up a name."),
-    Blueprint {
-        kind: Kind::Perplexity,
+    TaskBlueprint {
+        kind: WorldTaskKind::Perplexity,
         items: 200,
         ..choice("language", "stories", 1, stories::unread, "How well unread stories are predicted.")
     },
     choice("commonsense", "tools", 4, commonsense::tools, "Which tool a purpose needs."),
     choice("commonsense", "errands", 4, commonsense::errands, "Which place of the town serves a need."),
-    Blueprint {
+    TaskBlueprint {
         items: 240,
         ..choice("commonsense", "sizes", 2, commonsense::sizes, "What a thing is bigger, or smaller, than.")
     },
-    Blueprint {
+    TaskBlueprint {
         items: 240,
         ..choice(
             "knowledge",
@@ -111,7 +119,7 @@ const BLUEPRINTS: [Blueprint; 18] = [
             "In which town somebody lives, in sentences that no text has.",
         )
     },
-    Blueprint {
+    TaskBlueprint {
         items: 240,
         ..choice(
             "knowledge",
@@ -135,8 +143,8 @@ const BLUEPRINTS: [Blueprint; 18] = [
         reading::two_hop,
         "Where a thing is that somebody took along: two sentences joined.",
     ),
-    Blueprint {
-        kind: Kind::Cloze,
+    TaskBlueprint {
+        kind: WorldTaskKind::GreedyMatch,
         ..choice(
             "reading",
             "last_word",
@@ -172,26 +180,26 @@ const BLUEPRINTS: [Blueprint; 18] = [
 ];
 
 /// The tasks of a world, with their items.
-pub(crate) fn tasks(world: &World) -> Vec<Task> {
-    BLUEPRINTS.iter().map(|blueprint| blueprint.task(world)).collect()
+pub(crate) fn write_tasks(world: &WorldFacts) -> Vec<WorldTask> {
+    BLUEPRINTS.iter().map(|blueprint| blueprint.write_task(world)).collect()
 }
 
-impl Blueprint {
-    fn task(&self, world: &World) -> Task {
-        Task {
+impl TaskBlueprint {
+    fn write_task(&self, world: &WorldFacts) -> WorldTask {
+        WorldTask {
             name: self.name,
             domain: self.domain,
             kind: self.kind,
             shots: 0,
-            chance: (self.kind == Kind::MultipleChoice).then(|| 1.0 / self.choices as f64),
+            chance: (self.kind == WorldTaskKind::MultipleChoice).then(|| 1.0 / self.choices as f64),
             description: self.description,
-            items: self.items(world),
+            items: self.write_items(world),
         }
     }
 
     /// Different items; the right answer takes each place equally often, in any first part of them too.
-    fn items(&self, world: &World) -> Vec<Item> {
-        let mut draw = Draw::new(world.seed, Side::Probe, self.name, 0);
+    fn write_items(&self, world: &WorldFacts) -> Vec<WorldItem> {
+        let mut draw = Draw::new(world.seed, DrawSide::Probe, self.name, 0);
         let mut seen = BTreeSet::new();
         let mut items = Vec::with_capacity(self.items);
         for _ in 0..self.items * TRIES {

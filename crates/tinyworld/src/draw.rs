@@ -3,7 +3,7 @@ use rand::{Rng, RngExt};
 
 /// Which half of a divided pool of material a writer may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum DrawSide {
     /// The text that models train on.
     Training,
     /// The items they are examined with.
@@ -21,11 +21,11 @@ const PROBE_SHARE: u64 = 8;
 pub(crate) struct Draw {
     stream: Stream,
     seed: u64,
-    side: Side,
+    side: DrawSide,
 }
 
 impl Draw {
-    pub(crate) fn new(seed: u64, side: Side, purpose: &str, index: u64) -> Self {
+    pub(crate) fn new(seed: u64, side: DrawSide, purpose: &str, index: u64) -> Self {
         Self { stream: Stream::new(seed, &format!("tinyworld/{purpose}"), index), seed, side }
     }
 
@@ -81,10 +81,10 @@ impl Draw {
     }
 }
 
-fn side_of(seed: u64, key: &str) -> Side {
+fn side_of(seed: u64, key: &str) -> DrawSide {
     match Stream::new(seed, &format!("tinyworld/side/{key}"), 0).next_u64() % PROBE_SHARE {
-        0 => Side::Probe,
-        _ => Side::Training,
+        0 => DrawSide::Probe,
+        _ => DrawSide::Training,
     }
 }
 
@@ -92,22 +92,22 @@ fn side_of(seed: u64, key: &str) -> Side {
 mod tests {
     use super::*;
 
-    fn sum(side: Side, index: u64) -> (usize, usize) {
+    fn sum(side: DrawSide, index: u64) -> (usize, usize) {
         let mut draw = Draw::new(5, side, "test", index);
         draw.on_side(|d| (d.below(10), d.below(10)), |(a, b)| format!("{a}+{b}"))
     }
 
     #[test]
     fn sides_share_no_key() {
-        let training: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(Side::Training, i)).collect();
-        let probe: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(Side::Probe, i)).collect();
+        let training: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(DrawSide::Training, i)).collect();
+        let probe: std::collections::BTreeSet<_> = (0..2000).map(|i| sum(DrawSide::Probe, i)).collect();
         assert!(training.is_disjoint(&probe));
         assert_eq!(training.len() + probe.len(), 100, "every key belongs to a side and is reached");
     }
 
     #[test]
     fn samples_are_distinct_and_leave_out_the_exception() {
-        let mut draw = Draw::new(1, Side::Training, "test", 0);
+        let mut draw = Draw::new(1, DrawSide::Training, "test", 0);
         let pool = [1, 2, 3, 4, 5];
         for _ in 0..100 {
             let mut drawn = draw.others(&pool, 3, 4);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn shuffling_keeps_everything() {
         let mut items: Vec<u32> = (0..50).collect();
-        Draw::new(1, Side::Training, "test", 0).shuffle(&mut items);
+        Draw::new(1, DrawSide::Training, "test", 0).shuffle(&mut items);
         assert!(!items.is_sorted());
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! Putting words together: templates with slots, articles, capitals, lists.
 
-use crate::world::Person;
+use crate::facts::Person;
 
 /// The words that go into the slots of a template.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::task;
+use crate::task::WorldItem;
 
 /// Two texts that share this many words in a row share more than sentence patterns: a window of this length reaches over two or three
 /// sentences and so holds several drawn names, things and places. (GPT-3's authors took 13 words for text
@@ -21,7 +21,7 @@ pub struct Holdout {
 
 impl Holdout {
     /// The sequences of `items`.
-    pub fn new<'a>(items: impl IntoIterator<Item = &'a task::Item>) -> Self {
+    pub fn new<'a>(items: impl IntoIterator<Item = &'a WorldItem>) -> Self {
         let mut holdout = Self::default();
         for item in items {
             let answered = item.answered();
@@ -67,10 +67,8 @@ fn combine(words: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
-    use crate::task::Item;
-
     fn holdout(context: &str, answer: &str) -> Holdout {
-        Holdout::new(&[Item::only(context.to_owned(), answer)])
+        Holdout::new(&[WorldItem::only(context.to_owned(), answer)])
     }
 
     #[test]

@@ -3,24 +3,24 @@ use serde::Serialize;
 /// How a task's items are scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum WorldTaskKind {
     /// The choice of the highest log-likelihood after the context is the answer.
     MultipleChoice,
     /// The only choice counts as found if each of its tokens is the likeliest one.
-    Cloze,
+    GreedyMatch,
     /// The only choice is a text; how well it is predicted is measured in bits per byte.
     Perplexity,
 }
 
 /// A named set of questions about the world.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Task {
+pub struct WorldTask {
     /// Its name, unique among the tasks.
     pub name: &'static str,
     /// The capability that it belongs to, as the paper groups them.
     pub domain: &'static str,
     /// How it is scored.
-    pub kind: Kind,
+    pub kind: WorldTaskKind,
     /// How many solved examples stand before each question. Items bring their own context, so this is 0.
     pub shots: usize,
     /// The accuracy of guessing; `None` where there is nothing to guess among.
@@ -28,12 +28,12 @@ pub struct Task {
     /// What it asks, in one sentence.
     pub description: &'static str,
     /// The questions, in an order such that any first part of them is a fair sample.
-    pub items: Vec<Item>,
+    pub items: Vec<WorldItem>,
 }
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Item {
+pub struct WorldItem {
     /// What the model reads first; no space at its end.
     pub context: String,
     /// What could follow; a scorer puts one space before each.
@@ -45,7 +45,7 @@ pub struct Item {
     pub cluster: Option<String>,
 }
 
-impl Item {
+impl WorldItem {
     /// An item whose right answer stands at `place` among the wrong ones.
     pub(crate) fn choice(
         context: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fineline_tinyworld::{Item, Kind, World, WorldConfig};
+use fineline_tinyworld::{World, WorldConfig, WorldItem, WorldTaskKind};
 
 /// Counts of the words of some training text.
 struct Unigrams {
@@ -33,7 +33,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// Each scores a choice in its context; the highest score is the rule's answer.
-type Rule<'a> = (&'a str, Box<dyn Fn(&Item, &str) -> f64 + 'a>);
+type Rule<'a> = (&'a str, Box<dyn Fn(&WorldItem, &str) -> f64 + 'a>);
 
 fn rules(unigrams: &Unigrams) -> Vec<Rule<'_>> {
     let place = |found: Option<usize>| found.map_or(-1.0, |place| place as f64);
@@ -53,8 +53,8 @@ fn rules(unigrams: &Unigrams) -> Vec<Rule<'_>> {
 }
 
 /// Ties are shared: a rule that cannot decide scores what guessing does.
-fn accuracy(items: &[Item], rule: &dyn Fn(&Item, &str) -> f64) -> f64 {
-    let credit = |item: &Item| {
+fn accuracy(items: &[WorldItem], rule: &dyn Fn(&WorldItem, &str) -> f64) -> f64 {
+    let credit = |item: &WorldItem| {
         let scores: Vec<f64> = item.choices.iter().map(|choice| rule(item, choice)).collect();
         let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let winners = scores.iter().filter(|&&score| score >= best).count();
@@ -68,7 +68,7 @@ fn no_rule_of_the_surface_beats_chance() {
     for seed in 1..4 {
         let world = World::new(&WorldConfig { seed, ..WorldConfig::default() });
         let unigrams = Unigrams::of(&world, 1500);
-        for task in world.tasks().into_iter().filter(|task| task.kind == Kind::MultipleChoice) {
+        for task in world.tasks().into_iter().filter(|task| task.kind == WorldTaskKind::MultipleChoice) {
             let chance = task.chance.expect("multiple choice has a chance");
             let deviation = (chance * (1.0 - chance) / task.items.len() as f64).sqrt();
             for (name, rule) in rules(&unigrams) {

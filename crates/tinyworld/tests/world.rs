@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fineline_tinyworld::{Holdout, Item, Kind, World, WorldConfig};
+use fineline_tinyworld::{Holdout, World, WorldConfig, WorldItem, WorldTaskKind};
 
 fn world(seed: u64) -> World {
     World::new(&WorldConfig { seed, ..WorldConfig::default() })
@@ -53,7 +53,7 @@ fn items_are_well_formed() {
             assert_eq!(distinct.len(), item.choices.len(), "{}: {item:?}", task.name);
             assert!(item.choices.iter().all(|choice| !choice.is_empty() && choice.trim() == choice));
             match (task.kind, task.chance) {
-                (Kind::MultipleChoice, Some(chance)) => {
+                (WorldTaskKind::MultipleChoice, Some(chance)) => {
                     assert!((chance * item.choices.len() as f64 - 1.0).abs() < 1e-12, "{}", task.name);
                 }
                 (_, chance) => assert!(chance.is_none() && item.choices.len() == 1, "{}", task.name),
@@ -116,8 +116,8 @@ fn documents_read_as_english() {
 #[test]
 fn items_about_the_same_fact_are_a_cluster() {
     let tasks = world(1).tasks();
-    let clusters = |name: &str| -> BTreeMap<String, Vec<&Item>> {
-        let mut clusters = BTreeMap::<String, Vec<&Item>>::new();
+    let clusters = |name: &str| -> BTreeMap<String, Vec<&WorldItem>> {
+        let mut clusters = BTreeMap::<String, Vec<&WorldItem>>::new();
         for item in &tasks.iter().find(|task| task.name == name).unwrap().items {
             clusters.entry(item.cluster.clone().unwrap()).or_default().push(item);
         }
@@ -139,7 +139,7 @@ fn items_about_the_same_fact_are_a_cluster() {
     }
     for (sum, items) in clusters("addition") {
         let numbers: Vec<&str> = sum.split(" + ").collect();
-        let asked = |item: &&Item| numbers.iter().all(|number| item.context.contains(number));
+        let asked = |item: &&WorldItem| numbers.iter().all(|number| item.context.contains(number));
         assert!(items.iter().all(asked), "{sum} is asked about");
     }
 }

@@ -1,11 +1,11 @@
 //! Sums: small ones told as stories and in digits, larger ones in digits.
 
-use super::question;
+use crate::domains::common::question;
 use crate::draw::Draw;
 use crate::english::{Slots, counted};
+use crate::facts::WorldFacts;
 use crate::lexicon::things::COUNTED;
-use crate::task::Item;
-use crate::world::World;
+use crate::task::WorldItem;
 
 /// A noun and its plural.
 type Noun = (&'static str, &'static str);
@@ -38,7 +38,7 @@ const LOSSES: [&str; 2] = [
 ];
 
 /// A story that ends before the number.
-fn story(world: &World, draw: &mut Draw, lines: &[&str], first: u32, second: u32, noun: Noun) -> String {
+fn story(world: &WorldFacts, draw: &mut Draw, lines: &[&str], first: u32, second: u32, noun: Noun) -> String {
     let people = draw.sample(&world.people, 2);
     let slots = Slots::new().person(people[0]).other(people[1]);
     let slots = slots.with("first", counted(first, noun)).with("second", second.to_string());
@@ -46,7 +46,7 @@ fn story(world: &World, draw: &mut Draw, lines: &[&str], first: u32, second: u32
 }
 
 /// Sums and differences, as stories and bare.
-pub(crate) fn lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(5, 8);
     let sums: Vec<String> = (0..lines)
         .map(|_| {
@@ -73,7 +73,7 @@ const SUMS: (u32, usize) = (4, 6);
 
 /// How many there are after some were added. The choices are a block of four neighbours, the same ones whichever of them is right, so
 /// that to prefer some numbers is of no use.
-pub(crate) fn addition(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn addition(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (a, b, noun) = draw.on_side(
         |draw| {
             let sum = SUMS.0 + 4 * draw.below(SUMS.1) as u32 + place as u32;
@@ -85,5 +85,5 @@ pub(crate) fn addition(world: &World, draw: &mut Draw, place: usize) -> Item {
     let context = story(world, draw, &GAINS, a, b, noun);
     let lowest = a + b - place as u32;
     let choices = (lowest..lowest + 4).map(|number| counted(number, noun)).collect();
-    Item { context, choices, gold: place, cluster: Some(format!("{} + {}", a.min(b), a.max(b))) }
+    WorldItem { context, choices, gold: place, cluster: Some(format!("{} + {}", a.min(b), a.max(b))) }
 }

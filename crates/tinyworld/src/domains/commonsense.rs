@@ -1,12 +1,12 @@
 //! What everybody knows: which tool serves what, where one goes for what, and which things are bigger than which.
 
-use super::question;
+use crate::domains::common::question;
 use crate::draw::Draw;
 use crate::english::{Slots, indefinite};
+use crate::facts::WorldFacts;
 use crate::lexicon::places::{ERRANDS, Errand};
 use crate::lexicon::things::{BY_SIZE, CLEAR_DIFFERENCE, TOOLS};
-use crate::task::Item;
-use crate::world::World;
+use crate::task::WorldItem;
 
 const TOOL_LINES: [&str; 7] = [
     "{name} took {tool} to {use}.",
@@ -29,7 +29,7 @@ const ERRAND_LINES: [&str; 7] = [
 ];
 
 /// A day full of errands and work.
-pub(crate) fn day(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn day(world: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(6, 10);
     let sentences: Vec<String> = (0..lines)
         .map(|_| {
@@ -48,7 +48,7 @@ pub(crate) fn day(world: &World, draw: &mut Draw) -> String {
     sentences.join(" ")
 }
 
-fn people(world: &World, draw: &mut Draw) -> Slots {
+fn people(world: &WorldFacts, draw: &mut Draw) -> Slots {
     let people = draw.sample(&world.people, 2);
     Slots::new().person(people[0]).other(people[1])
 }
@@ -58,13 +58,13 @@ const TOOL_ITEMS: [&str; 2] =
     ["In the afternoon {name} tried to {use} with", "{name} was about to {use}, so {she} asked {other} for"];
 
 /// Which tool a purpose needs.
-pub(crate) fn tools(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn tools(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let tool = draw.pick(&TOOLS);
     let wrong = draw.others(&TOOLS, tool, 3).into_iter().map(|tool| tool.name.to_owned()).collect();
     let slots = people(world, draw);
     let purpose = draw.pick(&tool.uses);
     let context = slots.with("use", purpose).fill(draw.pick(&TOOL_ITEMS));
-    Item::choice(context, tool.name, wrong, place).about(purpose)
+    WorldItem::choice(context, tool.name, wrong, place).about(purpose)
 }
 
 /// No training text has one of these sentences, though it may have their last words.
@@ -72,14 +72,14 @@ const ERRAND_ITEMS: [&str; 2] =
     ["The best place to {need} is", "\"I must {need} today,\" said {name}, and hurried to"];
 
 /// Which place serves a need.
-pub(crate) fn errands(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn errands(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let errand = draw.pick(&ERRANDS);
     let the = |errand: Errand| format!("the {}", errand.place);
     let wrong = draw.others(&ERRANDS, errand, 3).into_iter().map(the).collect();
     let slots = people(world, draw);
     let need = draw.pick(&errand.needs);
     let context = slots.with("need", need).fill(draw.pick(&ERRAND_ITEMS));
-    Item::choice(context, the(errand), wrong, place).about(need)
+    WorldItem::choice(context, the(errand), wrong, place).about(need)
 }
 
 /// A thing, one that is clearly smaller than it and one that is clearly bigger; which of the two is `right`, at place 0 or 1 of the
@@ -134,7 +134,7 @@ const STATEMENT: &str = "{A thing} is {relation} than";
 const SIZE_ITEMS: [&str; 2] = [STATEMENT, "It is plain to see that {a thing} is {relation} than"];
 
 /// Things compared.
-pub(crate) fn size_lesson(_: &World, draw: &mut Draw) -> String {
+pub(crate) fn size_lesson(_: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(6, 9);
     let lessons: Vec<String> = (0..lines)
         .map(|_| {
@@ -149,10 +149,10 @@ pub(crate) fn size_lesson(_: &World, draw: &mut Draw) -> String {
 }
 
 /// What a thing is bigger, or smaller, than.
-pub(crate) fn sizes(_: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn sizes(_: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let comparison = Comparison::new(draw);
     let wrong = comparison.others[1 - comparison.right];
-    Item::choice(
+    WorldItem::choice(
         comparison.statement(draw.pick(&SIZE_ITEMS)),
         indefinite(comparison.other()),
         vec![indefinite(wrong)],

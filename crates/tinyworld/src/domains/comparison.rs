@@ -1,9 +1,9 @@
 //! Orders among people that must be inferred step by step.
 
-use super::{cast, question};
+use crate::domains::common::{cast, question};
 use crate::draw::Draw;
-use crate::task::Item;
-use crate::world::{Person, World};
+use crate::facts::{Person, WorldFacts};
+use crate::task::WorldItem;
 
 /// A comparative and its opposite.
 const RELATIONS: [[&str; 2]; 4] =
@@ -18,7 +18,7 @@ struct Ranking {
 }
 
 impl Ranking {
-    fn new(world: &World, draw: &mut Draw, count: usize) -> Self {
+    fn new(world: &WorldFacts, draw: &mut Draw, count: usize) -> Self {
         let people = cast(world, draw, count);
         let relation = draw.pick(&RELATIONS);
         let mut statements: Vec<String> = people
@@ -48,7 +48,7 @@ impl Ranking {
 }
 
 /// Rankings and questions about any two of the people.
-pub(crate) fn lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut lines = Vec::new();
     for _ in 0..2 {
         let count = draw.between(2, 5) as usize;
@@ -66,8 +66,8 @@ pub(crate) fn lesson(world: &World, draw: &mut Draw) -> String {
 
 /// The second and the fourth of five people: each is named twice, once as more and once as less than a neighbour,
 /// so that only the whole chain tells.
-pub(crate) fn transitivity(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn transitivity(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let ranking = Ranking::new(world, draw, 5);
     let (question, right, wrong) = ranking.compare(draw, 1, 3);
-    Item::choice(format!("{}\n{question}", ranking.statements), right, vec![wrong.to_owned()], place)
+    WorldItem::choice(format!("{}\n{question}", ranking.statements), right, vec![wrong.to_owned()], place)
 }

@@ -1,13 +1,13 @@
 //! Examination papers, answered with a letter.
 
-use super::question;
+use crate::domains::common::question;
 use crate::draw::Draw;
 use crate::english::{Slots, indefinite};
+use crate::facts::WorldFacts;
 use crate::lexicon::people::JOBS;
 use crate::lexicon::places::ERRANDS;
 use crate::lexicon::things::TOOLS;
-use crate::task::Item;
-use crate::world::World;
+use crate::task::WorldItem;
 
 const LETTERS: [&str; 4] = ["A", "B", "C", "D"];
 
@@ -19,11 +19,11 @@ struct Exercise {
 }
 
 impl Exercise {
-    fn new(world: &World, draw: &mut Draw) -> Self {
+    fn new(world: &WorldFacts, draw: &mut Draw) -> Self {
         draw.on_side(|draw| Self::any(world, draw), |exercise| exercise.question.clone())
     }
 
-    fn any(world: &World, draw: &mut Draw) -> Self {
+    fn any(world: &WorldFacts, draw: &mut Draw) -> Self {
         let person = draw.pick(&world.people);
         let slots = Slots::new().person(person);
         match draw.below(4) {
@@ -73,7 +73,7 @@ impl Exercise {
 }
 
 /// A paper with its solutions.
-pub(crate) fn paper(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn paper(world: &WorldFacts, draw: &mut Draw) -> String {
     let count = draw.between(3, 4);
     let exercises: Vec<String> = (0..count)
         .map(|_| {
@@ -85,9 +85,9 @@ pub(crate) fn paper(world: &World, draw: &mut Draw) -> String {
 }
 
 /// The letter of the right answer.
-pub(crate) fn letters(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn letters(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let exercise = Exercise::new(world, draw);
     let cluster = Some(exercise.question.clone());
     let choices = LETTERS.map(str::to_owned).to_vec();
-    Item { context: exercise.printed(place), choices, gold: place, cluster }
+    WorldItem { context: exercise.printed(place), choices, gold: place, cluster }
 }

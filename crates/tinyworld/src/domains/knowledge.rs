@@ -2,9 +2,9 @@
 
 use crate::draw::Draw;
 use crate::english::{Slots, indefinite, listed};
+use crate::facts::{Person, WorldFacts};
 use crate::lexicon::people::JOBS;
-use crate::task::Item;
-use crate::world::{Person, World};
+use crate::task::WorldItem;
 
 const OPENING: [&str; 6] = [
     "{name} is {a job} from {town}.",
@@ -74,7 +74,7 @@ const TALK: [&str; 4] = [
     "\"What does {name} do?\" asked {other}. \"{She} is {a job}. {She} works {workplace} in {town}.\"",
 ];
 
-fn slots(world: &World, person: Person) -> Slots {
+fn slots(world: &WorldFacts, person: Person) -> Slots {
     let town = world.town(person);
     Slots::new()
         .person(person)
@@ -88,14 +88,14 @@ fn slots(world: &World, person: Person) -> Slots {
 }
 
 /// What an encyclopedia says of two or three people.
-pub(crate) fn lives(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn lives(world: &WorldFacts, draw: &mut Draw) -> String {
     let people = draw.between(2, 3) as usize;
     let entries: Vec<String> =
         draw.sample(&world.people, people).into_iter().map(|person| life(world, draw, person)).collect();
     entries.join("\n")
 }
 
-fn life(world: &World, draw: &mut Draw, person: Person) -> String {
+fn life(world: &WorldFacts, draw: &mut Draw, person: Person) -> String {
     let slots = slots(world, person);
     let mut lines = vec![draw.pick(&HOME), draw.pick(&WORK), draw.pick(&PET), draw.pick(&FOOD)];
     draw.shuffle(&mut lines);
@@ -104,7 +104,7 @@ fn life(world: &World, draw: &mut Draw, person: Person) -> String {
 }
 
 /// What an encyclopedia says of a town and those who live there.
-pub(crate) fn town(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn town(world: &WorldFacts, draw: &mut Draw) -> String {
     let index = draw.below(world.towns.len());
     let town = world.towns[index];
     let residents: Vec<Person> = world.people.iter().copied().filter(|person| person.town == index).collect();
@@ -124,7 +124,7 @@ pub(crate) fn town(world: &World, draw: &mut Draw) -> String {
 }
 
 /// People who ask each other about others.
-pub(crate) fn talk(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn talk(world: &WorldFacts, draw: &mut Draw) -> String {
     let about = draw.between(3, 5) as usize;
     let people = draw.sample(&world.people, 2 * about);
     let (about, asking) = people.split_at(about);
@@ -146,12 +146,12 @@ const RESIDENCE: [&str; 5] = [
 ];
 
 /// In which town somebody lives.
-pub(crate) fn residence(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn residence(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let home = world.town(person);
     let wrong = draw.others(&world.towns, home, 3).into_iter().map(|town| town.name.to_owned()).collect();
     let context = slots(world, person).fill(draw.pick(&RESIDENCE));
-    Item::choice(context, home.name, wrong, place).about(person.name)
+    WorldItem::choice(context, home.name, wrong, place).about(person.name)
 }
 
 /// No training text has one of these sentences, though it may have their last words.
@@ -164,9 +164,9 @@ const OCCUPATION: [&str; 5] = [
 ];
 
 /// What somebody's work is.
-pub(crate) fn occupation(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn occupation(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let wrong = draw.others(&JOBS, person.job, 3).into_iter().map(|job| indefinite(job.name)).collect();
     let context = slots(world, person).fill(draw.pick(&OCCUPATION));
-    Item::choice(context, indefinite(person.job.name), wrong, place).about(person.name)
+    WorldItem::choice(context, indefinite(person.job.name), wrong, place).about(person.name)
 }

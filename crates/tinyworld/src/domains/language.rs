@@ -2,10 +2,10 @@
 
 use crate::draw::Draw;
 use crate::english::{Slots, capitalised};
+use crate::facts::{Gender, WorldFacts};
 use crate::lexicon::places::ROOMS;
 use crate::lexicon::things::{COLOURS, THINGS};
-use crate::task::Item;
-use crate::world::{Gender, World};
+use crate::task::WorldItem;
 
 /// Who can be the subject of a scene: singular and plural.
 const SUBJECTS: [(&str, &str); 16] = [
@@ -69,7 +69,7 @@ const VERBS: [&str; 10] =
 const WHERE: [&str; 5] = ["in", "near", "behind", "outside", "beside"];
 
 /// A paragraph about who is where and how they are.
-pub(crate) fn scene(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn scene(world: &WorldFacts, draw: &mut Draw) -> String {
     let count = draw.between(7, 12);
     let sentences: Vec<String> = (0..count)
         .map(|_| match draw.below(3) {
@@ -132,10 +132,10 @@ impl Scene {
 }
 
 /// Whether "is" or "are" follows a subject, past a noun that may be of the other number.
-pub(crate) fn agreement(_: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn agreement(_: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let scene = Scene::new(draw);
     let wrong = if scene.number == Number::One { Number::Many } else { Number::One };
-    Item::choice(scene.subject(), scene.predicate(scene.number), vec![scene.predicate(wrong)], place)
+    WorldItem::choice(scene.subject(), scene.predicate(scene.number), vec![scene.predicate(wrong)], place)
         .about(scene.number.of(scene.subject))
 }
 
@@ -162,12 +162,12 @@ const DEEDS: [&str; 8] = [
 ];
 
 /// Whether "she" or "he" takes up a name.
-pub(crate) fn pronouns(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn pronouns(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let other = if person.gender == Gender::Female { Gender::Male } else { Gender::Female };
     let deed = draw.pick(&DEEDS);
     let [right, wrong] = [person.gender, other].map(|gender| format!("{} {deed}", gender.pronouns()[0]));
-    Item::choice(Slots::new().person(person).fill(draw.pick(&MOODS)), right, vec![wrong], place)
+    WorldItem::choice(Slots::new().person(person).fill(draw.pick(&MOODS)), right, vec![wrong], place)
         .about(person.name)
 }
 
@@ -183,7 +183,7 @@ struct Act {
 }
 
 impl Act {
-    fn new(world: &World, draw: &mut Draw) -> Self {
+    fn new(world: &WorldFacts, draw: &mut Draw) -> Self {
         let (name, thing) = draw.on_side(
             |draw| (draw.pick(&world.people).name, draw.pick(&THINGS)),
             |(name, thing)| format!("{name} and the {thing}"),
@@ -227,8 +227,8 @@ const DISORDERS: [&str; 5] = [
 ];
 
 /// Which of two sentences of the same words is English.
-pub(crate) fn word_order(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn word_order(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let act = Act::new(world, draw);
     let wrong = act.written(draw.pick(&DISORDERS));
-    Item::choice(act.time.to_owned(), act.written(ORDER), vec![wrong], place)
+    WorldItem::choice(act.time.to_owned(), act.written(ORDER), vec![wrong], place)
 }

@@ -1,12 +1,12 @@
 //! Passages that say something new, and questions that only they answer.
 
-use super::{cast, question};
+use crate::domains::common::{cast, question};
 use crate::draw::Draw;
 use crate::english::{Slots, listed};
+use crate::facts::{Person, WorldFacts};
 use crate::lexicon::places::{ERRANDS, ROOMS};
 use crate::lexicon::things::{COLOURS, GOODS, THINGS};
-use crate::task::Item;
-use crate::world::{Person, World};
+use crate::task::WorldItem;
 
 const PUT: [&str; 5] = ["left", "put", "hid", "dropped", "forgot"];
 
@@ -19,7 +19,7 @@ struct Placing {
 }
 
 /// Different people who leave different things in different rooms.
-fn placings(world: &World, draw: &mut Draw, count: usize) -> Vec<Placing> {
+fn placings(world: &WorldFacts, draw: &mut Draw, count: usize) -> Vec<Placing> {
     let people = cast(world, draw, count);
     let (mut things, mut rooms) = (THINGS.to_vec(), ROOMS.to_vec());
     let place = |person| {
@@ -62,7 +62,7 @@ fn told(placings: &[Placing]) -> String {
 }
 
 /// A passage and some questions with their answers.
-pub(crate) fn placing_lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn placing_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut placings = placings(world, draw, 4);
     let mut lines = vec![told(&placings)];
     draw.shuffle(&mut placings);
@@ -83,7 +83,7 @@ const TELLING: [&str; 3] = [
 ];
 
 /// People who pass on what they heard.
-pub(crate) fn messages(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn messages(world: &WorldFacts, draw: &mut Draw) -> String {
     let messages: Vec<String> = (0..3)
         .map(|_| {
             let placing = &placings(world, draw, 1)[0];
@@ -97,17 +97,17 @@ pub(crate) fn messages(world: &World, draw: &mut Draw) -> String {
 }
 
 /// Where a thing was left.
-pub(crate) fn where_is(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn where_is(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let placings = placings(world, draw, 4);
     let asked = &placings[draw.below(placings.len())];
     let context = format!("{}\n{}", told(&placings), asked.where_is());
     let elsewhere = placings.iter().map(|placing| placing.room).filter(|&room| room != asked.room);
     let wrong = elsewhere.map(|room| format!("in the {room}")).collect();
-    Item::choice(context, format!("in the {}", asked.room), wrong, place)
+    WorldItem::choice(context, format!("in the {}", asked.room), wrong, place)
 }
 
 /// Three people take things and go somewhere with them: passage, question, the right room and the other two.
-fn carrying(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
+fn carrying(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     let mut carried = placings(world, draw, 3);
     let taking = carried.iter().map(|one| format!("{} took the {}.", one.person.name, one.thing));
     let mut sentences: Vec<String> = taking.collect();
@@ -120,7 +120,7 @@ fn carrying(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
 }
 
 /// Passages in which things move with those who took them.
-pub(crate) fn carrying_lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn carrying_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let passages: Vec<String> = (0..2)
         .map(|_| {
             let (passage, right, _) = carrying(world, draw);
@@ -131,9 +131,9 @@ pub(crate) fn carrying_lesson(world: &World, draw: &mut Draw) -> String {
 }
 
 /// Where a thing is that somebody took along: two sentences must be joined.
-pub(crate) fn two_hop(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn two_hop(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (passage, right, wrong) = carrying(world, draw);
-    Item::choice(passage, right, wrong, place)
+    WorldItem::choice(passage, right, wrong, place)
 }
 
 const ORDERS: [&str; 3] = [
@@ -143,7 +143,7 @@ const ORDERS: [&str; 3] = [
 ];
 
 /// Somebody's way through three places: passage and question, the right place and the other two.
-fn way(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
+fn way(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     let (person, places) = draw.on_side(
         |draw| (draw.pick(&world.people), draw.sample(&ERRANDS, 3)),
         |(person, places)| format!("{} comes to the {}", person.name, places[2].place),
@@ -165,7 +165,7 @@ fn way(world: &World, draw: &mut Draw) -> (String, String, Vec<String>) {
 }
 
 /// Ways told and asked about.
-pub(crate) fn way_lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn way_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let ways: Vec<String> = (0..3)
         .map(|_| {
             let (text, right, _) = way(world, draw);
@@ -176,7 +176,7 @@ pub(crate) fn way_lesson(world: &World, draw: &mut Draw) -> String {
 }
 
 /// Where somebody was first, last or in between.
-pub(crate) fn sequence(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn sequence(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (text, right, wrong) = way(world, draw);
-    Item::choice(text, right, wrong, place)
+    WorldItem::choice(text, right, wrong, place)
 }

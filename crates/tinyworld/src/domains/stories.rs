@@ -1,12 +1,12 @@
 //! Short stories about two people, from plots whose every stage can be told in several ways.
 
-use super::cast;
+use crate::domains::common::cast;
 use crate::draw::Draw;
 use crate::english::Slots;
+use crate::facts::WorldFacts;
 use crate::lexicon::places::{ERRANDS, ROOMS};
 use crate::lexicon::things::{COLOURS, THINGS, TOOLS};
-use crate::task::Item;
-use crate::world::World;
+use crate::task::WorldItem;
 
 /// A plot: its stages in order, each with the sentences that can tell it.
 type Plot = &'static [&'static [&'static str]];
@@ -179,7 +179,7 @@ const GIVING: [&str; 4] = [
     "In the end {she} made a present of the {thing} to {other}.",
 ];
 
-fn slots(world: &World, draw: &mut Draw) -> Slots {
+fn slots(world: &WorldFacts, draw: &mut Draw) -> Slots {
     let people = cast(world, draw, 2);
     let rooms = draw.sample(&ROOMS, 2);
     let tool = draw.pick(&TOOLS);
@@ -203,7 +203,7 @@ fn told(plot: Plot, slots: &Slots, draw: &mut Draw) -> String {
     stages.join(" ")
 }
 
-fn story(world: &World, draw: &mut Draw) -> String {
+fn story(world: &WorldFacts, draw: &mut Draw) -> String {
     let slots = slots(world, draw);
     match draw.below(6) {
         0 => told(LOSS, &slots, draw),
@@ -215,19 +215,19 @@ fn story(world: &World, draw: &mut Draw) -> String {
 }
 
 /// Two stories.
-pub(crate) fn stories(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn stories(world: &WorldFacts, draw: &mut Draw) -> String {
     format!("{}\n{}", story(world, draw), story(world, draw))
 }
 
 /// A story to be predicted.
-pub(crate) fn unread(world: &World, draw: &mut Draw, _: usize) -> Item {
-    Item::only(String::new(), story(world, draw))
+pub(crate) fn unread(world: &WorldFacts, draw: &mut Draw, _: usize) -> WorldItem {
+    WorldItem::only(String::new(), story(world, draw))
 }
 
 /// The last word of a story of two people: the one of them who is given something.
-pub(crate) fn last_word(world: &World, draw: &mut Draw, _: usize) -> Item {
+pub(crate) fn last_word(world: &WorldFacts, draw: &mut Draw, _: usize) -> WorldItem {
     let slots = slots(world, draw);
     let story = format!("{} {}", told(GIFT, &slots, draw), slots.fill(draw.pick(&GIVING)));
     let (context, name) = story.rsplit_once(' ').expect("a story has several words");
-    Item::only(context.to_owned(), name.trim_end_matches('.'))
+    WorldItem::only(context.to_owned(), name.trim_end_matches('.'))
 }

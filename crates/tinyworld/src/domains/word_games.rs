@@ -1,11 +1,11 @@
 //! Games with invented words: what they are must be read in the text itself.
 
-use super::question;
+use crate::domains::common::question;
 use crate::draw::Draw;
 use crate::english::Slots;
+use crate::facts::WorldFacts;
 use crate::lexicon::invented::{MEANINGS, words};
-use crate::task::Item;
-use crate::world::World;
+use crate::task::WorldItem;
 
 const LISTS: [&str; 3] =
     ["{name} said: {list}.", "{name} wrote down: {list}.", "On the wall was written: {list}."];
@@ -14,14 +14,14 @@ const AGAIN: [&str; 2] = ["{other} said the same:", "{other} repeated it all:"];
 const IN_PART: [&str; 2] = ["{other} remembered only a part:", "{other} repeated some of it:"];
 
 /// The beginning of a round: a list, and that somebody says it again in one of these ways.
-fn said(world: &World, draw: &mut Draw, list: &[String], again: &[&'static str]) -> String {
+fn said(world: &WorldFacts, draw: &mut Draw, list: &[String], again: &[&'static str]) -> String {
     let people = draw.sample(&world.people, 2);
     let slots = Slots::new().person(people[0]).other(people[1]).with("list", list.join(", "));
     slots.fill(&format!("{} {}", draw.pick(&LISTS), draw.pick(again)))
 }
 
 /// Lists of invented words, said twice.
-pub(crate) fn copying_game(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn copying_game(world: &WorldFacts, draw: &mut Draw) -> String {
     let rounds: Vec<String> = (0..2)
         .map(|_| {
             let count = draw.between(5, 8) as usize;
@@ -41,7 +41,7 @@ pub(crate) fn copying_game(world: &World, draw: &mut Draw) -> String {
 
 /// Which word comes next when a part of a list is repeated. The choices are words that have been said once; the
 /// right one is the first, second, third or last of them equally often.
-pub(crate) fn copying(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn copying(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let mut list = words(draw, 8);
     let rank = draw.below(4);
     let next = rank + 2 + draw.below(3);
@@ -55,7 +55,7 @@ pub(crate) fn copying(world: &World, draw: &mut Draw, place: usize) -> Item {
     }
     list.append(&mut later);
     draw.shuffle(&mut list);
-    Item::choice(context, right, list, place)
+    WorldItem::choice(context, right, list, place)
 }
 
 /// Invented words with their meanings, and a question about one of them.
@@ -70,7 +70,7 @@ impl Glossary {
         Self { entries: invented.into_iter().zip(meanings).collect() }
     }
 
-    fn written(&self, world: &World, draw: &mut Draw) -> String {
+    fn written(&self, world: &WorldFacts, draw: &mut Draw) -> String {
         let entries: Vec<String> =
             self.entries.iter().map(|(word, meaning)| format!("{word} means {meaning}")).collect();
         let person = draw.pick(&world.people);
@@ -83,7 +83,7 @@ impl Glossary {
 }
 
 /// Glossaries and questions about them.
-pub(crate) fn glossary_lesson(world: &World, draw: &mut Draw) -> String {
+pub(crate) fn glossary_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut lines = Vec::new();
     for _ in 0..2 {
         let mut glossary = Glossary::new(draw);
@@ -97,10 +97,10 @@ pub(crate) fn glossary_lesson(world: &World, draw: &mut Draw) -> String {
 }
 
 /// What an invented word means that the context has just explained.
-pub(crate) fn translation(world: &World, draw: &mut Draw, place: usize) -> Item {
+pub(crate) fn translation(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let glossary = Glossary::new(draw);
     let (word, meaning) = &glossary.entries[draw.below(glossary.entries.len())];
     let context = format!("{}\n{}", glossary.written(world, draw), Glossary::ask(word));
     let others = glossary.entries.iter().map(|(_, other)| other).filter(|&other| other != meaning);
-    Item::choice(context, *meaning, others.map(|&other| other.to_owned()).collect(), place)
+    WorldItem::choice(context, *meaning, others.map(|&other| other.to_owned()).collect(), place)
 }

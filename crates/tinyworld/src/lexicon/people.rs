@@ -16,7 +16,7 @@ pub(crate) const MEN: [&str; 40] = [
 
 /// An occupation: its name, what is done in it, and where.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Job {
+pub(crate) struct Occupation {
     pub(crate) name: &'static str,
     /// As it follows "she".
     pub(crate) does: &'static str,
@@ -24,11 +24,11 @@ pub(crate) struct Job {
     pub(crate) place: &'static str,
 }
 
-const fn job(name: &'static str, does: &'static str, place: &'static str) -> Job {
-    Job { name, does, place }
+const fn job(name: &'static str, does: &'static str, place: &'static str) -> Occupation {
+    Occupation { name, does, place }
 }
 
-pub(crate) const JOBS: [Job; 16] = [
+pub(crate) const JOBS: [Occupation; 16] = [
     job("baker", "bakes bread", "at the bakery"),
     job("farmer", "grows corn", "on the farm"),
     job("teacher", "teaches children", "at the school"),

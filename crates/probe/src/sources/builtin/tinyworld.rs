@@ -4,15 +4,15 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::Kind;
 use crate::tasks::task::{TARGET_DELIMITER, Task};
 
-impl From<&fineline_tinyworld::Task> for Task {
-    fn from(task: &fineline_tinyworld::Task) -> Self {
+impl From<&fineline_tinyworld::WorldTask> for Task {
+    fn from(task: &fineline_tinyworld::WorldTask) -> Self {
         Self {
             name: task.name.to_owned(),
             domain: task.domain.to_owned(),
             kind: match task.kind {
-                fineline_tinyworld::Kind::MultipleChoice => Kind::MultipleChoice,
-                fineline_tinyworld::Kind::Cloze => Kind::Cloze,
-                fineline_tinyworld::Kind::Perplexity => Kind::Perplexity,
+                fineline_tinyworld::WorldTaskKind::MultipleChoice => Kind::MultipleChoice,
+                fineline_tinyworld::WorldTaskKind::GreedyMatch => Kind::Cloze,
+                fineline_tinyworld::WorldTaskKind::Perplexity => Kind::Perplexity,
             },
             shots: task.shots,
             chance: task.chance,
