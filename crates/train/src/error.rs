@@ -37,8 +37,8 @@ pub enum TrainError {
     /// Too many consecutive steps were skipped.
     #[error(
         "stopped after {count} consecutive skipped steps (guard.max_skips), the last of them step {step}: \
-         {reason}. The weights are those before the first of these steps; lower optim.lr, or inspect the data of \
-         these steps (`fineline data show --step {step}`)"
+         {reason}. The weights are those before the first of these steps; lower optim.lr, or inspect the data \
+         of these steps (`fineline data show --step {step}`)"
     )]
     TooManySkips {
         /// Number of consecutive skipped steps.
@@ -62,8 +62,8 @@ pub enum TrainError {
 
     /// The guard has reduced the learning rate too often.
     #[error(
-        "stopped at step {step}: {count} reductions of the learning rate exceed guard.max_lr_reductions; lower \
-         optim.lr"
+        "stopped at step {step}: {count} reductions of the learning rate exceed guard.max_lr_reductions; \
+         lower optim.lr"
     )]
     TooManyLrReductions {
         /// Number of reductions, including the one that was refused.

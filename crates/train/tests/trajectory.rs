@@ -46,11 +46,11 @@ struct ReferenceSchedule {
     warmup_steps: u64,
     min_lr: f64,
     decay_start: Option<u64>,
-    /// The end of the decay, by the name that EasyLM and optax have for it.
+    /// The end of the decay, under the name of EasyLM and optax.
     decay_steps: u64,
 }
 
-/// `rows.safetensors`: what is fed, and what came out.
+/// `rows.safetensors`: inputs and expected metrics.
 struct Rows {
     tokens: Vec<u32>,
     row_len: usize,
@@ -129,7 +129,7 @@ fn recipe(reference: &Reference, rows: &Rows, precision: Precision) -> TrainingR
     }
 }
 
-/// Compares each step as it happens.
+/// Compares each step with the reference.
 struct Compare<'a> {
     case: &'a str,
     expected: &'a Rows,
@@ -155,7 +155,7 @@ impl Observer for Compare<'_> {
     }
 }
 
-/// The norm of the difference over the norm.
+/// Returns the norm of the difference divided by the norm.
 fn relative_distance(actual: &[f32], expected: &[f32]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     let pairs = actual.iter().zip(expected);
@@ -163,19 +163,19 @@ fn relative_distance(actual: &[f32], expected: &[f32]) -> f64 {
     difference / norm(&mut expected.iter().map(|&value| f64::from(value))).max(1e-12)
 }
 
-fn follow(folder: &Path) {
-    let case = folder.file_name().unwrap().to_string_lossy();
+fn check_trajectory(directory: &Path) {
+    let case = directory.file_name().unwrap().to_string_lossy();
     let reference: Reference =
-        serde_json::from_slice(&fs_err::read(folder.join("recipe.json")).unwrap()).unwrap();
-    let rows = Rows::read(&folder.join("rows.safetensors"), reference.bos_id);
+        serde_json::from_slice(&fs_err::read(directory.join("recipe.json")).unwrap()).unwrap();
+    let rows = Rows::read(&directory.join("rows.safetensors"), reference.bos_id);
     assert_eq!(rows.losses.len() as u64, reference.steps);
 
-    let model = fineline_model::load(folder, &Device::flex().autodiff()).unwrap();
+    let model = fineline_model::load(directory, &Device::flex().autodiff()).unwrap();
     let mut trainer = Trainer::new(recipe(&reference, &rows, Precision::F32), model).unwrap();
     let mut compare = Compare { case: &case, expected: &rows };
     train(&mut trainer, &rows, &mut compare);
 
-    let bytes = fs_err::read(folder.join("final.safetensors")).unwrap();
+    let bytes = fs_err::read(directory.join("final.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&bytes).unwrap();
     for (name, actual) in named_parameters(trainer.model()) {
         let actual: Vec<f32> = actual.iter::<f32>().collect();
@@ -192,15 +192,15 @@ fn fixtures() -> PathBuf {
 }
 
 fn cases() -> Vec<PathBuf> {
-    let folder = fixtures().join("trajectory");
+    let directory = fixtures().join("trajectory");
     let mut cases: Vec<PathBuf> =
-        fs_err::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs_err::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
-    assert!(!cases.is_empty(), "no fixtures in {}", folder.display());
+    assert!(!cases.is_empty(), "no fixtures in {}", directory.display());
     cases
 }
 
-/// All steps, with one who looks on.
+/// Trains all steps with one observer.
 fn train(trainer: &mut Trainer, rows: &Rows, observer: &mut dyn Observer) {
     let session = Session {
         rows,
@@ -214,20 +214,20 @@ fn train(trainer: &mut Trainer, rows: &Rows, observer: &mut dyn Observer) {
 }
 
 #[test]
-fn steps_are_those_of_torch() {
+fn steps_equal_those_of_torch() {
     for case in cases() {
-        follow(&case);
+        check_trajectory(&case);
     }
 }
 
-/// What `torch.autocast` reports of a case: `tests/fixtures/autocast.json`.
+/// The metrics of `torch.autocast` for a case, from `tests/fixtures/autocast.json`.
 #[derive(Deserialize)]
 struct Autocast {
     losses: Vec<f64>,
     grad_norms: Vec<f64>,
 }
 
-/// Writes down losses and gradient norms.
+/// Records losses and gradient norms.
 #[derive(Default)]
 struct Curve {
     losses: Vec<f64>,
@@ -242,26 +242,27 @@ impl Observer for Curve {
     }
 }
 
-/// The root of the mean square of the relative differences of two curves.
-fn apart(a: &[f64], b: &[f64]) -> f64 {
+/// Returns the root mean square of the relative differences of two curves.
+fn rms_difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let squares = a.iter().zip(b).map(|(a, b)| (a / b - 1.0).powi(2));
     (squares.sum::<f64>() / a.len() as f64).sqrt()
 }
 
-/// In bfloat16, whose values lie 2⁻⁸ apart, the curves of losses stay within 5e-4 of those of
-/// `torch.autocast` and of float32, those of gradient norms within 4e-3. Autocast's own are as far from
-/// float32's: rounding errors of one run are not those of another. They are not float32's either.
+/// With bfloat16, which has a relative spacing of 2⁻⁸, the loss curves stay within 5e-4 of those of
+/// `torch.autocast` and of float32, and the gradient norms within 4e-3. Autocast itself is as far from
+/// float32, because rounding errors differ between runs. The curves also differ from float32, so bfloat16 is
+/// in use.
 #[test]
-fn bfloat16_steps_are_those_of_torchs_autocast() {
+fn bfloat16_steps_equal_those_of_torchs_autocast() {
     let autocast: BTreeMap<String, Autocast> =
         serde_json::from_slice(&fs_err::read(fixtures().join("autocast.json")).unwrap()).unwrap();
-    for folder in cases() {
-        let case = folder.file_name().unwrap().to_string_lossy();
+    for directory in cases() {
+        let case = directory.file_name().unwrap().to_string_lossy();
         let reference: Reference =
-            serde_json::from_slice(&fs_err::read(folder.join("recipe.json")).unwrap()).unwrap();
-        let rows = Rows::read(&folder.join("rows.safetensors"), reference.bos_id);
-        let model = fineline_model::load(&folder, &Device::flex().autodiff()).unwrap();
+            serde_json::from_slice(&fs_err::read(directory.join("recipe.json")).unwrap()).unwrap();
+        let rows = Rows::read(&directory.join("rows.safetensors"), reference.bos_id);
+        let model = fineline_model::load(&directory, &Device::flex().autodiff()).unwrap();
         let mut trainer = Trainer::new(recipe(&reference, &rows, Precision::Bf16Mixed), model).unwrap();
         let mut curve = Curve::default();
         train(&mut trainer, &rows, &mut curve);
@@ -270,7 +271,8 @@ fn bfloat16_steps_are_those_of_torchs_autocast() {
         for (whose, losses, grad_norms) in
             [("autocast's", &torch.losses, &torch.grad_norms), ("float32's", &rows.losses, &rows.grad_norms)]
         {
-            let distances = [apart(&curve.losses, losses), apart(&curve.grad_norms, grad_norms)];
+            let distances =
+                [rms_difference(&curve.losses, losses), rms_difference(&curve.grad_norms, grad_norms)];
             assert!(
                 (1e-5..5e-4).contains(&distances[0]) && (1e-4..4e-3).contains(&distances[1]),
                 "{case}: losses and gradient norms are {distances:?} from {whose}"

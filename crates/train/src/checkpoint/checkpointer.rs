@@ -316,10 +316,13 @@ impl Checkpointer {
                 let (directory, schedule) = (self.directory.clone(), Arc::clone(&self.schedule));
                 let link = self.schedule.milestones.get(&step).cloned();
                 let started = self.started;
-                let publish =
+                let publish_task =
                     move || publish(step, &manifest, link.as_deref(), &directory, &schedule, started);
-                self.stage =
-                    WriteStage::Publishing(if ranks.is_first() { Some(background(publish)?) } else { None });
+                self.stage = WriteStage::Publishing(if ranks.is_first() {
+                    Some(background(publish_task)?)
+                } else {
+                    None
+                });
                 Ok(None)
             }
             WriteStage::Publishing(thread) => {

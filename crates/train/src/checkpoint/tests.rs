@@ -33,12 +33,12 @@ fn identity() -> CheckpointIdentity {
     }
 }
 
-fn checkpointer(folder: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
-    Checkpointer::open(CheckpointDirectory::new(folder), config, identity(), step, &SingleRank).unwrap()
+fn checkpointer(directory: &Path, config: CheckpointConfig, step: u64) -> Checkpointer {
+    Checkpointer::open(CheckpointDirectory::new(directory), config, identity(), step, &SingleRank).unwrap()
 }
 
-fn load(folder: &Path, step: u64) -> Checkpoint {
-    let path = CheckpointDirectory::new(folder).checkpoint(step);
+fn load(directory: &Path, step: u64) -> Checkpoint {
+    let path = CheckpointDirectory::new(directory).checkpoint(step);
     verify_checkpoint(&path).unwrap();
     Checkpoint::load(&path, &config(), &undivided(), &device()).unwrap()
 }
@@ -53,8 +53,8 @@ impl Observer for RequestAt {
 }
 
 /// Returns the files of a directory with their bytes.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs_err::read_dir(directory).unwrap().map(|entry| entry.unwrap());
     entries
         .map(|entry| (entry.file_name().into_string().unwrap(), fs_err::read(entry.path()).unwrap()))
         .collect()
@@ -101,7 +101,7 @@ fn resuming_equals_never_having_stopped() {
 }
 
 #[test]
-fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
+fn a_checkpoint_is_a_hugging_face_directory_with_state() {
     let temp = tempfile::tempdir().unwrap();
     let mut trainer = trainer(recipe());
     run(&mut trainer, &RandomRows, Some(checkpointer(temp.path(), every(3, 9), 0))).0.unwrap();
@@ -139,7 +139,7 @@ fn a_checkpoint_is_a_hugging_face_directory_with_its_state() {
 }
 
 #[test]
-fn what_observers_keep_comes_back() {
+fn values_of_observers_are_stored_and_loaded() {
     struct Counter(u64);
     impl Observer for Counter {
         fn on_step(&mut self, _: &StepReport, _: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
@@ -151,7 +151,7 @@ fn what_observers_keep_comes_back() {
             &mut self,
             view: &StepView<'_>,
         ) -> Result<Option<(String, Value)>, ObserverError> {
-            assert_eq!(view.step, self.0, "the step's observers come before its checkpoint");
+            assert_eq!(view.step, self.0, "observers are called before the checkpoint of the step");
             Ok(Some(("counter".to_owned(), json!({ "steps": self.0 }))))
         }
     }
@@ -170,7 +170,7 @@ fn what_observers_keep_comes_back() {
     assert_eq!(load(temp.path(), 5).state.observers["counter"], json!({ "steps": 5 }));
 }
 
-/// Remembers the checkpoints that it was told of.
+/// Records the checkpoints that are reported.
 #[derive(Default)]
 struct Announced(Vec<SavedCheckpoint>);
 
@@ -203,7 +203,7 @@ fn the_last_few_are_kept_and_announced() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
+fn a_damaged_checkpoint_is_reported_and_abandoned() {
     type Spoil = fn(&Path);
     let spoils: [(&str, Spoil); 4] = [
         ("model.safetensors", |path| {
@@ -242,7 +242,7 @@ fn a_damaged_checkpoint_is_passed_over_and_set_aside() {
 }
 
 #[test]
-fn a_checkpoint_of_another_model_is_refused_by_name() {
+fn a_checkpoint_of_a_different_model_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(9, 1), 0))).0.unwrap();
     let path = temp.path().join("step-00000007");
@@ -257,15 +257,15 @@ fn a_checkpoint_of_another_model_is_refused_by_name() {
     assert!(message.contains("rope_theta"), "{message}");
     let message = refusal(|config| config.num_key_value_heads = None);
     assert!(message.contains("num_key_value_heads is 1"), "{message}");
-    // What has no part in computing the model may differ.
+    // Keys that don't affect what the model computes may differ.
     let wider = LlamaConfig { max_position_embeddings: 9, initializer_range: 1.0, ..config() };
     Checkpoint::load(&path, &wider, &undivided(), &device()).unwrap();
 }
 
-/// A link to itself is what cannot be read even by root.
+/// A link to itself can't be read even by root.
 #[cfg(unix)]
 #[test]
-fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
+fn an_unreadable_checkpoint_is_an_error() {
     let temp = tempfile::tempdir().unwrap();
     run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(4, 9), 0))).0.unwrap();
     let weights = temp.path().join("step-00000007/model.safetensors");
@@ -275,13 +275,13 @@ fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
     assert!(matches!(error, TrainError::Io(_)), "{error}");
     assert!(error.to_string().contains("step-00000007/model.safetensors"), "{error}");
 
-    // With what was in the way gone, it is the one to go on from.
+    // Once it is readable again, the run resumes from it.
     fs_err::rename(temp.path().join("elsewhere"), &weights).unwrap();
     let found = CheckpointDirectory::new(temp.path()).newest_complete().unwrap();
     assert_eq!(found.newest_complete.unwrap(), temp.path().join("step-00000007"));
 }
 
-/// A folder where the file `latest` should be is in the way of nothing else.
+/// A directory in the place of the file `latest` only prevents writing that file.
 #[test]
 fn a_checkpoint_is_saved_once_it_has_its_name() {
     let temp = tempfile::tempdir().unwrap();
@@ -299,17 +299,17 @@ fn a_checkpoint_is_saved_once_it_has_its_name() {
     assert_eq!(session.run(&mut trainer(recipe())).unwrap(), SessionOutcome::Finished);
     assert_eq!(announced.0.iter().map(|saved| saved.step).collect::<Vec<_>>(), [3, 6, 7]);
     assert_eq!(announced.0.iter().flat_map(|saved| saved.removed.clone()).collect::<Vec<_>>(), [3, 6]);
-    assert_eq!(contents_of_folders(temp.path()), ["latest", "step-00000007"]);
+    assert_eq!(names_in_directory(temp.path()), ["latest", "step-00000007"]);
     verify_checkpoint(&temp.path().join("step-00000007")).unwrap();
 }
 
 #[test]
-fn the_time_to_write_is_without_the_time_to_remove() {
+fn the_duration_of_a_write_excludes_removals() {
     let temp = tempfile::tempdir().unwrap();
     let old = temp.path().join("step-00000001");
-    let fill = |folder: &Path| {
-        fs_err::create_dir(folder).unwrap();
-        (0..10_000).for_each(|file| fs_err::write(folder.join(file.to_string()), "").unwrap());
+    let fill = |directory: &Path| {
+        fs_err::create_dir(directory).unwrap();
+        (0..10_000).for_each(|file| fs_err::write(directory.join(file.to_string()), "").unwrap());
     };
     let reference = temp.path().join("reference");
     fill(&reference);
@@ -332,7 +332,7 @@ fn the_time_to_write_is_without_the_time_to_remove() {
 }
 
 #[test]
-fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
+fn a_checkpoint_being_written_is_reported_despite_an_error() {
     struct Full(u64);
     impl Observer for Full {
         fn on_step(
@@ -365,17 +365,17 @@ fn a_checkpoint_being_written_is_announced_in_spite_of_an_error() {
 #[test]
 fn an_error_in_the_background_ends_the_run() {
     let temp = tempfile::tempdir().unwrap();
-    let folder = temp.path().join("checkpoints");
-    let writer = checkpointer(&folder, every(2, 1), 0);
-    fs_err::remove_dir_all(&folder).unwrap();
+    let directory = temp.path().join("checkpoints");
+    let writer = checkpointer(&directory, every(2, 1), 0);
+    fs_err::remove_dir_all(&directory).unwrap();
     let error = run(&mut trainer(recipe()), &RandomRows, Some(writer)).0.unwrap_err();
     assert!(matches!(error, TrainError::CheckpointsDirectoryGone { .. }), "{error}");
-    assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+    assert!(error.to_string().contains(directory.to_str().unwrap()), "{error}");
 }
 
-/// On a file system of 64 KiB that holds one checkpoint and not two.
+/// On a file system of 64 KiB, which has space for one checkpoint but not two.
 #[test]
-fn a_full_disk_leaves_what_there_was() {
+fn a_full_disk_leaves_earlier_checkpoints() {
     let temp = tempfile::tempdir().unwrap();
     let mount = |command: &str, arguments: &[&str]| {
         std::process::Command::new(command)
@@ -390,13 +390,13 @@ fn a_full_disk_leaves_what_there_was() {
     }
     let (outcome, reports) =
         run(&mut trainer(recipe()), &RandomRows, Some(checkpointer(temp.path(), every(3, 2), 0)));
-    let left = contents_of_folders(temp.path());
+    let left = names_in_directory(temp.path());
     let found = CheckpointDirectory::new(temp.path()).newest_complete().unwrap();
     let latest = fs_err::read_to_string(temp.path().join("latest")).unwrap();
     assert!(mount("umount", &[]));
 
     let error = outcome.unwrap_err().to_string();
-    assert!(error.starts_with("stopped after 3 checkpoints in a row"), "{error}");
+    assert!(error.starts_with("stopped after 3 consecutive checkpoints"), "{error}");
     assert!(error.contains("step-00000007 (") && error.contains("the disk is full"), "{error}");
     assert_eq!(reports.len(), 7);
     assert_eq!(left, ["latest", "step-00000003"]);
@@ -404,13 +404,13 @@ fn a_full_disk_leaves_what_there_was() {
     assert_eq!(found.newest_complete.unwrap(), temp.path().join("step-00000003"));
 }
 
-/// A file in the way of the first checkpoint, gone by the time of the second attempt.
+/// A file blocks the first checkpoint and is removed before the second attempt.
 #[test]
-fn a_failed_checkpoint_is_told_and_made_up_for() {
+fn a_failed_checkpoint_is_reported_and_retried() {
     struct Clear(std::path::PathBuf, Vec<CheckpointProblem>, Vec<u64>);
     impl Observer for Clear {
-        fn on_checkpoint_problem(&mut self, trouble: &CheckpointProblem) -> Result<(), ObserverError> {
-            self.1.push(trouble.clone());
+        fn on_checkpoint_problem(&mut self, problem: &CheckpointProblem) -> Result<(), ObserverError> {
+            self.1.push(problem.clone());
             fs_err::remove_file(&self.0).unwrap();
             Ok(())
         }
@@ -445,16 +445,15 @@ fn a_failed_checkpoint_is_told_and_made_up_for() {
     assert!(clear.2[0] >= 5, "a tenth of the cadence later: {:?}", clear.2);
 }
 
-fn contents_of_folders(folder: &Path) -> Vec<String> {
-    let entries = fs_err::read_dir(folder).unwrap();
+fn names_in_directory(directory: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(directory).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
-/// Milestones are taken and kept whatever the cadence says, and have a second name, as long as they have
-/// their first.
+/// Milestones are written and kept in addition to regular checkpoints, and have a link as long as they exist.
 #[test]
 #[cfg(unix)]
 fn milestones_are_kept_and_named() {
@@ -472,17 +471,16 @@ fn milestones_are_kept_and_named() {
         .unwrap()
     };
     run(&mut trainer(recipe()), &RandomRows, Some(open(0))).0.unwrap();
-    let folder = CheckpointDirectory::new(temp.path());
-    assert_eq!(folder.steps().unwrap(), [2, 5, 7]);
+    let directory = CheckpointDirectory::new(temp.path());
+    assert_eq!(directory.steps().unwrap(), [2, 5, 7]);
     let milestone = |link: &str| CheckpointState::read(&temp.path().join(link)).map(|state| state.milestone);
     assert_eq!(milestone("ckpt_000").unwrap().as_deref(), Some("ckpt_000"));
     assert_eq!(milestone("ckpt_001").unwrap().as_deref(), Some("ckpt_001"));
     assert_eq!(milestone("step-00000007").unwrap(), None);
 
-    // A run that goes back leaves no link to what it goes back behind; one that a kill kept from being made
-    // is made.
+    // A rewind removes links to abandoned checkpoints. A link that is missing because of a kill is created.
     fs_err::remove_file(temp.path().join("ckpt_000")).unwrap();
     drop(open(2));
-    assert_eq!(folder.steps().unwrap(), [2]);
+    assert_eq!(directory.steps().unwrap(), [2]);
     assert!(milestone("ckpt_000").is_ok() && !temp.path().join("ckpt_001").is_symlink());
 }

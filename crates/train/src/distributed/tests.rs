@@ -37,15 +37,15 @@ fn on_ranks<T: Send>(size: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<
 
 /// The same for ranks that are threads of several processes, which are threads here, too.
 fn on_processes<T: Send>(processes: usize, count: usize, work: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
-    let found = Mutex::new(BTreeMap::new());
-    let note = |ranks: &dyn Ranks| {
-        let made = work(ranks);
-        found.lock().unwrap().insert(ranks.rank(), made);
+    let results = Mutex::new(BTreeMap::new());
+    let run_one = |ranks: &dyn Ranks| {
+        let result = work(ranks);
+        results.lock().unwrap().insert(ranks.rank(), result);
         Ok::<(), ()>(())
     };
-    let process = |process: &dyn Ranks| run_on_threads(count, process, note, note);
-    run_on_threads(processes, &SingleRank, process, process).unwrap();
-    found.into_inner().unwrap().into_values().collect()
+    let run_process = |process: &dyn Ranks| run_on_threads(count, process, run_one, run_one);
+    run_on_threads(processes, &SingleRank, run_process, run_process).unwrap();
+    results.into_inner().unwrap().into_values().collect()
 }
 
 type Bits = Vec<(String, Vec<u32>)>;
@@ -122,7 +122,7 @@ fn many_ranks_train_as_one_does() {
 }
 
 #[test]
-fn devices_of_a_process_learn_what_one_does() {
+fn devices_of_a_process_train_as_one_does() {
     let mut alone = trainer(small_batches());
     let reports = crate::testing::run(&mut alone, &RandomRows, None).1;
     for mode in [DistributedMode::DataParallel, DistributedMode::Zero1] {
@@ -157,22 +157,28 @@ fn a_fixed_tree_gives_the_same_bits_on_any_number_of_ranks() {
     }
 }
 
-fn checkpointer(folder: &Path, step: u64, ranks: &dyn Ranks) -> Checkpointer {
+fn checkpointer(directory: &Path, step: u64, ranks: &dyn Ranks) -> Checkpointer {
     let config = CheckpointConfig { every_steps: 2, keep_last: 9, ..CheckpointConfig::default() };
-    Checkpointer::open(CheckpointDirectory::new(folder), config, CheckpointIdentity::default(), step, ranks)
-        .unwrap()
+    Checkpointer::open(
+        CheckpointDirectory::new(directory),
+        config,
+        CheckpointIdentity::default(),
+        step,
+        ranks,
+    )
+    .unwrap()
 }
 
-/// Goes on from the checkpoint of `step`, on so many ranks, to its end.
+/// Resumes from the checkpoint of `step` on `size` ranks, to the end of the run.
 fn resumed(
-    folder: &Path,
+    directory: &Path,
     step: u64,
     size: usize,
     distributed: &DistributedConfig,
 ) -> Vec<(Vec<StepReport>, Bits)> {
     on_ranks(size, |ranks| {
         let division = division(distributed, ranks);
-        let path = CheckpointDirectory::new(folder).checkpoint(step);
+        let path = CheckpointDirectory::new(directory).checkpoint(step);
         verify_checkpoint(&path).unwrap();
         let checkpoint = Checkpoint::load(&path, &config(), &division, &device()).unwrap();
         let mut trainer = checkpoint.into_trainer(small_batches()).unwrap().with_division(division);
@@ -182,7 +188,7 @@ fn resumed(
 }
 
 #[test]
-fn a_checkpoint_of_any_ranks_goes_on_on_any_other() {
+fn a_checkpoint_resumes_on_any_number_of_ranks() {
     let (whole, weights) = trained(1, &distributed(DistributedMode::DataParallel, true));
     for (mode, size) in
         [(DistributedMode::Zero1, 4), (DistributedMode::Zero1, 3), (DistributedMode::DataParallel, 2)]
@@ -208,7 +214,7 @@ fn a_checkpoint_of_any_ranks_goes_on_on_any_other() {
 }
 
 #[test]
-fn shards_are_a_model_that_others_read() {
+fn shards_are_readable_by_transformers() {
     let temp = tempfile::tempdir().unwrap();
     let zero1 = distributed(DistributedMode::Zero1, true);
     let weights = on_ranks(3, |ranks| {
@@ -260,9 +266,9 @@ fn a_rank_that_cannot_write_fails_all_and_leaves_nothing() {
     let zero1 = distributed(DistributedMode::Zero1, true);
     let errors = on_ranks(2, |ranks| {
         let trainer = trainer(small_batches()).with_division(division(&zero1, ranks));
-        // To rank 1 the folder is another, where nothing was made ready.
-        let folder = if ranks.is_first() { temp.path().to_owned() } else { elsewhere.path().to_owned() };
-        let mut checkpointer = checkpointer(&folder, 0, ranks);
+        // Rank 1 has a different directory, which wasn't prepared.
+        let directory = if ranks.is_first() { temp.path().to_owned() } else { elsewhere.path().to_owned() };
+        let mut checkpointer = checkpointer(&directory, 0, ranks);
         checkpointer.save(&trainer, BTreeMap::new(), ranks).unwrap();
         let Some(WrittenCheckpoint::Failed(failed)) = checkpointer.wait(ranks).unwrap() else {
             panic!("rank 1 can't write")
