@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
+use fineline_layout::{UnsupportedSchema, step_name};
 use thiserror::Error;
 
 use crate::config::{BUILT_IN, ConfigDifference, ConfigError, DeviceName};
@@ -226,6 +227,14 @@ pub enum RunError {
         /// What the parser expected.
         source: serde_json::Error,
     },
+    /// A file of the run was written by a newer version.
+    #[error("{}: {source}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Which version it has.
+        source: UnsupportedSchema,
+    },
     /// A line of a log isn't the JSON that it should be.
     #[error("{}:{line}", path.display())]
     JsonLine {
@@ -362,7 +371,7 @@ fn over(limit: usize, lines: usize) -> String {
 }
 
 fn beside_steps(steps: &[u64]) -> String {
-    let names: Vec<String> = steps.iter().map(|step| format!("step-{step:08}")).collect();
+    let names: Vec<String> = steps.iter().copied().map(step_name).collect();
     if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
 }
 
@@ -370,6 +379,6 @@ fn beside_hint(steps: &[u64]) -> String {
     if steps.is_empty() {
         return ": expected a model folder, or the folder of a run".to_owned();
     }
-    let names: Vec<String> = steps.iter().map(|step| format!("step-{step:08}")).collect();
+    let names: Vec<String> = steps.iter().copied().map(step_name).collect();
     format!("; beside it are {}", names.join(", "))
 }

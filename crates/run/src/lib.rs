@@ -47,9 +47,9 @@ pub mod lifecycle;
 pub mod tools;
 
 pub use error::RunError;
+pub use fineline_layout::RunDirectory;
 pub use fineline_train::{StopSignal, TokenCount};
 pub use progress::Progress;
-pub use records::directory::RunDirectory;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use fineline_layout::{CheckpointManifest, MANIFEST_FILE, ManifestEntry, remote_checkpoint_path};
 use fs_err as fs;
 
 use crate::error::StorageError;
-use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name};
 use crate::store::{ObjectContent, Store};
 
 /// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
@@ -23,7 +23,7 @@ pub(crate) struct CheckpointUpload {
 
 struct OpenFile {
     name: String,
-    entry: FileEntry,
+    entry: ManifestEntry,
     file: fs::File,
     path: PathBuf,
 }
@@ -31,11 +31,11 @@ struct OpenFile {
 impl CheckpointUpload {
     /// Opens the files that the manifest of the checkpoint names.
     pub(crate) fn open(step: u64, dir: &Path) -> Result<Self, StorageError> {
-        let path = dir.join(MANIFEST);
+        let path = dir.join(MANIFEST_FILE);
         let manifest = fs::read(&path)?;
-        let parsed =
-            Manifest::parse(&manifest).map_err(|reason| StorageError::NoManifest { path, reason })?;
-        let open = |(name, entry): (String, FileEntry)| {
+        let parsed = CheckpointManifest::parse(&manifest)
+            .map_err(|error| StorageError::NoManifest { path, reason: error.to_string() })?;
+        let open = |(name, entry): (String, ManifestEntry)| {
             let path = dir.join(&name);
             Ok(OpenFile { file: fs::File::open(&path)?, name, entry, path })
         };
@@ -55,15 +55,15 @@ impl CheckpointUpload {
 
     /// Whether the same checkpoint stands there whole.
     pub(crate) fn is_uploaded(&self, store: &Store) -> Result<bool, StorageError> {
-        let key = format!("checkpoints/{}/{MANIFEST}", checkpoint_name(self.step));
+        let key = format!("{}/{MANIFEST_FILE}", remote_checkpoint_path(self.step));
         Ok(store.get(&key)?.is_some_and(|there| there == self.manifest))
     }
 
     /// Copies what has not sent yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
     /// the bytes of the manifest after it.
     pub(crate) fn send(&mut self, store: &Store) -> Result<(), StorageError> {
-        let dir = format!("checkpoints/{}", checkpoint_name(self.step));
-        let manifest_key = format!("{dir}/{MANIFEST}");
+        let dir = remote_checkpoint_path(self.step);
+        let manifest_key = format!("{dir}/{MANIFEST_FILE}");
         // One from another time that the run came to this step: while files are replaced, it is not whole.
         if self.sent.is_empty() {
             store.remove(&manifest_key)?;

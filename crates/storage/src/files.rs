@@ -4,40 +4,33 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-
-use crate::manifest::is_plain_name;
-
-/// Files directly in the run's folder. `run.json` comes last: it is what makes a folder that of a run.
-pub(crate) const FILES: [&str; 6] =
-    ["config.toml", "metrics.jsonl", "probes.jsonl", "events.jsonl", "digests.jsonl", "run.json"];
-/// Folders of files that are written once.
-pub(crate) const DIRECTORIES: [&str; 2] = ["items", "representations"];
+use fineline_layout::{UPLOADED_DIRS, UPLOADED_FILES, is_plain_file_name};
 
 /// The names of all that is there, relative to the run's folder.
 pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for dir in DIRECTORIES {
+    for dir in UPLOADED_DIRS {
         let entries = match fs_err::read_dir(root.join(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries?,
         };
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if is_plain_name(&name) {
+            if is_plain_file_name(&name) {
                 names.push(format!("{dir}/{name}"));
             }
         }
     }
     names.sort();
-    names.extend(FILES.iter().filter(|name| root.join(name).is_file()).map(|&name| name.to_owned()));
+    names.extend(UPLOADED_FILES.iter().filter(|name| root.join(name).is_file()).map(|&name| name.to_owned()));
     Ok(names)
 }
 
 /// Whether a stored object is one of a run's files.
 pub(crate) fn is_run_file(key: &str) -> bool {
     match key.split_once('/') {
-        None => FILES.contains(&key),
-        Some((dir, name)) => DIRECTORIES.contains(&dir) && is_plain_name(name),
+        None => UPLOADED_FILES.contains(&key),
+        Some((dir, name)) => UPLOADED_DIRS.contains(&dir) && is_plain_file_name(name),
     }
 }
 

@@ -13,9 +13,8 @@
 // Errors.
 mod error;
 
-// What is stored: a run's files, and the manifests of its checkpoints.
+// What is stored besides checkpoints: a run's files.
 mod files;
-mod manifest;
 
 // Objects by name.
 mod store;

@@ -4,10 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use fineline_files::{AtomicFile, create_parent_directory, write_synced};
+use fineline_layout::{
+    CHECKPOINTS_DIR, CheckpointManifest, MANIFEST_FILE, ManifestEntry, RUN_FILE, parse_step_name,
+    remote_checkpoint_path,
+};
 
 use crate::error::StorageError;
 use crate::files::is_run_file;
-use crate::manifest::{FileEntry, MANIFEST, Manifest, checkpoint_name, step_of};
 use crate::store::Store;
 
 /// How often a file is asked for that comes damaged or not at all.
@@ -36,7 +39,7 @@ impl RemoteRun {
     /// # Errors
     /// What the store says.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        with_retries(|| self.store.get("run.json"))
+        with_retries(|| self.store.get(RUN_FILE))
     }
 
     /// The steps of its whole checkpoints, ascending.
@@ -48,10 +51,10 @@ impl RemoteRun {
     }
 
     fn whole_steps(&self) -> Result<Vec<u64>, StorageError> {
-        let objects = self.store.list("checkpoints")?;
+        let objects = self.store.list(CHECKPOINTS_DIR)?;
         let step = |key: &str| {
-            let (name, file) = key.strip_prefix("checkpoints/")?.split_once('/')?;
-            step_of(name).filter(|_| file == MANIFEST)
+            let (name, file) = key.strip_prefix(CHECKPOINTS_DIR)?.strip_prefix('/')?.split_once('/')?;
+            parse_step_name(name).filter(|_| file == MANIFEST_FILE)
         };
         let mut steps: Vec<u64> = objects.iter().filter_map(|object| step(&object.key)).collect();
         steps.sort_unstable();
@@ -63,28 +66,27 @@ impl RemoteRun {
     /// # Errors
     /// [`StorageError::Damaged`] for a file that isn't what the manifest says, however often it is asked for.
     pub fn fetch_checkpoint(&self, step: u64, dir: &Path) -> Result<(), StorageError> {
-        let remote = format!("checkpoints/{}", checkpoint_name(step));
-        let key = format!("{remote}/{MANIFEST}");
+        let remote = remote_checkpoint_path(step);
+        let key = format!("{remote}/{MANIFEST_FILE}");
         let damaged = |reason: String| StorageError::Damaged { url: self.store.url(&key), reason };
         let bytes =
             with_retries(|| self.store.get(&key))?.ok_or_else(|| damaged("it is missing".to_owned()))?;
-        let manifest = Manifest::parse(&bytes).map_err(&damaged)?;
+        let manifest = CheckpointManifest::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
         tracing::info!("fetching {} bytes of {}", manifest.bytes(), self.store.url(&remote));
         for (name, entry) in &manifest.files {
             with_retries(|| self.fetch_file(&format!("{remote}/{name}"), &dir.join(name), entry))?;
         }
-        Ok(write_synced(&dir.join(MANIFEST), &bytes)?)
+        Ok(write_synced(&dir.join(MANIFEST_FILE), &bytes)?)
     }
 
-    fn fetch_file(&self, key: &str, path: &Path, expected: &FileEntry) -> Result<(), StorageError> {
+    fn fetch_file(&self, key: &str, path: &Path, expected: &ManifestEntry) -> Result<(), StorageError> {
         let damaged =
             |reason: &str| StorageError::Damaged { url: self.store.url(key), reason: reason.to_owned() };
         let mut file = HashingFile { file: fs_err::File::create(path)?, hasher: blake3::Hasher::new() };
         if !self.store.download(key, &mut file)? {
             return Err(damaged("it is missing, though the manifest names it"));
         }
-        let found =
-            FileEntry { bytes: file.hasher.count(), blake3: file.hasher.finalize().to_hex().to_string() };
+        let found = ManifestEntry::of_hashed(&file.hasher);
         if found != *expected {
             return Err(damaged("it isn't what the manifest says (size or BLAKE3 hash differ)"));
         }

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fineline_layout::{MANIFEST_FILE, step_name};
+
 use super::*;
-use crate::manifest::{MANIFEST, checkpoint_name};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -20,12 +21,13 @@ fn run(root: &Path, steps: &[u64]) {
 }
 
 fn checkpoint(root: &Path, step: u64, weights: &str) {
-    let dir = root.join("checkpoints").join(checkpoint_name(step));
+    let dir = root.join("checkpoints").join(step_name(step));
     fs_err::create_dir_all(&dir).unwrap();
     fs_err::write(dir.join("weights"), weights).unwrap();
     let blake3 = blake3::hash(weights.as_bytes()).to_hex().to_string();
-    let manifest = serde_json::json!({"files": {"weights": {"bytes": weights.len(), "blake3": blake3}}});
-    fs_err::write(dir.join(MANIFEST), manifest.to_string()).unwrap();
+    let manifest =
+        serde_json::json!({"schema": 1, "files": {"weights": {"bytes": weights.len(), "blake3": blake3}}});
+    fs_err::write(dir.join(MANIFEST_FILE), manifest.to_string()).unwrap();
 }
 
 fn store(path: &Path) -> Store {
@@ -39,7 +41,7 @@ fn start_uploader(root: &Path, remote: &Path, keep: usize) -> Uploader {
 }
 
 fn path_of(root: &Path, step: u64) -> std::path::PathBuf {
-    root.join("checkpoints").join(checkpoint_name(step))
+    root.join("checkpoints").join(step_name(step))
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn damage_is_noticed() {
     fs_err::write(remote.join("checkpoints/step-00000001/weights"), "weights of step 2").unwrap();
     let error = RemoteRun::new(store(&remote)).fetch_checkpoint(1, &back).unwrap_err().to_string();
     assert!(error.contains("checkpoints/step-00000001/weights") && error.contains("BLAKE3"), "{error}");
-    assert!(!back.join(MANIFEST).exists());
+    assert!(!back.join(MANIFEST_FILE).exists());
 }
 
 #[test]

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fineline_layout::{
+    ABANDONED_MANIFEST_FILE, CHECKPOINTS_DIR, LATEST_FILE, MANIFEST_FILE, UPLOADED_DIRS,
+    remote_checkpoint_path, step_name,
+};
+
 use crate::checkpoint_upload::CheckpointUpload;
 use crate::error::StorageError;
-use crate::files::{DIRECTORIES, content, run_files};
-use crate::manifest::{ABANDONED, MANIFEST, checkpoint_name};
+use crate::files::{content, run_files};
 use crate::remote_run::RemoteRun;
 use crate::store::Store;
 
@@ -308,7 +312,7 @@ impl UploadWorker {
                 let removed = self.remove_outdated(upload.step);
                 self.shared.report(UploadUpdate::Uploaded {
                     step: upload.step,
-                    url: self.run.store().url(&format!("checkpoints/{}", checkpoint_name(upload.step))),
+                    url: self.run.store().url(&remote_checkpoint_path(upload.step)),
                     bytes: upload.bytes(),
                     seconds: offered.elapsed().as_secs_f64(),
                     removed,
@@ -344,11 +348,15 @@ impl UploadWorker {
     fn abandon(&self, beyond: u64) -> Result<(), StorageError> {
         let store = self.run.store();
         for step in self.run.steps()?.into_iter().filter(|&step| step > beyond).rev() {
-            let dir = format!("checkpoints/{}", checkpoint_name(step));
-            if let Some(manifest) = store.get(&format!("{dir}/{MANIFEST}"))? {
+            let dir = remote_checkpoint_path(step);
+            if let Some(manifest) = store.get(&format!("{dir}/{MANIFEST_FILE}"))? {
                 let hash = blake3::hash(&manifest).to_hex();
-                store.put(&format!("{dir}/{ABANDONED}"), &mut bytes::Bytes::from(manifest), hash.as_str())?;
-                store.remove(&format!("{dir}/{MANIFEST}"))?;
+                store.put(
+                    &format!("{dir}/{ABANDONED_MANIFEST_FILE}"),
+                    &mut bytes::Bytes::from(manifest),
+                    hash.as_str(),
+                )?;
+                store.remove(&format!("{dir}/{MANIFEST_FILE}"))?;
             }
         }
         Ok(())
@@ -356,9 +364,9 @@ impl UploadWorker {
 
     /// Removes the checkpoints that are not to be kept. That one can't be removed is no failure: the next one's turn brings another.
     fn remove_outdated(&self, newest: u64) -> Vec<u64> {
-        let latest = format!("{}\n", checkpoint_name(newest)).into_bytes();
+        let latest = format!("{}\n", step_name(newest)).into_bytes();
         let named = self.run.store().put(
-            "checkpoints/latest",
+            &format!("{CHECKPOINTS_DIR}/{LATEST_FILE}"),
             &mut bytes::Bytes::from(latest.clone()),
             blake3::hash(&latest).to_hex().as_str(),
         );
@@ -378,8 +386,8 @@ impl UploadWorker {
     /// Removes a checkpoint: its manifest first, so that no half of it is ever found.
     fn remove(&self, step: u64) -> Result<(), StorageError> {
         let store = self.run.store();
-        let dir = format!("checkpoints/{}", checkpoint_name(step));
-        store.remove(&format!("{dir}/{MANIFEST}"))?;
+        let dir = remote_checkpoint_path(step);
+        store.remove(&format!("{dir}/{MANIFEST_FILE}"))?;
         store.list(&dir)?.iter().try_for_each(|object| store.remove(&object.key))
     }
 }
@@ -387,7 +395,7 @@ impl UploadWorker {
 /// The files written once that stand in the store as they are here, by size and time: a run that goes on doesn't send them all again.
 fn unchanged_since(store: &Store, root: &Path) -> Result<BTreeMap<String, blake3::Hash>, StorageError> {
     let mut unchanged = BTreeMap::new();
-    for dir in DIRECTORIES {
+    for dir in UPLOADED_DIRS {
         for object in store.list(dir)? {
             let Ok(here) = fs_err::metadata(root.join(&object.key)) else { continue };
             if here.len() == object.bytes && here.modified().is_ok_and(|modified| modified < object.modified)

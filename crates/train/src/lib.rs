@@ -68,7 +68,7 @@ pub use rows::{RowRange, RowSchedule, RowSource, SkippedRows};
 pub use schedule::{LrSchedule, Rewarm, ScheduleConfig, ScheduleKind};
 pub use session::{
     CheckpointProblem, Observer, Rewind, RewindReason, Session, SessionOutcome, StepReport, StepView,
-    StopReason, TrainerControl, kept_checkpoint_name,
+    StopReason, TrainerControl,
 };
 pub use step::{StepOutcome, Trainer, TrainingRecipe, document_spans};
 pub use stop::StopSignal;

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use fineline_run::RunDirectory;
 use fineline_run::probe::ProbeRecord;
 use fineline_run::records::events::{Event, EventRecord};
+use fineline_run::records::identity::{RunIdentity, read_run_config};
 use fineline_run::records::jsonl::{Follower, NewsKind};
 use fineline_run::records::metrics::MetricsRecord;
 
@@ -76,7 +77,7 @@ impl WatchedRun {
     /// Returns the state of the run as text.
     fn describe(&self) -> Result<String> {
         let mut text = format!("{}\n", self.directory.root().display());
-        if let Some(identity) = self.directory.stored_identity()? {
+        if let Some(identity) = RunIdentity::read(&self.directory)? {
             let parameters = grouped(identity.parameters);
             writeln!(text, "{} · {parameters} parameters · {}", identity.name, identity.device)?;
         }
@@ -84,7 +85,7 @@ impl WatchedRun {
             None if self.directory.is_sweep() => {}
             None => writeln!(text, "no step logged yet")?,
             Some(last) => {
-                let config = self.directory.stored_config()?;
+                let config = read_run_config(&self.directory)?;
                 let total = config.and_then(|config| config.train.total_steps(config.data.seq_len).ok());
                 let total = total.map_or_else(String::new, |total| format!(" of {total}"));
                 let loss = last.loss.map_or_else(|| "not finite".to_owned(), |loss| format!("{loss:.4}"));

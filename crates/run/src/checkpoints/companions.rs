@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fineline_data::Tokenizer;
+use fineline_layout::RUN_CONFIG_FILE;
 use fs_err as fs;
 
 use crate::config::RunConfig;
 use crate::error::RunError;
 
-/// Name of the configuration's copy in a checkpoint.
-const CONFIG_COPY: &str = "fineline.toml";
-
 /// The configuration of the run that a checkpoint is of; none in a folder that others made.
 pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
-    let path = checkpoint.join(CONFIG_COPY);
+    let path = checkpoint.join(RUN_CONFIG_FILE);
     if !path.is_file() {
         return Ok(None);
     }
@@ -34,6 +32,6 @@ pub(super) fn companion_files(
     copy.run.dir = PathBuf::from(&copy.run.name);
     copy.storage.remote = None;
     let mut files = tokenizer.files()?;
-    files.insert(CONFIG_COPY.to_owned(), copy.to_toml().into_bytes());
+    files.insert(RUN_CONFIG_FILE.to_owned(), copy.to_toml().into_bytes());
     Ok(files)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fineline_layout::{CHECKPOINTS_DIR, LATEST_FILE, MANIFEST_FILE, MODEL_CONFIG_FILE, STATE_FILE};
 use fineline_train::{CheckpointDirectory, CheckpointState};
 use fs_err as fs;
 
@@ -13,13 +14,13 @@ use crate::error::RunError;
 /// # Errors
 /// [`RunError::NoCheckpoint`], with those that lie beside it.
 pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
-    if path.join("config.json").is_file() {
+    if path.join(MODEL_CONFIG_FILE).is_file() {
         return Ok(path.to_owned());
     }
-    let latest = [path.join("checkpoints/latest"), path.join("latest"), path.to_owned()];
-    if let Some(latest) = latest.iter().find(|path| path.is_file() && path.ends_with("latest")) {
+    let latest = [path.join(CHECKPOINTS_DIR).join(LATEST_FILE), path.join(LATEST_FILE), path.to_owned()];
+    if let Some(latest) = latest.iter().find(|path| path.is_file() && path.ends_with(LATEST_FILE)) {
         let named = latest.with_file_name(fs::read_to_string(latest)?.trim());
-        if named.join("config.json").is_file() {
+        if named.join(MODEL_CONFIG_FILE).is_file() {
             return Ok(named);
         }
     }
@@ -49,7 +50,7 @@ pub(crate) fn locate_weights(path: &Path) -> Result<PathBuf, RunError> {
 
 /// Holds weights to their manifest, if they have one: a run's checkpoint does.
 pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
-    if weights.join("manifest.json").is_file() {
+    if weights.join(MANIFEST_FILE).is_file() {
         fineline_train::verify_checkpoint(weights)?;
     }
     Ok(())
@@ -57,7 +58,7 @@ pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
 
 /// Step and tokens of a checkpoint, where it says so itself.
 pub(crate) fn position(checkpoint: &Path) -> Result<Option<(u64, u64)>, RunError> {
-    let path = checkpoint.join("state.json");
+    let path = checkpoint.join(STATE_FILE);
     if !path.is_file() {
         return Ok(None);
     }

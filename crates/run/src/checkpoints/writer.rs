@@ -1,11 +1,9 @@
 //! The checkpointer of a run, and the checkpoints that it keeps for good.
 
+use fineline_layout::{RunDirectory, kept_name};
 use fineline_model::SpecialTokens;
 use fineline_ranks::Ranks;
-use fineline_train::{
-    CheckpointDirectory, CheckpointMilestones, CheckpointSchedule, Checkpointer, Trainer,
-    kept_checkpoint_name,
-};
+use fineline_train::{CheckpointDirectory, CheckpointMilestones, CheckpointSchedule, Checkpointer, Trainer};
 
 use super::companions::companion_files;
 
@@ -13,7 +11,6 @@ use crate::config::{RunConfig, TriggerAction};
 use crate::error::RunError;
 use crate::prepare::Prepared;
 use crate::prepare::chunks::chunk_ends;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 
@@ -58,7 +55,7 @@ pub(crate) fn milestones(
     }
     let events: Vec<EventRecord> = read_lines(&directory.events())?;
     for step in kept_steps(&events).filter(|step| *step <= trainer.progress().step) {
-        milestones.entry(step).or_insert_with(|| kept_checkpoint_name(step));
+        milestones.entry(step).or_insert_with(|| kept_name(step));
     }
     Ok(milestones)
 }

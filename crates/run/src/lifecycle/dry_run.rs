@@ -12,9 +12,9 @@ use crate::device::LocalPlace;
 use crate::error::RunError;
 use crate::progress::Progress;
 use crate::ranks::{divide_among, use_threads};
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
 use crate::start::Resume;
+use fineline_layout::RunDirectory;
 
 /// What [`train`](super::train) would begin with.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use fineline_data::Row;
+use fineline_layout::WEIGHTS_FILE;
 use fineline_ranks::Ranks;
 use fineline_train::{
     MetricDistortion, MetricFault, Observer, ObserverError, RowSchedule, RowSource, SavedCheckpoint,
@@ -182,7 +183,7 @@ impl Observer for FaultObserver<'_> {
 
     fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Result<(), ObserverError> {
         if self.faults.is_due(saved.step, StepFault::TornCheckpoint) {
-            let weights = fs::OpenOptions::new().write(true).open(saved.path.join("model.safetensors"))?;
+            let weights = fs::OpenOptions::new().write(true).open(saved.path.join(WEIGHTS_FILE))?;
             weights.set_len(weights.metadata()?.len() - 1)?;
         }
         Ok(())

@@ -27,7 +27,6 @@ use crate::evaluation::validation::Validation;
 use crate::prepare::Prepared;
 use crate::prepare::chunks::chunk_ends;
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use crate::records::lock::FolderId;
@@ -37,6 +36,7 @@ use crate::sinks::logs::{Logs, UNWRITTEN};
 use crate::sinks::prometheus::MetricsServer;
 use crate::sinks::upload::Mirroring;
 use crate::triggers::{Notifier, Triggers};
+use fineline_layout::RunDirectory;
 
 /// Where what is seen goes.
 pub(crate) struct Outlets<'a> {

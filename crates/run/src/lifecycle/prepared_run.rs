@@ -6,12 +6,13 @@ use crate::config::Resolved;
 use crate::error::RunError;
 use crate::prepare::{Prepared, prepare};
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
+use crate::records::lock::refuse_foreign_files;
 use crate::start::Resume;
 use crate::start::changes::{changes_since_start, data_changes};
 use crate::start::resume_point::Setting;
+use fineline_layout::RunDirectory;
 
 /// What there is before it is decided where training begins.
 pub(super) struct Ready<'a> {
@@ -35,10 +36,10 @@ impl<'a> Ready<'a> {
         directory: &'a RunDirectory,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, RunError> {
-        directory.refuse_foreign_files()?;
+        refuse_foreign_files(directory)?;
         let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
         let prepared = prepare(resolved, &options.stop, progress)?;
-        let stored = directory.stored_identity()?;
+        let stored = RunIdentity::read(directory)?;
         let resume = options.resume.clone();
         Ok(Self { resolved, options, directory, resume, stored, prepared, changes })
     }
@@ -47,7 +48,7 @@ impl<'a> Ready<'a> {
     pub(super) fn go_back(&mut self) -> Result<(), RunError> {
         self.resume = Resume::Auto;
         self.changes.clear();
-        self.stored = self.directory.stored_identity()?;
+        self.stored = RunIdentity::read(self.directory)?;
         Ok(())
     }
 

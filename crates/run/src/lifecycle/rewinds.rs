@@ -9,9 +9,9 @@ use fineline_train::{CheckpointDirectory, CheckpointState, Rewind, RewindReason}
 pub use fineline_train::{RowRange, RowSchedule, SkippedRows};
 
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
+use fineline_layout::RunDirectory;
 
 /// What is done about a [`Rewind`].
 pub(crate) struct Return {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use fineline_layout::RUN_SCHEMA;
 use fineline_ranks::Ranks;
 use fineline_train::{Division, StepClock, Trainer};
 
@@ -60,7 +61,7 @@ impl Begun {
         let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
         ranks.barrier();
         if ranks.is_first() {
-            directory.write_identity(&identity, config)?;
+            identity.write(directory, config)?;
         }
         let unwritten = start.unwritten_logs();
         let needs_checkpoint = start.origin().is_some() || may_rewind(config);
@@ -118,6 +119,7 @@ fn identify(
     let now = jiff::Timestamp::now();
     let own = stored.filter(|_| start.goes_on());
     RunIdentity {
+        schema: RUN_SCHEMA,
         name: config.run.name.clone(),
         config_hash: config.hash(),
         data_fingerprint: prepared.dataset.fingerprint().to_owned(),

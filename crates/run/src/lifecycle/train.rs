@@ -19,12 +19,13 @@ use crate::evaluation::sharing::Helper;
 use crate::evaluation::validation::Validation;
 use crate::progress::Progress;
 use crate::ranks::{divide, first_in_turn, on_ranks};
-use crate::records::directory::RunDirectory;
+use crate::records::lock::{RunLock, refuse_foreign_files};
 use crate::sinks::digests::Digests;
 use crate::sinks::prometheus::MetricsServer;
 use crate::sinks::upload::Mirroring;
 use crate::start::download::{Brought, bring};
 use crate::triggers::Notifier;
+use fineline_layout::RunDirectory;
 
 /// How [`train`] ended, where it didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +71,10 @@ fn train_as(
     let config = &resolved.config;
     let division = divide(resolved, ranks)?;
     let directory = RunDirectory::new(&config.run.dir);
-    let _lock = if ranks.is_first() { Some(directory.lock()?) } else { None };
+    let _lock = if ranks.is_first() { Some(RunLock::acquire(&directory)?) } else { None };
     let clock = Arc::default();
-    let _watcher = Watcher::start(options.give_up, directory.ranks(), config, ranks, Arc::clone(&clock))?;
+    let _watcher =
+        Watcher::start(options.give_up, directory.heartbeats(), config, ranks, Arc::clone(&clock))?;
     let device = config.open_device(ranks)?.autodiff();
     let metrics_server =
         if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
@@ -82,7 +84,7 @@ fn train_as(
     ranks.set_status("looking at the copy of the run");
     let mut brought = Brought { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
-        directory.refuse_foreign_files()?;
+        refuse_foreign_files(&directory)?;
         brought = bring(config, &directory, &options.resume, progress)?;
     }
     let options = &TrainOptions { resume: brought.resume, ..options.clone() };

@@ -1,6 +1,7 @@
 //! Chunks of data in a run: where they end, and what their checkpoints are called.
 
 use fineline_data::Dataset;
+use fineline_layout::chunk_name;
 use fineline_train::{CheckpointMilestones, RowSchedule};
 
 use crate::config::{ConfigError, Resolved};
@@ -10,7 +11,7 @@ use crate::config::{ConfigError, Resolved};
 pub(crate) fn chunk_ends(dataset: &Dataset, rows: &RowSchedule) -> CheckpointMilestones {
     let end = |chunk: &fineline_data::Chunk| {
         let [start, end] = [chunk.rows.start, chunk.rows.end].map(|row| rows.steps_before(row));
-        (start < end).then(|| (end, format!("ckpt_{:03}", chunk.number)))
+        (start < end).then(|| (end, chunk_name(chunk.number)))
     };
     dataset.chunks().iter().filter_map(end).collect()
 }

@@ -1,13 +1,12 @@
 //! `run.json` and `config.toml`: what a run is, and where it was last started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fineline_files::write_atomically;
+use fineline_layout::{RUN_SCHEMA, RunDirectory, check_schema};
 use fineline_train::{Rewarm, TrainingProgress};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-
-use super::directory::RunDirectory;
 
 use crate::config::RunConfig;
 use crate::error::RunError;
@@ -15,6 +14,8 @@ use crate::error::RunError;
 /// `run.json`: what the run is made of, and where it was last started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunIdentity {
+    /// Version of the formats in the directory: [`RUN_SCHEMA`].
+    pub schema: u32,
     /// The run's name.
     pub name: String,
     /// Hash of the configuration ([`RunConfig::hash`]).
@@ -32,7 +33,6 @@ pub struct RunIdentity {
     /// Device of the last start.
     pub device: String,
     /// Ranks of the last start.
-    #[serde(default = "one")]
     pub ranks: usize,
     /// Threads of the last start, of each process.
     pub threads: usize,
@@ -91,51 +91,76 @@ impl InitRecord {
     }
 }
 
-impl RunDirectory {
-    /// The configuration that the run in this folder was started with; none in a fresh folder.
+impl RunIdentity {
+    /// Reads the identity of the run in `directory`. `None` if there is no run.
     ///
     /// # Errors
-    /// A file that is there but can't be read as a configuration.
-    pub fn stored_config(&self) -> Result<Option<RunConfig>, RunError> {
-        let path = self.config();
+    /// A `run.json` that can't be read, or was written with a newer schema.
+    pub fn read(directory: &RunDirectory) -> Result<Option<Self>, RunError> {
+        let path = directory.identity();
         if !path.exists() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&path)?;
-        toml::from_str(&text)
-            .map(Some)
-            .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+        Self::parse(&path, &fs::read(&path)?).map(Some)
     }
 
-    /// Writes `run.json` and `config.toml`.
+    /// Parses the content of the `run.json` at `path`.
     ///
     /// # Errors
-    /// What the file system says, with the path.
-    pub fn write_identity(&self, identity: &RunIdentity, config: &RunConfig) -> Result<(), RunError> {
-        let path = self.identity();
-        let mut json = serde_json::to_vec_pretty(identity)
+    /// Content that isn't the JSON of a run, or was written with a newer schema.
+    pub fn parse(path: &Path, json: &[u8]) -> Result<Self, RunError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u32,
+        }
+        let broken = |source| RunError::Json { path: path.to_owned(), source };
+        let Versioned { schema } = serde_json::from_slice(json).map_err(broken)?;
+        check_schema(schema, RUN_SCHEMA)
+            .map_err(|source| RunError::Schema { path: path.to_owned(), source })?;
+        serde_json::from_slice(json).map_err(broken)
+    }
+
+    /// Writes `run.json` and `config.toml` into `directory`.
+    ///
+    /// # Errors
+    /// What the file system returns, with the path.
+    pub fn write(&self, directory: &RunDirectory, config: &RunConfig) -> Result<(), RunError> {
+        let path = directory.identity();
+        let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| RunError::Json { path: path.clone(), source })?;
         json.push(b'\n');
-        // First: it is what makes the folder that of a run.
+        // First, because it makes the directory that of a run.
         write_atomically(&path, &json)?;
-        Ok(write_atomically(&self.config(), config.to_toml().as_bytes())?)
-    }
-
-    /// The identity that the run in this folder has; none in a fresh folder.
-    ///
-    /// # Errors
-    /// A file that is there but can't be read.
-    pub fn stored_identity(&self) -> Result<Option<RunIdentity>, RunError> {
-        let path = self.identity();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&path)?;
-        serde_json::from_str(&text).map(Some).map_err(|source| RunError::Json { path, source })
+        Ok(write_atomically(&directory.config(), config.to_toml().as_bytes())?)
     }
 }
 
-/// What runs of versions without ranks had.
-fn one() -> usize {
-    1
+/// Reads the configuration that the run in `directory` was last started with. `None` if there is no run.
+///
+/// # Errors
+/// A `config.toml` that can't be read as a configuration.
+pub fn read_run_config(directory: &RunDirectory) -> Result<Option<RunConfig>, RunError> {
+    let path = directory.config();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path)?;
+    toml::from_str(&text)
+        .map(Some)
+        .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_a_newer_schema_is_refused_by_name() {
+        let error = RunIdentity::parse(Path::new("run/run.json"), b"{\"schema\": 2}").unwrap_err();
+        let message = error.to_string();
+        assert_eq!(
+            message,
+            "run/run.json: has schema 2, but this build reads schema 1; use a newer fineline"
+        );
+    }
 }

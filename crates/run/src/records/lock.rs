@@ -1,70 +1,28 @@
 //! The lock of a run's folder, and what it keeps from happening.
 
-use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fineline_files::{create_directory, remove_temporary_files};
+use fineline_layout::RunDirectory;
 use fs_err as fs;
 
-use super::directory::RunDirectory;
+use super::identity::RunIdentity;
 use crate::error::RunError;
 
-/// Name of the file that is locked.
-const LOCK: &str = ".lock";
-/// Name of the folder of signs of life.
-const RANKS: &str = ".ranks";
-
-impl RunDirectory {
-    /// Refuses a folder that is no run's, but holds what a run would write over.
-    ///
-    /// # Errors
-    /// [`RunError::ForeignFiles`], or a `run.json` that isn't a run's.
-    pub fn refuse_foreign_files(&self) -> Result<(), RunError> {
-        if self.is_run() {
-            return self.stored_identity().map(drop);
-        }
-        let own = [
-            self.config(),
-            self.metrics(),
-            self.probes(),
-            self.events(),
-            self.digests(),
-            self.items_folder(),
-            self.representations_folder(),
-            self.tensorboard(),
-            self.checkpoints(),
-        ];
-        let Some(found) = own.into_iter().find(|path| path.exists()) else { return Ok(()) };
-        let name = found.strip_prefix(self.root()).unwrap_or(&found).display().to_string();
-        Err(RunError::ForeignFiles { dir: self.root().to_owned(), name })
+/// Checks that a directory doesn't hold files that a run would overwrite, unless it is the directory of a run.
+///
+/// # Errors
+/// [`RunError::ForeignFiles`] with the first such file. A `run.json` that can't be read as a run's.
+pub fn refuse_foreign_files(directory: &RunDirectory) -> Result<(), RunError> {
+    if directory.is_run() {
+        return RunIdentity::read(directory).map(drop);
     }
-
-    /// Makes the folder and keeps every other trainer out of it until the lock is dropped. What a killed one has left half
-    /// written is removed; `checkpoints` looks after itself.
-    ///
-    /// # Errors
-    /// [`RunError::Locked`] where another process has the run.
-    pub fn lock(&self) -> Result<RunLock, RunError> {
-        let new = (!self.root().exists()).then(|| self.root().to_owned());
-        create_directory(self.root())?;
-        let path = self.root().join(LOCK);
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-        match file.file().try_lock() {
-            Ok(()) => {
-                remove_temporary_files(self.root())?;
-                remove_temporary_files(&self.items_folder())?;
-                remove_temporary_files(&self.representations_folder())?;
-                Ok(RunLock { _file: file, new })
-            }
-            Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: self.root().to_owned() }),
-            Err(TryLockError::Error(source)) => Err(RunError::Io(io::Error::new(
-                source.kind(),
-                format!("can't lock {}: {source}", path.display()),
-            ))),
-        }
-    }
+    let Some(found) = directory.own_paths().into_iter().find(|path| path.exists()) else { return Ok(()) };
+    let root = directory.root();
+    let name = found.strip_prefix(root).unwrap_or(&found).display().to_string();
+    Err(RunError::ForeignFiles { dir: root.to_owned(), name })
 }
 
 /// Which folder a path led to at a moment: another one may come to lie there.
@@ -92,19 +50,47 @@ impl FolderId {
 #[derive(Debug)]
 pub struct RunLock {
     _file: fs::File,
-    /// The folder, if it was made for this.
-    new: Option<PathBuf>,
+    /// The directory, if it was created for this run.
+    created: Option<PathBuf>,
+}
+
+impl RunLock {
+    /// Creates the directory and locks it against other processes until the lock is dropped. Temporary files that a killed
+    /// process has left are removed, except in `checkpoints`, which does so itself.
+    ///
+    /// # Errors
+    /// [`RunError::Locked`] if another process holds the lock.
+    pub fn acquire(directory: &RunDirectory) -> Result<Self, RunError> {
+        let root = directory.root();
+        let created = (!root.exists()).then(|| root.to_owned());
+        create_directory(root)?;
+        let path = directory.lock_file();
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        match file.file().try_lock() {
+            Ok(()) => {
+                remove_temporary_files(root)?;
+                remove_temporary_files(&directory.items_dir())?;
+                remove_temporary_files(&directory.representations_dir())?;
+                Ok(Self { _file: file, created })
+            }
+            Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: root.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(RunError::Io(io::Error::new(
+                source.kind(),
+                format!("can't lock {}: {source}", path.display()),
+            ))),
+        }
+    }
 }
 
 impl Drop for RunLock {
     /// A start that came to nothing leaves no folder behind.
     fn drop(&mut self) {
-        let Some(folder) = &self.new else { return };
-        let is_of_no_run = |name: &OsStr| name == LOCK || name == RANKS;
-        let is_empty = fs::read_dir(folder)
-            .is_ok_and(|entries| entries.flatten().all(|entry| is_of_no_run(&entry.file_name())));
+        let Some(dir) = &self.created else { return };
+        let is_empty = fs::read_dir(dir).is_ok_and(|entries| {
+            entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(RunDirectory::is_transient))
+        });
         if is_empty {
-            let _ = fs::remove_dir_all(folder);
+            let _ = fs::remove_dir_all(dir);
         }
     }
 }
@@ -119,10 +105,10 @@ mod tests {
     fn a_second_trainer_is_kept_out() {
         let folder = tempfile::tempdir().unwrap();
         let directory = RunDirectory::new(folder.path().join("run"));
-        let lock = directory.lock().unwrap();
-        assert!(matches!(directory.lock(), Err(RunError::Locked { .. })));
+        let lock = RunLock::acquire(&directory).unwrap();
+        assert!(matches!(RunLock::acquire(&directory), Err(RunError::Locked { .. })));
         drop(lock);
-        directory.lock().unwrap();
+        RunLock::acquire(&directory).unwrap();
     }
 
     #[test]
@@ -137,11 +123,11 @@ mod tests {
             std::mem::forget(fineline_files::AtomicFile::create(path).unwrap());
         }
         let files = || {
-            let folders = [directory.root().to_owned(), directory.items_folder()];
+            let folders = [directory.root().to_owned(), directory.items_dir()];
             folders.map(|folder| fs::read_dir(folder).unwrap().count()).iter().sum::<usize>()
         };
         assert_eq!(files(), 1 + 2 * written.len());
-        let _lock = directory.lock().unwrap();
+        let _lock = RunLock::acquire(&directory).unwrap();
         assert_eq!(files(), 2 + written.len(), "the lock, the folder of items, and what is whole");
         assert!(written.iter().all(|path| path.is_file()));
     }

@@ -1,7 +1,6 @@
 //! Records of a run: what its folder holds, and each line of its logs.
 
-// Names and files.
-pub mod directory;
+// Files of one JSON object per line.
 pub mod jsonl;
 
 // Lines of logs.

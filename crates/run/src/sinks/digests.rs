@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::RunError;
 use crate::records::digests::DigestRecord;
-use crate::records::directory::RunDirectory;
 use crate::records::jsonl::read_lines;
+use fineline_layout::RunDirectory;
 
 /// The chain of a run.
 pub(crate) struct Digests {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fineline_files::{create_directory, sync_directory};
+use fineline_layout::{RunDirectory, parse_step_name};
 use fineline_probe::ProbeRecord;
 use fs_err as fs;
 
@@ -11,7 +12,6 @@ use super::tensorboard::TensorBoard;
 use crate::config::LogConfig;
 use crate::error::RunError;
 use crate::records::digests::DigestRecord;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::{JsonLines, Unwritten};
 use crate::records::metrics::MetricsRecord;
@@ -250,11 +250,11 @@ pub(crate) fn drop_rounds(
     directory: &RunDirectory,
     is_dropped: impl Fn(u64) -> bool,
 ) -> Result<(), RunError> {
-    create_directory(&directory.items_folder())?;
-    drop_steps(&directory.items_folder(), &is_dropped)?;
+    create_directory(&directory.items_dir())?;
+    drop_steps(&directory.items_dir(), &is_dropped)?;
     // Only runs that look at representations have this one.
-    if directory.representations_folder().is_dir() {
-        drop_steps(&directory.representations_folder(), &is_dropped)?;
+    if directory.representations_dir().is_dir() {
+        drop_steps(&directory.representations_dir(), &is_dropped)?;
     }
     Ok(())
 }
@@ -264,7 +264,7 @@ fn drop_steps(folder: &Path, is_dropped: &impl Fn(u64) -> bool) -> Result<(), Ru
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let step = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok());
+        let step = parse_step_name(name);
         if step.is_some_and(is_dropped) {
             fs::remove_file(&path)?;
         }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::config::{ConfigDifference, RunConfig};
 use crate::error::RunError;
 use crate::prepare::Prepared;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
-use crate::records::identity::RunIdentity;
+use crate::records::identity::{RunIdentity, read_run_config};
+use fineline_layout::RunDirectory;
 
 /// Whether `key` is one of the `allowed` keys, or lies in a section that is.
 fn is_allowed(key: &str, allowed: &[String]) -> bool {
@@ -25,7 +25,7 @@ pub(crate) fn changes_since_start(
     directory: &RunDirectory,
     allowed: &[String],
 ) -> Result<Vec<Event>, RunError> {
-    let Some(stored) = directory.stored_config()? else { return Ok(Vec::new()) };
+    let Some(stored) = read_run_config(directory)? else { return Ok(Vec::new()) };
     refuse_unknown_allowances(config, &stored, allowed)?;
     let differences = stored.differences(config);
     if has_checkpoints(directory)? {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use fineline_data::Dataset;
+use fineline_layout::{OPTIMIZER_FILE, STATE_FILE, chunk_name};
 use fineline_model::{Inspection, Llama, inspect};
 use fineline_train::{CheckpointState, RowSchedule, TrainError};
 
@@ -72,7 +73,7 @@ pub(crate) fn continued(
     fetched: Option<&FetchedWeights>,
 ) -> Result<Option<PathBuf>, RunError> {
     let path = path(resolved, init, fetched)?;
-    let has_state = ["state.json", "optimizer.safetensors"].iter().all(|file| path.join(file).is_file());
+    let has_state = [STATE_FILE, OPTIMIZER_FILE].iter().all(|file| path.join(file).is_file());
     if !has_state || init.optimizer_state == OptimizerStateFrom::Reset {
         return Ok(None);
     }
@@ -162,8 +163,8 @@ fn position(
     if let Some(chunk) = init.chunk {
         return Ok((end_of_chunk(resolved, dataset, chunk, "init.chunk")?, "init.chunk".to_owned()));
     }
-    if path.join("state.json").is_file() {
-        return Ok((CheckpointState::read(path)?.progress.step, "its state.json".to_owned()));
+    if path.join(STATE_FILE).is_file() {
+        return Ok((CheckpointState::read(path)?.progress.step, format!("its {STATE_FILE}")));
     }
     let named = names(init, path).into_iter().find_map(|name| Some((place_in_name(&name)?, name)));
     let Some((place, name)) = named else {
@@ -197,7 +198,7 @@ fn names(init: &InitConfig, path: &Path) -> Vec<String> {
 fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -> Result<u64, RunError> {
     let rows = RowSchedule::without_skips(resolved.config.train.global_batch_size);
     let ends = chunk_ends(dataset, &rows);
-    let name = format!("ckpt_{chunk:03}");
+    let name = chunk_name(chunk);
     if let Some((step, _)) = ends.iter().find(|(_, known)| **known == name) {
         return Ok(*step);
     }

@@ -17,10 +17,10 @@ use crate::checkpoints::companions::stored_config;
 use crate::checkpoints::find::find_checkpoint;
 use crate::config::{Resolved, RunConfig};
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::identity::{BranchOrigin, RunIdentity};
 use crate::records::jsonl::read_lines;
+use fineline_layout::RunDirectory;
 
 /// What decides where training begins.
 #[derive(Clone, Copy)]

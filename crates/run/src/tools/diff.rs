@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::config::ConfigDifference;
 use crate::error::RunError;
 use crate::records::digests::DigestRecord;
-use crate::records::directory::RunDirectory;
+use crate::records::identity::read_run_config;
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
+use fineline_layout::RunDirectory;
 
 /// What was found of two runs.
 #[derive(Clone, Debug, Serialize)]
@@ -72,7 +73,7 @@ pub fn diff(left: &RunDirectory, right: &RunDirectory) -> Result<RunDiff, RunErr
     }
     let parameters = parameter_difference(&digests);
     let metrics_difference = metrics.iter().find_map(metrics_difference);
-    let config = match (left.stored_config()?, right.stored_config()?) {
+    let config = match (read_run_config(left)?, read_run_config(right)?) {
         (Some(left), Some(right)) => left.differences(&right),
         _ => Vec::new(),
     };

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_files::write_atomically;
 use fineline_kernels::Precision;
+use fineline_layout::MANIFEST_FILE;
 use fineline_model::{Llama, LlamaConfig, load, read_config};
 use fineline_probe::{
     Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
@@ -98,7 +99,7 @@ impl Start {
 impl Subject {
     /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
     pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
-        if folder.join("manifest.json").is_file() {
+        if folder.join(MANIFEST_FILE).is_file() {
             fineline_train::verify_checkpoint(folder)?;
         }
         let config = stored_config(folder)?;

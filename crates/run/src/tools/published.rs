@@ -11,9 +11,9 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
+use fineline_layout::RunDirectory;
 
 /// The references that come with the program: `docs/references`.
 const SHIPPED: [(&str, &str); 8] = [

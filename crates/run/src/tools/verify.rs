@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fineline_layout::{RunDirectory, step_name};
 use fineline_ranks::SingleRank;
 use fs_err as fs;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use crate::config::Resolved;
 use crate::error::RunError;
 use crate::lifecycle::{TrainOptions, train};
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
@@ -87,12 +87,12 @@ fn compare(
     steps: u64,
     stopped_after: u64,
 ) -> Result<ResumeProof, RunError> {
-    let last = format!("step-{steps:08}");
+    let last = step_name(steps);
     let (checkpoint_files, checkpoint_bytes) =
         compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
-    let (item_files, _) = compare_folders(&left.items_folder(), &right.items_folder())?;
-    if left.representations_folder().is_dir() {
-        compare_folders(&left.representations_folder(), &right.representations_folder())?;
+    let (item_files, _) = compare_folders(&left.items_dir(), &right.items_dir())?;
+    if left.representations_dir().is_dir() {
+        compare_folders(&left.representations_dir(), &right.representations_dir())?;
     }
     Ok(ResumeProof {
         steps,

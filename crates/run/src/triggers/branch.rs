@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use fineline_files::create_directory;
 use fineline_files::write_atomically;
+use fineline_layout::{RunDirectory, step_name};
 use fineline_train::ScheduleKind;
 use fs_err as fs;
 
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 
 /// The moment that a branch begins at.
 pub(super) struct BranchPoint<'a> {
@@ -29,13 +29,13 @@ pub(super) fn write_branch(
     directory: &RunDirectory,
     point: &BranchPoint<'_>,
 ) -> Result<PathBuf, RunError> {
-    let name = format!("step-{:08}-{}", point.step, point.trigger);
+    let name = format!("{}-{}", step_name(point.step), point.trigger);
     create_directory(&directory.branches())?;
     let folder = directory.branches().join(&name);
     create_directory(&folder)?;
     let config_path = folder.join("config.toml");
     write_atomically(&config_path, branch_config(config, &name, &folder, point).to_toml().as_bytes())?;
-    let checkpoint = directory.checkpoints().join(format!("step-{:08}", point.step));
+    let checkpoint = directory.checkpoints().join(step_name(point.step));
     let script = format!(
         "#!/bin/sh\n# Begins the branch, or goes on with it.\ncd {} || exit 1\nexec \"${{FINELINE:-fineline}}\" train {} --resume {} \"$@\"\n",
         quoted(&std::env::current_dir()?),

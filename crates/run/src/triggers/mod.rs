@@ -19,9 +19,9 @@ use notify::{Occasion, start_command};
 
 use crate::config::{RunConfig, TriggerAction, TriggerConfig};
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 use crate::records::events::{Event, EventRecord};
 use crate::records::trigger_evidence::TriggerEvidence;
+use fineline_layout::RunDirectory;
 
 /// The triggers of a run.
 pub(crate) struct Triggers<'a> {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::config::TriggerConfig;
 use crate::error::RunError;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
+use fineline_layout::RunDirectory;
 
 /// Tells somebody elsewhere. This crate doesn't use the network: its caller does, if anybody.
 pub trait Notify: std::fmt::Debug + Send + Sync {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use fineline_layout::CheckpointManifest;
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::checkpoint::config::{CheckpointConfig, CheckpointMilestones};
 use crate::checkpoint::directory::CheckpointDirectory;
 use crate::checkpoint::identity::CheckpointIdentity;
-use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::manifest::write_manifest;
 use crate::checkpoint::snapshot::{CheckpointShard, CheckpointSnapshot, own_optimizer_state, own_weights};
 use crate::checkpoint::state::CheckpointState;
 use crate::distributed::Division;
@@ -71,7 +72,7 @@ enum WriteStage {
     /// No checkpoint is being written.
     Idle,
     /// Each rank is writing its files.
-    Writing { step: u64, needed: u64, thread: BackgroundTask<io::Result<Manifest>> },
+    Writing { step: u64, needed: u64, thread: BackgroundTask<io::Result<CheckpointManifest>> },
     /// All ranks have written their files, and rank 0 is giving the checkpoint its name. Other ranks have no
     /// task. A single rank does both in one task.
     Publishing(Option<BackgroundTask<Result<SavedCheckpoint, TrainError>>>),
@@ -80,7 +81,7 @@ enum WriteStage {
 type BackgroundTask<T> = JoinHandle<T>;
 
 /// The manifest of the files that a rank wrote, or the error.
-type RankFiles = Result<Manifest, WriteFailure>;
+type RankFiles = Result<CheckpointManifest, WriteFailure>;
 
 /// An error of the system, as sent between ranks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -367,8 +368,13 @@ impl Checkpointer {
     }
 
     /// Gathers the manifest of all ranks' files, or the first failure.
-    fn gather_manifest(&self, step: u64, own: &RankFiles, ranks: &dyn Ranks) -> Result<Manifest, TrainError> {
-        let mut manifest = Manifest::default();
+    fn gather_manifest(
+        &self,
+        step: u64,
+        own: &RankFiles,
+        ranks: &dyn Ranks,
+    ) -> Result<CheckpointManifest, TrainError> {
+        let mut manifest = CheckpointManifest::default();
         for (rank, written) in ranks.all_gather(own).into_iter().enumerate() {
             match written {
                 Ok(written) => manifest.files.extend(written.files),
@@ -477,14 +483,13 @@ fn discard(directory: &CheckpointDirectory, step: u64, needed: u64, source: io::
 /// Once it has its name, the checkpoint is saved, so later failures are only logged.
 fn publish(
     step: u64,
-    manifest: &Manifest,
+    manifest: &CheckpointManifest,
     link: Option<&str>,
     directory: &CheckpointDirectory,
     schedule: &CheckpointSchedule,
     start: Instant,
 ) -> Result<SavedCheckpoint, TrainError> {
-    let published = manifest
-        .write(&directory.writing_path(step))
+    let published = write_manifest(manifest, &directory.writing_path(step))
         .and_then(|bytes| directory.publish(step).map(|()| bytes));
     let bytes = published.map_err(|source| discard(directory, step, manifest.bytes(), source))?;
     let write_s = start.elapsed().as_secs_f64();

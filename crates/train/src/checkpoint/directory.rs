@@ -7,17 +7,11 @@ use fineline_files::{
     TEMPORARY_PREFIX, create_directory, remove_temporary_files, rename, replace_symlink, sync_directory,
     write_atomically,
 };
+use fineline_layout::{ABANDONED_PREFIX, LATEST_FILE, REMOVING_PREFIX, parse_step_name, step_name};
 
 use crate::checkpoint::config::CheckpointMilestones;
 use crate::checkpoint::manifest::verify_checkpoint;
 use crate::error::TrainError;
-
-/// File with the name of the newest checkpoint.
-const LATEST: &str = "latest";
-/// Prefix of a checkpoint that is being removed.
-const REMOVING: &str = ".removing-";
-/// Prefix of a checkpoint of steps that a rewind has undone.
-const ABANDONED: &str = "abandoned-";
 
 /// The directory `checkpoints/` of a run.
 #[derive(Clone, Debug)]
@@ -47,7 +41,7 @@ impl CheckpointDirectory {
     /// Returns the path of the checkpoint of a step, which doesn't have to exist.
     #[must_use]
     pub fn checkpoint(&self, step: u64) -> PathBuf {
-        self.0.join(name(step))
+        self.0.join(step_name(step))
     }
 
     /// Returns the steps with checkpoints, ascending. Empty if the directory doesn't exist.
@@ -55,7 +49,7 @@ impl CheckpointDirectory {
     /// # Errors
     /// [`TrainError::Io`] if the directory can't be read.
     pub fn steps(&self) -> Result<Vec<u64>, TrainError> {
-        let mut steps: Vec<u64> = self.entries()?.iter().filter_map(|entry| step_of(entry)).collect();
+        let mut steps: Vec<u64> = self.entries()?.iter().filter_map(|entry| parse_step_name(entry)).collect();
         steps.sort_unstable();
         Ok(steps)
     }
@@ -95,7 +89,7 @@ impl CheckpointDirectory {
     pub fn prepare(&self, step: u64) -> Result<(), TrainError> {
         create_directory(&self.0)?;
         remove_temporary_files(&self.0)?;
-        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVING)) {
+        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVING_PREFIX)) {
             fs_err::remove_dir_all(self.0.join(entry))?;
         }
         let steps = self.steps()?;
@@ -106,7 +100,7 @@ impl CheckpointDirectory {
         self.remove_dangling_links()?;
         match steps.iter().rfind(|&&kept| kept <= step) {
             Some(&newest) => self.set_latest(newest),
-            None => remove_if_exists(&self.0.join(LATEST)),
+            None => remove_if_exists(&self.0.join(LATEST_FILE)),
         }?;
         Ok(())
     }
@@ -123,7 +117,7 @@ impl CheckpointDirectory {
 
     /// Creates a link to the checkpoint of a step, if the file system supports links.
     pub(crate) fn link(&self, link: &str, step: u64) -> io::Result<()> {
-        match replace_symlink(&self.0.join(link), &name(step)) {
+        match replace_symlink(&self.0.join(link), &step_name(step)) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             linked => linked,
         }
@@ -138,7 +132,7 @@ impl CheckpointDirectory {
         let mut milestones = CheckpointMilestones::new();
         for link in links {
             let named = fs_err::read_link(self.0.join(&link))?;
-            if let Some(step) = named.to_str().and_then(step_of) {
+            if let Some(step) = named.to_str().and_then(parse_step_name) {
                 milestones.insert(step, link);
             }
         }
@@ -147,7 +141,7 @@ impl CheckpointDirectory {
 
     /// Renames a checkpoint to `abandoned-...`. If that name exists, a number is appended.
     fn abandon(&self, step: u64) -> io::Result<()> {
-        let first = format!("{ABANDONED}{}", name(step));
+        let first = format!("{ABANDONED_PREFIX}{}", step_name(step));
         let entries = self.entries()?;
         let mut free = first.clone();
         let mut number = 1;
@@ -160,7 +154,7 @@ impl CheckpointDirectory {
 
     /// Returns the directory that the checkpoint of a step is written into before it gets its name.
     pub(crate) fn writing_path(&self, step: u64) -> PathBuf {
-        self.0.join(format!("{TEMPORARY_PREFIX}{}", name(step)))
+        self.0.join(format!("{TEMPORARY_PREFIX}{}", step_name(step)))
     }
 
     /// Adds a checkpoint from elsewhere: `fill` writes its files into the given directory. The checkpoint
@@ -201,12 +195,12 @@ impl CheckpointDirectory {
     /// Writes the name of this checkpoint into the file `latest`, for people and other tools. A run doesn't
     /// read it.
     pub(crate) fn set_latest(&self, step: u64) -> io::Result<()> {
-        write_atomically(&self.0.join(LATEST), format!("{}\n", name(step)).as_bytes())
+        write_atomically(&self.0.join(LATEST_FILE), format!("{}\n", step_name(step)).as_bytes())
     }
 
     /// Removes a checkpoint. It is renamed first, so that a partial checkpoint is never found.
     pub(crate) fn remove(&self, step: u64) -> io::Result<()> {
-        let removing = self.0.join(format!("{REMOVING}{}", name(step)));
+        let removing = self.0.join(format!("{REMOVING_PREFIX}{}", step_name(step)));
         rename(&self.checkpoint(step), &removing)?;
         fs_err::remove_dir_all(removing)
     }
@@ -218,16 +212,6 @@ impl CheckpointDirectory {
         };
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
-}
-
-fn name(step: u64) -> String {
-    format!("step-{step:08}")
-}
-
-fn step_of(entry: &str) -> Option<u64> {
-    let digits = entry.strip_prefix("step-")?;
-    let step = digits.parse().ok()?;
-    (name(step) == entry).then_some(step)
 }
 
 fn remove_if_exists(path: &Path) -> io::Result<()> {
@@ -273,14 +257,14 @@ mod tests {
         fs_err::write(temp.path().join(".writing-latest.4711-0"), "step-000").unwrap();
         directory.prepare(10).unwrap();
         assert_eq!(directory.steps().unwrap(), [10]);
-        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000010\n");
+        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST_FILE)).unwrap(), "step-00000010\n");
         let mut left = directory.entries().unwrap();
         left.sort();
         assert_eq!(left, ["abandoned-step-00000020", "latest", "step-00000010"]);
 
         directory.prepare(0).unwrap();
         assert_eq!(directory.steps().unwrap(), [] as [u64; 0]);
-        assert!(!temp.path().join(LATEST).exists());
+        assert!(!temp.path().join(LATEST_FILE).exists());
     }
 
     #[test]
@@ -289,7 +273,7 @@ mod tests {
         directory.publish(30).unwrap();
         assert_eq!(directory.steps().unwrap(), [30]);
         directory.set_latest(30).unwrap();
-        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST)).unwrap(), "step-00000030\n");
+        assert_eq!(fs_err::read_to_string(temp.path().join(LATEST_FILE)).unwrap(), "step-00000030\n");
         directory.remove(30).unwrap();
         assert_eq!(directory.entries().unwrap(), ["latest"]);
     }

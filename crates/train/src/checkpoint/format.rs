@@ -4,9 +4,6 @@ use std::io;
 
 use serde::Serialize;
 
-pub(crate) const MODEL: &str = "model.safetensors";
-pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
-pub(crate) const STATE: &str = "state.json";
 /// Prefix of the running mean of the gradient in `optimizer.safetensors`, before the name of the parameter.
 /// The name is that of `torch`.
 pub(crate) const EXP_AVG: &str = "exp_avg.";

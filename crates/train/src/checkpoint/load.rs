@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fineline_layout::OPTIMIZER_FILE;
 use fineline_model::{Llama, LlamaConfig, ParameterSpec, SpecialTokens, read_config};
 use fineline_weights::WeightsError;
 
-use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, OPTIMIZER};
+use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ};
 use crate::checkpoint::shard::{is_optimizer_file, parse_slice_name};
 use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::TensorFile;
@@ -146,7 +147,7 @@ impl OptimizerFiles {
         names.sort();
         let mut opened = Self { directory: directory.to_owned(), files: Vec::new(), slices: HashMap::new() };
         if names.is_empty() {
-            return Err(opened.damaged(format!("{OPTIMIZER} is missing")));
+            return Err(opened.damaged(format!("{OPTIMIZER_FILE} is missing")));
         }
         for (index, name) in names.iter().enumerate() {
             let file = TensorFile::open(&directory.join(name)).map_err(|error| match error {

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fineline_files::write_synced;
+use fineline_layout::{CheckpointManifest, OPTIMIZER_FILE, STATE_FILE, WEIGHTS_FILE};
 use fineline_model::{Llama, LlamaConfig, ParameterSpec};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, MODEL, OPTIMIZER, STATE, to_pretty_json};
+use crate::checkpoint::format::{EXP_AVG, EXP_AVG_SQ, to_pretty_json};
 use crate::checkpoint::identity::CheckpointIdentity;
-use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::shard::{shard_name, slice_name};
 use crate::checkpoint::state::CheckpointState;
 use crate::checkpoint::tensors::{FlatTensor, write_tensors};
@@ -51,19 +51,19 @@ impl CheckpointSnapshot {
     }
 
     /// Writes this rank's files into `directory`, and syncs each to disk. Returns their manifest.
-    pub(crate) fn write(&self, directory: &Path) -> io::Result<Manifest> {
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<CheckpointManifest> {
         let mut files = BTreeMap::new();
         if self.shard.as_ref().is_none_or(|shard| shard.rank == 0) {
             files = self.small_files()?;
             files.iter().try_for_each(|(name, bytes)| write_synced(&directory.join(name), bytes))?;
         }
         let mut names: Vec<String> = files.into_keys().collect();
-        for (file, tensors) in [(MODEL, &self.weights), (OPTIMIZER, &self.optimizer_state)] {
+        for (file, tensors) in [(WEIGHTS_FILE, &self.weights), (OPTIMIZER_FILE, &self.optimizer_state)] {
             let Some(name) = self.file_name(file) else { continue };
             write_tensors(&directory.join(&name), tensors)?;
             names.push(name);
         }
-        Manifest::of(directory, names)
+        CheckpointManifest::of_files(directory, names)
     }
 
     /// Returns the name of this rank's part of `file`, if it writes one.
@@ -87,9 +87,9 @@ impl CheckpointSnapshot {
         let mut files = self.identity.files.clone();
         files.insert("config.json".to_owned(), to_pretty_json(&self.config.to_hf(special))?);
         files.insert("generation_config.json".to_owned(), to_pretty_json(&generation)?);
-        files.insert(STATE.to_owned(), to_pretty_json(&self.state)?);
+        files.insert(STATE_FILE.to_owned(), to_pretty_json(&self.state)?);
         if let Some(shard) = self.shard.as_ref().filter(|shard| shard.is_sharded) {
-            files.insert(format!("{MODEL}.index.json"), to_pretty_json(&self.index(shard))?);
+            files.insert(format!("{WEIGHTS_FILE}.index.json"), to_pretty_json(&self.index(shard))?);
         }
         Ok(files)
     }
@@ -101,7 +101,7 @@ impl CheckpointSnapshot {
         let map: Map<String, Value> = specs
             .iter()
             .zip(files)
-            .map(|(spec, rank)| (spec.name.clone(), shard_name(MODEL, rank, shard.size).into()))
+            .map(|(spec, rank)| (spec.name.clone(), shard_name(WEIGHTS_FILE, rank, shard.size).into()))
             .collect();
         let bytes: usize = specs.iter().map(|spec| spec.len() * size_of::<f32>()).sum();
         json!({ "metadata": { "total_size": bytes }, "weight_map": map })

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fineline_layout::STATE_FILE;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checkpoint::format::STATE;
 use crate::error::TrainError;
 use crate::guard::GuardState;
 use crate::progress::TrainingProgress;
@@ -52,10 +52,10 @@ impl CheckpointState {
     /// # Errors
     /// [`TrainError::Io`] if the file can't be read; [`TrainError::Damaged`] if it isn't a valid state.
     pub fn read(directory: &Path) -> Result<Self, TrainError> {
-        let bytes = fs_err::read(directory.join(STATE))?;
+        let bytes = fs_err::read(directory.join(STATE_FILE))?;
         serde_json::from_slice(&bytes).map_err(|error| TrainError::Damaged {
             path: directory.to_owned(),
-            reason: format!("{STATE}: {error}"),
+            reason: format!("{STATE_FILE}: {error}"),
         })
     }
 }

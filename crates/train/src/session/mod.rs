@@ -13,4 +13,4 @@ mod training_loop;
 
 pub use observer::{CheckpointProblem, Observer, StepView, TrainerControl};
 pub use report::{Rewind, RewindReason, SessionOutcome, StepReport, StopReason};
-pub use training_loop::{Session, kept_checkpoint_name};
+pub use training_loop::Session;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fineline_layout::kept_name;
 use fineline_ranks::Ranks;
 
 use crate::alarm::{GuardAction, GuardAlarm};
@@ -181,7 +182,7 @@ impl Session<'_> {
         let step = trainer.progress().step;
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.change_milestones(|milestones| {
-                milestones.entry(step).or_insert_with(|| kept_checkpoint_name(step));
+                milestones.entry(step).or_insert_with(|| kept_name(step));
             });
         }
     }
@@ -288,12 +289,6 @@ fn decide_outcome(trainer: &Trainer, vote: Vote) -> Option<SessionOutcome> {
         TrainerControl::Stop => Some(SessionOutcome::Stopped(StopReason::Observer)),
         TrainerControl::Continue | TrainerControl::Checkpoint | TrainerControl::Keep => None,
     }
-}
-
-/// Returns the name of the link to a checkpoint that an observer [keeps](TrainerControl::Keep).
-#[must_use]
-pub fn kept_checkpoint_name(step: u64) -> String {
-    format!("kept-{step:08}")
 }
 
 /// Returns the milestones after more rows are skipped. A milestone marks the end of the rows up to it, so it

@@ -7,8 +7,8 @@ use fineline_train::{SavedCheckpoint, Trainer};
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::prepare::Prepared;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
+use fineline_layout::RunDirectory;
 
 /// Never there.
 pub(crate) struct Mirroring(Infallible);

@@ -9,8 +9,8 @@ use crate::checkpoints::writer::milestones;
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::prepare::Prepared;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
+use fineline_layout::RunDirectory;
 
 /// How often the end of a run looks whether all is copied.
 const LOOK: Duration = Duration::from_millis(200);

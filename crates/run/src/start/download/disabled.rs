@@ -5,7 +5,7 @@ use super::downloaded::Brought;
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
+use fineline_layout::RunDirectory;
 
 /// Refuses what is at an address.
 pub(crate) fn bring(

@@ -1,5 +1,8 @@
 //! A run's copy elsewhere: brought back at the start, kept up while it trains (`[storage]`).
 
+use std::path::Path;
+
+use fineline_layout::{CHECKPOINTS_DIR, RUN_FILE, RunDirectory, parse_step_name, remote_checkpoint_path};
 use fineline_storage::{RemoteRun, StorageError, Store};
 use fineline_train::CheckpointDirectory;
 
@@ -8,7 +11,6 @@ use super::downloaded::Brought;
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 
@@ -73,7 +75,7 @@ struct There {
 
 impl There {
     fn look(run: &RemoteRun) -> Result<Self, StorageError> {
-        let identity = run.identity()?.and_then(|json| serde_json::from_slice(&json).ok());
+        let identity = run.identity()?.and_then(|json| RunIdentity::parse(Path::new(RUN_FILE), &json).ok());
         Ok(Self { identity, steps: run.steps()? })
     }
 }
@@ -82,7 +84,7 @@ impl<'a> Here<'a> {
     fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
         let folder = CheckpointDirectory::new(directory.checkpoints());
         let newest = folder.steps()?.last().copied();
-        Ok(Self { directory, folder, identity: directory.stored_identity()?, newest })
+        Ok(Self { directory, folder, identity: RunIdentity::read(directory)?, newest })
     }
 
     fn is_same_run(&self, there: &There) -> bool {
@@ -117,7 +119,7 @@ impl<'a> Here<'a> {
                     return Ok(events);
                 }
                 Err(RunError::Storage(error @ StorageError::Damaged { .. })) => {
-                    let path = run.store().url(&format!("checkpoints/step-{step:08}")).into();
+                    let path = run.store().url(&remote_checkpoint_path(step)).into();
                     events.push(Event::DamagedCheckpoint { path, reason: error.with_causes() });
                     last_damage = Some(error);
                 }
@@ -137,7 +139,7 @@ impl<'a> Here<'a> {
         step: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Event, RunError> {
-        let url = run.store().url(&format!("checkpoints/step-{step:08}"));
+        let url = run.store().url(&remote_checkpoint_path(step));
         progress(Progress::Preparing(&format!("fetching {url}")));
         run.fetch_files(self.directory.root())?;
         self.folder.receive(step, |folder| run.fetch_checkpoint(step, folder).map_err(RunError::from))?;
@@ -176,8 +178,8 @@ impl<'a> Here<'a> {
 /// The address of a run, and the step, if it is that of one of its checkpoints.
 fn split(address: &str) -> (&str, Option<u64>) {
     let address = address.trim_end_matches('/');
-    let parts = address.rsplit_once("/checkpoints/step-");
-    match parts.and_then(|(run, step)| Some((run, step.parse().ok()?))) {
+    let parts = address.rsplit_once(format!("/{CHECKPOINTS_DIR}/").as_str());
+    match parts.and_then(|(run, name)| Some((run, parse_step_name(name)?))) {
         Some((run, step)) => (run, Some(step)),
         None => (address, None),
     }

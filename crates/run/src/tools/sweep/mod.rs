@@ -9,7 +9,7 @@ mod error;
 mod revisions;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fineline_diagnostics::with_causes;
 use fineline_files::create_directory;
@@ -29,11 +29,12 @@ use revisions::Checkpoint;
 use crate::error::RunError;
 use crate::lifecycle::Ended;
 use crate::progress::Progress;
-use crate::records::directory::RunDirectory;
 use crate::records::events::Event;
 use crate::records::jsonl::{JsonLines, read_lines};
+use crate::records::lock::{RunLock, refuse_foreign_files};
 use crate::sinks::logs::drop_rounds;
 use crate::tools::offline_probe::{Answers, At, OfflineProbe, Questions, Start, Subject};
+use fineline_layout::RunDirectory;
 
 /// What to ask of which checkpoints.
 #[derive(Clone, Debug)]
@@ -108,7 +109,7 @@ impl Sweep {
         let checkpoints = self.checkpoints()?;
         let device = self.probe.device.open()?;
         let directory = RunDirectory::new(&self.out);
-        let _lock = directory.lock()?;
+        let _lock = RunLock::acquire(&directory)?;
         let mut state = State::open(self, directory, &checkpoints)?;
         for checkpoint in &checkpoints[state.record.done.len()..] {
             if let Some(signal) = self.stop.requested() {
@@ -131,11 +132,11 @@ impl Sweep {
                         results.iter().flat_map(|result| result.items.iter().cloned()).collect();
                     write_items(&state.directory.items(step), &items)?;
                     if !similarities.is_empty() {
-                        create_directory(&state.directory.representations_folder())?;
+                        create_directory(&state.directory.representations_dir())?;
                         write_similarities(&state.directory.representations(step), &similarities)?;
                     }
-                    state.write_json(
-                        PathBuf::from("results").join(format!("{}.json", checkpoint.revision)),
+                    write_json(
+                        &state.directory.sweep_results().join(format!("{}.json", checkpoint.revision)),
                         &start.finish(json),
                     )?;
                     let records = state.history.record_round(step, checkpoint.tokens, &results, &groups);
@@ -219,7 +220,7 @@ impl<'a> State<'a> {
             if directory.is_run() {
                 return Err(SweepError::FolderOfRun { folder: directory.root().to_owned() });
             }
-            directory.refuse_foreign_files()?;
+            refuse_foreign_files(&directory)?;
             sweep.record()
         };
         let last_step = record.done.last().map(|done| done.step);
@@ -228,7 +229,7 @@ impl<'a> State<'a> {
             fs::write(directory.events(), "")?;
         }
         drop_rounds(&directory, |step| last_step.is_none_or(|last| step > last))?;
-        create_directory(&directory.root().join("results"))?;
+        create_directory(&directory.sweep_results())?;
         let step = last_step.unwrap_or(0);
         let probes = JsonLines::resume(&directory.probes(), step)?;
         let events = JsonLines::resume(&directory.events(), step)?;
@@ -274,16 +275,15 @@ impl<'a> State<'a> {
     }
 
     fn write_record(&self) -> Result<(), SweepError> {
-        self.write_json(PathBuf::from("sweep.json"), &self.record)
+        Ok(write_json(&self.directory.sweep(), &self.record)?)
     }
+}
 
-    fn write_json(&self, name: PathBuf, value: &impl Serialize) -> Result<(), SweepError> {
-        let path = self.directory.root().join(name);
-        let mut json = serde_json::to_vec_pretty(value)
-            .map_err(|source| RunError::Json { path: path.clone(), source })?;
-        json.push(b'\n');
-        Ok(write_atomically(&path, &json)?)
-    }
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|source| RunError::Json { path: path.to_owned(), source })?;
+    json.push(b'\n');
+    Ok(write_atomically(path, &json)?)
 }
 
 impl Sweep {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fineline_diagnostics::nearest;
+use fineline_layout::{ABANDONED_PREFIX, CHECKPOINTS_DIR, MODEL_CONFIG_FILE};
 use fs_err as fs;
 
 use super::error::SweepError;
@@ -25,15 +26,15 @@ pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, SweepError> {
         let paths = glob::glob(&text).map_err(|error| pattern(error.to_string()))?;
         paths.collect::<Result<Vec<_>, _>>().map_err(|error| pattern(error.to_string()))?
     } else {
-        let below = model.join("checkpoints");
+        let below = model.join(CHECKPOINTS_DIR);
         let folder = if below.is_dir() { below.as_path() } else { model };
         if folder.is_dir() { entries(folder)? } else { Vec::new() }
     };
     let mut found: Vec<(String, PathBuf)> = folders
         .into_iter()
-        .filter(|folder| folder.join("config.json").is_file())
+        .filter(|folder| folder.join(MODEL_CONFIG_FILE).is_file())
         .filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder)))
-        .filter(|(name, _)| !name.starts_with('.') && !name.starts_with("abandoned-"))
+        .filter(|(name, _)| !name.starts_with('.') && !name.starts_with(ABANDONED_PREFIX))
         .collect();
     found.sort();
     if found.is_empty() {
