@@ -42,15 +42,24 @@ fn a_wrong_configuration_is_told_by_line_and_key() {
     ];
     let errors = files.map(|file| message(&place, &["config", "show", file], 2));
     insta::assert_snapshot!(errors.join(""), @r#"
-    error: typo.toml:3: unknown key `optim.learning_rte`; did you mean `lr`?
-    typo.toml:4: unknown key `modle`; did you mean `model`?
+    error: typo.toml has 2 problems
+      optim.learning_rte (typo.toml:3): unknown key; did you mean `lr`?
+      modle (typo.toml:4): unknown key; did you mean `model`?
     error: syntax.toml:1: unclosed table, expected `]`
-    error: type.toml:3: `train.steps` can't be read: invalid type: string "many", expected u64
+    error: train.steps = "many" (type.toml:3): invalid type: string "many", expected u64
     error: cycle.toml: this file extends itself
     error: failed to open file `absent.toml`: No such file or directory (os error 2)
-    error: nothing.toml: section `[run]` is missing
-    error: nameless.toml:2: `run.name` is missing
-    error: default.toml: `tokenizer.train_vocab_size` (1024) must be at least 259 and not above model.vocab_size (300)
+    error: nothing.toml has 4 problems
+      run (nothing.toml): is missing
+      model (nothing.toml): is missing
+      data (nothing.toml): is missing
+      train (nothing.toml): is missing
+    error: nameless.toml has 4 problems
+      run.name (nameless.toml:2): is missing
+      model (nameless.toml): is missing
+      data (nameless.toml): is missing
+      train (nameless.toml): is missing
+    error: tokenizer.train_vocab_size = 1024 (default.toml): must be from 259 to model.vocab_size = 300
     "#);
 }
 
@@ -78,25 +87,48 @@ fn values_out_of_range_are_refused_before_any_work() {
     ]
     .map(|value| with(&place, &[value], 2));
     insta::assert_snapshot!(errors.join(""), @r#"
-        error: --set: `model.num_attention_heads` can't be: 5 heads do not divide hidden_size 32: change one of them, or give head_dim
-        error: --set: `model.num_key_value_heads` can't be: 3 key-value heads do not divide num_attention_heads 4
-        error: --set: `train.micro_batch_size` (3) must divide train.global_batch_size (4)
-        error: --set: `data.seq_len` (4096) must not exceed model.max_position_embeddings (256)
-        error: --set: `run.device` can't be read: unknown device "tpu": expected `cpu`, `wgpu`, `cuda` or `cuda:N`
-        error: --set: `schedule.kind` can't be read: unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
-        error: tiny.toml:22: `tokenizer.train_vocab_size` (320) must be at least 259 and not above model.vocab_size (300); --set gives model.vocab_size
-        error: --set: `data.validation_share` is 1.5: expected a share from 0 up to but not including 1
-        error: --set: `probes[0].suite` can't be: unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld (files were looked for in configs/probes)
-        error: --set: `probes[0].limit` is wrong: expected at least 1; leave it out for all items
-        error: --set: `schedule.warmup_steps` (13) must not be above 12, the end of the run (train.steps)
-        error: tiny.toml:38: `schedule.warmup_steps` (2) must not be above 1, the end of the run (train.steps); --set gives train.steps
-        error: --set: `optim.lr` is a date that can't be represented
-        error: --set: unknown key `optim.lrr`; did you mean `lr`?
-        error: --set: unknown key `opt`; did you mean `optim`?
-        error: --set: `optim.lr` must be above 0, got -1
+        error: model.num_attention_heads = 5 (--set): must divide hidden_size = 32; change one of them, or set head_dim
+        error: model.num_key_value_heads = 3 (--set): must divide num_attention_heads = 4
+        error: train.micro_batch_size = 3 (--set): must divide train.global_batch_size = 4; use 2 or 4
+        error: data.seq_len = 4096 (--set): must not be above model.max_position_embeddings = 256
+        error: run.device = "tpu" (--set): unknown device "tpu": expected `cpu`, `wgpu`, `cuda` or `cuda:N`
+        error: schedule.kind = "cosin" (--set): unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
+        error: tokenizer.train_vocab_size = 320 (tiny.toml:22): must be from 259 to model.vocab_size = 300; --set gives model.vocab_size
+        error: data.validation_share = 1.5 (--set): must be at least 0 and below 1
+        error: probes[0].suite = "tinywrold" (--set): unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld (files were looked for in configs/probes)
+        error: probes[0].limit = 0 (--set): must be at least 1, or absent for all items
+        error: schedule.warmup_steps = 13 (--set): must not be above 12, the length of the run (train.steps or train.tokens)
+        error: schedule.warmup_steps = 2 (tiny.toml:38): must not be above 1, the length of the run (train.steps or train.tokens); --set gives train.steps
+        error: optim.lr (--set): is a date that can't be represented
+        error: optim.lrr (--set): unknown key; did you mean `lr`?
+        error: opt (--set): unknown key; did you mean `optim`?
+        error: optim.lr = -1.0 (--set): must be above 0
         error: --set data.mix[1].weight=2: index 1 is past the end of a list of 1
         "#);
     assert!(!place.path("run/metrics.jsonl").exists());
+}
+
+#[test]
+fn all_problems_are_reported_together() {
+    let place = Workplace::new();
+    place.write(
+        "many.toml",
+        "extends = [\"tiny.toml\"]\n[optim]\nlearning_rte = 1\nlr = \"fast\"\n[train]\nmicro_batch_size = 3\n\
+         [guard.loss_spike]\nz = 0\n[checkpoint]\nkeep_last = 0\nevery_steps = -1\n[model]\npreset = \"llama-7\"\n",
+    );
+    let arguments =
+        ["config", "check", "many.toml", "--set", "data.seq_len=0", "--set", "probes[0].budget=2"];
+    insta::assert_snapshot!(message(&place, &arguments, 2), @r#"
+    error: many.toml has 8 problems
+      model.preset = "llama-7" (many.toml:13): no preset has this name; did you mean `llama-7b`? There are tiny-260k, tiny-1m, tiny-7m, tiny-58m, llama-7b, llama-13b, llama-33b, llama-65b, openllama-3b, openllama-7b, openllama-13b, openllama-3b-v2, openllama-7b-v2, amber-7b, fineline-openllama-7b, fineline-amber
+      optim.learning_rte (many.toml:3): unknown key; did you mean `lr`?
+      optim.lr = "fast" (many.toml:4): invalid type: string "fast", expected f64
+      checkpoint.every_steps = -1 (many.toml:11): invalid value: integer `-1`, expected u64
+      data.seq_len = 0 (--set): must be at least 1
+      train.micro_batch_size = 3 (many.toml:6): must divide train.global_batch_size = 4; use 2 or 4
+      guard.loss_spike.z = 0.0 (many.toml:8): must be above 0
+      probes[0].budget = 2.0 (--set): must be above 0 and below 1, or absent for no limit
+    "#);
 }
 
 #[test]
@@ -314,10 +346,10 @@ fn a_tokenizer_with_more_ids_than_the_model_is_refused_before_training() {
         .run(&["tokenizer", "train", "t.txt", "--vocab-size", "275", "--output", "tok/tokenizer.json"])
         .success();
     let error = with(&place, &["tokenizer.path=nowhere"], 2);
-    assert!(error.contains("`tokenizer.path` is `nowhere`, but nothing is there"), "{error}");
+    assert!(error.contains("tokenizer.path = \"nowhere\" (--set): no such file or directory"), "{error}");
     let error = with(&place, &["tokenizer.path=tok", "model.vocab_size=270"], 2);
     insta::assert_snapshot!(error, @r"
-    error: --set: `model.vocab_size` (270) must not be smaller than the vocabulary of tok/tokenizer.json (275 ids)
+    error: model.vocab_size = 270 (--set): must be at least 275, the number of ids of tok/tokenizer.json
     ");
     assert!(!place.path("run/run.json").exists());
 }

@@ -335,9 +335,9 @@ fn what_cannot_be_is_refused_before_the_first_step() {
     let error = drill(&place, "explode@3", &[]).fails_with(2).stderr();
     assert!(error.contains("FINELINE_FAULTS: `explode@3` is no fault"), "{error}");
     for (setting, message) in [
-        ("guard.loss_spike.z=0", "`guard.loss_spike.z` must be above 0"),
-        ("guard.non_finite.action=\"log\"", "`guard.non_finite.action` must not be \"log\""),
-        ("guard.skip_chunk=true", "`guard.skip_chunk` needs chunks"),
+        ("guard.loss_spike.z=0", "guard.loss_spike.z = 0.0 (--set): must be above 0"),
+        ("guard.non_finite.action=\"log\"", "guard.non_finite.action = \"log\" (--set): must not be \"log\""),
+        ("guard.skip_chunk=true", "guard.skip_chunk = true (--set): needs chunks"),
         ("guard.loss_spike.action=\"skp\"", "unknown variant `skp`"),
     ] {
         let error = drill(&place, "", &[setting]).fails_with(2).stderr();

@@ -88,12 +88,17 @@ fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
         .fails_with(2)
         .stderr();
     assert!(
-        text.contains("`init.step` contradicts run/checkpoints/step-00000004, which tells its own step"),
+        text.contains("init.step = 5 (--set): must be absent: run/checkpoints/step-00000004 is a checkpoint, which has its own step"),
         "{text}"
     );
     let rewarmed = "{from=\"run/checkpoints/step-00000004\", rewarm_steps=5}";
     let text = train_from(&place, rewarmed, &["run.dir=third"]).fails_with(2).stderr();
-    assert!(text.contains("`init.rewarm_steps` contradicts run/checkpoints/step-00000004"), "{text}");
+    assert!(
+        text.contains(
+            "init.rewarm_steps = 5 (--set): must be absent: run/checkpoints/step-00000004 is a checkpoint"
+        ),
+        "{text}"
+    );
     train_from(
         &place,
         "{from=\"run/checkpoints/step-00000004\", optimizer_state=\"reset\"}",
@@ -146,7 +151,7 @@ fn weights_of_the_hub_are_found_where_they_were_fetched() {
     let place = released();
     let init = "{from=\"hf://org/data@ckpt_1\", tokens=512}";
     let text = train_from(&place, init, &[]).fails_with(2).stderr();
-    assert!(text.contains("(hf://org/data@ckpt_1) isn't in models: fetch it first, with `fineline weights fetch hf://org/data@ckpt_1 --out models`"), "{text}");
+    assert!(text.contains("init.from = \"hf://org/data@ckpt_1\" (--set): isn't in models; download it first, with `fineline weights fetch hf://org/data@ckpt_1 --out models`"), "{text}");
 
     // What the hub's server here has is text; the released files take the place of what was fetched.
     let files: Vec<(String, Vec<u8>)> = files_below(&place.path("released/step_4"))
@@ -172,33 +177,33 @@ fn what_can_not_be_started_from_is_named() {
     let place = released();
     fs_err::rename(place.path("released/step_4"), place.path("released/mine")).unwrap();
     for (init, more, expected) in [
-        ("{from=\"released/none\"}", &[][..], "`init.from` is `released/none`, but nothing is there"),
+        (
+            "{from=\"released/none\"}",
+            &[][..],
+            "init.from = \"released/none\" (--set): no such file or directory",
+        ),
         (
             "{from=\"released/mine\"}",
             &[],
-            "(`released/mine`) has a name that doesn't tell where in training it stands: say so by init.step, init.tokens or init.chunk",
+            "init.from = \"released/mine\" (--set): the name doesn't say how far these weights were trained; set init.step, init.tokens or init.chunk",
         ),
         (
             "{from=\"released/mine\", step=4, chunk=1}",
             &[],
-            "says where the weights stand in several ways: init.step, init.chunk",
+            "init.chunk (--set): must be absent if init.step is given",
         ),
         (
             "{from=\"released/mine\", chunk=1}",
             &[],
-            "`init.chunk` stands after chunk 1, but the data aren't in chunks",
+            "init.chunk = 1 (--set): is the end of chunk 1, but the data have no chunks",
         ),
-        (
-            "{from=\"released/mine\", step=13}",
-            &[],
-            "makes a run of 12 steps, but this one has done 13 already",
-        ),
+        ("{from=\"released/mine\", step=13}", &[], "is 12 steps, but this run has already done 13"),
         (
             "{from=\"released/mine\", step=4}",
             &["model.num_attention_heads=2"],
             "num_attention_heads is 4 there and 2 in this run",
         ),
-        ("{from=\"hf://org/a/b\"}", &[], "`init.from` can't be read: `org/a/b` is no repository of the hub"),
+        ("{from=\"hf://org/a/b\"}", &[], "init.from = \"hf://org/a/b\" (--set): "),
     ] {
         let text = train_from(&place, init, more).fails_with(2).stderr();
         assert!(text.contains(expected), "{text}");
@@ -275,7 +280,7 @@ fn a_dry_run_does_all_but_the_first_step() {
             .fails_with(2)
             .stderr();
     assert!(
-        text.contains("`init.from` is of another model: hidden_size is 32 there and 64 in this run"),
+        text.contains("these weights are of another model: hidden_size is 32 there and 64 in this run"),
         "{text}"
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();

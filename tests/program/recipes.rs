@@ -450,10 +450,10 @@ fn a_missing_chunk_and_too_many_steps_are_told_before_training() {
     let both = run(&["data.mix=[{name=\"a\", path=\"a\"}]"], 2);
     let seed = run(&["data.chunks.shuffle=numpy", "run.seed=4294967295"], 2);
     insta::assert_snapshot!([steps, missing, both, seed].concat(), @r#"
-    error: --set: `train.steps` makes a run of 3 steps, but the chunks have 2: the rest of each that fills no batch is left out
+    error: train.steps = 3 (--set): is 3 steps, but the chunks have 2: rows of a chunk that don't fill a batch are skipped
     error: `chunks`: chunk 1 is missing; expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, or list 1 in `data.chunks.skip`
-    error: --set: `data.chunks.path` is "chunks": expected no [[data.mix]] beside it: chunks are either there or made of the mix
-    error: --set: `run.seed` (4294967295) plus the number of a chunk must be below 2^32, as NumPy's seeds are
+    error: data.chunks.path = "chunks" (--set): must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix
+    error: run.seed = 4294967295 (--set): plus the number of a chunk must be below 2^32, as NumPy's seeds are
     "#);
     run(&["data.chunks.count=3", "data.chunks.skip=[1]", "train.steps=2"], 0);
 }

@@ -148,7 +148,10 @@ fn what_is_wrong_is_said_before_anything_starts() {
     let message = place.run(&dry).fails_with(2).stderr();
     assert!(message.contains("makes 4 micro-batches"), "{message}");
     let message = failing(&["distributed.ranks_per_process=2", "run.device=\"cuda:0\""]);
-    assert!(message.contains("ranks_per_process") && message.contains("make that \"cuda\""), "{message}");
+    assert!(
+        message.contains("ranks_per_process") && message.contains("set run.device to \"cuda\""),
+        "{message}"
+    );
     let message = failing(&["distributed.ranks_per_process=0"]);
     assert!(message.contains("distributed.ranks_per_process"), "{message}");
 }

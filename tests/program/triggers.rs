@@ -229,13 +229,16 @@ fn what_cannot_be_is_refused_before_the_first_step() {
     for (trigger, message) in [
         (
             "name = \"a\"\ntask = \"validation/wrld\"\nabove = 1.0",
-            "which no probe of this run asks; did you mean `validation/world`?",
+            "no probe of this run evaluates this task; did you mean `validation/world`?",
         ),
         (
             "name = \"a b\"\ntask = \"validation/world\"\nabove = 1.0",
-            "`triggers[0].name` is wrong: expected letters",
+            "triggers[0].name = \"a b\" (tiny.toml:",
         ),
-        ("name = \"a\"\ntask = \"validation/world\"", "expected one condition beside it"),
+        (
+            "name = \"a\"\ntask = \"validation/world\"",
+            "needs one condition (worsens, above, below or phase), but has 0",
+        ),
         (
             "name = \"a\"\ntask = \"validation/world\"\nabove = 1.0\nactions = [\"restart\"]",
             "unknown variant `restart`",

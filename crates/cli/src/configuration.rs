@@ -17,10 +17,8 @@ pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeigh
     let Some(init) = resolved.config.init.as_ref().filter(|init| ModelAddress::is_one(&init.from)) else {
         return Ok(None);
     };
-    let address: ModelAddress = init
-        .from
-        .parse()
-        .map_err(|error: HubError| resolved.invalid("init.from", format!("can't be read: {error}")))?;
+    let address: ModelAddress =
+        init.from.parse().map_err(|error: HubError| resolved.invalid("init.from", error.to_string()))?;
     match find_model(&address, &init.models_dir) {
         Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
         // If the weights are needed, the run fails with an error that says how to download them.

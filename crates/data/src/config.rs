@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::error::{DataError, Result};
 
 /// `[tokenizer]`: how text becomes token ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -150,55 +149,38 @@ impl ChunksConfig {
         };
         (0..self.count).filter(|number| !self.skip.contains(number)).map(move |number| (number, read(number)))
     }
+}
 
-    fn validate(&self, mix: &[SourceConfig]) -> Result<()> {
-        let wrong = |key: &str, value: String, expected| {
-            Err(DataError::Config { key: format!("data.chunks.{key}"), value, expected })
-        };
-        if !(1..=MOST_CHUNKS).contains(&self.count) {
-            return wrong("count", self.count.to_string(), "expected 1 to 100000 chunks");
+impl ConfigSection for ChunksConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        let count = self.count;
+        if !(1..=MOST_CHUNKS).contains(&count) {
+            checker.report("count", count, format!("must be from 1 to {MOST_CHUNKS}"));
+            return;
         }
-        if self.path.is_some() && !mix.is_empty() {
-            let path = self
-                .path
-                .as_ref()
-                .map_or_else(String::new, |path| format!("{:?}", path.display().to_string()));
-            return wrong(
-                "path",
-                path,
-                "expected no [[data.mix]] beside it: chunks are either there or made of the mix",
-            );
-        }
-        if self.path.is_some() && self.validation_rows > 0 {
-            let expected = "expected none where `data.chunks.path` is given: the files valid_NAME.jsonl there say what is held out";
-            return wrong("validation_rows", self.validation_rows.to_string(), expected);
-        }
-        if let Some(number) = self.skip.iter().find(|&&number| number >= self.count) {
-            return wrong(
-                "skip",
-                format!("[.., {number}, ..]"),
-                "expected numbers below `data.chunks.count`",
-            );
-        }
+        checker.require(
+            self.path.is_none() || self.validation_rows == 0,
+            "validation_rows",
+            self.validation_rows,
+            "must be absent if data.chunks.path is given: its valid_NAME.jsonl files are the validation rows",
+        );
+        let below_count = format!("must contain only numbers below data.chunks.count = {count}");
+        checker.require(self.skip.iter().all(|number| *number < count), "skip", &self.skip, below_count);
+        checker.require(
+            self.assignments().next().is_some(),
+            "skip",
+            &self.skip,
+            "must not contain all chunks",
+        );
         let mut replaced = BTreeSet::new();
         for (i, &Replacement { chunk, with }) in self.replace.iter().enumerate() {
-            let key = format!("replace[{i}].chunk");
-            if chunk >= self.count || with >= self.count {
-                return wrong(
-                    &key,
-                    format!("{chunk}, with {with}"),
-                    "expected numbers below `data.chunks.count`",
-                );
-            }
-            if self.skip.contains(&chunk) || !replaced.insert(chunk) {
-                let expected = "expected a chunk that is neither skipped nor replaced already";
-                return wrong(&key, chunk.to_string(), expected);
-            }
+            let mut item = checker.item("replace", i);
+            let below_count = format!("must be below data.chunks.count = {count}");
+            item.require(chunk < count, "chunk", chunk, below_count.clone());
+            item.require(with < count, "with", with, below_count);
+            item.require(!self.skip.contains(&chunk), "chunk", chunk, "must not be in data.chunks.skip too");
+            item.require(replaced.insert(chunk), "chunk", chunk, "must not be replaced twice");
         }
-        if self.assignments().next().is_none() {
-            return wrong("skip", "all of the chunks".to_owned(), "expected at least one to be left");
-        }
-        Ok(())
     }
 }
 
@@ -227,52 +209,49 @@ fn default_weight() -> f64 {
     1.0
 }
 
-impl DataConfig {
-    /// Checks every range that needs no file.
-    pub fn validate(&self) -> Result<()> {
-        let wrong = |key: &str, value: String, expected| {
-            Err(DataError::Config { key: key.to_owned(), value, expected })
-        };
-        if self.seq_len == 0 {
-            return wrong("data.seq_len", "0".to_owned(), "expected at least 1");
-        }
-        if !(0.0..1.0).contains(&self.validation_share) {
-            let value = self.validation_share.to_string();
-            return wrong(
-                "data.validation_share",
-                value,
-                "expected a share from 0 up to but not including 1",
-            );
-        }
+impl ConfigSection for SourceConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        let is_positive = self.weight.is_finite() && self.weight > 0.0;
+        checker.require(is_positive, "weight", self.weight, "must be a finite number above 0");
+        checker.require(!self.name.is_empty(), "name", &self.name, "must not be empty");
+    }
+}
+
+impl ConfigSection for DataConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(self.seq_len > 0, "seq_len", self.seq_len, "must be at least 1");
+        checker.require(
+            (0.0..1.0).contains(&self.validation_share),
+            "validation_share",
+            self.validation_share,
+            "must be at least 0 and below 1",
+        );
+        let made_chunks = self.chunks.as_ref().map(|chunks| chunks.path.is_none());
         if let Some(chunks) = &self.chunks {
-            chunks.validate(&self.mix)?;
+            chunks.check(&mut checker.nested("chunks"));
+            if let (Some(path), false) = (&chunks.path, self.mix.is_empty()) {
+                let message = "must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix";
+                checker.nested("chunks").report("path", path, message);
+            }
         }
-        if self.mix.is_empty() && self.chunks.as_ref().is_none_or(|chunks| chunks.path.is_none()) {
-            return wrong(
-                "data.mix",
-                "empty".to_owned(),
-                "expected at least one [[data.mix]] with a name and a path",
-            );
+        if self.mix.is_empty() && made_chunks != Some(false) {
+            let message = "is missing: at least one [[data.mix]] table with a name and a path is required";
+            checker.push(Problem::new(checker.key("mix"), message));
         }
+        let is_plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         let mut names = BTreeSet::new();
         for (i, source) in self.mix.iter().enumerate() {
-            if !(source.weight.is_finite() && source.weight > 0.0) {
-                let key = format!("data.mix[{i}].weight");
-                return wrong(&key, source.weight.to_string(), "expected a finite number above 0");
-            }
-            if source.name.is_empty() || !names.insert(&source.name) {
-                let key = format!("data.mix[{i}].name");
-                return wrong(&key, format!("{:?}", source.name), "expected a name that no other source has");
-            }
-            let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-            if self.chunks.is_some() && !source.name.chars().all(plain) {
-                let key = format!("data.mix[{i}].name");
-                let expected =
-                    "expected letters, digits, `-`, `_` and `.` alone: a file of chunks is called by it";
-                return wrong(&key, format!("{:?}", source.name), expected);
-            }
+            let mut item = checker.item("mix", i);
+            source.check(&mut item);
+            let is_new = source.name.is_empty() || names.insert(&source.name);
+            item.require(is_new, "name", &source.name, "must differ from the names of the other sources");
+            item.require(
+                made_chunks.is_none() || source.name.chars().all(is_plain),
+                "name",
+                &source.name,
+                "must consist of letters, digits, `-`, `_` and `.`: files of chunks are named after it",
+            );
         }
-        Ok(())
     }
 }
 
@@ -285,13 +264,13 @@ mod tests {
     }
 
     fn message(config: &DataConfig) -> String {
-        config.validate().expect_err("the config is wrong").to_string()
+        config.validate("data").expect_err("the config is wrong").to_string()
     }
 
     #[test]
     fn ranges_are_checked_with_the_key_named() {
         let good = DataConfig { mix: vec![source("a", 1.0), source("b", 0.5)], ..DataConfig::default() };
-        good.validate().unwrap();
+        good.validate("data").unwrap();
         let none = DataConfig::default();
         let share = DataConfig { validation_share: f64::NAN, ..good.clone() };
         let weight = DataConfig { mix: vec![source("a", 1.0), source("b", 0.0)], ..good.clone() };
@@ -299,11 +278,11 @@ mod tests {
         let len = DataConfig { seq_len: 0, ..good };
         let messages = [none, share, weight, name, len].map(|config| message(&config)).join("\n");
         insta::assert_snapshot!(messages, @r#"
-        `data.mix` is empty: expected at least one [[data.mix]] with a name and a path
-        `data.validation_share` is NaN: expected a share from 0 up to but not including 1
-        `data.mix[1].weight` is 0: expected a finite number above 0
-        `data.mix[1].name` is "a": expected a name that no other source has
-        `data.seq_len` is 0: expected at least 1
+        data.mix: is missing: at least one [[data.mix]] table with a name and a path is required
+        data.validation_share = NaN: must be at least 0 and below 1
+        data.mix[1].weight = 0.0: must be a finite number above 0
+        data.mix[1].name = "a": must differ from the names of the other sources
+        data.seq_len = 0: must be at least 1
         "#);
     }
 
@@ -314,7 +293,7 @@ mod tests {
                 .unwrap()
         };
         let good = parsed(r#"{"path": "d", "count": 4, "skip": [2], "replace": [{"chunk": 3, "with": 0}]}"#);
-        good.validate().unwrap();
+        good.validate("data").unwrap();
         let assignments: Vec<_> = good.chunks.as_ref().unwrap().assignments().collect();
         assert_eq!(assignments, [(0, 0), (1, 1), (3, 0)]);
         let messages = [
@@ -329,14 +308,14 @@ mod tests {
         .map(|chunks| message(&parsed(chunks)));
         let both = DataConfig { mix: vec![source("a", 1.0)], ..good };
         insta::assert_snapshot!(messages.join("\n") + "\n" + &message(&both), @r#"
-        `data.chunks.count` is 0: expected 1 to 100000 chunks
-        `data.mix` is empty: expected at least one [[data.mix]] with a name and a path
-        `data.chunks.validation_rows` is 2: expected none where `data.chunks.path` is given: the files valid_NAME.jsonl there say what is held out
-        `data.chunks.skip` is [.., 3, ..]: expected numbers below `data.chunks.count`
-        `data.chunks.skip` is all of the chunks: expected at least one to be left
-        `data.chunks.replace[0].chunk` is 1, with 7: expected numbers below `data.chunks.count`
-        `data.chunks.replace[0].chunk` is 1: expected a chunk that is neither skipped nor replaced already
-        `data.chunks.path` is "d": expected no [[data.mix]] beside it: chunks are either there or made of the mix
+        data.chunks.count = 0: must be from 1 to 100000
+        data.mix: is missing: at least one [[data.mix]] table with a name and a path is required
+        data.chunks.validation_rows = 2: must be absent if data.chunks.path is given: its valid_NAME.jsonl files are the validation rows
+        data.chunks.skip = [3]: must contain only numbers below data.chunks.count = 3
+        data.chunks.skip = [0, 1]: must not contain all chunks
+        data.chunks.replace[0].with = 7: must be below data.chunks.count = 3
+        data.chunks.replace[0].chunk = 1: must not be in data.chunks.skip too
+        data.chunks.path = "d": must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix
         "#);
     }
 }

@@ -1,5 +1,7 @@
 //! The files that a configuration names.
 
+use fineline_diagnostics::ConfigSection;
+
 use std::path::PathBuf;
 
 use crate::config::{DataConfig, SourceConfig};
@@ -34,7 +36,7 @@ impl SourceData {
 impl Corpus {
     /// Finds the files of all sources.
     pub fn find(config: &DataConfig) -> Result<Self> {
-        config.validate()?;
+        config.validate("data")?;
         let find =
             |source: &SourceConfig| SourceData::of(source).map_err(|error| error.in_source(&source.name));
         Ok(Self { config: config.clone(), data: config.mix.iter().map(find).collect::<Result<_>>()? })

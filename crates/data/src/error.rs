@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fineline_diagnostics::{Classified, ErrorClass};
+use fineline_diagnostics::{Classified, ErrorClass, Problems};
 
 use crate::boundary_tokens::BoundaryTokens;
 
@@ -23,16 +23,9 @@ pub enum DataError {
         /// Error of the source.
         error: Box<DataError>,
     },
-    /// A configuration value is out of range.
-    #[error("`{key}` is {value}: {expected}")]
-    Config {
-        /// Key in TOML notation.
-        key: String,
-        /// Value found.
-        value: String,
-        /// Values that are allowed.
-        expected: &'static str,
-    },
+    /// Values of the configuration that can't be used.
+    #[error(transparent)]
+    Config(#[from] Problems),
     /// The path of a source doesn't exist.
     #[error(
         "`{path}`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX \
@@ -363,7 +356,7 @@ impl Classified for DataError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Source { error, .. } => error.class(),
-            Self::Config { .. }
+            Self::Config(_)
             | Self::NoBoundaryToken { .. }
             | Self::NoTokenizer { .. }
             | Self::OtherBoundaryTokens { .. } => ErrorClass::Configuration,

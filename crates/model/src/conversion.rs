@@ -3,6 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use fineline_diagnostics::ConfigSection;
 use fineline_files::{AtomicDirectory, write_synced};
 use fineline_weights::{
     ByteProgress, ConversionParity, ConversionSummary, ConversionTarget, Dtype, IgnoredEntry, StoredTensor,
@@ -11,7 +12,9 @@ use fineline_weights::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::llama::{CONFIG_FILE, LlamaConfig, SpecialTokens, completed_config, read_config_file};
+use crate::llama::{
+    CONFIG_FILE, LlamaConfig, ModelConfigError, SpecialTokens, completed_config, read_config_file,
+};
 use crate::weights::{MatchedTensors, ModelWeightsError, check_tied_head, match_tensors};
 
 /// Files that belong to a model beside its weights and its configuration: tokenizers and what goes with them.
@@ -163,7 +166,7 @@ impl Conversion {
     fn config(&self) -> Result<(LlamaConfig, Option<PathBuf>), ModelWeightsError> {
         let file = match &self.architecture {
             ArchitectureSource::Known(config) => {
-                config.validate()?;
+                config.validate("").map_err(ModelConfigError::from)?;
                 return Ok(((**config).clone(), None));
             }
             ArchitectureSource::File(file) => file.clone(),

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -100,24 +101,37 @@ impl ProbeConfig {
             _ => is_regular || is_log_spaced,
         }
     }
+}
 
-    /// The first value out of its range, as the name of its field and what was expected.
-    #[must_use]
-    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let bad_budget = self.budget.is_some_and(|budget| !(budget > 0.0 && budget < 1.0));
-        [
-            (self.suite.trim().is_empty(), "suite", "expected the name of a suite"),
-            (bad_budget, "budget", "expected a share above 0 and below 1; leave it out for no limit"),
-            (self.limit == Some(0), "limit", "expected at least 1; leave it out for all items"),
-        ]
-        .into_iter()
-        .find_map(|(wrong, field, expected)| wrong.then_some((field, expected)))
+impl ConfigSection for ProbeConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            !self.suite.trim().is_empty(),
+            "suite",
+            &self.suite,
+            "must be the name of a suite or a path",
+        );
+        if let Some(budget) = self.budget {
+            let is_fraction = budget > 0.0 && budget < 1.0;
+            checker.require(
+                is_fraction,
+                "budget",
+                budget,
+                "must be above 0 and below 1, or absent for no limit",
+            );
+        }
+        checker.require(self.limit != Some(0), "limit", 0, "must be at least 1, or absent for all items");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn key_at_fault(toml: &str) -> String {
+        let problems = config(toml).validate("probes").unwrap_err();
+        problems.into_iter().map(|problem| problem.key.to_string()).collect()
+    }
 
     fn config(toml: &str) -> ProbeConfig {
         toml::from_str(&format!("suite = \"tinyworld\"\n{toml}")).unwrap()
@@ -153,9 +167,9 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        assert_eq!(config("").problem(), None);
-        assert_eq!(config("budget = nan").problem().map(|problem| problem.0), Some("budget"));
-        assert_eq!(config("budget = 0.0").problem().map(|problem| problem.0), Some("budget"));
-        assert_eq!(config("limit = 0").problem().map(|problem| problem.0), Some("limit"));
+        assert_eq!(config("").validate("probes"), Ok(()));
+        assert_eq!(key_at_fault("budget = nan"), "probes.budget");
+        assert_eq!(key_at_fault("budget = 0.0"), "probes.budget");
+        assert_eq!(key_at_fault("limit = 0"), "probes.limit");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn divide(resolved: &Resolved, ranks: &dyn Ranks) -> Result<Division,
 pub(crate) fn divide_among(resolved: &Resolved, rank: usize, size: usize) -> Result<Division, RunError> {
     let config = &resolved.config;
     match Division::for_rank(&config.distributed, &config.train, &config.model, rank, size) {
-        Err(TrainError::Config { key, reason }) => Err(resolved.invalid(key, reason).into()),
+        Err(TrainError::Config(problems)) => Err(resolved.located(problems).into()),
         division => Ok(division?),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use fineline_diagnostics::{Classified, ErrorClass};
+use fineline_diagnostics::{Classified, ErrorClass, Problem, Problems};
 
 use crate::alarm::{GuardAlarm, SkipReason};
 
@@ -14,14 +14,9 @@ pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
 /// An error of training: at its start, in a step, or with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A value of the configuration that is not allowed.
-    #[error("{key} {reason}")]
-    Config {
-        /// The key with its section, such as `optim.lr`.
-        key: &'static str,
-        /// What is wrong and what was expected.
-        reason: String,
-    },
+    /// Values of the configuration that can't be used.
+    #[error(transparent)]
+    Config(#[from] Problems),
 
     /// A row that doesn't fit the model or the other rows.
     #[error("row {row} of the batch of step {step}: {reason}")]
@@ -145,7 +140,7 @@ pub enum TrainError {
 impl Classified for TrainError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Config { .. } => ErrorClass::Configuration,
+            Self::Config(_) => ErrorClass::Configuration,
             Self::TooManyFailures { last, .. } => last.class(),
             Self::Weights(error) => error.class(),
             Self::ModelConfig(error) => error.class(),
@@ -154,9 +149,9 @@ impl Classified for TrainError {
     }
 }
 
-impl TrainError {
-    pub(crate) fn config(key: &'static str, reason: impl Into<String>) -> Self {
-        Self::Config { key, reason: reason.into() }
+impl From<Problem> for TrainError {
+    fn from(problem: Problem) -> Self {
+        Self::Config(problem.into())
     }
 }
 

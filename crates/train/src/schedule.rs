@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use fineline_diagnostics::{Checker, ConfigSection, Key, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,56 @@ impl Default for ScheduleConfig {
     fn default() -> Self {
         Self { kind: ScheduleKind::Cosine, warmup_steps: 0, min_lr: 0.0, decay_start: None, decay_end: None }
     }
+}
+
+impl ConfigSection for ScheduleConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            self.min_lr >= 0.0 && self.min_lr.is_finite(),
+            "min_lr",
+            self.min_lr,
+            "must be at least 0",
+        );
+    }
+}
+
+impl ScheduleConfig {
+    /// Checks the section against the peak learning rate (`optim.lr`) and the length of the run.
+    pub(crate) fn check_phases(&self, peak: f64, total_steps: u64, checker: &mut Checker<'_>) {
+        checker.require(
+            (0.0..=peak).contains(&self.min_lr),
+            "min_lr",
+            self.min_lr,
+            format!("must be from 0 to optim.lr = {peak:?}"),
+        );
+        if self.kind == ScheduleKind::Constant {
+            return;
+        }
+        let decay_end = self.decay_end.unwrap_or(total_steps);
+        let end = match self.decay_end {
+            Some(_) => "schedule.decay_end",
+            None => "the length of the run (train.steps or train.tokens)",
+        };
+        let warmup_steps = self.warmup_steps;
+        if let Some(decay_start) = self.decay_start {
+            let message = format!("must not be above schedule.decay_start = {decay_start}");
+            checker.require(warmup_steps <= decay_start, "warmup_steps", warmup_steps, message);
+            let message = format!("must not be above {decay_end}, {end}");
+            checker.require(decay_start <= decay_end, "decay_start", decay_start, message);
+        } else if self.kind == ScheduleKind::Wsd {
+            let latest = latest_wsd_start(decay_end);
+            let message = format!("must not be above {latest}, a tenth before {end}");
+            checker.require(warmup_steps <= latest, "warmup_steps", warmup_steps, message);
+        } else {
+            let message = format!("must not be above {decay_end}, {end}");
+            checker.require(warmup_steps <= decay_end, "warmup_steps", warmup_steps, message);
+        }
+    }
+}
+
+/// Where the decay of a WSD schedule starts unless the configuration says so: a tenth before its end.
+fn latest_wsd_start(decay_end: u64) -> u64 {
+    decay_end - decay_end / 10
 }
 
 /// The shape of the decay.
@@ -74,16 +125,17 @@ pub struct LrSchedule {
 }
 
 impl LrSchedule {
-    /// Resolves the schedule of a run of `total_steps` steps with the peak learning rate `peak` (`optim.lr`).
+    /// The schedule of a run of `total_steps` whose peak learning rate is `peak` (`optim.lr`).
     ///
     /// # Errors
-    /// [`TrainError::Config`] if `min_lr` is not between 0 and the peak, or if the phases overlap.
+    /// [`TrainError::Config`] if the phases don't follow one another or the floor is above the peak.
     pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Result<Self, TrainError> {
+        let mut problems = Problems::default();
+        let mut checker = Checker::new(Key::default().field("schedule"), &mut problems);
+        config.check_phases(peak, total_steps, &mut checker);
+        problems.into_result()?;
+
         let &ScheduleConfig { kind, warmup_steps, min_lr: floor, .. } = config;
-        if !(0.0..=peak).contains(&floor) {
-            let reason = format!("must be from 0 to optim.lr ({peak}), got {floor}");
-            return Err(TrainError::config("schedule.min_lr", reason));
-        }
         if kind == ScheduleKind::Constant {
             return Ok(Self {
                 kind,
@@ -97,20 +149,9 @@ impl LrSchedule {
         }
         let decay_end = config.decay_end.unwrap_or(total_steps);
         let decay_start = config.decay_start.unwrap_or(match kind {
-            ScheduleKind::Wsd => decay_end - decay_end / 10,
+            ScheduleKind::Wsd => latest_wsd_start(decay_end),
             _ => warmup_steps,
         });
-        if warmup_steps > decay_start {
-            let reason = format!("({warmup_steps}) must not be after schedule.decay_start ({decay_start})");
-            return Err(TrainError::config("schedule.warmup_steps", reason));
-        }
-        if decay_start > decay_end {
-            let reason = format!(
-                "({decay_start}; schedule.warmup_steps if absent) must not be after schedule.decay_end \
-                 ({decay_end}; the length of the run if absent)"
-            );
-            return Err(TrainError::config("schedule.decay_start", reason));
-        }
         Ok(Self { kind, peak, floor, warmup_steps, decay_start, decay_end, rewarm: None })
     }
 
@@ -268,7 +309,9 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_by_key() {
         let error = |config: &ScheduleConfig| LrSchedule::new(config, 1e-3, 100).unwrap_err().to_string();
-        assert!(error(&config(ScheduleKind::Cosine, 101, 0.0)).starts_with("schedule.decay_start"));
+        assert!(error(&config(ScheduleKind::Cosine, 101, 0.0)).starts_with("schedule.warmup_steps = 101"));
+        let late = ScheduleConfig { decay_start: Some(101), ..config(ScheduleKind::Cosine, 1, 0.0) };
+        assert!(error(&late).starts_with("schedule.decay_start = 101"));
         assert!(error(&config(ScheduleKind::Wsd, 95, 0.0)).starts_with("schedule.warmup_steps"));
         assert!(error(&config(ScheduleKind::Cosine, 1, 1e-2)).contains("schedule.min_lr"));
         assert!(error(&config(ScheduleKind::Cosine, 1, f64::NAN)).contains("schedule.min_lr"));

@@ -1,5 +1,6 @@
 //! The `[train]` section.
 
+use fineline_diagnostics::{Checker, ConfigSection, Key, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,58 +52,70 @@ pub enum LossReduction {
 }
 
 impl TrainConfig {
-    /// Checks ranges and how the keys fit together.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        if self.global_batch_size == 0 {
-            return Err(TrainError::config("train.global_batch_size", "must be at least 1"));
-        }
-        if self.micro_batch_size == 0 || !self.global_batch_size.is_multiple_of(self.micro_batch_size) {
-            return Err(TrainError::config(
-                "train.micro_batch_size",
-                format!(
-                    "({}) must divide train.global_batch_size ({})",
-                    self.micro_batch_size, self.global_batch_size
-                ),
-            ));
-        }
-        match (self.steps, self.tokens) {
-            (Some(_), Some(_)) => Err(TrainError::config(
-                "train.steps",
-                "and train.tokens both set the length of the run: give one",
-            )),
-            (None, None) => {
-                Err(TrainError::config("train.steps", "or train.tokens must set the length of the run"))
-            }
-            (Some(0), None) => Err(TrainError::config("train.steps", "must be at least 1")),
-            _ => Ok(()),
-        }
-    }
-
     /// Returns the number of tokens that one step consumes.
     #[must_use]
     pub fn tokens_per_step(&self, seq_len: usize) -> u64 {
         self.global_batch_size as u64 * seq_len as u64
     }
 
-    /// Returns the length of the run in steps.
+    /// Length of the run in steps.
     ///
     /// # Errors
-    /// [`TrainError::Config`] if a value is out of range, or if the tokens are fewer than those of one step.
+    /// [`TrainError::Config`] if the section is invalid, or if `tokens` is less than one step.
     pub fn total_steps(&self, seq_len: usize) -> Result<u64, TrainError> {
-        self.validate()?;
+        self.validate("train")?;
         let per_step = self.tokens_per_step(seq_len).max(1);
         match (self.steps, self.tokens) {
-            (None, Some(tokens)) if tokens.0 < per_step => Err(TrainError::config(
-                "train.tokens",
-                format!(
-                    "({tokens}) must be at least the {per_step} tokens of one step \
-                     (train.global_batch_size x data.seq_len)"
-                ),
-            )),
+            (None, Some(tokens)) if tokens.0 < per_step => {
+                let key = Key::default().field("train").field("tokens");
+                let message = format!(
+                    "must be at least the {per_step} tokens of one step (train.global_batch_size × data.seq_len)"
+                );
+                Err(Problem::new(key, message).with_value(format_args!("{tokens}")).into())
+            }
             (None, Some(tokens)) => Ok(tokens.0 / per_step),
             (steps, _) => Ok(steps.unwrap_or_default()),
         }
     }
+}
+
+impl ConfigSection for TrainConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        let (batch, micro_batch) = (self.global_batch_size, self.micro_batch_size);
+        checker.require(batch > 0, "global_batch_size", batch, "must be at least 1");
+        if batch > 0 && (micro_batch == 0 || !batch.is_multiple_of(micro_batch)) {
+            let message = format!("must divide train.global_batch_size = {batch}");
+            let problem = Problem::new(checker.key("micro_batch_size"), message)
+                .with_value(micro_batch)
+                .with_remedy(format!("use {}", nearest_divisors(batch, micro_batch)));
+            checker.push(problem);
+        }
+        match (self.steps, self.tokens) {
+            (Some(steps), Some(_)) => {
+                checker.report(
+                    "steps",
+                    steps,
+                    "must be absent if train.tokens is given: both set the length of the run",
+                );
+            }
+            (None, None) => {
+                let message = "is missing: it or train.tokens must set the length of the run";
+                checker.push(Problem::new(checker.key("steps"), message));
+            }
+            (Some(0), None) => checker.report("steps", 0, "must be at least 1"),
+            _ => {}
+        }
+    }
+}
+
+/// The divisors of `whole` next to `part`, as `2 or 4`.
+fn nearest_divisors(whole: usize, part: usize) -> String {
+    let divides = |divisor: &usize| whole.is_multiple_of(*divisor);
+    let below = (1..part.min(whole)).rev().find(divides);
+    let above = (part + 1..=whole).find(divides);
+    let divisors: Vec<String> =
+        [below, above].into_iter().flatten().map(|divisor| divisor.to_string()).collect();
+    divisors.join(" or ")
 }
 
 #[cfg(test)]
@@ -125,10 +138,13 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_by_key() {
         let error = |config: TrainConfig| config.total_steps(16).unwrap_err().to_string();
-        assert!(error(config(None, None)).starts_with("train.steps or train.tokens"));
-        assert!(error(config(Some(1), Some(1))).starts_with("train.steps and train.tokens"));
-        assert!(error(config(Some(0), None)).starts_with("train.steps must"));
-        assert!(error(config(None, Some(127))).starts_with("train.tokens (127)"));
+        assert!(error(config(None, None)).starts_with("train.steps: is missing"));
+        assert!(
+            error(config(Some(1), Some(1)))
+                .starts_with("train.steps = 1: must be absent if train.tokens is given")
+        );
+        assert!(error(config(Some(0), None)).starts_with("train.steps = 0: must"));
+        assert!(error(config(None, Some(127))).starts_with("train.tokens = 127: must"));
         assert!(
             error(TrainConfig { global_batch_size: 0, ..config(Some(1), None) })
                 .starts_with("train.global_batch_size")

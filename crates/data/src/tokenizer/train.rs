@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fineline_diagnostics::{Key, Problem};
 use fineline_files::{create_parent_directory, write_atomically};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -30,11 +31,10 @@ pub(super) fn train_and_save(
     save: &Path,
 ) -> Result<()> {
     if vocab_size < MIN_VOCAB_SIZE {
-        return Err(DataError::Config {
-            key: "tokenizer.train_vocab_size".to_owned(),
-            value: vocab_size.to_string(),
-            expected: "expected at least 259: the 256 bytes and 3 special tokens",
-        });
+        let key = Key::default().field("tokenizer").field("train_vocab_size");
+        let message =
+            format!("must be at least {MIN_VOCAB_SIZE}: the 256 bytes and {} special tokens", SPECIAL.len());
+        return Err(DataError::Config(Problem::new(key, message).with_value(vocab_size).into()));
     }
     let trained = train(documents, vocab_size)?;
     let json = trained.to_string(false).map_err(failed)?;
@@ -145,7 +145,7 @@ mod tests {
         let path = dir.path().join("tokenizer.json");
         let broken = documents().chain([Err(DataError::PathNotFound { path: "x".to_owned() })]);
         assert!(matches!(train_bpe(broken, 400, &path), Err(DataError::PathNotFound { .. })));
-        assert!(matches!(train_bpe(documents(), 258, &path), Err(DataError::Config { .. })));
+        assert!(matches!(train_bpe(documents(), 258, &path), Err(DataError::Config(_))));
         assert!(!path.exists());
     }
 }

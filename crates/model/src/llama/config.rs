@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fineline_diagnostics::{Classified, ErrorClass};
+use fineline_diagnostics::{Checker, Classified, ConfigSection, ErrorClass, Problem, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -75,29 +75,10 @@ impl LlamaConfig {
     pub fn head_size(&self) -> usize {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
+}
 
-    /// Checks ranges and what fields demand of each other; the error names the first key at fault.
-    pub fn validate(&self) -> Result<(), ModelConfigError> {
-        self.validate_sizes()?;
-        self.validate_heads()?;
-        self.validate_padding()?;
-        let reals = [
-            ("rms_norm_eps", self.rms_norm_eps, f64::MIN_POSITIVE, 1.0),
-            ("rope_theta", self.rope_theta, 1.0, 1e12),
-            ("initializer_range", self.initializer_range, 0.0, 10.0),
-        ];
-        for (key, value, lo, hi) in reals {
-            if !(lo..=hi).contains(&value) {
-                return Err(ModelConfigError::invalid(
-                    key,
-                    format!("{value} is not between {lo:e} and {hi:e}"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_sizes(&self) -> Result<(), ModelConfigError> {
+impl ConfigSection for LlamaConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -107,54 +88,71 @@ impl LlamaConfig {
             ("num_key_value_heads", self.kv_heads()),
             ("max_position_embeddings", self.max_position_embeddings),
         ];
-        for (key, value) in sizes {
-            // 2^31: token ids, positions and dimensions must fit the int32 of every file format and device.
-            if !(1..1 << 31).contains(&value) {
-                return Err(ModelConfigError::invalid(
-                    key,
-                    format!("{value} is not between 1 and 2147483647"),
-                ));
+        // 2^31: token ids, positions and dimensions must fit the int32 of every file format and device.
+        let is_size = |size: usize| (1..1 << 31).contains(&size);
+        for (field, size) in sizes {
+            // An absent number of key-value heads is that of the query heads.
+            if field != "num_key_value_heads" || self.num_key_value_heads.is_some() {
+                checker.require(is_size(size), field, size, "must be from 1 to 2147483647");
             }
         }
-        Ok(())
-    }
-
-    fn validate_padding(&self) -> Result<(), ModelConfigError> {
-        match self.pad_token_id {
-            Some(id) if id >= self.vocab_size => {
-                let message = format!("{id} is not below vocab_size {}", self.vocab_size);
-                Err(ModelConfigError::invalid("pad_token_id", message))
-            }
-            Some(_) if self.tie_word_embeddings => {
-                let message =
-                    "the embedding is the head too, which has no row to leave untrained: leave it out";
-                Err(ModelConfigError::invalid("pad_token_id", message.to_owned()))
-            }
-            _ => Ok(()),
+        if sizes.iter().all(|(_, size)| is_size(*size)) {
+            self.check_heads(checker);
         }
-    }
-
-    fn validate_heads(&self) -> Result<(), ModelConfigError> {
-        let heads = self.num_attention_heads;
-        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
-            let message = format!(
-                "{heads} heads do not divide hidden_size {}: change one of them, or give head_dim",
-                self.hidden_size
+        self.check_padding(checker);
+        let reals = [
+            ("rms_norm_eps", self.rms_norm_eps, f64::MIN_POSITIVE, 1.0),
+            ("rope_theta", self.rope_theta, 1.0, 1e12),
+            ("initializer_range", self.initializer_range, 0.0, 10.0),
+        ];
+        for (field, value, min, max) in reals {
+            checker.require(
+                (min..=max).contains(&value),
+                field,
+                value,
+                format!("must be from {min:e} to {max:e}"),
             );
-            return Err(ModelConfigError::invalid("num_attention_heads", message));
         }
-        if !heads.is_multiple_of(self.kv_heads()) {
-            let message =
-                format!("{} key-value heads do not divide num_attention_heads {heads}", self.kv_heads());
-            return Err(ModelConfigError::invalid("num_key_value_heads", message));
+    }
+}
+
+impl LlamaConfig {
+    fn check_heads(&self, checker: &mut Checker<'_>) {
+        let (heads, hidden_size) = (self.num_attention_heads, self.hidden_size);
+        if self.head_dim.is_none() && !hidden_size.is_multiple_of(heads) {
+            let message = format!("must divide hidden_size = {hidden_size}");
+            let problem = Problem::new(checker.key("num_attention_heads"), message);
+            checker.push(problem.with_value(heads).with_remedy("change one of them, or set head_dim"));
+            return;
         }
+        let kv_heads = self.kv_heads();
+        checker.require(
+            heads.is_multiple_of(kv_heads),
+            "num_key_value_heads",
+            kv_heads,
+            format!("must divide num_attention_heads = {heads}"),
+        );
         let head_size = self.head_size();
         if head_size == 0 || !head_size.is_multiple_of(2) {
-            let message =
-                format!("heads of width {head_size}: rotary position embedding needs an even width");
-            return Err(ModelConfigError::invalid("head_dim", message));
+            let message = "must be even and above 0, for rotary position embedding";
+            let message = match self.head_dim {
+                Some(_) => message.to_owned(),
+                None => format!("{message}; it is hidden_size / num_attention_heads unless set"),
+            };
+            checker.report("head_dim", head_size, message);
         }
-        Ok(())
+    }
+
+    fn check_padding(&self, checker: &mut Checker<'_>) {
+        let Some(id) = self.pad_token_id else { return };
+        let message = format!("must be below vocab_size = {}", self.vocab_size);
+        checker.require(id < self.vocab_size, "pad_token_id", id, message);
+        checker.require(
+            !self.tie_word_embeddings,
+            "pad_token_id",
+            id,
+            "must be absent if tie_word_embeddings = true: the head has no row that isn't trained",
+        );
     }
 }
 
@@ -162,14 +160,9 @@ impl LlamaConfig {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelConfigError {
-    /// A value out of its range, or at odds with another.
-    #[error("{key}: {message}")]
-    Invalid {
-        /// The field of [`LlamaConfig`] to change.
-        key: &'static str,
-        /// What was expected of it.
-        message: String,
-    },
+    /// Values that don't make a model.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
     /// No preset has this name.
     #[error("no preset is called `{name}`; there are: {}", LlamaConfig::PRESETS.join(", "))]
     UnknownPreset {
@@ -205,21 +198,15 @@ pub enum ModelConfigError {
         /// The file.
         path: PathBuf,
         /// What is wrong with them.
-        source: Box<ModelConfigError>,
+        source: Problems,
     },
-}
-
-impl ModelConfigError {
-    pub(crate) fn invalid(key: &'static str, message: String) -> Self {
-        Self::Invalid { key, message }
-    }
 }
 
 impl Classified for ModelConfigError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::UnknownPreset { .. } => ErrorClass::Usage,
-            Self::Invalid { .. } => ErrorClass::Configuration,
+            Self::Invalid(_) => ErrorClass::Configuration,
             Self::Read(_) | Self::Json { .. } | Self::Unsupported { .. } | Self::InvalidFile { .. } => {
                 ErrorClass::Environment
             }
@@ -231,18 +218,17 @@ impl Classified for ModelConfigError {
 mod tests {
     use super::*;
 
-    fn key_at_fault(change: impl FnOnce(&mut LlamaConfig)) -> &'static str {
+    fn key_at_fault(change: impl FnOnce(&mut LlamaConfig)) -> String {
         let mut config = LlamaConfig::default();
         change(&mut config);
-        match config.validate() {
-            Err(ModelConfigError::Invalid { key, .. }) => key,
-            other => panic!("{other:?}"),
-        }
+        let problems: Vec<_> = config.validate("").unwrap_err().into_iter().collect();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        problem.key.to_string()
     }
 
     #[test]
     fn the_default_is_valid() {
-        LlamaConfig::default().validate().unwrap();
+        LlamaConfig::default().validate("").unwrap();
     }
 
     #[test]
@@ -269,7 +255,7 @@ mod tests {
     #[test]
     fn an_explicit_head_dim_frees_the_hidden_size() {
         let config = LlamaConfig { num_attention_heads: 3, head_dim: Some(50), ..LlamaConfig::default() };
-        config.validate().unwrap();
+        config.validate("").unwrap();
         assert_eq!((config.head_size(), config.kv_heads()), (50, 3));
     }
 

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use fineline_diagnostics::ConfigSection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -34,10 +35,7 @@ pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ModelConfigError> {
     let stored: HfConfig = read_json(path)?;
     stored.check_supported(path)?;
     let config = stored.into_config();
-    config.validate().map_err(|source| ModelConfigError::InvalidFile {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })?;
+    config.validate("").map_err(|source| ModelConfigError::InvalidFile { path: path.to_owned(), source })?;
     Ok(config)
 }
 

@@ -68,12 +68,14 @@ fn sized(vocab_size: usize, [hidden, intermediate, layers, heads]: [usize; 4]) -
 
 #[cfg(test)]
 mod tests {
+    use fineline_diagnostics::ConfigSection;
+
     use super::*;
 
     #[test]
     fn every_preset_is_valid() {
         for name in LlamaConfig::PRESETS {
-            LlamaConfig::preset(name).unwrap().validate().unwrap();
+            LlamaConfig::preset(name).unwrap().validate("model").unwrap();
         }
     }
 

@@ -1,9 +1,9 @@
 //! What can be wrong with a configuration.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use fineline_diagnostics::{Classified, ErrorClass, Key};
+use fineline_diagnostics::{Classified, ErrorClass, Problems};
 use thiserror::Error;
 
 /// What is wrong with a configuration.
@@ -37,26 +37,13 @@ pub enum ConfigError {
         /// What is wrong with it.
         message: String,
     },
-    /// Keys that nothing reads, one message each.
-    #[error("{}", .0.join("\n"))]
-    UnknownKeys(Vec<String>),
-    /// A section or a value that must be given, and isn't.
-    #[error("{place}: {} is missing", name(key))]
-    Missing {
-        /// Its key.
-        key: Key,
-        /// Where it would stand: its section, or the file.
-        place: String,
-    },
-    /// A value of the wrong type or out of its range, or one that contradicts another.
-    #[error("{place}: `{key}` {message}")]
+    /// Values that can't be used, and keys that don't exist or are missing.
+    #[error("{}", list(file, problems))]
     Invalid {
-        /// The value's key.
-        key: Key,
-        /// Where the value was written, or, where nobody wrote it, its section or the file.
-        place: String,
-        /// What is wrong, and what was expected, as it goes on after the key.
-        message: String,
+        /// The file that was read. It may extend others.
+        file: PathBuf,
+        /// All that is wrong, each with its place.
+        problems: Problems,
     },
 }
 
@@ -66,7 +53,7 @@ impl Classified for ConfigError {
     }
 }
 
-/// A section's or a value's name, as a message has it.
-fn name(key: &Key) -> String {
-    if key.parent() == Some(Key::default()) { format!("section `[{key}]`") } else { format!("`{key}`") }
+/// One problem on a line by itself, or all of them below the name of the file.
+fn list(file: &Path, problems: &Problems) -> String {
+    if problems.len() == 1 { problems.to_string() } else { format!("{} has {problems}", file.display()) }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use fineline_train::TokenCount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,24 +46,26 @@ pub enum OptimizerStateFrom {
     Reset,
 }
 
-impl InitConfig {
-    /// What is wrong with it, and at which key.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
-        let given = [
-            ("init.step", self.step.is_some()),
-            ("init.tokens", self.tokens.is_some()),
-            ("init.chunk", self.chunk.is_some()),
+impl ConfigSection for InitConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            !self.from.is_empty(),
+            "from",
+            &self.from,
+            "must be a directory, a file or hf://org/name@revision",
+        );
+        let positions = [
+            ("step", self.step.is_some()),
+            ("tokens", self.tokens.is_some()),
+            ("chunk", self.chunk.is_some()),
         ];
-        let given: Vec<&str> =
-            given.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect();
-        if given.len() > 1 {
-            return Some((
-                "init",
-                format!("says where the weights stand in several ways: {}", given.join(", ")),
-            ));
+        let mut given = positions.into_iter().filter(|(_, is_given)| *is_given).map(|(field, _)| field);
+        if let Some(first) = given.next() {
+            for field in given {
+                let message =
+                    format!("must be absent if init.{first} is given: both set the position of the weights");
+                checker.push(Problem::new(checker.key(field), message));
+            }
         }
-        self.from
-            .is_empty()
-            .then(|| ("init.from", "must be a folder, a file or hf://org/name@revision".to_owned()))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use fineline_diagnostics::{Key, KeySegment};
+use fineline_diagnostics::{Key, KeySegment, Problem};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
@@ -85,6 +85,12 @@ impl Layers {
         place(&self.file, &self.origins, key)
     }
 
+    /// The error that consists of one problem.
+    fn invalid(&self, problem: Problem) -> ConfigError {
+        let problem = Problem { place: Some(self.place(&problem.key)), ..problem };
+        ConfigError::Invalid { file: self.file.clone(), problems: problem.into() }
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let line_of = |offset: usize| text[..offset].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
@@ -92,7 +98,7 @@ impl Layers {
             line: line_of(error.span().map_or(0, |span| span.start)),
             message: error.message().to_owned(),
         })?;
-        let mut layer = Self::default();
+        let mut layer = Self { file: path.to_owned(), ..Self::default() };
         let origin_at = |offset| ValueOrigin::File { path: path.to_owned(), line: line_of(offset) };
         layer.values = layer.convert_table(table.get_ref(), &Key::default(), &origin_at)?;
         Ok(layer)
@@ -120,10 +126,8 @@ impl Layers {
         at: &Key,
         origin_at: &dyn Fn(usize) -> ValueOrigin,
     ) -> Result<Value, ConfigError> {
-        let unreadable = |kind: &str| ConfigError::Invalid {
-            key: at.clone(),
-            place: self.place(at),
-            message: format!("is a {kind} that can't be represented"),
+        let unreadable = |kind: &str| {
+            self.invalid(Problem::new(at.clone(), format!("is a {kind} that can't be represented")))
         };
         Ok(match value {
             DeValue::String(text) => Value::String(text.to_string()),
@@ -158,13 +162,10 @@ impl Layers {
     fn take_extends(&mut self, path: &Path) -> Result<Vec<String>, ConfigError> {
         let key = Key::default().field("extends");
         let Some(value) = self.values.remove("extends") else { return Ok(Vec::new()) };
-        let place = self.place(&key);
+        let message = format!("must be a list of files, relative to {}", path.display());
+        let invalid = self.invalid(Problem::new(key.clone(), message));
         self.origins.retain(|at, _| !at.starts_with(&key));
-        serde_json::from_value(value).map_err(|_| ConfigError::Invalid {
-            key,
-            place,
-            message: format!("must be a list of files, relative to {}", path.display()),
-        })
+        serde_json::from_value(value).map_err(|_| invalid)
     }
 
     /// Lays `upper` over this tree: tables merge, anything else (lists too) replaces what was there.

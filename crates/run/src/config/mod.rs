@@ -20,7 +20,8 @@ mod recipe;
 mod run_config;
 
 // Reading it.
-mod problems;
+mod checks;
+mod read;
 mod resolved;
 mod schema;
 

@@ -1,19 +1,18 @@
-//! From configuration files and overrides to a checked [`RunConfig`].
+//! Configuration files and overrides, resolved and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use fineline_diagnostics::{Key, choice_hint};
-use fineline_model::LlamaConfig;
-use serde_json::Value;
+use fineline_diagnostics::{Key, Problem, Problems};
 
+use super::checks::{check, section_of};
 use super::error::ConfigError;
 use super::layers::{Layers, ValueOrigin, place};
-use super::problems::problems;
+use super::read::{expand_preset, read};
 use super::run_config::RunConfig;
-use super::schema::refuse_unknown_keys;
+use super::values::value_at;
 
-/// A configuration together with where its values came from.
+/// A configuration together with the origin of each value.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The configuration.
@@ -23,11 +22,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Reads and resolves `path`, then applies `overrides` (`key=value`) in their order.
+    /// Reads and resolves `path`, then applies `overrides` (`key=value`) in their order. Nothing but configuration files is read.
     ///
     /// # Errors
-    /// What is wrong with the configuration, at which key, and where that was written. Nothing outside the configuration files is
-    /// looked at.
+    /// [`ConfigError::Invalid`] with all problems of the configuration, each with its key and where it was set. Any other
+    /// [`ConfigError`] if a file can't be read or isn't TOML, or an override isn't `key=value`.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut layers = Layers::read(path)?;
         for assignment in overrides {
@@ -37,82 +36,57 @@ impl Resolved {
     }
 
     fn from_layers(mut layers: Layers) -> Result<Self, ConfigError> {
-        expand_preset(&mut layers)?;
-        refuse_unknown_keys(&layers)?;
-        let config = deserialize(&layers)?;
-        let resolved = Self { config, file: layers.file, origins: layers.origins };
-        resolved.validate()?;
-        Ok(resolved)
+        let mut problems = Problems::default();
+        expand_preset(&mut layers, &mut problems);
+        let config = read(&layers.values, &mut problems);
+        if let Some(config) = &config {
+            let unread: BTreeSet<String> = problems.iter().map(|problem| section_of(&problem.key)).collect();
+            problems.extend(check(config, &unread));
+        }
+        let Layers { file, origins, .. } = layers;
+        if let Some(config) = config.filter(|_| problems.is_empty()) {
+            return Ok(Self { config, file, origins });
+        }
+        let problems = problems.into_iter().map(|problem| located(&file, &origins, problem)).collect();
+        Err(ConfigError::Invalid { file, problems })
     }
 
-    /// Where the value at `key` came from.
+    /// The origin of the value at `key`.
     #[must_use]
     pub fn origin(&self, key: &Key) -> ValueOrigin {
         self.origins.get(key).cloned().unwrap_or(ValueOrigin::Default)
     }
 
-    /// The error that `message` is about the value at `key`. Other keys in the message that were given by `--set` are told: nobody
-    /// finds them in the file.
+    /// The error that the value at `key` can't be used. The value itself is added to the message.
     #[must_use]
     pub fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
         let key: Key = key.parse().unwrap_or_default();
-        let mut message = message.into();
-        let overridden = self.origins.iter().filter(|(_, origin)| **origin == ValueOrigin::Override);
-        let others = overridden.map(|(other, _)| other.to_string());
-        let told: Vec<String> = others.filter(|other| message.contains(other)).collect();
-        let written_at = place(&self.file, &self.origins, &key);
-        if !told.is_empty() && written_at != ValueOrigin::Override.to_string() {
-            message = format!("{message}; --set gives {}", told.join(" and "));
-        }
-        ConfigError::Invalid { place: written_at, key, message }
+        let problem = Problem::new(key.clone(), message);
+        let values = self.config.to_values();
+        let value = value_at(&values, &key).filter(|value| !value.is_object() && !value.is_array());
+        self.located(match value {
+            Some(value) => problem.with_value(format_args!("{value}")).into(),
+            None => problem.into(),
+        })
     }
 
-    /// Checks ranges and what sections ask of one another.
-    fn validate(&self) -> Result<(), ConfigError> {
-        problems(&self.config)
-            .into_iter()
-            .next()
-            .map_or(Ok(()), |problem| Err(self.invalid(&problem.key, problem.message)))
+    /// The error that consists of these problems, each with the place where its value was set.
+    #[must_use]
+    pub fn located(&self, problems: Problems) -> ConfigError {
+        let problems =
+            problems.into_iter().map(|problem| located(&self.file, &self.origins, problem)).collect();
+        ConfigError::Invalid { file: self.file.clone(), problems }
     }
 }
 
-/// Puts the values of `model.preset` beneath those that the model's section states itself.
-fn expand_preset(layers: &mut Layers) -> Result<(), ConfigError> {
-    let key = Key::default().field("model").field("preset");
-    let place = layers.place(&key);
-    let Some(Value::Object(model)) = layers.values.get_mut("model") else { return Ok(()) };
-    let Some(preset) = model.remove("preset") else { return Ok(()) };
-    layers.origins.remove(&key);
-    let invalid = |message: String| ConfigError::Invalid { key: key.clone(), place: place.clone(), message };
-    let name = preset.as_str().ok_or_else(|| invalid("must be a preset's name".into()))?;
-    let config = LlamaConfig::preset(name).map_err(|_| {
-        let hint = choice_hint(name, &LlamaConfig::PRESETS);
-        invalid(format!("names no known preset: `{name}`{hint}"))
-    })?;
-    let Ok(Value::Object(values)) = serde_json::to_value(config) else {
-        unreachable!("a model's configuration is a table")
-    };
-    for (field, value) in values {
-        if !model.contains_key(&field) {
-            layers
-                .origins
-                .insert(Key::default().field("model").field(&field), ValueOrigin::Preset(name.to_owned()));
-            model.insert(field, value);
-        }
+/// Adds where the value was set, and which other keys in the message were given by `--set`: those aren't in the file.
+fn located(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, mut problem: Problem) -> Problem {
+    let place = place(file, origins, &problem.key);
+    let overridden = origins.iter().filter(|(_, origin)| **origin == ValueOrigin::Override);
+    let others = overridden.map(|(other, _)| other.to_string());
+    let mentioned: Vec<String> = others.filter(|other| problem.message.contains(other)).collect();
+    if !mentioned.is_empty() && place != ValueOrigin::Override.to_string() {
+        problem.message = format!("{}; --set gives {}", problem.message, mentioned.join(" and "));
     }
-    Ok(())
-}
-
-fn deserialize(layers: &Layers) -> Result<RunConfig, ConfigError> {
-    let values = Value::Object(layers.values.clone());
-    serde_path_to_error::deserialize(values).map_err(|error| {
-        let key: Key = error.path().to_string().parse().unwrap_or_default();
-        let message = error.into_inner().to_string();
-        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        if let Some(field) = missing {
-            let key = key.field(field);
-            return ConfigError::Missing { place: layers.place(&key), key };
-        }
-        ConfigError::Invalid { place: layers.place(&key), key, message: format!("can't be read: {message}") }
-    })
+    Problem { place: Some(place), ..problem }
 }

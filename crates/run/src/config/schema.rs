@@ -1,11 +1,9 @@
 //! The JSON schema of the configuration, and what it says of keys.
 
-use fineline_diagnostics::{Key, nearest_hint};
+use fineline_diagnostics::{Key, KeySegment, Problem, Problems, nearest};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
-use super::error::ConfigError;
-use super::layers::Layers;
 use super::run_config::RunConfig;
 
 /// The JSON schema of a configuration file, for editors and checkers.
@@ -33,19 +31,20 @@ pub fn json_schema() -> Schema {
     schema
 }
 
-/// Refuses keys that no section has, all of them at once.
-pub(super) fn refuse_unknown_keys(layers: &Layers) -> Result<(), ConfigError> {
+/// Reports keys that no section has.
+pub(super) fn report_unknown_keys(values: &Map<String, Value>, problems: &mut Problems) {
     let schema = json_schema();
     let root = schema.as_value();
-    let mut messages = Vec::new();
     let mut report = |key: &Key, known: &[&str]| {
-        let place = layers.place(key);
         let name = key.to_string();
-        let last = name.rsplit('.').next().unwrap_or_default();
-        messages.push(format!("{place}: unknown key `{name}`{}", nearest_hint(last, known.iter().copied())));
+        let problem = Problem::new(key.clone(), "unknown key");
+        let meant = nearest(name.rsplit('.').next().unwrap_or_default(), known.iter().copied());
+        problems.push(match meant {
+            Some(meant) => problem.with_remedy(format!("did you mean `{meant}`?")),
+            None => problem,
+        });
     };
-    visit(root, root, &layers.values, &Key::default(), &mut report);
-    if messages.is_empty() { Ok(()) } else { Err(ConfigError::UnknownKeys(messages)) }
+    visit(root, root, values, &Key::default(), &mut report);
 }
 
 fn visit(
@@ -72,6 +71,24 @@ fn visit(
             }
             _ => {}
         }
+    }
+}
+
+/// A value of the type that the schema demands at `key`.
+pub(super) fn placeholder(key: &Key) -> Option<Value> {
+    let schema = json_schema();
+    let root = schema.as_value();
+    let at = key.segments().iter().try_fold(root, |schema, segment| match segment {
+        KeySegment::Field(name) => properties(root, schema)?.get(name),
+        KeySegment::Index(_) => resolve(root, schema).get("items"),
+    })?;
+    match resolve(root, at).get("type")?.as_str()? {
+        "string" => Some("".into()),
+        "integer" | "number" => Some(1.into()),
+        "boolean" => Some(false.into()),
+        "array" => Some(Value::Array(Vec::new())),
+        "object" => Some(Value::Object(Map::new())),
+        _ => None,
     }
 }
 

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use fineline_kernels::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::device_name::DeviceName;
+use super::device_name::{BUILT_IN, DeviceName};
 
 /// The `[run]` section.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -136,5 +137,57 @@ impl TryFrom<PortOrAddress> for ListenAddress {
 impl From<ListenAddress> for String {
     fn from(address: ListenAddress) -> Self {
         address.0.to_string()
+    }
+}
+
+impl ConfigSection for RunSection {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(!self.name.trim().is_empty(), "name", &self.name, "must not be empty");
+        checker.require(!self.dir.as_os_str().is_empty(), "dir", &self.dir, "must be a directory");
+        checker.require(self.threads != Some(0), "threads", 0, "must be at least 1");
+        if !self.device.is_built_in() {
+            let message = format!(
+                "this build has {}; build it with `--features {}`",
+                BUILT_IN.join(", "),
+                self.device.kind()
+            );
+            checker.report("device", self.device.to_string(), message);
+        }
+    }
+}
+
+impl ConfigSection for ValidationConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            self.every_steps == 0 || self.rows > 0,
+            "rows",
+            self.rows,
+            "must be at least 1; every_steps = 0 turns validation off",
+        );
+    }
+}
+
+impl ConfigSection for LogConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(self.every_steps > 0, "every_steps", self.every_steps, "must be at least 1");
+        if let Some(peak) = self.peak_tflops {
+            checker.require(peak.is_finite() && peak > 0.0, "peak_tflops", peak, "must be above 0");
+        }
+    }
+}
+
+impl ConfigSection for StorageConfig {
+    #[cfg(feature = "storage")]
+    fn check(&self, checker: &mut Checker<'_>) {
+        let Some(remote) = &self.remote else { return };
+        if let Err(error) = fineline_storage::Store::check_address(remote) {
+            checker.report("remote", remote, error.with_causes());
+        }
+    }
+
+    #[cfg(not(feature = "storage"))]
+    fn check(&self, checker: &mut Checker<'_>) {
+        let Some(remote) = &self.remote else { return };
+        checker.report("remote", remote, "needs a build with `--features storage`");
     }
 }

@@ -1,5 +1,6 @@
 //! The `[[triggers]]` tables.
 
+use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use fineline_dynamics::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,44 +95,46 @@ pub enum TriggerAction {
     Stop,
 }
 
-impl TriggerConfig {
-    /// The first thing that is wrong: a field, and what is expected.
-    pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
+impl ConfigSection for TriggerConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        checker.require(
+            !self.name.is_empty() && self.name.chars().all(is_plain),
+            "name",
+            &self.name,
+            "must consist of letters, digits, `-` and `_`",
+        );
+        checker.require(!self.task.is_empty(), "task", &self.task, "must be the name of a task");
         let conditions =
             [self.worsens.is_some(), self.above.is_some(), self.below.is_some(), self.phase.is_some()];
-        let is_valued = self.above.is_some() || self.below.is_some();
-        let limit = self.worsens.or(self.above).or(self.below);
-        let has = |action| self.actions.contains(&action);
-        let command_is_named = self.command.first().is_none_or(|program| !program.is_empty());
-        [
-            (
-                self.name.is_empty() || !self.name.chars().all(is_plain),
-                "name",
-                "expected letters, digits, `-` and `_`",
-            ),
-            (self.task.is_empty(), "task", "expected a task"),
-            (
-                conditions.iter().filter(|given| **given).count() != 1,
-                "name",
-                "expected one condition beside it: worsens, above, below or phase",
-            ),
-            (limit.is_some_and(|limit| !limit.is_finite()), "worsens", "expected a finite limit"),
-            (self.worsens.is_some_and(|by| by < 0.0), "worsens", "expected 0 or more"),
-            (self.metric.is_some() && !is_valued, "metric", "belongs to above and below"),
-            (!command_is_named, "command", "expected a program and its arguments"),
-            (self.probe_every == 0, "probe_every", "expected at least 1"),
-            (self.branch_steps == 0, "branch_steps", "expected at least 1"),
-            (
-                has(TriggerAction::Stop) && has(TriggerAction::Rewind),
-                "actions",
-                "expected stop or rewind, not both",
-            ),
-        ]
-        .into_iter()
-        .find_map(|(wrong, field, expected)| wrong.then_some((field, expected)))
+        let given = conditions.into_iter().filter(|is_given| *is_given).count();
+        let message = format!("needs one condition (worsens, above, below or phase), but has {given}");
+        checker.require(given == 1, "name", &self.name, message);
+        for (field, limit) in [("worsens", self.worsens), ("above", self.above), ("below", self.below)] {
+            if let Some(limit) = limit {
+                checker.require(limit.is_finite(), field, limit, "must be finite");
+            }
+        }
+        if let Some(limit) = self.worsens {
+            checker.require(limit >= 0.0 || limit.is_nan(), "worsens", limit, "must be at least 0");
+        }
+        if let Some(metric) = &self.metric {
+            let is_used = self.above.is_some() || self.below.is_some();
+            checker.require(is_used, "metric", metric, "must be absent without above or below");
+        }
+        let is_program_named = self.command.first().is_none_or(|program| !program.is_empty());
+        checker.require(is_program_named, "command", &self.command, "must begin with a program");
+        for (field, steps) in [("probe_every", self.probe_every), ("branch_steps", self.branch_steps)] {
+            checker.require(steps > 0, field, steps, "must be at least 1");
+        }
+        if self.actions.contains(&TriggerAction::Stop) && self.actions.contains(&TriggerAction::Rewind) {
+            checker
+                .push(Problem::new(checker.key("actions"), "must not contain both \"stop\" and \"rewind\""));
+        }
     }
+}
 
+impl TriggerConfig {
     /// Whether it may take the run back.
     pub(crate) fn may_rewind(&self) -> bool {
         self.actions.contains(&TriggerAction::Rewind) && !self.dry_run
@@ -147,23 +150,25 @@ impl TriggerConfig {
 mod tests {
     use super::*;
 
-    fn problem(toml: &str) -> Option<&'static str> {
+    fn keys_at_fault(toml: &str) -> Vec<String> {
         let text = format!("name = \"t\"\ntask = \"hellaswag\"\n{toml}");
-        toml::from_str::<TriggerConfig>(&text).unwrap().problem().map(|(field, _)| field)
+        let trigger: TriggerConfig = toml::from_str(&text).unwrap();
+        let problems = trigger.validate("").err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.key.to_string()).collect()
     }
 
     #[test]
     fn one_condition_and_what_belongs_to_it() {
-        assert_eq!(problem("worsens = 0.0"), None);
-        assert_eq!(problem("above = 0.5\nmetric = \"acc\""), None);
-        assert_eq!(problem("phase = \"plateau\""), None);
-        assert_eq!(problem(""), Some("name"));
-        assert_eq!(problem("above = 0.5\nbelow = 0.4"), Some("name"));
-        assert_eq!(problem("worsens = -0.1"), Some("worsens"));
-        assert_eq!(problem("below = inf"), Some("worsens"));
-        assert_eq!(problem("worsens = 0.1\nmetric = \"acc\""), Some("metric"));
-        assert_eq!(problem("above = 0.5\nactions = [\"stop\", \"rewind\"]"), Some("actions"));
-        assert_eq!(problem("above = 0.5\ncommand = [\"\"]"), Some("command"));
-        assert_eq!(problem("above = 0.5\nprobe_every = 0"), Some("probe_every"));
+        assert!(keys_at_fault("worsens = 0.0").is_empty());
+        assert!(keys_at_fault("above = 0.5\nmetric = \"acc\"").is_empty());
+        assert!(keys_at_fault("phase = \"plateau\"").is_empty());
+        assert_eq!(keys_at_fault(""), ["name"]);
+        assert_eq!(keys_at_fault("above = 0.5\nbelow = 0.4"), ["name"]);
+        assert_eq!(keys_at_fault("worsens = -0.1"), ["worsens"]);
+        assert_eq!(keys_at_fault("below = inf"), ["below"]);
+        assert_eq!(keys_at_fault("worsens = 0.1\nmetric = \"acc\""), ["metric"]);
+        assert_eq!(keys_at_fault("above = 0.5\nactions = [\"stop\", \"rewind\"]"), ["actions"]);
+        assert_eq!(keys_at_fault("above = 0.5\ncommand = [\"\"]"), ["command"]);
+        assert_eq!(keys_at_fault("above = 0.5\nprobe_every = 0"), ["probe_every"]);
     }
 }

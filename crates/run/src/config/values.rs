@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fineline_diagnostics::Key;
+use fineline_diagnostics::{Key, KeySegment};
 use serde_json::{Map, Value};
 
 pub(super) fn leaves(values: &Map<String, Value>) -> BTreeMap<Key, Value> {
@@ -28,6 +28,54 @@ fn collect(values: &Map<String, Value>, at: &Key, found: &mut BTreeMap<Key, Valu
             }
         }
     }
+}
+
+/// The value at `key`, if there is one.
+pub(super) fn value_at<'a>(values: &'a Map<String, Value>, key: &Key) -> Option<&'a Value> {
+    let (first, rest) = key.segments().split_first()?;
+    let KeySegment::Field(name) = first else { return None };
+    rest.iter().try_fold(values.get(name)?, |value, segment| match segment {
+        KeySegment::Field(name) => value.get(name),
+        KeySegment::Index(index) => value.get(index),
+    })
+}
+
+/// Removes the value at `key`. An item of a list can't be removed without moving others: the whole list is.
+pub(super) fn remove(values: &mut Map<String, Value>, key: &Key) {
+    let mut segments = key.segments();
+    while let Some((KeySegment::Index(_), above)) = segments.split_last() {
+        segments = above;
+    }
+    if let Some((KeySegment::Field(name), above)) = segments.split_last()
+        && let Some(table) = table_at(values, above)
+    {
+        table.remove(name);
+    }
+}
+
+/// Inserts a value into the table that `key` names, which must exist.
+pub(super) fn insert(values: &mut Map<String, Value>, key: &Key, value: Value) {
+    if let Some((KeySegment::Field(name), above)) = key.segments().split_last()
+        && let Some(table) = table_at(values, above)
+    {
+        table.insert(name.clone(), value);
+    }
+}
+
+fn table_at<'a>(
+    values: &'a mut Map<String, Value>,
+    segments: &[KeySegment],
+) -> Option<&'a mut Map<String, Value>> {
+    let Some((first, rest)) = segments.split_first() else { return Some(values) };
+    let KeySegment::Field(name) = first else { return None };
+    let mut value = values.get_mut(name)?;
+    for segment in rest {
+        value = match segment {
+            KeySegment::Field(name) => value.get_mut(name)?,
+            KeySegment::Index(index) => value.get_mut(index)?,
+        };
+    }
+    value.as_object_mut()
 }
 
 /// Removes the values that are null, at any depth.

@@ -81,7 +81,7 @@ pub(super) fn refuse_shorter_run(resolved: &Resolved, step: u64) -> Result<(), R
     }
     let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
     let message = format!(
-        "makes a run of {total} steps, but this one has done {step} already: make it longer, or go back with `--resume CHECKPOINT`"
+        "is {total} steps, but this run has already done {step}; increase it, or go back with `--resume CHECKPOINT`"
     );
     Err(resolved.invalid(key, message).into())
 }

@@ -27,7 +27,7 @@ pub(crate) fn check_steps(resolved: &Resolved, dataset: &Dataset) -> Result<(), 
     }
     let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
     let message = format!(
-        "makes a run of {steps} steps, but the chunks have {last}: the rest of each that fills no batch is left out"
+        "is {steps} steps, but the chunks have {last}: rows of a chunk that don't fill a batch are skipped"
     );
     Err(resolved.invalid(key, message))
 }

@@ -62,10 +62,8 @@ pub fn prepare(
 fn check_tokenizer_path(resolved: &Resolved) -> Result<(), RunError> {
     match &resolved.config.tokenizer.path {
         Some(path) if !path.exists() => {
-            let message = format!(
-                "is `{}`, but nothing is there: expected a tokenizer.json, a tokenizer.model, or a folder that holds one",
-                path.display()
-            );
+            let message = "no such file or directory; expected a tokenizer.json, a tokenizer.model, \
+                           or a directory that contains one";
             Err(resolved.invalid("tokenizer.path", message).into())
         }
         _ => Ok(()),
@@ -83,7 +81,7 @@ fn refuse_unknown_tasks(resolved: &Resolved, dataset: &Dataset, suites: &[Suite]
     for (place, trigger) in resolved.config.triggers.iter().enumerate() {
         if !known.contains(&trigger.task.as_str()) {
             let hint = choice_hint(&trigger.task, &known);
-            let message = format!("is `{}`, which no probe of this run asks{hint}", trigger.task);
+            let message = format!("no probe of this run evaluates this task{hint}");
             return Err(resolved.invalid(&format!("triggers[{place}].task"), message).into());
         }
     }
@@ -128,10 +126,7 @@ fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), Ru
     if ids <= rows {
         return Ok(());
     }
-    let message = format!(
-        "({rows}) must not be smaller than the vocabulary of {} ({ids} ids)",
-        tokenizer.path().display()
-    );
+    let message = format!("must be at least {ids}, the number of ids of {}", tokenizer.path().display());
     Err(resolved.invalid("model.vocab_size", message).into())
 }
 
@@ -142,6 +137,6 @@ fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> 
     if (id as usize) < rows {
         return Ok(());
     }
-    let message = format!("({rows}) must be above the largest token id of the data ({id})");
+    let message = format!("must be above the largest token id of the data, {id}");
     Err(resolved.invalid("model.vocab_size", message).into())
 }

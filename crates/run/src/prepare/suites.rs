@@ -47,9 +47,7 @@ pub(super) fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
     for (place, probes) in config.probes.iter().enumerate() {
         let catalog = catalog(&config.tinyworld, probes);
         if let Err(error) = catalog.check(&probes.suite) {
-            return Err(resolved
-                .invalid(&format!("probes[{place}].suite"), format!("can't be: {error}"))
-                .into());
+            return Err(resolved.invalid(&format!("probes[{place}].suite"), error.to_string()).into());
         }
         if let Some(message) = unknown_task(&catalog, probes)? {
             return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
@@ -68,7 +66,7 @@ fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String
     let unknown = probes.tasks.iter().find(|name| !known.contains(&name.as_str()));
     Ok(unknown.map(|name| {
         let (suite, hint) = (&probes.suite, choice_hint(name, &known));
-        format!("names no task of suite `{suite}`: `{name}`{hint}")
+        format!("suite `{suite}` has no task `{name}`{hint}")
     }))
 }
 
@@ -113,7 +111,7 @@ pub(super) fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Resu
     let mut names = BTreeSet::new();
     for (place, suite) in suites.iter().enumerate() {
         if let Some(task) = suite.tasks().find(|task| !names.insert(&task.name)) {
-            let message = format!("asks `{}`, which an earlier [[probes]] asks too", task.name);
+            let message = format!("task `{}` is in an earlier [[probes]] table too", task.name);
             return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
         }
     }

@@ -39,7 +39,7 @@ impl Released {
         hold_to_manifest(&path)?;
         match fineline_train::check_same_model(&path, &config.model) {
             Err(TrainError::OtherModel { difference, .. }) => {
-                let message = format!("is of another model: {difference}");
+                let message = format!("these weights are of another model: {difference}");
                 return Err(resolved.invalid("init.from", message).into());
             }
             result => result?,
@@ -85,7 +85,7 @@ pub(crate) fn continued(
     ];
     if let Some((key, _)) = position.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!(
-            "contradicts {}, which tells its own step and has moments of the optimizer: leave it out, or start with `init.optimizer_state = \"reset\"`",
+            "must be absent: {} is a checkpoint, which has its own step and optimizer state; or set init.optimizer_state to \"reset\"",
             path.display()
         );
         return Err(resolved.invalid(key, message).into());
@@ -118,8 +118,8 @@ fn path(
         let not_here = || {
             let models = init.models_dir.display();
             let message = format!(
-                "({}) isn't in {models}: fetch it first, with `fineline weights fetch {} --out {models}`",
-                init.from, init.from
+                "isn't in {models}; download it first, with `fineline weights fetch {} --out {models}`",
+                init.from
             );
             resolved.invalid("init.from", message)
         };
@@ -129,15 +129,18 @@ fn path(
     if path.exists() {
         return locate_weights(&path);
     }
-    Err(resolved.invalid("init.from", format!("is `{}`, but nothing is there", init.from)).into())
+    Err(resolved.invalid("init.from", "no such file or directory").into())
 }
 
 fn refuse_other_parameters(resolved: &Resolved, found: &Inspection) -> Result<(), RunError> {
     let name = |names: &[String]| format!("`{}`{}", names[0], if names.len() > 1 { ", ..." } else { "" });
     let message = match (found.missing.len(), found.unexpected.len()) {
         (0, 0) => return Ok(()),
-        (0, count) => format!("has {count} tensors that the model has not: {}", name(&found.unexpected)),
-        (count, _) => format!("lacks {count} parameters of the model: {}", name(&found.missing)),
+        (0, count) => format!(
+            "these weights have {count} tensors that the model doesn't have: {}",
+            name(&found.unexpected)
+        ),
+        (count, _) => format!("these weights lack {count} parameters of the model: {}", name(&found.missing)),
     };
     Err(resolved.invalid("init.from", message).into())
 }
@@ -168,10 +171,8 @@ fn position(
     }
     let named = names(init, path).into_iter().find_map(|name| Some((place_in_name(&name)?, name)));
     let Some((place, name)) = named else {
-        let message = format!(
-            "(`{}`) has a name that doesn't tell where in training it stands: say so by init.step, init.tokens or init.chunk",
-            init.from
-        );
+        let message = "the name doesn't say how far these weights were trained; \
+                       set init.step, init.tokens or init.chunk";
         return Err(resolved.invalid("init.from", message).into());
     };
     let step = match place {
@@ -203,11 +204,9 @@ fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -
         return Ok(*step);
     }
     let message = if ends.is_empty() {
-        format!(
-            "stands after chunk {chunk}, but the data aren't in chunks: say by init.step or init.tokens where that is"
-        )
+        format!("is the end of chunk {chunk}, but the data have no chunks; set init.step or init.tokens")
     } else {
-        format!("stands after chunk {chunk}, which this run doesn't have")
+        format!("is the end of chunk {chunk}, which this run doesn't have")
     };
     Err(resolved.invalid(key, message).into())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use fineline_diagnostics::ConfigSection;
 use fineline_layout::CheckpointManifest;
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
@@ -155,7 +156,7 @@ impl Checkpointer {
         ranks: &dyn Ranks,
     ) -> Result<Self, TrainError> {
         let schedule: CheckpointSchedule = schedule.into();
-        schedule.config.validate()?;
+        schedule.config.validate("checkpoint")?;
         if ranks.is_first() {
             directory.prepare(step)?;
         }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::error::TrainError;
 
 /// The `[checkpoint]` section: when checkpoints are written, and which are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,26 +37,6 @@ impl Default for CheckpointConfig {
 }
 
 impl CheckpointConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        if self.every_steps == 0 {
-            return Err(TrainError::config("checkpoint.every_steps", "must be at least 1"));
-        }
-        if self.keep_last == 0 {
-            return Err(TrainError::config(
-                "checkpoint.keep_last",
-                "must be at least 1: a run resumes from the newest checkpoint",
-            ));
-        }
-        if self.max_failures == 0 {
-            return Err(TrainError::config("checkpoint.max_failures", "must be at least 1"));
-        }
-        if self.keep_every == Some(0) {
-            return Err(TrainError::config("checkpoint.keep_every", "must be at least 1, or absent"));
-        }
-        Ok(())
-    }
-
     /// Returns the number of steps from a failed checkpoint to the next attempt.
     pub(crate) fn retry_after(&self) -> u64 {
         (self.every_steps / 10).max(1)
@@ -76,6 +55,20 @@ impl CheckpointConfig {
             .copied()
             .filter(move |step| keep_every.is_none_or(|every| !step.is_multiple_of(every)))
             .filter(|step| !milestones.contains_key(step))
+    }
+}
+
+impl ConfigSection for CheckpointConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(self.every_steps > 0, "every_steps", self.every_steps, "must be at least 1");
+        checker.require(
+            self.keep_last > 0,
+            "keep_last",
+            self.keep_last,
+            "must be at least 1: a run resumes from the newest checkpoint",
+        );
+        checker.require(self.max_failures > 0, "max_failures", self.max_failures, "must be at least 1");
+        checker.require(self.keep_every != Some(0), "keep_every", 0, "must be at least 1, or be absent");
     }
 }
 
@@ -100,14 +93,14 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_by_key() {
         let good = CheckpointConfig::default();
-        good.validate().unwrap();
+        good.validate("checkpoint").unwrap();
         for (config, key) in [
             (CheckpointConfig { every_steps: 0, ..good.clone() }, "checkpoint.every_steps"),
             (CheckpointConfig { keep_last: 0, ..good.clone() }, "checkpoint.keep_last"),
             (CheckpointConfig { max_failures: 0, ..good.clone() }, "checkpoint.max_failures"),
             (CheckpointConfig { keep_every: Some(0), ..good.clone() }, "checkpoint.keep_every"),
         ] {
-            assert!(config.validate().unwrap_err().to_string().starts_with(key));
+            assert!(config.validate("checkpoint").unwrap_err().to_string().starts_with(key));
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The `[distributed]` section.
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::error::TrainError;
 
 /// The `[distributed]` section: how several ranks share a step. Ranks are processes started by `mpirun` or
 /// `srun`, or threads of one.
@@ -51,18 +50,20 @@ pub enum DistributedMode {
     Zero1,
 }
 
-impl DistributedConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        if !(1..=4096).contains(&self.bucket_mib) {
-            return Err(TrainError::config("distributed.bucket_mib", "must be from 1 to 4096"));
-        }
-        if !(1..=1024).contains(&self.ranks_per_process) {
-            return Err(TrainError::config("distributed.ranks_per_process", "must be from 1 to 1024"));
-        }
-        if self.timeout_s == 0 {
-            return Err(TrainError::config("distributed.timeout_s", "must be at least 1"));
-        }
-        Ok(())
+impl ConfigSection for DistributedConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            (1..=4096).contains(&self.bucket_mib),
+            "bucket_mib",
+            self.bucket_mib,
+            "must be from 1 to 4096",
+        );
+        checker.require(
+            (1..=1024).contains(&self.ranks_per_process),
+            "ranks_per_process",
+            self.ranks_per_process,
+            "must be from 1 to 1024",
+        );
+        checker.require(self.timeout_s > 0, "timeout_s", self.timeout_s, "must be at least 1");
     }
 }

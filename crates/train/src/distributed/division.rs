@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use fineline_diagnostics::{ConfigSection, Key, Problem};
 use fineline_model::{LlamaConfig, ParameterSpec};
 use fineline_ranks::{RankThreads, Ranks};
 
@@ -92,24 +93,24 @@ impl Division {
         rank: usize,
         size: usize,
     ) -> Result<Self, TrainError> {
-        config.validate()?;
-        train.validate()?;
+        config.validate("distributed")?;
+        train.validate("train")?;
         let micro_batches = train.global_batch_size / train.micro_batch_size;
         if micro_batches < size {
-            return Err(TrainError::config(
-                "train.micro_batch_size",
-                format!(
-                    "({}) makes {micro_batches} micro-batches of train.global_batch_size ({}), fewer than \
-                     the {size} ranks; use smaller micro-batches or fewer ranks",
-                    train.micro_batch_size, train.global_batch_size
-                ),
-            ));
+            let key = Key::default().field("train").field("micro_batch_size");
+            let message = format!(
+                "makes {micro_batches} micro-batches of train.global_batch_size = {}, fewer than the {size} ranks",
+                train.global_batch_size
+            );
+            let problem = Problem::new(key, message)
+                .with_value(train.micro_batch_size)
+                .with_remedy("reduce it, or use fewer ranks");
+            return Err(problem.into());
         }
         if !size.is_multiple_of(config.ranks_per_process) {
-            return Err(TrainError::config(
-                "distributed.ranks_per_process",
-                format!("({}) doesn't divide the {size} ranks", config.ranks_per_process),
-            ));
+            let key = Key::default().field("distributed").field("ranks_per_process");
+            let problem = Problem::new(key, format!("must divide the {size} ranks"));
+            return Err(problem.with_value(config.ranks_per_process).into());
         }
         let parameters = model.parameters();
         let buckets = split_into_buckets(&parameters, size, (config.bucket_mib << 20) / size_of::<f32>());
@@ -359,6 +360,6 @@ mod tests {
         };
         let error = Division::for_rank(&DistributedConfig::default(), &train, &LlamaConfig::default(), 0, 3);
         let message = error.unwrap_err().to_string();
-        assert!(message.starts_with("train.micro_batch_size (4) makes 2 micro-batches"), "{message}");
+        assert!(message.starts_with("train.micro_batch_size = 4: makes 2 micro-batches"), "{message}");
     }
 }

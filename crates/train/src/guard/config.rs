@@ -1,11 +1,10 @@
 //! The `[guard]` section.
 
+use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::GuardAction;
-use crate::error::TrainError;
-
 /// The `[guard]` section: reactions to steps that go wrong. Each rule has an action, which is decided before
 /// the update of that step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -107,40 +106,63 @@ impl Default for GuardConfig {
 }
 
 impl GuardConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let at_least_one = "must be at least 1";
-        let checks = [
-            (self.max_skips > 0, "guard.max_skips", at_least_one),
-            (self.max_rewinds > 0, "guard.max_rewinds", at_least_one),
-            (self.window >= 8, "guard.window", "must be at least 8"),
-            (self.skip_steps > 0, "guard.skip_steps", at_least_one),
-            (self.lr_steps > 0, "guard.lr_steps", at_least_one),
-            ((0.0..1.0).contains(&self.lr_factor), "guard.lr_factor", "must be at least 0 and below 1"),
-            (
-                self.non_finite.action != GuardAction::Log,
-                "guard.non_finite.action",
-                "must not be \"log\": an update that isn't finite is never applied; use \"skip\" to skip it",
-            ),
-            (positive(self.loss_spike.z), "guard.loss_spike.z", "must be above 0"),
-            (positive(self.grad_norm.z), "guard.grad_norm.z", "must be above 0"),
-            (
-                self.stall.factor.is_finite() && self.stall.factor > 1.0,
-                "guard.stall.factor",
-                "must be above 1",
-            ),
-        ];
-        match checks.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, key, reason)) => Err(TrainError::config(key, reason)),
-            None => Ok(()),
-        }
-    }
-
     /// Returns whether the action of any rule is a rewind.
     #[must_use]
     pub fn may_rewind(&self) -> bool {
         [self.non_finite.action, self.loss_spike.action, self.grad_norm.action].contains(&GuardAction::Rewind)
+    }
+}
+
+impl ConfigSection for GuardConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        for (field, value) in [
+            ("max_skips", self.max_skips.into()),
+            ("max_rewinds", self.max_rewinds.into()),
+            ("skip_steps", self.skip_steps),
+            ("lr_steps", self.lr_steps),
+        ] {
+            checker.require(value > 0, field, value, "must be at least 1");
+        }
+        checker.require(self.window >= 8, "window", self.window, "must be at least 8");
+        checker.require(
+            (0.0..1.0).contains(&self.lr_factor),
+            "lr_factor",
+            self.lr_factor,
+            "must be at least 0 and below 1",
+        );
+        self.non_finite.check(&mut checker.nested("non_finite"));
+        self.loss_spike.check(&mut checker.nested("loss_spike"));
+        self.grad_norm.check(&mut checker.nested("grad_norm"));
+        self.stall.check(&mut checker.nested("stall"));
+    }
+}
+
+impl ConfigSection for NonFiniteRule {
+    fn check(&self, checker: &mut Checker<'_>) {
+        let problem =
+            Problem::new(checker.key("action"), "must not be \"log\": a non-finite update is never made")
+                .with_value("log")
+                .with_remedy("use \"skip\" to skip it");
+        if self.action == GuardAction::Log {
+            checker.push(problem);
+        }
+    }
+}
+
+impl ConfigSection for OutlierRule {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(self.z > 0.0 && self.z.is_finite(), "z", self.z, "must be above 0");
+    }
+}
+
+impl ConfigSection for StallRule {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(
+            self.factor > 1.0 && self.factor.is_finite(),
+            "factor",
+            self.factor,
+            "must be above 1",
+        );
     }
 }
 
@@ -150,7 +172,7 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused_by_key() {
-        GuardConfig::default().validate().unwrap();
+        GuardConfig::default().validate("guard").unwrap();
         let good = GuardConfig::default;
         for (config, key) in [
             (GuardConfig { max_skips: 0, ..good() }, "guard.max_skips"),
@@ -174,7 +196,7 @@ mod tests {
             ),
             (GuardConfig { stall: StallRule { factor: 1.0 }, ..good() }, "guard.stall.factor"),
         ] {
-            let error = config.validate().unwrap_err().to_string();
+            let error = config.validate("guard").unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");
         }
     }

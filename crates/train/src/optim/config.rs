@@ -1,9 +1,8 @@
 //! The `[optim]` section.
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::error::TrainError;
 
 /// The `[optim]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,28 +58,25 @@ pub enum WeightDecayScope {
     Matrices,
 }
 
-impl OptimConfig {
-    /// Checks ranges.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let check = |key, value: f64, good: bool, expected: &str| {
-            if good {
-                Ok(())
-            } else {
-                Err(TrainError::config(key, format!("must be {expected}, got {value}")))
-            }
-        };
-        check("optim.lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "above 0")?;
-        for beta in self.betas {
-            check("optim.betas", beta, (0.0..1.0).contains(&beta), "from 0 to below 1")?;
+impl ConfigSection for OptimConfig {
+    fn check(&self, checker: &mut Checker<'_>) {
+        checker.require(self.lr > 0.0 && self.lr.is_finite(), "lr", self.lr, "must be above 0");
+        let are_rates = self.betas.iter().all(|beta| (0.0..1.0).contains(beta));
+        checker.require(are_rates, "betas", self.betas, "must be at least 0 and below 1");
+        checker.require(self.eps > 0.0 && self.eps.is_finite(), "eps", self.eps, "must be above 0");
+        let decay = self.weight_decay;
+        if !(decay >= 0.0 && decay.is_finite()) {
+            checker.report("weight_decay", decay, "must be at least 0");
+        } else if decay * self.lr >= 1.0 {
+            let message = format!("must be below 1 when multiplied by optim.lr = {:?}", self.lr);
+            checker.report("weight_decay", decay, message);
         }
-        check("optim.eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "above 0")?;
-        check(
-            "optim.weight_decay",
-            self.weight_decay,
-            self.weight_decay >= 0.0 && self.weight_decay * self.lr < 1.0,
-            "at least 0, and below 1 when multiplied by optim.lr",
-        )?;
-        check("optim.clip_norm", self.clip_norm, self.clip_norm >= 0.0, "at least 0")
+        checker.require(
+            self.clip_norm >= 0.0,
+            "clip_norm",
+            self.clip_norm,
+            "must be at least 0; 0 turns clipping off",
+        );
     }
 }
 
@@ -91,7 +87,7 @@ mod tests {
     #[test]
     fn ranges_are_checked_by_key() {
         let good = OptimConfig::default();
-        good.validate().unwrap();
+        good.validate("optim").unwrap();
         for (config, key) in [
             (OptimConfig { lr: 0.0, ..good.clone() }, "optim.lr"),
             (OptimConfig { lr: f64::NAN, ..good.clone() }, "optim.lr"),
@@ -100,7 +96,7 @@ mod tests {
             (OptimConfig { weight_decay: -0.1, ..good.clone() }, "optim.weight_decay"),
             (OptimConfig { clip_norm: f64::NAN, ..good }, "optim.clip_norm"),
         ] {
-            let error = config.validate().unwrap_err().to_string();
+            let error = config.validate("optim").unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");
         }
     }

@@ -1,5 +1,6 @@
 //! The settings that determine the updates of a run.
 
+use fineline_diagnostics::{Checker, ConfigSection};
 use fineline_kernels::Precision;
 
 use crate::error::TrainError;
@@ -33,14 +34,41 @@ pub struct TrainingRecipe {
 }
 
 impl TrainingRecipe {
-    /// Checks the sections and their consistency, and resolves the schedule.
+    /// Checks all sections and resolves the schedule.
     ///
     /// # Errors
-    /// [`TrainError::Config`] with the first key whose value is not allowed.
+    /// [`TrainError::Config`] with every value that is out of range or contradicts another.
     pub fn validate(&self) -> Result<LrSchedule, TrainError> {
-        self.optim.validate()?;
-        self.guard.validate()?;
+        ConfigSection::validate(self, "")?;
         let schedule = LrSchedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
         Ok(schedule.with_rewarm(self.rewarm))
+    }
+
+    /// Checks the sections against one another. Each must be valid by itself.
+    pub fn check_combination(&self, checker: &mut Checker<'_>) {
+        match self.train.total_steps(self.seq_len) {
+            Ok(steps) => self.schedule.check_phases(self.optim.lr, steps, &mut checker.nested("schedule")),
+            Err(TrainError::Config(problems)) => {
+                for problem in problems {
+                    checker.push(problem);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn sections(&self) -> [(&'static str, &dyn ConfigSection); 4] {
+        [("optim", &self.optim), ("schedule", &self.schedule), ("train", &self.train), ("guard", &self.guard)]
+    }
+}
+
+impl ConfigSection for TrainingRecipe {
+    fn check(&self, checker: &mut Checker<'_>) {
+        for (name, section) in self.sections() {
+            section.check(&mut checker.nested(name));
+        }
+        if self.sections().into_iter().all(|(name, section)| section.validate(name).is_ok()) {
+            self.check_combination(checker);
+        }
     }
 }
