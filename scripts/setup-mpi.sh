@@ -9,11 +9,13 @@
 # uses its `mpicc`.
 set -euo pipefail
 
-if command -v mpicc >/dev/null && command -v mpirun >/dev/null && ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
+if command -v mpicc >/dev/null && command -v mpirun >/dev/null &&
+    ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
     mpirun --version | head -n 1
     exit 0
 fi
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 $sudo apt-get update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin libclang-dev
+$sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin libclang-dev
 mpirun --version | head -n 1

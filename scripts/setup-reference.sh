@@ -12,12 +12,14 @@ dir=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/fineline/reference}
 if ! /usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null; then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
     $sudo apt-get update
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-torch python3-venv
+    $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends python3-torch python3-venv
 fi
 
 # Debian's torch is a system package, and was built for NumPy 1.
 /usr/bin/python3 -m venv --system-site-packages "$dir"
-"$dir/bin/pip" install --quiet 'transformers==4.46.3' 'tokenizers==0.20.3' 'safetensors==0.4.5' 'numpy==1.26.4' 'scipy==1.13.1' 'pandas==2.2.3' 'statsmodels==0.14.4' \
+"$dir/bin/pip" install --quiet 'transformers==4.46.3' 'tokenizers==0.20.3' 'safetensors==0.4.5' \
+    'numpy==1.26.4' 'scipy==1.13.1' 'pandas==2.2.3' 'statsmodels==0.14.4' \
     'moto[server]==5.2.5' 'prometheus_client==0.26.0'
 
 "$dir/bin/python" - <<'PYTHON'

@@ -35,7 +35,8 @@ def main():
     parser.add_argument("--program", default="target/release/fineline")
     arguments = parser.parse_args()
     steps = ROUNDS * arguments.every
-    probes = f'probes=[{{suite="tinyworld", every_steps={arguments.every}, log_spaced=false, limit={arguments.items}, budget={arguments.budget}}}]'
+    table = f'suite="tinyworld", every_steps={arguments.every}, log_spaced=false'
+    probes = f"probes=[{{{table}, limit={arguments.items}, budget={arguments.budget}}}]"
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
         settings = [
@@ -62,12 +63,10 @@ def main():
     other = 1 - sum(step["step_s"] for step in metrics) / wall
     for event in rounds:
         items = "all" if event["items"] is None else event["items"]
-        print(
-            f"step {event['step']:6}: {items:>5} items per task, {event['seconds']:7.3f} s, {event['spent_share']:.4f} of the time so far"
-        )
-    print(
-        f"{len(rounds)} rounds, {len(skipped)} skipped, in {wall:.1f} s: a fraction of {fraction:.4f} (budget {arguments.budget}); {other:.4f} of the time was outside of steps"
-    )
+        cost = f"{event['seconds']:7.3f} s, {event['spent_share']:.4f} of the time so far"
+        print(f"step {event['step']:6}: {items:>5} items per task, {cost}")
+    print(f"{len(rounds)} rounds, {len(skipped)} skipped, in {wall:.1f} s")
+    print(f"fraction {fraction:.4f} (budget {arguments.budget}); {other:.4f} of the time outside of steps")
     return abs(fraction / arguments.budget - 1) > 0.25
 
 

@@ -3,8 +3,8 @@
 and on all.
 
     cargo build --release -p fineline-data --example encode_texts
-    python scripts/bench/tokenizer_vs_sentencepiece.py --model tokenizer.model --text FILE [--text FILE ...] \\
-        [--rounds 5]
+    python scripts/bench/tokenizer_vs_sentencepiece.py --model tokenizer.model --text FILE \\
+        [--text FILE ...] [--rounds 5]
 
 Each text is encoded whole and line by line, alternating, in a new process each time, so that fineline
 starts with an empty cache of words. Prints the median MB/s of each, and of the ratio of consecutive
@@ -66,10 +66,8 @@ def main() -> int:
                 size = len(text.encode()) / 1e6
                 rates = [size / statistics.median(seconds) for seconds in zip(*rounds)]
                 ratio = statistics.median(their / our for their, our, _ in rounds)
-                print(
-                    f"{path.name + ', ' + how:48} {rates[0]:9.1f} {rates[1]:9.1f} {rates[2]:9.1f} {ratio:8.2f}x",
-                    flush=True,
-                )
+                speeds = " ".join(f"{rate:9.1f}" for rate in rates)
+                print(f"{path.name + ', ' + how:48} {speeds} {ratio:8.2f}x", flush=True)
     return 0
 
 

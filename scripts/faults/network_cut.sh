@@ -17,7 +17,9 @@ work=$(mktemp -d)
 hosts=(fineline-a fineline-b)
 
 cleanup() {
-    for host in "${hosts[@]}"; do ip netns pids "$host" 2>/dev/null | xargs -r kill -9 2>/dev/null || true; done
+    for host in "${hosts[@]}"; do
+        ip netns pids "$host" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
+    done
     for host in "${hosts[@]}"; do ip netns delete "$host" 2>/dev/null || true; done
     rm -rf "$work"
 }
@@ -49,11 +51,13 @@ BINARY=$work/slow
 printf '10.77.0.1 slots=1\n10.77.0.2 slots=1\n' >"$work/hosts.txt"
 export HOSTFILE=$work/hosts.txt SILENCE=10
 export OMPI_MCA_plm_rsh_agent=$work/agent OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,self
-export OMPI_MCA_btl_tcp_if_include=wire OMPI_MCA_oob_tcp_if_include=wire OMPI_MCA_hwloc_base_binding_policy=none
+export OMPI_MCA_btl_tcp_if_include=wire OMPI_MCA_oob_tcp_if_include=wire
+export OMPI_MCA_hwloc_base_binding_policy=none
 
 train() { # the run directory
-    local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch_size=4 --set train.steps=120 --set probes=[]
-        --set distributed.deterministic=true --set "distributed.timeout_s=$timeout_s" --set checkpoint.every_steps=10)
+    local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch_size=4 --set train.steps=120
+        --set probes=[] --set checkpoint.every_steps=10
+        --set distributed.deterministic=true --set "distributed.timeout_s=$timeout_s")
     ip netns exec fineline-a unshare --uts sh -c 'hostname fineline-a; exec "$@"' sh \
         scripts/mpi/train.sh 2 configs/quickstart.toml "${settings[@]}"
 }
@@ -79,8 +83,10 @@ job=$!
 wait_until '[ -e "$work/cut/checkpoints/step-00000020" ]' "the second checkpoint"
 ip -n fineline-b link set wire down
 cut=$SECONDS
-wait_until "grep -aq 'all ranks are alive and wait for each other' '$work/cut.log'" "a message that the network is cut"
-echo "after $((SECONDS - cut)) s (distributed.timeout_s is $timeout_s): $(grep -a -m 1 'error:' "$work/cut.log")"
+message='all ranks are alive and wait for each other'
+wait_until "grep -aq '$message' '$work/cut.log'" "a message that the network is cut"
+error=$(grep -a -m 1 'error:' "$work/cut.log")
+echo "after $((SECONDS - cut)) s (distributed.timeout_s is $timeout_s): $error"
 wait_until "grep -aq 'restarting from' '$work/cut.log'" "another start"
 echo "after $((SECONDS - cut)) s: $(grep -a -m 1 'restarting from' "$work/cut.log")"
 
@@ -88,5 +94,7 @@ echo "== the network is back"
 ip -n fineline-b link set wire up
 wait "$job" || { cat "$work/cut.log"; exit 1; }
 last=checkpoints/step-00000120
-for file in model.safetensors optimizer.safetensors; do cmp "$work/calm/$last/$file" "$work/cut/$last/$file"; done
+for file in model.safetensors optimizer.safetensors; do
+    cmp "$work/calm/$last/$file" "$work/cut/$last/$file"
+done
 echo "identical to the undisturbed run: model.safetensors and optimizer.safetensors of step 120"

@@ -24,7 +24,8 @@ binary=${BINARY:-target/release/fineline}
 launch=(mpirun -np "$ranks")
 [ -z "${HOSTFILE:-}" ] || launch+=(--hostfile "$HOSTFILE")
 [ "$(id -u)" != 0 ] || launch+=(--allow-run-as-root)
-dir=$("$binary" config show "$config" "$@" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["run"]["dir"])')
+dir=$("$binary" config show "$config" "$@" --json |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["run"]["dir"])')
 
 newest() { cat "$dir/checkpoints/latest" 2>/dev/null || true; }
 

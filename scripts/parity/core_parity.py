@@ -117,9 +117,9 @@ def compare(task, rows, metrics, model, encode, longest):
     accuracy = metrics["acc,none"]
     if abs(accuracy - right / len(items)) > 1e-9:
         problems.append(f"{task.name}: acc {accuracy}, expected {right / len(items)}")
-    print(
-        f"| {task.name} | {task.shots} | {len(items)} | {distance:.1e} | {accuracy:.4g} / {right / len(items):.4g} | {'DIFFERS' if problems else 'equal'} |"
-    )
+    verdict = "DIFFERS" if problems else "equal"
+    both = f"{accuracy:.4g} / {right / len(items):.4g}"
+    print(f"| {task.name} | {task.shots} | {len(items)} | {distance:.1e} | {both} | {verdict} |")
     return problems
 
 
@@ -165,9 +165,8 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
     bos = model.config.bos_token_id
     encode = lambda text: [bos] + tokenizer.encode(text, add_special_tokens=False)
-    print(
-        "| task | examples | items | largest difference of log-probabilities | acc, fineline / transformers | |\n|---|---|---|---|---|---|"
-    )
+    differences = "largest difference of log-probabilities | acc, fineline / transformers"
+    print(f"| task | examples | items | {differences} | |\n|---|---|---|---|---|---|")
     problems = []
     for task in tasks:
         task.read()

@@ -92,9 +92,8 @@ def main() -> int:
         rows, asked, records = ours(options.binaries, options.checkpoint, options.limit, Path(directory))
     rows = rows.set_index(["task", "item", "choice"], drop=False)
     is_equal = True
-    print(
-        "| task | answers | largest difference of log-probabilities | of metrics and errors |\n|---|---|---|---|"
-    )
+    print("| task | answers | largest difference of log-probabilities | of metrics and errors |")
+    print("|---|---|---|---|")
     for record in records:
         task = record["task"]
         distance = 0.0

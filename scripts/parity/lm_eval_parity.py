@@ -546,7 +546,8 @@ def main():
         clustered = rows[name].cluster.notna().any()
         comparisons.append(compare(name, lm, rows[name], ids[name], ours[name], samples, results, clustered))
     print(
-        "| task | items | choices | largest difference of log-probabilities | fineline / harness | difference of acc's standard errors | |"
+        "| task | items | choices | largest difference of log-probabilities | fineline / harness "
+        "| difference of acc's standard errors | |"
     )
     print("|---|---|---|---|---|---|---|")
     for comparison in comparisons:

@@ -295,7 +295,8 @@ def differences(task, lm, ours):
         for line, instance in zip(lines, instances):
             ids = tuple(map(list, harness_ids(lm, instance.arguments)))
             if (line["context_ids"], line["continuation_ids"]) != ids:
-                yield f"item {item}, choice {line['choice']}: {line['context']!r}, expected {instance.arguments!r}"
+                found = f"item {item}, choice {line['choice']}: {line['context']!r}"
+                yield f"{found}, expected {instance.arguments!r}"
 
 
 def main():
@@ -353,10 +354,8 @@ def main():
                     problems += [f"{name}: {problem}" for problem in differences(task, lm, ours[name])]
                     items += len(ours[name])
                 verdict = "equal" if not problems else f"**{len(problems)} differ**"
-                print(
-                    f"| {path} | {len(tasks)} | {'default' if shots is None or len(tasks) > 1 else shots} | {items} | {verdict} |",
-                    flush=True,
-                )
+                examples = "default" if shots is None or len(tasks) > 1 else shots
+                print(f"| {path} | {len(tasks)} | {examples} | {items} | {verdict} |", flush=True)
                 for problem in problems[:3]:
                     print(problem[:1500], file=sys.stderr)
                 failed = failed or bool(problems)

@@ -134,9 +134,8 @@ def main() -> int:
                             (at for at, pair in enumerate(zip(ids, expected)) if pair[0] != pair[1]),
                             min(len(ids), len(expected)),
                         )
-                        print(
-                            f"  {text[:60]!r} at token {at}: {package.id_to_piece(expected[at : at + 6])}, not {package.id_to_piece(ids[at : at + 6])}"
-                        )
+                        pieces = [package.id_to_piece(tokens[at : at + 6]) for tokens in (expected, ids)]
+                        print(f"  {text[:60]!r} at token {at}: {pieces[0]}, not {pieces[1]}")
                 other_text += decoded != package.decode(expected)
             differences += other_ids + other_text
             print(f"{title[-40:]:40} {len(texts):7} {tokens:10} {other_ids:10} {other_text:10}", flush=True)

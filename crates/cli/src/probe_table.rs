@@ -152,9 +152,9 @@ mod tests {
     fn record(fields: Value) -> ProbeRecord {
         let provenance = json!({"data": "", "template": "", "tokenizer": "", "scorer": ""});
         let mut record = json!({
-            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0, "chance": 0.25,
-            "headline": "acc", "metrics": {}, "delta": null, "best": null, "mde": null, "phase": null, "truncated": 0,
-            "not_finite": 0, "seconds": 0.5, "provenance": provenance,
+            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0,
+            "chance": 0.25, "headline": "acc", "metrics": {}, "delta": null, "best": null, "mde": null,
+            "phase": null, "truncated": 0, "not_finite": 0, "seconds": 0.5, "provenance": provenance,
         });
         let Value::Object(fields) = fields else { unreachable!() };
         record.as_object_mut().unwrap().extend(fields);
@@ -166,7 +166,9 @@ mod tests {
     }
 
     fn change(step: u64, value: f64, p: f64) -> Value {
-        json!({"metric": "acc", "step": step, "before": 0.5, "n": 100, "value": value, "stderr": 0.02, "p": p})
+        json!({
+            "metric": "acc", "step": step, "before": 0.5, "n": 100, "value": value, "stderr": 0.02, "p": p,
+        })
     }
 
     fn round() -> Vec<ProbeRecord> {
@@ -177,8 +179,9 @@ mod tests {
                 "metrics": {"bits_per_byte": bits, "token_perplexity": estimate(31.5, 1.0)},
             })),
             record(json!({
-                "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits}, "phase": "rising",
+                "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits},
                 "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "mde": 0.056,
+                "phase": "rising",
             })),
             record(json!({
                 "task": "agreement", "metrics": {"acc": estimate(0.3, 0.05)}, "phase": "chance",

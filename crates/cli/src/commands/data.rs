@@ -49,8 +49,8 @@ fn prepare_chunks(args: &PrepareArgs, tokenizer: &Tokenizer) -> Result<()> {
         seed: args.seed,
     };
     let console = Console::new();
-    let mut show = |at: &PreparationProgress<'_>| announce(&console, at);
-    let made = make_chunks(&subsets(args)?, tokenizer, &spec, &args.output, &mut show);
+    let mut report = |at: &PreparationProgress<'_>| announce(&console, at);
+    let made = make_chunks(&subsets(args)?, tokenizer, &spec, &args.output, &mut report);
     console.finish();
     let made = made?;
     print(&format!(

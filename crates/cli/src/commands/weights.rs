@@ -190,8 +190,7 @@ fn summary(report: &ConversionReport) -> Result<String> {
         None => writeln!(text, "identical to the source ({:.1} s)", report.compare_s)?,
         Some(rounding) => writeln!(
             text,
-            "identical to the rounded source: largest rounding error {:.3e}, {} values overflowed to infinity \
-             ({:.1} s)",
+            "identical to the rounded source: largest error {:.3e}, {} values became infinite ({:.1} s)",
             rounding.largest_error,
             grouped(rounding.overflowed),
             report.compare_s
