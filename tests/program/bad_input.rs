@@ -395,7 +395,7 @@ fn a_folder_without_write_permission_is_named() {
     fs_err::create_dir(&folder).unwrap();
     fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
     if fs_err::write(folder.join("probe"), "").is_ok() {
-        crate::support::skip("root writes into folders of any mode");
+        fineline_testing::skip("a user other than root, who may write to any directory");
         return;
     }
     let error = with(&place, &["run.dir=frozen/run"], 1);

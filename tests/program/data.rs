@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Workplace, material};
+use crate::support::Workplace;
 
 #[test]
 fn show_prints_the_rows_that_a_step_used() {
@@ -59,7 +59,7 @@ fn own_text_is_trained_on_from_text_and_from_shards() {
 
 #[test]
 fn the_real_corpora_train() {
-    let Some(corpora) = material("corpora") else { return };
+    let Some(corpora) = fineline_testing::materials("corpora") else { return };
     let place = Workplace::new();
     let shakespeare = corpora.join("tinyshakespeare.txt");
     let novel = corpora.join("wagahaiwa_nekodearu.ja.txt");

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use crate::support::{Workplace, skip, wait_for};
+use fineline_testing::reference_python;
+
+use crate::support::{Workplace, wait_for};
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -78,15 +80,7 @@ assert {'task', 'metric'} == set(families['fineline_probe'].samples[0].labels), 
 lo, hi = (families['fineline_probe_' + end].samples for end in ('lo', 'hi'))
 assert lo and all(a.value <= b.value for a, b in zip(lo, hi))
 ";
-    let Ok(python) = std::env::var("FINELINE_REFERENCE_PYTHON") else {
-        skip("FINELINE_REFERENCE_PYTHON is not set: the page is not parsed by prometheus_client");
-        return;
-    };
-    let has_client = Command::new(&python).args(["-c", "import prometheus_client"]).output();
-    if !has_client.is_ok_and(|output| output.status.success()) {
-        skip("the reference Python has no prometheus_client (scripts/setup-reference.sh)");
-        return;
-    }
+    let Some(python) = reference_python(&["prometheus_client"]) else { return };
     let mut child = Command::new(python).args(["-c", PARSE]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "{page}");

@@ -3,14 +3,15 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fineline_testing::skip;
 use serde_json::Value;
 
-use crate::support::{Finished, Running, SHARED, Workplace, files_below, skip, wait_for};
+use crate::support::{Finished, Running, SHARED, Workplace, files_below, wait_for};
 
 fn mpirun_is_missing() -> bool {
     let missing = Command::new("mpirun").arg("--version").stdout(Stdio::null()).status().is_err();
     if missing {
-        skip("there is no mpirun (scripts/setup-mpi.sh installs it)");
+        skip("mpirun (scripts/setup-mpi.sh)");
     }
     missing
 }

@@ -5,9 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use fineline_testing::reference_python;
 use serde_json::Value;
 
-use crate::support::{Finished, Workplace, files_below, skip, wait_for};
+use crate::support::{Finished, Workplace, files_below, wait_for};
 
 const MIRROR: &str = "storage.remote=s3://runs/tiny";
 
@@ -19,17 +20,9 @@ struct Store {
 }
 
 impl Store {
-    /// None, which the test says, where there is no moto.
+    /// None, and the test recorded as skipped, where there is no moto.
     fn start() -> Option<Self> {
-        let Ok(python) = std::env::var("FINELINE_REFERENCE_PYTHON") else {
-            skip("FINELINE_REFERENCE_PYTHON is not set (scripts/setup-reference.sh)");
-            return None;
-        };
-        let has_moto = Command::new(&python).args(["-c", "import moto.server"]).output();
-        if !has_moto.is_ok_and(|output| output.status.success()) {
-            skip("the reference Python has no moto (scripts/setup-reference.sh)");
-            return None;
-        }
+        let python = reference_python(&["moto.server"])?;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);

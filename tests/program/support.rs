@@ -246,7 +246,7 @@ impl Mounted {
         if mount.is_ok_and(|output| output.status.success()) {
             return Some(Self(folder));
         }
-        skip("a file system in memory takes `mount` and the right to mount");
+        fineline_testing::skip("the right to mount a file system in memory");
         None
     }
 
@@ -316,21 +316,4 @@ pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     files.sort();
     files
-}
-
-/// A file under the shared materials, or none, which the test says.
-pub(crate) fn material(relative: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/materials").join(relative);
-    if path.exists() {
-        return Some(path);
-    }
-    skip(&format!("{} is absent", path.display()));
-    None
-}
-
-/// Says why a test doesn't test. Written past the test harness, which swallows what a passing test prints.
-pub(crate) fn skip(reason: &str) {
-    use std::io::Write;
-
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }

@@ -7,16 +7,14 @@ use std::process::Command;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use fineline_kernels::AttentionMask;
 use fineline_model::{Positions, TensorHeader, load, write_safetensors};
+use fineline_testing::reference_python;
 use serde_json::Value;
 
-use crate::support::{Workplace, skip};
+use crate::support::Workplace;
 
 #[test]
 fn transformers_loads_a_checkpoint_and_computes_as_we_do() {
-    let Some(python) = std::env::var_os("FINELINE_REFERENCE_PYTHON") else {
-        skip("FINELINE_REFERENCE_PYTHON names no Python with torch and transformers");
-        return;
-    };
+    let Some(python) = reference_python(&[]) else { return };
     let place = Workplace::new();
     place.train(&["train.steps=30", "probes=[]"]);
     let checkpoint = "run/checkpoints/step-00000030";
@@ -26,7 +24,7 @@ fn transformers_loads_a_checkpoint_and_computes_as_we_do() {
     let logits = place.path("logits.safetensors");
     let compared = write_logits(&place.path(checkpoint), &logits);
 
-    let theirs = report(&python, &place.path(checkpoint), &logits);
+    let theirs = report(python.as_os_str(), &place.path(checkpoint), &logits);
     assert_eq!(theirs["generated_ids"], ours["ids"], "{theirs}");
     assert_eq!(theirs["logits_compared"], compared, "{theirs}");
     let difference = theirs["max_logit_difference"].as_f64().unwrap();

@@ -12,7 +12,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Finished, Workplace, skip};
+use support::{Finished, Workplace};
 
 const STEPS: u64 = 20;
 
@@ -31,7 +31,7 @@ fn workplace() -> Option<Workplace> {
         assert_eq!(device["precisions"], serde_json::json!(["f32"]), "{device}");
         return Some(place);
     }
-    skip(&format!("{}", device["problem"]));
+    fineline_testing::skip(&format!("a device for wgpu: {}", device["problem"]));
     None
 }
 

@@ -1,22 +1,9 @@
 //! What the tests of several modules need.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::SourceConfig;
 use crate::tokenizer::{Tokenizer, train_bpe};
-
-/// A file under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
-pub(crate) fn material(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials")).join(name);
-    if !path.exists() {
-        // Past the test harness, which swallows what a passing test prints.
-        let line = format!("skipped: {} is absent\n", path.display());
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
-        return None;
-    }
-    Some(path)
-}
 
 /// A tokenizer of 256 bytes and three special tokens: one token a byte, BOS 1, EOS 2.
 pub(crate) fn tiny_tokenizer(dir: &Path) -> Tokenizer {

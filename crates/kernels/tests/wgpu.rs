@@ -5,7 +5,8 @@
 #![cfg(feature = "wgpu")]
 #![allow(clippy::cast_possible_wrap, reason = "token ids are small")]
 
-use std::{io::Write, panic::catch_unwind, sync::LazyLock};
+use std::panic::catch_unwind;
+use std::sync::LazyLock;
 
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use fineline_kernels::{
@@ -28,11 +29,11 @@ static WGPU: LazyLock<Option<Device>> = LazyLock::new(|| {
     opened.ok()
 });
 
-/// Runs `test` with the device, or says past the harness that it is skipped.
+/// Runs `test` with the device, or records that it is skipped.
 fn with_wgpu(test: impl FnOnce(&Device)) {
     match &*WGPU {
         Some(device) => test(device),
-        None => drop(std::io::stderr().write_all(b"skipped: there is no device for wgpu\n")),
+        None => fineline_testing::skip("a device for wgpu"),
     }
 }
 

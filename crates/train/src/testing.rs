@@ -135,14 +135,6 @@ impl Observer for Reports {
     }
 }
 
-/// Reports why a test is skipped. Written directly to stderr, because the harness captures the output of
-/// passing tests.
-pub(crate) fn skip(reason: &str) {
-    use std::io::Write;
-
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
-}
-
 /// Losses, gradient norms and learning rates as bits.
 pub(crate) fn numbers(reports: &[StepReport]) -> Vec<(u64, u32, u32, u64)> {
     reports.iter().map(|r| (r.step, r.loss.to_bits(), r.grad_norm.to_bits(), r.lr.to_bits())).collect()

@@ -4,11 +4,13 @@ use std::path::Path;
 use fineline_diagnostics::{Classified, ErrorClass};
 use proptest::prelude::*;
 
+use fineline_testing::materials;
+
 use super::*;
 use crate::config::DataConfig;
 use crate::config::{Packing, SourceConfig, TokenizerConfig};
 use crate::error::Result;
-use crate::testing::{material, source, tiny_tokenizer};
+use crate::testing::{source, tiny_tokenizer};
 
 /// A mixture of two texts, `many` short documents with `weights[0]` and one long document with `weights[1]`.
 fn config(dir: &Path, weights: [f64; 2], packing: Packing, validation_share: f64) -> DataConfig {
@@ -296,12 +298,12 @@ fn a_run_without_a_tokenizer_trains_one_and_finds_it_again() {
 
 #[test]
 fn real_corpora_make_a_mixture() {
-    let Some(tokenizer) = material("tokenizers/llama2-spm/tokenizer.json") else { return };
+    let Some(tokenizer) = materials("tokenizers/llama2-spm/tokenizer.json") else { return };
     let names = ["arxiv_sample.jsonl", "wikitext-2/valid.txt"];
     let dir = tempfile::tempdir().unwrap();
     let mut mix = Vec::new();
     for name in names {
-        let Some(path) = material(&format!("corpora/{name}")) else { return };
+        let Some(path) = materials(&format!("corpora/{name}")) else { return };
         mix.push(source(name, &path));
     }
     let config = DataConfig { seq_len: 256, cache_dir: dir.path().join("cache"), mix, ..Default::default() };

@@ -136,7 +136,9 @@ fn joined_by(token: &str, mark: char, spelling: TokenSpelling) -> impl Iterator<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{material, tiny_tokenizer};
+    use fineline_testing::materials;
+
+    use crate::testing::tiny_tokenizer;
     use crate::tokenizer::Tokenizer;
 
     #[test]
@@ -182,7 +184,7 @@ mod tests {
             ("gpt2/tokenizer.json", 0),
         ];
         let files = names.into_iter().filter_map(|(name, prefix)| {
-            Some((Tokenizer::from_file(material(&format!("tokenizers/{name}"))?).unwrap(), prefix))
+            Some((Tokenizer::from_file(materials(&format!("tokenizers/{name}"))?).unwrap(), prefix))
         });
         for (tokenizer, prefix) in files.chain([(tiny_tokenizer(dir.path()), 0)]) {
             let cuts = CutRules::of(&tokenizer.json().inner).unwrap().expect("its texts can be cut");
@@ -190,7 +192,7 @@ mod tests {
             let mut texts = vec!["A line of text,\nanother: 12\n\nand «ünïcode»\n中文。\n  x\n".repeat(1000)];
             for corpus in ["tinyshakespeare.txt", "wagahaiwa_nekodearu.ja.txt", "war-and-peace.txt"] {
                 let text =
-                    material(&format!("corpora/{corpus}")).map(|path| fs_err::read_to_string(path).unwrap());
+                    materials(&format!("corpora/{corpus}")).map(|path| fs_err::read_to_string(path).unwrap());
                 texts.extend(text.map(|text| text.chars().skip(5000).take(40_000).collect::<String>()));
             }
             for text in texts {

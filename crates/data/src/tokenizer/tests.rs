@@ -2,9 +2,9 @@
 
 use super::*;
 
-/// One of the tokenizers under the materials, or `None`, said, where they are absent.
+/// One of the tokenizers among the materials; where it is missing, the test is recorded as skipped.
 fn material(name: &str) -> Option<Tokenizer> {
-    let path = crate::testing::material(&format!("tokenizers/{name}"))?;
+    let path = fineline_testing::materials(&format!("tokenizers/{name}"))?;
     Some(Tokenizer::from_file(path).unwrap())
 }
 
@@ -19,7 +19,7 @@ const NAMES: [&str; 4] = [
 fn real_text_round_trips_and_its_bytes_are_counted() {
     for (name, tokenizer) in NAMES.iter().filter_map(|name| Some((name, material(name)?))) {
         for corpus in ["tinyshakespeare.txt", "wagahaiwa_nekodearu.ja.txt", "war-and-peace.txt"] {
-            let Some(path) = crate::testing::material(&format!("corpora/{corpus}")) else { return };
+            let Some(path) = fineline_testing::materials(&format!("corpora/{corpus}")) else { return };
             let text: String = fs_err::read_to_string(path).unwrap().chars().take(60_000).collect();
             let ids = tokenizer.encode(&text).unwrap();
             assert!(tokenizer.decode(&ids).unwrap() == text, "{name} on {corpus}");
@@ -160,7 +160,7 @@ fn real_conversions_are_not_doubted() {
     for tokenizer in NAMES.iter().filter_map(|name| material(name)) {
         assert_eq!(tokenizer.warning(), None);
     }
-    if let Some(dir) = crate::testing::material("tokenizers/llama2-spm") {
+    if let Some(dir) = fineline_testing::materials("tokenizers/llama2-spm") {
         assert_eq!(Tokenizer::from_file(dir).unwrap().compare_files().unwrap(), TokenizerComparison::Same);
     }
 }

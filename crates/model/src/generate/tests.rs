@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::*;
 use crate::llama::LlamaConfig;
 
@@ -107,22 +105,10 @@ fn ties_and_infinities_are_ordered() {
     assert_eq!(random(Some(1), None, 3).choose(&[0.0, 2.0, 2.0], 0), 1);
 }
 
-/// Says why a test doesn't test. Written past the test harness, which swallows what a passing test prints.
-fn skip(reason: &str) {
-    use std::io::Write;
-
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
-}
-
 /// The text in the documentation of the model, as `llama2.c` generates it.
 #[test]
 fn stories260k_tells_its_story() {
-    let dir =
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials/models/stories260K/hf"));
-    if !dir.exists() {
-        skip(&format!("{} is absent", dir.display()));
-        return;
-    }
+    let Some(dir) = fineline_testing::materials("models/stories260K/hf") else { return };
     let tokenizer: serde_json::Value =
         serde_json::from_str(&fs_err::read_to_string(dir.join("tokenizer.json")).unwrap()).unwrap();
     let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
@@ -130,7 +116,7 @@ fn stories260k_tells_its_story() {
         let (piece, _) = vocabulary.iter().find(|(_, id)| id.as_u64() == Some(u64::from(token))).unwrap();
         piece.replace('▁', " ").replace("<0x0A>", "\n")
     };
-    let model = crate::load(dir, &Device::flex()).unwrap();
+    let model = crate::load(&dir, &Device::flex()).unwrap();
     let generation = generate(&model, &[1], &greedy(120), |_| ControlFlow::Continue(())).unwrap();
     let text: String = generation.tokens.into_iter().map(piece).collect();
     let expected = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, \

@@ -4,8 +4,9 @@ use burn::tensor::Device;
 use fineline_data::{Tokenizer, TokenizerConfig};
 use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{Catalog, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
+use fineline_testing::materials;
 
-use crate::support::{material, naive, options, small_config, tokenizer_of};
+use crate::support::{naive, options, small_config, tokenizer_of};
 
 fn tokenizer() -> Tokenizer {
     let text =
@@ -123,7 +124,7 @@ fn answers_are_found_whatever_the_tokenizer() {
         "gpt2/tokenizer.json",
         "stories260k/tokenizer.json",
     ] {
-        let Some(path) = material(&format!("tokenizers/{name}")) else { continue };
+        let Some(path) = materials(&format!("tokenizers/{name}")) else { continue };
         let tokenizer = Tokenizer::from_file(&path).unwrap();
         let suite = suite(&tokenizer, 1024, 5).unwrap();
         for asked in suite.asked() {

@@ -6,11 +6,12 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::load;
 use fineline_probe::{Catalog, CodeExecution, Round, Suite, SuiteOptions, Task};
+use fineline_testing::{materials, skip};
 
-use crate::support::{material, shipped_suites, skipped};
+use crate::support::shipped_suites;
 
 fn catalog() -> Option<Catalog> {
-    Some(Catalog { folders: vec![shipped_suites()], data: vec![material("eval")?], ..Catalog::default() })
+    Some(Catalog { folders: vec![shipped_suites()], data: vec![materials("eval")?], ..Catalog::default() })
 }
 
 #[test]
@@ -80,8 +81,8 @@ fn the_suites_read_their_data() {
 #[test]
 fn a_real_model_is_scored_on_real_questions() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = material("models/stories260K/hf") else { return };
-    let Some(tokenizer) = material("tokenizers/stories260k/tokenizer.json") else { return };
+    let Some(folder) = materials("models/stories260K/hf") else { return };
+    let Some(tokenizer) = materials("tokenizers/stories260k/tokenizer.json") else { return };
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let max_len = model.config().max_position_embeddings;
@@ -106,7 +107,7 @@ fn a_real_model_is_scored_on_real_questions() {
 #[test]
 fn full_prompts_have_the_scores_of_a_direct_computation() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = material("models/stories260K/hf") else { return };
+    let Some(folder) = materials("models/stories260K/hf") else { return };
     let expected = [
         [3.739_091_028_804_63, 3.758_615_899_603_93],
         [4.497_767_667_019_76, 5.093_287_173_208_81],
@@ -163,7 +164,7 @@ fn answers_are_asked_for_in_the_harness_s_words() {
 #[test]
 fn code_s_own_solutions_pass_their_tests() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = material("models/stories260K/hf") else { return };
+    let Some(folder) = materials("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let forbidden = SuiteOptions {
         tokenizer: &tokenizer,
@@ -180,7 +181,7 @@ fn code_s_own_solutions_pass_their_tests() {
     let allowed = SuiteOptions { code: CodeExecution::Allowed(None), ..forbidden };
     let suite = match Suite::load(&catalog, "code", allowed) {
         Err(error) if error.to_string().contains("no sandbox") => {
-            skipped(&error.to_string());
+            skip(&error.to_string());
             return;
         }
         suite => suite.unwrap(),

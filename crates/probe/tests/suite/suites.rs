@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use fineline_probe::{Catalog, Item, Task};
+use fineline_testing::materials;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::support::{material, shipped_suites};
+use crate::support::shipped_suites;
 
 /// The task of a file in `configs/probes/tasks`, with these records where `fineline data fetch` would have put them.
 fn task(name: &str, records: &[Value]) -> Task {
@@ -152,7 +153,7 @@ fn every_task_is_described() {
 
 #[test]
 fn olmes_asks_what_its_requests_ask() {
-    let Some(eval) = material("eval") else { return };
+    let Some(eval) = materials("eval") else { return };
     let catalog = Catalog { folders: vec![shipped_suites()], data: vec![eval.clone()], ..Catalog::default() };
     let tasks = catalog.tasks("olmes").unwrap();
     let sizes: Vec<usize> = tasks.iter().map(|task| task.items.len()).collect();

@@ -1,28 +1,12 @@
 //! What the tests put suites to, and what they hold scores to.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{Tokenizer, train_bpe};
 use fineline_kernels::AttentionMask;
 use fineline_model::{Llama, LlamaConfig, Positions};
 use fineline_probe::{CodeExecution, Item, Kind, SuiteOptions, Task};
-
-/// A path under the materials that come with a checkout of the project's workspace, or `None`, said, where they are absent.
-pub(crate) fn material(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/materials")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skipped(&format!("{} is absent", path.display()));
-    None
-}
-
-/// Says past the test harness, which swallows what a passing test prints, that a test is skipped.
-pub(crate) fn skipped(reason: &str) {
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
-}
 
 /// The folder of the suites that come with fineline.
 pub(crate) fn shipped_suites() -> PathBuf {

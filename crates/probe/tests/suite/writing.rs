@@ -9,8 +9,9 @@ use fineline_probe::{
     Equality, Extraction, GenerationRules, Item, ItemRow, Kind, Pattern, Pipeline, Round, RoundScores, Share,
     Step, Suite, Task, metrics,
 };
+use fineline_testing::materials;
 
-use crate::support::{self, material, options};
+use crate::support::{self, options};
 
 const MAX_LEN: usize = 512;
 
@@ -21,7 +22,7 @@ fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
 /// Written answers: the same in one process or three, judged, counted, and recomputable from their rows.
 #[test]
 fn what_a_model_writes_is_judged() {
-    let Some(folder) = material("models/stories260K/hf") else { return };
+    let Some(folder) = materials("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let item = |context: &str, answers: &[&str]| Item {
@@ -80,7 +81,7 @@ fn what_a_model_writes_is_judged() {
 /// A pattern that takes forever is the failure of its task, not of the round.
 #[test]
 fn a_task_that_cannot_be_judged_fails_alone() {
-    let Some(folder) = material("models/stories260K/hf") else { return };
+    let Some(folder) = materials("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
     let items = vec![Item { context: "Once".into(), answers: vec!["x".into()], ..Item::default() }];

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{
-    Masked, RandomRows, Reports, config, device, numbers, optimizer_bits, recipe, run, skip, trainer,
-    undivided, weight_bits,
+    Masked, RandomRows, Reports, config, device, numbers, optimizer_bits, recipe, run, trainer, undivided,
+    weight_bits,
 };
 use crate::{
     CheckpointProblem, Observer, ObserverError, Session, SessionOutcome, StepReport, StepView, StopReason,
@@ -385,7 +385,7 @@ fn a_full_disk_leaves_earlier_checkpoints() {
             .is_ok_and(|o| o.status.success())
     };
     if !mount("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
-        skip("a small tmpfs cannot be mounted here");
+        fineline_testing::skip("the right to mount a file system in memory");
         return;
     }
     let (outcome, reports) =

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
+use fineline_testing::materials;
+
 use super::*;
-use crate::testing::material;
 use crate::tokenizer::Tokenizer;
 
 const NAMES: [&str; 12] = [
@@ -97,7 +98,7 @@ fn real_models_give_the_ids_of_their_conversions() {
         ("llama2-spm/tokenizer.model", "llama2-spm/tokenizer.json"),
         ("mistral/tokenizer.model.v1", "mistral/tokenizer_v1.json"),
     ] {
-        let paths = (material(&format!("tokenizers/{model}")), material(&format!("tokenizers/{json}")));
+        let paths = (materials(&format!("tokenizers/{model}")), materials(&format!("tokenizers/{json}")));
         let (Some(model), Some(json)) = paths else { return };
         let (model, json) = (Tokenizer::from_file(model).unwrap(), Tokenizer::from_file(json).unwrap());
         assert_eq!(model.boundary_tokens(), json.boundary_tokens());
@@ -107,7 +108,7 @@ fn real_models_give_the_ids_of_their_conversions() {
                 .all(|id| model.byte_len(id) == json.byte_len(id) && model.token(id) == json.token(id))
         );
         for corpus in ["tinyshakespeare.txt", "wagahaiwa_nekodearu.ja.txt", "war-and-peace.txt"] {
-            let Some(path) = material(&format!("corpora/{corpus}")) else { return };
+            let Some(path) = materials(&format!("corpora/{corpus}")) else { return };
             let text: String = fs_err::read_to_string(path).unwrap().chars().take(60_000).collect();
             let ids = model.encode(&text).unwrap();
             assert!(ids == json.encode(&text).unwrap(), "{corpus}");
