@@ -1,9 +1,9 @@
 //! Names and formats of a run's directory and of its checkpoints.
 //!
-//! Several crates read and write the directory of a run: `train` writes checkpoints, `run` the logs, `storage` uploads both.
-//! The names of files, directories and checkpoints are defined here and nowhere else, as docs/reference/run-directory.md
-//! documents them. [`RunDirectory`] holds the paths of a run, [`step_name`] the name of a checkpoint, [`CheckpointManifest`]
-//! the list of its files with their hashes.
+//! Several crates read and write the directory of a run: `train` writes checkpoints, `run` the logs,
+//! `storage` uploads both. The names of files, directories and checkpoints are defined here and nowhere else,
+//! as docs/reference/run-directory.md documents them. [`RunDirectory`] holds the paths of a run,
+//! [`step_name`] the name of a checkpoint, [`CheckpointManifest`] the list of its files with their hashes.
 //!
 //! This crate doesn't depend on what the files hold, apart from the manifest.
 

@@ -66,13 +66,20 @@ impl CheckpointManifest {
         Ok(Self { schema: CHECKPOINT_SCHEMA, files })
     }
 
-    /// Parses a manifest. Its content isn't trusted: file names that lead out of the checkpoint's directory are refused.
+    /// Parses a manifest. Its content isn't trusted: file names that lead out of the checkpoint's directory
+    /// are refused.
     ///
     /// # Errors
     /// [`ManifestError`], by what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u32,
+        }
+        // The version comes first: a newer format may have other fields.
+        let Versioned { schema } = serde_json::from_slice(bytes)?;
+        check_schema(schema, CHECKPOINT_SCHEMA)?;
         let manifest: Self = serde_json::from_slice(bytes)?;
-        check_schema(manifest.schema, CHECKPOINT_SCHEMA)?;
         match manifest.files.keys().find(|name| !is_plain_file_name(name)) {
             Some(name) => Err(ManifestError::FileName { name: name.clone() }),
             None => Ok(manifest),
@@ -120,12 +127,12 @@ pub fn is_plain_file_name(name: &str) -> bool {
         && name != MANIFEST_FILE
 }
 
-/// Compares the files of the checkpoint in `dir` with its manifest, sizes first. Returns the first difference, or `None`
-/// if the checkpoint is complete. Files that the manifest doesn't list are ignored.
+/// Compares the files of the checkpoint in `dir` with its manifest, sizes first. Returns the first
+/// difference, or `None` if the checkpoint is complete. Files that the manifest doesn't list are ignored.
 ///
 /// # Errors
-/// A file that can't be read for a reason other than being absent, such as missing permissions. This doesn't mean that
-/// the checkpoint is damaged.
+/// A file that can't be read for a reason other than being absent, such as missing permissions. This doesn't
+/// mean that the checkpoint is damaged.
 pub fn find_damage(dir: &Path) -> io::Result<Option<String>> {
     let Some(bytes) = if_exists(fs_err::read(dir.join(MANIFEST_FILE)))? else {
         return Ok(Some(format!("{MANIFEST_FILE} is missing")));
@@ -208,7 +215,7 @@ mod tests {
         assert!(message.contains("manifest.json is missing"), "{message}");
         let message = damage(&|dir| fs_err::write(dir.join(MANIFEST_FILE), "{\"files\":").unwrap());
         assert!(message.contains("manifest.json isn't a manifest"), "{message}");
-        let newer = "{\"schema\": 2, \"files\": {}}";
+        let newer = "{\"schema\": 2, \"entries\": []}";
         let message = damage(&|dir| fs_err::write(dir.join(MANIFEST_FILE), newer).unwrap());
         assert!(message.contains("manifest.json has schema 2"), "{message}");
     }

@@ -24,8 +24,8 @@ const SWEEP_RESULTS_DIR: &str = "results";
 const LOCK_FILE: &str = ".lock";
 const HEARTBEATS_DIR: &str = ".ranks";
 
-/// Files directly in a run's directory that are uploaded to remote storage. `run.json` comes last, because it makes the
-/// remote directory that of a run.
+/// Files directly in a run's directory that are uploaded to remote storage. `run.json` comes last, because it
+/// makes the remote directory that of a run.
 pub const UPLOADED_FILES: [&str; 6] =
     [CONFIG_FILE, METRICS_FILE, PROBES_FILE, EVENTS_FILE, DIGESTS_FILE, RUN_FILE];
 
@@ -111,7 +111,8 @@ impl RunDirectory {
         self.root.join(REPRESENTATIONS_DIR)
     }
 
-    /// Similarity of the representations at `step`, layer by layer, to each other and to those of earlier rounds.
+    /// Similarity of the representations at `step`, layer by layer, to each other and to those of earlier
+    /// rounds.
     #[must_use]
     pub fn similarities(&self, step: u64) -> PathBuf {
         self.representations_dir().join(format!("{}.parquet", step_name(step)))

@@ -24,7 +24,8 @@ pub fn kept_name(step: u64) -> String {
     format!("kept-{step:08}")
 }
 
-/// Returns the name of the link to the checkpoint at the end of a chunk, as Amber's checkpoints are named: `ckpt_100`.
+/// Returns the name of the link to the checkpoint at the end of a chunk, as Amber's checkpoints are named:
+/// `ckpt_100`.
 #[must_use]
 pub fn chunk_name(chunk: u64) -> String {
     format!("ckpt_{chunk:03}")

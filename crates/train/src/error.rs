@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass, Problem, Problems};
+use fineline_layout::UnsupportedSchema;
 
 use crate::alarm::{GuardAlarm, SkipReason};
 
@@ -32,8 +33,8 @@ pub enum TrainError {
     /// Too many consecutive steps were skipped.
     #[error(
         "stopped after {count} consecutive skipped steps (guard.max_skips), the last of them step {step}: \
-         {reason}. The weights are those before the first of these steps; lower optim.lr, or inspect the data \
-         of these steps (`fineline data show --step {step}`)"
+         {reason}. The weights are those before the first of these steps; lower optim.lr, or inspect the \
+         data of these steps (`fineline data show --step {step}`)"
     )]
     TooManySkips {
         /// Number of consecutive skipped steps.
@@ -113,6 +114,15 @@ pub enum TrainError {
         path: PathBuf,
         /// The file, and what is wrong with it.
         reason: String,
+    },
+
+    /// A file of a checkpoint that was written by a newer version of fineline.
+    #[error("{} was written by a newer fineline: it {source}", path.display())]
+    UnsupportedSchema {
+        /// The file.
+        path: PathBuf,
+        /// The versions.
+        source: UnsupportedSchema,
     },
 
     /// A checkpoint of a different model than that of the run.

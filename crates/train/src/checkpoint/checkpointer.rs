@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use fineline_diagnostics::ConfigSection;
-use fineline_layout::CheckpointManifest;
+use fineline_layout::{CHECKPOINT_SCHEMA, CheckpointManifest};
 use fineline_ranks::Ranks;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -259,6 +259,7 @@ impl Checkpointer {
     ) -> CheckpointSnapshot {
         let (model, optimizer) = trainer.snapshot();
         let state = CheckpointState {
+            schema: CHECKPOINT_SCHEMA,
             progress: trainer.progress(),
             updates: optimizer.updates,
             milestone: self.schedule.milestones.get(&trainer.progress().step).cloned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fineline_layout::STATE_FILE;
+use fineline_layout::{CHECKPOINT_SCHEMA, STATE_FILE, check_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ use crate::schedule::Rewarm;
 /// It contains no time and no path, so that equal runs have equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
+    /// Version of the format, [`CHECKPOINT_SCHEMA`].
+    pub schema: u32,
     /// Progress of the run.
     #[serde(flatten)]
     pub progress: TrainingProgress,
@@ -50,12 +52,41 @@ impl CheckpointState {
     /// Reads `state.json` of the checkpoint in `directory`.
     ///
     /// # Errors
-    /// [`TrainError::Io`] if the file can't be read; [`TrainError::Damaged`] if it isn't a valid state.
+    /// [`TrainError::Io`] if the file can't be read; [`TrainError::Damaged`] if it isn't a valid state;
+    /// [`TrainError::UnsupportedSchema`] if it was written by a newer version.
     pub fn read(directory: &Path) -> Result<Self, TrainError> {
-        let bytes = fs_err::read(directory.join(STATE_FILE))?;
-        serde_json::from_slice(&bytes).map_err(|error| TrainError::Damaged {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u32,
+        }
+        let path = directory.join(STATE_FILE);
+        let bytes = fs_err::read(&path)?;
+        let damaged = |error: serde_json::Error| TrainError::Damaged {
             path: directory.to_owned(),
             reason: format!("{STATE_FILE}: {error}"),
-        })
+        };
+        // The version comes first: a newer format may have other fields.
+        let Versioned { schema } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        check_schema(schema, CHECKPOINT_SCHEMA)
+            .map_err(|source| TrainError::UnsupportedSchema { path, source })?;
+        serde_json::from_slice(&bytes).map_err(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_without_a_known_version_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let read = |json: &str| {
+            fs_err::write(temp.path().join(STATE_FILE), json).unwrap();
+            CheckpointState::read(temp.path()).unwrap_err().to_string()
+        };
+        let message = read(r#"{"schema": 2}"#);
+        assert!(message.contains("state.json was written by a newer fineline"), "{message}");
+        let message = read(r#"{"step": 7}"#);
+        assert!(message.contains("is damaged: state.json: missing field `schema`"), "{message}");
     }
 }

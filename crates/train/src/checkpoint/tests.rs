@@ -128,7 +128,7 @@ fn a_checkpoint_is_a_hugging_face_directory_with_state() {
     assert_eq!(
         state,
         json!({
-            "step": 7, "tokens": 7 * 48, "consecutive_skips": 0, "updates": 7, "guard": guard,
+            "schema": 1, "step": 7, "tokens": 7 * 48, "consecutive_skips": 0, "updates": 7, "guard": guard,
             "seed": 11, "config_hash": "c0ffee",
             "data_fingerprint": "da7a", "observers": {}
         })
