@@ -387,7 +387,8 @@ def normalized(value, file):
     """Returns a JSON value with the later names and without fields that are not compared."""
     names = RENAMED_FIELDS.get(file, {})
     if isinstance(value, dict):
-        fields = {names.get(name, name): entry for name, entry in value.items()}
+        renamed = {name: names.get(name, RENAMED_VALUES.get(name, name)) for name in value}
+        fields = {renamed[name]: entry for name, entry in value.items()}
         return {name: normalized(entry, file) for name, entry in fields.items() if name not in IGNORED_FIELDS}
     if isinstance(value, list):
         return [normalized(entry, file) for entry in value]
