@@ -2,7 +2,7 @@
 """Compares the in-context tasks of a checkpoint with transformers, answer by answer, and computes their
 metrics again from the item store.
 
-    cargo build --release --workspace --bins --example asked
+    cargo build --release --workspace --bins --example request_tokens
     python scripts/parity/in_context_parity.py CHECKPOINT --limit 8
 
 CHECKPOINT is a Hugging Face LLaMA with a `tokenizer.json`. Every answer is scored separately: the tokens
@@ -45,7 +45,7 @@ def ours(
         out,
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    command = [binaries / "examples/asked", checkpoint, "in_context", ".", str(limit)]
+    command = [binaries / "examples/request_tokens", checkpoint, "in_context", ".", str(limit)]
     asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     records = [json.loads(line) for line in (out / "probes.jsonl").read_text().splitlines()]
     return pd.read_parquet(out / "items.parquet"), [json.loads(line) for line in asked.splitlines()], records

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares `fineline probe` with lm-evaluation-harness 0.4.13 on one checkpoint, item by item.
 
-    cargo build --release --workspace --bins --example asked
+    cargo build --release --workspace --bins --example request_tokens
     HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python scripts/parity/lm_eval_parity.py CHECKPOINT \\
         --data EVAL --wikitext TEST.txt --tasks hellaswag,mmlu --limit 200 --out /tmp/parity
 
@@ -159,7 +159,7 @@ def run_fineline(args, suite):
         ).stdout
     )
     run(args.fineline, "probe", args.checkpoint, "--suite", suite, "--out", out, *limit)
-    asked = run(args.asked, args.checkpoint, suite, args.data, *map(str, [args.limit] if args.limit else []))
+    asked = run(args.request_tokens, args.checkpoint, suite, args.data, *map(str, [args.limit] if args.limit else []))
     rows = {
         task: group for task, group in pandas.read_parquet(out / "items.parquet").groupby("task", sort=False)
     }
@@ -496,7 +496,7 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, required=True, help="directory, whose content is deleted")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     parser.add_argument("--fineline", type=pathlib.Path, default=target / "fineline")
-    parser.add_argument("--asked", type=pathlib.Path, default=target / "examples/asked")
+    parser.add_argument("--request-tokens", type=pathlib.Path, default=target / "examples/request_tokens")
     args = parser.parse_args()
     unknown = sorted(set(args.tasks) - {*TASKS, *WRITTEN, *FULL_PROMPT})
     if unknown:

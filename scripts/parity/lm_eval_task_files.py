@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares fineline's requests for the task files of lm-evaluation-harness 0.4.13 with those of the harness.
 
-    cargo build --release -p fineline-probe -p fineline --example asked
+    cargo build --release -p fineline-probe -p fineline --example request_tokens
     HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python scripts/parity/lm_eval_task_files.py CHECKPOINT \\
         --data EVAL --wikitext TEST.txt --out /tmp/task-files --limit 40
 
@@ -233,7 +233,7 @@ def harness_task(args, path, name, fields, files, shots):
 
 
 def asked(args, path):
-    command = [args.asked, args.checkpoint, path, args.out / "data"]
+    command = [args.request_tokens, args.checkpoint, path, args.out / "data"]
     lines = subprocess.run(
         list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
     ).stdout.splitlines()
@@ -308,9 +308,9 @@ def main():
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--only", help="task files with this in their path")
     parser.add_argument(
-        "--asked",
+        "--request-tokens",
         type=pathlib.Path,
-        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/asked",
+        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/request_tokens",
     )
     args = parser.parse_args()
     args.checkpoint = args.checkpoint.resolve()

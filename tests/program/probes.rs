@@ -166,9 +166,9 @@ fn every_record_has_what_the_documentation_says() {
             "metrics",
             "delta",
             "phase",
-            "headline",
+            "primary_metric",
             "best",
-            "mde",
+            "min_detectable_effect",
             "provenance",
         ] {
             assert!(record.get(key).is_some(), "{key} in {record}");

@@ -14,7 +14,7 @@ fn comparable(lines: Vec<Value>) -> Vec<Value> {
         .filter(|line| is_of_both(line) && !line["task"].as_str().unwrap().starts_with("validation/"))
         .collect();
     for line in &mut lines {
-        for key in ["delta", "phase", "best", "mde"] {
+        for key in ["delta", "phase", "best", "min_detectable_effect"] {
             line.as_object_mut().unwrap().remove(key);
         }
     }

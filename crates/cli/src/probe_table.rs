@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use fineline_run::probe::{
-    Delta, Estimate, PairedDifference, ProbeRecord, benjamini_hochberg, headline, is_above,
+    Delta, Estimate, PairedDifference, ProbeRecord, benjamini_hochberg, is_above, primary_metric,
 };
 
 const COLUMNS: [&str; 12] = [
@@ -32,7 +32,7 @@ pub(crate) fn probe_round(records: &[ProbeRecord]) -> String {
 }
 
 fn validation_line(record: &ProbeRecord) -> String {
-    let bits = headline(record);
+    let bits = primary_metric(record);
     let perplexity = record.metrics.get("token_perplexity").and_then(|perplexity| perplexity.value);
     format!(
         "  {}: {} bits/byte ({}), token perplexity {}",
@@ -73,7 +73,7 @@ fn rows(records: &[&ProbeRecord]) -> Vec<[String; COLUMNS.len()]> {
     let changes = format_changes(records, |record| record.delta.as_ref());
     let since_best = format_changes_since_best(records);
     let row = |((record, change), since_best): ((&&ProbeRecord, String), String)| {
-        let score = headline(record);
+        let score = primary_metric(record);
         let mark = if is_above_chance(record) == Some(true) { "+" } else { "" };
         let members = record.members.len();
         [
@@ -85,7 +85,7 @@ fn rows(records: &[&ProbeRecord]) -> Vec<[String; COLUMNS.len()]> {
             interval(&score),
             number(record.chance),
             change,
-            number(record.mde),
+            number(record.min_detectable_effect),
             since_best,
             number(record.metrics.get("bits_per_byte").and_then(|bits| bits.value)),
             record.phase.map_or_else(dash, |phase| phase.to_string()),
@@ -125,7 +125,7 @@ pub(crate) fn above_chance(records: &[ProbeRecord]) -> Option<(usize, usize)> {
 }
 
 fn is_above_chance(record: &ProbeRecord) -> Option<bool> {
-    is_above(&headline(record), record.chance?)
+    is_above(&primary_metric(record), record.chance?)
 }
 
 pub(crate) fn number(value: Option<f64>) -> String {
@@ -153,8 +153,8 @@ mod tests {
         let provenance = json!({"data": "", "template": "", "tokenizer": "", "scorer": ""});
         let mut record = json!({
             "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0,
-            "chance": 0.25, "headline": "acc", "metrics": {}, "delta": null, "best": null, "mde": null,
-            "phase": null, "truncated": 0, "not_finite": 0, "seconds": 0.5, "provenance": provenance,
+            "chance": 0.25, "primary_metric": "acc", "metrics": {}, "delta": null, "best": null,
+            "min_detectable_effect": null, "phase": null, "truncated": 0, "non_finite": 0, "seconds": 0.5, "provenance": provenance,
         });
         let Value::Object(fields) = fields else { unreachable!() };
         record.as_object_mut().unwrap().extend(fields);
@@ -175,23 +175,25 @@ mod tests {
         let bits = estimate(1.2, 0.05);
         vec![
             record(json!({
-                "task": "validation/web", "kind": "perplexity", "chance": null, "headline": "bits_per_byte",
+                "task": "validation/web", "kind": "perplexity", "chance": null, "primary_metric": "bits_per_byte",
                 "metrics": {"bits_per_byte": bits, "token_perplexity": estimate(31.5, 1.0)},
             })),
             record(json!({
                 "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits},
-                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "mde": 0.056,
+                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "min_detectable_effect": 0.056,
                 "phase": "rising",
             })),
             record(json!({
                 "task": "agreement", "metrics": {"acc": estimate(0.3, 0.05)}, "phase": "chance",
-                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04), "mde": 0.056,
+                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04), "min_detectable_effect": 0.056,
             })),
-            record(json!({"task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "mde": 0.198})),
+            record(
+                json!({"task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "min_detectable_effect": 0.198}),
+            ),
             record(json!({
                 "task": "suite/language", "members": ["word_order", "agreement"], "kind": null, "n": 200,
                 "metrics": {"acc": estimate(0.45, 0.035)}, "phase": "rising",
-                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03), "mde": 0.04,
+                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03), "min_detectable_effect": 0.04,
             })),
         ]
     }

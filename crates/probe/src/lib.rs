@@ -1,9 +1,9 @@
 //! Probes: what a model can do, measured while it trains.
 //!
 //! A [`Task`] is a set of questions: multiple choice, cloze, or text to predict. A [`Suite`] is a set of tasks, read from the
-//! [`Catalog`] and tokenized once. [`Suite::run`] puts a model through a [`Round`] of it, packed into batches in which what choices and items
+//! [`Catalog`] and tokenized once. [`Suite::run`] puts a model through a [`EvaluationRound`] of it, packed into batches in which what choices and items
 //! share is computed once, and yields a [`TaskResult`] per task: every metric with its error bars, and one [`ItemRow`] for each
-//! choice of each item, from which all metrics can be computed again ([`metrics()`]). [`History`] sets each result against
+//! choice of each item, from which all metrics can be computed again ([`metrics()`]). [`EvaluationHistory`] sets each result against
 //! those before it and makes the lines of `probes.jsonl` ([`ProbeRecord`]); [`results_json`] writes lm-evaluation-harness's layout.
 //!
 //! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the
@@ -58,32 +58,33 @@ pub use error::{Interrupted, ProbeError};
 pub use items::item_row::ItemRow;
 pub use items::item_store::{read_items, write_items};
 pub use metrics::{higher_is_better, metrics};
-pub use requests::request::Asked;
+pub use requests::request::RequestTokens;
 pub use results::group_result::GroupResult;
-pub use results::history::History;
+pub use results::history::EvaluationHistory;
 pub use results::lm_eval_json::{ResultsHeader, results_json};
-pub use results::probe_record::{Delta, ProbeRecord, headline};
+pub use results::probe_record::{Delta, ProbeRecord, primary_metric};
 pub use results::representation_history::RepresentationHistory;
 pub use results::representation_store::{
     SimilarityRow, read_representations, write_representations, write_similarities,
 };
 pub use results::task_result::TaskResult;
 pub use scorers::generation::sandbox::{CodeExecution, sandbox_problem};
-pub use scorers::rank_share::Share;
-pub use scorers::representation::gram::Gram;
+pub use scorers::rank_share::RankShare;
+pub use scorers::representation::gram::GramMatrix;
 pub use scorers::representation::hidden_states::Representation;
 pub use sources::catalog::Catalog;
 pub use sources::hub_source::HubSource;
 pub use sources::task_source::TaskSource;
 pub use suite::Suite;
 pub use suite::options::SuiteOptions;
-pub use suite::round::{Round, RoundResults, RoundScores, TaskFailure};
+pub use suite::round::{EvaluationRound, RoundResults, RoundScores, TaskFailure};
 pub use tasks::generation_rules::{
-    ChoiceExtraction, Equality, ExactMatch, Extraction, GenerationRules, Pipeline, Program, Step,
+    AnswerEquality, ChoiceExtraction, ExactMatch, Extraction, FilterStep, GenerationRules, Pipeline,
+    TestProgram,
 };
-pub use tasks::group::{Group, GroupMean};
-pub use tasks::item::{Item, Question};
-pub use tasks::kind::Kind;
+pub use tasks::group::{GroupMean, TaskGroup};
+pub use tasks::item::{InContextQuestion, Item};
+pub use tasks::kind::TaskKind;
 pub use tasks::provenance::Provenance;
-pub use tasks::task::{Rises, Task};
+pub use tasks::task::{SignalOnset, Task};
 pub use text::pattern::Pattern;

@@ -56,5 +56,7 @@ pub mod probe {
     pub use fineline_dynamics::{
         Estimate, PairedDifference, PublishedBand, SeriesPosition, benjamini_hochberg, is_above,
     };
-    pub use fineline_probe::{Delta, HubSource, Kind, ProbeError, ProbeRecord, TaskSource, headline};
+    pub use fineline_probe::{
+        Delta, HubSource, ProbeError, ProbeRecord, TaskKind, TaskSource, primary_metric,
+    };
 }

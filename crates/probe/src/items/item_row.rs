@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 
 /// How a choice of an item was scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +10,7 @@ pub struct ItemRow {
     /// The task.
     pub task: Arc<str>,
     /// How the task's items are scored.
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// The item's index in the task's whole data: the same in every subset.
     pub item: u32,
     /// Items of the task with the same number share a passage, a subject or a fact: errors count them together. The same in every subset.
@@ -50,6 +50,33 @@ pub struct ItemRow {
 }
 
 impl ItemRow {
+    /// A row of the first choice of an item, without scores.
+    #[must_use]
+    pub fn new(task: &Arc<str>, kind: TaskKind, item: u32) -> Self {
+        Self {
+            task: Arc::clone(task),
+            kind,
+            item,
+            cluster: None,
+            choice: 0,
+            gold: 0,
+            logprob: 0.0,
+            byte_logprob: None,
+            unconditional_logprob: None,
+            optimal_logprob: None,
+            n_tokens: 0,
+            n_chars: 0,
+            n_bytes: 0,
+            n_words: None,
+            greedy: false,
+            text: None,
+            correct: None,
+            filter: None,
+            answer: None,
+            score: None,
+        }
+    }
+
     /// Whether the model gave the choice numbers.
     pub(crate) fn is_finite(&self) -> bool {
         self.logprob.is_finite() && self.unconditional_logprob.is_none_or(f64::is_finite)
@@ -60,28 +87,15 @@ impl ItemRow {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn row(kind: Kind, item: u32, choice: u32, gold: u32, logprob: f64) -> ItemRow {
+    pub(crate) fn row(kind: TaskKind, item: u32, choice: u32, gold: u32, logprob: f64) -> ItemRow {
         ItemRow {
-            task: "test".into(),
-            kind,
-            item,
-            cluster: None,
             choice,
             gold,
             logprob,
-            byte_logprob: None,
-            unconditional_logprob: None,
-            optimal_logprob: None,
             n_tokens: 2,
             n_chars: 3,
             n_bytes: 4,
-            n_words: None,
-            greedy: false,
-            text: None,
-            correct: None,
-            filter: None,
-            answer: None,
-            score: None,
+            ..ItemRow::new(&"test".into(), kind, item)
         }
     }
 }

@@ -16,7 +16,7 @@ use parquet::schema::parser::parse_message_type;
 use crate::error::ProbeError;
 use crate::items::item_row::ItemRow;
 use crate::parquet_columns::{read_column, write_column};
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 
 const SCHEMA: &str = "
     message items {
@@ -127,7 +127,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<ItemRow>, ParquetError> 
             Some(last) if &*last.task == task => Arc::clone(&last.task),
             _ => Arc::from(task),
         };
-        let kind = kinds[i].as_deref().and_then(Kind::from_name);
+        let kind = kinds[i].as_deref().and_then(TaskKind::from_name);
         rows.push(ItemRow {
             task,
             kind: kind.ok_or_else(|| ParquetError::General(format!("unknown kind {:?}", kinds[i])))?,
@@ -172,14 +172,14 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("items/step-00000001.parquet");
         let mut rows = vec![
-            ItemRow { cluster: Some(u32::MAX), ..row(Kind::MultipleChoice, 0, 0, 1, -0.1) },
-            row(Kind::MultipleChoice, 0, 1, 1, f64::MIN_POSITIVE / 3.0),
+            ItemRow { cluster: Some(u32::MAX), ..row(TaskKind::MultipleChoice, 0, 0, 1, -0.1) },
+            row(TaskKind::MultipleChoice, 0, 1, 1, f64::MIN_POSITIVE / 3.0),
             ItemRow {
                 n_words: Some(7),
                 greedy: true,
                 byte_logprob: Some(-0.5),
                 unconditional_logprob: Some(f64::MIN),
-                ..row(Kind::Perplexity, 3, 0, 0, -1e300)
+                ..row(TaskKind::Perplexity, 3, 0, 0, -1e300)
             },
             ItemRow {
                 text: Some("四十二".into()),
@@ -187,13 +187,13 @@ pub(crate) mod tests {
                 filter: Some("strict".into()),
                 answer: Some("42".into()),
                 score: Some(0.1),
-                ..row(Kind::Generation, u32::MAX, 0, 0, -2.5)
+                ..row(TaskKind::Generation, u32::MAX, 0, 0, -2.5)
             },
-            ItemRow { optimal_logprob: Some(-0.25), ..row(Kind::InContext, 4, 2, 5, -3.0) },
+            ItemRow { optimal_logprob: Some(-0.25), ..row(TaskKind::InContext, 4, 2, 5, -3.0) },
             ItemRow {
                 text: Some(String::new()),
                 correct: Some(false),
-                ..row(Kind::Cloze, 4, 0, 0, f64::NEG_INFINITY)
+                ..row(TaskKind::GreedyMatch, 4, 0, 0, f64::NEG_INFINITY)
             },
         ];
         rows[2].task = "another".into();
@@ -201,7 +201,7 @@ pub(crate) mod tests {
         assert_eq!(read_items(&path).unwrap(), rows);
         write_items(&path, &rows[..1]).unwrap();
         assert_eq!(read_items(&path).unwrap(), rows[..1]);
-        write_items(&path, &[row(Kind::Cloze, 0, 0, 0, f64::NAN)]).unwrap();
+        write_items(&path, &[row(TaskKind::GreedyMatch, 0, 0, 0, f64::NAN)]).unwrap();
         assert!(read_items(&path).unwrap()[0].logprob.is_nan());
         write_items(&path, &[]).unwrap();
         assert_eq!(read_items(&path).unwrap(), []);

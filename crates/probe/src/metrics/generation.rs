@@ -17,7 +17,7 @@ use fineline_dynamics::{Clusters, Estimate, mean, proportion};
 
 use crate::items::item_row::ItemRow;
 use crate::metrics::item_score::ItemValue;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 
 /// A quantity of the answers to an item that one filter left.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, Answer
     for (number, filter) in filters(first).into_iter().enumerate() {
         let suffix = filter.filter(|_| number > 0).map_or_else(String::new, |filter| format!(",{filter}"));
         let mut add = |name: String, measure| measures.push((name + &suffix, filter, measure));
-        if first[0].kind == Kind::Generation {
+        if first[0].kind == TaskKind::Generation {
             add("exact_match".to_owned(), AnswerMeasure::Right);
         }
         if first[0].score.is_some() {
@@ -107,7 +107,7 @@ fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
 /// For which numbers of attempts a chance of passing is told.
 fn attempts_to_tell(items: &[&[ItemRow]], filter: Option<&str>) -> BTreeSet<usize> {
     let answers = items.iter().map(|item| answers(item, filter).len()).min().unwrap_or(0);
-    if items[0][0].kind == Kind::Generation && answers == 1 {
+    if items[0][0].kind == TaskKind::Generation && answers == 1 {
         return BTreeSet::new();
     }
     let powers = |base: usize| std::iter::successors(Some(1), move |power| Some(power * base));
@@ -129,7 +129,7 @@ mod tests {
     use crate::items::item_row::tests::row;
     use crate::metrics::{item_scores, metrics};
 
-    fn answer(kind: Kind, item: u32, choice: u32, correct: bool) -> ItemRow {
+    fn answer(kind: TaskKind, item: u32, choice: u32, correct: bool) -> ItemRow {
         ItemRow { correct: Some(correct), text: Some("x".into()), ..row(kind, item, choice, 0, -1.0) }
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn each_filter_has_its_metrics() {
         let rows: Vec<ItemRow> = (0..4)
             .flat_map(|item| {
-                let answer = |correct| answer(Kind::Generation, item, 0, correct);
+                let answer = |correct| answer(TaskKind::Generation, item, 0, correct);
                 [named(answer(item == 0), "strict"), named(answer(item < 3), "loose")]
             })
             .collect();
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn scores_are_averaged() {
-        let scored = |item, score| ItemRow { score: Some(score), ..answer(Kind::Generation, item, 0, false) };
+        let scored =
+            |item, score| ItemRow { score: Some(score), ..answer(TaskKind::Generation, item, 0, false) };
         let metrics = metrics(&[scored(0, 0.5), scored(1, 1.0)]);
         assert_value(&metrics, "f1", 0.75);
         assert_eq!(metrics.len(), 2);
@@ -177,7 +178,7 @@ mod tests {
         assert!((pass_at(100, 200, 5) - 0.970_308_394_765_706_7).abs() < 1e-12);
         let rows: Vec<ItemRow> = (0..2)
             .flat_map(|item| {
-                (0..5).map(move |choice| answer(Kind::Code, item, choice, item == 0 && choice < 2))
+                (0..5).map(move |choice| answer(TaskKind::Code, item, choice, item == 0 && choice < 2))
             })
             .collect();
         let metrics = metrics(&rows);
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn one_attempt_at_code_is_a_proportion() {
-        let rows: Vec<ItemRow> = (0..10).map(|item| answer(Kind::Code, item, 0, item < 1)).collect();
+        let rows: Vec<ItemRow> = (0..10).map(|item| answer(TaskKind::Code, item, 0, item < 1)).collect();
         let pass = metrics(&rows)["pass@1"];
         assert_eq!(metrics(&rows).len(), 1);
         assert!(pass.lo.unwrap() > 0.0, "Wilson's interval");
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_items_contribute_is_that_of_the_metric() {
-        let named = |item, filter, correct| named(answer(Kind::Generation, item, 0, correct), filter);
+        let named = |item, filter, correct| named(answer(TaskKind::Generation, item, 0, correct), filter);
         let rows: Vec<ItemRow> =
             (0..3).flat_map(|item| [named(item, "strict", item == 0), named(item, "loose", true)]).collect();
         let outcomes = |metric| -> Vec<ItemValue> {
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(outcomes("exact_match"), [yes, no, no]);
         assert_eq!(outcomes("exact_match,loose"), [yes, yes, yes]);
         assert!(item_scores(&rows, "f1").is_none());
-        let attempts: Vec<ItemRow> = (0..4).map(|i| answer(Kind::Code, 0, i, i == 1)).collect();
+        let attempts: Vec<ItemRow> = (0..4).map(|i| answer(TaskKind::Code, 0, i, i == 1)).collect();
         assert_eq!(item_scores(&attempts, "pass@1").unwrap()[0].score, ItemValue::Real(0.25));
     }
 }

@@ -67,13 +67,13 @@ mod tests {
     use super::*;
     use crate::items::item_row::tests::row;
     use crate::metrics::metrics;
-    use crate::tasks::kind::Kind;
+    use crate::tasks::kind::TaskKind;
 
     fn item(index: u32, nats: &[f64], right: &[bool]) -> Vec<ItemRow> {
         let row = |(choice, (&nats, &greedy)): (usize, (&f64, &bool))| ItemRow {
             greedy,
             optimal_logprob: Some(-0.5),
-            ..row(Kind::InContext, index, choice as u32, nats_len(right), -nats)
+            ..row(TaskKind::InContext, index, choice as u32, nats_len(right), -nats)
         };
         nats.iter().zip(right).enumerate().map(row).collect()
     }

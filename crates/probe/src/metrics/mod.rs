@@ -76,22 +76,24 @@ use crate::metrics::item_score::{ItemScore, ItemValue};
 use crate::metrics::mean_ce::{FULL_PROMPT, SUFFIX};
 use crate::metrics::multiple_choice::{MULTIPLE_CHOICE, MUTUAL_INFORMATION, SEVERAL_RIGHT};
 use crate::metrics::perplexity::{OF_WORDS, PERPLEXITY};
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 
 /// The metrics of the task that `row` belongs to; in the order of their table.
 fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static ItemMetric> {
     let (always, if_known): (&[ItemMetric], &[ItemMetric]) = match row.kind {
-        Kind::MultipleChoice if row.unconditional_logprob.is_some() => (MULTIPLE_CHOICE, MUTUAL_INFORMATION),
-        Kind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
-        Kind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
-        Kind::Cloze => (GREEDY_MATCH, &[]),
-        Kind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
-        Kind::Perplexity => (PERPLEXITY, &[]),
-        Kind::FullPromptMeanCe => (FULL_PROMPT, &[]),
-        Kind::SuffixMeanCe => (SUFFIX, &[]),
-        Kind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
+        TaskKind::MultipleChoice if row.unconditional_logprob.is_some() => {
+            (MULTIPLE_CHOICE, MUTUAL_INFORMATION)
+        }
+        TaskKind::MultipleChoice if row.correct.is_some() => (MULTIPLE_CHOICE, SEVERAL_RIGHT),
+        TaskKind::MultipleChoice => (MULTIPLE_CHOICE, &[]),
+        TaskKind::GreedyMatch => (GREEDY_MATCH, &[]),
+        TaskKind::Perplexity if row.n_words.is_some() => (PERPLEXITY, OF_WORDS),
+        TaskKind::Perplexity => (PERPLEXITY, &[]),
+        TaskKind::FullPromptMeanCe => (FULL_PROMPT, &[]),
+        TaskKind::SuffixMeanCe => (SUFFIX, &[]),
+        TaskKind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
         // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
-        Kind::Generation | Kind::Code | Kind::Representation => (&[], &[]),
+        TaskKind::Generation | TaskKind::Code | TaskKind::Representation => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
@@ -134,21 +136,23 @@ pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
 
 /// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
 /// and the accuracy to hold against chance.
-pub(crate) fn observation(kind: Kind, metrics: &BTreeMap<String, Estimate>) -> Observation {
+pub(crate) fn observation(kind: TaskKind, metrics: &BTreeMap<String, Estimate>) -> Observation {
     let get = |name| metrics.get(name).copied().unwrap_or_default();
     match kind {
-        Kind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
-        Kind::FullPromptMeanCe | Kind::SuffixMeanCe => {
+        TaskKind::MultipleChoice => Observation { score: get("prob_per_char"), accuracy: get("acc") },
+        TaskKind::FullPromptMeanCe | TaskKind::SuffixMeanCe => {
             Observation { score: get("prob"), accuracy: get("acc") }
         }
-        Kind::Cloze => Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") },
-        Kind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
+        TaskKind::GreedyMatch => {
+            Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") }
+        }
+        TaskKind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
         // How alike representations are is neither good nor bad.
-        Kind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
-        Kind::Perplexity => {
+        TaskKind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
+        TaskKind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
         }
-        Kind::Generation | Kind::Code => {
+        TaskKind::Generation | TaskKind::Code => {
             let right = get(kind.primary_metric());
             Observation { score: right, accuracy: right }
         }
@@ -186,7 +190,7 @@ mod tests {
         let row = |(choice, &(logprob, n_chars)): (usize, &(f64, u32))| ItemRow {
             n_chars,
             n_bytes: 2 * n_chars,
-            ..row(Kind::MultipleChoice, item, choice as u32, gold, logprob)
+            ..row(TaskKind::MultipleChoice, item, choice as u32, gold, logprob)
         };
         scores.iter().enumerate().map(row).collect()
     }
@@ -248,7 +252,7 @@ mod tests {
     fn the_suffix_is_averaged_over_its_tokens() {
         let suffix = |choice, logprob, n_tokens| ItemRow {
             n_tokens,
-            ..row(Kind::SuffixMeanCe, 0, choice, 0, logprob)
+            ..row(TaskKind::SuffixMeanCe, 0, choice, 0, logprob)
         };
         let rows = [suffix(0, -9.0, 9), suffix(1, -6.0, 5)];
         assert_value(&rows, "acc", 1.0);
@@ -263,7 +267,7 @@ mod tests {
     fn the_full_prompt_is_averaged_over_all_of_its_tokens() {
         let prompt = |choice, logprob, n_tokens| ItemRow {
             n_tokens,
-            ..row(Kind::FullPromptMeanCe, 0, choice, 0, logprob)
+            ..row(TaskKind::FullPromptMeanCe, 0, choice, 0, logprob)
         };
         let rows = [prompt(0, -9.0, 8), prompt(1, -6.0, 4)];
         assert_value(&rows, "acc", 1.0);
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn one_item_has_values_and_no_errors() {
-        for kind in [Kind::MultipleChoice, Kind::FullPromptMeanCe] {
+        for kind in [TaskKind::MultipleChoice, TaskKind::FullPromptMeanCe] {
             let rows = [row(kind, 0, 0, 1, -1.0), row(kind, 0, 1, 1, -2.0)];
             assert!(
                 metrics(&rows).values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_none())
@@ -293,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn cloze() {
+    fn greedy_match() {
         let rows = [
-            ItemRow { greedy: true, n_bytes: 2, ..row(Kind::Cloze, 0, 0, 0, -1.0) },
-            ItemRow { greedy: false, n_bytes: 6, ..row(Kind::Cloze, 4, 0, 0, -5.0) },
+            ItemRow { greedy: true, n_bytes: 2, ..row(TaskKind::GreedyMatch, 0, 0, 0, -1.0) },
+            ItemRow { greedy: false, n_bytes: 6, ..row(TaskKind::GreedyMatch, 4, 0, 0, -5.0) },
         ];
         assert_value(&rows, "acc", 0.5);
         assert_value(&rows, "perplexity", 3.0_f64.exp());
@@ -308,7 +312,7 @@ mod tests {
         let text = |item, logprob, n_bytes, words| ItemRow {
             n_bytes,
             n_words: Some(words),
-            ..row(Kind::Perplexity, item, 0, 0, logprob)
+            ..row(TaskKind::Perplexity, item, 0, 0, logprob)
         };
         let rows = [text(0, -10.0, 10, 2), text(1, -50.0, 20, 4)];
         assert_value(&rows, "bits_per_byte", 2.0 / LN_2);
@@ -326,7 +330,7 @@ mod tests {
             n_bytes: 8,
             n_tokens: 5,
             n_words: Some(2),
-            ..row(Kind::Perplexity, 0, 0, 0, -10.0)
+            ..row(TaskKind::Perplexity, 0, 0, 0, -10.0)
         };
         let rows = [row];
         assert_value(&rows, "bits_per_byte", 1.0 / LN_2);
@@ -391,7 +395,7 @@ mod tests {
         }
         let of_gold = metrics(&choices(0, 1, &[(-1.0, 1), (f64::NAN, 1)]));
         assert!(of_gold.values().all(|estimate| *estimate == Estimate::UNKNOWN), "{of_gold:?}");
-        assert_eq!(metrics(&[row(Kind::Cloze, 0, 0, 0, f64::NAN)])["acc"], Estimate::UNKNOWN);
+        assert_eq!(metrics(&[row(TaskKind::GreedyMatch, 0, 0, 0, f64::NAN)])["acc"], Estimate::UNKNOWN);
         assert!(metrics(&[]).is_empty());
     }
 
@@ -420,7 +424,7 @@ mod tests {
                     unconditional_logprob: Some(alone),
                     n_chars,
                     n_bytes,
-                    ..row(Kind::MultipleChoice, 0, choice, gold as u32, logprob)
+                    ..row(TaskKind::MultipleChoice, 0, choice, gold as u32, logprob)
                 })
                 .collect();
             let of = |score: fn(&(f64, f64, u32, u32)) -> f64| choices.iter().map(score).collect::<Vec<_>>();
@@ -462,12 +466,12 @@ mod tests {
     #[test]
     fn directions_are_known() {
         assert!(higher_is_better("exact_match") && higher_is_better("f1") && higher_is_better("pass@10"));
-        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_written()) {
+        for kind in TaskKind::ALL.into_iter().filter(|kind| !kind.is_written()) {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
             // Those of representations are not made of rows.
             let is_headline = |metric: &ItemMetric| metric.name == kind.primary_metric();
-            assert!(kind == Kind::Representation || metrics_of(&row).any(is_headline));
+            assert!(kind == TaskKind::Representation || metrics_of(&row).any(is_headline));
             for ItemMetric { name, .. } in metrics_of(&row) {
                 let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
                     || name.contains("prob");

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
-use crate::scorers::representation::gram::Gram;
+use crate::scorers::representation::gram::GramMatrix;
 
-/// The principal components that explain this share of the variance are compared by [`Leading::similarity`], ...
+/// The principal components that explain this share of the variance are compared by [`LeadingComponents::similarity`], ...
 const EXPLAINED: f64 = 0.99;
 
 /// ... but at most one for so many texts. Components that have nothing to do with each other correlate too, by their share in the texts.
@@ -37,12 +37,12 @@ pub(crate) fn groups(clusters: &[Option<u32>]) -> Vec<Vec<usize>> {
 
 /// A statistic of all texts, and of all but each group in turn.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Jackknifed {
+pub(crate) struct JackknifeStatistic {
     pub(crate) value: f64,
     pub(crate) without: Vec<f64>,
 }
 
-impl Jackknifed {
+impl JackknifeStatistic {
     fn map2(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         let without = self.without.iter().zip(&other.without).map(|(&a, &b)| f(a, b)).collect();
         Self { value: f(self.value, other.value), without }
@@ -62,26 +62,26 @@ impl Jackknifed {
 
 /// A Gram matrix made ready to be compared: without its diagonal, as the unbiased estimator takes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Kernel<'a> {
+pub(crate) struct GramKernel<'a> {
     matrix: DMatrix<f64>,
     row_sums: Vec<f64>,
     groups: &'a [Vec<usize>],
-    own: Jackknifed,
+    own: JackknifeStatistic,
 }
 
-impl<'a> Kernel<'a> {
-    pub(crate) fn new(gram: &Gram, groups: &'a [Vec<usize>]) -> Self {
+impl<'a> GramKernel<'a> {
+    pub(crate) fn new(gram: &GramMatrix, groups: &'a [Vec<usize>]) -> Self {
         let mut matrix = gram.matrix();
         matrix.fill_diagonal(0.0);
         let row_sums = matrix.column_iter().map(|column| column.sum()).collect();
-        let own = Jackknifed { value: f64::NAN, without: Vec::new() };
+        let own = JackknifeStatistic { value: f64::NAN, without: Vec::new() };
         let mut kernel = Self { matrix, row_sums, groups, own };
         kernel.own = kernel.hsic(&kernel);
         kernel
     }
 
     /// CKA; NaN where the features of either are the same for all texts.
-    pub(crate) fn cka(&self, other: &Self) -> Jackknifed {
+    pub(crate) fn cka(&self, other: &Self) -> JackknifeStatistic {
         let norms = self.own.map2(&other.own, |own, others| (own * others).sqrt());
         self.hsic(other).map2(&norms, |hsic, norm| if norm > 0.0 { hsic / norm } else { f64::NAN })
     }
@@ -89,11 +89,11 @@ impl<'a> Kernel<'a> {
     /// The unbiased estimate of the Hilbert–Schmidt independence criterion.
     ///
     /// Where a group is left out, its rows and columns are taken from the sums: linear in the texts, not a square, for each of the group's.
-    fn hsic(&self, other: &Self) -> Jackknifed {
+    fn hsic(&self, other: &Self) -> JackknifeStatistic {
         let (a, b) = (&self.matrix, &other.matrix);
         let texts = a.nrows();
         let products: Vec<f64> = a.column_iter().zip(b.column_iter()).map(|(a, b)| a.dot(&b)).collect();
-        let whole = Sums {
+        let whole = HsicSums {
             texts,
             product: products.iter().sum(),
             a: self.row_sums.iter().sum(),
@@ -101,7 +101,7 @@ impl<'a> Kernel<'a> {
             rows: self.row_sums.iter().zip(&other.row_sums).map(|(a, b)| a * b).sum(),
         };
         let without = |group: &Vec<usize>| {
-            let mut left = Sums { texts: texts - group.len(), rows: 0.0, ..whole };
+            let mut left = HsicSums { texts: texts - group.len(), rows: 0.0, ..whole };
             for &text in group {
                 left.product -= 2.0 * products[text];
                 left.a -= 2.0 * self.row_sums[text];
@@ -121,13 +121,13 @@ impl<'a> Kernel<'a> {
             }
             left.hsic()
         };
-        Jackknifed { value: whole.hsic(), without: self.groups.iter().map(without).collect() }
+        JackknifeStatistic { value: whole.hsic(), without: self.groups.iter().map(without).collect() }
     }
 }
 
 /// What the estimator needs of two matrices with empty diagonals.
 #[derive(Clone, Copy)]
-struct Sums {
+struct HsicSums {
     texts: usize,
     /// Of the products of elements: `tr(K L)`.
     product: f64,
@@ -138,7 +138,7 @@ struct Sums {
     rows: f64,
 }
 
-impl Sums {
+impl HsicSums {
     fn hsic(self) -> f64 {
         if self.texts < 4 {
             return f64::NAN;
@@ -151,11 +151,11 @@ impl Sums {
 
 /// The leading principal components of a representation, as an orthonormal basis in the space of texts.
 #[derive(Clone, Debug)]
-pub(crate) struct Leading(DMatrix<f64>);
+pub(crate) struct LeadingComponents(DMatrix<f64>);
 
-impl Leading {
+impl LeadingComponents {
     /// `None` where the features don't vary, or aren't finite.
-    pub(crate) fn of(gram: &Gram) -> Option<Self> {
+    pub(crate) fn of(gram: &GramMatrix) -> Option<Self> {
         if !gram.is_finite() {
             return None;
         }
@@ -224,18 +224,20 @@ mod tests {
     fn equals_numpy() {
         let reference = reference();
         let groups = groups(&reference.clusters);
-        let gram = |name: &str| Gram::of(&reference.features[name], reference.texts);
+        let gram = |name: &str| GramMatrix::of(&reference.features[name], reference.texts);
         assert!(reference.pairs.len() >= 6);
         for pair in &reference.pairs {
             let what = format!("{} and {}", pair.a, pair.b);
             let (a, b) = (gram(&pair.a), gram(&pair.b));
-            let cka = Kernel::new(&a, &groups).cka(&Kernel::new(&b, &groups));
+            let cka = GramKernel::new(&a, &groups).cka(&GramKernel::new(&b, &groups));
             assert_near(cka.value, pair.cka, &what);
             assert_eq!(cka.without.len(), pair.without_each_cluster.len());
             for (without, expected) in cka.without.iter().zip(&pair.without_each_cluster) {
                 assert_near(*without, *expected, &what);
             }
-            let cca = Leading::of(&a).zip(Leading::of(&b)).map_or(f64::NAN, |(a, b)| a.similarity(&b));
+            let cca = LeadingComponents::of(&a)
+                .zip(LeadingComponents::of(&b))
+                .map_or(f64::NAN, |(a, b)| a.similarity(&b));
             assert_near(cca, pair.cca, &format!("CCA of {what}"));
         }
     }
@@ -244,7 +246,9 @@ mod tests {
     fn a_representation_is_like_itself_in_any_basis() {
         let reference = reference();
         let groups = groups(&reference.clusters);
-        let kernel = |name: &str| Kernel::new(&Gram::of(&reference.features[name], reference.texts), &groups);
+        let kernel = |name: &str| {
+            GramKernel::new(&GramMatrix::of(&reference.features[name], reference.texts), &groups)
+        };
         let x = kernel("x");
         for same in ["x", "x_rotated", "x_scaled", "x_shifted"] {
             assert!((x.cka(&kernel(same)).value - 1.0).abs() < 1e-6, "{same}");
@@ -258,10 +262,10 @@ mod tests {
         let reference = reference();
         let mut features = reference.features["x"].clone();
         features[3] = f32::NAN;
-        let broken = Gram::of(&features, reference.texts);
-        assert!(!broken.is_finite() && Leading::of(&broken).is_none());
+        let broken = GramMatrix::of(&features, reference.texts);
+        assert!(!broken.is_finite() && LeadingComponents::of(&broken).is_none());
         let groups = groups(&reference.clusters);
-        let kernel = Kernel::new(&broken, &groups);
+        let kernel = GramKernel::new(&broken, &groups);
         assert!(kernel.cka(&kernel).value.is_nan());
     }
 
@@ -273,9 +277,9 @@ mod tests {
 
     #[test]
     fn means_are_taken_value_by_value() {
-        let one = |value: f64, without: &[f64]| Jackknifed { value, without: without.to_vec() };
-        let mean = Jackknifed::mean(&[one(1.0, &[2.0, 4.0]), one(3.0, &[0.0, 5.0])]);
+        let one = |value: f64, without: &[f64]| JackknifeStatistic { value, without: without.to_vec() };
+        let mean = JackknifeStatistic::mean(&[one(1.0, &[2.0, 4.0]), one(3.0, &[0.0, 5.0])]);
         assert_eq!(mean, Some(one(2.0, &[1.0, 4.5])));
-        assert_eq!(Jackknifed::mean(&[]), None);
+        assert_eq!(JackknifeStatistic::mean(&[]), None);
     }
 }

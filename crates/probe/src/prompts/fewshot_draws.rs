@@ -7,9 +7,9 @@ pub(crate) const SEED: u64 = 1234;
 
 /// The draws of a task. Which examples a question gets depends on the questions before it.
 #[derive(Debug)]
-pub(crate) struct Draws(PythonRandom);
+pub(crate) struct FewshotDraws(PythonRandom);
 
-impl Draws {
+impl FewshotDraws {
     pub(crate) fn new(seed: u64) -> Self {
         Self(PythonRandom::new(seed))
     }
@@ -47,7 +47,7 @@ mod tests {
         let golden: Value = serde_json::from_str(include_str!("../../tests/fixtures/draws.json")).unwrap();
         for case in golden.as_array().unwrap() {
             let pool = case["pool"].as_array().unwrap();
-            let mut draws = Draws::new(SEED);
+            let mut draws = FewshotDraws::new(SEED);
             for (question, expected) in case["draws"].as_array().unwrap().iter().enumerate() {
                 let is_question = |place: usize| pool[place] == pool[question];
                 let spares = case["spares"].as_bool().unwrap();
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn too_few_are_counted() {
-        let mut draws = Draws::new(SEED);
+        let mut draws = FewshotDraws::new(SEED);
         assert_eq!(draws.next(3, 3, Some(&|place| place == 0)), Err(2));
         assert_eq!(draws.next(3, 4, None), Err(3));
         assert_eq!(draws.next(4, 3, Some(&|place| place < 2)), Err(2));

@@ -7,7 +7,7 @@ use fineline_random::{Permutation, PythonRandom};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::prompts::fewshot_draws::{Draws, SEED};
+use crate::prompts::fewshot_draws::{FewshotDraws, SEED};
 use crate::prompts::template::{field, scalar};
 
 /// What stands after each example: lm-evaluation-harness's `fewshot_delimiter`.
@@ -22,7 +22,7 @@ pub(crate) struct ExamplesTable {
     #[serde(rename = "match")]
     matching: Option<String>,
     #[serde(default)]
-    sampler: Sampler,
+    sampler: ExampleSampler,
     #[serde(default = "default_seed")]
     seed: u64,
     /// What stands after each example.
@@ -32,7 +32,7 @@ pub(crate) struct ExamplesTable {
 /// Which of the examples.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Sampler {
+enum ExampleSampler {
     /// The first in their file, the same ones for every item.
     #[default]
     FirstN,
@@ -50,19 +50,19 @@ fn default_seed() -> u64 {
 
 /// Examples to take from, in the order in which they are taken.
 #[derive(Debug)]
-pub(crate) struct Examples<'a> {
+pub(crate) struct FewshotExamples<'a> {
     table: &'a ExamplesTable,
     shots: usize,
-    by_group: BTreeMap<Option<String>, Vec<Example>>,
+    by_group: BTreeMap<Option<String>, Vec<FewshotExample>>,
     /// Of each group: in the harness, it is a task by itself.
-    draws: BTreeMap<Option<String>, Draws>,
+    draws: BTreeMap<Option<String>, FewshotDraws>,
     /// Whether the questions are among the examples: then one more is drawn, and the question is left out.
     has_questions: bool,
 }
 
 /// A solved question.
 #[derive(Clone, Debug)]
-pub(crate) struct Example {
+pub(crate) struct FewshotExample {
     /// Its place in its file.
     pub(crate) number: usize,
     pub(crate) record: Value,
@@ -70,21 +70,23 @@ pub(crate) struct Example {
     pub(crate) text: String,
 }
 
-impl<'a> Examples<'a> {
+impl<'a> FewshotExamples<'a> {
     /// `shots` examples of `pool`, which is in the order of its file; otherwise the index of the one at fault, and what is wrong with it.
     pub(crate) fn new(
         table: &'a ExamplesTable,
         shots: usize,
-        pool: &[Example],
+        pool: &[FewshotExample],
     ) -> Result<Self, (usize, String)> {
         let order: Vec<usize> = match table.sampler {
-            Sampler::FirstN | Sampler::Random | Sampler::OfItem => (0..pool.len()).collect(),
-            Sampler::Seeded => {
+            ExampleSampler::FirstN | ExampleSampler::Random | ExampleSampler::OfItem => {
+                (0..pool.len()).collect()
+            }
+            ExampleSampler::Seeded => {
                 let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
                 (0..order.len()).map(|place| order.get(place) as usize).collect()
             }
         };
-        let mut by_group: BTreeMap<_, Vec<Example>> = BTreeMap::new();
+        let mut by_group: BTreeMap<_, Vec<FewshotExample>> = BTreeMap::new();
         for index in order {
             let example = &pool[index];
             let group = table.group(&example.record).map_err(|message| (index, message))?;
@@ -103,13 +105,13 @@ impl<'a> Examples<'a> {
         let group = self.table.group(record)?;
         let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
         let chosen = match self.table.sampler {
-            Sampler::FirstN | Sampler::Seeded => {
+            ExampleSampler::FirstN | ExampleSampler::Seeded => {
                 let others = candidates.iter().filter(|example| example.record != *record);
-                let chosen: Vec<&Example> = others.take(self.shots).collect();
+                let chosen: Vec<&FewshotExample> = others.take(self.shots).collect();
                 if chosen.len() < self.shots { Err(chosen.len()) } else { Ok(chosen) }
             }
-            Sampler::OfItem => {
-                let others: Vec<&Example> = candidates
+            ExampleSampler::OfItem => {
+                let others: Vec<&FewshotExample> = candidates
                     .iter()
                     .filter(|example| !self.has_questions || example.number != number)
                     .collect();
@@ -118,8 +120,9 @@ impl<'a> Examples<'a> {
                 let chosen = places.map(|places| places.into_iter().map(|place| others[place]).collect());
                 chosen.ok_or(others.len())
             }
-            Sampler::Random => {
-                let draws = self.draws.entry(group.clone()).or_insert_with(|| Draws::new(self.table.seed));
+            ExampleSampler::Random => {
+                let draws =
+                    self.draws.entry(group.clone()).or_insert_with(|| FewshotDraws::new(self.table.seed));
                 let is_question = |place: usize| candidates[place].record == *record;
                 let is_question: Option<&dyn Fn(usize) -> bool> =
                     if self.has_questions { Some(&is_question) } else { None };
@@ -152,13 +155,13 @@ mod tests {
     }
 
     /// Examples 0 to 9, the even ones about "a".
-    fn pool() -> Vec<Example> {
+    fn pool() -> Vec<FewshotExample> {
         let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
-        (0..10).map(|i| Example { number: i, record: record(i), text: format!("{i}?") }).collect()
+        (0..10).map(|i| FewshotExample { number: i, record: record(i), text: format!("{i}?") }).collect()
     }
 
     fn before(toml: &str, shots: usize, record: &Value) -> Result<String, String> {
-        Examples::new(&table(toml), shots, &pool()).unwrap().before(0, record)
+        FewshotExamples::new(&table(toml), shots, &pool()).unwrap().before(0, record)
     }
 
     #[test]
@@ -190,14 +193,15 @@ mod tests {
     #[test]
     fn others_are_drawn_for_each_question() {
         let table = table("sampler = \"random\"");
-        let mut examples = Examples::new(&table, 2, &pool()).unwrap();
+        let mut examples = FewshotExamples::new(&table, 2, &pool()).unwrap();
         let record = json!({"q": 77, "subject": "a"});
         let drawn = [examples.before(0, &record).unwrap(), examples.before(0, &record).unwrap()];
         assert_eq!(drawn, ["7?\n\n1?\n\n", "0?\n\n1?\n\n"]);
-        let mut among = Examples { has_questions: true, ..Examples::new(&table, 9, &pool()).unwrap() };
+        let mut among =
+            FewshotExamples { has_questions: true, ..FewshotExamples::new(&table, 9, &pool()).unwrap() };
         let others = among.before(7, &json!({"q": 7, "subject": "b"})).unwrap();
         assert!(!others.contains("7?") && others.matches('?').count() == 9);
-        let error = Examples::new(&table, 11, &pool()).unwrap().before(0, &record).unwrap_err();
+        let error = FewshotExamples::new(&table, 11, &pool()).unwrap().before(0, &record).unwrap_err();
         assert_eq!(error, "expected 11 other examples, found 10");
     }
 
@@ -205,13 +209,14 @@ mod tests {
     #[test]
     fn each_question_has_a_stream_of_its_own() {
         let table = table("sampler = \"of_item\"");
-        let mut examples = Examples::new(&table, 4, &pool()).unwrap().with_questions(true);
+        let mut examples = FewshotExamples::new(&table, 4, &pool()).unwrap().with_questions(true);
         let record = json!({"q": 3, "subject": "b"});
         let drawn = examples.before(3, &record).unwrap();
         assert_eq!(drawn, "2?\n\n7?\n\n9?\n\n1?\n\n");
         examples.before(5, &record).unwrap();
         assert_eq!(examples.before(3, &record).unwrap(), drawn);
-        let error = Examples::new(&table, 10, &pool()).unwrap().with_questions(true).before(3, &record);
+        let error =
+            FewshotExamples::new(&table, 10, &pool()).unwrap().with_questions(true).before(3, &record);
         assert_eq!(error.unwrap_err(), "expected 10 other examples, found 9");
     }
 
@@ -219,7 +224,7 @@ mod tests {
     fn too_few_are_refused() {
         let error = before("match = \"subject\"", 6, &json!({"q": 0, "subject": "a"})).unwrap_err();
         assert_eq!(error, "expected 6 other examples like it, \"a\", found 4");
-        let error = Examples::new(&table("match = \"topic\""), 1, &pool()).unwrap_err();
+        let error = FewshotExamples::new(&table("match = \"topic\""), 1, &pool()).unwrap_err();
         assert_eq!(error, (0, "there is no field `topic`".to_owned()));
     }
 }

@@ -6,10 +6,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde_json::{Map, Number, Value};
 
-use crate::records::record::Lines;
+use crate::records::record::ParsedRecords;
 
 /// Each row, numbered from 1, as an object.
-pub(crate) fn parquet_records(file: File) -> Lines {
+pub(crate) fn parquet_records(file: File) -> ParsedRecords {
     let refused =
         |row: usize, error: parquet::errors::ParquetError| (row, Err(format!("not Parquet: {error}")));
     let reader = match SerializedFileReader::new(file) {

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use crate::error::ProbeError;
 use crate::records::parquet_records::parquet_records;
-use crate::records::record::{Lines, Record};
+use crate::records::record::{ParsedRecords, Record};
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum DataFormat {
     /// One JSON value a line.
     JsonLines,
     /// A list of records, or an object that has one.
@@ -25,7 +25,7 @@ enum Format {
     Parquet,
 }
 
-impl Format {
+impl DataFormat {
     /// By the ending of the file's name; text may be compressed (`.gz`, `.zst`).
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
@@ -36,7 +36,7 @@ impl Format {
         of_text.or_else(|| name.ends_with(".parquet").then_some(Self::Parquet))
     }
 
-    fn read(self, path: &Path) -> Result<Lines, ProbeError> {
+    fn read(self, path: &Path) -> Result<ParsedRecords, ProbeError> {
         if self == Self::Parquet {
             return Ok(parquet_records(fs::File::open(path)?.into_parts().0));
         }
@@ -80,7 +80,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if Format::of(&path).is_some() {
+        } else if DataFormat::of(&path).is_some() {
             files.push(path);
         }
     }
@@ -90,7 +90,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
 
 /// The records of a file, after `before` others. A file of no known ending is read as JSON lines.
 fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
-    let records = Format::of(path).unwrap_or(Format::JsonLines).read(path)?;
+    let records = DataFormat::of(path).unwrap_or(DataFormat::JsonLines).read(path)?;
     let path: Arc<Path> = path.into();
     let of_file = |(item, (line, value)): (usize, (usize, Result<Value, String>))| match value {
         Ok(value) => Ok(Record { path: Arc::clone(&path), line, value }),
@@ -102,14 +102,14 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
 }
 
 /// Each line's value, or what is wrong with it; empty lines are passed over.
-fn json_lines(text: &str) -> Lines {
+fn json_lines(text: &str) -> ParsedRecords {
     let lines = text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
     let value = |text| serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"));
     lines.map(|(line, text)| (line + 1, value(text))).collect()
 }
 
 /// The records of a list, or of the only list in an object, such as the `examples` of BIG-Bench.
-fn json_list(text: &str) -> Lines {
+fn json_list(text: &str) -> ParsedRecords {
     let refused = |line: usize, message: String| vec![(line, Err(message))];
     let list = match serde_json::from_str(text) {
         Ok(Value::Array(list)) => list,
@@ -130,7 +130,7 @@ fn json_list(text: &str) -> Lines {
 }
 
 /// Each row as an object of texts, named by the first row.
-fn csv_records(text: &str) -> Lines {
+fn csv_records(text: &str) -> ParsedRecords {
     let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let names = match rows.headers() {
         Ok(names) => names.clone(),

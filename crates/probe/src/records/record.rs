@@ -24,4 +24,4 @@ impl Record {
 }
 
 /// Line by line, each value or what is wrong with it.
-pub(crate) type Lines = Vec<(usize, Result<Value, String>)>;
+pub(crate) type ParsedRecords = Vec<(usize, Result<Value, String>)>;

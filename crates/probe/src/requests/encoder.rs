@@ -5,11 +5,11 @@ use fineline_data::Tokenizer;
 
 use crate::requests::request::{Continuation, ItemRequests, Request};
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::text::whitespace::is_python_space;
 
 /// Tokens to read and tokens to score after them, together what the model can read.
-struct Pair {
+struct EncodedPair {
     context: Vec<u32>,
     tokens: Vec<u32>,
     /// Whether tokens were lost on the left to fit.
@@ -17,11 +17,11 @@ struct Pair {
 }
 
 /// The tokens of a text without special ones, or why there are none.
-type Encode<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
+type EncodeText<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
 
 /// How text becomes tokens.
-pub(crate) struct Encoder<'a> {
-    encode: Box<Encode<'a>>,
+pub(crate) struct RequestEncoder<'a> {
+    encode: Box<EncodeText<'a>>,
     /// Put before every text.
     bos: Option<u32>,
     /// Stands in for an empty context.
@@ -32,7 +32,7 @@ pub(crate) struct Encoder<'a> {
     delimiter: String,
 }
 
-impl<'a> Encoder<'a> {
+impl<'a> RequestEncoder<'a> {
     /// Texts begin with BOS if the tokenizer's documents do.
     pub(crate) fn new(tokenizer: &'a Tokenizer, max_len: usize, delimiter: &str) -> Self {
         Self {
@@ -45,18 +45,18 @@ impl<'a> Encoder<'a> {
     }
 
     /// The requests of `item`, the `index`th of a task; otherwise what is wrong with it.
-    pub(crate) fn requests(&self, index: usize, item: &Item, kind: Kind) -> Result<ItemRequests, String> {
-        if kind == Kind::Perplexity {
+    pub(crate) fn requests(&self, index: usize, item: &Item, kind: TaskKind) -> Result<ItemRequests, String> {
+        if kind == TaskKind::Perplexity {
             return self.rolling(index, &(self.encode)(&item.choices[0])?);
         }
-        if kind == Kind::Representation {
+        if kind == TaskKind::Representation {
             return Ok(ItemRequests::none());
         }
-        if kind == Kind::InContext {
+        if kind == TaskKind::InContext {
             return Ok(ItemRequests { requests: vec![self.chained(index, item)?], truncated: false });
         }
         let mut of_item = ItemRequests::none();
-        if kind == Kind::SuffixMeanCe {
+        if kind == TaskKind::SuffixMeanCe {
             for (choice, pair) in self.suffixes(item)?.into_iter().enumerate() {
                 self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
             }
@@ -65,7 +65,7 @@ impl<'a> Encoder<'a> {
         for choice in 0..item.choices.len() {
             let (context, text) = item.pair(choice);
             let pair = match kind {
-                Kind::FullPromptMeanCe => self.whole(&format!("{context}{}{text}", self.delimiter)),
+                TaskKind::FullPromptMeanCe => self.whole(&format!("{context}{}{text}", self.delimiter)),
                 _ => self.pair(&context, text),
             };
             self.add(&mut of_item, pair, Request::of_choice(index, choice))?;
@@ -92,11 +92,11 @@ impl<'a> Encoder<'a> {
     fn add(
         &self,
         of_item: &mut ItemRequests,
-        pair: Result<Pair, String>,
+        pair: Result<EncodedPair, String>,
         mut request: Request,
     ) -> Result<(), String> {
         let continuation = &mut request.continuations[0];
-        let Pair { context, tokens, is_cut } =
+        let EncodedPair { context, tokens, is_cut } =
             pair.map_err(|message| format!("choice {} {message}", continuation.choice))?;
         continuation.tokens = tokens;
         request.context = context;
@@ -106,13 +106,13 @@ impl<'a> Encoder<'a> {
     }
 
     /// `text` to score after `context`, which loses tokens on its left if both are too long.
-    fn pair(&self, context: &str, text: &str) -> Result<Pair, String> {
+    fn pair(&self, context: &str, text: &str) -> Result<EncodedPair, String> {
         let (context, tokens) = self.split(context, &format!("{}{text}", self.delimiter))?;
         self.fit(context, tokens)
     }
 
     /// The whole prompt of each choice, cut where all prompts part; where a continuation follows the choices, where they end alike.
-    fn suffixes(&self, item: &Item) -> Result<Vec<Result<Pair, String>>, String> {
+    fn suffixes(&self, item: &Item) -> Result<Vec<Result<EncodedPair, String>>, String> {
         let prompt = |choice| {
             let (context, text) = item.pair(choice);
             self.text(&format!("{context}{}{text}", self.delimiter))
@@ -142,7 +142,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Takes from the left of the context what the model can't read with the tokens to score.
-    fn fit(&self, mut context: Vec<u32>, tokens: Vec<u32>) -> Result<Pair, String> {
+    fn fit(&self, mut context: Vec<u32>, tokens: Vec<u32>) -> Result<EncodedPair, String> {
         let (found, max_len) = (tokens.len(), self.max_len);
         if found == 0 {
             return Err("adds no token to the context".to_owned());
@@ -152,12 +152,12 @@ impl<'a> Encoder<'a> {
         }
         let dropped = context.len().saturating_sub(max_len + 1 - found);
         context.drain(..dropped);
-        Ok(Pair { context, tokens, is_cut: dropped > 0 })
+        Ok(EncodedPair { context, tokens, is_cut: dropped > 0 })
     }
 
     /// A whole prompt to score: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is too long
     /// loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
-    fn whole(&self, prompt: &str) -> Result<Pair, String> {
+    fn whole(&self, prompt: &str) -> Result<EncodedPair, String> {
         let mut context = self.text(prompt)?;
         let start = usize::from(self.bos.is_some());
         let dropped = context.len().saturating_sub(self.max_len);
@@ -166,7 +166,7 @@ impl<'a> Encoder<'a> {
             return Err("makes a prompt without a token that another one predicts".to_owned());
         }
         let tokens = context.split_off(1);
-        Ok(Pair { context, tokens, is_cut: dropped > 0 })
+        Ok(EncodedPair { context, tokens, is_cut: dropped > 0 })
     }
 
     /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
@@ -239,8 +239,8 @@ pub(crate) mod tests {
     const BOS: u32 = 1;
 
     /// One token a character, its code point; but " a", "b c" and spaces before a space are tokens of their own.
-    pub(crate) fn encoder(bos: Option<u32>, max_len: usize) -> Encoder<'static> {
-        Encoder {
+    pub(crate) fn encoder(bos: Option<u32>, max_len: usize) -> RequestEncoder<'static> {
+        RequestEncoder {
             encode: Box::new(|text| Ok(toy_tokens(text))),
             bos,
             prefix: Some(BOS),
@@ -274,9 +274,9 @@ pub(crate) mod tests {
         text.chars().map(u32::from).collect()
     }
 
-    fn one(encoder: &Encoder, context: &str, choice: &str) -> (Vec<u32>, Vec<u32>) {
+    fn one(encoder: &RequestEncoder, context: &str, choice: &str) -> (Vec<u32>, Vec<u32>) {
         let ItemRequests { mut requests, .. } =
-            encoder.requests(0, &item(context, &[choice]), Kind::Cloze).unwrap();
+            encoder.requests(0, &item(context, &[choice]), TaskKind::GreedyMatch).unwrap();
         assert_eq!(requests.len(), 1);
         let Request { context, mut continuations, .. } = requests.remove(0);
         (context, continuations.remove(0).tokens)
@@ -302,7 +302,7 @@ pub(crate) mod tests {
     fn a_token_over_the_border_is_cut_where_the_context_ends() {
         // "xb" is two tokens; with " c" it is "x", "b c": the continuation is what lies beyond two tokens.
         assert_eq!(one(&encoder(None, 99), "xb", "cd"), (chars("xb"), chars("d")));
-        let refused = encoder(None, 99).requests(0, &item("xb", &["c"]), Kind::Cloze).unwrap_err();
+        let refused = encoder(None, 99).requests(0, &item("xb", &["c"]), TaskKind::GreedyMatch).unwrap_err();
         assert!(refused.contains("choice 0 adds no token"), "{refused}");
     }
 
@@ -315,14 +315,18 @@ pub(crate) mod tests {
         let mut none = encoder(None, 99);
         none.prefix = None;
         assert!(
-            none.requests(0, &item("", &["z"]), Kind::Cloze).unwrap_err().contains("neither BOS nor EOS")
+            none.requests(0, &item("", &["z"]), TaskKind::GreedyMatch)
+                .unwrap_err()
+                .contains("neither BOS nor EOS")
         );
     }
 
     #[test]
     fn choices_share_their_context_while_they_fit_into_a_row() {
         let requests = |max_len| {
-            encoder(None, max_len).requests(7, &item("xyz", &["p", "qr", "s"]), Kind::MultipleChoice).unwrap()
+            encoder(None, max_len)
+                .requests(7, &item("xyz", &["p", "qr", "s"]), TaskKind::MultipleChoice)
+                .unwrap()
         };
         let shapes = |max_len| -> Vec<(usize, usize)> {
             requests(max_len).requests.iter().map(|r| (r.context.len(), r.continuations.len())).collect()
@@ -339,7 +343,7 @@ pub(crate) mod tests {
     #[test]
     fn long_contexts_lose_tokens_on_their_left() {
         let ItemRequests { requests, truncated } =
-            encoder(None, 4).requests(0, &item("uvwxyz", &["p", "qr"]), Kind::MultipleChoice).unwrap();
+            encoder(None, 4).requests(0, &item("uvwxyz", &["p", "qr"]), TaskKind::MultipleChoice).unwrap();
         assert!(truncated);
         let contexts: Vec<&[u32]> = requests.iter().map(|request| request.context.as_slice()).collect();
         assert_eq!(contexts, [chars("xyz"), chars("yz")]);
@@ -350,7 +354,7 @@ pub(crate) mod tests {
     fn a_continuation_follows_each_choice() {
         let partial = Item { continuation: Some("vw".into()), ..item("u", &["xy", "z"]) };
         let ItemRequests { requests, .. } =
-            encoder(Some(BOS), 99).requests(0, &partial, Kind::MultipleChoice).unwrap();
+            encoder(Some(BOS), 99).requests(0, &partial, TaskKind::MultipleChoice).unwrap();
         let context = |text: &str| [vec![BOS], chars(text)].concat();
         assert_eq!([&requests[0].context, &requests[1].context], [&context("uxy"), &context("uz")]);
         assert!(requests.iter().all(|request| request.continuations[0].tokens == chars(" vw")));
@@ -360,7 +364,7 @@ pub(crate) mod tests {
     #[test]
     fn prompts_are_scored_from_where_they_part() {
         let suffixes = |item: &Item, bos, max_len| {
-            let of_item = encoder(bos, max_len).requests(0, item, Kind::SuffixMeanCe).unwrap();
+            let of_item = encoder(bos, max_len).requests(0, item, TaskKind::SuffixMeanCe).unwrap();
             let continuation = |request: Request| {
                 let context = request.context;
                 request.continuations.into_iter().map(move |scored| (context.clone(), scored.tokens))
@@ -387,8 +391,8 @@ pub(crate) mod tests {
         );
         // Nothing is alike, and no BOS: the prefix token stands before the first.
         let bare = Item { continuation: None, ..item("", &["xy", "z"]) };
-        let encoder = Encoder { delimiter: String::new(), ..encoder(None, 99) };
-        let of_item = encoder.requests(0, &bare, Kind::SuffixMeanCe).unwrap();
+        let encoder = RequestEncoder { delimiter: String::new(), ..encoder(None, 99) };
+        let of_item = encoder.requests(0, &bare, TaskKind::SuffixMeanCe).unwrap();
         assert_eq!(of_item.requests[0].context, [BOS]);
         assert_eq!(of_item.requests[0].continuations[1].tokens, chars("z"));
         let (parts, truncated) = suffixes(&item("uvwx", &["pq", "r"]), Some(BOS), 4);
@@ -399,7 +403,7 @@ pub(crate) mod tests {
     fn unconditional_choices_follow_another_context() {
         let encoder = encoder(None, 99);
         let item = item("x", &["p", "q"]);
-        let mut of_item = encoder.requests(3, &item, Kind::MultipleChoice).unwrap();
+        let mut of_item = encoder.requests(3, &item, TaskKind::MultipleChoice).unwrap();
         encoder.add_unconditional(&mut of_item, 3, &item, "").unwrap();
         encoder.add_unconditional(&mut of_item, 3, &item, "x").unwrap();
         let shapes: Vec<_> = of_item
@@ -414,7 +418,7 @@ pub(crate) mod tests {
     fn a_whole_prompt_is_scored_from_its_second_token_on() {
         let whole = |bos, max_len| {
             let item = item("xyz", &["p", "qr"]);
-            let of_item = encoder(bos, max_len).requests(0, &item, Kind::FullPromptMeanCe).unwrap();
+            let of_item = encoder(bos, max_len).requests(0, &item, TaskKind::FullPromptMeanCe).unwrap();
             let tokens = |r: &Request| {
                 r.continuations.iter().map(|c| (r.context.clone(), c.tokens.clone())).collect::<Vec<_>>()
             };
@@ -427,20 +431,20 @@ pub(crate) mod tests {
         assert_eq!(whole(Some(BOS), 4), (vec![(vec![BOS], chars("z p")), (vec![BOS], chars(" qr"))], true));
         assert_eq!(whole(None, 4).0, [(chars("y"), chars("z p")), (chars("z"), chars(" qr"))]);
         let refused =
-            encoder(None, 1).requests(0, &item("x", &["p", "q"]), Kind::FullPromptMeanCe).unwrap_err();
+            encoder(None, 1).requests(0, &item("x", &["p", "q"]), TaskKind::FullPromptMeanCe).unwrap_err();
         assert!(refused.contains("choice 0 makes a prompt without a token"), "{refused}");
     }
 
     #[test]
     fn a_choice_longer_than_the_model_reads_is_refused() {
         assert_eq!(one(&encoder(None, 4), "x", "pqr").0, chars("x"));
-        let refused = encoder(None, 4).requests(0, &item("x", &["pqrs"]), Kind::Cloze).unwrap_err();
+        let refused = encoder(None, 4).requests(0, &item("x", &["pqrs"]), TaskKind::GreedyMatch).unwrap_err();
         assert!(refused.contains("choice 0 has 5 tokens"), "{refused}");
     }
 
     fn windows(text: &str, max_len: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
         let ItemRequests { requests, .. } =
-            encoder(Some(BOS), max_len).requests(0, &item("", &[text]), Kind::Perplexity).unwrap();
+            encoder(Some(BOS), max_len).requests(0, &item("", &[text]), TaskKind::Perplexity).unwrap();
         requests.into_iter().map(|mut r| (r.context, r.continuations.remove(0).tokens)).collect()
     }
 

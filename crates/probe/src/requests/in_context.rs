@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use crate::error::ProbeError;
-use crate::requests::encoder::Encoder;
+use crate::requests::encoder::RequestEncoder;
 use crate::requests::request::{Continuation, Request};
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::{TARGET_DELIMITER, Task};
 
 /// What stands between an answer and the next question.
@@ -16,16 +16,16 @@ const SEPARATOR: &str = "\n";
 const LEAST_ANSWERS: usize = 3;
 
 /// The tokens of an item's text, and which of them are its answers.
-struct Chain {
+struct TokenChain {
     tokens: Vec<u32>,
     answers: Vec<Range<usize>>,
 }
 
-impl Encoder<'_> {
+impl RequestEncoder<'_> {
     /// The task with as many examples in each item as the model can read; the same number in all, so that each number of examples is
     /// asked of the same items.
     pub(crate) fn fit_examples(&self, mut task: Task) -> Result<Task, ProbeError> {
-        if task.kind != Kind::InContext {
+        if task.kind != TaskKind::InContext {
             return Ok(task);
         }
         let mut fitting = usize::MAX;
@@ -63,7 +63,7 @@ impl Encoder<'_> {
 
     /// The one request of an in-context item.
     pub(super) fn chained(&self, index: usize, item: &Item) -> Result<Request, String> {
-        let Chain { tokens, answers } = self.chain(item)?;
+        let TokenChain { tokens, answers } = self.chain(item)?;
         let mut read = 0;
         let mut continuations = Vec::with_capacity(answers.len());
         for (choice, answer) in answers.iter().enumerate() {
@@ -77,9 +77,9 @@ impl Encoder<'_> {
     }
 
     /// All is encoded as one text. An answer, with the space before it, has the tokens from where those of the text before it end to where
-    /// those of the text up to its end do: the rule by which [`split`](Encoder::split) finds a continuation, also where a token lies
+    /// those of the text up to its end do: the rule by which [`split`](RequestEncoder::split) finds a continuation, also where a token lies
     /// across the border.
-    fn chain(&self, item: &Item) -> Result<Chain, String> {
+    fn chain(&self, item: &Item) -> Result<TokenChain, String> {
         let mut text = String::new();
         let mut answers = Vec::with_capacity(item.choices.len());
         let mut end = 1;
@@ -101,7 +101,7 @@ impl Encoder<'_> {
             answers.push(start..end);
         }
         let tokens = self.text(&text)?;
-        Ok(Chain { tokens, answers })
+        Ok(TokenChain { tokens, answers })
     }
 }
 
@@ -109,13 +109,13 @@ impl Encoder<'_> {
 mod tests {
     use super::*;
     use crate::requests::encoder::tests::encoder;
-    use crate::tasks::item::Question;
+    use crate::tasks::item::InContextQuestion;
 
     const BOS: u32 = 1;
 
     fn item(pairs: &[(&str, &str)]) -> Item {
         let question =
-            |(text, _): &(&str, &str)| Question { text: (*text).to_owned(), optimal_logprob: -1.0 };
+            |(text, _): &(&str, &str)| InContextQuestion { text: (*text).to_owned(), optimal_logprob: -1.0 };
         Item {
             questions: pairs.iter().map(question).collect(),
             choices: pairs.iter().map(|(_, answer)| (*answer).to_owned()).collect(),
@@ -130,7 +130,7 @@ mod tests {
 
     fn task(items: Vec<Item>) -> Task {
         let shots = items[0].choices.len() - 1;
-        Task { shots, items, ..crate::tasks::task::tests::task(Kind::InContext, &[]) }
+        Task { shots, items, ..crate::tasks::task::tests::task(TaskKind::InContext, &[]) }
     }
 
     #[test]

@@ -14,14 +14,14 @@ const ROW_TOKENS: usize = 256;
 const BATCH_TOKENS: usize = 4096;
 
 /// Rows of one batch, each a list of requests by their index.
-pub(crate) type Rows = Vec<Vec<usize>>;
+pub(crate) type BatchRows = Vec<Vec<usize>>;
 
 /// Batches of requests that go on from the same beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackedGroup {
     /// The tokens that each context begins with; may be empty.
     pub(crate) shared: Vec<u32>,
-    pub(crate) batches: Vec<Rows>,
+    pub(crate) batches: Vec<BatchRows>,
 }
 
 /// Lays out all that a round asks.
@@ -34,7 +34,7 @@ pub(crate) fn pack(requests: &[&Request]) -> Vec<PackedGroup> {
 }
 
 /// Distributes `members` over rows (the longest first, each into the first row with room for it) and rows, the longest first, over batches.
-fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<Rows> {
+fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<BatchRows> {
     let mut order = members.to_vec();
     order.sort_by_key(|&index| (std::cmp::Reverse(len(index)), index));
     let mut rows: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -59,8 +59,8 @@ fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<Rows
 }
 
 /// Cuts sorted `(length, row)` into batches within the token budget.
-fn batches(rows: Vec<(usize, Vec<usize>)>) -> Vec<Rows> {
-    let mut batches: Vec<Rows> = Vec::new();
+fn batches(rows: Vec<(usize, Vec<usize>)>) -> Vec<BatchRows> {
+    let mut batches: Vec<BatchRows> = Vec::new();
     let mut time = 0;
     for (used, row) in rows {
         match batches.last_mut() {
@@ -76,17 +76,17 @@ fn batches(rows: Vec<(usize, Vec<usize>)>) -> Vec<Rows> {
 
 /// A batch as the model takes it: `rows × time`, row-major.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
+pub(crate) struct PackedBatch {
     pub(crate) time: usize,
     pub(crate) tokens: Vec<u32>,
     pub(crate) positions: Vec<u32>,
     pub(crate) spans: Vec<KeySpan>,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<ScoringTarget>,
 }
 
 /// A token to score.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ScoringTarget {
     /// The place in the batch from which it is predicted: `row * time + column`.
     pub(crate) place: u32,
     pub(crate) token: u32,
@@ -95,10 +95,10 @@ pub(crate) struct Target {
     pub(crate) continuation: usize,
 }
 
-impl Batch {
+impl PackedBatch {
     /// Lays out `rows` without the `shared` tokens that each context begins with. Targets are in the order of rows, requests, continuations,
     /// tokens.
-    pub(crate) fn build(rows: &Rows, requests: &[&Request], shared: usize) -> Self {
+    pub(crate) fn build(rows: &BatchRows, requests: &[&Request], shared: usize) -> Self {
         let len = |&index: &usize| requests[index].input_len() - shared;
         let time = rows.iter().map(|row| row.iter().map(len).sum()).max().unwrap_or(0);
         let mut batch = Self { time, ..Self::default() };
@@ -132,7 +132,12 @@ impl Batch {
             };
             for (offset, &token) in given.iter().chain(tokens).enumerate() {
                 if offset >= given.len() {
-                    self.targets.push(Target { place: place as u32, token, request: index, continuation });
+                    self.targets.push(ScoringTarget {
+                        place: place as u32,
+                        token,
+                        request: index,
+                        continuation,
+                    });
                 }
                 if offset + 1 < given.len() + tokens.len() {
                     place = self.tokens.len();
@@ -181,14 +186,14 @@ mod tests {
         pack(&requests.iter().collect::<Vec<_>>())
     }
 
-    fn build(rows: &Rows, requests: &[Request], shared: usize) -> Batch {
-        Batch::build(rows, &requests.iter().collect::<Vec<_>>(), shared)
+    fn build(rows: &BatchRows, requests: &[Request], shared: usize) -> PackedBatch {
+        PackedBatch::build(rows, &requests.iter().collect::<Vec<_>>(), shared)
     }
 
     #[test]
     fn nothing_packs_to_nothing() {
         assert!(packed(&[]).is_empty());
-        assert_eq!(build(&vec![], &[], 0), Batch::default());
+        assert_eq!(build(&vec![], &[], 0), PackedBatch::default());
     }
 
     #[test]

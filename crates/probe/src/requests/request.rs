@@ -87,7 +87,7 @@ impl ItemRequests {
 
 /// A text that is scored after another one: a choice of an item, or a window of a text to predict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct RequestTokens<'a> {
     /// The task.
     pub task: &'a str,
     /// The item's index in the task's whole data.

@@ -26,7 +26,7 @@ pub(crate) fn group(requests: &[&Request]) -> Vec<PrefixGroup> {
         order.windows(2).map(|pair| common(requests[pair[0]], requests[pair[1]])).collect();
     let mut groups = vec![PrefixGroup { shared: 0, members: Vec::new() }];
     let mut is_member = vec![false; order.len()];
-    for Run { shared, start, end, .. } in best(&shared, 0, order.len()).runs {
+    for SharedRun { shared, start, end, .. } in best(&shared, 0, order.len()).runs {
         groups.push(PrefixGroup { shared, members: order[start..end].to_vec() });
         is_member[start..end].fill(true);
     }
@@ -44,23 +44,23 @@ fn common(a: &Request, b: &Request) -> usize {
 
 /// Neighbours in the order of their contexts that share their beginning.
 #[derive(Clone, Copy)]
-struct Run {
+struct SharedRun {
     shared: usize,
     start: usize,
     end: usize,
 }
 
 /// Runs that don't overlap, and the tokens that they save together.
-struct Choice {
+struct RunSelection {
     saved: usize,
-    runs: Vec<Run>,
+    runs: Vec<SharedRun>,
 }
 
 /// The best runs within `start..end`, where `shared[i]` is what the requests `i` and `i + 1` share.
 ///
 /// What a range shares as a whole is the least that neighbours in it share: it is one run, or falls into parts at just those places.
-fn best(shared: &[usize], start: usize, end: usize) -> Choice {
-    let nothing = Choice { saved: 0, runs: Vec::new() };
+fn best(shared: &[usize], start: usize, end: usize) -> RunSelection {
+    let nothing = RunSelection { saved: 0, runs: Vec::new() };
     if end - start < 2 {
         return nothing;
     }
@@ -77,7 +77,7 @@ fn best(shared: &[usize], start: usize, end: usize) -> Choice {
         from = cut;
     }
     if saved >= LEAST_SAVED && saved >= parts.saved {
-        return Choice { saved, runs: vec![Run { shared: least, start, end }] };
+        return RunSelection { saved, runs: vec![SharedRun { shared: least, start, end }] };
     }
     parts
 }

@@ -29,7 +29,7 @@ impl TaskScores {
     }
 
     /// The change from `before`, over the items in both.
-    fn change_since(&self, before: &Self) -> Option<Change> {
+    fn change_since(&self, before: &Self) -> Option<MetricChange> {
         let earlier: BTreeMap<u32, ItemValue> =
             before.scores.iter().map(|item| (item.item, item.score)).collect();
         let both = |item: &ItemScore| Some((item.cluster, *earlier.get(&item.item)?, item.score));
@@ -38,12 +38,12 @@ impl TaskScores {
         let scores: Vec<(ItemValue, ItemValue)> =
             pairs.into_iter().map(|(_, before, after)| (before, after)).collect();
         let difference = paired_difference(&scores, &clusters)?;
-        Some(Change { n: scores.len(), difference, degrees_of_freedom: clusters.degrees_of_freedom() })
+        Some(MetricChange { n: scores.len(), difference, degrees_of_freedom: clusters.degrees_of_freedom() })
     }
 }
 
 /// The change of a task's metric over `n` items.
-struct Change {
+struct MetricChange {
     n: usize,
     difference: PairedDifference,
     degrees_of_freedom: usize,
@@ -60,10 +60,10 @@ pub(crate) fn compare(
         let earlier = before.iter().find(|earlier| earlier.task == task.task)?;
         task.change_since(earlier)
     };
-    let changes: Vec<Change> = after.iter().map(change).collect::<Option<_>>()?;
+    let changes: Vec<MetricChange> = after.iter().map(change).collect::<Option<_>>()?;
     let n = changes.iter().map(|change| change.n).sum();
     let Some(mean) = mean else { return Some((n, changes.first()?.difference)) };
-    let part = |(change, task): (&Change, &TaskScores)| WeightedEstimate {
+    let part = |(change, task): (&MetricChange, &TaskScores)| WeightedEstimate {
         weight: match mean {
             GroupMean::Items => change.n as f64 / n as f64,
             GroupMean::Tasks => 1.0 / after.len() as f64,

@@ -7,7 +7,7 @@ use fineline_dynamics::{Clusters, Estimate, Observation, WeightedEstimate, combi
 use crate::metrics::higher_is_better;
 use crate::metrics::item_rows::cluster_labels;
 use crate::results::task_result::TaskResult;
-use crate::tasks::group::{Group, GroupMean};
+use crate::tasks::group::{GroupMean, TaskGroup};
 use crate::tasks::provenance::Provenance;
 
 /// What a group's tasks have found together in a round.
@@ -22,7 +22,7 @@ pub struct GroupResult {
     /// How their metrics became these.
     pub mean: GroupMean,
     /// The metric that stands for it.
-    pub headline: String,
+    pub primary_metric: String,
     /// Items asked.
     pub n: usize,
     /// Solved examples before each, if that is the same in all tasks.
@@ -34,7 +34,7 @@ pub struct GroupResult {
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
     /// Choices whose log-likelihood is not finite.
-    pub not_finite: usize,
+    pub non_finite: usize,
     /// Seconds that the tasks took.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.
@@ -44,7 +44,7 @@ pub struct GroupResult {
 /// The metric of a [`GroupMean::Centred`] group.
 const CENTRED: &str = "centred_acc";
 
-impl Group {
+impl TaskGroup {
     /// The group's result in a round; `None` if one of its tasks has none.
     #[must_use]
     pub fn result(&self, results: &[TaskResult]) -> Option<GroupResult> {
@@ -58,7 +58,7 @@ impl Group {
             domain: if same_domain { first.domain.clone() } else { self.name.clone() },
             tasks: self.tasks.clone(),
             mean: self.mean,
-            headline: match self.mean {
+            primary_metric: match self.mean {
                 GroupMean::Centred => CENTRED.to_owned(),
                 _ => first.kind.primary_metric().to_owned(),
             },
@@ -67,7 +67,7 @@ impl Group {
             chance: self.chance(&members),
             metrics: self.metrics(&members),
             truncated: members.iter().map(|member| member.truncated).sum(),
-            not_finite: members.iter().map(|member| member.not_finite).sum(),
+            non_finite: members.iter().map(|member| member.non_finite).sum(),
             seconds: members.iter().map(|member| member.seconds).sum(),
             provenance: self.provenance(&members),
         })
@@ -141,9 +141,9 @@ impl Group {
 
 impl GroupResult {
     /// What [`fineline_dynamics::phases`] follows.
-    pub(crate) fn observation(metrics: &BTreeMap<String, Estimate>, headline: &str) -> Observation {
+    pub(crate) fn observation(metrics: &BTreeMap<String, Estimate>, primary_metric: &str) -> Observation {
         let get = |name: &str| metrics.get(name).copied();
-        let accuracy = get(headline).filter(|_| higher_is_better(headline)).unwrap_or_default();
+        let accuracy = get(primary_metric).filter(|_| higher_is_better(primary_metric)).unwrap_or_default();
         let score = get("prob_per_char")
             .or_else(|| get("prob"))
             .or_else(|| get("bits_per_byte").map(|bits| bits.scaled(-1.0)))
@@ -158,7 +158,7 @@ mod tests {
     use crate::items::item_row::ItemRow;
     use crate::items::item_row::tests::row;
     use crate::metrics::metrics;
-    use crate::tasks::kind::Kind;
+    use crate::tasks::kind::TaskKind;
     use crate::tasks::task::Task;
     use crate::tasks::task::tests::task;
     use std::path::Path;
@@ -168,7 +168,7 @@ mod tests {
             let scores = if *right { [-1.0, -2.0] } else { [-2.0, -1.0] };
             [0, 1].map(|choice| ItemRow {
                 task: name.into(),
-                ..row(Kind::MultipleChoice, item as u32, choice, 0, scores[choice as usize])
+                ..row(TaskKind::MultipleChoice, item as u32, choice, 0, scores[choice as usize])
             })
         };
         let items: Vec<ItemRow> = outcomes.iter().enumerate().flat_map(rows).collect();
@@ -176,7 +176,7 @@ mod tests {
             task: name.into(),
             domain: "d".into(),
             version: None,
-            kind: Kind::MultipleChoice,
+            kind: TaskKind::MultipleChoice,
             n: outcomes.len(),
             total: outcomes.len(),
             shots: 0,
@@ -185,14 +185,14 @@ mod tests {
             items,
             representation: None,
             truncated: 1,
-            not_finite: 0,
+            non_finite: 0,
             seconds: 0.5,
             provenance: Provenance::for_tests("a"),
         }
     }
 
-    fn group(mean: GroupMean) -> Group {
-        Group { name: "g".into(), tasks: vec!["a".into(), "b".into()], mean }
+    fn group(mean: GroupMean) -> TaskGroup {
+        TaskGroup { name: "g".into(), tasks: vec!["a".into(), "b".into()], mean }
     }
 
     /// 3 of 4 and 1 of 2.
@@ -219,7 +219,7 @@ mod tests {
         let whole = group(GroupMean::Items).result(&results()).unwrap();
         assert_eq!((whole.n, whole.truncated, whole.seconds, whole.shots), (6, 2, 1.0, Some(0)));
         assert!((whole.chance.unwrap() - 2.5 / 6.0).abs() < 1e-12);
-        assert_eq!((whole.domain.as_str(), whole.headline.as_str()), ("d", "acc"));
+        assert_eq!((whole.domain.as_str(), whole.primary_metric.as_str()), ("d", "acc"));
         assert_eq!(group(GroupMean::Tasks).result(&results()).unwrap().chance, Some(0.375));
         let [a, b] = results();
         assert_eq!(group(GroupMean::Items).result(std::slice::from_ref(&a)), None, "a task is missing");
@@ -235,29 +235,30 @@ mod tests {
             ..task(kind, &[("a", &["b", "c"], 0)])
         };
         let tasks = [
-            named("stories", "language", Kind::Perplexity),
-            named("last_word", "language", Kind::Cloze),
-            named("order", "language", Kind::MultipleChoice),
-            named("agreement", "language", Kind::MultipleChoice),
-            named("tools", "commonsense", Kind::MultipleChoice),
-            named("gap", "commonsense", Kind::Cloze),
+            named("stories", "language", TaskKind::Perplexity),
+            named("last_word", "language", TaskKind::GreedyMatch),
+            named("order", "language", TaskKind::MultipleChoice),
+            named("agreement", "language", TaskKind::MultipleChoice),
+            named("tools", "commonsense", TaskKind::MultipleChoice),
+            named("gap", "commonsense", TaskKind::GreedyMatch),
         ];
-        let groups = Group::of_domains("path/to/small.toml", &tasks);
+        let groups = TaskGroup::of_domains("path/to/small.toml", &tasks);
         let tasks = vec!["order".into(), "agreement".into()];
-        assert_eq!(groups, [Group { name: "small/language".into(), tasks, mean: GroupMean::Items }]);
+        assert_eq!(groups, [TaskGroup { name: "small/language".into(), tasks, mean: GroupMean::Items }]);
     }
 
     #[test]
     fn groups_that_cannot_be_are_named() {
         let named = |name: &str, kind| Task { name: name.into(), ..task(kind, &[("a", &["b", "c"], 0)]) };
         let tasks = [
-            named("a", Kind::MultipleChoice),
-            named("b", Kind::MultipleChoice),
-            named("text", Kind::Perplexity),
-            named("more_text", Kind::Perplexity),
+            named("a", TaskKind::MultipleChoice),
+            named("b", TaskKind::MultipleChoice),
+            named("text", TaskKind::Perplexity),
+            named("more_text", TaskKind::Perplexity),
         ];
-        let declared =
-            |toml: &str| Group::declared(Path::new("s.toml"), vec![toml::from_str(toml).unwrap()], &tasks);
+        let declared = |toml: &str| {
+            TaskGroup::declared(Path::new("s.toml"), vec![toml::from_str(toml).unwrap()], &tasks)
+        };
         let groups = declared("name = \"g\"\ntasks = [\"a\", \"b\"]\nmean = \"centred\"").unwrap();
         assert_eq!(groups, [group(GroupMean::Centred)]);
         for (toml, expected) in [
@@ -278,6 +279,6 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let twice = vec![toml::from_str("name = \"g\"\ntasks = [\"a\", \"b\"]").unwrap(); 2];
-        assert!(Group::declared(Path::new("s.toml"), twice, &tasks).is_err());
+        assert!(TaskGroup::declared(Path::new("s.toml"), twice, &tasks).is_err());
     }
 }

@@ -11,18 +11,18 @@ use crate::items::item_row::ItemRow;
 use crate::metrics::{higher_is_better, observation};
 use crate::results::comparison::{TaskScores, compare};
 use crate::results::group_result::GroupResult;
-use crate::results::probe_record::headline;
+use crate::results::probe_record::primary_metric;
 use crate::results::probe_record::{Delta, ProbeRecord};
 use crate::results::task_result::TaskResult;
-use crate::tasks::group::{Group, GroupMean};
+use crate::tasks::group::{GroupMean, TaskGroup};
 use crate::tasks::provenance::Provenance;
 
 /// The rounds so far of every task and group of a run.
 #[derive(Clone, Debug, Default)]
-pub struct History(BTreeMap<String, Past>);
+pub struct EvaluationHistory(BTreeMap<String, TaskHistory>);
 
 #[derive(Clone, Debug)]
-struct Past {
+struct TaskHistory {
     /// What the observations were made with; with another, a new series begins.
     provenance: Provenance,
     series: Vec<Observation>,
@@ -35,7 +35,7 @@ struct Past {
 #[derive(Clone, Debug)]
 struct PastRound {
     step: u64,
-    headline: Option<f64>,
+    primary_metric: Option<f64>,
     scores: Vec<TaskScores>,
 }
 
@@ -47,11 +47,17 @@ impl PastRound {
         mean: Option<GroupMean>,
     ) -> Option<Delta> {
         let (n, difference) = compare(&self.scores, scores, mean)?;
-        Some(Delta { metric: record.headline.clone(), step: self.step, before: self.headline, n, difference })
+        Some(Delta {
+            metric: record.primary_metric.clone(),
+            step: self.step,
+            before: self.primary_metric,
+            n,
+            difference,
+        })
     }
 }
 
-impl Past {
+impl TaskHistory {
     fn new(provenance: &Provenance) -> Self {
         Self { provenance: provenance.clone(), series: Vec::new(), last: None, best: None }
     }
@@ -69,11 +75,11 @@ impl Past {
 
     /// Takes a round in; `scores` may be added later.
     fn add(&mut self, record: &ProbeRecord, scores: Vec<TaskScores>) {
-        let round = PastRound { step: record.step, headline: headline(record).value, scores };
+        let round = PastRound { step: record.step, primary_metric: primary_metric(record).value, scores };
         let is_better = |value: f64, best: f64| {
-            if higher_is_better(&record.headline) { value > best } else { value < best }
+            if higher_is_better(&record.primary_metric) { value > best } else { value < best }
         };
-        let is_best = match (round.headline, self.best.as_ref().and_then(|best| best.headline)) {
+        let is_best = match (round.primary_metric, self.best.as_ref().and_then(|best| best.primary_metric)) {
             (Some(value), Some(best)) => is_better(value, best),
             (Some(_), None) => true,
             (None, _) => false,
@@ -85,7 +91,7 @@ impl Past {
     }
 }
 
-impl History {
+impl EvaluationHistory {
     /// Before the first round.
     #[must_use]
     pub fn new() -> Self {
@@ -128,7 +134,7 @@ impl History {
         step: u64,
         tokens: u64,
         results: &[TaskResult],
-        groups: &[Group],
+        groups: &[TaskGroup],
     ) -> Vec<ProbeRecord> {
         let mut records: Vec<ProbeRecord> =
             results.iter().map(|result| self.record(step, tokens, result)).collect();
@@ -136,7 +142,7 @@ impl History {
             let record = ProbeRecord::of_group(step, tokens, group.result(results)?);
             let members = results.iter().filter(|result| group.tasks.contains(&result.task));
             let scores = members.filter_map(|member| {
-                TaskScores::new(&member.items, item_metric(&record.headline), member.chance)
+                TaskScores::new(&member.items, item_metric(&record.primary_metric), member.chance)
             });
             let scores = scores.collect();
             Some(self.complete(record, scores, Some(group.mean)))
@@ -149,7 +155,7 @@ impl History {
     /// Adds a task's result to the history and makes its line.
     pub fn record(&mut self, step: u64, tokens: u64, result: &TaskResult) -> ProbeRecord {
         let record = ProbeRecord::of_task(step, tokens, result);
-        let scores = TaskScores::new(&result.items, &record.headline, result.chance);
+        let scores = TaskScores::new(&result.items, &record.primary_metric, result.chance);
         self.complete(record, scores.into_iter().collect(), None)
     }
 
@@ -165,8 +171,8 @@ impl History {
         let (delta, best) = (change(&past.last), change(&past.best));
         let spread = delta.as_ref().and_then(|delta| delta.difference.stderr);
         // What isn't made of items, such as how alike two rounds are, is compared with nothing.
-        record.mde = minimum_detectable_effect(spread).or_else(|| {
-            minimum_detectable_effect_unpaired(&headline(&record)).filter(|_| !scores.is_empty())
+        record.min_detectable_effect = minimum_detectable_effect(spread).or_else(|| {
+            minimum_detectable_effect_unpaired(&primary_metric(&record)).filter(|_| !scores.is_empty())
         });
         record.phase = phases(&past.series, record.chance, &PhaseRules::default()).pop().flatten();
         (record.delta, record.best) = (delta, best);
@@ -174,14 +180,14 @@ impl History {
         record
     }
 
-    fn observe(&mut self, record: &ProbeRecord) -> &mut Past {
-        let past = self.0.entry(record.task.clone()).or_insert_with(|| Past::new(&record.provenance));
+    fn observe(&mut self, record: &ProbeRecord) -> &mut TaskHistory {
+        let past = self.0.entry(record.task.clone()).or_insert_with(|| TaskHistory::new(&record.provenance));
         if past.provenance != record.provenance {
-            *past = Past::new(&record.provenance);
+            *past = TaskHistory::new(&record.provenance);
         }
         past.series.push(match record.kind {
             Some(kind) => observation(kind, &record.metrics),
-            None => GroupResult::observation(&record.metrics, &record.headline),
+            None => GroupResult::observation(&record.metrics, &record.primary_metric),
         });
         past
     }
@@ -192,13 +198,13 @@ fn scores(record: &ProbeRecord, rows: &[ItemRow]) -> Vec<TaskScores> {
     let is_member = |rows: &&[ItemRow]| record.tasks().iter().any(|task| **task == *rows[0].task);
     rows.chunk_by(|a, b| a.task == b.task)
         .filter(is_member)
-        .filter_map(|rows| TaskScores::new(rows, item_metric(&record.headline), None))
+        .filter_map(|rows| TaskScores::new(rows, item_metric(&record.primary_metric), None))
         .collect()
 }
 
 /// The metric of the items that a headline sums up.
-fn item_metric(headline: &str) -> &str {
-    headline.strip_prefix("centred_").unwrap_or(headline)
+fn item_metric(primary_metric: &str) -> &str {
+    primary_metric.strip_prefix("centred_").unwrap_or(primary_metric)
 }
 
 #[cfg(test)]
@@ -207,7 +213,7 @@ mod tests {
     use crate::items::item_row::tests::row;
     use crate::metrics::metrics;
     use crate::tasks::group::GroupMean;
-    use crate::tasks::kind::Kind;
+    use crate::tasks::kind::TaskKind;
     use fineline_dynamics::Phase;
 
     fn result(task: &str, answers: &[(u32, bool)]) -> TaskResult {
@@ -217,7 +223,7 @@ mod tests {
                 let scores = if right { [-1.0, -2.0] } else { [-2.0, -1.0] };
                 [0, 1].map(|choice| ItemRow {
                     task: task.into(),
-                    ..row(Kind::MultipleChoice, item, choice, 0, scores[choice as usize])
+                    ..row(TaskKind::MultipleChoice, item, choice, 0, scores[choice as usize])
                 })
             })
             .collect();
@@ -225,7 +231,7 @@ mod tests {
             task: task.to_owned(),
             domain: "testing".to_owned(),
             version: None,
-            kind: Kind::MultipleChoice,
+            kind: TaskKind::MultipleChoice,
             n: answers.len(),
             total: 100,
             shots: 0,
@@ -234,7 +240,7 @@ mod tests {
             items,
             representation: None,
             truncated: 0,
-            not_finite: 0,
+            non_finite: 0,
             seconds: 0.25,
             provenance: Provenance::for_tests("a"),
         }
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn each_round_is_set_against_the_one_before() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         let first = history.record(0, 0, &result("t", &answers(20, |i| i % 2 == 0)));
         assert_eq!(first.delta, None);
         assert_eq!(first.phase, Some(Phase::Chance));
@@ -261,7 +267,7 @@ mod tests {
     #[test]
     fn only_items_of_both_rounds_are_compared() {
         let change = |before: &[(u32, bool)], after: &[(u32, bool)]| {
-            let mut history = History::new();
+            let mut history = EvaluationHistory::new();
             history.record(0, 0, &result("t", before));
             history.record(1, 0, &result("t", after)).delta
         };
@@ -274,7 +280,7 @@ mod tests {
 
     #[test]
     fn each_round_is_set_against_the_best_before_it() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         let mut round =
             |step: u64, right: u32| history.record(step, 0, &result("t", &answers(20, |i| i < right)));
         assert_eq!(round(0, 5).best, None);
@@ -294,11 +300,11 @@ mod tests {
     fn of_a_loss_the_least_is_the_best() {
         let text = |step: u64, nats: f64| {
             let items: Vec<ItemRow> =
-                (0..4).map(|item| row(Kind::Perplexity, item, 0, 0, -nats - f64::from(item))).collect();
+                (0..4).map(|item| row(TaskKind::Perplexity, item, 0, 0, -nats - f64::from(item))).collect();
             (
                 step,
                 TaskResult {
-                    kind: Kind::Perplexity,
+                    kind: TaskKind::Perplexity,
                     chance: None,
                     metrics: metrics(&items),
                     items,
@@ -306,7 +312,7 @@ mod tests {
                 },
             )
         };
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         let records =
             [text(0, 5.0), text(1, 3.0), text(2, 4.0)].map(|(step, result)| history.record(step, 0, &result));
         assert_eq!(records[2].best.as_ref().map(|best| best.step), Some(1));
@@ -315,19 +321,25 @@ mod tests {
 
     #[test]
     fn the_detectable_effect_is_that_of_the_comparison() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         let first = history.record(0, 0, &result("t", &answers(20, |i| i % 2 == 0)));
-        let unpaired = minimum_detectable_effect_unpaired(&headline(&first));
-        assert_eq!(first.mde, unpaired);
+        let unpaired = minimum_detectable_effect_unpaired(&primary_metric(&first));
+        assert_eq!(first.min_detectable_effect, unpaired);
         let same = history.record(1, 0, &result("t", &answers(20, |i| i % 2 == 0)));
-        assert_eq!((same.delta.unwrap().difference.stderr, same.mde), (Some(0.0), unpaired));
+        assert_eq!(
+            (same.delta.unwrap().difference.stderr, same.min_detectable_effect),
+            (Some(0.0), unpaired)
+        );
         let other = history.record(2, 0, &result("t", &answers(20, |i| i % 2 == 0 || i == 7)));
-        assert_eq!(other.mde, minimum_detectable_effect(other.delta.unwrap().difference.stderr));
-        assert!(other.mde < unpaired);
+        assert_eq!(
+            other.min_detectable_effect,
+            minimum_detectable_effect(other.delta.unwrap().difference.stderr)
+        );
+        assert!(other.min_detectable_effect < unpaired);
     }
 
-    fn pair() -> [Group; 2] {
-        [("pair", GroupMean::Items), ("centred", GroupMean::Centred)].map(|(name, mean)| Group {
+    fn pair() -> [TaskGroup; 2] {
+        [("pair", GroupMean::Items), ("centred", GroupMean::Centred)].map(|(name, mean)| TaskGroup {
             name: name.into(),
             tasks: vec!["s".into(), "t".into()],
             mean,
@@ -336,7 +348,7 @@ mod tests {
 
     #[test]
     fn groups_are_lines_of_their_own() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         let round = |right: u32| {
             [result("s", &answers(10, |i| i < right)), result("t", &answers(30, |i| i < 2 * right))]
         };
@@ -346,22 +358,22 @@ mod tests {
         assert_eq!(names, ["s", "t", "pair", "centred"]);
         let [.., pair, centred] = &records[..] else { panic!() };
         assert!(pair.is_group() && !records[0].is_group());
-        assert_eq!((pair.n, pair.kind, pair.headline.as_str()), (40, None, "acc"));
+        assert_eq!((pair.n, pair.kind, pair.primary_metric.as_str()), (40, None, "acc"));
         // (2 + 4) of 40 items; of the tasks (0.2 + 4/30) / 2, stretched by 1 / (1 − 0.5).
         let change = |record: &ProbeRecord| record.delta.as_ref().unwrap().difference.value.unwrap();
         assert!((change(pair) - 6.0 / 40.0).abs() < 1e-12);
         assert!((change(centred) - (0.2 + 4.0 / 30.0)).abs() < 1e-12);
-        let gained = |before: &ProbeRecord| headline(before).value.unwrap();
+        let gained = |before: &ProbeRecord| primary_metric(before).value.unwrap();
         let before = centred.delta.as_ref().unwrap().before.unwrap();
         assert!((gained(centred) - before - change(centred)).abs() < 1e-12);
-        assert!(pair.mde.is_some() && pair.best.is_some() && pair.phase.is_some());
+        assert!(pair.min_detectable_effect.is_some() && pair.best.is_some() && pair.phase.is_some());
         let alone = history.record_round(2, 128, &round(5)[..1], &super::tests::pair());
         assert_eq!(alone.len(), 1, "a group without one of its tasks would be another group");
     }
 
     #[test]
     fn other_data_begins_a_new_series() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         history.record(0, 0, &result("t", &answers(4, |_| true)));
         let changed =
             TaskResult { provenance: Provenance::for_tests("b"), ..result("t", &answers(4, |_| true)) };
@@ -370,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_resumed_history_goes_on_as_the_unbroken_one() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         // The best round is neither the last nor the first; in one, a task is missing.
         let rounds = [(0, 5), (1, 8), (2, 18), (4, 12), (8, 13), (16, 20)]
             .map(|(step, right)| (step, answers(20, |i| i < right)));
@@ -395,7 +407,7 @@ mod tests {
                 |record: &&ProbeRecord| rounds[..cut].iter().any(|(step, _)| *step == record.step);
             let known: Vec<ProbeRecord> = read.iter().filter(is_before).cloned().collect();
             let mut resumed =
-                History::resume(&known, |step| Ok::<_, ProbeError>(stores[&step].clone())).unwrap();
+                EvaluationHistory::resume(&known, |step| Ok::<_, ProbeError>(stores[&step].clone())).unwrap();
             let later = rounds[cut..]
                 .iter()
                 .flat_map(|(step, answers)| resumed.record_round(*step, 0, &round(*step, answers), &pair()));
@@ -405,12 +417,24 @@ mod tests {
 
     #[test]
     fn a_line_has_the_documented_fields() {
-        let mut history = History::new();
+        let mut history = EvaluationHistory::new();
         history.record(0, 0, &result("t", &answers(4, |_| true)));
         let line = serde_json::to_value(history.record(1, 32, &result("t", &answers(4, |i| i > 0)))).unwrap();
         for field in [
-            "step", "tokens", "task", "domain", "n", "shots", "chance", "headline", "metrics", "delta",
-            "best", "mde", "phase", "seconds",
+            "step",
+            "tokens",
+            "task",
+            "domain",
+            "n",
+            "shots",
+            "chance",
+            "primary_metric",
+            "metrics",
+            "delta",
+            "best",
+            "min_detectable_effect",
+            "phase",
+            "seconds",
         ] {
             assert!(line.get(field).is_some(), "{field}");
         }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::metrics::higher_is_better;
 use crate::results::group_result::GroupResult;
 use crate::results::task_result::TaskResult;
-use crate::tasks::group::Group;
-use crate::tasks::kind::Kind;
+use crate::tasks::group::TaskGroup;
+use crate::tasks::kind::TaskKind;
 
 /// What `results.json` says besides the scores.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub struct ResultsHeader {
 /// delta method; where items are clustered, which it doesn't see, cluster-robust. What is unknown is `"N/A"`, as there. Groups, all of whose tasks are
 /// among the results, stand in `results` too, and alone in `groups`.
 #[must_use]
-pub fn results_json(results: &[TaskResult], groups: &[Group], header: &ResultsHeader) -> Value {
+pub fn results_json(results: &[TaskResult], groups: &[TaskGroup], header: &ResultsHeader) -> Value {
     let groups: Vec<GroupResult> = groups.iter().filter_map(|group| group.result(results)).collect();
     let by_task = |value: &dyn Fn(&TaskResult) -> Value| -> Map<String, Value> {
         results.iter().map(|result| (result.task.clone(), value(result))).collect()
@@ -98,11 +98,11 @@ fn group_scores(group: &GroupResult) -> Value {
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
         // The harness has no name for the second one here, and for the last two below.
-        Kind::MultipleChoice | Kind::FullPromptMeanCe | Kind::SuffixMeanCe => "multiple_choice",
-        Kind::Cloze | Kind::InContext => "loglikelihood",
-        Kind::Representation => "representation",
-        Kind::Perplexity => "loglikelihood_rolling",
-        Kind::Generation | Kind::Code => "generate_until",
+        TaskKind::MultipleChoice | TaskKind::FullPromptMeanCe | TaskKind::SuffixMeanCe => "multiple_choice",
+        TaskKind::GreedyMatch | TaskKind::InContext => "loglikelihood",
+        TaskKind::Representation => "representation",
+        TaskKind::Perplexity => "loglikelihood_rolling",
+        TaskKind::Generation | TaskKind::Code => "generate_until",
     };
     json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
 }
@@ -125,12 +125,12 @@ mod tests {
     use crate::tasks::provenance::Provenance;
 
     fn result() -> TaskResult {
-        let items = vec![row(Kind::Cloze, 0, 0, 0, -1.0)];
+        let items = vec![row(TaskKind::GreedyMatch, 0, 0, 0, -1.0)];
         TaskResult {
             task: "t".into(),
             domain: "d".into(),
             version: None,
-            kind: Kind::Cloze,
+            kind: TaskKind::GreedyMatch,
             n: 1,
             total: 7,
             shots: 5,
@@ -139,7 +139,7 @@ mod tests {
             items,
             representation: None,
             truncated: 0,
-            not_finite: 0,
+            non_finite: 0,
             seconds: 1.0,
             provenance: Provenance::for_tests("hash"),
         }
@@ -149,7 +149,7 @@ mod tests {
     fn the_layout_is_the_harness_s() {
         let result = result();
         let header = ResultsHeader { model: "path".into(), limit: Some(1), ..ResultsHeader::default() };
-        let group = |name: &str, tasks: &[&str]| Group {
+        let group = |name: &str, tasks: &[&str]| TaskGroup {
             name: name.into(),
             tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
             mean: GroupMean::Items,
@@ -182,10 +182,10 @@ mod tests {
         let answer = |filter: &str, correct| crate::items::item_row::ItemRow {
             correct: Some(correct),
             filter: Some(filter.into()),
-            ..row(Kind::Generation, 0, 0, 0, -1.0)
+            ..row(TaskKind::Generation, 0, 0, 0, -1.0)
         };
         let items = vec![answer("strict-match", false), answer("flexible-extract", true)];
-        let result = TaskResult { kind: Kind::Generation, metrics: metrics(&items), items, ..result() };
+        let result = TaskResult { kind: TaskKind::Generation, metrics: metrics(&items), items, ..result() };
         let json = results_json(&[result], &[], &ResultsHeader::default());
         assert_eq!(json["results"]["t"]["exact_match,strict-match"], 0.0);
         assert_eq!(json["results"]["t"]["exact_match,flexible-extract"], 1.0);

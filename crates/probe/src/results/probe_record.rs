@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::group_result::GroupResult;
 use crate::results::task_result::TaskResult;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 
 /// A line of `probes.jsonl`: one task, or one group of tasks, at one step.
@@ -22,7 +22,7 @@ pub struct ProbeRecord {
     /// The capability that it belongs to.
     pub domain: String,
     /// How it is scored; null for a group.
-    pub kind: Option<Kind>,
+    pub kind: Option<TaskKind>,
     /// The tasks of a group; not there for a task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
@@ -32,8 +32,8 @@ pub struct ProbeRecord {
     pub shots: Option<usize>,
     /// What guessing scores in the headline metric, where there is something to guess among.
     pub chance: Option<f64>,
-    /// The name of the metric that stands for the task: what `delta`, `best` and `mde` are of.
-    pub headline: String,
+    /// The name of the metric that stands for the task: what `delta`, `best` and `min_detectable_effect` are of.
+    pub primary_metric: String,
     /// Each metric with its standard error and 95 % interval.
     pub metrics: BTreeMap<String, Estimate>,
     /// The change since the task's previous round; null in its first.
@@ -42,13 +42,13 @@ pub struct ProbeRecord {
     pub best: Option<Delta>,
     /// The least true change of the headline metric that a test at 5 % finds in four of five cases: from the spread of the changes since the previous round; in a
     /// first round, or where none changed, from the metric's own error as if other items were asked next.
-    pub mde: Option<f64>,
+    pub min_detectable_effect: Option<f64>,
     /// Where the task stands on its curve; null while that cannot be told.
     pub phase: Option<Phase>,
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
     /// Choices whose log-likelihood is not finite; where there are any, the metrics that need them are null.
-    pub not_finite: usize,
+    pub non_finite: usize,
     /// Seconds the task took.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.
@@ -87,10 +87,10 @@ impl ProbeRecord {
             n: result.n,
             shots: Some(result.shots),
             chance: result.chance,
-            headline: result.kind.primary_metric().to_owned(),
+            primary_metric: result.kind.primary_metric().to_owned(),
             metrics: result.metrics.clone(),
             truncated: result.truncated,
-            not_finite: result.not_finite,
+            non_finite: result.non_finite,
             seconds: result.seconds,
             provenance: result.provenance.clone(),
             ..Self::default()
@@ -108,10 +108,10 @@ impl ProbeRecord {
             n: result.n,
             shots: result.shots,
             chance: result.chance,
-            headline: result.headline,
+            primary_metric: result.primary_metric,
             metrics: result.metrics,
             truncated: result.truncated,
-            not_finite: result.not_finite,
+            non_finite: result.non_finite,
             seconds: result.seconds,
             provenance: result.provenance,
             ..Self::default()
@@ -137,6 +137,6 @@ pub struct Delta {
 
 /// The metric that stands for the task: its accuracy, or its bits per byte where there is none.
 #[must_use]
-pub fn headline(record: &ProbeRecord) -> Estimate {
-    record.metrics.get(&record.headline).copied().unwrap_or_default()
+pub fn primary_metric(record: &ProbeRecord) -> Estimate {
+    record.metrics.get(&record.primary_metric).copied().unwrap_or_default()
 }

@@ -6,30 +6,30 @@ use std::sync::Arc;
 use fineline_dynamics::{Estimate, jackknife};
 
 use crate::error::ProbeError;
-use crate::metrics::similarity::{Jackknifed, Kernel, Leading, groups};
+use crate::metrics::similarity::{GramKernel, JackknifeStatistic, LeadingComponents, groups};
 use crate::results::probe_record::ProbeRecord;
 use crate::results::representation_store::SimilarityRow;
 use crate::results::task_result::TaskResult;
 use crate::scorers::representation::hidden_states::Representation;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 
 /// The first and the last representation of every task of a run.
 #[derive(Clone, Debug, Default)]
-pub struct RepresentationHistory(BTreeMap<String, Past>);
+pub struct RepresentationHistory(BTreeMap<String, RepresentationSeries>);
 
 #[derive(Clone, Debug)]
-struct Past {
+struct RepresentationSeries {
     /// What the representations are of; with another, a new series begins.
     provenance: Provenance,
-    first: Option<At>,
+    first: Option<StoredRepresentation>,
     /// `None` where it is the first.
-    last: Option<At>,
+    last: Option<StoredRepresentation>,
 }
 
 /// A representation, and the step that it is of.
 #[derive(Clone, Debug)]
-struct At {
+struct StoredRepresentation {
     step: u64,
     representation: Representation,
 }
@@ -41,7 +41,7 @@ impl RepresentationHistory {
         at: impl Fn(u64) -> Result<BTreeMap<String, Representation>, E>,
     ) -> Result<Self, E> {
         let mut series: BTreeMap<&str, (&Provenance, u64, u64)> = BTreeMap::new();
-        for record in records.iter().filter(|record| record.kind == Some(Kind::Representation)) {
+        for record in records.iter().filter(|record| record.kind == Some(TaskKind::Representation)) {
             let (provenance, first, last) =
                 series.entry(&record.task).or_insert((&record.provenance, record.step, record.step));
             if **provenance != record.provenance {
@@ -53,10 +53,10 @@ impl RepresentationHistory {
         for (task, (provenance, first, last)) in series {
             let stored = |step| {
                 let found = at(step)?.remove(task);
-                Ok::<_, E>(found.map(|representation| At { step, representation }))
+                Ok::<_, E>(found.map(|representation| StoredRepresentation { step, representation }))
             };
             let last = if last == first { None } else { stored(last)? };
-            let past = Past { provenance: provenance.clone(), first: stored(first)?, last };
+            let past = RepresentationSeries { provenance: provenance.clone(), first: stored(first)?, last };
             history.insert(task.to_owned(), past);
         }
         Ok(Self(history))
@@ -70,17 +70,18 @@ impl RepresentationHistory {
             self.0.remove(&result.task);
         }
         let groups = groups(&representation.clusters);
-        let now = Depths::of(representation, &groups);
+        let now = RepresentationDepths::of(representation, &groups);
         let task: Arc<str> = result.task.as_str().into();
-        let row = |other_step, (layer_a, layer_b): (usize, usize), similarity: &Similarity| SimilarityRow {
-            task: Arc::clone(&task),
-            step,
-            other_step,
-            layer_a: layer_a as u32,
-            layer_b: layer_b as u32,
-            cka: similarity.cka(),
-            cca: similarity.cca,
-        };
+        let row =
+            |other_step, (layer_a, layer_b): (usize, usize), similarity: &DepthSimilarity| SimilarityRow {
+                task: Arc::clone(&task),
+                step,
+                other_step,
+                layer_a: layer_a as u32,
+                layer_b: layer_b as u32,
+                cka: similarity.cka(),
+                cca: similarity.cca,
+            };
 
         let mut rows = Vec::new();
         let mut adjacent = Vec::new();
@@ -96,13 +97,15 @@ impl RepresentationHistory {
                 }
             }
         }
-        let mut with = |earlier: Option<&At>, is_new: bool| {
+        let mut with = |earlier: Option<&StoredRepresentation>, is_new: bool| {
             let comparable = earlier.filter(|at| {
                 at.representation.items == representation.items
                     && at.representation.layers.len() == representation.layers.len()
             });
-            let Some(At { step, representation }) = comparable else { return Estimate::UNKNOWN };
-            let then = Depths::of(representation, &groups);
+            let Some(StoredRepresentation { step, representation }) = comparable else {
+                return Estimate::UNKNOWN;
+            };
+            let then = RepresentationDepths::of(representation, &groups);
             let similarities: Vec<_> =
                 then.0.iter().zip(&now.0).map(|(then, now)| then.similarity(now)).collect();
             if is_new {
@@ -126,49 +129,52 @@ impl RepresentationHistory {
 
     fn keep(&mut self, step: u64, result: &TaskResult) {
         let representation = result.representation.clone();
-        let now = representation.map(|representation| At { step, representation });
+        let now = representation.map(|representation| StoredRepresentation { step, representation });
         if let Some(past) = self.0.get_mut(&result.task) {
             past.last = now;
         } else {
-            let past = Past { provenance: result.provenance.clone(), first: now, last: None };
+            let past = RepresentationSeries { provenance: result.provenance.clone(), first: now, last: None };
             self.0.insert(result.task.clone(), past);
         }
     }
 }
 
 /// The mean of CKAs, with the error over texts.
-fn mean<'a>(all: impl IntoIterator<Item = &'a Jackknifed>) -> Estimate {
-    Jackknifed::mean(all).map_or(Estimate::UNKNOWN, |mean| jackknife(mean.value, &mean.without))
+fn mean<'a>(all: impl IntoIterator<Item = &'a JackknifeStatistic>) -> Estimate {
+    JackknifeStatistic::mean(all).map_or(Estimate::UNKNOWN, |mean| jackknife(mean.value, &mean.without))
 }
 
 /// A representation, made ready to be compared.
-struct Depths<'a>(Vec<Depth<'a>>);
+struct RepresentationDepths<'a>(Vec<RepresentationDepth<'a>>);
 
-struct Depth<'a> {
-    kernel: Kernel<'a>,
-    leading: Option<Leading>,
+struct RepresentationDepth<'a> {
+    kernel: GramKernel<'a>,
+    leading: Option<LeadingComponents>,
 }
 
-struct Similarity {
-    cka: Jackknifed,
+struct DepthSimilarity {
+    cka: JackknifeStatistic,
     cca: Option<f64>,
 }
 
-impl<'a> Depths<'a> {
+impl<'a> RepresentationDepths<'a> {
     fn of(representation: &Representation, groups: &'a [Vec<usize>]) -> Self {
-        let depth = |gram| Depth { kernel: Kernel::new(gram, groups), leading: Leading::of(gram) };
+        let depth = |gram| RepresentationDepth {
+            kernel: GramKernel::new(gram, groups),
+            leading: LeadingComponents::of(gram),
+        };
         Self(representation.layers.iter().map(depth).collect())
     }
 }
 
-impl Depth<'_> {
-    fn similarity(&self, other: &Self) -> Similarity {
+impl RepresentationDepth<'_> {
+    fn similarity(&self, other: &Self) -> DepthSimilarity {
         let leading = self.leading.as_ref().zip(other.leading.as_ref());
-        Similarity { cka: self.kernel.cka(&other.kernel), cca: leading.map(|(a, b)| a.similarity(b)) }
+        DepthSimilarity { cka: self.kernel.cka(&other.kernel), cca: leading.map(|(a, b)| a.similarity(b)) }
     }
 }
 
-impl Similarity {
+impl DepthSimilarity {
     fn cka(&self) -> Estimate {
         jackknife(self.cka.value, &self.cka.without)
     }
@@ -177,7 +183,7 @@ impl Similarity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scorers::representation::gram::Gram;
+    use crate::scorers::representation::gram::GramMatrix;
 
     const WIDTH: usize = 3;
 
@@ -189,7 +195,7 @@ mod tests {
         Representation {
             items: (0..texts as u32).collect(),
             clusters: vec![None; texts],
-            layers: (0..2).map(|depth| Gram::of(&features(depth), texts)).collect(),
+            layers: (0..2).map(|depth| GramMatrix::of(&features(depth), texts)).collect(),
         }
     }
 
@@ -198,7 +204,7 @@ mod tests {
             task: "r".into(),
             domain: "d".into(),
             version: None,
-            kind: Kind::Representation,
+            kind: TaskKind::Representation,
             n: 9,
             total: 9,
             shots: 0,
@@ -207,7 +213,7 @@ mod tests {
             items: Vec::new(),
             representation: Some(representation(seed)),
             truncated: 0,
-            not_finite: 0,
+            non_finite: 0,
             seconds: 0.0,
             provenance: Provenance::for_tests(data),
         }
@@ -255,7 +261,7 @@ mod tests {
             [(0, "b"), (0, "a"), (1, "a"), (2, "a")].map(|(seed, data)| result(seed, data)).into();
         for rounds in 1..=stored.len() {
             let mut history = RepresentationHistory::default();
-            let mut log = crate::History::new();
+            let mut log = crate::EvaluationHistory::new();
             let mut records = Vec::new();
             for (step, round) in stored[..rounds].iter().enumerate() {
                 let (result, _) = compared(&mut history, step as u64, round);

@@ -18,7 +18,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::error::ProbeError;
 use crate::parquet_columns::write_column;
-use crate::scorers::representation::gram::Gram;
+use crate::scorers::representation::gram::GramMatrix;
 use crate::scorers::representation::hidden_states::Representation;
 
 /// How alike two depths are.
@@ -81,13 +81,13 @@ fn write_parquet(file: &mut AtomicFile, rows: &[SimilarityRow]) -> Result<(), Pa
 }
 
 /// What is read and written of a tensor.
-struct Stored {
+struct TensorBytes {
     dtype: Dtype,
     len: usize,
     bytes: Vec<u8>,
 }
 
-impl Stored {
+impl TensorBytes {
     fn integers(values: impl Iterator<Item = i64>) -> Self {
         let bytes: Vec<u8> = values.flat_map(i64::to_le_bytes).collect();
         Self { dtype: Dtype::I64, len: bytes.len() / size_of::<i64>(), bytes }
@@ -109,13 +109,13 @@ pub fn write_representations(path: &Path, of_tasks: &[(&str, &Representation)]) 
     let mut stored = BTreeMap::new();
     for (task, Representation { items, clusters, layers }) in of_tasks {
         let clusters = clusters.iter().map(|cluster| cluster.map_or(NO_CLUSTER, i64::from));
-        stored.insert(format!("{task}/items"), Stored::integers(items.iter().copied().map(i64::from)));
-        stored.insert(format!("{task}/clusters"), Stored::integers(clusters));
+        stored.insert(format!("{task}/items"), TensorBytes::integers(items.iter().copied().map(i64::from)));
+        stored.insert(format!("{task}/clusters"), TensorBytes::integers(clusters));
         for (depth, gram) in layers.iter().enumerate() {
-            stored.insert(format!("{task}/layer.{depth:03}"), Stored::floats(gram.upper()));
+            stored.insert(format!("{task}/layer.{depth:03}"), TensorBytes::floats(gram.upper()));
         }
     }
-    let views = stored.iter().map(|(name, Stored { dtype, len, bytes })| {
+    let views = stored.iter().map(|(name, TensorBytes { dtype, len, bytes })| {
         TensorView::new(*dtype, vec![*len], bytes).map(|view| (name, view))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|error| failed(path, &error))?;
@@ -157,7 +157,7 @@ fn read_task(tensors: &SafeTensors<'_>, task: &str) -> Option<Representation> {
     while let Ok(view) = tensors.tensor(&format!("{task}/layer.{:03}", layers.len())) {
         let floats = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let is_gram = view.dtype() == Dtype::F32;
-        layers.push(Gram::from_upper(items.len(), floats).filter(|_| is_gram)?);
+        layers.push(GramMatrix::from_upper(items.len(), floats).filter(|_| is_gram)?);
     }
     Some(Representation { items, clusters, layers })
 }
@@ -174,7 +174,7 @@ mod tests {
     fn representations_read_back_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("representations/step-00000001.safetensors");
-        let gram = |seed: f32| Gram::of(&[seed, 1.0, 0.3, -2.0, 0.0, 1.5], 3);
+        let gram = |seed: f32| GramMatrix::of(&[seed, 1.0, 0.3, -2.0, 0.0, 1.5], 3);
         let one = Representation {
             items: vec![3, 5, u32::MAX],
             clusters: vec![None, Some(0), Some(7)],
@@ -198,7 +198,7 @@ mod tests {
         let short = Representation {
             items: vec![0, 1, 2, 3],
             clusters: vec![None; 4],
-            layers: vec![Gram::of(&[1.0, 2.0, 4.0], 3)],
+            layers: vec![GramMatrix::of(&[1.0, 2.0, 4.0], 3)],
         };
         write_representations(&path, &[("t", &short)]).unwrap();
         let error = read_representations(&path).unwrap_err().to_string();

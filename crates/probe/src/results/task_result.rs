@@ -6,7 +6,7 @@ use fineline_dynamics::Estimate;
 
 use crate::items::item_row::ItemRow;
 use crate::scorers::representation::hidden_states::Representation;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 
 /// How a model did on a task.
@@ -19,7 +19,7 @@ pub struct TaskResult {
     /// The version of wording and data, where its author counts them.
     pub version: Option<String>,
     /// How it is scored.
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// Items asked.
     pub n: usize,
     /// Items that the task has.
@@ -37,7 +37,7 @@ pub struct TaskResult {
     /// Items whose context lost tokens on its left to fit.
     pub truncated: usize,
     /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
-    pub not_finite: usize,
+    pub non_finite: usize,
     /// Seconds it took.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.

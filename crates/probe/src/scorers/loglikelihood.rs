@@ -8,9 +8,9 @@ use fineline_model::{KvCache, Llama, Positions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Interrupted;
-use crate::requests::packing::{Batch, PackedGroup, Rows};
-use crate::requests::request::Request;
-use crate::scorers::rank_share::Share;
+use crate::requests::packing::{BatchRows, PackedBatch, PackedGroup};
+use crate::requests::request::{Continuation, Request};
+use crate::scorers::rank_share::RankShare;
 
 /// How a model scored a continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,13 +34,24 @@ impl LogLikelihood {
     }
 }
 
+/// The log-likelihood of a continuation, and the choice to which it belongs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ScoredContinuation {
+    pub(crate) choice: usize,
+    pub(crate) score: LogLikelihood,
+}
+
 /// How a model scored a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Scored {
+pub(crate) struct ScoredRequest {
     /// The request's index.
     pub(crate) request: usize,
+    /// Index of the item in the task.
+    pub(crate) item: usize,
+    /// Whether the context is the one shared by all items.
+    pub(crate) unconditional: bool,
     /// One for each of its continuations.
-    pub(crate) continuations: Vec<LogLikelihood>,
+    pub(crate) continuations: Vec<ScoredContinuation>,
     /// Its part, by its tokens, in the seconds that its batch took.
     pub(crate) seconds: f64,
 }
@@ -50,9 +61,9 @@ pub(crate) fn score(
     model: &Llama,
     requests: &[&Request],
     groups: &[PackedGroup],
-    share: Share,
+    share: RankShare,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Vec<Scored>, Interrupted> {
+) -> Result<Vec<ScoredRequest>, Interrupted> {
     let mut scored = Vec::new();
     let mut batches_before = 0;
     for PackedGroup { shared, batches } in groups {
@@ -65,7 +76,7 @@ pub(crate) fn score(
                 return Err(Interrupted);
             }
             let start = Instant::now();
-            let batch = Batch::build(rows, requests, shared.len());
+            let batch = PackedBatch::build(rows, requests, shared.len());
             let before = before.get_or_insert_with(|| in_pool(|| read(model, shared)));
             let tokens = in_pool(|| score_batch(model, before, &batch, rows.len()));
             scored.extend(of_requests(rows, requests, &batch, tokens, start.elapsed().as_secs_f64()));
@@ -89,22 +100,28 @@ fn read(model: &Llama, tokens: &[u32]) -> KvCache {
 
 /// Puts the scores of a batch's targets together to those of its requests.
 fn of_requests(
-    rows: &Rows,
+    rows: &BatchRows,
     requests: &[&Request],
-    batch: &Batch,
+    batch: &PackedBatch,
     tokens: TokenScores,
     seconds: f64,
-) -> Vec<Scored> {
+) -> Vec<ScoredRequest> {
     let read: usize = rows.iter().flatten().map(|&request| requests[request].input_len()).sum();
-    let nothing = |&request: &usize| {
-        let asked = requests[request];
-        Scored {
-            request,
-            continuations: vec![LogLikelihood::NOTHING; asked.continuations.len()],
-            seconds: seconds * asked.input_len() as f64 / read as f64,
+    let unscored = |&index: &usize| {
+        let request = requests[index];
+        let unscored = |continuation: &Continuation| ScoredContinuation {
+            choice: continuation.choice,
+            score: LogLikelihood::NOTHING,
+        };
+        ScoredRequest {
+            request: index,
+            item: request.item,
+            unconditional: request.unconditional,
+            continuations: request.continuations.iter().map(unscored).collect(),
+            seconds: seconds * request.input_len() as f64 / read as f64,
         }
     };
-    let mut scored: Vec<Scored> = rows.iter().flatten().map(nothing).collect();
+    let mut scored: Vec<ScoredRequest> = rows.iter().flatten().map(unscored).collect();
     let mut at = 0;
     for ((target, logprob), greedy) in batch.targets.iter().zip(tokens.logprob).zip(tokens.greedy) {
         // Targets are in the order of the requests.
@@ -114,13 +131,13 @@ fn of_requests(
         let logprob = f64::from(logprob);
         // The argmax of logits with a NaN among them means nothing.
         let token = LogLikelihood { logprob, greedy: greedy && !logprob.is_nan(), n_tokens: 1 };
-        scored[at].continuations[target.continuation].extend(token);
+        scored[at].continuations[target.continuation].score.extend(token);
     }
     scored
 }
 
 /// Scores the targets of a batch: one pass through the layers, and the head at the places that predict a target.
-fn score_batch(model: &Llama, before: &KvCache, batch: &Batch, rows: usize) -> TokenScores {
+fn score_batch(model: &Llama, before: &KvCache, batch: &PackedBatch, rows: usize) -> TokenScores {
     let device = model.device();
     let (places, targets): (Vec<u32>, Vec<u32>) =
         batch.targets.iter().map(|target| (target.place, target.token)).unzip();

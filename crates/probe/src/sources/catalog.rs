@@ -11,14 +11,14 @@ use crate::sources::builtin::representation::world_task;
 use crate::sources::harness;
 use crate::sources::suite_content::SuiteContent;
 use crate::sources::task_file::read_task;
-use crate::tasks::group::{Group, GroupFile};
+use crate::tasks::group::{GroupFile, TaskGroup};
 use crate::tasks::task::Task;
 
 /// Suites that need no files.
-const BUILTIN: [(&str, Found); 3] = [
-    ("in_context", Found::InContext),
-    ("representation", Found::Representation),
-    ("tinyworld", Found::Tinyworld),
+const BUILTIN: [(&str, SuiteLocation); 3] = [
+    ("in_context", SuiteLocation::InContext),
+    ("representation", SuiteLocation::Representation),
+    ("tinyworld", SuiteLocation::Tinyworld),
 ];
 
 /// Where suites are found by their names.
@@ -27,9 +27,9 @@ pub struct Catalog {
     /// The world that the builtin suite `tinyworld` asks about, and whose texts `representation` is about.
     pub world: WorldConfig,
     /// Folders of suite and task files; a suite's name is its file's, without `.toml`.
-    pub folders: Vec<PathBuf>,
+    pub suite_dirs: Vec<PathBuf>,
     /// Folders in which task files look for their data when it is not beside them.
-    pub data: Vec<PathBuf>,
+    pub data_dirs: Vec<PathBuf>,
 }
 
 /// A suite file. Its tasks are those of the task files it lists, relative to itself.
@@ -41,7 +41,7 @@ struct SuiteFile {
     groups: Option<Vec<GroupFile>>,
 }
 
-enum Found {
+enum SuiteLocation {
     InContext,
     Representation,
     Tinyworld,
@@ -52,7 +52,7 @@ impl Catalog {
     /// The names of all suites, sorted.
     pub fn names(&self) -> Result<Vec<String>, ProbeError> {
         let mut names = BTreeSet::from(BUILTIN.map(|(name, _)| name.to_owned()));
-        for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
+        for folder in self.suite_dirs.iter().filter(|folder| folder.is_dir()) {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "toml") {
@@ -76,36 +76,36 @@ impl Catalog {
     /// Tasks and groups of the same.
     pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
-            Found::InContext => Ok(in_context::tasks().into()),
-            Found::Representation => Ok(vec![world_task(&self.world)].into()),
-            Found::Tinyworld => {
+            SuiteLocation::InContext => Ok(in_context::tasks().into()),
+            SuiteLocation::Representation => Ok(vec![world_task(&self.world)].into()),
+            SuiteLocation::Tinyworld => {
                 let tasks: Vec<Task> = World::new(&self.world).tasks().iter().map(Task::from).collect();
                 Ok(tasks.into())
             }
-            Found::File(path) => self.read_file(&path),
+            SuiteLocation::File(path) => self.read_file(&path),
         }
     }
 
     /// The file of the suite or task of this name or path; none for what is built in.
     pub(crate) fn file(&self, name: &str) -> Result<Option<PathBuf>, ProbeError> {
         Ok(match self.find(name)? {
-            Found::File(path) => Some(path),
+            SuiteLocation::File(path) => Some(path),
             _ => None,
         })
     }
 
-    fn find(&self, name: &str) -> Result<Found, ProbeError> {
+    fn find(&self, name: &str) -> Result<SuiteLocation, ProbeError> {
         if let Some((_, found)) = BUILTIN.into_iter().find(|(builtin, _)| *builtin == name) {
             return Ok(found);
         }
-        let places = self.folders.iter().map(|folder| folder.join(format!("{name}.toml")));
+        let places = self.suite_dirs.iter().map(|folder| folder.join(format!("{name}.toml")));
         let as_path = Path::new(name).extension().map(|_| PathBuf::from(name));
         if let Some(path) = as_path.into_iter().chain(places).find(|path| path.is_file()) {
-            return Ok(Found::File(path));
+            return Ok(SuiteLocation::File(path));
         }
         let known = self.names()?;
         let hint = nearest_hint(name, known.iter().map(String::as_str));
-        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, folders: self.folders.clone(), hint })
+        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, folders: self.suite_dirs.clone(), hint })
     }
 
     /// A suite file has `tasks`; anything else should be a task, or in YAML a task or group of lm-evaluation-harness, which is then a suite of its own.
@@ -113,12 +113,12 @@ impl Catalog {
         let wrong =
             |source: toml::de::Error| ProbeError::Toml { path: path.to_owned(), source: source.into() };
         if is_yaml(path) {
-            return harness::read_suite(path, &self.data);
+            return harness::read_suite(path, &self.data_dirs);
         }
         let text = fs::read_to_string(path)?;
         let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
         if !table.contains_key("tasks") {
-            return Ok(vec![read_task(path, &text, &self.data)?].into());
+            return Ok(vec![read_task(path, &text, &self.data_dirs)?].into());
         }
         let suite: SuiteFile = toml::from_str(&text).map_err(wrong)?;
         if suite.tasks.is_empty() {
@@ -132,12 +132,12 @@ impl Catalog {
         let mut tasks = Vec::new();
         for path in suite.tasks.iter().map(|task| folder.join(task)) {
             if is_yaml(&path) {
-                tasks.extend(harness::read_suite(&path, &self.data)?.tasks);
+                tasks.extend(harness::read_suite(&path, &self.data_dirs)?.tasks);
             } else {
-                tasks.push(read_task(&path, &fs::read_to_string(&path)?, &self.data)?);
+                tasks.push(read_task(&path, &fs::read_to_string(&path)?, &self.data_dirs)?);
             }
         }
-        let groups = suite.groups.map(|groups| Group::declared(path, groups, &tasks)).transpose()?;
+        let groups = suite.groups.map(|groups| TaskGroup::declared(path, groups, &tasks)).transpose()?;
         Ok(SuiteContent { tasks, groups })
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     const TASK: &str = r#"
         name = "NAME"
         domain = "d"
-        kind = "cloze"
+        kind = "greedy_match"
         data = "t.jsonl"
         context = "{{c}}"
         choices = ["{{a}}"]
@@ -169,8 +169,8 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let catalog = Catalog {
-            folders: vec![folder.path().join("probes"), folder.path().join("absent")],
-            data: vec![folder.path().join("data")],
+            suite_dirs: vec![folder.path().join("probes"), folder.path().join("absent")],
+            data_dirs: vec![folder.path().join("data")],
             ..Catalog::default()
         };
         (folder, catalog)
@@ -212,7 +212,8 @@ mod tests {
     fn unknown_suites_are_refused_with_the_nearest() {
         let (_folder, catalog) = catalog(&[("probes/early.toml", "")]);
         let error = catalog.check("tinywrold").unwrap_err().to_string();
-        let folders = [&catalog.folders[0], &catalog.folders[1]].map(|folder| folder.display().to_string());
+        let folders =
+            [&catalog.suite_dirs[0], &catalog.suite_dirs[1]].map(|folder| folder.display().to_string());
         let expected = format!(
             "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld (files were looked for in {})",
             folders.join(", ")
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(catalog.content("silent").unwrap().groups, None);
         assert_eq!(catalog.content("none").unwrap().groups, Some(vec![]));
         let tasks = vec!["a".to_owned(), "b".to_owned()];
-        let both = Group { name: "both".into(), tasks, mean: GroupMean::Tasks };
+        let both = TaskGroup { name: "both".into(), tasks, mean: GroupMean::Tasks };
         assert_eq!(catalog.content("both").unwrap().groups, Some(vec![both]));
         assert!(catalog.content("wrong").unwrap_err().to_string().contains("wrong.toml: group `a`"));
     }

@@ -1,6 +1,6 @@
 //! The tasks and groups of a suite.
 
-use crate::tasks::group::Group;
+use crate::tasks::group::TaskGroup;
 use crate::tasks::task::Task;
 
 /// What a suite asks.
@@ -8,7 +8,7 @@ use crate::tasks::task::Task;
 pub(crate) struct SuiteContent {
     pub(crate) tasks: Vec<Task>,
     /// The groups that its file declares, if it says anything of groups.
-    pub(crate) groups: Option<Vec<Group>>,
+    pub(crate) groups: Option<Vec<TaskGroup>>,
 }
 
 impl From<Vec<Task>> for SuiteContent {

@@ -20,7 +20,7 @@ pub struct TaskSource {
 
 /// As much of a suite or task file as matters here.
 #[derive(Deserialize)]
-struct Listing {
+struct TaskListing {
     tasks: Option<Vec<PathBuf>>,
     name: Option<String>,
     hub: Option<HubSource>,
@@ -46,14 +46,14 @@ impl Catalog {
     }
 }
 
-fn source(path: &Path, listing: Listing) -> TaskSource {
+fn source(path: &Path, listing: TaskListing) -> TaskSource {
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     TaskSource { task: listing.name.unwrap_or_else(stem), hub: listing.hub }
 }
 
-fn read(path: &Path) -> Result<Listing, ProbeError> {
+fn read(path: &Path) -> Result<TaskListing, ProbeError> {
     if path.extension().is_none_or(|ending| ending != "toml") {
-        return Ok(Listing { tasks: None, name: None, hub: None });
+        return Ok(TaskListing { tasks: None, name: None, hub: None });
     }
     let text = fs::read_to_string(path)?;
     toml::from_str(&text).map_err(|source| ProbeError::Toml { path: path.to_owned(), source: source.into() })
@@ -70,7 +70,7 @@ mod tests {
         write("s.toml", "tasks = [\"a.toml\", \"b.toml\"]");
         write("a.toml", "name = \"a\"\nother = 1\n[hub]\nrepo = \"o/n\"\nconfig = \"c\"\nsplit = \"test\"");
         write("b.toml", "name = \"b\"");
-        let catalog = Catalog { folders: vec![folder.path().to_owned()], ..Catalog::default() };
+        let catalog = Catalog { suite_dirs: vec![folder.path().to_owned()], ..Catalog::default() };
         let sources = catalog.sources("s").unwrap();
         assert_eq!(sources[1], TaskSource { task: "b".into(), hub: None });
         let hub = sources[0].hub.as_ref().unwrap();

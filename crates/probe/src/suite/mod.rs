@@ -11,17 +11,17 @@ use fineline_model::Llama;
 
 use crate::error::{Interrupted, ProbeError, nearest_hint};
 use crate::requests::packing::pack;
-use crate::requests::request::{Asked, Request};
-use crate::scorers::generation::answer_writer::Stopped;
-use crate::scorers::loglikelihood::{Scored, score};
-use crate::scorers::rank_share::Share;
-use crate::scorers::representation::hidden_states::Represented;
+use crate::requests::request::{Request, RequestTokens};
+use crate::scorers::generation::answer_writer::GenerationStopped;
+use crate::scorers::loglikelihood::score;
+use crate::scorers::rank_share::RankShare;
+use crate::scorers::representation::hidden_states::ScoredRepresentation;
 use crate::sources::catalog::Catalog;
 use crate::sources::suite_content::SuiteContent;
 use crate::suite::options::SuiteOptions;
-use crate::suite::prepared_task::{Found, PreparedTask};
-use crate::suite::round::{Round, RoundResults, RoundScores, TaskFailure};
-use crate::tasks::group::Group;
+use crate::suite::prepared_task::{PreparedTask, TaskScoring};
+use crate::suite::round::{EvaluationRound, RoundResults, RoundScores, TaskFailure};
+use crate::tasks::group::TaskGroup;
 use crate::tasks::task::Task;
 
 /// Tasks, tokenized, ready to be put to a model any number of times.
@@ -29,7 +29,7 @@ use crate::tasks::task::Task;
 pub struct Suite {
     name: String,
     tasks: Vec<PreparedTask>,
-    groups: Vec<Group>,
+    groups: Vec<TaskGroup>,
 }
 
 impl Suite {
@@ -55,13 +55,13 @@ impl Suite {
         }
         let tasks: Vec<PreparedTask> =
             tasks.into_iter().map(|task| PreparedTask::new(task, options)).collect::<Result<_, _>>()?;
-        let groups = Group::of_domains(name, tasks.iter().map(PreparedTask::task));
+        let groups = TaskGroup::of_domains(name, tasks.iter().map(PreparedTask::task));
         Ok(Self { name: name.to_owned(), tasks, groups })
     }
 
     /// The suite with other groups; one of which not all tasks are asked is left out.
     #[must_use]
-    pub fn with_groups(mut self, groups: Vec<Group>) -> Self {
+    pub fn with_groups(mut self, groups: Vec<TaskGroup>) -> Self {
         let is_asked = |name: &String| self.tasks().any(|task| task.name == *name);
         let groups = groups.into_iter().filter(|group| group.tasks.iter().all(is_asked)).collect();
         self.groups = groups;
@@ -70,7 +70,7 @@ impl Suite {
 
     /// The groups that the tasks are also shown as.
     #[must_use]
-    pub fn groups(&self) -> &[Group] {
+    pub fn groups(&self) -> &[TaskGroup] {
         &self.groups
     }
 
@@ -86,30 +86,35 @@ impl Suite {
     }
 
     /// What a whole round scores, as token ids, task by task: for whoever wants to see or compare it.
-    pub fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        self.tasks.iter().flat_map(PreparedTask::asked)
+    pub fn request_tokens(&self) -> impl Iterator<Item = RequestTokens<'_>> {
+        self.tasks.iter().flat_map(PreparedTask::request_tokens)
     }
 
     /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through a round of every task.
-    pub fn run(&self, model: &Llama, round: &Round<'_>) -> Result<RoundResults, Interrupted> {
-        Ok(self.results(round, &self.score(model, round, Share::WHOLE)?))
+    pub fn run(&self, model: &Llama, round: &EvaluationRound<'_>) -> Result<RoundResults, Interrupted> {
+        Ok(self.results(round, &self.score(model, round, RankShare::WHOLE)?))
     }
 
     /// The part of a round that falls to one of several processes with the same weights. All of them, merged, are what
     /// [`results`](Self::results) takes.
-    pub fn score(&self, model: &Llama, round: &Round<'_>, share: Share) -> Result<RoundScores, Interrupted> {
-        let requests = self.requests(round);
-        let requests: Vec<&Request> = requests.into_iter().map(|(_, request)| request).collect();
+    pub fn score(
+        &self,
+        model: &Llama,
+        round: &EvaluationRound<'_>,
+        share: RankShare,
+    ) -> Result<RoundScores, Interrupted> {
+        let (tasks, requests): (Vec<usize>, Vec<&Request>) = self.requests(round).into_iter().unzip();
+        let scored = score(model, &requests, &pack(&requests), share, round.interrupted)?;
         let mut scores = RoundScores {
-            scored: score(model, &requests, &pack(&requests), share, round.interrupted)?,
+            scored: scored.into_iter().map(|scored| (tasks[scored.request], scored)).collect(),
             represented: self.represent(model, round, share)?,
             ..RoundScores::default()
         };
         for (place, task) in self.tasks.iter().enumerate() {
             match task.write(model, round, share) {
                 Ok(items) => scores.written.extend(items.into_iter().map(|item| (place, item))),
-                Err(Stopped::Interrupted) => return Err(Interrupted),
-                Err(Stopped::Failed(message)) => {
+                Err(GenerationStopped::Interrupted) => return Err(Interrupted),
+                Err(GenerationStopped::Failed(message)) => {
                     scores.failures.push(TaskFailure { task: task.task().name.clone(), message });
                 }
             }
@@ -121,9 +126,9 @@ impl Suite {
     fn represent(
         &self,
         model: &Llama,
-        round: &Round<'_>,
-        share: Share,
-    ) -> Result<Vec<Represented>, Interrupted> {
+        round: &EvaluationRound<'_>,
+        share: RankShare,
+    ) -> Result<Vec<ScoredRepresentation>, Interrupted> {
         let samples =
             self.tasks.iter().enumerate().filter_map(|(task, prepared)| Some((task, prepared.samples()?)));
         let own = samples.enumerate().filter(|(place, _)| share.takes(*place));
@@ -135,14 +140,12 @@ impl Suite {
     /// # Panics
     /// If they are another round's, or only a part.
     #[must_use]
-    pub fn results(&self, round: &Round<'_>, scores: &RoundScores) -> RoundResults {
-        let of_requests: BTreeMap<usize, &Scored> =
-            scores.scored.iter().map(|scored| (scored.request, scored)).collect();
-        let requests = self.requests(round);
-        let mut found: Vec<Found<'_>> = self.tasks.iter().map(|_| Found::default()).collect();
-        for (index, (task, request)) in requests.iter().enumerate() {
-            let scored = *of_requests.get(&index).expect("all of the round has been scored");
-            found[*task].scored.push((*request, scored));
+    pub fn results(&self, round: &EvaluationRound<'_>, scores: &RoundScores) -> RoundResults {
+        let mut found: Vec<TaskScoring<'_>> = self.tasks.iter().map(|_| TaskScoring::default()).collect();
+        scores.scored.iter().for_each(|(task, scored)| found[*task].scored.push(scored));
+        // Scores are gathered rank by rank.
+        for task in &mut found {
+            task.scored.sort_unstable_by_key(|scored| scored.request);
         }
         scores.written.iter().for_each(|(task, item)| found[*task].written.push(item));
         scores
@@ -163,7 +166,7 @@ impl Suite {
     }
 
     /// What a round scores, each with the place of its task.
-    fn requests(&self, round: &Round<'_>) -> Vec<(usize, &Request)> {
+    fn requests(&self, round: &EvaluationRound<'_>) -> Vec<(usize, &Request)> {
         let of_task =
             |(place, task)| PreparedTask::requests(task, round).map(move |request| (place, request));
         self.tasks.iter().enumerate().flat_map(of_task).collect()
@@ -188,11 +191,11 @@ fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::kind::Kind;
+    use crate::tasks::kind::TaskKind;
 
     #[test]
     fn unknown_tasks_are_named_with_the_nearest() {
-        let tasks = || vec![crate::tasks::task::tests::task(Kind::Cloze, &[("a", &["b"], 0)])];
+        let tasks = || vec![crate::tasks::task::tests::task(TaskKind::GreedyMatch, &[("a", &["b"], 0)])];
         assert_eq!(select_tasks("s", tasks(), &[]).unwrap().len(), 1);
         assert_eq!(select_tasks("s", tasks(), &["test".into()]).unwrap().len(), 1);
         let error = select_tasks("s", tasks(), &["tset".into()]).unwrap_err().to_string();

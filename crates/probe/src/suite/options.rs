@@ -12,7 +12,7 @@ pub struct SuiteOptions<'a> {
     /// Tokens that the model can read at a time; longer contexts lose tokens on their left.
     pub max_len: usize,
     /// Items per task at most; `None` for all.
-    pub items: Option<usize>,
+    pub limit: Option<usize>,
     /// Names of the tasks; empty for all.
     pub tasks: &'a [String],
     /// Whether programs that the model writes may be run.

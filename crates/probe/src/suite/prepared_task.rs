@@ -10,17 +10,19 @@ use rayon::prelude::*;
 use crate::error::ProbeError;
 use crate::items::item_row::ItemRow;
 use crate::metrics::metrics;
-use crate::requests::encoder::Encoder;
-use crate::requests::request::{Asked, ItemRequests, Request};
+use crate::requests::encoder::RequestEncoder;
+use crate::requests::request::{ItemRequests, Request, RequestTokens};
 use crate::results::task_result::TaskResult;
-use crate::scorers::generation::answer_writer::{Answer, Stopped, Turn, Writer, WrittenItem};
-use crate::scorers::loglikelihood::{LogLikelihood, Scored};
-use crate::scorers::rank_share::Share;
-use crate::scorers::representation::hidden_states::{Representation, Represented, Samples};
+use crate::scorers::generation::answer_writer::{
+    AnswerWriter, GenerationStopped, RankTurn, WrittenAnswer, WrittenItem,
+};
+use crate::scorers::loglikelihood::{LogLikelihood, ScoredRequest};
+use crate::scorers::rank_share::RankShare;
+use crate::scorers::representation::hidden_states::{Representation, ScoredRepresentation, TextSamples};
 use crate::suite::options::SuiteOptions;
-use crate::suite::round::Round;
+use crate::suite::round::EvaluationRound;
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 use crate::tasks::task::Task;
 use crate::text::whitespace::word_count;
@@ -34,9 +36,9 @@ pub(crate) struct PreparedTask {
     /// The cluster of every item of the task.
     clusters: Vec<Option<u32>>,
     /// The texts, in tasks that look at how they are represented.
-    samples: Option<Samples>,
+    samples: Option<TextSamples>,
     /// Who has the model write its answers, where it does.
-    writer: Option<Writer>,
+    writer: Option<AnswerWriter>,
     provenance: Provenance,
 }
 
@@ -54,23 +56,23 @@ struct PreparedItem {
 
 /// What a round has found of a task.
 #[derive(Default)]
-pub(crate) struct Found<'a> {
+pub(crate) struct TaskScoring<'a> {
     /// How each of its requests was scored.
-    pub(crate) scored: Vec<(&'a Request, &'a Scored)>,
+    pub(crate) scored: Vec<&'a ScoredRequest>,
     /// What the model wrote.
     pub(crate) written: Vec<&'a WrittenItem>,
     /// How the model represents its texts.
-    pub(crate) represented: Option<&'a Represented>,
+    pub(crate) represented: Option<&'a ScoredRepresentation>,
 }
 
 impl PreparedTask {
     pub(crate) fn new(task: Task, options: SuiteOptions) -> Result<Self, ProbeError> {
         task.check()?;
         let SuiteOptions { tokenizer, max_len, code, .. } = options;
-        let encoder = Encoder::new(tokenizer, max_len, &task.target_delimiter);
+        let encoder = RequestEncoder::new(tokenizer, max_len, &task.target_delimiter);
         let task = encoder.fit_examples(task)?;
-        let order = order(&task.name, task.items.len(), options.items);
-        let new_writer = |rules| Writer::new(&task, rules, tokenizer, max_len, code);
+        let order = order(&task.name, task.items.len(), options.limit);
+        let new_writer = |rules| AnswerWriter::new(&task, rules, tokenizer, max_len, code);
         let writer = task.generation.as_ref().map(new_writer).transpose()?;
         let prepare = |&index: &usize| {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
@@ -104,8 +106,8 @@ impl PreparedTask {
             );
         }
         let clusters = task.cluster_numbers();
-        let samples = (task.kind == Kind::Representation)
-            .then(|| Samples::new(&task, &order, &clusters, &encoder))
+        let samples = (task.kind == TaskKind::Representation)
+            .then(|| TextSamples::new(&task, &order, &clusters, &encoder))
             .transpose()?;
         let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         Ok(Self {
@@ -133,26 +135,26 @@ impl PreparedTask {
     }
 
     /// The texts, if it looks at how they are represented.
-    pub(crate) fn samples(&self) -> Option<&Samples> {
+    pub(crate) fn samples(&self) -> Option<&TextSamples> {
         self.samples.as_ref()
     }
 
     /// The items of a round, in the order of the data.
-    fn items(&self, round: &Round<'_>) -> Vec<&PreparedItem> {
-        let count = round.items.map_or(self.items.len(), |count| count.min(self.items.len()));
+    fn items(&self, round: &EvaluationRound<'_>) -> Vec<&PreparedItem> {
+        let count = round.limit.map_or(self.items.len(), |count| count.min(self.items.len()));
         let mut items: Vec<&PreparedItem> = self.items[..count].iter().collect();
         items.sort_unstable_by_key(|item| item.index);
         items
     }
 
     /// What a round scores, in the order of the data.
-    pub(crate) fn requests(&self, round: &Round<'_>) -> impl Iterator<Item = &Request> {
+    pub(crate) fn requests(&self, round: &EvaluationRound<'_>) -> impl Iterator<Item = &Request> {
         self.items(round).into_iter().flat_map(|item| &item.requests)
     }
 
-    pub(crate) fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
-        let scored = self.requests(&Round::WHOLE).flat_map(|request| {
-            request.continuations.iter().map(|continuation| Asked {
+    pub(crate) fn request_tokens(&self) -> impl Iterator<Item = RequestTokens<'_>> {
+        let scored = self.requests(&EvaluationRound::WHOLE).flat_map(|request| {
+            request.continuations.iter().map(|continuation| RequestTokens {
                 task: &self.task.name,
                 item: request.item,
                 choice: continuation.choice,
@@ -161,9 +163,9 @@ impl PreparedTask {
                 continuation: &continuation.tokens,
             })
         });
-        let prompts = self.items(&Round::WHOLE).into_iter();
+        let prompts = self.items(&EvaluationRound::WHOLE).into_iter();
         let prompts = prompts.filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
-        scored.chain(prompts.map(|(item, prompt)| Asked {
+        scored.chain(prompts.map(|(item, prompt)| RequestTokens {
             task: &self.task.name,
             item,
             choice: 0,
@@ -177,9 +179,9 @@ impl PreparedTask {
     pub(crate) fn write(
         &self,
         model: &Llama,
-        round: &Round<'_>,
-        share: Share,
-    ) -> Result<Vec<WrittenItem>, Stopped> {
+        round: &EvaluationRound<'_>,
+        share: RankShare,
+    ) -> Result<Vec<WrittenItem>, GenerationStopped> {
         let Some(writer) = &self.writer else { return Ok(Vec::new()) };
         let asked = self.items(round);
         let asked = asked.iter().filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
@@ -187,25 +189,25 @@ impl PreparedTask {
             model,
             &self.task,
             &asked.collect::<Vec<_>>(),
-            &Turn { share, interrupted: round.interrupted },
+            &RankTurn { share, interrupted: round.interrupted },
         )
     }
 
     /// The result of a round, from what was found of the task.
-    pub(crate) fn result(&self, round: &Round<'_>, found: &Found<'_>) -> TaskResult {
-        let Found { scored, written, represented } = found;
+    pub(crate) fn result(&self, round: &EvaluationRound<'_>, found: &TaskScoring<'_>) -> TaskResult {
+        let TaskScoring { scored, written, represented } = found;
         let asked = self.items(round);
         let items = match self.writer {
             Some(_) => self.written_rows(written),
             None => self.rows(&asked, scored),
         };
         let representation = represented.map(|represented| &represented.representation);
-        let not_finite = items.iter().filter(|row| !row.is_finite()).count()
-            + representation.map_or(0, Representation::not_finite);
-        if not_finite > 0 {
+        let non_finite = items.iter().filter(|row| !row.is_finite()).count()
+            + representation.map_or(0, Representation::non_finite);
+        if non_finite > 0 {
             tracing::warn!(
                 task = self.task.name,
-                not_finite,
+                non_finite,
                 "log-likelihoods or hidden states are not finite: metrics that need them are null"
             );
         }
@@ -222,8 +224,8 @@ impl PreparedTask {
             items,
             representation: representation.cloned(),
             truncated: asked.iter().filter(|item| item.truncated).count(),
-            not_finite,
-            seconds: scored.iter().map(|(_, scored)| scored.seconds).sum::<f64>()
+            non_finite,
+            seconds: scored.iter().map(|scored| scored.seconds).sum::<f64>()
                 + written.iter().map(|item| item.seconds).sum::<f64>()
                 + represented.map_or(0.0, |represented| represented.seconds),
             provenance: self.provenance.clone(),
@@ -236,23 +238,26 @@ impl PreparedTask {
         written.sort_unstable_by_key(|item| item.item);
         let mut rows = Vec::new();
         for WrittenItem { item, answers, .. } in written {
-            let row =
-                |answer: &Answer| answer.row(&self.name, self.task.kind, *item as u32, self.clusters[*item]);
+            let row = |answer: &WrittenAnswer| {
+                answer.row(&self.name, self.task.kind, *item as u32, self.clusters[*item])
+            };
             rows.extend(answers.iter().map(row));
         }
         rows
     }
 
     /// Puts the scores of continuations together to those of choices.
-    fn rows(&self, asked: &[&PreparedItem], scored: &[(&Request, &Scored)]) -> Vec<ItemRow> {
+    fn rows(&self, asked: &[&PreparedItem], scored: &[&ScoredRequest]) -> Vec<ItemRow> {
+        let requests: usize = asked.iter().map(|item| item.requests.len()).sum();
+        assert_eq!(scored.len(), requests, "expected the scores of the complete round");
         let mut scored = scored.iter().peekable();
         let mut rows = Vec::new();
         for &PreparedItem { index, .. } in asked {
             let item = &self.task.items[*index];
             let mut of_choices = vec![ChoiceScore::NOTHING; item.choices.len()];
-            while let Some((request, scored)) = scored.next_if(|(request, _)| request.item == *index) {
-                for (continuation, score) in request.continuations.iter().zip(&scored.continuations) {
-                    of_choices[continuation.choice].extend(*score, request.unconditional);
+            while let Some(scored) = scored.next_if(|scored| scored.item == *index) {
+                for continuation in &scored.continuations {
+                    of_choices[continuation.choice].extend(continuation.score, scored.unconditional);
                 }
             }
             rows.extend(self.rows_of_item(*index, item, of_choices));
@@ -266,18 +271,14 @@ impl PreparedTask {
         item: &Item,
         scores: Vec<ChoiceScore>,
     ) -> impl Iterator<Item = ItemRow> {
-        let words = |text| (self.task.kind == Kind::Perplexity).then(|| word_count(text) as u32);
+        let words = |text| (self.task.kind == TaskKind::Perplexity).then(|| word_count(text) as u32);
         scores.into_iter().enumerate().map(move |(choice, score)| {
             let text = item.measured(choice);
             ItemRow {
-                task: Arc::clone(&self.name),
-                kind: self.task.kind,
-                item: index as u32,
                 cluster: self.clusters[index],
                 choice: choice as u32,
                 gold: item.gold as u32,
                 logprob: score.given_context.logprob,
-                byte_logprob: None,
                 unconditional_logprob: score.unconditional.map(|score| score.logprob),
                 optimal_logprob: item.questions.get(choice).map(|question| question.optimal_logprob),
                 n_tokens: score.given_context.n_tokens,
@@ -285,12 +286,9 @@ impl PreparedTask {
                 n_bytes: text.len() as u32,
                 n_words: words(text),
                 greedy: score.given_context.greedy,
-                text: None,
-                correct: (!item.also_right.is_empty())
-                    .then(|| choice == item.gold || item.also_right.contains(&choice)),
-                filter: None,
-                answer: None,
-                score: None,
+                correct: (!item.other_gold.is_empty())
+                    .then(|| choice == item.gold || item.other_gold.contains(&choice)),
+                ..ItemRow::new(&self.name, self.task.kind, index as u32)
             }
         })
     }

@@ -4,22 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::task_result::TaskResult;
 use crate::scorers::generation::answer_writer::WrittenItem;
-use crate::scorers::loglikelihood::Scored;
-use crate::scorers::representation::hidden_states::Represented;
+use crate::scorers::loglikelihood::ScoredRequest;
+use crate::scorers::representation::hidden_states::ScoredRepresentation;
 
 /// What to ask in a round.
 #[derive(Clone, Copy)]
-pub struct Round<'a> {
+pub struct EvaluationRound<'a> {
     /// Items per task at most, of those that the suite has: the first of a fixed order, so that those of a smaller number are among
     /// those of a larger. `None` for all.
-    pub items: Option<usize>,
+    pub limit: Option<usize>,
     /// Asked before each batch whether to stop.
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
-impl Round<'_> {
+impl EvaluationRound<'_> {
     /// All items, to the end.
-    pub const WHOLE: Self = Self { items: None, interrupted: &|| false };
+    pub const WHOLE: Self = Self { limit: None, interrupted: &|| false };
 }
 
 /// What a round has found.
@@ -43,11 +43,12 @@ pub struct TaskFailure {
 /// What one process has scored of a round: to be gathered where there are several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundScores {
-    pub(crate) scored: Vec<Scored>,
+    /// The scored requests, each with the index of its task.
+    pub(crate) scored: Vec<(usize, ScoredRequest)>,
     /// What the model wrote, each with the place of its task.
     pub(crate) written: Vec<(usize, WrittenItem)>,
     pub(crate) failures: Vec<TaskFailure>,
-    pub(crate) represented: Vec<Represented>,
+    pub(crate) represented: Vec<ScoredRepresentation>,
 }
 
 impl RoundScores {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fineline_model::Sampling;
 use serde::Deserialize;
 
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::text::pattern::Pattern;
 
 /// How answers are written and judged, in the terms of lm-evaluation-harness's `generate_until` tasks.
@@ -21,8 +21,8 @@ pub struct GenerationRules {
     pub attempts: usize,
     /// What is taken from the answers, each way by itself (`filter_list`). None: the answers as they are.
     pub filters: Vec<Pipeline>,
-    /// When what was taken is right ([`Kind::Generation`](crate::Kind::Generation)).
-    pub equality: Equality,
+    /// When what was taken is right ([`TaskKind::Generation`](crate::TaskKind::Generation)).
+    pub equality: AnswerEquality,
     /// Whether the overlap in words with the accepted answers is measured too (`f1`).
     pub token_f1: bool,
 }
@@ -36,7 +36,7 @@ impl Default for GenerationRules {
             sampling: Sampling::Greedy,
             attempts: 1,
             filters: Vec::new(),
-            equality: Equality::ExactMatch(ExactMatch::default()),
+            equality: AnswerEquality::ExactMatch(ExactMatch::default()),
             token_f1: false,
         }
     }
@@ -44,7 +44,7 @@ impl Default for GenerationRules {
 
 impl GenerationRules {
     /// What is wrong with them in a task of this kind.
-    pub(crate) fn problem(&self, kind: Kind) -> Option<String> {
+    pub(crate) fn problem(&self, kind: TaskKind) -> Option<String> {
         let mut names = BTreeSet::new();
         let twice = self.filters.iter().find(|pipeline| !names.insert(pipeline.name.as_str()));
         if self.max_new_tokens == 0 || self.attempts == 0 {
@@ -56,7 +56,7 @@ impl GenerationRules {
         if let Err(error) = self.sampling.check() {
             return Some(error.to_string());
         }
-        if kind == Kind::Code && self.token_f1 {
+        if kind == TaskKind::Code && self.token_f1 {
             return Some("programs are run, not compared: no f1".to_owned());
         }
         self.filters.iter().find_map(|pipeline| pipeline.problem(self.attempts))
@@ -71,14 +71,14 @@ pub struct Pipeline {
     pub name: String,
     /// The steps.
     #[serde(alias = "filter")]
-    pub steps: Vec<Step>,
+    pub steps: Vec<FilterStep>,
 }
 
 impl Pipeline {
     /// What is wrong with it in a task of this many attempts at an item.
     pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
-        let wrong = |step: &Step| match step {
-            Step::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
+        let wrong = |step: &FilterStep| match step {
+            FilterStep::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
                 "filter `{}`: expected k from 1 to {attempts} (the attempts), found {k}",
                 self.name
             )),
@@ -91,7 +91,7 @@ impl Pipeline {
 /// A filter of lm-evaluation-harness 0.4.13 (`lm_eval/filters`), with its arguments' names.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "function", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Step {
+pub enum FilterStep {
     /// The match of a pattern, or its first group that isn't empty.
     Regex(Extraction),
     /// The same, then the text of a choice, then its letter: as `(A)`.
@@ -166,7 +166,7 @@ fn invalid() -> String {
 
 /// When an answer is right: if it equals one of the accepted ones, in this sense.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Equality {
+pub enum AnswerEquality {
     /// The same text, some of it disregarded.
     ExactMatch(ExactMatch),
     /// The same words in the same order, without case, punctuation and articles: `SQuAD`'s normalization (Rajpurkar et al., 2016).
@@ -190,9 +190,9 @@ pub struct ExactMatch {
     pub regexes_to_ignore: Vec<Pattern>,
 }
 
-/// What makes a program of an answer, to be run ([`Kind::Code`](crate::Kind::Code)).
+/// What makes a program of an answer, to be run ([`TaskKind::Code`](crate::TaskKind::Code)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
+pub struct TestProgram {
     /// What stands before the answer: in `HumanEval` the prompt, whose function the answer completes.
     pub before: String,
     /// What stands after it, on a line of its own, and fails if the answer is wrong.

@@ -10,7 +10,7 @@ use crate::tasks::task::Task;
 
 /// Tasks of a suite whose results are also shown as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct TaskGroup {
     /// Its name, unlike that of any task.
     pub name: String,
     /// The names of its tasks, two or more.
@@ -59,7 +59,7 @@ impl GroupMean {
     }
 }
 
-impl Group {
+impl TaskGroup {
     /// The groups that a suite has if its file declares none: the tasks of each domain that are scored alike, if they are two or more; of several ways of
     /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, and representations are not averaged.
     pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
@@ -131,12 +131,14 @@ impl GroupFile {
             return Some("expected at least two tasks".into());
         }
         let members = || tasks.iter().filter(|task| names.contains(&task.name.as_str()));
-        let headlines: BTreeSet<&str> = members().map(|task| task.kind.primary_metric()).collect();
-        if headlines.len() > 1 {
-            let headlines = headlines.into_iter().collect::<Vec<_>>().join(", ");
-            return Some(format!("expected tasks that are measured alike, but these are by {headlines}"));
+        let primary_metrics: BTreeSet<&str> = members().map(|task| task.kind.primary_metric()).collect();
+        if primary_metrics.len() > 1 {
+            let primary_metrics = primary_metrics.into_iter().collect::<Vec<_>>().join(", ");
+            return Some(format!(
+                "expected tasks that are measured alike, but these are by {primary_metrics}"
+            ));
         }
-        if self.mean == GroupMean::Centred && !headlines.contains("acc") {
+        if self.mean == GroupMean::Centred && !primary_metrics.contains("acc") {
             return Some("expected tasks with an accuracy: only that can be centred".into());
         }
         members()

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::tasks::generation_rules::Program;
-use crate::tasks::kind::Kind;
+use crate::tasks::generation_rules::TestProgram;
+use crate::tasks::kind::TaskKind;
 
 /// What an answer of an in-context item is given to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question {
+pub struct InContextQuestion {
     /// What the model reads before the answer, with one space between them.
     pub text: String,
     /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
@@ -19,23 +19,23 @@ pub struct Question {
 pub struct Item {
     /// What the model reads first.
     pub context: String,
-    /// What could follow. The scorer puts one space between the context and each, except in [`Kind::Perplexity`].
+    /// What could follow. The scorer puts one space between the context and each, except in [`TaskKind::Perplexity`].
     pub choices: Vec<String>,
     /// Where the choices are beginnings that belong to the context: the end that follows each of them, and is scored in their stead
     /// (partial evaluation, as of `WinoGrande`; Trinh and Le, 2018).
     pub continuation: Option<String>,
-    /// Where the scored text is a rewriting of another ([`Kind::Perplexity`]): that other one, whose bytes and words count.
+    /// Where the scored text is a rewriting of another ([`TaskKind::Perplexity`]): that other one, whose bytes and words count.
     pub original: Option<String>,
     /// In in-context tasks, what each of the choices answers.
-    pub questions: Vec<Question>,
+    pub questions: Vec<InContextQuestion>,
     /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
     pub gold: usize,
     /// Which other choices are right too; only [`gold`](Self::gold) counts for what is measured of one choice.
-    pub also_right: Vec<usize>,
-    /// Answers that are accepted as right ([`Kind::Generation`]).
+    pub other_gold: Vec<usize>,
+    /// Answers that are accepted as right ([`TaskKind::Generation`]).
     pub answers: Vec<String>,
-    /// What makes a program of an answer ([`Kind::Code`]).
-    pub program: Option<Program>,
+    /// What makes a program of an answer ([`TaskKind::Code`]).
+    pub program: Option<TestProgram>,
     /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
     /// if it shares nothing.
     pub cluster: Option<String>,
@@ -63,49 +63,49 @@ impl Item {
     }
 
     /// The accuracy of guessing among the choices.
-    pub(crate) fn guess(&self) -> f64 {
-        (1 + self.also_right.len()) as f64 / self.choices.len() as f64
+    pub(crate) fn chance(&self) -> f64 {
+        (1 + self.other_gold.len()) as f64 / self.choices.len() as f64
     }
 
     /// All choices that are right.
-    fn right(&self) -> impl Iterator<Item = usize> {
-        std::iter::once(self.gold).chain(self.also_right.iter().copied())
+    fn correct_choices(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.gold).chain(self.other_gold.iter().copied())
     }
 
-    pub(crate) fn problem(&self, kind: Kind) -> Option<String> {
+    pub(crate) fn problem(&self, kind: TaskKind) -> Option<String> {
         let choices = self.choices.len();
         match kind {
             _ if kind.has_choices() && choices < 2 => {
                 Some(format!("expected at least 2 choices, found {choices}"))
             }
             _ if self.continuation.is_some()
-                && !matches!(kind, Kind::MultipleChoice | Kind::SuffixMeanCe) =>
+                && !matches!(kind, TaskKind::MultipleChoice | TaskKind::SuffixMeanCe) =>
             {
                 Some("expected no continuation after the choice".into())
             }
             _ if self.continuation.as_ref().is_some_and(String::is_empty) => {
                 Some("its continuation is empty".into())
             }
-            Kind::Generation => {
+            TaskKind::Generation => {
                 self.answers.is_empty().then(|| "expected at least 1 accepted answer, found none".into())
             }
-            Kind::Code => self
+            TaskKind::Code => self
                 .program
                 .as_ref()
                 .is_none_or(|program| program.tests.trim().is_empty())
                 .then(|| "expected tests of the program, found none".into()),
-            Kind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
+            TaskKind::InContext if choices == 0 || self.questions.len() != choices => Some(format!(
                 "expected a question for each of {choices} answers, found {}",
                 self.questions.len()
             )),
-            Kind::Cloze | Kind::Perplexity | Kind::Representation if choices != 1 => {
+            TaskKind::GreedyMatch | TaskKind::Perplexity | TaskKind::Representation if choices != 1 => {
                 Some(format!("expected 1 choice, found {choices}"))
             }
-            Kind::Perplexity | Kind::Representation if !self.context.is_empty() => {
+            TaskKind::Perplexity | TaskKind::Representation if !self.context.is_empty() => {
                 Some("expected no context before the text".into())
             }
-            _ if self.right().any(|right| right >= choices) => {
-                let wrong = self.right().find(|right| *right >= choices).unwrap_or(self.gold);
+            _ if self.correct_choices().any(|right| right >= choices) => {
+                let wrong = self.correct_choices().find(|right| *right >= choices).unwrap_or(self.gold);
                 Some(format!("gold is choice {wrong}, but there are {choices}"))
             }
             _ => {

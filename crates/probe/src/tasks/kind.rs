@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 /// How the items of a task are scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum TaskKind {
     /// The likeliest choice after the context is the answer.
     MultipleChoice,
     /// There is one choice, found if each of its tokens is the likeliest one.
-    Cloze,
+    GreedyMatch,
     /// There is one choice, a text to predict from its beginning; the context is empty.
     Perplexity,
     /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
@@ -29,10 +29,10 @@ pub enum Kind {
     Representation,
 }
 
-impl Kind {
+impl TaskKind {
     pub(crate) const ALL: [Self; 9] = [
         Self::MultipleChoice,
-        Self::Cloze,
+        Self::GreedyMatch,
         Self::Perplexity,
         Self::FullPromptMeanCe,
         Self::SuffixMeanCe,
@@ -50,7 +50,7 @@ impl Kind {
             Self::FullPromptMeanCe => "full_prompt_mean_ce",
             Self::SuffixMeanCe => "suffix_mean_ce",
             Self::MultipleChoice => "multiple_choice",
-            Self::Cloze => "cloze",
+            Self::GreedyMatch => "greedy_match",
             Self::Perplexity => "perplexity",
             Self::Generation => "generation",
             Self::Code => "code",
@@ -79,7 +79,7 @@ impl Kind {
     /// The metric that stands for a task of this kind.
     pub(crate) fn primary_metric(self) -> &'static str {
         match self {
-            Self::MultipleChoice | Self::Cloze | Self::FullPromptMeanCe | Self::SuffixMeanCe => "acc",
+            Self::MultipleChoice | Self::GreedyMatch | Self::FullPromptMeanCe | Self::SuffixMeanCe => "acc",
             Self::Perplexity => "bits_per_byte",
             Self::Generation => "exact_match",
             Self::Code => "pass@1",
@@ -97,7 +97,7 @@ impl Kind {
     /// The scorer and its version; with another, scores can't be compared.
     pub(crate) fn scorer(self) -> &'static str {
         match self {
-            Self::MultipleChoice | Self::Cloze | Self::Perplexity => "loglikelihood/1",
+            Self::MultipleChoice | Self::GreedyMatch | Self::Perplexity => "loglikelihood/1",
             Self::FullPromptMeanCe => "full_prompt_mean_ce/1",
             Self::SuffixMeanCe => "suffix_mean_ce/1",
             Self::Generation => "generation/1",
@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn kinds_have_names() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        for kind in TaskKind::ALL {
+            assert_eq!(TaskKind::from_name(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
-        assert_eq!(Kind::from_name("essay"), None);
+        assert_eq!(TaskKind::from_name("essay"), None);
     }
 }

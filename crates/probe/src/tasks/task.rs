@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProbeError;
 use crate::tasks::generation_rules::GenerationRules;
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 
 /// What lm-evaluation-harness puts between a context and what continues it, if a task says nothing else.
 pub(crate) const TARGET_DELIMITER: &str = " ";
@@ -13,7 +13,7 @@ pub(crate) const TARGET_DELIMITER: &str = " ";
 /// When in training a task is known to leave chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rises {
+pub enum SignalOnset {
     /// Within the first tenth of a run, or in small models.
     Early,
     /// Only after most of a run, or in large models.
@@ -28,13 +28,13 @@ pub struct Task {
     /// The capability that it belongs to.
     pub domain: String,
     /// How its items are scored.
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// How many solved examples the contexts begin with.
     pub shots: usize,
     /// The accuracy of guessing; `None` where there is nothing to guess among.
     pub chance: Option<f64>,
     /// When in training it is known to leave chance.
-    pub rises: Option<Rises>,
+    pub signal: Option<SignalOnset>,
     /// Where the items are from.
     pub source: Option<String>,
     /// The licence of the items.
@@ -45,7 +45,7 @@ pub struct Task {
     pub unconditional: Option<String>,
     /// What stands between a context and what is scored after it: one space, but in some of lm-evaluation-harness's tasks.
     pub target_delimiter: String,
-    /// How answers are written and judged: there if [`Kind::is_written`].
+    /// How answers are written and judged: there if [`TaskKind::is_written`].
     pub generation: Option<GenerationRules>,
     /// How the texts of the items were made from their data: what `provenance` holds a hash of.
     pub template: String,
@@ -61,7 +61,7 @@ impl Task {
         if self.items.is_empty() {
             return wrong("it has no items");
         }
-        if self.unconditional.is_some() && self.kind != Kind::MultipleChoice {
+        if self.unconditional.is_some() && self.kind != TaskKind::MultipleChoice {
             return wrong("only the choices of a multiple_choice task are scored without their context");
         }
         if self.kind.is_written() != self.generation.is_some() {
@@ -95,7 +95,8 @@ impl Task {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         };
-        part(self.kind.name());
+        // The hash of earlier versions, in which this kind had another name.
+        part(if self.kind == TaskKind::GreedyMatch { "cloze" } else { self.kind.name() });
         for item in &self.items {
             part(&item.context);
             part(&format!("{} {}", item.choices.len(), item.gold));
@@ -109,8 +110,8 @@ impl Task {
                 part(&program.before);
                 part(&program.tests);
             }
-            if !item.also_right.is_empty() {
-                part(&format!("also right {:?}", item.also_right));
+            if !item.other_gold.is_empty() {
+                part(&format!("also right {:?}", item.other_gold));
             }
             item.cluster.iter().for_each(|cluster| part(cluster));
             item.questions.iter().for_each(|question| part(&question.text));
@@ -138,7 +139,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A task of `(context, choices, gold)`, with chance level 0.5.
-    pub(crate) fn task(kind: Kind, items: &[(&str, &[&str], usize)]) -> Task {
+    pub(crate) fn task(kind: TaskKind, items: &[(&str, &[&str], usize)]) -> Task {
         let item = |&(context, choices, gold): &(&str, &[&str], usize)| Item {
             context: context.to_owned(),
             choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
@@ -151,7 +152,7 @@ pub(crate) mod tests {
             kind,
             shots: 0,
             chance: kind.has_choices().then_some(0.5),
-            rises: None,
+            signal: None,
             source: None,
             licence: None,
             version: None,
@@ -164,7 +165,7 @@ pub(crate) mod tests {
     }
 
     #[track_caller]
-    fn assert_refused(kind: Kind, item: (&str, &[&str], usize), expected: &str) {
+    fn assert_refused(kind: TaskKind, item: (&str, &[&str], usize), expected: &str) {
         let message = task(kind, &[("a", &["b", "c"][..if kind.has_choices() { 2 } else { 1 }], 0), item])
             .check()
             .unwrap_err()
@@ -174,25 +175,25 @@ pub(crate) mod tests {
 
     #[test]
     fn what_cannot_be_scored_is_refused_with_the_items_index() {
-        assert_refused(Kind::MultipleChoice, ("a", &["b"], 0), "item 1: expected at least 2 choices");
-        assert_refused(Kind::MultipleChoice, ("a", &["b", "c"], 2), "item 1: gold is choice 2");
-        assert_refused(Kind::MultipleChoice, ("a", &["b", ""], 0), "item 1: choice 1 is empty");
-        assert_refused(Kind::Cloze, ("a", &[], 0), "item 1: expected 1 choice, found 0");
-        assert_refused(Kind::FullPromptMeanCe, ("a", &["b"], 0), "item 1: expected at least 2 choices");
-        let mut partial = task(Kind::MultipleChoice, &[("", &["a", "b"], 0)]);
+        assert_refused(TaskKind::MultipleChoice, ("a", &["b"], 0), "item 1: expected at least 2 choices");
+        assert_refused(TaskKind::MultipleChoice, ("a", &["b", "c"], 2), "item 1: gold is choice 2");
+        assert_refused(TaskKind::MultipleChoice, ("a", &["b", ""], 0), "item 1: choice 1 is empty");
+        assert_refused(TaskKind::GreedyMatch, ("a", &[], 0), "item 1: expected 1 choice, found 0");
+        assert_refused(TaskKind::FullPromptMeanCe, ("a", &["b"], 0), "item 1: expected at least 2 choices");
+        let mut partial = task(TaskKind::MultipleChoice, &[("", &["a", "b"], 0)]);
         partial.items[0].continuation = Some(String::new());
         assert!(partial.check().unwrap_err().to_string().contains("its continuation is empty"));
-        partial.kind = Kind::FullPromptMeanCe;
+        partial.kind = TaskKind::FullPromptMeanCe;
         assert!(partial.check().unwrap_err().to_string().contains("expected no continuation"));
         partial.unconditional = Some(String::new());
         assert!(partial.check().unwrap_err().to_string().contains("only the choices of a multiple_choice"));
-        let empty = task(Kind::Cloze, &[]).check().unwrap_err().to_string();
+        let empty = task(TaskKind::GreedyMatch, &[]).check().unwrap_err().to_string();
         assert_eq!(empty, "task `test`: it has no items");
     }
 
     #[test]
     fn the_hash_sees_every_part_of_an_item() {
-        let hash = |items: &[(&str, &[&str], usize)]| task(Kind::MultipleChoice, items).data_hash();
+        let hash = |items: &[(&str, &[&str], usize)]| task(TaskKind::MultipleChoice, items).data_hash();
         let original = hash(&[("a", &["b", "c"], 0)]);
         assert_eq!(original, hash(&[("a", &["b", "c"], 0)]));
         for changed in [
@@ -203,20 +204,20 @@ pub(crate) mod tests {
         ] {
             assert_ne!(original, changed);
         }
-        let mut clustered = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        let mut clustered = task(TaskKind::MultipleChoice, &[("a", &["b", "c"], 0)]);
         clustered.items[0].cluster = Some("d".into());
         assert_ne!(original, clustered.data_hash());
-        let mut partial = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        let mut partial = task(TaskKind::MultipleChoice, &[("a", &["b", "c"], 0)]);
         partial.items[0].continuation = Some("d".into());
         assert!(![original.clone(), clustered.data_hash()].contains(&partial.data_hash()));
-        let mut informed = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]);
+        let mut informed = task(TaskKind::MultipleChoice, &[("a", &["b", "c"], 0)]);
         informed.unconditional = Some(String::new());
         assert_ne!(original, informed.data_hash());
     }
 
     #[test]
     fn clusters_are_numbered_as_they_occur() {
-        let mut task = task(Kind::Cloze, &[("a", &["b"][..], 0); 5]);
+        let mut task = task(TaskKind::GreedyMatch, &[("a", &["b"][..], 0); 5]);
         for (item, cluster) in task.items.iter_mut().zip([Some("z"), None, Some("a"), Some("z"), None]) {
             item.cluster = cluster.map(str::to_owned);
         }
@@ -225,7 +226,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_continuation_takes_the_choices_place() {
-        let whole = task(Kind::MultipleChoice, &[("a", &["b", "c"], 0)]).items.remove(0);
+        let whole = task(TaskKind::MultipleChoice, &[("a", &["b", "c"], 0)]).items.remove(0);
         assert_eq!(whole.pair(1), ("a".into(), "c"));
         let partial = Item { continuation: Some("是 d".into()), ..whole };
         assert_eq!(partial.pair(1), ("ac".into(), "是 d"));

@@ -83,17 +83,17 @@ fn by_code(kind: char, digits: usize, c: char) -> String {
 /// `ast.literal_eval(source)`: strings, numbers, `True`, `False`, `None`, and lists, tuples (as lists) and dictionaries of such. `None` if it is nothing
 /// of the kind.
 pub(crate) fn literal(source: &str) -> Option<Value> {
-    let mut reader = Reader { rest: source.trim_start_matches([' ', '\t']) };
+    let mut reader = LiteralReader { rest: source.trim_start_matches([' ', '\t']) };
     let value = reader.value()?;
     reader.skip_space();
     reader.rest.is_empty().then_some(value)
 }
 
-struct Reader<'a> {
+struct LiteralReader<'a> {
     rest: &'a str,
 }
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r', '\u{c}']);
     }

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use fineline_data::{Tokenizer, TokenizerConfig};
 use fineline_model::{Llama, LlamaConfig};
-use fineline_probe::{Catalog, Kind, Round, Suite, SuiteOptions, TaskResult, metrics};
+use fineline_probe::{Catalog, EvaluationRound, Suite, SuiteOptions, TaskKind, TaskResult, metrics};
 use fineline_testing::materials;
 
 use crate::support::{naive, options, small_config, tokenizer_of};
@@ -25,12 +25,12 @@ fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
 }
 
 fn suite(tokenizer: &Tokenizer, max_len: usize, items: usize) -> Result<Suite, String> {
-    let options = SuiteOptions { items: Some(items), ..options(tokenizer, max_len) };
+    let options = SuiteOptions { limit: Some(items), ..options(tokenizer, max_len) };
     Suite::load(&Catalog::default(), "in_context", options).map_err(|error| error.to_string())
 }
 
 fn run(suite: &Suite, model: &Llama) -> Vec<TaskResult> {
-    suite.run(model, &Round::WHOLE).unwrap().results
+    suite.run(model, &EvaluationRound::WHOLE).unwrap().results
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn chained_answers_score_as_if_each_were_alone() {
         let suite = suite(&tokenizer, 512, 3).unwrap();
         let results = run(&suite, &model);
         let rows: Vec<_> = results.iter().flat_map(|result| &result.items).collect();
-        assert_eq!(rows.len(), suite.asked().count());
-        for (row, asked) in rows.iter().zip(suite.asked()) {
+        assert_eq!(rows.len(), suite.request_tokens().count());
+        for (row, asked) in rows.iter().zip(suite.request_tokens()) {
             assert_eq!(
                 (&*row.task, row.item as usize, row.choice as usize),
                 (asked.task, asked.item, asked.choice)
@@ -66,7 +66,7 @@ fn chained_answers_score_as_if_each_were_alone() {
             assert_eq!(row.n_tokens as usize, asked.continuation.len());
         }
         for result in &results {
-            assert_eq!((result.kind, result.n, result.shots), (Kind::InContext, 3, 16));
+            assert_eq!((result.kind, result.n, result.shots), (TaskKind::InContext, 3, 16));
             assert_eq!(metrics(&result.items), result.metrics);
             assert!(
                 result.metrics.values().all(|estimate| estimate.value.is_some() && estimate.stderr.is_some())
@@ -108,7 +108,7 @@ fn a_short_context_has_fewer_examples() {
         assert!(!result.metrics.contains_key("nats_at_16") && result.metrics.contains_key("nats_at_2"));
         assert!(result.metrics["icl_gain"].value.is_some());
     }
-    assert!(suite.asked().all(|asked| asked.context.len() + asked.continuation.len() <= 49));
+    assert!(suite.request_tokens().all(|asked| asked.context.len() + asked.continuation.len() <= 49));
     let refused = self::suite(&tokenizer, 12, 4).unwrap_err();
     assert!(refused.contains("expected room for 2 examples") && refused.contains("12 tokens"), "{refused}");
 }
@@ -127,7 +127,7 @@ fn answers_are_found_whatever_the_tokenizer() {
         let Some(path) = materials(&format!("tokenizers/{name}")) else { continue };
         let tokenizer = Tokenizer::from_file(&path).unwrap();
         let suite = suite(&tokenizer, 1024, 5).unwrap();
-        for asked in suite.asked() {
+        for asked in suite.request_tokens() {
             let item = &suite.tasks().find(|task| task.name == asked.task).unwrap().items[asked.item];
             let pairs = item.questions.iter().zip(&item.choices).take(asked.choice + 1);
             let text: Vec<String> =

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{
-    Catalog, Interrupted, Item, Kind, RepresentationHistory, Round, RoundScores, Share, Suite, SuiteOptions,
-    Task, TaskResult,
+    Catalog, EvaluationRound, Interrupted, Item, RankShare, RepresentationHistory, RoundScores, Suite,
+    SuiteOptions, Task, TaskKind, TaskResult,
 };
 
 use crate::support::{options, small_config, task, tokenizer_of};
@@ -30,13 +30,13 @@ fn suite(tokenizer: &Tokenizer, items: usize) -> Suite {
     Suite::load(
         &Catalog::default(),
         "representation",
-        SuiteOptions { items: Some(items), ..options(tokenizer, MAX_LEN) },
+        SuiteOptions { limit: Some(items), ..options(tokenizer, MAX_LEN) },
     )
     .unwrap()
 }
 
 fn run(suite: &Suite, model: &Llama) -> TaskResult {
-    suite.run(model, &Round::WHOLE).unwrap().results.remove(0)
+    suite.run(model, &EvaluationRound::WHOLE).unwrap().results.remove(0)
 }
 
 #[test]
@@ -51,7 +51,10 @@ fn the_same_weights_are_alike_and_others_less() {
     };
     let first = model(&tokenizer, 1, 0.2);
     let (result, rows) = compared(0, &first);
-    assert_eq!((result.kind, result.n, result.total, result.not_finite), (Kind::Representation, 40, 128, 0));
+    assert_eq!(
+        (result.kind, result.n, result.total, result.non_finite),
+        (TaskKind::Representation, 40, 128, 0)
+    );
     // After the embedding, after two layers, final-normed: all pairs.
     assert_eq!(rows.len(), 16);
     let of = |a, b| rows.iter().find(|row| (row.layer_a, row.layer_b) == (a, b)).unwrap();
@@ -107,9 +110,9 @@ fn processes_together_have_what_one_has() {
     let suite = suite(&tokenizer, 20);
     let mut gathered = RoundScores::default();
     for rank in 0..3 {
-        gathered.merge(suite.score(&model, &Round::WHOLE, Share { rank, of: 3 }).unwrap());
+        gathered.merge(suite.score(&model, &EvaluationRound::WHOLE, RankShare { rank, size: 3 }).unwrap());
     }
-    let together = suite.results(&Round::WHOLE, &gathered).results.remove(0);
+    let together = suite.results(&EvaluationRound::WHOLE, &gathered).results.remove(0);
     assert_eq!(together.representation, run(&suite, &model).representation);
     assert!(together.seconds > 0.0);
 }
@@ -118,7 +121,7 @@ fn processes_together_have_what_one_has() {
 fn broken_weights_have_no_similarities() {
     let tokenizer = tokenizer();
     let mut result = run(&suite(&tokenizer, 10), &model(&tokenizer, 1, f64::NAN));
-    assert_eq!(result.not_finite, 4);
+    assert_eq!(result.non_finite, 4);
     let rows = RepresentationHistory::default().compare(0, &mut result);
     assert!(rows.iter().all(|row| row.cka.value.is_none() && row.cca.is_none()));
     assert_eq!(result.metrics["cka_adjacent_mean"].value, None);
@@ -132,7 +135,7 @@ fn a_round_can_be_interrupted() {
         asked.set(asked.get() + 1);
         true
     };
-    let round = Round { items: None, interrupted: &interrupted };
+    let round = EvaluationRound { limit: None, interrupted: &interrupted };
     let stopped = suite(&tokenizer, 10).run(&model(&tokenizer, 1, 0.2), &round);
     assert_eq!((stopped, asked.get()), (Err(Interrupted), 1));
 }
@@ -143,12 +146,12 @@ fn what_cannot_be_represented_is_refused_when_loading() {
     let few = Suite::load(
         &Catalog::default(),
         "representation",
-        SuiteOptions { items: Some(7), ..options(&tokenizer, MAX_LEN) },
+        SuiteOptions { limit: Some(7), ..options(&tokenizer, MAX_LEN) },
     )
     .unwrap_err();
     assert!(few.to_string().contains("expected at least 8 texts"), "{few}");
     let item = |text: &str| Item { choices: vec![text.into()], ..Item::default() };
-    let task = |items| Task { name: "own".into(), ..task(Kind::Representation, items) };
+    let task = |items| Task { name: "own".into(), ..task(TaskKind::Representation, items) };
     let mut items = vec![item("a town by the river"); 9];
     Suite::new("s", vec![task(items.clone())], options(&tokenizer, MAX_LEN)).unwrap();
     items[3] = Item { context: "before".into(), ..item("text") };

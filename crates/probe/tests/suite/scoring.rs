@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::{Llama, LlamaConfig};
 use fineline_probe::{
-    Catalog, Interrupted, Item, ItemRow, Kind, Round, RoundScores, Share, Suite, SuiteOptions, Task, metrics,
-    read_items, write_items,
+    Catalog, EvaluationRound, Interrupted, Item, ItemRow, RankShare, RoundScores, Suite, SuiteOptions, Task,
+    TaskKind, metrics, read_items, write_items,
 };
 
 use crate::support::{self, naive, small_config, task, tokenizer_of};
@@ -69,7 +69,7 @@ fn options(tokenizer: &Tokenizer) -> SuiteOptions<'_> {
 
 fn run(tokenizer: &Tokenizer, model: &Llama, task: Task) -> fineline_probe::TaskResult {
     let suite = Suite::new("test", vec![task], options(tokenizer)).unwrap();
-    suite.run(model, &Round::WHOLE).unwrap().results.remove(0)
+    suite.run(model, &EvaluationRound::WHOLE).unwrap().results.remove(0)
 }
 
 fn naive_choice(model: &Llama, tokenizer: &Tokenizer, context: &str, choice: &str) -> (f64, bool) {
@@ -91,7 +91,7 @@ fn packed_choices_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let items = choice_items();
-    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, items.clone()));
+    let result = run(&tokenizer, &model, task(TaskKind::MultipleChoice, items.clone()));
     let choices = items.iter().flat_map(|item| item.choices.iter().map(move |choice| (item, choice)));
     assert_eq!(result.items.len(), choices.clone().count());
     for (row, (item, choice)) in result.items.iter().zip(choices) {
@@ -101,7 +101,7 @@ fn packed_choices_score_as_if_each_were_alone() {
         assert_eq!((row.n_chars, row.n_bytes), (choice.chars().count() as u32, choice.len() as u32));
     }
     assert_eq!(result.truncated, 2);
-    assert_eq!((result.n, result.total, result.not_finite), (8, 8, 0));
+    assert_eq!((result.n, result.total, result.non_finite), (8, 8, 0));
     let same: Vec<&ItemRow> = result.items.iter().filter(|row| row.item == 4).collect();
     assert_close(same[0].logprob, same[1].logprob);
 }
@@ -112,7 +112,7 @@ fn suffixes_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let items: Vec<Item> = choice_items().into_iter().filter(|item| !item.context.is_empty()).collect();
-    let result = run(&tokenizer, &model, task(Kind::SuffixMeanCe, items.clone()));
+    let result = run(&tokenizer, &model, task(TaskKind::SuffixMeanCe, items.clone()));
     let mut rows = result.items.iter();
     let bos = tokenizer.bos_id().unwrap();
     for item in &items {
@@ -141,7 +141,7 @@ fn full_prompts_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let items: Vec<Item> = choice_items().into_iter().filter(|item| !item.context.is_empty()).collect();
-    let result = run(&tokenizer, &model, task(Kind::FullPromptMeanCe, items.clone()));
+    let result = run(&tokenizer, &model, task(TaskKind::FullPromptMeanCe, items.clone()));
     let choices = items.iter().flat_map(|item| item.choices.iter().map(move |choice| (item, choice)));
     let bos = tokenizer.bos_id().unwrap();
     for (row, (item, choice)) in result.items.iter().zip(choices) {
@@ -168,7 +168,7 @@ fn a_continuation_is_scored_after_each_choice() {
             ..item(context, &["sings", "is in"], 1)
         })
         .into();
-    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, items.clone()));
+    let result = run(&tokenizer, &model, task(TaskKind::MultipleChoice, items.clone()));
     for (row, index) in result.items.iter().zip(0..) {
         let item = &items[index / 2];
         let (context, end) =
@@ -183,11 +183,13 @@ fn choices_are_scored_without_their_context_too() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     for unconditional in ["", "Answer:"] {
-        let informed =
-            Task { unconditional: Some(unconditional.into()), ..task(Kind::MultipleChoice, choice_items()) };
+        let informed = Task {
+            unconditional: Some(unconditional.into()),
+            ..task(TaskKind::MultipleChoice, choice_items())
+        };
         let (result, plain) = (
             run(&tokenizer, &model, informed),
-            run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())),
+            run(&tokenizer, &model, task(TaskKind::MultipleChoice, choice_items())),
         );
         assert_ne!(result.provenance.data, plain.provenance.data);
         let texts = choice_items().into_iter().flat_map(|item| item.choices);
@@ -206,7 +208,7 @@ fn choices_are_scored_without_their_context_too() {
 fn a_single_item_is_a_task() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let result = run(&tokenizer, &model, task(Kind::Cloze, vec![item("The cat", &["sat"], 0)]));
+    let result = run(&tokenizer, &model, task(TaskKind::GreedyMatch, vec![item("The cat", &["sat"], 0)]));
     let (logprob, greedy) = naive_choice(&model, &tokenizer, "The cat", "sat");
     assert_close(result.items[0].logprob, logprob);
     assert_eq!(result.items[0].greedy, greedy);
@@ -220,8 +222,11 @@ fn long_texts_are_scored_in_windows() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let text = "The cat sat on the mat. 狗在房子里。 ".repeat(9);
-    let result =
-        run(&tokenizer, &model, task(Kind::Perplexity, vec![item("", &[&text], 0), item("", &["cat"], 0)]));
+    let result = run(
+        &tokenizer,
+        &model,
+        task(TaskKind::Perplexity, vec![item("", &[&text], 0), item("", &["cat"], 0)]),
+    );
     let tokens = tokenizer.encode(&text).unwrap();
     assert!(tokens.len() > 2 * MAX_LEN, "the text needs three windows");
     let bos = tokenizer.bos_id().unwrap();
@@ -246,7 +251,8 @@ fn long_texts_are_scored_in_windows() {
 fn the_same_suite_gives_the_same_bits() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let [first, second] = [0, 1].map(|_| run(&tokenizer, &model, task(Kind::MultipleChoice, choice_items())));
+    let [first, second] =
+        [0, 1].map(|_| run(&tokenizer, &model, task(TaskKind::MultipleChoice, choice_items())));
     let bits = |rows: &[ItemRow]| rows.iter().map(|row| row.logprob.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&first.items), bits(&second.items));
     assert_eq!(first.provenance, second.provenance);
@@ -265,11 +271,12 @@ fn few_shot_items() -> Vec<Item> {
 fn what_items_share_is_read_once_and_changes_no_score() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let result = run(&tokenizer, &model, task(Kind::MultipleChoice, few_shot_items()));
+    let result = run(&tokenizer, &model, task(TaskKind::MultipleChoice, few_shot_items()));
     let items = few_shot_items();
     let asked =
-        Suite::new("test", vec![task(Kind::MultipleChoice, few_shot_items())], options(&tokenizer)).unwrap();
-    let contexts: Vec<_> = asked.asked().map(|asked| asked.context).take(60).collect();
+        Suite::new("test", vec![task(TaskKind::MultipleChoice, few_shot_items())], options(&tokenizer))
+            .unwrap();
+    let contexts: Vec<_> = asked.request_tokens().map(|asked| asked.context).take(60).collect();
     let shared = contexts[0].iter().zip(&contexts[4][..]).take_while(|(a, b)| a == b).count();
     assert!(shared * 59 > 1024, "enough is shared for a group: {shared} tokens");
     for row in &result.items {
@@ -285,16 +292,18 @@ fn what_items_share_is_read_once_and_changes_no_score() {
 fn several_processes_score_what_one_scores() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let tasks =
-        vec![task(Kind::MultipleChoice, few_shot_items()), task(Kind::FullPromptMeanCe, choice_items())];
+    let tasks = vec![
+        task(TaskKind::MultipleChoice, few_shot_items()),
+        task(TaskKind::FullPromptMeanCe, choice_items()),
+    ];
     let suite = Suite::new("test", tasks, options(&tokenizer)).unwrap();
-    let round = Round { items: Some(50), ..Round::WHOLE };
+    let round = EvaluationRound { limit: Some(50), ..EvaluationRound::WHOLE };
     let alone = suite.run(&model, &round).unwrap();
     for of in [2, 5, 64] {
         let mut together = RoundScores::default();
         let mut parts = 0;
         for rank in (0..of).rev() {
-            let part = suite.score(&model, &round, Share { rank, of }).unwrap();
+            let part = suite.score(&model, &round, RankShare { rank, size: of }).unwrap();
             parts += usize::from(part != RoundScores::default());
             // As they would be sent from process to process.
             together.merge(serde_json::from_str(&serde_json::to_string(&part).unwrap()).unwrap());
@@ -311,10 +320,14 @@ fn a_smaller_round_asks_the_first_of_a_larger() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let suite =
-        Suite::new("test", vec![task(Kind::MultipleChoice, clustered_items())], options(&tokenizer)).unwrap();
+        Suite::new("test", vec![task(TaskKind::MultipleChoice, clustered_items())], options(&tokenizer))
+            .unwrap();
     let items = |count| -> Vec<u32> {
-        let result =
-            suite.run(&model, &Round { items: Some(count), ..Round::WHOLE }).unwrap().results.remove(0);
+        let result = suite
+            .run(&model, &EvaluationRound { limit: Some(count), ..EvaluationRound::WHOLE })
+            .unwrap()
+            .results
+            .remove(0);
         assert_eq!((result.n, result.total), (count.min(8), 8));
         result.items.iter().filter(|row| row.choice == 0).map(|row| row.item).collect()
     };
@@ -332,10 +345,10 @@ fn a_smaller_round_asks_the_first_of_a_larger() {
 fn a_subset_keeps_the_items_numbers_and_scores() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let all = run(&tokenizer, &model, task(Kind::MultipleChoice, clustered_items()));
-    let few = SuiteOptions { items: Some(3), ..options(&tokenizer) };
-    let few = Suite::new("test", vec![task(Kind::MultipleChoice, clustered_items())], few).unwrap();
-    let few = few.run(&model, &Round::WHOLE).unwrap().results.remove(0);
+    let all = run(&tokenizer, &model, task(TaskKind::MultipleChoice, clustered_items()));
+    let few = SuiteOptions { limit: Some(3), ..options(&tokenizer) };
+    let few = Suite::new("test", vec![task(TaskKind::MultipleChoice, clustered_items())], few).unwrap();
+    let few = few.run(&model, &EvaluationRound::WHOLE).unwrap().results.remove(0);
     assert_eq!((few.n, few.total), (3, 8));
     assert_eq!(few.provenance, all.provenance);
     for row in &few.items {
@@ -351,7 +364,7 @@ fn errors_count_the_items_of_a_cluster_together() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let [alone, clustered] = [choice_items(), clustered_items()]
-        .map(|items| run(&tokenizer, &model, task(Kind::MultipleChoice, items)));
+        .map(|items| run(&tokenizer, &model, task(TaskKind::MultipleChoice, items)));
     assert_ne!(clustered.provenance, alone.provenance);
     for (name, clustered) in &clustered.metrics {
         let alone = alone.metrics[name];
@@ -365,13 +378,16 @@ fn metrics_come_from_the_item_store_alone() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let tasks = vec![
-        Task { unconditional: Some(String::new()), ..task(Kind::MultipleChoice, clustered_items()) },
-        task(Kind::FullPromptMeanCe, choice_items()),
-        task(Kind::Cloze, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
-        task(Kind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
+        Task { unconditional: Some(String::new()), ..task(TaskKind::MultipleChoice, clustered_items()) },
+        task(TaskKind::FullPromptMeanCe, choice_items()),
+        task(TaskKind::GreedyMatch, vec![item("the bird", &["sings"], 0), item("狗在", &["房子里"], 0)]),
+        task(TaskKind::Perplexity, vec![item("", &["The cat sat."], 0), item("", &["猫坐在垫子上。"], 0)]),
     ];
-    let results =
-        Suite::new("test", tasks, options(&tokenizer)).unwrap().run(&model, &Round::WHOLE).unwrap().results;
+    let results = Suite::new("test", tasks, options(&tokenizer))
+        .unwrap()
+        .run(&model, &EvaluationRound::WHOLE)
+        .unwrap()
+        .results;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("items.parquet");
     let rows: Vec<ItemRow> = results.iter().flat_map(|result| result.items.clone()).collect();
@@ -390,8 +406,9 @@ fn metrics_come_from_the_item_store_alone() {
 #[test]
 fn a_broken_model_has_no_scores() {
     let tokenizer = tokenizer();
-    let result = run(&tokenizer, &model(&tokenizer, f64::NAN), task(Kind::MultipleChoice, choice_items()));
-    assert_eq!(result.not_finite, result.items.len());
+    let result =
+        run(&tokenizer, &model(&tokenizer, f64::NAN), task(TaskKind::MultipleChoice, choice_items()));
+    assert_eq!(result.non_finite, result.items.len());
     assert!(result.metrics.values().all(|estimate| estimate.value.is_none()), "{:?}", result.metrics);
     assert!(result.items.iter().all(|row| !row.greedy));
 }
@@ -400,15 +417,17 @@ fn a_broken_model_has_no_scores() {
 fn a_round_can_be_interrupted_between_batches() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
-    let tasks =
-        vec![task(Kind::MultipleChoice, few_shot_items()), task(Kind::Cloze, vec![item("a", &["b"], 0)])];
+    let tasks = vec![
+        task(TaskKind::MultipleChoice, few_shot_items()),
+        task(TaskKind::GreedyMatch, vec![item("a", &["b"], 0)]),
+    ];
     let suite = Suite::new("test", tasks, options(&tokenizer)).unwrap();
     let polls = Cell::new(0);
     let interrupted = || {
         polls.set(polls.get() + 1);
         polls.get() > 1
     };
-    let round = Round { interrupted: &interrupted, ..Round::WHOLE };
+    let round = EvaluationRound { interrupted: &interrupted, ..EvaluationRound::WHOLE };
     assert_eq!(suite.run(&model, &round), Err(Interrupted));
     assert_eq!(polls.get(), 2);
 }
@@ -417,26 +436,28 @@ fn a_round_can_be_interrupted_between_batches() {
 fn what_cannot_be_asked_is_refused_when_loading() {
     let tokenizer = tokenizer();
     let refuse = |items| {
-        Suite::new("test", vec![task(Kind::Cloze, items)], options(&tokenizer)).unwrap_err().to_string()
+        Suite::new("test", vec![task(TaskKind::GreedyMatch, items)], options(&tokenizer))
+            .unwrap_err()
+            .to_string()
     };
-    assert_eq!(refuse(vec![]), "task `cloze`: it has no items");
+    assert_eq!(refuse(vec![]), "task `greedy_match`: it has no items");
     let long = "猫".repeat(MAX_LEN * 3);
     let error = refuse(vec![item("a", &["b"], 0), item("a", &[&long], 0)]);
-    assert!(error.starts_with("task `cloze`, item 1: choice 0 has "), "{error}");
-    let twice = vec![task(Kind::Cloze, vec![item("a", &["b"], 0)]); 2];
+    assert!(error.starts_with("task `greedy_match`, item 1: choice 0 has "), "{error}");
+    let twice = vec![task(TaskKind::GreedyMatch, vec![item("a", &["b"], 0)]); 2];
     let error = Suite::new("test", twice, options(&tokenizer)).unwrap_err().to_string();
-    assert_eq!(error, "task `cloze`: suite `test` has two tasks of this name");
+    assert_eq!(error, "task `greedy_match`: suite `test` has two tasks of this name");
 }
 
 #[test]
 fn the_builtin_suite_runs() {
     let tokenizer = tokenizer();
-    let options = SuiteOptions { items: Some(4), max_len: 1024, ..options(&tokenizer) };
+    let options = SuiteOptions { limit: Some(4), max_len: 1024, ..options(&tokenizer) };
     let suite = Suite::load(&Catalog::default(), "tinyworld", options).unwrap();
-    let results = suite.run(&model(&tokenizer, 0.02), &Round::WHOLE).unwrap().results;
+    let results = suite.run(&model(&tokenizer, 0.02), &EvaluationRound::WHOLE).unwrap().results;
     assert_eq!(results.len(), suite.tasks().count());
     for result in results {
-        assert_eq!((result.n, result.not_finite), (4, 0), "{}", result.task);
+        assert_eq!((result.n, result.non_finite), (4, 0), "{}", result.task);
         assert!(result.metrics.values().all(|estimate| estimate.value.is_some()), "{}", result.task);
     }
 }

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::load;
-use fineline_probe::{Catalog, CodeExecution, Round, Suite, SuiteOptions, Task};
+use fineline_probe::{Catalog, CodeExecution, EvaluationRound, Suite, SuiteOptions, Task};
 use fineline_testing::{materials, skip};
 
 use crate::support::shipped_suites;
 
 fn catalog() -> Option<Catalog> {
-    Some(Catalog { folders: vec![shipped_suites()], data: vec![materials("eval")?], ..Catalog::default() })
+    Some(Catalog {
+        suite_dirs: vec![shipped_suites()],
+        data_dirs: vec![materials("eval")?],
+        ..Catalog::default()
+    })
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn the_suites_read_their_data() {
     ];
     assert_eq!(sizes, expected);
     for task in &tasks {
-        let is_described = task.rises.is_some() && task.source.is_some() && task.licence.is_some();
+        let is_described = task.signal.is_some() && task.source.is_some() && task.licence.is_some();
         assert!(is_described && task.version.is_some(), "{}", task.name);
     }
     let subjects = tasks[0].items.iter().map(|item| item.cluster.as_deref()).collect::<BTreeSet<_>>();
@@ -89,15 +93,15 @@ fn a_real_model_is_scored_on_real_questions() {
     let options = SuiteOptions {
         tokenizer: &tokenizer,
         max_len,
-        items: Some(25),
+        limit: Some(25),
         tasks: &[],
         code: CodeExecution::Forbidden,
     };
     let suite = Suite::load(&catalog, "benchmarks", options).unwrap();
-    let results = suite.run(&model, &Round::WHOLE).unwrap().results;
+    let results = suite.run(&model, &EvaluationRound::WHOLE).unwrap().results;
     assert_eq!(results.len(), 5);
     for result in results {
-        assert_eq!((result.n, result.not_finite), (25, 0), "{}", result.task);
+        assert_eq!((result.n, result.non_finite), (25, 0), "{}", result.task);
         let bits = result.metrics["bits_per_byte"].value.unwrap();
         assert!((0.5..8.0).contains(&bits), "{}: {bits} bits per byte", result.task);
     }
@@ -115,18 +119,22 @@ fn full_prompts_have_the_scores_of_a_direct_computation() {
     ];
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();
-    let path = catalog.folders[0].join("tasks/piqa_full_prompt.toml");
+    let path = catalog.suite_dirs[0].join("tasks/piqa_full_prompt.toml");
     let mut tasks = catalog.tasks(path.to_str().unwrap()).unwrap();
     tasks[0].items.truncate(expected.len());
     let options = SuiteOptions {
         tokenizer: &tokenizer,
         max_len: 512,
-        items: None,
+        limit: None,
         tasks: &[],
         code: CodeExecution::Forbidden,
     };
-    let result =
-        Suite::new("test", tasks, options).unwrap().run(&model, &Round::WHOLE).unwrap().results.remove(0);
+    let result = Suite::new("test", tasks, options)
+        .unwrap()
+        .run(&model, &EvaluationRound::WHOLE)
+        .unwrap()
+        .results
+        .remove(0);
     for (row, expected) in result.items.iter().zip(expected.as_flattened()) {
         let mean = -row.logprob / f64::from(row.n_tokens + 1);
         assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");
@@ -169,7 +177,7 @@ fn code_s_own_solutions_pass_their_tests() {
     let forbidden = SuiteOptions {
         tokenizer: &tokenizer,
         max_len: 512,
-        items: Some(2),
+        limit: Some(2),
         tasks: &[],
         code: CodeExecution::Forbidden,
     };
@@ -187,7 +195,7 @@ fn code_s_own_solutions_pass_their_tests() {
         suite => suite.unwrap(),
     };
     let model = load(&folder, &Device::flex()).unwrap();
-    let results = suite.run(&model, &Round::WHOLE).unwrap();
+    let results = suite.run(&model, &EvaluationRound::WHOLE).unwrap();
     assert_eq!(results.failures, []);
     for result in results.results {
         assert_eq!(result.metrics["pass@1"].value, Some(0.0), "a model of stories writes no programs");

@@ -13,7 +13,7 @@ use crate::support::shipped_suites;
 /// The task of a file in `configs/probes/tasks`, with these records where `fineline data fetch` would have put them.
 fn task(name: &str, records: &[Value]) -> Task {
     let data = tempfile::tempdir().unwrap();
-    let mut catalog = Catalog { folders: vec![shipped_suites().join("tasks")], ..Catalog::default() };
+    let mut catalog = Catalog { suite_dirs: vec![shipped_suites().join("tasks")], ..Catalog::default() };
     let lines: Vec<String> = records.iter().map(Value::to_string).collect();
     if let Some(hub) = catalog.sources(name).unwrap().remove(0).hub {
         let config = hub.config.as_deref().unwrap_or("default");
@@ -31,7 +31,7 @@ fn task(name: &str, records: &[Value]) -> Task {
             fs::write(path, lines.join("\n")).unwrap();
         }
     }
-    catalog.data = vec![data.path().to_owned()];
+    catalog.data_dirs = vec![data.path().to_owned()];
     catalog.tasks(name).unwrap().remove(0)
 }
 
@@ -107,7 +107,7 @@ fn truthfulqa_has_several_right_answers() {
         json!({"choices": ["Nothing.", "Luck.", "Nothing at all.", "Harm."], "labels": [0, 1, 1, 0]});
     let task = task("truthfulqa_mc2", &[json!({"question": "What happens?", "mc2_targets": targets})]);
     let item = &task.items[0];
-    assert_eq!((item.gold, &item.also_right[..], item.choices.len()), (1, &[2][..], 4));
+    assert_eq!((item.gold, &item.other_gold[..], item.choices.len()), (1, &[2][..], 4));
     assert_eq!(task.chance, Some(0.5));
 }
 
@@ -136,7 +136,7 @@ fn every_task_is_described() {
     for entry in fs::read_dir(shipped_suites().join("tasks")).unwrap() {
         let path = entry.unwrap().path();
         let file: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        for key in ["name", "domain", "kind", "rises", "source", "licence", "version"] {
+        for key in ["name", "domain", "kind", "signal", "source", "licence", "version"] {
             assert!(file.get(key).and_then(toml::Value::as_str).is_some(), "{}: {key}", path.display());
         }
         assert_eq!(path.file_stem().unwrap().to_str(), file["name"].as_str(), "{}", path.display());
@@ -154,7 +154,8 @@ fn every_task_is_described() {
 #[test]
 fn olmes_asks_what_its_requests_ask() {
     let Some(eval) = materials("eval") else { return };
-    let catalog = Catalog { folders: vec![shipped_suites()], data: vec![eval.clone()], ..Catalog::default() };
+    let catalog =
+        Catalog { suite_dirs: vec![shipped_suites()], data_dirs: vec![eval.clone()], ..Catalog::default() };
     let tasks = catalog.tasks("olmes").unwrap();
     let sizes: Vec<usize> = tasks.iter().map(|task| task.items.len()).collect();
     assert_eq!(sizes, [570, 299, 1221, 1000]);

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{Tokenizer, train_bpe};
 use fineline_kernels::AttentionMask;
 use fineline_model::{Llama, LlamaConfig, Positions};
-use fineline_probe::{CodeExecution, Item, Kind, SuiteOptions, Task};
+use fineline_probe::{CodeExecution, Item, SuiteOptions, Task, TaskKind};
 
 /// The folder of the suites that come with fineline.
 pub(crate) fn shipped_suites() -> PathBuf {
@@ -33,19 +33,22 @@ pub(crate) fn small_config(tokenizer: &Tokenizer) -> LlamaConfig {
 
 /// All items of all tasks, for a model that reads `max_len` tokens.
 pub(crate) fn options(tokenizer: &Tokenizer, max_len: usize) -> SuiteOptions<'_> {
-    SuiteOptions { tokenizer, max_len, items: None, tasks: &[], code: CodeExecution::Forbidden }
+    SuiteOptions { tokenizer, max_len, limit: None, tasks: &[], code: CodeExecution::Forbidden }
 }
 
 /// A task that says nothing but what it asks.
-pub(crate) fn task(kind: Kind, items: Vec<Item>) -> Task {
+pub(crate) fn task(kind: TaskKind, items: Vec<Item>) -> Task {
     Task {
         name: kind.name().into(),
         domain: "testing".into(),
         kind,
         shots: 0,
-        chance: matches!(kind, Kind::MultipleChoice | Kind::FullPromptMeanCe | Kind::SuffixMeanCe)
-            .then_some(0.5),
-        rises: None,
+        chance: matches!(
+            kind,
+            TaskKind::MultipleChoice | TaskKind::FullPromptMeanCe | TaskKind::SuffixMeanCe
+        )
+        .then_some(0.5),
+        signal: None,
         source: None,
         licence: None,
         version: None,

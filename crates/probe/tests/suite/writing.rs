@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use fineline_data::Tokenizer;
 use fineline_model::{Sampling, load};
 use fineline_probe::{
-    Equality, Extraction, GenerationRules, Item, ItemRow, Kind, Pattern, Pipeline, Round, RoundScores, Share,
-    Step, Suite, Task, metrics,
+    AnswerEquality, EvaluationRound, Extraction, FilterStep, GenerationRules, Item, ItemRow, Pattern,
+    Pipeline, RankShare, RoundScores, Suite, Task, TaskKind, metrics,
 };
 use fineline_testing::materials;
 
@@ -16,7 +16,7 @@ use crate::support::{self, options};
 const MAX_LEN: usize = 512;
 
 fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
-    Task { name: name.into(), generation: Some(rules), ..support::task(Kind::Generation, items) }
+    Task { name: name.into(), generation: Some(rules), ..support::task(TaskKind::Generation, items) }
 }
 
 /// Written answers: the same in one process or three, judged, counted, and recomputable from their rows.
@@ -39,7 +39,7 @@ fn what_a_model_writes_is_judged() {
     let rules = GenerationRules {
         until: vec![".".into(), ",".into()],
         max_new_tokens: 12,
-        equality: Equality::Words,
+        equality: AnswerEquality::Words,
         token_f1: true,
         ..GenerationRules::default()
     };
@@ -52,8 +52,8 @@ fn what_a_model_writes_is_judged() {
     let task = |name, rules| task(name, rules, items.clone());
     let tasks = vec![task("greedy", rules), task("sampled", sampled)];
     let suite = Suite::new("s", tasks, options(&tokenizer, MAX_LEN)).unwrap();
-    assert_eq!(suite.asked().filter(|asked| asked.continuation.is_empty()).count(), 8);
-    let round = Round::WHOLE;
+    assert_eq!(suite.request_tokens().filter(|asked| asked.continuation.is_empty()).count(), 8);
+    let round = EvaluationRound::WHOLE;
     let whole = suite.run(&model, &round).unwrap();
     assert_eq!(whole.failures, []);
     let [greedy, sampled] = &whole.results[..] else { panic!("two tasks") };
@@ -67,15 +67,15 @@ fn what_a_model_writes_is_judged() {
 
     let mut scores = RoundScores::default();
     for rank in [2, 0, 1] {
-        scores.merge(suite.score(&model, &round, Share { rank, of: 3 }).unwrap());
+        scores.merge(suite.score(&model, &round, RankShare { rank, size: 3 }).unwrap());
     }
     let gathered = suite.results(&round, &scores);
     for (gathered, whole) in gathered.results.iter().zip(&whole.results) {
         assert_eq!(gathered.items, whole.items);
     }
-    let some = suite.run(&model, &Round { items: Some(2), ..Round::WHOLE }).unwrap();
+    let some = suite.run(&model, &EvaluationRound { limit: Some(2), ..EvaluationRound::WHOLE }).unwrap();
     assert_eq!(some.results[0].items.len(), 2);
-    assert!(suite.run(&model, &Round { interrupted: &|| true, ..Round::WHOLE }).is_err());
+    assert!(suite.run(&model, &EvaluationRound { interrupted: &|| true, ..EvaluationRound::WHOLE }).is_err());
 }
 
 /// A pattern that takes forever is the failure of its task, not of the round.
@@ -90,12 +90,12 @@ fn a_task_that_cannot_be_judged_fails_alone() {
         group_select: 0,
         fallback: String::new(),
     };
-    let filters = vec![Pipeline { name: "slow".into(), steps: vec![Step::Regex(extraction)] }];
+    let filters = vec![Pipeline { name: "slow".into(), steps: vec![FilterStep::Regex(extraction)] }];
     let rules = |filters| GenerationRules { filters, max_new_tokens: 60, ..GenerationRules::default() };
     let task = |name, filters| task(name, rules(filters), items.clone());
     let tasks = vec![task("slow", filters), task("sound", Vec::new())];
     let suite = Suite::new("s", tasks, options(&tokenizer, MAX_LEN)).unwrap();
-    let round = suite.run(&model, &Round::WHOLE).unwrap();
+    let round = suite.run(&model, &EvaluationRound::WHOLE).unwrap();
     assert_eq!(round.results.iter().map(|result| result.task.as_str()).collect::<Vec<_>>(), ["sound"]);
     assert_eq!(round.failures[0].task, "slow");
     assert!(round.failures[0].message.contains("failed"), "{}", round.failures[0].message);

@@ -14,7 +14,7 @@ pub struct TriggerConfig {
     pub name: String,
     /// The task or group that it looks at, or `validation/SOURCE`.
     pub task: String,
-    /// Holds when the task's headline metric got worse by more than this: the interval of the paired change, over the items asked both times, is beyond it as
+    /// Holds when the task's primary metric got worse by more than this: the interval of the paired change, over the items asked both times, is beyond it as
     /// a whole. 0: when it got worse at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worsens: Option<f64>,
@@ -27,7 +27,7 @@ pub struct TriggerConfig {
     /// Holds when the whole interval of `metric` is below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<f64>,
-    /// The metric of `above` and `below`. Absent: the task's headline.
+    /// The metric of `above` and `below`. Absent: the task's primary metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Holds when the task comes into this phase.

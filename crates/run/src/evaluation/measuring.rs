@@ -1,7 +1,7 @@
 //! Measurements that all ranks make together: each its share, and rank 0 has what all have found.
 
 use fineline_model::Llama;
-use fineline_probe::{Interrupted, Round, RoundResults, RoundScores, Share, Suite};
+use fineline_probe::{EvaluationRound, Interrupted, RankShare, RoundResults, RoundScores, Suite};
 use fineline_ranks::Ranks;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,8 +18,8 @@ pub(crate) struct Measuring<'a> {
 
 impl Measuring<'_> {
     /// This rank's share.
-    pub(crate) fn share(&self) -> Share {
-        Share { rank: self.ranks.rank(), of: self.ranks.size() }
+    pub(crate) fn share(&self) -> RankShare {
+        RankShare { rank: self.ranks.rank(), size: self.ranks.size() }
     }
 
     /// Says to whoever watches that the others may have to wait.
@@ -44,7 +44,7 @@ impl Measuring<'_> {
     /// Asks a suite: the scores of a whole round, of which each rank makes its share, on rank 0.
     pub(crate) fn score(&self, suite: &Suite, items: Option<usize>) -> Result<RoundScores, RunError> {
         self.begins();
-        let round = Round { items, interrupted: self.interrupted };
+        let round = EvaluationRound { limit: items, interrupted: self.interrupted };
         let mut scores = RoundScores::default();
         for share in self.all(suite.score(self.model, &round, self.share()))? {
             scores.merge(share);
@@ -54,7 +54,8 @@ impl Measuring<'_> {
 
     /// The results of a round, from its scores. The seconds of a task are those that it took, shared as it was.
     pub(crate) fn results(&self, suite: &Suite, items: Option<usize>, scores: &RoundScores) -> RoundResults {
-        let mut found = suite.results(&Round { items, interrupted: self.interrupted }, scores);
+        let mut found =
+            suite.results(&EvaluationRound { limit: items, interrupted: self.interrupted }, scores);
         found.results.iter_mut().for_each(|result| result.seconds /= self.ranks.size() as f64);
         found
     }

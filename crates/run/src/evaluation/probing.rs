@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use fineline_probe::{Group, ProbeConfig, ProbeRecord, Suite, TaskFailure, TaskResult};
+use fineline_probe::{ProbeConfig, ProbeRecord, Suite, TaskFailure, TaskGroup, TaskResult};
 
 use super::measuring::Measuring;
 use super::probe_schedule::{Choice, Due, ProbeSchedule, TaskCost};
@@ -107,7 +107,7 @@ impl<'a> Probing<'a> {
     }
 
     /// The groups of the suites that were asked.
-    pub(crate) fn groups(&self, rounds: &[TableRound]) -> Vec<Group> {
+    pub(crate) fn groups(&self, rounds: &[TableRound]) -> Vec<TaskGroup> {
         rounds.iter().flat_map(|round| self.tables[round.table].suite.groups()).cloned().collect()
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fineline_data::{ValidationRow, ValidationSource};
 use fineline_kernels::{AttentionMask, token_logprobs};
 use fineline_model::{Llama, Positions};
-use fineline_probe::{Interrupted, ItemRow, Kind, ProbeRecord, Provenance, TaskResult, metrics};
+use fineline_probe::{Interrupted, ItemRow, ProbeRecord, Provenance, TaskKind, TaskResult, metrics};
 use fineline_random::Permutation;
 use fineline_train::document_spans;
 use serde::{Deserialize, Serialize};
@@ -101,13 +101,13 @@ impl<'a> Validation<'a> {
             task: task.to_string(),
             domain: "language modelling".to_owned(),
             version: None,
-            kind: Kind::Perplexity,
+            kind: TaskKind::Perplexity,
             n: items.len(),
             total: source.rows() as usize,
             shots: 0,
             chance: None,
             metrics: metrics(&items),
-            not_finite: items.iter().filter(|item| !item.logprob.is_finite()).count(),
+            non_finite: items.iter().filter(|item| !item.logprob.is_finite()).count(),
             items,
             representation: None,
             truncated: 0,
@@ -173,26 +173,11 @@ fn item(
         n_tokens += 1;
     }
     ItemRow {
-        task: Arc::clone(task),
-        kind: Kind::Perplexity,
-        item: number as u32,
-        cluster: None,
-        choice: 0,
-        gold: 0,
         logprob,
         byte_logprob: Some(byte_logprob),
-        unconditional_logprob: None,
-        optimal_logprob: None,
         n_tokens,
-        n_chars: 0,
         n_bytes: row.target_bytes.iter().sum(),
-        n_words: None,
-        greedy: false,
-        text: None,
-        correct: None,
-        filter: None,
-        answer: None,
-        score: None,
+        ..ItemRow::new(task, TaskKind::Perplexity, number as u32)
     }
 }
 

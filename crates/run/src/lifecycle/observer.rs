@@ -7,7 +7,7 @@ use std::time::Instant;
 use fineline_data::Dataset;
 use fineline_dynamics::Phase;
 use fineline_probe::{
-    History, ItemRow, ProbeConfig, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
+    EvaluationHistory, ItemRow, ProbeConfig, ProbeError, ProbeRecord, RepresentationHistory, SimilarityRow,
     TaskFailure, TaskResult, read_items, read_representations, write_items, write_representations,
     write_similarities,
 };
@@ -62,7 +62,7 @@ pub(crate) struct RunObserver<'a> {
     digests: Option<Digests>,
     mirror: Option<Mirroring>,
     metrics: Option<&'a MetricsServer>,
-    history: History,
+    history: EvaluationHistory,
     representations: RepresentationHistory,
     ranks: &'a dyn Ranks,
     /// Where each task stood in its last round.
@@ -105,7 +105,7 @@ impl<'a> RunObserver<'a> {
             digests: outlets.digests,
             mirror: outlets.mirror,
             metrics: outlets.metrics,
-            history: History::resume(&records, items_at)?,
+            history: EvaluationHistory::resume(&records, items_at)?,
             representations: RepresentationHistory::resume(&records, representations_at)?,
             phases: records.iter().filter_map(|record| Some((record.task.clone(), record.phase?))).collect(),
             last_round: last_round(&records, &events),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use fineline_data::Tokenizer;
 use fineline_diagnostics::choice_hint;
 use fineline_model::LlamaConfig;
-use fineline_probe::{Catalog, Group, ProbeConfig, Suite, SuiteOptions, TaskSource};
+use fineline_probe::{Catalog, ProbeConfig, Suite, SuiteOptions, TaskGroup, TaskSource};
 use fineline_tinyworld::WorldConfig;
 
 use crate::config::Resolved;
@@ -28,8 +28,8 @@ const SUITES: &str = "configs/probes";
 fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
     Catalog {
         world: world.clone(),
-        folders: vec![PathBuf::from(SUITES)],
-        data: probes.data_dir.iter().cloned().collect(),
+        suite_dirs: vec![PathBuf::from(SUITES)],
+        data_dirs: probes.data_dir.iter().cloned().collect(),
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn load_suites(
     let mut names: BTreeSet<String> =
         suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone()).collect();
     let mut with_own_groups = |suite: Suite| {
-        let (own, taken): (Vec<Group>, Vec<Group>) =
+        let (own, taken): (Vec<TaskGroup>, Vec<TaskGroup>) =
             suite.groups().iter().cloned().partition(|group| names.insert(group.name.clone()));
         for group in taken {
             tracing::warn!(
@@ -95,11 +95,11 @@ pub(crate) fn load_suites(
 
 fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
     let mut catalog = catalog(setting.world, probes);
-    catalog.data.extend_from_slice(setting.data);
+    catalog.data_dirs.extend_from_slice(setting.data);
     let options = SuiteOptions {
         tokenizer: setting.tokenizer,
         max_len: setting.model.max_position_embeddings,
-        items: probes.limit,
+        limit: probes.limit,
         tasks: &probes.tasks,
         code: probes.code(),
     };

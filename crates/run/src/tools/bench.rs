@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fineline_probe::{Round, Suite};
+use fineline_probe::{EvaluationRound, Suite};
 use fineline_ranks::Ranks;
 use fineline_train::{StopSignal, Trainer};
 use serde::Serialize;
@@ -140,7 +140,7 @@ fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeMeasurement, 
     let start = Instant::now();
     let mut requests = 0;
     for suite in suites {
-        let results = suite.run(&model, &Round::WHOLE)?.results;
+        let results = suite.run(&model, &EvaluationRound::WHOLE)?.results;
         requests += results.iter().map(|result| result.items.len()).sum::<usize>();
     }
     let seconds = start.elapsed().as_secs_f64();

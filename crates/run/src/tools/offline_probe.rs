@@ -10,8 +10,9 @@ use fineline_kernels::Precision;
 use fineline_layout::MANIFEST_FILE;
 use fineline_model::{Llama, LlamaConfig, load, read_config};
 use fineline_probe::{
-    Group, History, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory, ResultsHeader, Round,
-    SimilarityRow, Suite, TaskFailure, TaskResult, results_json, write_items, write_similarities,
+    EvaluationHistory, EvaluationRound, ItemRow, ProbeConfig, ProbeRecord, RepresentationHistory,
+    ResultsHeader, SimilarityRow, Suite, TaskFailure, TaskGroup, TaskResult, results_json, write_items,
+    write_similarities,
 };
 use fs_err as fs;
 use serde_json::Value;
@@ -69,7 +70,7 @@ pub(crate) struct At<'a> {
 /// How a model did.
 pub(crate) struct Answers {
     pub(crate) results: Vec<TaskResult>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Vec<TaskGroup>,
     /// lm-evaluation-harness's results object.
     pub(crate) json: Value,
     /// How alike its layers are, where that was asked.
@@ -187,7 +188,7 @@ impl OfflineProbe {
         let (mut results, mut groups) = (Vec::new(), Vec::new());
         for suite in &questions.suites {
             (at.progress)(Progress::Probing { suite: suite.name(), step: at.step });
-            let found = suite.run(model, &Round::WHOLE)?;
+            let found = suite.run(model, &EvaluationRound::WHOLE)?;
             for TaskFailure { task, message } in found.failures {
                 let event = Event::ProbeFailed { task: Some(task), message };
                 (at.progress)(Progress::Event(&event.at(at.step)));
@@ -275,10 +276,14 @@ fn refuse_larger_vocabulary(
     Err(RunError::LargerVocabulary { path: checkpoint.to_owned(), ids, rows })
 }
 
-fn records(results: &[TaskResult], groups: &[Group], step: u64, tokens: u64) -> Vec<ProbeRecord> {
+fn records(results: &[TaskResult], groups: &[TaskGroup], step: u64, tokens: u64) -> Vec<ProbeRecord> {
     // A phase takes a history, and there is none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
-    History::new().record_round(step, tokens, results, groups).into_iter().map(without_phase).collect()
+    EvaluationHistory::new()
+        .record_round(step, tokens, results, groups)
+        .into_iter()
+        .map(without_phase)
+        .collect()
 }
 
 /// The tokenizer of a checkpoint, with the policy of its run, or with its own.

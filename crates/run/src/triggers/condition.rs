@@ -1,7 +1,7 @@
 //! Whether the condition of a trigger holds.
 
 use fineline_dynamics::{Estimate, Phase};
-use fineline_probe::{Delta, ProbeRecord, headline, higher_is_better};
+use fineline_probe::{Delta, ProbeRecord, higher_is_better, primary_metric};
 
 use crate::config::{Against, TriggerConfig};
 use crate::records::trigger_evidence::TriggerEvidence;
@@ -34,10 +34,10 @@ pub(super) fn evidence(
         }?;
         return worsening(delta, by);
     }
-    let metric = trigger.metric.as_ref().unwrap_or(&record.headline);
+    let metric = trigger.metric.as_ref().unwrap_or(&record.primary_metric);
     let estimate = match &trigger.metric {
         Some(metric) => record.metrics.get(metric).copied()?,
-        None => headline(record),
+        None => primary_metric(record),
     };
     beyond(metric, &estimate, trigger)
 }
@@ -91,17 +91,17 @@ mod tests {
         }
     }
 
-    fn record(headline: &str, change: f64, stderr: f64) -> ProbeRecord {
+    fn record(primary_metric: &str, change: f64, stderr: f64) -> ProbeRecord {
         let delta = Delta {
-            metric: headline.to_owned(),
+            metric: primary_metric.to_owned(),
             step: 10,
             before: None,
             n: 100,
             difference: PairedDifference { value: Some(change), stderr: Some(stderr), p: None },
         };
         ProbeRecord {
-            headline: headline.to_owned(),
-            metrics: [(headline.to_owned(), estimate(0.5, 0.05))].into(),
+            primary_metric: primary_metric.to_owned(),
+            metrics: [(primary_metric.to_owned(), estimate(0.5, 0.05))].into(),
             delta: Some(delta.clone()),
             best: Some(Delta {
                 step: 5,

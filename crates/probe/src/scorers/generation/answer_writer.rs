@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
 use crate::items::item_row::ItemRow;
-use crate::scorers::generation::answer_matching::Verdict;
-use crate::scorers::generation::sandbox::{CodeExecution, Outcome, Sandbox};
-use crate::scorers::rank_share::Share;
+use crate::scorers::generation::answer_matching::AnswerVerdict;
+use crate::scorers::generation::sandbox::{CodeExecution, ProgramOutcome, Sandbox};
+use crate::scorers::rank_share::RankShare;
 use crate::tasks::generation_rules::GenerationRules;
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
 /// Bytes that the caches of a batch may take.
@@ -27,7 +27,7 @@ const CACHE_BYTES: u64 = 512 << 20;
 
 /// What has the answers of a task written and judged.
 #[derive(Clone, Debug)]
-pub(crate) struct Writer {
+pub(crate) struct AnswerWriter {
     rules: GenerationRules,
     tokenizer: Tokenizer,
     /// Tokens that the model can read at a time.
@@ -42,14 +42,14 @@ pub(crate) struct Writer {
 
 /// Why there are no answers.
 #[derive(Debug)]
-pub(crate) enum Stopped {
+pub(crate) enum GenerationStopped {
     /// The round is to end.
     Interrupted,
     /// The task can't be done, for this reason.
     Failed(String),
 }
 
-impl From<String> for Stopped {
+impl From<String> for GenerationStopped {
     fn from(message: String) -> Self {
         Self::Failed(message)
     }
@@ -57,8 +57,8 @@ impl From<String> for Stopped {
 
 /// One process's part in a round.
 #[derive(Clone, Copy)]
-pub(crate) struct Turn<'a> {
-    pub(crate) share: Share,
+pub(crate) struct RankTurn<'a> {
+    pub(crate) share: RankShare,
     pub(crate) interrupted: &'a dyn Fn() -> bool,
 }
 
@@ -68,14 +68,14 @@ pub(crate) struct WrittenItem {
     /// The item's index in the task's whole data.
     pub(crate) item: usize,
     /// One for each that a filter left of the attempts.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<WrittenAnswer>,
     /// Its part in the seconds that the task took.
     pub(crate) seconds: f64,
 }
 
 /// What a filter left of an attempt at an item, and what that is worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct WrittenAnswer {
     filter: Option<String>,
     /// Which of those that the filter left.
     number: usize,
@@ -91,12 +91,12 @@ pub(crate) struct Answer {
 
 /// An attempt at an item.
 #[derive(Debug)]
-struct Attempt {
+struct WrittenAttempt {
     text: String,
     continuation: Continuation,
 }
 
-impl Writer {
+impl AnswerWriter {
     /// Refuses programs that may not be run, or can't be.
     pub(crate) fn new(
         task: &Task,
@@ -107,8 +107,8 @@ impl Writer {
     ) -> Result<Self, ProbeError> {
         let refused = |message| ProbeError::Task { task: task.name.clone(), message };
         let sandbox = match (task.kind, code) {
-            (Kind::Code, CodeExecution::Forbidden) => return Err(refused(FORBIDDEN.to_owned())),
-            (Kind::Code, CodeExecution::Allowed(python)) => {
+            (TaskKind::Code, CodeExecution::Forbidden) => return Err(refused(FORBIDDEN.to_owned())),
+            (TaskKind::Code, CodeExecution::Allowed(python)) => {
                 Some(Arc::new(Sandbox::new(python).map_err(refused)?))
             }
             _ => None,
@@ -161,12 +161,14 @@ impl Writer {
         model: &Llama,
         task: &Task,
         asked: &[(usize, &Prompt)],
-        turn: &Turn<'_>,
-    ) -> Result<Vec<WrittenItem>, Stopped> {
+        turn: &RankTurn<'_>,
+    ) -> Result<Vec<WrittenItem>, GenerationStopped> {
         let start = Instant::now();
         let attempts = self.attempts(model, asked, turn)?;
-        let filtered = |(item, attempts): &(usize, Vec<Attempt>)| self.filtered(&task.items[*item], attempts);
-        let answers: Vec<Vec<Answer>> = attempts.iter().map(filtered).collect::<Result<_, String>>()?;
+        let filtered =
+            |(item, attempts): &(usize, Vec<WrittenAttempt>)| self.filtered(&task.items[*item], attempts);
+        let answers: Vec<Vec<WrittenAnswer>> =
+            attempts.iter().map(filtered).collect::<Result<_, String>>()?;
         let mut written: Vec<WrittenItem> = attempts
             .iter()
             .zip(answers)
@@ -188,8 +190,8 @@ impl Writer {
         &self,
         model: &Llama,
         asked: &[(usize, &Prompt)],
-        turn: &Turn<'_>,
-    ) -> Result<Vec<(usize, Vec<Attempt>)>, Stopped> {
+        turn: &RankTurn<'_>,
+    ) -> Result<Vec<(usize, Vec<WrittenAttempt>)>, GenerationStopped> {
         let config = BatchConfig {
             max_new_tokens: self.max_new_tokens,
             stop: Vec::from_iter(self.tokenizer.eos_id()),
@@ -211,11 +213,14 @@ impl Writer {
         let prompts: Vec<Prompt> = asked.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
         let written = generate_batch(model, &prompts, &config, control).map_err(|error| error.to_string())?;
         if written.iter().flatten().flatten().any(|text| text.finish == FinishReason::Interrupted) {
-            return Err(Stopped::Interrupted);
+            return Err(GenerationStopped::Interrupted);
         }
         let attempt = |continuation: Continuation| {
             let text = self.tokenizer.decode(&continuation.tokens).map_err(|error| error.to_string())?;
-            Ok::<_, String>(Attempt { text: before_first(&text, &self.until).to_owned(), continuation })
+            Ok::<_, String>(WrittenAttempt {
+                text: before_first(&text, &self.until).to_owned(),
+                continuation,
+            })
         };
         let taken = asked.iter().zip(written).filter_map(|(&(item, _), written)| Some((item, written?)));
         let of_item = |(item, written): (usize, Vec<Continuation>)| {
@@ -225,16 +230,18 @@ impl Writer {
     }
 
     /// What each filter leaves of the attempts at an item; the attempts, if there is none.
-    fn filtered(&self, item: &Item, attempts: &[Attempt]) -> Result<Vec<Answer>, String> {
+    fn filtered(&self, item: &Item, attempts: &[WrittenAttempt]) -> Result<Vec<WrittenAnswer>, String> {
         if self.rules.filters.is_empty() {
-            return Ok((0..attempts.len()).map(|number| Answer::new(attempts, number, None)).collect());
+            return Ok((0..attempts.len())
+                .map(|number| WrittenAnswer::new(attempts, number, None))
+                .collect());
         }
         let texts: Vec<String> = attempts.iter().map(|attempt| attempt.text.clone()).collect();
         let mut answers = Vec::new();
         for pipeline in &self.rules.filters {
             let left = pipeline.apply(&texts, &item.choices)?.into_iter().enumerate();
             answers.extend(
-                left.map(|(number, left)| Answer::new(attempts, number, Some((&pipeline.name, left)))),
+                left.map(|(number, left)| WrittenAnswer::new(attempts, number, Some((&pipeline.name, left)))),
             );
         }
         Ok(answers)
@@ -244,7 +251,7 @@ impl Writer {
     fn compare(&self, task: &Task, written: &mut [WrittenItem]) -> Result<(), String> {
         for WrittenItem { item, answers, .. } in written {
             for answer in answers {
-                let Verdict { correct, score } =
+                let AnswerVerdict { correct, score } =
                     self.rules.judge(answer.judged(), &task.items[*item].answers)?;
                 (answer.correct, answer.score) = (correct, score);
             }
@@ -259,18 +266,18 @@ fn run_programs(
     task: &Task,
     written: &mut [WrittenItem],
     interrupted: &dyn Fn() -> bool,
-) -> Result<(), Stopped> {
-    let mut answers: Vec<(String, &mut Answer)> = Vec::new();
+) -> Result<(), GenerationStopped> {
+    let mut answers: Vec<(String, &mut WrittenAnswer)> = Vec::new();
     for WrittenItem { item, answers: of_item, .. } in written {
         let item = &task.items[*item];
         answers.extend(of_item.iter_mut().map(|answer| (item.with_program(answer.judged()), answer)));
     }
     for answers in answers.chunks_mut(rayon::current_num_threads()) {
         if interrupted() {
-            return Err(Stopped::Interrupted);
+            return Err(GenerationStopped::Interrupted);
         }
-        let run = |(program, answer): &mut (String, &mut Answer)| {
-            answer.correct = sandbox.run(program)? == Outcome::Passed;
+        let run = |(program, answer): &mut (String, &mut WrittenAnswer)| {
+            answer.correct = sandbox.run(program)? == ProgramOutcome::Passed;
             Ok(())
         };
         // Of several failures, the first one's.
@@ -280,10 +287,10 @@ fn run_programs(
     Ok(())
 }
 
-impl Answer {
+impl WrittenAnswer {
     /// What `filter` left, by its name; not yet judged.
-    fn new(attempts: &[Attempt], number: usize, filter: Option<(&String, String)>) -> Self {
-        let Attempt { text, continuation } = &attempts[number];
+    fn new(attempts: &[WrittenAttempt], number: usize, filter: Option<(&String, String)>) -> Self {
+        let WrittenAttempt { text, continuation } = &attempts[number];
         let (filter, left) = filter.map(|(name, answer)| (name.clone(), answer)).unzip();
         Self {
             filter,
@@ -303,28 +310,21 @@ impl Answer {
         self.left.as_ref().unwrap_or(&self.text)
     }
 
-    pub(crate) fn row(&self, task: &Arc<str>, kind: Kind, item: u32, cluster: Option<u32>) -> ItemRow {
+    pub(crate) fn row(&self, task: &Arc<str>, kind: TaskKind, item: u32, cluster: Option<u32>) -> ItemRow {
         ItemRow {
-            task: Arc::clone(task),
-            kind,
-            item,
             cluster,
             choice: self.number as u32,
-            gold: 0,
             logprob: self.logprob,
-            byte_logprob: None,
-            unconditional_logprob: None,
-            optimal_logprob: None,
             n_tokens: self.n_tokens as u32,
             n_chars: self.text.chars().count() as u32,
             n_bytes: self.text.len() as u32,
-            n_words: None,
             greedy: self.greedy,
             text: Some(self.text.clone()),
             correct: Some(self.correct),
             filter: self.filter.clone(),
             answer: self.left.clone(),
             score: self.score,
+            ..ItemRow::new(task, kind, item)
         }
     }
 }

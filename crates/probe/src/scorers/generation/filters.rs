@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::scorers::generation::answer_matching::without_punctuation;
-use crate::tasks::generation_rules::{ChoiceExtraction, Extraction, Pipeline, Step};
+use crate::tasks::generation_rules::{ChoiceExtraction, Extraction, FilterStep, Pipeline};
 use crate::text::math::boxed;
 use crate::text::pattern::Pattern;
 use crate::text::whitespace::is_python_space;
@@ -15,7 +15,7 @@ impl Pipeline {
     }
 }
 
-impl Step {
+impl FilterStep {
     fn apply(&self, mut answers: Vec<String>, choices: &[String]) -> Result<Vec<String>, String> {
         let each = |answers: Vec<String>, change: &dyn Fn(&str) -> String| {
             answers.iter().map(|answer| change(answer)).collect::<Vec<_>>()
@@ -25,7 +25,7 @@ impl Step {
                 answers.iter().map(|answer| extraction.apply(answer)).collect::<Result<_, _>>()?
             }
             Self::MultiChoiceRegex(extraction) => {
-                let letters = Letters::new(extraction, choices)?;
+                let letters = ChoiceLetters::new(extraction, choices)?;
                 answers.iter().map(|answer| letters.find(answer)).collect::<Result<_, _>>()?
             }
             Self::TakeFirst => {
@@ -81,7 +81,7 @@ fn majority(answers: &[String]) -> Vec<String> {
 }
 
 /// How the letters of an item's choices are found (`MultiChoiceRegexFilter`).
-struct Letters<'a> {
+struct ChoiceLetters<'a> {
     extraction: &'a ChoiceExtraction,
     /// The texts of the choices, as far as they count, with their letters.
     texts: Vec<(String, String)>,
@@ -91,7 +91,7 @@ struct Letters<'a> {
     letter: Pattern,
 }
 
-impl<'a> Letters<'a> {
+impl<'a> ChoiceLetters<'a> {
     fn new(extraction: &'a ChoiceExtraction, choices: &[String]) -> Result<Self, String> {
         let letters: Vec<char> = ('A'..).take(choices.len()).collect();
         let text = |choice: &String| extraction.counted(choice.trim_matches(is_python_space));

@@ -8,13 +8,13 @@ const LEAST_VARIATION: f64 = (f32::EPSILON as f64) * (f32::EPSILON as f64);
 
 /// The centred Gram matrix of some texts' features, scaled to norm 1; zero if the features are the same for all texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gram {
+pub struct GramMatrix {
     texts: usize,
     /// The upper triangle with the diagonal, row by row.
     upper: Vec<f32>,
 }
 
-impl Gram {
+impl GramMatrix {
     /// Of `texts × width` features, row by row.
     pub(crate) fn of(features: &[f32], texts: usize) -> Self {
         let width = features.len() / texts;

@@ -16,8 +16,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Interrupted, ProbeError};
-use crate::requests::encoder::Encoder;
-use crate::scorers::representation::gram::Gram;
+use crate::requests::encoder::RequestEncoder;
+use crate::scorers::representation::gram::GramMatrix;
 use crate::tasks::task::Task;
 
 /// Texts that similarities can be told from.
@@ -34,15 +34,15 @@ const SEED: u64 = 0;
 
 /// A text up to the token whose hidden states are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Sample {
+struct TextSample {
     item: usize,
     tokens: Vec<u32>,
 }
 
 /// The texts of a task, tokenized and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Samples {
-    samples: Vec<Sample>,
+pub(crate) struct TextSamples {
+    samples: Vec<TextSample>,
     clusters: Vec<Option<u32>>,
 }
 
@@ -54,25 +54,25 @@ pub struct Representation {
     /// What each of them shares with others, if anything.
     pub clusters: Vec<Option<u32>>,
     /// After the embedding, after each layer, and final-normed.
-    pub layers: Vec<Gram>,
+    pub layers: Vec<GramMatrix>,
 }
 
 /// The representation of one of a suite's tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Represented {
+pub(crate) struct ScoredRepresentation {
     /// The task's place in the suite.
     pub(crate) task: usize,
     pub(crate) representation: Representation,
     pub(crate) seconds: f64,
 }
 
-impl Samples {
+impl TextSamples {
     /// The texts `selected` of `task`, which has `clusters`.
     pub(crate) fn new(
         task: &Task,
         selected: &[usize],
         clusters: &[Option<u32>],
-        encoder: &Encoder<'_>,
+        encoder: &RequestEncoder<'_>,
     ) -> Result<Self, ProbeError> {
         if selected.len() < LEAST_TEXTS {
             let message = format!(
@@ -94,7 +94,7 @@ impl Samples {
                         Stream::new(SEED, &format!("probe/representation/{}", task.name), item as u64);
                     Ok(tokens[..=draw.random_range(places)].to_vec())
                 });
-            tokens.map(|tokens| Sample { item, tokens }).map_err(|message| ProbeError::Item {
+            tokens.map(|tokens| TextSample { item, tokens }).map_err(|message| ProbeError::Item {
                 task: task.name.clone(),
                 item,
                 message,
@@ -112,7 +112,7 @@ impl Samples {
         model: &Llama,
         task: usize,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Represented, Interrupted> {
+    ) -> Result<ScoredRepresentation, Interrupted> {
         let start = Instant::now();
         let texts = self.samples.len();
         let width = model.config().hidden_size;
@@ -131,9 +131,9 @@ impl Samples {
         let representation = Representation {
             items: self.samples.iter().map(|sample| sample.item as u32).collect(),
             clusters: self.clusters.clone(),
-            layers: features.iter().map(|features| Gram::of(features, texts)).collect(),
+            layers: features.iter().map(|features| GramMatrix::of(features, texts)).collect(),
         };
-        Ok(Represented { task, representation, seconds: start.elapsed().as_secs_f64() })
+        Ok(ScoredRepresentation { task, representation, seconds: start.elapsed().as_secs_f64() })
     }
 
     /// The texts in batches, the longest first, so that little is padding.
@@ -178,7 +178,7 @@ impl Samples {
 
 impl Representation {
     /// How many Gram matrices have numbers that are not finite.
-    pub(crate) fn not_finite(&self) -> usize {
+    pub(crate) fn non_finite(&self) -> usize {
         self.layers.iter().filter(|gram| !gram.is_finite()).count()
     }
 }

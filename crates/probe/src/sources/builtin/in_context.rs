@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use fineline_random::Stream;
 use rand::RngExt;
 
-use crate::tasks::item::{Item, Question};
-use crate::tasks::kind::Kind;
+use crate::tasks::item::{InContextQuestion, Item};
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
 /// Questions of an item: the last one follows 16 examples.
@@ -34,12 +34,12 @@ const LABELS: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
 
 /// The tasks of the suite.
 pub(crate) fn tasks() -> Vec<Task> {
-    Family::ALL.into_iter().map(Family::task).collect()
+    FunctionFamily::ALL.into_iter().map(FunctionFamily::task).collect()
 }
 
 /// What functions are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
+enum FunctionFamily {
     /// `y = a x + b`
     Linear,
     /// `z = a x + b y + c`
@@ -56,7 +56,7 @@ enum Family {
 
 /// A function of small numbers: an element of a family that is small enough to go through.
 #[derive(Clone, Copy, Debug)]
-enum Function {
+enum DrawnFunction {
     Linear { slope: u32, offset: u32 },
     Plane { slopes: [u32; 2], offset: u32 },
     Shift(u32),
@@ -64,12 +64,12 @@ enum Function {
 }
 
 /// An answer, and how likely it is to the best learner after all examples before.
-struct Answer {
+struct OptimalAnswer {
     text: String,
     optimal_logprob: f64,
 }
 
-impl Family {
+impl FunctionFamily {
     const ALL: [Self; 6] = [Self::Linear, Self::Plane, Self::Shift, Self::Order, Self::Table, Self::Noise];
 
     fn name(self) -> &'static str {
@@ -88,10 +88,10 @@ impl Family {
         Task {
             name: format!("in_context_{}", self.name()),
             domain: "in-context learning".into(),
-            kind: Kind::InContext,
+            kind: TaskKind::InContext,
             shots: ANSWERS - 1,
             chance: Some(chances.iter().sum::<f64>() / chances.len() as f64),
-            rises: None,
+            signal: None,
             source: Some("drawn".into()),
             licence: None,
             version: Some(VERSION.into()),
@@ -110,7 +110,7 @@ impl Family {
             Self::Table | Self::Noise => self.labelled(&mut draw),
             _ => self.computed(&mut draw),
         };
-        let question = |(text, answer): (String, &Answer)| Question {
+        let question = |(text, answer): (String, &OptimalAnswer)| InContextQuestion {
             text: format!("{text} ->"),
             optimal_logprob: answer.optimal_logprob,
         };
@@ -124,7 +124,7 @@ impl Family {
     }
 
     /// Questions, answers and chance of a function out of a list.
-    fn computed(self, draw: &mut Stream) -> (Vec<String>, Vec<Answer>, f64) {
+    fn computed(self, draw: &mut Stream) -> (Vec<String>, Vec<OptimalAnswer>, f64) {
         let functions = self.functions();
         let function = functions[draw.random_range(0..functions.len())];
         let questions = self.questions(draw);
@@ -135,14 +135,14 @@ impl Family {
             let text = function.answer(question);
             let before = agreeing.len();
             agreeing.retain(|other| other.answer(question) == text);
-            Answer { text, optimal_logprob: (agreeing.len() as f64 / before as f64).ln() }
+            OptimalAnswer { text, optimal_logprob: (agreeing.len() as f64 / before as f64).ln() }
         });
         let answers = answers.collect();
         (questions.iter().map(|question| self.text(question)).collect(), answers, chance)
     }
 
     /// Questions, answers and chance where words have labels.
-    fn labelled(self, draw: &mut Stream) -> (Vec<String>, Vec<Answer>, f64) {
+    fn labelled(self, draw: &mut Stream) -> (Vec<String>, Vec<OptimalAnswer>, f64) {
         let chance = 1.0 / LABELS.len() as f64;
         let mut known: BTreeMap<&str, &str> = BTreeMap::new();
         let (mut questions, mut answers) = (Vec::new(), Vec::new());
@@ -154,26 +154,26 @@ impl Family {
             known.insert(word, label);
             questions.push(word.to_owned());
             let probability = if before.is_some() { 1.0 } else { chance };
-            answers.push(Answer { text: label.to_owned(), optimal_logprob: probability.ln() });
+            answers.push(OptimalAnswer { text: label.to_owned(), optimal_logprob: probability.ln() });
         }
         (questions, answers, chance)
     }
 
     /// All functions of the family, each as likely as the others.
-    fn functions(self) -> Vec<Function> {
+    fn functions(self) -> Vec<DrawnFunction> {
         let pairs = |first: std::ops::RangeInclusive<u32>, second: std::ops::RangeInclusive<u32>| {
             first.flat_map(move |a| second.clone().map(move |b| (a, b)))
         };
         match self {
             Self::Linear => {
-                pairs(1..=4, 0..=9).map(|(slope, offset)| Function::Linear { slope, offset }).collect()
+                pairs(1..=4, 0..=9).map(|(slope, offset)| DrawnFunction::Linear { slope, offset }).collect()
             }
             Self::Plane => pairs(1..=3, 1..=3)
-                .flat_map(|(a, b)| (0..=4).map(move |offset| Function::Plane { slopes: [a, b], offset }))
+                .flat_map(|(a, b)| (0..=4).map(move |offset| DrawnFunction::Plane { slopes: [a, b], offset }))
                 .collect(),
-            Self::Shift => (1..LETTERS.len() as u32).map(Function::Shift).collect(),
+            Self::Shift => (1..LETTERS.len() as u32).map(DrawnFunction::Shift).collect(),
             Self::Order => [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
-                .map(Function::Order)
+                .map(DrawnFunction::Order)
                 .to_vec(),
             Self::Table | Self::Noise => Vec::new(),
         }
@@ -208,7 +208,7 @@ impl Family {
     }
 }
 
-impl Function {
+impl DrawnFunction {
     fn answer(&self, question: &[u32]) -> String {
         match *self {
             Self::Linear { slope, offset } => (slope * question[0] + offset).to_string(),
@@ -228,7 +228,7 @@ fn spelled(letters: &[u32]) -> String {
 }
 
 /// How many of the functions give the answer that most of them give.
-fn most_frequent(functions: &[Function], question: &[u32]) -> usize {
+fn most_frequent(functions: &[DrawnFunction], question: &[u32]) -> usize {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for function in functions {
         *counts.entry(function.answer(question)).or_default() += 1;
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn items_are_questions_of_one_function() {
-        let (item, _) = Family::Linear.item(3);
+        let (item, _) = FunctionFamily::Linear.item(3);
         let question =
             |place: usize| item.questions[place].text.strip_suffix(" ->").unwrap().parse().unwrap();
         let points: Vec<(f64, f64)> =
@@ -250,19 +250,19 @@ mod tests {
         let slope = (points[1].1 - points[0].1) / (points[1].0 - points[0].0);
         assert!(points.iter().all(|(x, y)| (y - points[0].1 - slope * (x - points[0].0)).abs() < 1e-9));
         assert_eq!(item.gold, ANSWERS - 1);
-        let (order, _) = Family::Order.item(0);
+        let (order, _) = FunctionFamily::Order.item(0);
         assert!(order.questions[0].text.len() == "a b c ->".len() && order.choices[0].len() == "a b c".len());
     }
 
     /// Every question of an item tells something else, so that no answer can be looked up.
     #[test]
     fn only_words_come_again() {
-        for family in Family::ALL {
+        for family in FunctionFamily::ALL {
             let (item, _) = family.item(5);
             let mut texts: Vec<&str> = item.questions.iter().map(|question| &*question.text).collect();
             texts.sort_unstable();
             texts.dedup();
-            let looks_up = matches!(family, Family::Table | Family::Noise);
+            let looks_up = matches!(family, FunctionFamily::Table | FunctionFamily::Noise);
             assert_eq!(texts.len() < ANSWERS, looks_up, "{family:?}");
         }
     }
@@ -270,7 +270,7 @@ mod tests {
     /// Before any example the best learner knows the family; then it is never surprised by more than what is left to know.
     #[test]
     fn the_best_learner_gains_what_there_is_to_gain() {
-        for family in Family::ALL {
+        for family in FunctionFamily::ALL {
             let items: Vec<(Item, f64)> = (0..ITEMS).map(|index| family.item(index)).collect();
             let nats = |place: usize| {
                 let nats = items.iter().map(|(item, _)| -item.questions[place].optimal_logprob);
@@ -279,14 +279,16 @@ mod tests {
             let labels = (LABELS.len() as f64).ln();
             let functions = family.functions().len() as f64;
             match family {
-                Family::Noise => assert!((0..ANSWERS).all(|place| (nats(place) - labels).abs() < 1e-12)),
-                Family::Table => {
+                FunctionFamily::Noise => {
+                    assert!((0..ANSWERS).all(|place| (nats(place) - labels).abs() < 1e-12));
+                }
+                FunctionFamily::Table => {
                     assert!((nats(0) - labels).abs() < 1e-12 && nats(ANSWERS - 1) < 0.3 * labels);
                 }
-                Family::Order | Family::Shift => {
+                FunctionFamily::Order | FunctionFamily::Shift => {
                     assert!((nats(0) - functions.ln()).abs() < 1e-12 && nats(1) == 0.0);
                 }
-                Family::Linear | Family::Plane => {
+                FunctionFamily::Linear | FunctionFamily::Plane => {
                     assert!(nats(0) > 2.0 && nats(0) <= functions.ln());
                     assert!(nats(1) > 0.0 && nats(ANSWERS - 1) < 0.02, "{family:?}");
                 }
@@ -299,22 +301,22 @@ mod tests {
 
     #[test]
     fn chance_is_the_best_guess_without_examples() {
-        let chance = |family: Family| family.task().chance.unwrap();
-        assert!((chance(Family::Order) - 1.0 / 6.0).abs() < 1e-12);
-        assert!((chance(Family::Shift) - 1.0 / 25.0).abs() < 1e-12);
-        assert!((chance(Family::Noise) - 1.0 / 6.0).abs() < 1e-12);
-        assert!((1.0 / 40.0..0.11).contains(&chance(Family::Linear)));
+        let chance = |family: FunctionFamily| family.task().chance.unwrap();
+        assert!((chance(FunctionFamily::Order) - 1.0 / 6.0).abs() < 1e-12);
+        assert!((chance(FunctionFamily::Shift) - 1.0 / 25.0).abs() < 1e-12);
+        assert!((chance(FunctionFamily::Noise) - 1.0 / 6.0).abs() < 1e-12);
+        assert!((1.0 / 40.0..0.11).contains(&chance(FunctionFamily::Linear)));
     }
 
     /// Recorded once: results of different versions are compared.
     #[test]
     fn the_items_are_stable() {
-        let beginning = |family: Family| {
+        let beginning = |family: FunctionFamily| {
             let (item, _) = family.item(0);
             let solved = |place: usize| format!("{} {}", item.questions[place].text, item.choices[place]);
             [solved(0), solved(1)].join("; ")
         };
-        let all = Family::ALL.map(beginning);
+        let all = FunctionFamily::ALL.map(beginning);
         let expected = [
             "4 -> 16; 10 -> 34",
             "5, 8 -> 33; 8, 7 -> 33",

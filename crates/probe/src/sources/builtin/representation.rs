@@ -3,7 +3,7 @@
 use fineline_tinyworld::{World, WorldConfig};
 
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
 /// Texts of the builtin task.
@@ -17,10 +17,10 @@ pub(crate) fn world_task(config: &WorldConfig) -> Task {
     Task {
         name: "representation".into(),
         domain: "representation".into(),
-        kind: Kind::Representation,
+        kind: TaskKind::Representation,
         shots: 0,
         chance: None,
-        rises: None,
+        signal: None,
         source: Some("tinyworld".into()),
         licence: None,
         version: None,

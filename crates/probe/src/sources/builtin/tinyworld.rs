@@ -1,7 +1,7 @@
 //! The built-in suite `tinyworld`: questions about the generated world.
 
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::{TARGET_DELIMITER, Task};
 
 impl From<&fineline_tinyworld::WorldTask> for Task {
@@ -10,13 +10,13 @@ impl From<&fineline_tinyworld::WorldTask> for Task {
             name: task.name.to_owned(),
             domain: task.domain.to_owned(),
             kind: match task.kind {
-                fineline_tinyworld::WorldTaskKind::MultipleChoice => Kind::MultipleChoice,
-                fineline_tinyworld::WorldTaskKind::GreedyMatch => Kind::Cloze,
-                fineline_tinyworld::WorldTaskKind::Perplexity => Kind::Perplexity,
+                fineline_tinyworld::WorldTaskKind::MultipleChoice => TaskKind::MultipleChoice,
+                fineline_tinyworld::WorldTaskKind::GreedyMatch => TaskKind::GreedyMatch,
+                fineline_tinyworld::WorldTaskKind::Perplexity => TaskKind::Perplexity,
             },
             shots: task.shots,
             chance: task.chance,
-            rises: None,
+            signal: None,
             source: Some("tinyworld".to_owned()),
             licence: None,
             version: None,

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::error::ProbeError;
-use crate::prompts::fewshot_draws::{Draws, SEED};
+use crate::prompts::fewshot_draws::{FewshotDraws, SEED};
 use crate::prompts::template::field;
 use crate::records::record::Record;
-use crate::sources::harness::config::{Form, Output, Pool, Sampler, Split, TaskConfig};
-use crate::sources::harness::functions::{Records, Results};
-use crate::tasks::generation_rules::Program;
+use crate::sources::harness::config::{
+    DatasetSplit, ExamplePool, HarnessSampler, OutputType, PromptForm, TaskConfig,
+};
+use crate::sources::harness::functions::{RecordFunction, ResultFunction};
+use crate::tasks::generation_rules::TestProgram;
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
@@ -23,27 +25,27 @@ use crate::text::whitespace::is_python_space;
 pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
     let kind = config.kind()?;
     config.warn_of_metrics();
-    let written = (config.output == Output::GenerateUntil).then(|| config.rules()).transpose()?;
+    let written = (config.output == OutputType::GenerateUntil).then(|| config.rules()).transpose()?;
     let questions = processed(config.dataset.records(&config.split, data_folders)?, config.process)?;
     let pool = pool(config, data_folders)?;
     let builder =
-        Builder::new(config, &questions, written.as_ref().is_some_and(|(_, has_prompt)| *has_prompt))?;
+        ItemBuilder::new(config, &questions, written.as_ref().is_some_and(|(_, has_prompt)| *has_prompt))?;
     let items = builder.items(&questions, &pool)?;
-    let chance = items.iter().map(Item::guess).sum::<f64>() / items.len() as f64;
+    let chance = items.iter().map(Item::chance).sum::<f64>() / items.len() as f64;
     Ok(Task {
         name: config.name.clone(),
         domain: config.tag.clone().unwrap_or_else(|| "lm-evaluation-harness".to_owned()),
         kind,
         shots: config.shots,
         chance: kind.has_choices().then_some(chance),
-        rises: None,
+        signal: None,
         source: Some(config.dataset.path.clone()),
         licence: None,
         version: config.version.clone(),
         unconditional: config.is_unconditional().then(String::new),
         target_delimiter: match config.output {
             // Its target is scored as it is.
-            Output::LogLikelihood => String::new(),
+            OutputType::LogLikelihood => String::new(),
             _ => config.form.target_delimiter.clone(),
         },
         generation: written.map(|(rules, _)| rules),
@@ -53,7 +55,7 @@ pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task
 }
 
 /// The records as templates see them.
-fn processed(records: Vec<Record>, process: Option<Records>) -> Result<Vec<Record>, ProbeError> {
+fn processed(records: Vec<Record>, process: Option<RecordFunction>) -> Result<Vec<Record>, ProbeError> {
     let Some(process) = process else { return Ok(records) };
     let apply = |(item, record): (usize, Record)| {
         let value = process.apply(record.value.clone()).map_err(|message| record.wrong(item, message))?;
@@ -67,15 +69,15 @@ fn pool(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Vec<Value>, Pro
     if config.shots == 0 {
         return Ok(Vec::new());
     }
-    let of_split = |split: &Split, process| -> Result<Vec<Value>, ProbeError> {
+    let of_split = |split: &DatasetSplit, process| -> Result<Vec<Value>, ProbeError> {
         let records = processed(config.dataset.records(split, data_folders)?, process)?;
         Ok(records.into_iter().map(|record| record.value).collect())
     };
     match &config.examples.pool {
-        Pool::Samples(samples) => Ok(samples.clone()),
-        Pool::Split(split) => of_split(split, config.examples.process),
-        Pool::MbppSamples(place) => {
-            let split = Split { name: "prompt".to_owned(), place: place.clone() };
+        ExamplePool::Samples(samples) => Ok(samples.clone()),
+        ExamplePool::Split(split) => of_split(split, config.examples.process),
+        ExamplePool::MbppSamples(place) => {
+            let split = DatasetSplit { name: "prompt".to_owned(), place: place.clone() };
             let mut samples = of_split(&split, None)?;
             samples.retain(|sample| (2..=4).contains(&sample["task_id"].as_u64().unwrap_or_default()));
             for sample in &mut samples {
@@ -87,7 +89,7 @@ fn pool(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Vec<Value>, Pro
 }
 
 /// Makes items of records.
-struct Builder<'a> {
+struct ItemBuilder<'a> {
     config: &'a TaskConfig,
     /// The names of the fields that questions have.
     fields: BTreeSet<String>,
@@ -97,7 +99,7 @@ struct Builder<'a> {
     has_prompt: bool,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> ItemBuilder<'a> {
     fn new(config: &'a TaskConfig, questions: &[Record], has_prompt: bool) -> Result<Self, ProbeError> {
         let fields = questions
             .iter()
@@ -113,14 +115,14 @@ impl<'a> Builder<'a> {
 
     /// How texts are made, as one text.
     fn written(&self) -> String {
-        let of_form = |form: &Form| {
+        let of_form = |form: &PromptForm| {
             let sources = [&form.text, &form.target, &form.choices, &form.prefix];
-            let sources =
-                sources.map(|source| source.as_ref().map(crate::sources::harness::fields::Source::written));
+            let sources = sources
+                .map(|source| source.as_ref().map(crate::sources::harness::fields::FieldSource::written));
             format!("{sources:?} {:?} {:?}", form.target_delimiter, form.example_delimiter)
         };
         let TaskConfig { description, process, results, examples, shots, .. } = self.config;
-        let description = description.as_ref().map(crate::sources::harness::fields::Source::written);
+        let description = description.as_ref().map(crate::sources::harness::fields::FieldSource::written);
         format!(
             "{description:?} {process:?} {results:?} {shots} {:?} {} {}",
             examples.sampler,
@@ -130,7 +132,7 @@ impl<'a> Builder<'a> {
     }
 
     fn items(&self, questions: &[Record], pool: &[Value]) -> Result<Vec<Item>, ProbeError> {
-        let mut draws = Draws::new(SEED);
+        let mut draws = FewshotDraws::new(SEED);
         let solved: Vec<OnceCell<Result<String, String>>> = vec![OnceCell::new(); pool.len()];
         let mut item = |record: &Value| {
             let mut before = String::new();
@@ -147,15 +149,20 @@ impl<'a> Builder<'a> {
     }
 
     /// The places in the pool of the examples before the question that `record` is.
-    fn examples(&self, record: &Value, pool: &[Value], draws: &mut Draws) -> Result<Vec<usize>, String> {
+    fn examples(
+        &self,
+        record: &Value,
+        pool: &[Value],
+        draws: &mut FewshotDraws,
+    ) -> Result<Vec<usize>, String> {
         let TaskConfig { examples, shots, .. } = self.config;
         let is_question = |place: usize| pool[place] == *record;
         let is_question: Option<&dyn Fn(usize) -> bool> =
             if examples.spares_question { Some(&is_question) } else { None };
         let chosen = match examples.sampler {
             _ if *shots == 0 => return Ok(Vec::new()),
-            Sampler::Default => draws.next(pool.len(), *shots, is_question),
-            Sampler::FirstN => {
+            HarnessSampler::Default => draws.next(pool.len(), *shots, is_question),
+            HarnessSampler::FirstN => {
                 let is_other = |place: &usize| is_question.is_none_or(|is_question| !is_question(*place));
                 let first: Vec<usize> = (0..pool.len()).filter(is_other).take(*shots).collect();
                 if first.len() == *shots { Ok(first) } else { Err(first.len()) }
@@ -167,24 +174,24 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn text(&self, form: &Form, record: &Value) -> Result<Value, String> {
+    fn text(&self, form: &PromptForm, record: &Value) -> Result<Value, String> {
         match &form.text {
             Some(text) => text.text(record, &self.fields, form.choices.is_some()),
-            None if self.config.output == Output::Rolling => Ok(Value::from("")),
+            None if self.config.output == OutputType::Rolling => Ok(Value::from("")),
             None => Err("`doc_to_text`: missing".to_owned()),
         }
     }
 
-    fn target(&self, form: &Form, record: &Value) -> Result<Value, String> {
+    fn target(&self, form: &PromptForm, record: &Value) -> Result<Value, String> {
         let target = form.target.as_ref().ok_or("`doc_to_target`: missing")?;
         target.target(record, &self.fields, form.choices.is_some())
     }
 
-    fn choices(&self, form: &Form, record: &Value) -> Result<Option<Vec<String>>, String> {
+    fn choices(&self, form: &PromptForm, record: &Value) -> Result<Option<Vec<String>>, String> {
         form.choices.as_ref().map(|choices| choices.choices(record, &self.fields)).transpose()
     }
 
-    fn prefix(&self, form: &Form, record: &Value) -> Result<String, String> {
+    fn prefix(&self, form: &PromptForm, record: &Value) -> Result<String, String> {
         form.prefix.as_ref().map_or(Ok(String::new()), |prefix| prefix.plain(record, &self.fields))
     }
 
@@ -228,8 +235,8 @@ impl<'a> Builder<'a> {
 
     fn item(&self, record: &Value, before: &str) -> Result<Item, String> {
         let form = &self.config.form;
-        if self.config.output == Output::Rolling {
-            let original = (self.config.results == Some(Results::Wikitext))
+        if self.config.output == OutputType::Rolling {
+            let original = (self.config.results == Some(ResultFunction::Wikitext))
                 .then(|| string(field(record, "page")?, "page"))
                 .transpose()?;
             return Ok(Item {
@@ -262,11 +269,11 @@ impl<'a> Builder<'a> {
         let question = string(&text, "doc_to_text")?;
         let context = format!("{before}{question}{}", self.prefixed(&question, &prefix));
         match self.config.output {
-            Output::MultipleChoice => {
+            OutputType::MultipleChoice => {
                 self.choice_item(record, context, &target, choices.ok_or("`doc_to_choice`: missing")?)
             }
-            Output::GenerateUntil => self.written_item(record, context, target, choices),
-            Output::LogLikelihood | Output::Rolling => {
+            OutputType::GenerateUntil => self.written_item(record, context, target, choices),
+            OutputType::LogLikelihood | OutputType::Rolling => {
                 Ok(Item { context, choices: vec![python::text(&target)], ..Item::default() })
             }
         }
@@ -285,7 +292,7 @@ impl<'a> Builder<'a> {
             }
             target => vec![choice_of(target, &choices)?],
         };
-        if self.config.results == Some(Results::TruthfulqaSeveral) {
+        if self.config.results == Some(ResultFunction::TruthfulqaSeveral) {
             let labels =
                 field(record, "mc2_targets.labels")?.as_array().ok_or("`mc2_targets.labels` is no list")?;
             right = labels
@@ -299,7 +306,7 @@ impl<'a> Builder<'a> {
             return Err("`doc_to_target`: no choice is right".to_owned());
         }
         let gold = right.remove(0);
-        Ok(Item { context, choices, gold, also_right: right, ..Item::default() })
+        Ok(Item { context, choices, gold, other_gold: right, ..Item::default() })
     }
 
     fn written_item(
@@ -314,10 +321,10 @@ impl<'a> Builder<'a> {
             (Value::Array(targets), None) => targets.iter().map(python::text).collect(),
             (target, None) => vec![python::text(&target)],
         };
-        if self.config.kind().is_ok_and(|kind| kind == Kind::Code) {
+        if self.config.kind().is_ok_and(|kind| kind == TaskKind::Code) {
             let before =
                 if self.has_prompt { string(field(record, "prompt")?, "prompt")? } else { String::new() };
-            let program = Program { before, tests: answers.join("\n") };
+            let program = TestProgram { before, tests: answers.join("\n") };
             return Ok(Item { context, program: Some(program), ..Item::default() });
         }
         Ok(Item { context, answers, ..Item::default() })

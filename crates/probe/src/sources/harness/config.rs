@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::error::{ProbeError, nearest_hint};
-use crate::sources::harness::fields::Source;
-use crate::sources::harness::functions::{Function, Records, Results};
-use crate::sources::harness::yaml::{Data, Fields, Node, Place};
+use crate::sources::harness::fields::FieldSource;
+use crate::sources::harness::functions::{PythonFunction, RecordFunction, ResultFunction};
+use crate::sources::harness::yaml::{SourcePosition, YamlData, YamlFields, YamlNode};
 
 /// Keys that change nothing here: names and groupings, decontamination, which fineline doesn't do, and what only says how data is fetched or code may be run.
 const IGNORED: [&str; 9] = [
@@ -73,30 +73,30 @@ const OF_EXAMPLES: [&str; 11] = [
 #[derive(Debug)]
 pub(super) struct TaskConfig {
     /// Where its name stands: what is wrong with no key in particular is said to be here.
-    pub(super) place: Place,
+    pub(super) place: SourcePosition,
     pub(super) name: String,
     /// What it belongs to, by its first tag.
     pub(super) tag: Option<String>,
     pub(super) version: Option<String>,
-    pub(super) output: Output,
-    pub(super) dataset: Dataset,
+    pub(super) output: OutputType,
+    pub(super) dataset: HarnessDataset,
     /// The split whose records are asked.
-    pub(super) split: Split,
-    pub(super) process: Option<Records>,
-    pub(super) results: Option<Results>,
-    pub(super) description: Option<Source>,
-    pub(super) form: Form,
+    pub(super) split: DatasetSplit,
+    pub(super) process: Option<RecordFunction>,
+    pub(super) results: Option<ResultFunction>,
+    pub(super) description: Option<FieldSource>,
+    pub(super) form: PromptForm,
     pub(super) examples: ExamplesConfig,
     pub(super) shots: usize,
     /// Entries of `metric_list`.
-    pub(super) metrics: Vec<Fields>,
-    pub(super) generation: Option<Node>,
-    pub(super) filters: Option<Node>,
+    pub(super) metrics: Vec<YamlFields>,
+    pub(super) generation: Option<YamlNode>,
+    pub(super) filters: Option<YamlNode>,
     pub(super) repeats: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Output {
+pub(super) enum OutputType {
     MultipleChoice,
     LogLikelihood,
     Rolling,
@@ -105,27 +105,27 @@ pub(super) enum Output {
 
 /// Where the records are from.
 #[derive(Debug)]
-pub(super) struct Dataset {
+pub(super) struct HarnessDataset {
     pub(super) path: String,
     pub(super) name: Option<String>,
-    pub(super) files: Option<Node>,
-    pub(super) place: Place,
+    pub(super) files: Option<YamlNode>,
+    pub(super) place: SourcePosition,
 }
 
 /// The name of a split, and which key names it.
 #[derive(Clone, Debug)]
-pub(super) struct Split {
+pub(super) struct DatasetSplit {
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: SourcePosition,
 }
 
 /// How a record is put into words.
 #[derive(Clone, Debug)]
-pub(super) struct Form {
-    pub(super) text: Option<Source>,
-    pub(super) target: Option<Source>,
-    pub(super) choices: Option<Source>,
-    pub(super) prefix: Option<Source>,
+pub(super) struct PromptForm {
+    pub(super) text: Option<FieldSource>,
+    pub(super) target: Option<FieldSource>,
+    pub(super) choices: Option<FieldSource>,
+    pub(super) prefix: Option<FieldSource>,
     pub(super) target_delimiter: String,
     pub(super) example_delimiter: String,
 }
@@ -133,30 +133,30 @@ pub(super) struct Form {
 /// The solved examples.
 #[derive(Debug)]
 pub(super) struct ExamplesConfig {
-    pub(super) form: Form,
-    pub(super) process: Option<Records>,
-    pub(super) sampler: Sampler,
-    pub(super) pool: Pool,
+    pub(super) form: PromptForm,
+    pub(super) process: Option<RecordFunction>,
+    pub(super) sampler: HarnessSampler,
+    pub(super) pool: ExamplePool,
     /// Whether a question that is in the pool is left out of its own examples.
     pub(super) spares_question: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sampler {
+pub(super) enum HarnessSampler {
     Default,
     FirstN,
 }
 
 #[derive(Debug)]
-pub(super) enum Pool {
-    Split(Split),
+pub(super) enum ExamplePool {
+    Split(DatasetSplit),
     Samples(Vec<Value>),
-    MbppSamples(Place),
+    MbppSamples(SourcePosition),
 }
 
 impl TaskConfig {
-    pub(super) fn new(fields: Fields) -> Result<Self, ProbeError> {
-        let keys = Keys { fields, inside: "" };
+    pub(super) fn new(fields: YamlFields) -> Result<Self, ProbeError> {
+        let keys = TaskKeys { fields, inside: "" };
         let Some(place) = keys.fields.0.first().map(|(_, node)| node.place.clone()) else {
             return Err(ProbeError::Io(std::io::Error::other("a task file without keys")));
         };
@@ -171,14 +171,14 @@ impl TaskConfig {
         };
         let kwargs = keys.map("dataset_kwargs")?;
         let files = kwargs.as_ref().and_then(|kwargs| kwargs.get("data_files")).cloned();
-        let dataset = Dataset { path, name: keys.text("dataset_name")?, files, place: dataset_place };
+        let dataset = HarnessDataset { path, name: keys.text("dataset_name")?, files, place: dataset_place };
         let [training, validation, test] =
             [keys.split("training_split")?, keys.split("validation_split")?, keys.split("test_split")?];
         let Some(split) = test.clone().or_else(|| validation.clone()) else {
             return Err(place
                 .wrong("`test_split`: missing, and so is `validation_split`: expected the name of a split"));
         };
-        let form = Form {
+        let form = PromptForm {
             text: keys.source("doc_to_text")?,
             target: keys.source("doc_to_target")?,
             choices: keys.source("doc_to_choice")?,
@@ -191,13 +191,13 @@ impl TaskConfig {
         let examples =
             keys.examples(&form, process, test.as_ref(), own_pool.unwrap_or_else(|| split.clone()))?;
         let metrics = keys.list("metric_list")?.into_iter().map(|node| match node.data {
-            Data::Map(fields) => Ok(fields),
+            YamlData::Map(fields) => Ok(fields),
             _ => Err(node
                 .place
                 .wrong("`metric_list`: expected a list of metrics, each with its name as `metric`")),
         });
         let tag = keys.get("tag").and_then(|node| match &node.data {
-            Data::List(tags) => tags.first().and_then(|tag| tag.value().ok()),
+            YamlData::List(tags) => tags.first().and_then(|tag| tag.value().ok()),
             _ => node.value().ok(),
         });
         Ok(Self {
@@ -209,7 +209,7 @@ impl TaskConfig {
             output: keys.output()?,
             results: match keys.function("process_results")? {
                 None => None,
-                Some((Function::Results(results), _)) => Some(results),
+                Some((PythonFunction::Results(results), _)) => Some(results),
                 Some((_, place)) => {
                     return Err(
                         place.wrong("`process_results`: expected a function from responses to metrics")
@@ -233,22 +233,22 @@ impl TaskConfig {
 }
 
 /// Keys and values of a mapping that is itself the value of the key `inside`, if that is not empty.
-struct Keys {
-    fields: Fields,
+struct TaskKeys {
+    fields: YamlFields,
     inside: &'static str,
 }
 
-impl Keys {
+impl TaskKeys {
     /// A value that is there and not null.
-    fn get(&self, key: &str) -> Option<&Node> {
-        self.fields.get(key).filter(|node| node.data != Data::Scalar(Value::Null))
+    fn get(&self, key: &str) -> Option<&YamlNode> {
+        self.fields.get(key).filter(|node| node.data != YamlData::Scalar(Value::Null))
     }
 
     fn path(&self, key: &str) -> String {
         if self.inside.is_empty() { key.to_owned() } else { format!("{}.{key}", self.inside) }
     }
 
-    fn wrong(&self, node: &Node, key: &str, message: &str) -> ProbeError {
+    fn wrong(&self, node: &YamlNode, key: &str, message: &str) -> ProbeError {
         node.place.wrong(format!("`{}`: {message}", self.path(key)))
     }
 
@@ -269,16 +269,16 @@ impl Keys {
     fn text(&self, key: &str) -> Result<Option<String>, ProbeError> {
         let Some(node) = self.get(key) else { return Ok(None) };
         match &node.data {
-            Data::Scalar(value @ (Value::String(_) | Value::Number(_))) => {
+            YamlData::Scalar(value @ (Value::String(_) | Value::Number(_))) => {
                 Ok(Some(crate::text::python::text(value)))
             }
             _ => Err(self.wrong(node, key, "expected a text")),
         }
     }
 
-    fn split(&self, key: &str) -> Result<Option<Split>, ProbeError> {
+    fn split(&self, key: &str) -> Result<Option<DatasetSplit>, ProbeError> {
         let place = self.get(key).map(|node| node.place.clone());
-        Ok(self.text(key)?.zip(place).map(|(name, place)| Split { name, place }))
+        Ok(self.text(key)?.zip(place).map(|(name, place)| DatasetSplit { name, place }))
     }
 
     fn count(&self, key: &str) -> Result<Option<usize>, ProbeError> {
@@ -287,51 +287,51 @@ impl Keys {
         count.map(Some).ok_or_else(|| self.wrong(node, key, "expected a number, 0 or greater"))
     }
 
-    fn map(&self, key: &str) -> Result<Option<Fields>, ProbeError> {
+    fn map(&self, key: &str) -> Result<Option<YamlFields>, ProbeError> {
         let Some(node) = self.get(key) else { return Ok(None) };
         match &node.data {
-            Data::Map(fields) => Ok(Some(fields.clone())),
+            YamlData::Map(fields) => Ok(Some(fields.clone())),
             _ => Err(self.wrong(node, key, "expected keys and values")),
         }
     }
 
-    fn list(&self, key: &str) -> Result<Vec<Node>, ProbeError> {
+    fn list(&self, key: &str) -> Result<Vec<YamlNode>, ProbeError> {
         let Some(node) = self.get(key) else { return Ok(Vec::new()) };
         match &node.data {
-            Data::List(list) => Ok(list.clone()),
+            YamlData::List(list) => Ok(list.clone()),
             _ => Err(self.wrong(node, key, "expected a list")),
         }
     }
 
-    fn function(&self, key: &str) -> Result<Option<(Function, Place)>, ProbeError> {
+    fn function(&self, key: &str) -> Result<Option<(PythonFunction, SourcePosition)>, ProbeError> {
         let Some(node) = self.get(key) else { return Ok(None) };
-        let function = Function::of(node, &self.path(key))?;
+        let function = PythonFunction::of(node, &self.path(key))?;
         let function = function.ok_or_else(|| self.wrong(node, key, "expected `!function module.name`"))?;
         Ok(Some((function, node.place.clone())))
     }
 
-    fn process(&self, key: &str) -> Result<Option<Records>, ProbeError> {
+    fn process(&self, key: &str) -> Result<Option<RecordFunction>, ProbeError> {
         match self.function(key)? {
             None => Ok(None),
-            Some((Function::Records(records), _)) => Ok(Some(records)),
+            Some((PythonFunction::Records(records), _)) => Ok(Some(records)),
             Some((_, place)) => {
                 Err(place.wrong(format!("`{}`: expected a function of records", self.path(key))))
             }
         }
     }
 
-    fn source(&self, key: &str) -> Result<Option<Source>, ProbeError> {
-        self.get(key).map(|node| Source::new(node, &self.path(key))).transpose()
+    fn source(&self, key: &str) -> Result<Option<FieldSource>, ProbeError> {
+        self.get(key).map(|node| FieldSource::new(node, &self.path(key))).transpose()
     }
 
-    fn output(&self) -> Result<Output, ProbeError> {
-        const KINDS: [(&str, Output); 4] = [
-            ("generate_until", Output::GenerateUntil),
-            ("loglikelihood", Output::LogLikelihood),
-            ("loglikelihood_rolling", Output::Rolling),
-            ("multiple_choice", Output::MultipleChoice),
+    fn output(&self) -> Result<OutputType, ProbeError> {
+        const KINDS: [(&str, OutputType); 4] = [
+            ("generate_until", OutputType::GenerateUntil),
+            ("loglikelihood", OutputType::LogLikelihood),
+            ("loglikelihood_rolling", OutputType::Rolling),
+            ("multiple_choice", OutputType::MultipleChoice),
         ];
-        let Some(name) = self.text("output_type")? else { return Ok(Output::GenerateUntil) };
+        let Some(name) = self.text("output_type")? else { return Ok(OutputType::GenerateUntil) };
         let found = KINDS.iter().find(|(known, _)| *known == name).map(|(_, output)| *output);
         found.ok_or_else(|| {
             let hint = nearest_hint(&name, KINDS.map(|(known, _)| known));
@@ -347,10 +347,10 @@ impl Keys {
     /// The examples; what `fewshot_config` doesn't say is as in the questions.
     fn examples(
         &self,
-        form: &Form,
-        process: Option<Records>,
-        test: Option<&Split>,
-        own_pool: Split,
+        form: &PromptForm,
+        process: Option<RecordFunction>,
+        test: Option<&DatasetSplit>,
+        own_pool: DatasetSplit,
     ) -> Result<ExamplesConfig, ProbeError> {
         let keys = Self { fields: self.map("fewshot_config")?.unwrap_or_default(), inside: "fewshot_config" };
         keys.check(&OF_EXAMPLES, &[])?;
@@ -364,8 +364,8 @@ impl Keys {
         let process =
             if keys.fields.get("process_docs").is_some() { keys.process("process_docs")? } else { process };
         let sampler = match keys.text("sampler")?.as_deref() {
-            None | Some("default") => Sampler::Default,
-            Some("first_n") => Sampler::FirstN,
+            None | Some("default") => HarnessSampler::Default,
+            Some("first_n") => HarnessSampler::FirstN,
             Some(other) => {
                 let message = format!("`{other}` is none: expected `default` or `first_n`");
                 return Err(keys.get("sampler").map_or_else(
@@ -375,7 +375,7 @@ impl Keys {
             }
         };
         Ok(ExamplesConfig {
-            form: Form {
+            form: PromptForm {
                 text: keys.source("doc_to_text")?.or_else(|| form.text.clone()),
                 target: keys.source("doc_to_target")?.or_else(|| form.target.clone()),
                 choices: keys.source("doc_to_choice")?.or_else(|| form.choices.clone()),
@@ -394,22 +394,22 @@ impl Keys {
             }),
             sampler,
             pool: match (split, samples) {
-                (Some(split), _) => Pool::Split(split),
+                (Some(split), _) => ExamplePool::Split(split),
                 (None, Some(samples)) => samples,
-                (None, None) => Pool::Split(own_pool),
+                (None, None) => ExamplePool::Split(own_pool),
             },
             spares_question,
         })
     }
 
-    fn samples(&self, node: &Node) -> Result<Pool, ProbeError> {
-        match Function::of(node, &self.path("samples"))? {
-            Some(Function::MbppSamples) => return Ok(Pool::MbppSamples(node.place.clone())),
+    fn samples(&self, node: &YamlNode) -> Result<ExamplePool, ProbeError> {
+        match PythonFunction::of(node, &self.path("samples"))? {
+            Some(PythonFunction::MbppSamples) => return Ok(ExamplePool::MbppSamples(node.place.clone())),
             Some(_) => return Err(self.wrong(node, "samples", "expected a function without arguments")),
             None => {}
         }
         match node.value()? {
-            Value::Array(samples) => Ok(Pool::Samples(samples)),
+            Value::Array(samples) => Ok(ExamplePool::Samples(samples)),
             _ => Err(self.wrong(node, "samples", "expected a list of records")),
         }
     }

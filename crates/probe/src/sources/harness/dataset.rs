@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::error::ProbeError;
 use crate::records::read::read_records;
 use crate::records::record::Record;
-use crate::sources::harness::config::{Dataset, Split};
-use crate::sources::harness::yaml::Data;
+use crate::sources::harness::config::{DatasetSplit, HarnessDataset};
+use crate::sources::harness::yaml::YamlData;
 
 /// Names that are the format of `data_files`, not of a data set.
 const FORMATS: [&str; 4] = ["csv", "json", "parquet", "text"];
@@ -17,9 +17,13 @@ const FORMATS: [&str; 4] = ["csv", "json", "parquet", "text"];
 /// Endings of data files.
 const ENDINGS: [&str; 8] = ["jsonl", "parquet", "csv", "json", "jsonl.gz", "jsonl.zst", "json.gz", "csv.gz"];
 
-impl Dataset {
+impl HarnessDataset {
     /// The records of a split, each with all fields that any of them has (null where it lacks them), as `datasets` gives them.
-    pub(super) fn records(&self, split: &Split, data_folders: &[PathBuf]) -> Result<Vec<Record>, ProbeError> {
+    pub(super) fn records(
+        &self,
+        split: &DatasetSplit,
+        data_folders: &[PathBuf],
+    ) -> Result<Vec<Record>, ProbeError> {
         let mut records = Vec::new();
         for file in self.files(split, data_folders)? {
             records.extend(read_records(&file)?);
@@ -45,7 +49,7 @@ impl Dataset {
         Ok(records)
     }
 
-    fn files(&self, split: &Split, data_folders: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
+    fn files(&self, split: &DatasetSplit, data_folders: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
         match &self.files {
             Some(_) => self.named_files(split, data_folders),
             None if FORMATS.contains(&self.path.as_str()) => Err(self.place.wrong(format!(
@@ -57,12 +61,16 @@ impl Dataset {
     }
 
     /// The files that `data_files` names, beside the task file or in a data folder.
-    fn named_files(&self, split: &Split, data_folders: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
+    fn named_files(
+        &self,
+        split: &DatasetSplit,
+        data_folders: &[PathBuf],
+    ) -> Result<Vec<PathBuf>, ProbeError> {
         let node =
             self.files.as_ref().ok_or_else(|| self.place.wrong("`dataset_kwargs.data_files`: missing"))?;
         let wrong = |message: &str| node.place.wrong(format!("`dataset_kwargs.data_files`: {message}"));
         let of_split = match &node.data {
-            Data::Map(splits) => splits.get(&split.name).ok_or_else(|| {
+            YamlData::Map(splits) => splits.get(&split.name).ok_or_else(|| {
                 let known: Vec<&str> = splits.0.iter().map(|(name, _)| name.as_str()).collect();
                 split.place.wrong(format!(
                     "there is no split `{}` in `dataset_kwargs.data_files`, which has {}",
@@ -104,7 +112,7 @@ impl Dataset {
     }
 
     /// The file of a data set of the hub, as `fineline data fetch` names it, or flat.
-    fn of_hub(&self, split: &Split, data_folders: &[PathBuf]) -> Result<PathBuf, ProbeError> {
+    fn of_hub(&self, split: &DatasetSplit, data_folders: &[PathBuf]) -> Result<PathBuf, ProbeError> {
         let whole = self.path.replace('/', "__");
         let repo = self.path.rsplit('/').next().unwrap_or(&self.path);
         let config = self.name.as_deref().unwrap_or("default");

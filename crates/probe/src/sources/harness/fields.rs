@@ -6,19 +6,19 @@ use serde_json::Value;
 
 use crate::error::ProbeError;
 use crate::prompts::template::Template;
-use crate::sources::harness::functions::{FieldFunction, Function};
-use crate::sources::harness::yaml::{Data, Node};
+use crate::sources::harness::functions::{FieldFunction, PythonFunction};
+use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::text::python;
 
 /// What a value is made from.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub(super) struct FieldSource {
     key: String,
-    kind: Kind,
+    kind: FieldSourceKind,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum FieldSourceKind {
     /// The same for every record.
     Constant(Value),
     /// The name of a field, or else a template.
@@ -31,7 +31,7 @@ enum Kind {
 
 /// What is asked of a source: how a text is understood.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum TextReading {
     /// As it is.
     Text,
     /// As a number, if it consists of digits: of tasks with choices.
@@ -40,23 +40,23 @@ enum Reading {
     Literal,
 }
 
-impl Source {
+impl FieldSource {
     /// Of a value that may be `null`-less YAML of any form.
-    pub(super) fn new(node: &Node, key: &str) -> Result<Self, ProbeError> {
-        let kind = match Function::of(node, key)? {
-            Some(Function::Field(function)) => Kind::Function(function),
+    pub(super) fn new(node: &YamlNode, key: &str) -> Result<Self, ProbeError> {
+        let kind = match PythonFunction::of(node, key)? {
+            Some(PythonFunction::Field(function)) => FieldSourceKind::Function(function),
             Some(_) => return Err(node.place.wrong(format!("`{key}`: expected a function of a record"))),
             None => match &node.data {
-                Data::Scalar(Value::String(text)) => {
+                YamlData::Scalar(Value::String(text)) => {
                     let template = Template::parse(text)
                         .map_err(|message| node.place.wrong(format!("`{key}`: {message}")))?;
-                    Kind::Text { text: text.clone(), template: Box::new(template) }
+                    FieldSourceKind::Text { text: text.clone(), template: Box::new(template) }
                 }
                 // The values of a mapping, in their order.
-                Data::Map(fields) => Kind::Constant(Value::Array(
+                YamlData::Map(fields) => FieldSourceKind::Constant(Value::Array(
                     fields.0.iter().map(|(_, node)| node.value()).collect::<Result<_, _>>()?,
                 )),
-                _ => Kind::Constant(node.value()?),
+                _ => FieldSourceKind::Constant(node.value()?),
             },
         };
         Ok(Self { key: key.to_owned(), kind })
@@ -65,9 +65,9 @@ impl Source {
     /// How it was written, for the hash of the rules.
     pub(super) fn written(&self) -> String {
         match &self.kind {
-            Kind::Constant(value) => value.to_string(),
-            Kind::Text { text, .. } => format!("{text:?}"),
-            Kind::Function(function) => format!("{function:?}"),
+            FieldSourceKind::Constant(value) => value.to_string(),
+            FieldSourceKind::Text { text, .. } => format!("{text:?}"),
+            FieldSourceKind::Function(function) => format!("{function:?}"),
         }
     }
 
@@ -78,7 +78,7 @@ impl Source {
         fields: &BTreeSet<String>,
         has_choices: bool,
     ) -> Result<Value, String> {
-        self.value(record, fields, if has_choices { Reading::Number } else { Reading::Text })
+        self.value(record, fields, if has_choices { TextReading::Number } else { TextReading::Text })
     }
 
     /// `doc_to_target`.
@@ -89,7 +89,7 @@ impl Source {
         has_choices: bool,
     ) -> Result<Value, String> {
         let target = self.text(record, fields, has_choices)?;
-        let is_field = matches!(&self.kind, Kind::Text { text, .. } if !fields.contains(text));
+        let is_field = matches!(&self.kind, FieldSourceKind::Text { text, .. } if !fields.contains(text));
         Ok(match target {
             Value::String(text)
                 if is_field && text.starts_with('[') && text.ends_with(']') && text.len() >= 2 =>
@@ -102,7 +102,7 @@ impl Source {
 
     /// `doc_to_choice`.
     pub(super) fn choices(&self, record: &Value, fields: &BTreeSet<String>) -> Result<Vec<String>, String> {
-        match self.value(record, fields, Reading::Literal)? {
+        match self.value(record, fields, TextReading::Literal)? {
             Value::Array(list) => Ok(list.iter().map(python::text).collect()),
             other => Err(format!("`{}` is {other}, expected a list of choices", self.key)),
         }
@@ -110,25 +110,30 @@ impl Source {
 
     /// A text: a description, a prefix.
     pub(super) fn plain(&self, record: &Value, fields: &BTreeSet<String>) -> Result<String, String> {
-        Ok(python::text(&self.value(record, fields, Reading::Text)?))
+        Ok(python::text(&self.value(record, fields, TextReading::Text)?))
     }
 
-    fn value(&self, record: &Value, fields: &BTreeSet<String>, reading: Reading) -> Result<Value, String> {
+    fn value(
+        &self,
+        record: &Value,
+        fields: &BTreeSet<String>,
+        reading: TextReading,
+    ) -> Result<Value, String> {
         let in_key = |message: String| format!("`{}`: {message}", self.key);
         match &self.kind {
-            Kind::Constant(value) => Ok(value.clone()),
-            Kind::Function(function) => function.apply(record).map_err(in_key),
-            Kind::Text { text, .. } if fields.contains(text) => {
+            FieldSourceKind::Constant(value) => Ok(value.clone()),
+            FieldSourceKind::Function(function) => function.apply(record).map_err(in_key),
+            FieldSourceKind::Text { text, .. } if fields.contains(text) => {
                 record.get(text).cloned().ok_or_else(|| in_key(format!("there is no field `{text}`")))
             }
-            Kind::Text { template, .. } => {
+            FieldSourceKind::Text { template, .. } => {
                 let text = template.render(record).map_err(in_key)?;
                 let is_number = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
                 match reading {
-                    Reading::Number if is_number => {
+                    TextReading::Number if is_number => {
                         text.parse::<u64>().map(Value::from).map_err(|error| in_key(error.to_string()))
                     }
-                    Reading::Literal => python::literal(&text)
+                    TextReading::Literal => python::literal(&text)
                         .ok_or_else(|| in_key(format!("{text:?} is no list as Python writes it"))),
                     _ => Ok(Value::String(text)),
                 }

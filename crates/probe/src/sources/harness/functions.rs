@@ -7,30 +7,30 @@ use serde_json::{Value, json};
 use crate::error::{ProbeError, nearest_hint};
 use crate::prompts::preprocess::{Preprocess, detokenized};
 use crate::prompts::template::{field, scalar};
-use crate::sources::harness::yaml::{Data, Node};
+use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::text::math::boxed;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
 
 /// A function of a task's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+pub(super) enum PythonFunction {
     /// From a record to the one that templates see.
-    Records(Records),
+    Records(RecordFunction),
     /// From a record to its text, target or choices.
     Field(FieldFunction),
     /// From responses to metrics.
-    Results(Results),
+    Results(ResultFunction),
     /// A metric.
-    Metric(Metric),
+    Metric(MetricFunction),
     /// A filter of written answers.
-    Filter(Filter),
+    Filter(FilterFunction),
     /// The solved examples: those of MBPP's split `prompt` with the task ids 2, 3 and 4.
     MbppSamples,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Records {
+pub(super) enum RecordFunction {
     Hellaswag,
     /// `answer`: what the solution's last box holds.
     Math,
@@ -52,7 +52,7 @@ pub(super) enum FieldFunction {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Results {
+pub(super) enum ResultFunction {
     /// Bytes and words are those of the page before its spaces are mended.
     Wikitext,
     /// The share of probability of all choices that are true.
@@ -62,24 +62,24 @@ pub(super) enum Results {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metric {
+pub(super) enum MetricFunction {
     /// The share of programs that pass.
     Passes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
+pub(super) enum FilterFunction {
     /// The prompt before the answer.
     HumanevalProgram,
 }
 
 /// Folder, function, what it is.
-const BUILT_IN: [(&str, &str, Function); 20] = {
+const BUILT_IN: [(&str, &str, PythonFunction); 20] = {
     use FieldFunction as F;
-    use Function as U;
+    use PythonFunction as U;
     [
-        ("hellaswag", "utils.process_docs", U::Records(Records::Hellaswag)),
-        ("hendrycks_math", "utils.process_docs", U::Records(Records::Math)),
+        ("hellaswag", "utils.process_docs", U::Records(RecordFunction::Hellaswag)),
+        ("hendrycks_math", "utils.process_docs", U::Records(RecordFunction::Math)),
         ("winogrande", "preprocess_winogrande.doc_to_text", U::Field(F::WinograndeText)),
         ("winogrande", "preprocess_winogrande.doc_to_target", U::Field(F::WinograndeTarget)),
         ("winogrande", "preprocess_winogrande.doc_to_choice", U::Field(F::WinograndeChoices)),
@@ -91,20 +91,20 @@ const BUILT_IN: [(&str, &str, Function); 20] = {
         ("copa", "utils.doc_to_choice", U::Field(F::CopaChoices)),
         ("wsc", "preprocess_wsc.default_doc_to_text", U::Field(F::WscText)),
         ("wikitext", "preprocess_wikitext.wikitext_detokenizer", U::Field(F::WikitextTarget)),
-        ("wikitext", "preprocess_wikitext.process_results", U::Results(Results::Wikitext)),
-        ("truthfulqa", "utils.process_results_mc2", U::Results(Results::TruthfulqaSeveral)),
-        ("hendrycks_math", "utils.process_results", U::Results(Results::Math)),
-        ("humaneval", "utils.pass_at_k", U::Metric(Metric::Passes)),
-        ("humaneval", "utils.build_predictions", U::Filter(Filter::HumanevalProgram)),
-        ("mbpp", "utils.pass_at_1", U::Metric(Metric::Passes)),
+        ("wikitext", "preprocess_wikitext.process_results", U::Results(ResultFunction::Wikitext)),
+        ("truthfulqa", "utils.process_results_mc2", U::Results(ResultFunction::TruthfulqaSeveral)),
+        ("hendrycks_math", "utils.process_results", U::Results(ResultFunction::Math)),
+        ("humaneval", "utils.pass_at_k", U::Metric(MetricFunction::Passes)),
+        ("humaneval", "utils.build_predictions", U::Filter(FilterFunction::HumanevalProgram)),
+        ("mbpp", "utils.pass_at_1", U::Metric(MetricFunction::Passes)),
         ("mbpp", "utils.list_fewshot_samples", U::MbppSamples),
     ]
 };
 
-impl Function {
+impl PythonFunction {
     /// The function that `node`, the value of `key`, names; `None` if it names none.
-    pub(super) fn of(node: &Node, key: &str) -> Result<Option<Self>, ProbeError> {
-        let Data::Function(name) = &node.data else { return Ok(None) };
+    pub(super) fn of(node: &YamlNode, key: &str) -> Result<Option<Self>, ProbeError> {
+        let YamlData::Function(name) = &node.data else { return Ok(None) };
         let folder = node
             .place
             .path
@@ -123,7 +123,7 @@ impl Function {
     }
 }
 
-impl Records {
+impl RecordFunction {
     pub(super) fn apply(self, mut record: Value) -> Result<Value, String> {
         match self {
             Self::Hellaswag => {
@@ -287,7 +287,7 @@ mod tests {
         let wsc = json!({"text": "Ann said ( to Bo ) she did n't know .", "span1_text": "Ann", "span2_text": "she", "span2_index": 6});
         let expected = "Passage: Ann said (to Bo) *she* didn't know.\nQuestion: In the passage above, does the pronoun \"*she*\" refer to \"*Ann*\"?\nAnswer:";
         assert_eq!(apply(F::WscText, &wsc), expected);
-        let math = Records::Math.apply(json!({"solution": "so $\\boxed{\\frac{1}{2}}$."})).unwrap();
+        let math = RecordFunction::Math.apply(json!({"solution": "so $\\boxed{\\frac{1}{2}}$."})).unwrap();
         assert_eq!(math["answer"], "\\frac{1}{2}");
     }
 
@@ -311,6 +311,6 @@ mod tests {
                 .unwrap_err()
                 .contains("expected \"1\" or")
         );
-        assert!(Records::Math.apply(json!({"solution": "1"})).unwrap_err().contains("boxed"));
+        assert!(RecordFunction::Math.apply(json!({"solution": "1"})).unwrap_err().contains("boxed"));
     }
 }

@@ -19,7 +19,7 @@ use crate::sources::suite_content::SuiteContent;
 
 /// The tasks of the task or group file at `path`, and the groups that are aggregated; data that is not beside a file is looked for in the `data_folders`.
 pub(crate) fn read_suite(path: &Path, data_folders: &[PathBuf]) -> Result<SuiteContent, ProbeError> {
-    let tree::Contents { tasks, groups } = tree::read(path)?;
+    let tree::HarnessContents { tasks, groups } = tree::read(path)?;
     let task = |fields| build::task(&config::TaskConfig::new(fields)?, data_folders);
     let tasks = tasks.into_iter().map(task).collect::<Result<Vec<_>, _>>()?;
     Ok(SuiteContent { tasks, groups: (!groups.is_empty()).then_some(groups) })

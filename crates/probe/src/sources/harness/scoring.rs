@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{ProbeError, nearest_hint};
-use crate::sources::harness::config::{Output, TaskConfig};
-use crate::sources::harness::functions::{Filter, Function, Metric, Results};
-use crate::sources::harness::yaml::{Data, Node};
-use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules, Pipeline};
-use crate::tasks::kind::Kind;
+use crate::sources::harness::config::{OutputType, TaskConfig};
+use crate::sources::harness::functions::{FilterFunction, MetricFunction, PythonFunction, ResultFunction};
+use crate::sources::harness::yaml::{YamlData, YamlNode};
+use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules, Pipeline};
+use crate::tasks::kind::TaskKind;
 
 /// Metrics of choices that are computed, whether a task names them or not.
 const OF_CHOICES: [&str; 5] = ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "brier_score"];
@@ -23,8 +23,8 @@ const ABOUT_METRICS: [&str; 4] = ["aggregation", "higher_is_better", "hf_evaluat
 /// `generation_kwargs`, as far as they mean something here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Generation {
-    until: Option<Until>,
+struct GenerationKwargs {
+    until: Option<UntilTexts>,
     #[serde(alias = "max_new_tokens", alias = "max_tokens")]
     max_gen_toks: Option<usize>,
     do_sample: Option<bool>,
@@ -35,21 +35,21 @@ struct Generation {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "a text, or a list of texts")]
-enum Until {
+enum UntilTexts {
     One(String),
     Several(Vec<String>),
 }
 
 impl TaskConfig {
     /// How items are scored.
-    pub(super) fn kind(&self) -> Result<Kind, ProbeError> {
-        let passes = self.metric_functions()?.contains(&Metric::Passes);
+    pub(super) fn kind(&self) -> Result<TaskKind, ProbeError> {
+        let passes = self.metric_functions()?.contains(&MetricFunction::Passes);
         Ok(match self.output {
-            Output::MultipleChoice => Kind::MultipleChoice,
-            Output::LogLikelihood => Kind::Cloze,
-            Output::Rolling => Kind::Perplexity,
-            Output::GenerateUntil if passes => Kind::Code,
-            Output::GenerateUntil => Kind::Generation,
+            OutputType::MultipleChoice => TaskKind::MultipleChoice,
+            OutputType::LogLikelihood => TaskKind::GreedyMatch,
+            OutputType::Rolling => TaskKind::Perplexity,
+            OutputType::GenerateUntil if passes => TaskKind::Code,
+            OutputType::GenerateUntil => TaskKind::Generation,
         })
     }
 
@@ -62,10 +62,10 @@ impl TaskConfig {
     pub(super) fn warn_of_metrics(&self) {
         let known: &[&str] = match self.output {
             _ if self.results.is_some() => return,
-            Output::MultipleChoice => &OF_CHOICES,
-            Output::LogLikelihood => &OF_LOG_LIKELIHOOD,
-            Output::Rolling => &OF_TEXTS,
-            Output::GenerateUntil => &["exact_match"],
+            OutputType::MultipleChoice => &OF_CHOICES,
+            OutputType::LogLikelihood => &OF_LOG_LIKELIHOOD,
+            OutputType::Rolling => &OF_TEXTS,
+            OutputType::GenerateUntil => &["exact_match"],
         };
         for metric in self.metric_names().filter(|name| !known.contains(&name.as_str())) {
             tracing::warn!(task = self.name, metric, "this metric of the task file is not computed");
@@ -78,11 +78,11 @@ impl TaskConfig {
             .filter_map(|metric| Some(metric.get("metric")?.value().ok()?.as_str()?.to_owned()))
     }
 
-    fn metric_functions(&self) -> Result<Vec<Metric>, ProbeError> {
+    fn metric_functions(&self) -> Result<Vec<MetricFunction>, ProbeError> {
         let mut functions = Vec::new();
         for node in self.metrics.iter().filter_map(|metric| metric.get("metric")) {
-            match Function::of(node, "metric_list.metric")? {
-                Some(Function::Metric(metric)) => functions.push(metric),
+            match PythonFunction::of(node, "metric_list.metric")? {
+                Some(PythonFunction::Metric(metric)) => functions.push(metric),
                 Some(_) => return Err(node.place.wrong("`metric_list.metric`: expected a metric")),
                 None => {}
             }
@@ -93,13 +93,13 @@ impl TaskConfig {
     /// How answers are written and judged, and whether the prompt stands before them when they are run.
     pub(super) fn rules(&self) -> Result<(GenerationRules, bool), ProbeError> {
         let (filters, has_prompt) = self.pipelines()?;
-        let generation: Generation = match &self.generation {
+        let generation: GenerationKwargs = match &self.generation {
             Some(node) => read(node, node.value()?, "generation_kwargs")?,
-            None => Generation::default(),
+            None => GenerationKwargs::default(),
         };
         let until = match generation.until {
-            Some(Until::One(text)) => vec![text],
-            Some(Until::Several(texts)) => texts,
+            Some(UntilTexts::One(text)) => vec![text],
+            Some(UntilTexts::Several(texts)) => texts,
             None => vec![self.form.example_delimiter.clone()],
         };
         let temperature =
@@ -110,7 +110,7 @@ impl TaskConfig {
             until: until.into_iter().filter(|text| !text.is_empty()).collect(),
             max_new_tokens: generation.max_gen_toks.unwrap_or(of_nothing.max_new_tokens),
             sampling: if is_random {
-                let Generation { top_k, top_p, .. } = generation;
+                let GenerationKwargs { top_k, top_p, .. } = generation;
                 Sampling::Random { temperature, top_k, top_p, seed: 0 }
             } else {
                 Sampling::Greedy
@@ -123,11 +123,11 @@ impl TaskConfig {
         Ok((rules, has_prompt))
     }
 
-    fn equality(&self) -> Result<Equality, ProbeError> {
-        if self.results == Some(Results::Math) {
-            return Ok(Equality::Math);
+    fn equality(&self) -> Result<AnswerEquality, ProbeError> {
+        if self.results == Some(ResultFunction::Math) {
+            return Ok(AnswerEquality::Math);
         }
-        let is_exact = |metric: &&crate::sources::harness::yaml::Fields| {
+        let is_exact = |metric: &&crate::sources::harness::yaml::YamlFields| {
             metric.get("metric").and_then(|node| node.value().ok()) == Some(Value::from("exact_match"))
         };
         if let Some(metric) = self.metrics.iter().find(is_exact) {
@@ -138,11 +138,11 @@ impl TaskConfig {
             let node = metric.get("metric").map_or(&self.place, |node| &node.place);
             let rule: Result<ExactMatch, _> = serde_json::from_value(options.into());
             return rule
-                .map(Equality::ExactMatch)
+                .map(AnswerEquality::ExactMatch)
                 .map_err(|error| node.wrong(format!("`metric_list`: {error}")));
         }
-        if self.metrics.is_empty() || self.metric_functions()?.contains(&Metric::Passes) {
-            return Ok(Equality::ExactMatch(ExactMatch::default()));
+        if self.metrics.is_empty() || self.metric_functions()?.contains(&MetricFunction::Passes) {
+            return Ok(AnswerEquality::ExactMatch(ExactMatch::default()));
         }
         Err(self.place.wrong("`metric_list`: none of its metrics is computed here: expected `exact_match`"))
     }
@@ -150,7 +150,7 @@ impl TaskConfig {
     /// The filters, and whether one of them puts the prompt before the answer.
     fn pipelines(&self) -> Result<(Vec<Pipeline>, bool), ProbeError> {
         let Some(node) = &self.filters else { return Ok((Vec::new(), false)) };
-        let Data::List(list) = &node.data else {
+        let YamlData::List(list) = &node.data else {
             return Err(node.place.wrong("`filter_list`: expected a list of filters"));
         };
         let mut pipelines = Vec::new();
@@ -167,15 +167,15 @@ impl TaskConfig {
 }
 
 /// Whether a filter consists of the function that puts the prompt before an answer.
-fn puts_prompt(entry: &Node) -> Result<bool, ProbeError> {
-    let Data::Map(fields) = &entry.data else { return Ok(false) };
-    let Some(Node { data: Data::List(steps), .. }) = fields.get("filter") else { return Ok(false) };
+fn puts_prompt(entry: &YamlNode) -> Result<bool, ProbeError> {
+    let YamlData::Map(fields) = &entry.data else { return Ok(false) };
+    let Some(YamlNode { data: YamlData::List(steps), .. }) = fields.get("filter") else { return Ok(false) };
     for step in steps {
-        let Data::Map(step) = &step.data else { continue };
+        let YamlData::Map(step) = &step.data else { continue };
         for key in ["filter_fn", "function"] {
             let Some(node) = step.get(key) else { continue };
-            match Function::of(node, &format!("filter_list.{key}"))? {
-                Some(Function::Filter(Filter::HumanevalProgram)) => return Ok(true),
+            match PythonFunction::of(node, &format!("filter_list.{key}"))? {
+                Some(PythonFunction::Filter(FilterFunction::HumanevalProgram)) => return Ok(true),
                 Some(_) => return Err(node.place.wrong(format!("`filter_list.{key}`: expected a filter"))),
                 None => {}
             }
@@ -184,7 +184,7 @@ fn puts_prompt(entry: &Node) -> Result<bool, ProbeError> {
     Ok(false)
 }
 
-fn read<T: DeserializeOwned>(node: &Node, value: Value, key: &str) -> Result<T, ProbeError> {
+fn read<T: DeserializeOwned>(node: &YamlNode, value: Value, key: &str) -> Result<T, ProbeError> {
     serde_json::from_value(value).map_err(|error| {
         let message = error.to_string();
         let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
 const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: \"Q: {{q}}\\nA:\"\n\
@@ -37,7 +37,7 @@ fn assert_refused(files: &[(&str, &str)], expected: &str) {
 #[test]
 fn records_become_items() {
     let task = one(TASK);
-    assert_eq!((task.name.as_str(), task.kind, task.chance), ("t", Kind::MultipleChoice, Some(0.5)));
+    assert_eq!((task.name.as_str(), task.kind, task.chance), ("t", TaskKind::MultipleChoice, Some(0.5)));
     assert_eq!(task.version.as_deref(), Some("1.0"));
     let item = &task.items[1];
     assert_eq!((item.context.as_str(), item.gold), ("Q: two?\nA:", 0));
@@ -73,7 +73,7 @@ fn examples_stand_before_the_question() {
 #[test]
 fn several_choices_may_be_right() {
     let task = one(&TASK.replace("\"{{options.index(a)}}\"", "[1, 0]"));
-    assert_eq!((task.items[0].gold, &task.items[0].also_right[..], task.chance), (1, &[0][..], Some(1.0)));
+    assert_eq!((task.items[0].gold, &task.items[0].other_gold[..], task.chance), (1, &[0][..], Some(1.0)));
 }
 
 #[test]
@@ -94,12 +94,12 @@ fn targets_of_log_likelihoods_are_scored_as_they_are() {
     let task = one(&text);
     assert_eq!(
         (task.kind, task.target_delimiter.as_str(), &task.items[0].choices[..]),
-        (Kind::Cloze, "", &[" y".to_owned()][..])
+        (TaskKind::GreedyMatch, "", &[" y".to_owned()][..])
     );
     let rolling = one(&text.replace("loglikelihood", "loglikelihood_rolling"));
     assert_eq!(
         (rolling.kind, rolling.items[0].context.as_str(), &rolling.items[0].choices[..]),
-        (Kind::Perplexity, "", &[" y".to_owned()][..])
+        (TaskKind::Perplexity, "", &[" y".to_owned()][..])
     );
 }
 
@@ -113,11 +113,11 @@ fn written_answers_have_their_rules() {
     let rules = task.generation.unwrap();
     assert_eq!(
         (task.kind, rules.max_new_tokens, rules.attempts, &rules.until[..]),
-        (Kind::Generation, 7, 2, &["\n".to_owned()][..])
+        (TaskKind::Generation, 7, 2, &["\n".to_owned()][..])
     );
     assert_eq!((rules.filters[0].name.as_str(), rules.filters[0].steps.len()), ("strict", 2));
     assert_eq!(task.items[1].answers, ["it's", "z"]);
-    let crate::tasks::generation_rules::Equality::ExactMatch(rule) = rules.equality else {
+    let crate::tasks::generation_rules::AnswerEquality::ExactMatch(rule) = rules.equality else {
         panic!("{:?}", rules.equality)
     };
     assert!(rule.ignore_case && rule.regexes_to_ignore.len() == 1);

@@ -6,42 +6,42 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{ProbeError, nearest_hint};
-use crate::sources::harness::yaml::{self, Data, Fields, Node};
-use crate::tasks::group::{Group, GroupMean};
+use crate::sources::harness::yaml::{self, YamlData, YamlFields, YamlNode};
+use crate::tasks::group::{GroupMean, TaskGroup};
 
 /// Keys of a group that are not passed on to its tasks (`GroupConfig`).
 const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
 
 /// What a file names.
-pub(super) struct Contents {
+pub(super) struct HarnessContents {
     /// The fields of each task.
-    pub(super) tasks: Vec<Fields>,
+    pub(super) tasks: Vec<YamlFields>,
     /// The groups with an `aggregate_metric_list`, those of two tasks or more.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<TaskGroup>,
 }
 
 /// What the task or group file at `path` names.
-pub(super) fn read(path: &Path) -> Result<Contents, ProbeError> {
+pub(super) fn read(path: &Path) -> Result<HarnessContents, ProbeError> {
     let fields = load(path, &mut Vec::new())?;
-    let mut names = Names { path, of: None, inside: Vec::new(), groups: Vec::new() };
+    let mut names = TaskNames { path, of: None, inside: Vec::new(), groups: Vec::new() };
     if fields.get("group").is_none() {
-        return Ok(Contents { tasks: vec![fields], groups: Vec::new() });
+        return Ok(HarnessContents { tasks: vec![fields], groups: Vec::new() });
     }
-    let tasks = names.group(&fields, &Fields::default())?;
+    let tasks = names.group(&fields, &YamlFields::default())?;
     let mut groups = names.groups;
     groups.reverse();
-    Ok(Contents { tasks, groups })
+    Ok(HarnessContents { tasks, groups })
 }
 
 /// The fields of a file over those of the files that it includes. `including` are the files from which it is included.
-fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<Fields, ProbeError> {
+fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<YamlFields, ProbeError> {
     let mut own = yaml::read(path)?;
     let Some(include) = own.remove("include") else { return Ok(own) };
     let place = include.place.clone();
     let paths =
         texts(&include).ok_or_else(|| place.wrong("`include`: expected a path, or a list of paths"))?;
     including.push(path.to_owned());
-    let mut merged = Fields::default();
+    let mut merged = YamlFields::default();
     for relative in paths {
         let included = path.parent().unwrap_or(Path::new("")).join(&relative);
         if !included.is_file() {
@@ -62,7 +62,7 @@ fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<Fields, ProbeError>
 }
 
 /// A text, or a list of texts.
-fn texts(node: &Node) -> Option<Vec<String>> {
+fn texts(node: &YamlNode) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match node.value().ok()? {
         Value::Array(list) => list.iter().map(text).collect(),
@@ -71,32 +71,33 @@ fn texts(node: &Node) -> Option<Vec<String>> {
 }
 
 /// What a name stands for.
-enum Named {
-    Task(Fields),
-    Group(Fields),
+enum NamedEntry {
+    Task(YamlFields),
+    TaskGroup(YamlFields),
     /// Names of tasks, sorted.
     Tag(Vec<String>),
 }
 
 /// The names in the files of a folder and of those within it.
-struct Names<'a> {
+struct TaskNames<'a> {
     /// The file that refers to them.
     path: &'a Path,
-    of: Option<BTreeMap<String, Named>>,
+    of: Option<BTreeMap<String, NamedEntry>>,
     /// The named groups that the one at hand is in.
     inside: Vec<String>,
     /// Those met so far, inner ones first.
-    groups: Vec<Group>,
+    groups: Vec<TaskGroup>,
 }
 
-impl Names<'_> {
+impl TaskNames<'_> {
     /// The tasks of a group; `overrides` of their fields come from the groups around it.
-    fn group(&mut self, group: &Fields, overrides: &Fields) -> Result<Vec<Fields>, ProbeError> {
-        let mut inherited =
-            Fields(group.0.iter().filter(|(key, _)| !OF_GROUPS.contains(&key.as_str())).cloned().collect());
+    fn group(&mut self, group: &YamlFields, overrides: &YamlFields) -> Result<Vec<YamlFields>, ProbeError> {
+        let mut inherited = YamlFields(
+            group.0.iter().filter(|(key, _)| !OF_GROUPS.contains(&key.as_str())).cloned().collect(),
+        );
         inherited.update(overrides.clone());
-        let Some(Node { data: Data::List(members), .. }) = group.get("task") else {
-            let wrong = |node: &Node| node.place.wrong("`task`: expected a list of tasks in a group");
+        let Some(YamlNode { data: YamlData::List(members), .. }) = group.get("task") else {
+            let wrong = |node: &YamlNode| node.place.wrong("`task`: expected a list of tasks in a group");
             let node = group.get("task").or(group.get("group"));
             return Err(node.map_or(
                 ProbeError::TaskFile { path: self.path.to_owned(), key: "task", message: "missing".into() },
@@ -112,29 +113,31 @@ impl Names<'_> {
     }
 
     /// Keeps the group, if it is to be shown as one.
-    fn note_group(&mut self, group: &Fields, tasks: &[Fields]) {
+    fn note_group(&mut self, group: &YamlFields, tasks: &[YamlFields]) {
         let names: Vec<String> = tasks.iter().filter_map(|task| task.get("task").and_then(text)).collect();
-        let Some(Node { data: Data::List(metrics), .. }) = group.get("aggregate_metric_list") else { return };
-        let by_task = |metric: &Node| match &metric.data {
-            Data::Map(fields) => {
-                fields.get("weight_by_size").is_some_and(|node| node.data == Data::Scalar(Value::from(false)))
-            }
+        let Some(YamlNode { data: YamlData::List(metrics), .. }) = group.get("aggregate_metric_list") else {
+            return;
+        };
+        let by_task = |metric: &YamlNode| match &metric.data {
+            YamlData::Map(fields) => fields
+                .get("weight_by_size")
+                .is_some_and(|node| node.data == YamlData::Scalar(Value::from(false))),
             _ => false,
         };
         let mean = if metrics.iter().any(by_task) { GroupMean::Tasks } else { GroupMean::Items };
         if let Some(name) = group.get("group").and_then(text).filter(|_| names.len() > 1) {
-            self.groups.push(Group { name, tasks: names, mean });
+            self.groups.push(TaskGroup { name, tasks: names, mean });
         }
     }
 
     /// The tasks of an entry in a group's list: a name, a name with fields in place of its own, or a task or group in itself.
-    fn member(&mut self, member: &Node, inherited: &Fields) -> Result<Vec<Fields>, ProbeError> {
+    fn member(&mut self, member: &YamlNode, inherited: &YamlFields) -> Result<Vec<YamlFields>, ProbeError> {
         let wrong = |message: String| member.place.wrong(message);
         match &member.data {
-            Data::Scalar(Value::String(name)) => {
+            YamlData::Scalar(Value::String(name)) => {
                 self.named(name, inherited, member)?.ok_or_else(|| self.unknown(name, member))
             }
-            Data::Map(fields) if fields.get("group").is_some() => {
+            YamlData::Map(fields) if fields.get("group").is_some() => {
                 let name = fields.get("group").and_then(text).unwrap_or_default();
                 let mut own = fields.clone();
                 own.remove("group");
@@ -145,7 +148,7 @@ impl Names<'_> {
                     None => self.group(fields, inherited),
                 }
             }
-            Data::Map(fields) => {
+            YamlData::Map(fields) => {
                 let name = fields
                     .get("task")
                     .and_then(text)
@@ -162,23 +165,23 @@ impl Names<'_> {
     fn named(
         &mut self,
         name: &str,
-        overrides: &Fields,
-        member: &Node,
-    ) -> Result<Option<Vec<Fields>>, ProbeError> {
+        overrides: &YamlFields,
+        member: &YamlNode,
+    ) -> Result<Option<Vec<YamlFields>>, ProbeError> {
         let names = self.of.get_or_insert_with(|| index(self.path));
-        let with = |task: &Fields| {
+        let with = |task: &YamlFields| {
             let mut task = task.clone();
             task.update(overrides.clone());
             task
         };
         match names.get(name) {
             None => Ok(None),
-            Some(Named::Task(task)) => Ok(Some(vec![with(task)])),
-            Some(Named::Tag(tasks)) => {
-                let tasks: Vec<&Named> = tasks.iter().filter_map(|name| names.get(name)).collect();
-                let of_task = |named: &&Named| match named {
+            Some(NamedEntry::Task(task)) => Ok(Some(vec![with(task)])),
+            Some(NamedEntry::Tag(tasks)) => {
+                let tasks: Vec<&NamedEntry> = tasks.iter().filter_map(|name| names.get(name)).collect();
+                let of_task = |named: &&NamedEntry| match named {
                     // The tag's name doesn't take the place of the tasks' own.
-                    Named::Task(task) => Some(Fields(
+                    NamedEntry::Task(task) => Some(YamlFields(
                         with(task)
                             .0
                             .into_iter()
@@ -192,7 +195,7 @@ impl Names<'_> {
                 };
                 Ok(Some(tasks.iter().filter_map(of_task).collect()))
             }
-            Some(Named::Group(group)) => {
+            Some(NamedEntry::TaskGroup(group)) => {
                 let group = group.clone();
                 let mut overrides = overrides.clone();
                 overrides.remove("task");
@@ -207,7 +210,7 @@ impl Names<'_> {
         }
     }
 
-    fn unknown(&self, name: &str, member: &Node) -> ProbeError {
+    fn unknown(&self, name: &str, member: &YamlNode) -> ProbeError {
         let known = self.of.iter().flat_map(BTreeMap::keys).map(String::as_str);
         let hint = nearest_hint(name, known);
         member.place.wrong(format!(
@@ -217,7 +220,7 @@ impl Names<'_> {
     }
 }
 
-fn text(node: &Node) -> Option<String> {
+fn text(node: &YamlNode) -> Option<String> {
     node.value().ok()?.as_str().map(str::to_owned)
 }
 
@@ -228,26 +231,26 @@ fn root(path: &Path) -> &Path {
 }
 
 /// All names in the `.yaml` files below the [`root`]. Files that can't be read are passed over, as in the harness: whoever needs them is told that their names are unknown.
-fn index(path: &Path) -> BTreeMap<String, Named> {
+fn index(path: &Path) -> BTreeMap<String, NamedEntry> {
     let mut files = Vec::new();
     yaml_files(root(path), &mut files);
     files.sort();
-    let mut names: BTreeMap<String, Named> = BTreeMap::new();
+    let mut names: BTreeMap<String, NamedEntry> = BTreeMap::new();
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for fields in files.iter().filter_map(|file| load(file, &mut Vec::new()).ok()) {
         if let Some(group) = fields.get("group").and_then(text) {
-            names.entry(group).or_insert(Named::Group(fields));
+            names.entry(group).or_insert(NamedEntry::TaskGroup(fields));
         } else if let Some(task) = fields.get("task").and_then(text) {
             for tag in fields.get("tag").and_then(texts).unwrap_or_default() {
                 tags.entry(tag).or_default().push(task.clone());
             }
-            names.entry(task).or_insert(Named::Task(fields));
+            names.entry(task).or_insert(NamedEntry::Task(fields));
         }
     }
     for (tag, mut tasks) in tags {
         tasks.sort();
         tasks.dedup();
-        names.entry(tag).or_insert(Named::Tag(tasks));
+        names.entry(tag).or_insert(NamedEntry::Tag(tasks));
     }
     names
 }

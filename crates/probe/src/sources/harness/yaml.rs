@@ -11,13 +11,13 @@ use crate::error::ProbeError;
 
 /// Where a value stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SourcePosition {
     pub(crate) path: Arc<Path>,
     /// From 1.
     pub(crate) line: usize,
 }
 
-impl Place {
+impl SourcePosition {
     pub(crate) fn wrong(&self, message: impl Into<String>) -> ProbeError {
         ProbeError::HarnessTask { path: self.path.to_path_buf(), line: self.line, message: message.into() }
     }
@@ -25,24 +25,24 @@ impl Place {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) data: Data,
+pub(crate) struct YamlNode {
+    pub(crate) place: SourcePosition,
+    pub(crate) data: YamlData,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Data {
+pub(crate) enum YamlData {
     /// Anything but what follows.
     Scalar(Value),
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// In the order of the file; of equal keys, the last.
-    Map(Fields),
+    Map(YamlFields),
     /// `!function module.name`.
     Function(String),
 }
 
 /// Two nodes are equal if they hold the same, wherever they stand.
-impl PartialEq for Node {
+impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.data == other.data
     }
@@ -50,21 +50,21 @@ impl PartialEq for Node {
 
 /// Keys and their values.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Fields(pub(crate) Vec<(String, Node)>);
+pub(crate) struct YamlFields(pub(crate) Vec<(String, YamlNode)>);
 
-impl Fields {
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+impl YamlFields {
+    pub(crate) fn get(&self, key: &str) -> Option<&YamlNode> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
-    pub(crate) fn insert(&mut self, key: &str, node: Node) {
+    pub(crate) fn insert(&mut self, key: &str, node: YamlNode) {
         match self.0.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = node,
             None => self.0.push((key.to_owned(), node)),
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
+    pub(crate) fn remove(&mut self, key: &str) -> Option<YamlNode> {
         let at = self.0.iter().position(|(name, _)| name == key)?;
         Some(self.0.remove(at).1)
     }
@@ -77,17 +77,17 @@ impl Fields {
     }
 }
 
-impl Node {
+impl YamlNode {
     /// The value without places; a function has none.
     pub(crate) fn value(&self) -> Result<Value, ProbeError> {
         Ok(match &self.data {
-            Data::Scalar(value) => value.clone(),
-            Data::List(list) => Value::Array(list.iter().map(Self::value).collect::<Result<_, _>>()?),
-            Data::Map(fields) => {
+            YamlData::Scalar(value) => value.clone(),
+            YamlData::List(list) => Value::Array(list.iter().map(Self::value).collect::<Result<_, _>>()?),
+            YamlData::Map(fields) => {
                 let field = |(key, node): &(String, Self)| Ok((key.clone(), node.value()?));
                 Value::Object(fields.0.iter().map(field).collect::<Result<Map<_, _>, ProbeError>>()?)
             }
-            Data::Function(name) => {
+            YamlData::Function(name) => {
                 return Err(self.place.wrong(format!("`!function {name}` cannot stand here")));
             }
         })
@@ -95,11 +95,11 @@ impl Node {
 }
 
 /// The fields of the mapping that a file consists of.
-pub(crate) fn read(path: &Path) -> Result<Fields, ProbeError> {
+pub(crate) fn read(path: &Path) -> Result<YamlFields, ProbeError> {
     let text = fs_err::read_to_string(path)?;
     let path: Arc<Path> = path.into();
-    let top = Place { path: Arc::clone(&path), line: 1 };
-    let mut tree = Tree {
+    let top = SourcePosition { path: Arc::clone(&path), line: 1 };
+    let mut tree = YamlTree {
         path: Arc::clone(&path),
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -107,57 +107,59 @@ pub(crate) fn read(path: &Path) -> Result<Fields, ProbeError> {
         problem: None,
     };
     let parsed = Parser::new_from_str(&text).load(&mut tree, false);
-    let scanned = |error: ScanError| Place { path, line: error.marker().line() }.wrong(error.info());
+    let scanned = |error: ScanError| SourcePosition { path, line: error.marker().line() }.wrong(error.info());
     parsed.map_err(scanned)?;
     if let Some((place, message)) = tree.problem {
         return Err(place.wrong(message));
     }
     match tree.root {
-        Some(Node { data: Data::Map(fields), .. }) => Ok(fields),
+        Some(YamlNode { data: YamlData::Map(fields), .. }) => Ok(fields),
         _ => Err(top.wrong("expected keys and values")),
     }
 }
 
 /// A tree that grows with the parser's events.
-struct Tree {
+struct YamlTree {
     path: Arc<Path>,
     /// What is being filled, from the outside in.
-    open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
-    root: Option<Node>,
-    problem: Option<(Place, String)>,
+    open: Vec<OpenCollection>,
+    anchors: HashMap<usize, YamlNode>,
+    root: Option<YamlNode>,
+    problem: Option<(SourcePosition, String)>,
 }
 
-struct Open {
-    node: Node,
+struct OpenCollection {
+    node: YamlNode,
     anchor: usize,
     /// Of a mapping: the key whose value comes next.
     key: Option<String>,
 }
 
-impl SpannedEventReceiver<'_> for Tree {
+impl SpannedEventReceiver<'_> for YamlTree {
     fn on_event(&mut self, event: Event<'_>, span: Span) {
-        let place = Place { path: Arc::clone(&self.path), line: span.start.line() };
+        let place = SourcePosition { path: Arc::clone(&self.path), line: span.start.line() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
                 let data = match tag.as_deref() {
-                    Some("!function") => Data::Function(text.into_owned()),
-                    Some(tag) if tag.ends_with("str") => Data::Scalar(Value::from(text)),
-                    None if style == ScalarStyle::Plain => Data::Scalar(plain(&text)),
-                    None => Data::Scalar(Value::from(text)),
+                    Some("!function") => YamlData::Function(text.into_owned()),
+                    Some(tag) if tag.ends_with("str") => YamlData::Scalar(Value::from(text)),
+                    None if style == ScalarStyle::Plain => YamlData::Scalar(plain(&text)),
+                    None => YamlData::Scalar(Value::from(text)),
                     Some(tag) => {
                         let message = format!("unknown tag `{tag}`: expected `!function`");
                         self.problem.get_or_insert((place.clone(), message));
-                        Data::Scalar(Value::Null)
+                        YamlData::Scalar(Value::Null)
                     }
                 };
-                self.close(Node { place, data }, anchor);
+                self.close(YamlNode { place, data }, anchor);
             }
-            Event::SequenceStart(_, anchor, _) => self.open(place, Data::List(Vec::new()), anchor),
-            Event::MappingStart(_, anchor, _) => self.open(place, Data::Map(Fields::default()), anchor),
+            Event::SequenceStart(_, anchor, _) => self.open(place, YamlData::List(Vec::new()), anchor),
+            Event::MappingStart(_, anchor, _) => {
+                self.open(place, YamlData::Map(YamlFields::default()), anchor);
+            }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { node, anchor, .. }) = self.open.pop() {
+                if let Some(OpenCollection { node, anchor, .. }) = self.open.pop() {
                     self.close(node, anchor);
                 }
             }
@@ -171,13 +173,13 @@ impl SpannedEventReceiver<'_> for Tree {
     }
 }
 
-impl Tree {
-    fn open(&mut self, place: Place, data: Data, anchor: usize) {
-        self.open.push(Open { node: Node { place, data }, anchor, key: None });
+impl YamlTree {
+    fn open(&mut self, place: SourcePosition, data: YamlData, anchor: usize) {
+        self.open.push(OpenCollection { node: YamlNode { place, data }, anchor, key: None });
     }
 
     /// Puts a node that is whole into the one around it.
-    fn close(&mut self, node: Node, anchor: usize) {
+    fn close(&mut self, node: YamlNode, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -186,12 +188,12 @@ impl Tree {
             return;
         };
         match &mut around.node.data {
-            Data::List(list) => list.push(node),
-            Data::Map(fields) => match around.key.take() {
+            YamlData::List(list) => list.push(node),
+            YamlData::Map(fields) => match around.key.take() {
                 None => around.key = Some(key(&node)),
                 // What a merged mapping has besides.
                 Some(key) if key == "<<" => {
-                    if let Data::Map(merged) = node.data {
+                    if let YamlData::Map(merged) = node.data {
                         let mut all = merged;
                         all.update(std::mem::take(fields));
                         *fields = all;
@@ -199,14 +201,14 @@ impl Tree {
                 }
                 Some(key) => fields.insert(&key, node),
             },
-            Data::Scalar(_) | Data::Function(_) => {}
+            YamlData::Scalar(_) | YamlData::Function(_) => {}
         }
     }
 }
 
-fn key(node: &Node) -> String {
+fn key(node: &YamlNode) -> String {
     match &node.data {
-        Data::Scalar(value) => crate::text::python::text(value),
+        YamlData::Scalar(value) => crate::text::python::text(value),
         _ => String::new(),
     }
 }
@@ -295,8 +297,8 @@ mod tests {
         let fields = read(&path).unwrap();
         let b = fields.get("b").unwrap();
         assert_eq!((b.place.line, fields.get("a").unwrap().value().unwrap()), (3, json!(2)));
-        let Data::Map(inner) = &b.data else { panic!("{b:?}") };
-        assert_eq!(inner.get("c").unwrap().data, Data::Function("utils.f".into()));
+        let YamlData::Map(inner) = &b.data else { panic!("{b:?}") };
+        assert_eq!(inner.get("c").unwrap().data, YamlData::Function("utils.f".into()));
         assert_eq!(inner.get("d\n").unwrap().value().unwrap(), json!([1, "no"]));
         assert!(
             b.value()

@@ -3,7 +3,7 @@
 use fineline_model::Sampling;
 use serde::Deserialize;
 
-use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules, Pipeline};
+use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules, Pipeline};
 
 /// How answers are written and judged, as a task file says it; [`GenerationRules`] says what each is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -56,12 +56,12 @@ impl GenerationTable {
             return Err(("generation.temperature", message));
         }
         let equality = match (self.equality, &self.exact_match) {
-            (EqualityName::ExactMatch, rule) => Equality::ExactMatch(rule.clone().unwrap_or_default()),
+            (EqualityName::ExactMatch, rule) => AnswerEquality::ExactMatch(rule.clone().unwrap_or_default()),
             (_, Some(_)) => {
                 return Err(("generation.exact_match", "`equality` is another one".to_owned()));
             }
-            (EqualityName::Words, None) => Equality::Words,
-            (EqualityName::Math, None) => Equality::Math,
+            (EqualityName::Words, None) => AnswerEquality::Words,
+            (EqualityName::Math, None) => AnswerEquality::Math,
         };
         Ok(GenerationRules {
             until: self.until.clone(),
@@ -78,7 +78,7 @@ impl GenerationTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::generation_rules::Step;
+    use crate::tasks::generation_rules::FilterStep;
 
     fn rules(toml: &str) -> Result<GenerationRules, (&'static str, String)> {
         toml::from_str::<GenerationTable>(toml).unwrap().rules()
@@ -97,11 +97,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(rules.until, ["\\n"]);
-        let Step::Regex(extraction) = &rules.filters[0].steps[0] else { panic!("{rules:?}") };
+        let FilterStep::Regex(extraction) = &rules.filters[0].steps[0] else { panic!("{rules:?}") };
         assert_eq!((extraction.regex_pattern.source(), extraction.group_select), ("#(.)", -1));
         assert_eq!(
             (extraction.fallback.as_str(), &rules.filters[0].steps[1]),
-            ("[invalid]", &Step::TakeFirst)
+            ("[invalid]", &FilterStep::TakeFirst)
         );
     }
 

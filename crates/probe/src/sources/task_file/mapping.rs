@@ -10,13 +10,13 @@ use crate::prompts::template::{Template, field, scalar};
 use crate::records::read::read_records;
 use crate::records::record::Record;
 use crate::sources::task_file::schema::{Choices, Labels, Names, ProgramTable, Prompts, TaskFile};
-use crate::tasks::generation_rules::Program;
+use crate::tasks::generation_rules::TestProgram;
 use crate::tasks::item::Item;
-use crate::tasks::kind::Kind;
+use crate::tasks::kind::TaskKind;
 use crate::tasks::task::TARGET_DELIMITER;
 
 /// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
-pub(super) struct Mapping<'a> {
+pub(super) struct RecordMapping<'a> {
     pub(super) file: &'a TaskFile,
     keep: Option<Template>,
     description: Template,
@@ -33,7 +33,7 @@ pub(super) struct Mapping<'a> {
     pub(super) prompts: BTreeMap<String, String>,
 }
 
-impl<'a> Mapping<'a> {
+impl<'a> RecordMapping<'a> {
     /// Reads the templates; otherwise the key at fault and what is wrong there.
     pub(super) fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
         let has_choices = file.kind.has_choices();
@@ -51,7 +51,7 @@ impl<'a> Mapping<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| ("choices", e))?,
         };
-        if file.kind == Kind::InContext {
+        if file.kind == TaskKind::InContext {
             let message = "the in_context tasks are those of the builtin suite; a file can't have one";
             return Err(("kind", message.to_owned()));
         }
@@ -61,10 +61,10 @@ impl<'a> Mapping<'a> {
         if file.gold.is_some() && file.right.is_some() {
             return Err(("right", "expected either `gold` or `right`, not both".into()));
         }
-        if file.right.is_some() && file.kind != Kind::MultipleChoice {
+        if file.right.is_some() && file.kind != TaskKind::MultipleChoice {
             return Err(("right", "only a multiple_choice task can have several right choices".into()));
         }
-        if file.original.is_some() && file.kind != Kind::Perplexity {
+        if file.original.is_some() && file.kind != TaskKind::Perplexity {
             return Err(("original", "only the text of a perplexity task is measured by another".into()));
         }
         let parse = |key, text: &str| Template::parse(text).map_err(|message| (key, message));
@@ -168,7 +168,7 @@ impl<'a> Mapping<'a> {
         };
         let program = match &self.program {
             Some([before, tests]) => {
-                Some(Program { before: before.render(record)?, tests: tests.render(record)? })
+                Some(TestProgram { before: before.render(record)?, tests: tests.render(record)? })
             }
             None => None,
         };
@@ -180,7 +180,7 @@ impl<'a> Mapping<'a> {
             original: render(&self.original)?,
             questions: Vec::new(),
             gold,
-            also_right: right,
+            other_gold: right,
             answers,
             program,
             ..Item::default()
@@ -191,10 +191,10 @@ impl<'a> Mapping<'a> {
     pub(super) fn solution(&self, record: &Value) -> Result<Option<String>, String> {
         match &self.solution {
             Some(solution) => solution.render(record).map(Some),
-            None if self.file.kind == Kind::Generation => {
+            None if self.file.kind == TaskKind::Generation => {
                 Ok(self.question(record)?.answers.into_iter().next())
             }
-            None if self.file.kind == Kind::Code => Err("examples of code need a `solution`".to_owned()),
+            None if self.file.kind == TaskKind::Code => Err("examples of code need a `solution`".to_owned()),
             None => Ok(None),
         }
     }

@@ -10,10 +10,10 @@ mod mapping;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mapping::Mapping;
+use mapping::RecordMapping;
 
 use crate::error::ProbeError;
-use crate::prompts::fewshot_examples::{Example, Examples, ExamplesTable};
+use crate::prompts::fewshot_examples::{ExamplesTable, FewshotExample, FewshotExamples};
 use crate::records::record::Record;
 use crate::sources::task_file::schema::TaskFile;
 use crate::tasks::item::Item;
@@ -24,7 +24,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     let file: TaskFile = toml::from_str(text)
         .map_err(|source| ProbeError::Toml { path: path.to_owned(), source: source.into() })?;
     let wrong = |key, message| ProbeError::TaskFile { path: path.to_owned(), key, message };
-    let mut mapping = Mapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
+    let mut mapping = RecordMapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
     let generation = file.rules().map_err(|(key, message)| wrong(key, message))?;
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
         return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
@@ -50,7 +50,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     };
     let path = find("data", &file.data, hub.map(|hub| &hub.split))?;
     let items = read_items(&path, &mapping, examples.as_mut())?;
-    let guess = items.iter().map(Item::guess).sum::<f64>() / items.len() as f64;
+    let guess = items.iter().map(Item::chance).sum::<f64>() / items.len() as f64;
     let is_choice = file.kind.has_choices() && !items.is_empty();
     Ok(Task {
         chance: file.chance.or(is_choice.then_some(guess)),
@@ -59,7 +59,7 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
         domain: file.domain,
         kind: file.kind,
         shots: file.shots,
-        rises: file.rises,
+        signal: file.signal,
         source: file.source,
         licence: file.licence,
         version: file.version,
@@ -88,8 +88,8 @@ fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathB
 
 fn read_items(
     path: &Path,
-    mapping: &Mapping,
-    mut examples: Option<&mut Examples>,
+    mapping: &RecordMapping,
+    mut examples: Option<&mut FewshotExamples>,
 ) -> Result<Vec<Item>, ProbeError> {
     let mut ids = BTreeMap::new();
     let mut item = |number: usize, record: &Record| {
@@ -111,8 +111,8 @@ fn read_items(
 fn read_examples<'a>(
     path: &Path,
     table: &'a ExamplesTable,
-    mapping: &Mapping<'a>,
-) -> Result<Examples<'a>, ProbeError> {
+    mapping: &RecordMapping<'a>,
+) -> Result<FewshotExamples<'a>, ProbeError> {
     let records = mapping.records(path)?;
     let example = |number: usize, record: &Record| {
         let value = mapping.prepare(record.value.clone())?;
@@ -124,13 +124,13 @@ fn read_examples<'a>(
             Some(solution) => format!("{}{}{solution}", item.context, mapping.target_delimiter()),
             None => item.solved(mapping.target_delimiter()),
         };
-        Ok(Example { number, text, record: value })
+        Ok(FewshotExample { number, text, record: value })
     };
     let read = |(number, record): (usize, &Record)| {
         example(number, record).map_err(|message| record.wrong(number, message))
     };
     let pool = records.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
-    Examples::new(table, mapping.file.shots, &pool)
+    FewshotExamples::new(table, mapping.file.shots, &pool)
         .map_err(|(number, message)| records[number].wrong(number, message))
 }
 
@@ -202,7 +202,7 @@ mod tests {
         };
         let task = read(&several, &record("[0,1,true]")).unwrap();
         assert_eq!(
-            (task.items[0].gold, &task.items[0].also_right[..], task.chance),
+            (task.items[0].gold, &task.items[0].other_gold[..], task.chance),
             (1, &[2][..], Some(2.0 / 3.0))
         );
         assert_refused(
@@ -215,13 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn cloze_has_one_template_and_no_gold() {
-        let cloze =
-            "name = \"t\"\ndomain = \"d\"\nkind = \"cloze\"\ndata = \"data/t.jsonl\"\ncontext = \"{{c}}\"\n";
+    fn greedy_match_has_one_template_and_no_gold() {
+        let cloze = "name = \"t\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata = \"data/t.jsonl\"\ncontext = \"{{c}}\"\n";
         let task = read(&format!("{cloze}choices = [\"{{{{a}}}}\"]"), "{\"c\":\"x\",\"a\":\"y\"}").unwrap();
         assert_eq!((task.chance, task.items[0].choices.as_slice()), (None, &["y".to_owned()][..]));
         let error = read(&format!("{cloze}choices = \"a\""), "").unwrap_err();
-        assert!(error.contains("`choices`: a cloze task has one choice"), "{error}");
+        assert!(error.contains("`choices`: a greedy_match task has one choice"), "{error}");
     }
 
     const LETTERS: &str = r#"
@@ -286,7 +285,7 @@ mod tests {
         let task = read(pages, "{\"page\":\"a @-@ b , c\"}").unwrap();
         assert_eq!((task.items[0].pair(0).1, task.items[0].measured(0)), ("a-b, c", "a @-@ b , c"));
         assert_refused(
-            &pages.replace("perplexity", "cloze"),
+            &pages.replace("perplexity", "greedy_match"),
             "",
             "`original`: only the text of a perplexity",
         );

@@ -12,8 +12,8 @@ use crate::prompts::preprocess::Preprocess;
 use crate::sources::hub_source::HubSource;
 use crate::sources::task_file::generation_table::GenerationTable;
 use crate::tasks::generation_rules::GenerationRules;
-use crate::tasks::kind::Kind;
-use crate::tasks::task::Rises;
+use crate::tasks::kind::TaskKind;
+use crate::tasks::task::SignalOnset;
 
 /// A task file, as written. `docs/concepts/probes.md` explains it to those who write one.
 #[derive(Debug, Deserialize)]
@@ -21,7 +21,7 @@ use crate::tasks::task::Rises;
 pub(crate) struct TaskFile {
     pub(crate) name: String,
     pub(crate) domain: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TaskKind,
     pub(crate) data: PathBuf,
     pub(crate) hub: Option<HubSource>,
     pub(crate) keep: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct TaskFile {
     pub(crate) shots: usize,
     pub(crate) examples: Option<ExamplesTable>,
     pub(crate) chance: Option<f64>,
-    pub(crate) rises: Option<Rises>,
+    pub(crate) signal: Option<SignalOnset>,
     pub(crate) source: Option<String>,
     pub(crate) licence: Option<String>,
     pub(crate) version: Option<String>,
@@ -110,8 +110,8 @@ impl TaskFile {
     /// The rules of generation, where the model writes the answers; otherwise the key at fault and what is wrong there.
     pub(crate) fn rules(&self) -> Result<Option<GenerationRules>, (&'static str, String)> {
         let of_written = [
-            ("answers", self.answers.is_some(), self.kind == Kind::Generation),
-            ("program", self.program.is_some(), self.kind == Kind::Code),
+            ("answers", self.answers.is_some(), self.kind == TaskKind::Generation),
+            ("program", self.program.is_some(), self.kind == TaskKind::Code),
         ];
         for (key, is_there, is_needed) in of_written {
             if is_there != is_needed {

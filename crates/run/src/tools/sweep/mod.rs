@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use fineline_diagnostics::with_causes;
 use fineline_files::create_directory;
 use fineline_probe::{
-    History, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items, write_similarities,
+    EvaluationHistory, ItemRow, ProbeRecord, Provenance, TaskResult, read_items, write_items,
+    write_similarities,
 };
 use fineline_train::StopSignal;
 use fs_err as fs;
@@ -95,7 +96,7 @@ struct State<'a> {
     record: Record,
     probes: JsonLines,
     events: JsonLines,
-    history: History,
+    history: EvaluationHistory,
     questions: Option<Questions>,
 }
 
@@ -235,7 +236,7 @@ impl<'a> State<'a> {
         let events = JsonLines::resume(&directory.events(), step)?;
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
         let items_at = |step| Ok::<_, RunError>(read_items(&directory.items(step))?);
-        let history = History::resume(&records, items_at)?;
+        let history = EvaluationHistory::resume(&records, items_at)?;
         let state = Self { sweep, directory, record, probes, events, history, questions: None };
         state.write_record()?;
         Ok(state)

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules};
+use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules};
 use crate::text::math::{between_dollars, boxed, is_equivalent};
 use crate::text::pattern::Pattern;
 use crate::text::whitespace::is_python_space;
 
 /// What an answer is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Verdict {
+pub(crate) struct AnswerVerdict {
     pub(crate) correct: bool,
     /// F1 of words, where that is measured.
     pub(crate) score: Option<f64>,
@@ -18,17 +18,17 @@ pub(crate) struct Verdict {
 
 impl GenerationRules {
     /// What `answer` is worth if those of `accepted` are right. Fails where a pattern does.
-    pub(crate) fn judge(&self, answer: &str, accepted: &[String]) -> Result<Verdict, String> {
+    pub(crate) fn judge(&self, answer: &str, accepted: &[String]) -> Result<AnswerVerdict, String> {
         let mut correct = false;
         for other in accepted {
             correct = correct || self.equality.holds(answer, other)?;
         }
         let best = || accepted.iter().map(|other| token_f1(answer, other)).fold(0.0, f64::max);
-        Ok(Verdict { correct, score: self.token_f1.then(best) })
+        Ok(AnswerVerdict { correct, score: self.token_f1.then(best) })
     }
 }
 
-impl Equality {
+impl AnswerEquality {
     fn holds(&self, answer: &str, accepted: &str) -> Result<bool, String> {
         Ok(match self {
             Self::ExactMatch(rule) => rule.counted(answer)? == rule.counted(accepted)?,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::*;
-use crate::scorers::generation::answer_matching::Verdict;
-use crate::tasks::generation_rules::{Equality, ExactMatch, GenerationRules, Pipeline, Step};
+use crate::scorers::generation::answer_matching::AnswerVerdict;
+use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, FilterStep, GenerationRules, Pipeline};
 
 fn fixture(name: &str) -> Vec<Value> {
     let all: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/answers.json")).unwrap();
@@ -25,7 +25,7 @@ fn texts(value: &Value) -> Vec<String> {
 fn exact_match_disregards_what_the_harness_disregards() {
     for row in fixture("exact_match") {
         let rule: ExactMatch = serde_json::from_value(row[0].clone()).unwrap();
-        let equality = Equality::ExactMatch(rule);
+        let equality = AnswerEquality::ExactMatch(rule);
         assert_eq!(equality.holds(text(&row[1]), text(&row[2])).unwrap(), row[3], "{row}");
     }
 }
@@ -33,7 +33,7 @@ fn exact_match_disregards_what_the_harness_disregards() {
 #[test]
 fn filters_leave_what_the_harness_leaves() {
     for row in fixture("filters") {
-        let steps: Vec<Step> = serde_json::from_value(row[0].clone()).unwrap();
+        let steps: Vec<FilterStep> = serde_json::from_value(row[0].clone()).unwrap();
         let pipeline = Pipeline { name: "f".into(), steps };
         assert_eq!(pipeline.apply(&texts(&row[1]), &texts(&row[2])).unwrap(), texts(&row[3]), "{row}");
     }
@@ -48,7 +48,7 @@ fn formulas_are_compared_as_math_compares_them() {
         assert_eq!(boxed(text(&row[0])), row[1].as_str(), "{row}");
     }
     for row in fixture("math") {
-        assert_eq!(Equality::Math.holds(text(&row[0]), text(&row[1])).unwrap(), row[2], "{row}");
+        assert_eq!(AnswerEquality::Math.holds(text(&row[0]), text(&row[1])).unwrap(), row[2], "{row}");
     }
 }
 
@@ -58,25 +58,27 @@ fn words_are_compared_as_squad_compares_them() {
         let (f1, expected) = (token_f1(text(&row[0]), text(&row[1])), row[2].as_f64().unwrap());
         assert!((f1 - expected).abs() < 1e-12, "{row}: {f1}");
     }
-    assert!(Equality::Words.holds("The  Beatles!", "beatles").unwrap());
-    assert!(!Equality::Words.holds("beatle", "beatles").unwrap());
+    assert!(AnswerEquality::Words.holds("The  Beatles!", "beatles").unwrap());
+    assert!(!AnswerEquality::Words.holds("beatle", "beatles").unwrap());
 }
 
 #[test]
 fn the_best_of_the_accepted_answers_counts() {
     let rules = GenerationRules { token_f1: true, ..GenerationRules::default() };
     let accepted = ["the red house".to_owned(), "house".to_owned()];
-    assert_eq!(rules.judge("house", &accepted).unwrap(), Verdict { correct: true, score: Some(1.0) });
+    assert_eq!(rules.judge("house", &accepted).unwrap(), AnswerVerdict { correct: true, score: Some(1.0) });
     let verdict = rules.judge("a red car", &accepted).unwrap();
-    assert_eq!(verdict, Verdict { correct: false, score: Some(0.5) });
+    assert_eq!(verdict, AnswerVerdict { correct: false, score: Some(0.5) });
     let plain = GenerationRules::default();
-    assert_eq!(plain.judge("x", &accepted).unwrap(), Verdict { correct: false, score: None });
+    assert_eq!(plain.judge("x", &accepted).unwrap(), AnswerVerdict { correct: false, score: None });
 }
 
 #[test]
 fn a_step_needs_its_attempts() {
-    let pipeline =
-        |k| Pipeline { name: "vote".into(), steps: vec![Step::TakeFirstK { k }, Step::MajorityVote] };
+    let pipeline = |k| Pipeline {
+        name: "vote".into(),
+        steps: vec![FilterStep::TakeFirstK { k }, FilterStep::MajorityVote],
+    };
     assert_eq!(pipeline(4).problem(4), None);
     assert!(pipeline(5).problem(4).unwrap().contains("`vote`: expected k from 1 to 4"));
     assert!(pipeline(0).problem(4).is_some());
@@ -84,6 +86,6 @@ fn a_step_needs_its_attempts() {
 
 #[test]
 fn a_box_is_opened() {
-    let open = Pipeline { name: "boxed".into(), steps: vec![Step::Boxed] };
+    let open = Pipeline { name: "boxed".into(), steps: vec![FilterStep::Boxed] };
     assert_eq!(open.apply(&["so $\\boxed{x^{2}}$".into(), "7".into()], &[]).unwrap(), ["x^{2}", "7"]);
 }

@@ -33,7 +33,7 @@ pub fn sandbox_problem() -> Option<String> {
 
 /// What a program may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct SandboxLimits {
     /// From its start to its end; half of it is taken for the start of the sandbox on a busy machine.
     pub(crate) seconds: u64,
     /// Address space of each process.
@@ -44,7 +44,7 @@ pub(crate) struct Limits {
     pub(crate) open_files: u64,
 }
 
-impl Default for Limits {
+impl Default for SandboxLimits {
     /// Twice the three seconds of the harness's `code_eval`, and enough memory for what imports a library or two.
     fn default() -> Self {
         Self { seconds: 6, memory_bytes: 2 << 30, file_bytes: 16 << 20, processes: 16, open_files: 64 }
@@ -53,7 +53,7 @@ impl Default for Limits {
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ProgramOutcome {
     /// It came to its end, and said so.
     Passed,
     /// It ended before, in whatever way.
@@ -71,7 +71,7 @@ pub(crate) struct Sandbox {
     prefix: PathBuf,
     /// An empty folder, over which each run mounts a root of its own.
     mount_point: TempDir,
-    limits: Limits,
+    limits: SandboxLimits,
     is_root: bool,
 }
 
@@ -139,21 +139,21 @@ impl Sandbox {
         let mount_point = tempfile::Builder::new().prefix("fineline-sandbox-").tempdir().map_err(failed)?;
         // Who enters may be somebody else by then.
         let is_root = fs::metadata("/proc/self").map_err(failed)?.uid() == 0;
-        let sandbox = Self { python, prefix, mount_point, limits: Limits::default(), is_root };
+        let sandbox = Self { python, prefix, mount_point, limits: SandboxLimits::default(), is_root };
         match sandbox.run("pass")? {
-            Outcome::Passed => Ok(sandbox),
+            ProgramOutcome::Passed => Ok(sandbox),
             outcome => Err(format!("no sandbox: a program that does nothing {outcome:?}")),
         }
     }
 
     #[cfg(test)]
-    fn with_limits(mut self, limits: Limits) -> Self {
+    fn with_limits(mut self, limits: SandboxLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Runs a program to its end or to its limits. Fails only if the sandbox itself does.
-    pub(crate) fn run(&self, program: &str) -> Result<Outcome, String> {
+    pub(crate) fn run(&self, program: &str) -> Result<ProgramOutcome, String> {
         let sentinel = format!("passed-{}", &blake3::hash(program.as_bytes()).to_hex()[..32]);
         let failed = |error: std::io::Error| format!("no sandbox: `unshare`: {error}");
         let mut child = self.command().spawn().map_err(failed)?;
@@ -161,12 +161,12 @@ impl Sandbox {
         let program =
             format!("{program}\n\n__import__('os').write(1, b'{sentinel}')\n__import__('os')._exit(0)\n");
         let mut stdin = child.stdin.take();
-        let stdout = child.stdout.take().map(|pipe| thread::spawn(|| Output::of(pipe)));
-        let stderr = child.stderr.take().map(|pipe| thread::spawn(|| Output::of(pipe)));
+        let stdout = child.stdout.take().map(|pipe| thread::spawn(|| CapturedOutput::of(pipe)));
+        let stderr = child.stderr.take().map(|pipe| thread::spawn(|| CapturedOutput::of(pipe)));
         // The reader takes all of it before the program begins; if it ends before, the rest is of no use.
         let _ = stdin.take().map(|mut pipe| pipe.write_all(program.as_bytes()));
         let status = wait(&mut child, Duration::from_secs(self.limits.seconds)).map_err(failed)?;
-        let output = |reader: Option<thread::JoinHandle<Output>>| {
+        let output = |reader: Option<thread::JoinHandle<CapturedOutput>>| {
             reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
         };
         let (stdout, stderr) = (output(stdout), output(stderr));
@@ -174,9 +174,11 @@ impl Sandbox {
             _ if !stdout.head.starts_with(BEGUN) && status.is_some() => {
                 Err(format!("no sandbox: {}", String::from_utf8_lossy(&stderr.head).trim()))
             }
-            None => Ok(Outcome::TimedOut),
-            Some(status) if status.success() && stdout.ends_with(sentinel.as_bytes()) => Ok(Outcome::Passed),
-            Some(_) => Ok(Outcome::Failed),
+            None => Ok(ProgramOutcome::TimedOut),
+            Some(status) if status.success() && stdout.ends_with(sentinel.as_bytes()) => {
+                Ok(ProgramOutcome::Passed)
+            }
+            Some(_) => Ok(ProgramOutcome::Failed),
         }
     }
 
@@ -245,12 +247,12 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
 
 /// The beginning and the end of what a program wrote.
 #[derive(Debug, Default)]
-struct Output {
+struct CapturedOutput {
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
-impl Output {
+impl CapturedOutput {
     /// Reads to the end, however much that is.
     fn of(mut pipe: impl Read) -> Self {
         let mut output = Self::default();

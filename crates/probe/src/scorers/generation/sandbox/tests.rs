@@ -1,11 +1,16 @@
 use super::*;
 use rayon::prelude::*;
 
-use crate::scorers::generation::sandbox::{Limits, Outcome, Sandbox};
+use crate::scorers::generation::sandbox::{ProgramOutcome, Sandbox, SandboxLimits};
 
 /// A sandbox with little time. Where there cannot be one, the test is recorded as skipped.
 fn sandbox() -> Option<Sandbox> {
-    let limits = Limits { seconds: 2, memory_bytes: 256 << 20, file_bytes: 1 << 20, ..Limits::default() };
+    let limits = SandboxLimits {
+        seconds: 2,
+        memory_bytes: 256 << 20,
+        file_bytes: 1 << 20,
+        ..SandboxLimits::default()
+    };
     match Sandbox::new(None) {
         Ok(sandbox) => Some(sandbox.with_limits(limits)),
         Err(reason) => {
@@ -15,12 +20,12 @@ fn sandbox() -> Option<Sandbox> {
     }
 }
 
-fn outcome(program: &str) -> Option<Outcome> {
+fn outcome(program: &str) -> Option<ProgramOutcome> {
     Some(sandbox()?.run(program).unwrap())
 }
 
 #[track_caller]
-fn assert_outcome(program: &str, expected: Outcome) {
+fn assert_outcome(program: &str, expected: ProgramOutcome) {
     if let Some(found) = outcome(program) {
         assert_eq!(found, expected, "{program}");
     }
@@ -28,19 +33,19 @@ fn assert_outcome(program: &str, expected: Outcome) {
 
 #[test]
 fn programs_that_come_to_their_end_pass() {
-    assert_outcome("def add(a, b):\n    return a + b\n\nassert add(2, 3) == 5", Outcome::Passed);
+    assert_outcome("def add(a, b):\n    return a + b\n\nassert add(2, 3) == 5", ProgramOutcome::Passed);
     assert_outcome(
         "import math, collections, heapq, re\nprint('四十二')\nassert math.sqrt(4) == 2",
-        Outcome::Passed,
+        ProgramOutcome::Passed,
     );
-    assert_outcome("open('x', 'w').write('y')\nassert open('x').read() == 'y'", Outcome::Passed);
+    assert_outcome("open('x', 'w').write('y')\nassert open('x').read() == 'y'", ProgramOutcome::Passed);
 }
 
 #[test]
 fn programs_that_fail_do_not() {
-    assert_outcome("assert 1 == 2", Outcome::Failed);
-    assert_outcome("def f(:", Outcome::Failed);
-    assert_outcome("import antigravity_of_no_kind", Outcome::Failed);
+    assert_outcome("assert 1 == 2", ProgramOutcome::Failed);
+    assert_outcome("def f(:", ProgramOutcome::Failed);
+    assert_outcome("import antigravity_of_no_kind", ProgramOutcome::Failed);
 }
 
 #[test]
@@ -51,36 +56,39 @@ fn an_early_end_is_no_pass() {
         "print('passed')\nraise SystemExit(0)",
         "import os\nos.close(1)",
     ] {
-        assert_outcome(program, Outcome::Failed);
+        assert_outcome(program, ProgramOutcome::Failed);
     }
 }
 
 #[test]
 fn time_is_limited() {
-    assert_outcome("import time\ntime.sleep(60)", Outcome::TimedOut);
+    assert_outcome("import time\ntime.sleep(60)", ProgramOutcome::TimedOut);
     let busy = outcome("while True: pass");
-    assert!(busy.is_none_or(|outcome| outcome != Outcome::Passed), "the limit of CPU time may come first");
+    assert!(
+        busy.is_none_or(|outcome| outcome != ProgramOutcome::Passed),
+        "the limit of CPU time may come first"
+    );
     assert_outcome(
         "import signal, time\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\ntime.sleep(60)",
-        Outcome::TimedOut,
+        ProgramOutcome::TimedOut,
     );
 }
 
 #[test]
 fn memory_files_and_processes_are_limited() {
-    assert_outcome("x = bytearray(1 << 30)", Outcome::Failed);
-    assert_outcome("open('x', 'wb').write(bytes(2 << 20))", Outcome::Failed);
+    assert_outcome("x = bytearray(1 << 30)", ProgramOutcome::Failed);
+    assert_outcome("open('x', 'wb').write(bytes(2 << 20))", ProgramOutcome::Failed);
     assert_outcome(
         "try:\n    for i in range(100):\n        open(str(i), 'wb').write(bytes(1 << 19))\nexcept OSError: pass\nelse: raise Exception",
-        Outcome::Passed,
+        ProgramOutcome::Passed,
     );
     assert_outcome(
         "import os\ncount = 0\ntry:\n    for i in range(100):\n        if os.fork() == 0:\n            import time; time.sleep(60)\n        count += 1\nexcept OSError: pass\nassert 0 < count < 20, count",
-        Outcome::Passed,
+        ProgramOutcome::Passed,
     );
     let bomb = outcome("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass");
-    assert!(bomb.is_none_or(|outcome| outcome != Outcome::Passed));
-    assert_outcome("files = [open('/dev/null') for i in range(100)]", Outcome::Failed);
+    assert!(bomb.is_none_or(|outcome| outcome != ProgramOutcome::Passed));
+    assert_outcome("files = [open('/dev/null') for i in range(100)]", ProgramOutcome::Failed);
 }
 
 #[test]
@@ -89,14 +97,14 @@ fn there_is_no_network() {
         let program = format!(
             "import socket\ns = socket.socket()\ns.settimeout(1)\ntry: s.connect({address})\nexcept OSError: pass\nelse: raise Exception"
         );
-        assert_outcome(&program, Outcome::Passed);
+        assert_outcome(&program, ProgramOutcome::Passed);
     }
     // Servers of this machine can't be reached either, whose address would be found.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_outcome(
         &format!("import socket\nsocket.create_connection(('127.0.0.1', {port}), 1)"),
-        Outcome::Failed,
+        ProgramOutcome::Failed,
     );
 }
 
@@ -104,29 +112,29 @@ fn there_is_no_network() {
 fn files_of_the_machine_are_out_of_reach() {
     for path in ["/etc/passwd", "/etc/shadow", "/proc/1/environ", "/etc/hostname", env!("CARGO_MANIFEST_DIR")]
     {
-        assert_outcome(&format!("import os\nassert not os.path.exists('{path}')"), Outcome::Passed);
+        assert_outcome(&format!("import os\nassert not os.path.exists('{path}')"), ProgramOutcome::Passed);
     }
     let secret = tempfile::NamedTempFile::new().unwrap();
-    assert_outcome(&format!("open({:?})", secret.path()), Outcome::Failed);
+    assert_outcome(&format!("open({:?})", secret.path()), ProgramOutcome::Failed);
     for path in ["/usr/x", "/usr/bin/x", "/dev/x"] {
         let program = format!("try: open('{path}', 'w')\nexcept OSError: pass\nelse: raise Exception");
         // As an ordinary user the root is one's own, in memory, and gone with the program.
         if !path.starts_with("/dev") || sandbox().is_some_and(|sandbox| sandbox.is_root) {
-            assert_outcome(&program, Outcome::Passed);
+            assert_outcome(&program, ProgramOutcome::Passed);
         }
     }
     assert_outcome(
         "import os\nassert dict(os.environ).keys() <= {'PYTHONHASHSEED', 'LC_CTYPE'}",
-        Outcome::Passed,
+        ProgramOutcome::Passed,
     );
 }
 
 #[test]
 fn nobody_else_can_be_killed() {
-    assert_outcome("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", Outcome::Failed);
+    assert_outcome("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", ProgramOutcome::Failed);
     let own = std::process::id();
-    assert_outcome(&format!("import os\nos.kill({own}, 9)"), Outcome::Failed);
-    assert_outcome("import os\nos.kill(-1, 9)", Outcome::Failed);
+    assert_outcome(&format!("import os\nos.kill({own}, 9)"), ProgramOutcome::Failed);
+    assert_outcome("import os\nos.kill(-1, 9)", ProgramOutcome::Failed);
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn children_do_not_outlive_a_program() {
     let program = format!(
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.execv('/usr/bin/sleep', ['{mark}', '60'])\n    os._exit(0)\ntime.sleep(0.2)"
     );
-    assert_eq!(sandbox.run(&program).unwrap(), Outcome::Passed);
+    assert_eq!(sandbox.run(&program).unwrap(), ProgramOutcome::Passed);
     let runs = |entry: std::io::Result<fs::DirEntry>| {
         let command = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
         command.starts_with(mark.as_bytes())
@@ -147,10 +155,10 @@ fn children_do_not_outlive_a_program() {
 
 #[test]
 fn output_is_not_kept() {
-    assert_outcome("print('x' * (64 << 20))", Outcome::Passed);
+    assert_outcome("print('x' * (64 << 20))", ProgramOutcome::Passed);
     let endless = outcome("while True: print('x' * 10000)");
-    assert!(endless.is_none_or(|outcome| outcome != Outcome::Passed));
-    assert_outcome("input()", Outcome::Failed);
+    assert!(endless.is_none_or(|outcome| outcome != ProgramOutcome::Passed));
+    assert_outcome("input()", ProgramOutcome::Failed);
 }
 
 #[test]
@@ -158,12 +166,12 @@ fn runs_beside_each_other_give_the_same() {
     let Some(sandbox) = sandbox() else { return };
     let run =
         |number: usize| sandbox.run(&format!("assert {number} % 3\nassert hash('x') == hash('x')")).unwrap();
-    let outcomes: Vec<Outcome> = (0..12).into_par_iter().map(run).collect();
+    let outcomes: Vec<ProgramOutcome> = (0..12).into_par_iter().map(run).collect();
     assert!(
         outcomes
             .iter()
             .enumerate()
-            .all(|(number, outcome)| (number % 3 > 0) == (*outcome == Outcome::Passed))
+            .all(|(number, outcome)| (number % 3 > 0) == (*outcome == ProgramOutcome::Passed))
     );
     assert_eq!(fs::read_dir(sandbox.mount_point.path()).unwrap().count(), 0, "nothing is left");
 }
@@ -180,7 +188,7 @@ fn what_is_no_python_is_named() {
 #[test]
 fn solutions_of_people_pass() {
     let Some(eval) = fineline_testing::materials("eval") else { return };
-    let catalog = crate::Catalog { data: vec![eval.clone()], ..crate::Catalog::default() };
+    let catalog = crate::Catalog { data_dirs: vec![eval.clone()], ..crate::Catalog::default() };
     let Some(_) = sandbox() else { return };
     let sandbox = Sandbox::new(None).unwrap();
     for (name, key, count) in [("humaneval", "canonical_solution", 164), ("mbpp", "code", 60)] {
@@ -192,7 +200,7 @@ fn solutions_of_people_pass() {
             .into_par_iter()
             .filter(|&item| {
                 let solution = records[item].value[key].as_str().unwrap();
-                sandbox.run(&task.items[item].with_program(solution)).unwrap() != Outcome::Passed
+                sandbox.run(&task.items[item].with_program(solution)).unwrap() != ProgramOutcome::Passed
             })
             .collect();
         assert_eq!(failed, Vec::<usize>::new(), "{name}");

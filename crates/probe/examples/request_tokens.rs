@@ -1,4 +1,4 @@
-//! What a suite puts to a model, as JSON lines: `asked CHECKPOINT SUITE DATA [ITEMS]`, with the tokenizer and the context length of a Hugging
+//! What a suite puts to a model, as JSON lines: `request_tokens CHECKPOINT SUITE DATA [ITEMS]`, with the tokenizer and the context length of a Hugging
 //! Face folder. Each line has the item's texts and, for a choice, the token ids of its context and of what is scored.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
@@ -19,32 +19,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     let checkpoint = PathBuf::from(checkpoint);
     let tokenizer = Tokenizer::from_file(&checkpoint)?;
     let catalog = Catalog {
-        folders: vec![PathBuf::from("configs/probes")],
-        data: vec![PathBuf::from(data)],
+        suite_dirs: vec![PathBuf::from("configs/probes")],
+        data_dirs: vec![PathBuf::from(data)],
         ..Catalog::default()
     };
     let options = SuiteOptions {
         tokenizer: &tokenizer,
         max_len: read_config(&checkpoint)?.max_position_embeddings,
-        items: items.first().map(|items| items.parse()).transpose()?,
+        limit: items.first().map(|items| items.parse()).transpose()?,
         tasks: &[],
         code: CodeExecution::Forbidden,
     };
     let suite = Suite::load(&catalog, suite, options)?;
-    for asked in suite.asked() {
-        let item = suite.tasks().find(|task| task.name == asked.task).map(|task| &task.items[asked.item]);
+    for request in suite.request_tokens() {
+        let item = suite.tasks().find(|task| task.name == request.task).map(|task| &task.items[request.item]);
         println!(
             "{}",
             json!({
-                "task": asked.task,
-                "item": asked.item,
-                "choice": asked.choice,
-                "unconditional": asked.unconditional,
+                "task": request.task,
+                "item": request.item,
+                "choice": request.choice,
+                "unconditional": request.unconditional,
                 "context": item.map(|item| &item.context),
-                "right": item.map(|item| [&[item.gold], &item.also_right[..]].concat()),
+                "right": item.map(|item| [&[item.gold], &item.other_gold[..]].concat()),
                 "answers": item.map(|item| &item.answers),
-                "context_ids": asked.context,
-                "continuation_ids": asked.continuation,
+                "context_ids": request.context,
+                "continuation_ids": request.continuation,
             })
         );
     }
