@@ -122,8 +122,8 @@ fn all_problems_are_reported_together() {
     error: many.toml has 8 problems
       model.preset = "llama-7" (many.toml:13): no preset has this name; did you mean `llama-7b`? There are tiny-260k, tiny-1m, tiny-7m, tiny-58m, llama-7b, llama-13b, llama-33b, llama-65b, openllama-3b, openllama-7b, openllama-13b, openllama-3b-v2, openllama-7b-v2, amber-7b, fineline-openllama-7b, fineline-amber
       optim.learning_rte (many.toml:3): unknown key; did you mean `lr`?
-      optim.lr = "fast" (many.toml:4): invalid type: string "fast", expected f64
       checkpoint.every_steps = -1 (many.toml:11): invalid value: integer `-1`, expected u64
+      optim.lr = "fast" (many.toml:4): invalid type: string "fast", expected f64
       data.seq_len = 0 (--set): must be at least 1
       train.micro_batch_size = 3 (many.toml:6): must divide train.global_batch_size = 4; use 2 or 4
       guard.loss_spike.z = 0.0 (many.toml:8): must be above 0
@@ -422,7 +422,7 @@ fn a_misspelled_task_is_told_by_line_before_any_work() {
         "extends = [\"tiny.toml\"]\n[[probes]]\nsuite = \"tinyworld\"\ntasks = [\"word_ordr\"]\n",
     );
     let error = message(&place, &["train", "typo.toml"], 2);
-    let start = "error: typo.toml:4: `probes[0].tasks` names no task of suite `tinyworld`: `word_ordr`; \
+    let start = "error: probes[0].tasks (typo.toml:4): suite `tinyworld` has no task `word_ordr`; \
                  did you mean `word_order`? There are ";
     assert!(error.starts_with(start), "{error}");
     assert!(!place.path("cache").exists());
@@ -452,7 +452,7 @@ fn what_rows_are_counted_by_cannot_change_under_a_resume() {
     ");
     let shorter =
         message(&place, &["train", "tiny.toml", "--set", "train.steps=3", "--allow-change", "train"], 2);
-    insta::assert_snapshot!(shorter, @"error: --set: `train.steps` makes a run of 3 steps, but this one has done 4 already: make it longer, or go back with `--resume CHECKPOINT`");
+    insta::assert_snapshot!(shorter, @"error: train.steps = 3 (--set): is 3 steps, but this run has already done 4; increase it, or go back with `--resume CHECKPOINT`");
     assert!(files_below(&place.path("run")) == before, "a refused start changes nothing");
     assert!(!place.path("branch/run.json").exists());
 }

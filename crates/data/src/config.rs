@@ -49,6 +49,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunksConfig>,
     /// Folder for what is made once from the sources: token shards and a trained tokenizer. Safe to delete between runs.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub cache_dir: PathBuf,
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use fineline_run::config::{Resolved, json_schema, reference_markdown};
+use fineline_run::config::{Resolved, file_schema, reference_markdown};
 use fineline_run::start;
 use serde_json::json;
 
@@ -54,5 +54,5 @@ pub(crate) fn diff(left: &Path, right: &Path) -> Result<()> {
 
 /// `fineline config reference`
 pub(crate) fn reference(schema: bool) -> Result<()> {
-    if schema { print_json(&json_schema()) } else { print(&reference_markdown()) }
+    if schema { print_json(&file_schema()) } else { print(&reference_markdown()) }
 }

@@ -24,7 +24,7 @@ const COMBINATIONS: [Combination; 6] = [
     (&["data", "model"], check_positions),
     (&["data", "guard"], check_skipped_chunk),
     (&["data", "run"], check_numpy_seeds),
-    (&["distributed", "run"], check_devices),
+    (&["distributed"], check_devices),
 ];
 
 /// Checks all sections but the `unread` ones, and valid sections against one another.

@@ -23,6 +23,7 @@ mod run_config;
 mod checks;
 mod read;
 mod resolved;
+mod resume;
 mod schema;
 
 // Showing it.
@@ -37,6 +38,6 @@ pub(crate) use recipe::recipe;
 pub use reference::reference_markdown;
 pub use resolved::Resolved;
 pub use run_config::{ConfigDifference, RunConfig};
-pub use schema::json_schema;
+pub use schema::file_schema;
 pub use sections::{ListenAddress, LogConfig, RunSection, StorageConfig, ValidationConfig};
 pub use triggers::{Against, TriggerAction, TriggerConfig};

@@ -48,15 +48,18 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// When checkpoints are written, and which are kept.
     #[serde(default)]
+    #[schemars(extend("x-resume" = "may-change"))]
     pub checkpoint: CheckpointConfig,
     /// A copy of the run elsewhere.
     #[serde(default)]
+    #[schemars(extend("x-resume" = "may-change"))]
     pub storage: StorageConfig,
     /// Loss on the validation split, per source.
     #[serde(default)]
     pub validation: ValidationConfig,
     /// Probes: suites of tasks, and when they are run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-resume" = "may-change"))]
     pub probes: Vec<ProbeConfig>,
     /// What happens when a step goes wrong.
     #[serde(default)]
@@ -66,9 +69,11 @@ pub struct RunConfig {
     pub distributed: DistributedConfig,
     /// What is done when probes say something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-resume" = "may-change"))]
     pub triggers: Vec<TriggerConfig>,
     /// What is logged, and where to.
     #[serde(default)]
+    #[schemars(extend("x-resume" = "may-change"))]
     pub log: LogConfig,
 }
 
@@ -84,50 +89,6 @@ pub struct ConfigDifference {
 }
 
 impl RunConfig {
-    /// Whether a change of this key moves no number of the run, or only decides when something is looked at or saved.
-    #[must_use]
-    pub fn is_harmless(key: &str) -> bool {
-        const HARMLESS: [&str; 18] = [
-            "run.name",
-            "run.dir",
-            "checkpoint",
-            "storage",
-            "log",
-            "guard.max_skips",
-            "guard.max_rewinds",
-            "guard.max_lr_reductions",
-            "guard.stall",
-            "triggers",
-            "data.cache_dir",
-            "validation.every_steps",
-            "validation.rows",
-            "probes",
-            "distributed.mode",
-            "distributed.bucket_mib",
-            "distributed.ranks_per_process",
-            "distributed.timeout_s",
-        ];
-        let Ok(key) = key.parse::<Key>() else { return false };
-        HARMLESS
-            .iter()
-            .filter_map(|harmless| harmless.parse().ok())
-            .any(|harmless| key.starts_with(&harmless))
-    }
-
-    /// The BLAKE3 hash of everything that decides the run's losses and weights: all values but the
-    /// [harmless](Self::is_harmless) ones.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for (key, value) in leaves(&self.to_values()) {
-            let key = key.to_string();
-            if !Self::is_harmless(&key) {
-                hasher.update(format!("{key} = {value}\n").as_bytes());
-            }
-        }
-        hasher.finalize().to_hex().to_string()
-    }
-
     /// The keys of all values that are set.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {

@@ -1,34 +1,75 @@
 //! The JSON schema of the configuration, and what it says of keys.
 
+use std::collections::BTreeSet;
+
 use fineline_diagnostics::{Key, KeySegment, Problem, Problems, nearest};
+use fineline_model::LlamaConfig;
 use schemars::{Schema, schema_for};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::run_config::RunConfig;
 
-/// The JSON schema of a configuration file, for editors and checkers.
+/// Returns the JSON schema of a configuration, with the keys that exist only in files.
 #[must_use]
-pub fn json_schema() -> Schema {
+pub(super) fn json_schema() -> Schema {
     let mut schema = schema_for!(RunConfig);
-    // These two exist only in files: resolving them leaves nothing behind.
-    let text = |description: &str| serde_json::json!({ "type": "string", "description": description });
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert(
             "extends".into(),
-            serde_json::json!({
+            json!({
                 "type": "array",
                 "items": { "type": "string" },
-                "description": "Files whose values lie beneath this file's, in their order; paths are relative to this file.",
+                "description": "Files that this file is merged over, in their order. Paths are relative to this file.",
             }),
         );
     }
     if let Some(model) = schema.pointer_mut("/$defs/LlamaConfig/properties").and_then(Value::as_object_mut) {
         model.insert(
             "preset".into(),
-            text("A known model's name; its values lie beneath the ones given here."),
+            json!({
+                "type": "string",
+                "enum": LlamaConfig::PRESETS,
+                "description": "Name of a known model. Keys of this section override its values.",
+            }),
         );
     }
     schema
+}
+
+/// Returns the JSON schema of a single configuration file, for editors and validators.
+///
+/// No key is required in a table that another file may complete (`extends`). In a list, which a file replaces as a whole, keys are.
+#[must_use]
+pub fn file_schema() -> Schema {
+    let mut schema = json_schema();
+    let mut merged = BTreeSet::new();
+    merged_tables(schema.as_value(), schema.as_value(), "", &mut merged);
+    for pointer in merged {
+        if let Some(table) = schema.pointer_mut(&pointer).and_then(Value::as_object_mut) {
+            table.remove("required");
+        }
+    }
+    schema
+}
+
+/// Collects the JSON pointers of tables that are merged over those of other files.
+fn merged_tables(root: &Value, schema: &Value, pointer: &str, found: &mut BTreeSet<String>) {
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+        let target = target.trim_start_matches('#');
+        if let Some(schema) = root.pointer(target) {
+            merged_tables(root, schema, target, found);
+        }
+    }
+    for (index, option) in schema.get("anyOf").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        merged_tables(root, option, &format!("{pointer}/anyOf/{index}"), found);
+    }
+    if let Some(fields) = schema.get("properties").and_then(Value::as_object)
+        && found.insert(pointer.to_owned())
+    {
+        for (name, field) in fields {
+            merged_tables(root, field, &format!("{pointer}/properties/{name}"), found);
+        }
+    }
 }
 
 /// Reports keys that no section has.

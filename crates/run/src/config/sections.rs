@@ -15,8 +15,10 @@ use super::device_name::{BUILT_IN, DeviceName};
 #[serde(deny_unknown_fields)]
 pub struct RunSection {
     /// A name for people.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub name: String,
     /// The run's folder; everything that the run writes is in it.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub dir: PathBuf,
     /// The seed of initialization and data order.
     #[serde(default = "default_seed")]
@@ -41,8 +43,10 @@ fn default_seed() -> u64 {
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
     /// Steps between two measurements; there is one at the start and one at the end besides. 0: none at all.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub every_steps: u64,
     /// Rows per source at most: the same ones, drawn from all of the split, each time.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub rows: usize,
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn changes_since_start(
     let refused: Vec<ConfigDifference> = differences
         .iter()
         .filter(|difference| {
-            !RunConfig::is_harmless(&difference.key) && !is_allowed(&difference.key, allowed)
+            !RunConfig::may_change_on_resume(&difference.key) && !is_allowed(&difference.key, allowed)
         })
         .cloned()
         .collect();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct DistributedConfig {
     /// `"data_parallel"`: ranks share the sequences of a step. `"zero1"`: they also shard the optimizer
     /// state.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub mode: DistributedMode,
     /// Whether losses and weights have the same bits on any number of ranks with the same number of threads
     /// each. If so, the gradient of each micro-batch is a leaf of one fixed tree of additions, which takes
@@ -18,13 +19,16 @@ pub struct DistributedConfig {
     pub deterministic: bool,
     /// Size of the buckets in which gradients are exchanged, in MiB. Parameters are never split, so a bucket
     /// can be larger.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub bucket_mib: usize,
     /// Number of ranks per process, as threads: one per device, from `cuda:0` up. Unless `deterministic` is
     /// set, their gradients are summed before processes exchange anything: by NCCL on CUDA, in host memory
     /// elsewhere. On `cpu` and `wgpu` they share one device and are no faster than a single rank.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub ranks_per_process: usize,
     /// Seconds after which a rank that waits for another aborts the job, with a message that names the other.
     /// Set it above the time of a micro-batch. Evaluation and data preparation don't count.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub timeout_s: u64,
 }
 

@@ -12,10 +12,13 @@ use crate::alarm::GuardAction;
 pub struct GuardConfig {
     /// Number of consecutive skipped steps at which the run stops with an error. Steps skipped by any rule
     /// count, and steps without targets.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub max_skips: u32,
     /// Maximum number of rewinds to the same checkpoint. After that, the run stops with an error.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub max_rewinds: u32,
     /// Maximum number of reductions of the learning rate. After that, the run stops with an error.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub max_lr_reductions: u32,
     /// Number of preceding steps that the loss and the gradient norm are compared with. The comparison starts
     /// once there are half as many, and at least 20.
@@ -37,6 +40,7 @@ pub struct GuardConfig {
     pub grad_norm: OutlierRule,
     /// A step that takes far longer than the preceding ones. Reported in a warning while it runs, and in an
     /// event when it ends.
+    #[schemars(extend("x-resume" = "may-change"))]
     pub stall: StallRule,
 }
 
