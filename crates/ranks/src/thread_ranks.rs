@@ -121,6 +121,14 @@ fn split_by_lens<'a>(values: &'a mut [f32], lens: &'a [usize]) -> impl Iterator<
 /// thread, and `others` on each of the rest. Returns the result of `first`. With a `count` of 1, the rank of
 /// the process itself runs `first`.
 ///
+/// ```
+/// use fineline_ranks::{Ranks, SingleRank, run_on_threads};
+///
+/// let gather = |ranks: &dyn Ranks| Ok::<_, ()>(ranks.all_gather(&ranks.rank()));
+/// let gathered = run_on_threads(3, &SingleRank, gather, |ranks| gather(ranks).map(drop));
+/// assert_eq!(gathered, Ok(vec![0, 1, 2]));
+/// ```
+///
 /// `processes` are the processes that train together, as ranks. When a rank fails, the other ranks of its
 /// process are unwound at their next collective.
 ///

@@ -83,7 +83,7 @@ impl ScheduleConfig {
     }
 }
 
-/// Where the decay of a WSD schedule starts unless the configuration says so: a tenth before its end.
+/// Returns the default start of the decay of a WSD schedule: a tenth before its end.
 fn latest_wsd_start(decay_end: u64) -> u64 {
     decay_end - decay_end / 10
 }
@@ -125,10 +125,10 @@ pub struct LrSchedule {
 }
 
 impl LrSchedule {
-    /// The schedule of a run of `total_steps` whose peak learning rate is `peak` (`optim.lr`).
+    /// Resolves the schedule of a run of `total_steps` steps with the peak learning rate `peak` (`optim.lr`).
     ///
     /// # Errors
-    /// [`TrainError::Config`] if the phases don't follow one another or the floor is above the peak.
+    /// [`TrainError::Config`] if the phases overlap, or the floor is above the peak.
     pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Result<Self, TrainError> {
         let mut problems = Problems::default();
         let mut checker = Checker::new(Key::default().field("schedule"), &mut problems);

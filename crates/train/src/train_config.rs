@@ -58,7 +58,7 @@ impl TrainConfig {
         self.global_batch_size as u64 * seq_len as u64
     }
 
-    /// Length of the run in steps.
+    /// Returns the length of the run in steps.
     ///
     /// # Errors
     /// [`TrainError::Config`] if the section is invalid, or if `tokens` is less than one step.
@@ -69,7 +69,8 @@ impl TrainConfig {
             (None, Some(tokens)) if tokens.0 < per_step => {
                 let key = Key::default().field("train").field("tokens");
                 let message = format!(
-                    "must be at least the {per_step} tokens of one step (train.global_batch_size × data.seq_len)"
+                    "must be at least the {per_step} tokens of one step \
+                     (train.global_batch_size × data.seq_len)"
                 );
                 Err(Problem::new(key, message).with_value(format_args!("{tokens}")).into())
             }
@@ -108,7 +109,7 @@ impl ConfigSection for TrainConfig {
     }
 }
 
-/// The divisors of `whole` next to `part`, as `2 or 4`.
+/// Returns the divisors of `whole` closest to `part`, such as `2 or 4`.
 fn nearest_divisors(whole: usize, part: usize) -> String {
     let divides = |divisor: &usize| whole.is_multiple_of(*divisor);
     let below = (1..part.min(whole)).rev().find(divides);

@@ -41,7 +41,7 @@ pub(crate) fn sum_within_process(
     GradientSum(sums)
 }
 
-/// Where the vectors of the ranks of a process are summed.
+/// The place in which the vectors of the ranks of a process are summed.
 enum LocalReduction {
     /// On the devices, by their all-reduce.
     OnDevices(Vec<Device>),

@@ -99,7 +99,8 @@ impl Division {
         if micro_batches < size {
             let key = Key::default().field("train").field("micro_batch_size");
             let message = format!(
-                "makes {micro_batches} micro-batches of train.global_batch_size = {}, fewer than the {size} ranks",
+                "makes {micro_batches} micro-batches of train.global_batch_size = {}, fewer than the {size} \
+                 ranks",
                 train.global_batch_size
             );
             let problem = Problem::new(key, message)

@@ -7,6 +7,16 @@ use crate::rows::skipped_rows::{RowRange, SkippedRows};
 /// The rows of each step: a function of the global batch size and the skipped rows, and of nothing else.
 ///
 /// Rows have indices from 0 in the order of the data. Steps are counted from 1.
+///
+/// ```
+/// use fineline_train::{RowRange, RowSchedule};
+///
+/// let mut schedule = RowSchedule::without_skips(2);
+/// assert_eq!(schedule.rows_of(2).collect::<Vec<_>>(), [2, 3]);
+/// schedule.skip(RowRange { start: 2, end: 5 });
+/// assert_eq!(schedule.rows_of(2).collect::<Vec<_>>(), [5, 6]);
+/// assert_eq!(schedule.step_of(6), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowSchedule {
     global_batch_size: u64,

@@ -529,7 +529,7 @@ mod tests {
         let mut recorder =
             CallRecorder { request: Some((5, TrainerControl::Rewind(2))), ..CallRecorder::default() };
         let SessionOutcome::Rewind(rewind) = run_with(&mut trainer, &mut recorder) else {
-            panic!("it goes on")
+            panic!("expected a rewind")
         };
         assert_eq!((rewind.from_step, rewind.target_step, rewind.reason), (5, 2, RewindReason::Observer));
         assert_eq!(rewind.skipped_rows, RowRange { start: 16, end: 40 });

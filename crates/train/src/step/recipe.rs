@@ -37,14 +37,14 @@ impl TrainingRecipe {
     /// Checks all sections and resolves the schedule.
     ///
     /// # Errors
-    /// [`TrainError::Config`] with every value that is out of range or contradicts another.
+    /// [`TrainError::Config`] with all values that are out of range or contradict each other.
     pub fn validate(&self) -> Result<LrSchedule, TrainError> {
         ConfigSection::validate(self, "")?;
         let schedule = LrSchedule::new(&self.schedule, self.optim.lr, self.train.total_steps(self.seq_len)?)?;
         Ok(schedule.with_rewarm(self.rewarm))
     }
 
-    /// Checks the sections against one another. Each must be valid by itself.
+    /// Checks the sections against each other. Each must be valid by itself.
     pub fn check_combination(&self, checker: &mut Checker<'_>) {
         match self.train.total_steps(self.seq_len) {
             Ok(steps) => self.schedule.check_phases(self.optim.lr, steps, &mut checker.nested("schedule")),
