@@ -62,8 +62,8 @@ def main():
     fraction = sum(event["seconds"] for event in rounds) / wall
     other = 1 - sum(step["step_s"] for step in metrics) / wall
     for event in rounds:
-        items = "all" if event["items"] is None else event["items"]
-        cost = f"{event['seconds']:7.3f} s, {event['spent_share']:.4f} of the time so far"
+        items = "all" if event["limit"] is None else event["limit"]
+        cost = f"{event['seconds']:7.3f} s, {event['budget_used']:.4f} of the time so far"
         print(f"step {event['step']:6}: {items:>5} items per task, {cost}")
     print(f"{len(rounds)} rounds, {len(skipped)} skipped, in {wall:.1f} s")
     print(f"fraction {fraction:.4f} (budget {arguments.budget}); {other:.4f} of the time outside of steps")

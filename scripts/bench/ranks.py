@@ -203,7 +203,7 @@ class Bench:
                 subprocess.run(words, check=True, capture_output=True)
                 events = map(json.loads, (self.place / directory / "events.jsonl").read_text().splitlines())
                 seconds[ranks].append(
-                    sum(event["seconds"] for event in events if event["event"] == "probe_round")
+                    sum(event["seconds"] for event in events if event["event"] == "evaluation_finished")
                 )
             ratios.append(seconds[2][-1] / seconds[1][-1])
         return {

@@ -267,7 +267,7 @@ fn a_full_disk_loses_nothing() {
     let events = place.log("small/run/events.jsonl");
     let resumed = events.iter().find(|event| event["event"] == "resumed").unwrap();
     assert!(resumed["checkpoint"].as_str().unwrap().ends_with(&last), "{resumed}, not from {last}");
-    assert!(events.iter().all(|event| event["event"] != "damaged_checkpoint"), "{events:?}");
+    assert!(events.iter().all(|event| event["event"] != "checkpoint_damaged"), "{events:?}");
     assert_eq!(place.log("small/run/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
     let checkpoint = |run: &str| files_below(&place.path(&format!("{run}/checkpoints/step-00000012")));
     let weights = |run: &str| {

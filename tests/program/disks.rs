@@ -78,7 +78,7 @@ fn a_disk_that_is_full_for_a_while_costs_nothing() {
     assert!(text.ends_with('\n'), "no line is torn");
     fs_err::remove_file(place.path("disk/filling")).unwrap();
     run.wait().success();
-    for kind in ["log_unwritable", "log_writable", "checkpoint_failed"] {
+    for kind in ["log_write_failed", "log_write_recovered", "checkpoint_failed"] {
         assert!(!events(&place, kind).is_empty(), "{kind}");
     }
     check_equals_unbroken(&place);
@@ -114,7 +114,7 @@ fn checkpoints_on_a_read_only_disk_are_made_up_for() {
     run.wait().success();
     let failed = events(&place, "checkpoint_failed");
     assert!(failed[0]["reason"].as_str().unwrap().contains("Read-only"), "{failed:?}");
-    assert!(failed[0]["bytes"].as_u64().unwrap() > 0 && failed[0]["in_a_row"] == 1, "{failed:?}");
+    assert!(failed[0]["bytes"].as_u64().unwrap() > 0 && failed[0]["consecutive"] == 1, "{failed:?}");
     check_equals_unbroken(&place);
     drop(disk);
 }
@@ -188,6 +188,6 @@ fn items_that_cannot_be_written_are_an_event() {
     fs_err::remove_dir_all(place.path("disk/run/items")).unwrap();
     fs_err::write(place.path("disk/run/items"), "in the way").unwrap();
     run.wait().success();
-    let lost = events(&place, "probe_failed");
+    let lost = events(&place, "evaluation_failed");
     assert!(lost.iter().any(|event| event["task"].is_null()), "{lost:?}");
 }

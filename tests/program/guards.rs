@@ -42,7 +42,7 @@ fn events(place: &Workplace, run: &str, name: &str) -> Vec<Value> {
 
 /// The one alarm of a run.
 fn alarm(place: &Workplace, run: &str) -> Value {
-    let mut alarms = events(place, run, "guard");
+    let mut alarms = events(place, run, "guard_triggered");
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     alarms.remove(0)
 }
@@ -70,7 +70,7 @@ fn assert_equal(place: &Workplace, left: &str, right: &str) {
 fn an_undisturbed_run_has_no_alarm() {
     let place = workplace();
     drill(&place, "", &[]).success();
-    assert_eq!(events(&place, "run", "guard").len(), 0);
+    assert_eq!(events(&place, "run", "guard_triggered").len(), 0);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn each_rule_can_skip_the_update() {
         let alarm = alarm(&place, "run");
         assert_eq!((&alarm["rule"], &alarm["action"]), (&rule.into(), &"skip".into()));
         assert_eq!(skipped_steps(&place, "run"), [12]);
-        assert_eq!(events(&place, "run", "skipped")[0]["in_a_row"], 1);
+        assert_eq!(events(&place, "run", "update_skipped")[0]["consecutive"], 1);
     }
 }
 
@@ -176,7 +176,7 @@ fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
     assert_eq!(rewound.len(), 1);
     let event = &rewound[0];
     assert_eq!((&event["step"], &event["from"], &event["count"]), (&12.into(), &15.into(), &1.into()));
-    assert_eq!((&event["left_out"]["start"], &event["left_out"]["end"]), (&56.into(), &60.into()));
+    assert_eq!((&event["skipped_rows"]["start"], &event["skipped_rows"]["end"]), (&56.into(), &60.into()));
     assert_eq!(event["alarm"]["rule"], "loss_spike");
     assert!(skipped_steps(&place, "harmed").is_empty(), "the step that was undone is none of the run's");
     let steps: Vec<u64> =

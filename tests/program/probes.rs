@@ -96,8 +96,11 @@ steps = [{ function = 'regex', regex_pattern = '(?=((\w|\s|\W)+)+\d)(x)\1' }, { 
     place.write("both.toml", "tasks = [\"slow.toml\", \"sound.toml\"]");
     place.train(&["probes=[{suite=\"both.toml\",every_steps=6,log_spaced=false}]"]);
 
-    let failed: Vec<Value> =
-        place.log("run/events.jsonl").into_iter().filter(|event| event["event"] == "probe_failed").collect();
+    let failed: Vec<Value> = place
+        .log("run/events.jsonl")
+        .into_iter()
+        .filter(|event| event["event"] == "evaluation_failed")
+        .collect();
     let steps: Vec<u64> = failed.iter().map(|event| event["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [0, 6, 12]);
     for event in failed {
@@ -238,13 +241,13 @@ fn a_budget_is_kept_over_a_resume() {
     let events = |kind: &str| -> Vec<Value> {
         place.log("run/events.jsonl").into_iter().filter(|event| event["event"] == kind).collect()
     };
-    let rounds = events("probe_round");
+    let rounds = events("evaluation_finished");
     let steps: Vec<u64> = rounds.iter().map(|event| event["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [0, 12]);
-    assert_eq!(events("probes_skipped").len(), 5);
+    assert_eq!(events("evaluation_skipped").len(), 5);
     for event in &rounds {
-        assert_eq!((&event["items"], &event["table"]), (&json!(30), &json!(0)), "{event}");
-        assert!(event["spent_share"].as_f64().unwrap() > 0.0, "{event}");
+        assert_eq!((&event["limit"], &event["table"]), (&json!(30), &json!(0)), "{event}");
+        assert!(event["budget_used"].as_f64().unwrap() > 0.0, "{event}");
     }
     let is_task = |record: &&Value| record.get("members").is_none() && record["kind"] == "multiple_choice";
     assert!(place.log("run/probes.jsonl").iter().filter(is_task).all(|record| record["n"] == 30));
@@ -252,9 +255,10 @@ fn a_budget_is_kept_over_a_resume() {
     // A run that goes on knows what it has spent: without that, it would ask again at once.
     fs_err::remove_dir_all(place.path("run/checkpoints/step-00000012")).unwrap();
     place.train(&[probes]);
-    let steps: Vec<u64> = events("probe_round").iter().map(|event| event["step"].as_u64().unwrap()).collect();
+    let steps: Vec<u64> =
+        events("evaluation_finished").iter().map(|event| event["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [0, 12]);
-    assert_eq!(events("probes_skipped").len(), 5);
+    assert_eq!(events("evaluation_skipped").len(), 5);
 }
 
 #[test]
@@ -267,10 +271,10 @@ fn a_round_whose_items_cannot_be_kept_is_lost_and_training_goes_on() {
     wait_for(|| place.path("run/items/step-00000006.parquet").is_file());
     fs_err::rename(place.path("run/items"), place.path("moved")).unwrap();
     fs_err::write(place.path("run/items"), "no folder").unwrap();
-    wait_for(|| events().iter().any(|event| event["event"] == "probe_failed"));
+    wait_for(|| events().iter().any(|event| event["event"] == "evaluation_failed"));
     fs_err::remove_file(place.path("run/items")).unwrap();
     fs_err::rename(place.path("moved"), place.path("run/items")).unwrap();
-    let failed = events().into_iter().find(|event| event["event"] == "probe_failed").unwrap();
+    let failed = events().into_iter().find(|event| event["event"] == "evaluation_failed").unwrap();
     let (step, message) = (failed["step"].as_u64().unwrap(), failed["message"].as_str().unwrap());
     assert!(message.contains("run/items"), "{message}");
     assert_eq!(failed["task"], Value::Null);

@@ -333,7 +333,7 @@ fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
     survives_kills(&place, "openllama-mini", &["train.steps=100", "schedule.decay_end=100"], 100);
     for run in ["unbroken", "killed"] {
         let mut events = place.log(&format!("{run}/events.jsonl"));
-        events.retain(|event| event["event"] == "epoch_began");
+        events.retain(|event| event["event"] == "epoch_started");
         assert_eq!(events.len(), 1, "{run}: {events:?}");
         assert_eq!((&events[0]["source"], &events[0]["epoch"]), (&json!("tinyworld"), &json!(1)));
     }

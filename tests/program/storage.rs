@@ -218,12 +218,12 @@ fn a_run_whose_folder_is_lost_comes_back_and_goes_on_to_the_bit() {
     for step in ["04", "08", "12"] {
         assert!(store.holds(&format!("tiny/checkpoints/step-000000{step}/manifest.json")), "{step}");
     }
-    assert_eq!(events(&place, "run", "mirror_incomplete").len(), 0);
+    assert_eq!(events(&place, "run", "upload_incomplete").len(), 0);
 
     lose(&place, &store);
     store.train(&place, &["--set", MIRROR]).success();
     check_equal(&place, "run", "unbroken");
-    assert!(events(&place, "run", "fetched")[0]["url"].as_str().unwrap().ends_with("step-00000008"));
+    assert!(events(&place, "run", "downloaded")[0]["url"].as_str().unwrap().ends_with("step-00000008"));
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 
     // By its address, and from one of its checkpoints, on another machine that keeps no copy.
@@ -235,7 +235,7 @@ fn a_run_whose_folder_is_lost_comes_back_and_goes_on_to_the_bit() {
         let run = dir.trim_start_matches("run.dir=");
         check_equal(&place, run, "unbroken");
         // Earlier ones are those of the run that was fetched.
-        assert_eq!(events(&place, run, "fetched").last().unwrap()["step"], step);
+        assert_eq!(events(&place, run, "downloaded").last().unwrap()["step"], step);
     }
     let error =
         store.train(&place, &["--resume", "s3://runs/tiny/checkpoints/step-00000005", "--set", "run.dir=x"]);
@@ -255,8 +255,8 @@ fn faults_of_the_store_never_touch_the_run() {
     store.train(&place, &["--set", MIRROR]).success();
     assert_eq!(store.proxy.left(), 0);
     check_equal(&place, "run", "unbroken");
-    assert!(!events(&place, "run", "mirror_failed").is_empty());
-    assert_eq!(events(&place, "run", "mirror_incomplete").len(), 0);
+    assert!(!events(&place, "run", "upload_failed").is_empty());
+    assert_eq!(events(&place, "run", "upload_incomplete").len(), 0);
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 
     // What is read wrongly once is asked for again; what is wrong for good is passed over.
@@ -267,7 +267,7 @@ fn faults_of_the_store_never_touch_the_run() {
     store.train(&place, &["--set", MIRROR]).success();
     assert_eq!(store.proxy.left(), 0);
     check_equal(&place, "run", "unbroken");
-    assert_eq!(events(&place, "run", "damaged_checkpoint").len(), 0);
+    assert_eq!(events(&place, "run", "checkpoint_damaged").len(), 0);
 }
 
 /// The manifest is read back wrongly: the copy doesn't count as one until it is read rightly.
@@ -278,7 +278,7 @@ fn a_copy_that_reads_back_wrongly_is_made_again() {
     store.proxy.plan(&["GET", "step-00000012/manifest.json"], Fault::Corrupt, 3);
     store.train(&place, &["--set", MIRROR]).success();
     assert_eq!(store.proxy.left(), 0);
-    let failed = events(&place, "run", "mirror_failed");
+    let failed = events(&place, "run", "upload_failed");
     assert!(failed.iter().any(|event| event["reason"].as_str().unwrap().contains("BLAKE3")), "{failed:?}");
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 }
@@ -290,7 +290,7 @@ fn a_store_that_takes_nothing_is_said_and_no_more() {
     store.proxy.plan(&["PUT"], Fault::Status(500), usize::MAX / 2);
     let run = store.train(&place, &["--set", MIRROR, "--set", "storage.drain_timeout_s=2"]).success();
     assert!(run.stderr().contains("the newest checkpoint is only here"), "{}", run.stderr());
-    assert_eq!(events(&place, "run", "mirror_incomplete").len(), 1);
+    assert_eq!(events(&place, "run", "upload_incomplete").len(), 1);
     assert!(!store.holds("tiny/checkpoints/step-00000012/manifest.json"));
     // The same command makes up for it.
     store.proxy.left();

@@ -146,6 +146,6 @@ fn what_cannot_be_swept_is_named() {
     with_axis.push("--keep-going");
     place.run(&with_axis).success();
     let events = place.log("names/events.jsonl");
-    assert_eq!(events[0]["event"], "damaged_checkpoint");
+    assert_eq!(events[0]["event"], "checkpoint_damaged");
     assert!(place.log("names/probes.jsonl").iter().all(|line| line["tokens"] == 1000));
 }

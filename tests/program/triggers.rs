@@ -110,7 +110,7 @@ fn probes_come_more_often_for_a_while() {
     let place = workplace(&format!("{ALWAYS}{raised}"));
     place.train(&["train.steps=5"]);
     place.run(&["train", "tiny.toml", "--allow-change", "train.steps"]).success();
-    assert_eq!(steps(&events(&place, "run", "probe_round")), [0, 1, 2, 3, 5, 12]);
+    assert_eq!(steps(&events(&place, "run", "evaluation_finished")), [0, 1, 2, 3, 5, 12]);
     // A run that probes more often learns the same.
     let plain = workplace("");
     plain.train(&["train.steps=5"]);

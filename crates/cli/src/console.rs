@@ -1,9 +1,9 @@
-//! Progress of a run in the terminal: a progress bar on standard error, probe tables on standard output.
+//! RunProgress of a run in the terminal: a progress bar on standard error, probe tables on standard output.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use fineline_run::Progress;
+use fineline_run::RunProgress;
 use fineline_run::probe::ProbeRecord;
 use fineline_run::records::events::{Event, EventRecord};
 use fineline_run::records::metrics::MetricsRecord;
@@ -16,7 +16,7 @@ use crate::probe_table::{above_chance, probe_round};
 /// Interval of progress lines if standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows the [`Progress`] of a run.
+/// Shows the [`RunProgress`] of a run.
 pub(crate) struct Console {
     bar: ProgressBar,
     is_terminal: bool,
@@ -51,16 +51,16 @@ impl Console {
     }
 
     /// Shows one update.
-    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+    pub(crate) fn show(&mut self, progress: RunProgress<'_>) {
         match progress {
-            Progress::Preparing(what) => self.announce(format!("preparing: {what}")),
-            Progress::Waiting { cache, process } => {
+            RunProgress::Preparing(what) => self.announce(format!("preparing: {what}")),
+            RunProgress::Waiting { cache, process } => {
                 let other =
                     process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
                 self.note(&format!("waiting for {other}, which is writing {}", cache.display()));
             }
-            Progress::Serving { address } => self.note(&format!("metrics at http://{address}/metrics")),
-            Progress::Training { step, total_steps, parameters, directory } => {
+            RunProgress::Serving { address } => self.note(&format!("metrics at http://{address}/metrics")),
+            RunProgress::Training { step, total_steps, parameters, directory } => {
                 self.note(&format!("training {} parameters in {}", grouped(parameters), directory.display()));
                 self.bar.reset();
                 self.bar.set_style(bar_style());
@@ -68,10 +68,12 @@ impl Console {
                 self.bar.set_position(step);
                 self.bar.reset_eta();
             }
-            Progress::Step(record) => self.step(record),
-            Progress::Probing { suite, step } => self.announce(format!("evaluating: {suite} at step {step}")),
-            Progress::Probed(records) => self.probed(records),
-            Progress::Event(record) => self.event(record),
+            RunProgress::Step(record) => self.step(record),
+            RunProgress::Evaluating { suite, step } => {
+                self.announce(format!("evaluating: {suite} at step {step}"))
+            }
+            RunProgress::Evaluated(records) => self.probed(records),
+            RunProgress::Event(record) => self.event(record),
             _ => {}
         }
     }
@@ -131,9 +133,9 @@ impl Console {
             record.event,
             Event::Started
                 | Event::Checkpoint { .. }
-                | Event::Mirrored { .. }
+                | Event::Uploaded { .. }
                 | Event::Stopped { .. }
-                | Event::ProbeRound { .. }
+                | Event::EvaluationFinished { .. }
         ) {
             self.note(&format!("step {}: {}", record.step, record.event));
         }

@@ -12,8 +12,8 @@ impl DeviceName {
     /// The device of a rank, where a process sees `count` of the kind: `cuda` becomes the one of the rank's number on its machine. But where
     /// a process sees no more than its own ranks need, as where the launcher hands them out, they are its own. Another name stays as it is.
     #[must_use]
-    pub fn of(self, place: &LocalPlace, count: usize) -> Self {
-        let &LocalPlace { process, thread, threads } = place;
+    pub fn of(self, place: &LocalRank, count: usize) -> Self {
+        let &LocalRank { process, thread, threads } = place;
         match self {
             Self::Cuda(None) if count == threads => Self::Cuda(Some(thread)),
             Self::Cuda(None) => Self::Cuda(Some(process * threads + thread)),
@@ -26,14 +26,14 @@ impl DeviceName {
     /// # Errors
     /// As [`open_at`](Self::open_at).
     pub fn open(self) -> Result<Device, RunError> {
-        self.open_at(&LocalPlace::of(&SingleRank))
+        self.open_at(&LocalRank::of(&SingleRank))
     }
 
     /// Opens the device, without automatic differentiation. `cuda` is that of a rank at this place.
     ///
     /// # Errors
     /// [`RunError::DeviceNotBuilt`] where this build lacks its kind, [`RunError::NoDevice`] where this machine lacks it.
-    pub fn open_at(self, place: &LocalPlace) -> Result<Device, RunError> {
+    pub fn open_at(self, place: &LocalRank) -> Result<Device, RunError> {
         if !self.is_built_in() {
             return Err(RunError::DeviceNotBuilt { name: self });
         }
@@ -112,7 +112,7 @@ impl RunConfig {
     /// # Errors
     /// As [`DeviceName::open_at`]; or [`RunError::NoPrecision`].
     pub fn open_device(&self, ranks: &dyn Ranks) -> Result<Device, RunError> {
-        let device = self.open_device_at(&LocalPlace::of(ranks))?;
+        let device = self.open_device_at(&LocalRank::of(ranks))?;
         if let Some(threads) = ranks.threads() {
             check_sums(self.run.device, &device, threads)?;
         }
@@ -123,7 +123,7 @@ impl RunConfig {
     ///
     /// # Errors
     /// As [`open_device`](Self::open_device).
-    pub fn open_device_at(&self, place: &LocalPlace) -> Result<Device, RunError> {
+    pub fn open_device_at(&self, place: &LocalRank) -> Result<Device, RunError> {
         let device = self.run.device.open_at(place)?;
         if precisions(&device).contains(&self.run.precision) {
             Ok(device)
@@ -167,12 +167,12 @@ pub fn description(device: &Device) -> Option<String> {
 pub fn of_this_rank() -> DeviceName {
     let cuda = DeviceName::Cuda(None);
     let count = if cuda.is_built_in() { on_this_machine(cuda).len() } else { 0 };
-    if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalPlace::of(&SingleRank), count) }
+    if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalRank::of(&SingleRank), count) }
 }
 
 /// Where a rank is on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalPlace {
+pub struct LocalRank {
     /// The number of its process among those of the machine.
     pub process: usize,
     /// Its number among the ranks of its process.
@@ -181,7 +181,7 @@ pub struct LocalPlace {
     pub threads: usize,
 }
 
-impl LocalPlace {
+impl LocalRank {
     /// Where this rank is, as its launcher tells.
     #[must_use]
     pub fn of(ranks: &dyn Ranks) -> Self {
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn each_rank_of_a_machine_has_a_device_of_its_own() {
         let cuda = DeviceName::Cuda(None);
-        let one = LocalPlace { process: 3, thread: 0, threads: 1 };
+        let one = LocalRank { process: 3, thread: 0, threads: 1 };
         assert_eq!(cuda.of(&one, 8), DeviceName::Cuda(Some(3)));
         // More processes than devices: the number stays, so that opening it says what is there.
         assert_eq!(cuda.of(&one, 2), DeviceName::Cuda(Some(3)));
         // The launcher shows each process only its own.
         assert_eq!(cuda.of(&one, 1), DeviceName::Cuda(Some(0)));
         // Two processes, two devices each.
-        let second_of_two = LocalPlace { process: 1, thread: 1, threads: 2 };
+        let second_of_two = LocalRank { process: 1, thread: 1, threads: 2 };
         assert_eq!(cuda.of(&second_of_two, 4), DeviceName::Cuda(Some(3)));
         assert_eq!(cuda.of(&second_of_two, 2), DeviceName::Cuda(Some(1)));
         for fixed in [DeviceName::Cpu, DeviceName::Wgpu, DeviceName::Cuda(Some(1))] {

@@ -4,7 +4,7 @@
 //! [`lifecycle::train`] runs it to its end, or goes on with it, in a [`RunDirectory`]. [`tools`] answer questions about a run without
 //! being one.
 //!
-//! What a caller sees while something takes long are [`Progress`] values; this crate prints nothing.
+//! What a caller sees while something takes long are [`RunProgress`] values; this crate prints nothing.
 //!
 //! Deliberately unknown here: the command line and the terminal. How a step, a row, a score or an interval comes about is the business
 //! of the crates below.
@@ -48,8 +48,8 @@ pub mod tools;
 
 pub use error::RunError;
 pub use fineline_layout::RunDirectory;
-pub use fineline_train::{StopSignal, TokenCount};
-pub use progress::Progress;
+pub use fineline_train::{DistributedMode, StopSignal, TokenCount};
+pub use progress::RunProgress;
 
 /// What probes leave behind, for whoever shows it.
 pub mod probe {

@@ -10,7 +10,7 @@ use crate::records::metrics::MetricsRecord;
 /// What a caller of something long sees of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Progress<'a> {
+pub enum RunProgress<'a> {
     /// Something is being made ready.
     Preparing(&'a str),
     /// Another process fills the data cache: preparing goes on when it is done.
@@ -39,14 +39,14 @@ pub enum Progress<'a> {
     /// A step is done.
     Step(&'a MetricsRecord),
     /// A round of probes begins.
-    Probing {
+    Evaluating {
         /// The suite.
         suite: &'a str,
         /// The step that it looks at.
         step: u64,
     },
     /// A round of probes, or of validation, is done.
-    Probed(&'a [ProbeRecord]),
+    Evaluated(&'a [ProbeRecord]),
     /// Something happened.
     Event(&'a EventRecord),
 }

@@ -5,7 +5,7 @@ use fineline_train::StopSignal;
 use crate::error::RunError;
 
 /// Ends what is being prepared, if that was asked for.
-pub(crate) fn heed(stop: &StopSignal) -> Result<(), RunError> {
+pub(crate) fn check_stop(stop: &StopSignal) -> Result<(), RunError> {
     match stop.requested() {
         Some(signal) => Err(RunError::Stopped { signal }),
         None => Ok(()),

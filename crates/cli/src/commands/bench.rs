@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use fineline_ranks::Ranks;
-use fineline_run::tools::bench::{Scope, bench as run_bench};
+use fineline_run::tools::bench::{BenchScope, bench as run_bench};
 
 use crate::args::BenchArgs;
 use crate::configuration::load;
@@ -19,9 +19,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
 
 fn bench_with(args: &BenchArgs, ranks: &dyn Ranks) -> Result<()> {
     let resolved = load(&args.config)?;
-    let scope = if args.probes { Scope::StepsAndProbes } else { Scope::Steps };
+    let scope = if args.probes { BenchScope::StepsAndProbes } else { BenchScope::Steps };
     if !ranks.is_first() {
-        return Ok(run_bench(&resolved, args.steps, Scope::Steps, ranks, &mut |_| ()).map(drop)?);
+        return Ok(run_bench(&resolved, args.steps, BenchScope::Steps, ranks, &mut |_| ()).map(drop)?);
     }
     let mut console = Console::new();
     let measured = run_bench(&resolved, args.steps, scope, ranks, &mut |progress| console.show(progress));

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use fineline_run::tools::plan::{Machines, Memory, Mode, Way, plan as make_plan};
+use fineline_run::DistributedMode;
+use fineline_run::tools::plan::{DeviceMemory, Machines, PlannedSetup, plan as make_plan};
 
 use crate::args::PlanArgs;
 use crate::configuration::load;
@@ -35,8 +36,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     writeln!(page, "operations    {:.3e} FLOP", plan.flops)?;
     let unit = Unit::for_bytes(plan.memory.total);
     writeln!(page, "\nmemory per device in {}, for {}", unit.name(), devices(args.devices))?;
-    writeln!(page, "{}", table(&plan.ways, unit))?;
-    for way in plan.ways.iter().filter(|way| way.fits == Some(false)) {
+    writeln!(page, "{}", table(&plan.setups, unit))?;
+    for way in plan.setups.iter().filter(|way| way.fits == Some(false)) {
         writeln!(page, "{}", format_misfit(way, args.memory.unwrap_or_default()))?;
     }
     writeln!(page)?;
@@ -61,10 +62,10 @@ fn devices(count: u64) -> String {
     if count == 1 { "one".to_owned() } else { format!("{} that share the batch", grouped(count)) }
 }
 
-type Part = fn(&Memory) -> u64;
+type Part = fn(&DeviceMemory) -> u64;
 
 /// A column for each way to train, a line for each part of the memory.
-fn table(ways: &[Way], unit: Unit) -> String {
+fn table(ways: &[PlannedSetup], unit: Unit) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let heads = ways.iter().map(|way| format!("{} {}", mode_name(way.mode), way.precision.name()));
@@ -101,8 +102,9 @@ fn table(ways: &[Way], unit: Unit) -> String {
 }
 
 /// Returns why a way doesn't fit into memory, and a remedy.
-fn format_misfit(way: &Way, room: f64) -> String {
-    let Memory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } = way.memory;
+fn format_misfit(way: &PlannedSetup, room: f64) -> String {
+    let DeviceMemory { parameters, gradients, optimizer, snapshot, program, activations, logits, .. } =
+        way.memory;
     let state = parameters + gradients + optimizer + snapshot + program;
     let name = format!("{} {}", mode_name(way.mode), way.precision.name());
     match way.largest_micro_batch {
@@ -124,10 +126,10 @@ fn format_misfit(way: &Way, room: f64) -> String {
     }
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+fn mode_name(mode: DistributedMode) -> &'static str {
     match mode {
-        Mode::DataParallel => "data-parallel",
-        Mode::Zero1 => "ZeRO-1",
+        DistributedMode::DataParallel => "data-parallel",
+        DistributedMode::Zero1 => "ZeRO-1",
     }
 }
 

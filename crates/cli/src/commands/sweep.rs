@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use fineline_run::StopSignal;
-use fineline_run::lifecycle::Ended as RunEnded;
-use fineline_run::tools::sweep::{Axis, Sweep, SweepError, Unreadable};
+use fineline_run::lifecycle::RunOutcome;
+use fineline_run::tools::sweep::{CheckpointAxis, Sweep, SweepError, UnreadablePolicy};
 
 use crate::args::SweepArgs;
 use crate::console::Console;
@@ -18,13 +18,13 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
     let sweep = Sweep {
         probe: offline_probe(&args.model, &args.evaluation),
         revisions: args.revisions.clone(),
-        axis: Axis {
+        axis: CheckpointAxis {
             tokens_per_checkpoint: args.tokens_per_checkpoint,
             tokens_per_step: args.tokens_per_step,
             table: args.axis.clone(),
         },
         out: args.out.clone(),
-        unreadable: if args.keep_going { Unreadable::PassOver } else { Unreadable::Stop },
+        unreadable: if args.keep_going { UnreadablePolicy::Skip } else { UnreadablePolicy::Stop },
         stop: StopSignal::default(),
     };
     stop_on_signals(&sweep.stop)?;
@@ -39,8 +39,8 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<CommandOutcome> {
     });
     console.finish();
     Ok(match ended.map_err(at_flag)? {
-        RunEnded::Finished => CommandOutcome::Done,
-        RunEnded::Stopped { step, signal } => {
+        RunOutcome::Finished => CommandOutcome::Done,
+        RunOutcome::Stopped { step, signal } => {
             let after = step.map_or_else(
                 || "before the first checkpoint".to_owned(),
                 |step| format!("after the checkpoint of step {step}"),

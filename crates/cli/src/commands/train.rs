@@ -9,9 +9,9 @@ use fineline_model::ParameterSpec;
 use fineline_ranks::Ranks;
 use fineline_run::config::Resolved;
 use fineline_run::lifecycle::faults::Faults;
-use fineline_run::lifecycle::{Ended as RunEnded, TrainOptions, dry_run as run_dry, train as run_train};
-use fineline_run::start::Resume;
-use fineline_run::{Progress, RunError};
+use fineline_run::lifecycle::{RunOutcome, TrainOptions, dry_run as run_dry, train as run_train};
+use fineline_run::start::ResumeRequest;
+use fineline_run::{RunError, RunProgress};
 
 use crate::args::TrainArgs;
 use crate::configuration::{fetched_weights, load};
@@ -33,10 +33,10 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
     let resolved = load(&args.config)?;
     let options = TrainOptions {
         resume: match args.resume.as_str() {
-            "auto" => Resume::Auto,
-            "never" => Resume::Never,
-            address if address.contains("://") => Resume::FromUrl(address.to_owned()),
-            path => Resume::From(PathBuf::from(path)),
+            "auto" => ResumeRequest::Auto,
+            "never" => ResumeRequest::Never,
+            address if address.contains("://") => ResumeRequest::FromUrl(address.to_owned()),
+            path => ResumeRequest::From(PathBuf::from(path)),
         },
         allow_changes: args.allow_changes.clone(),
         fetched: fetched_weights(&resolved)?,
@@ -53,14 +53,14 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
     if !ranks.is_first() {
         let ended = run_train(&resolved, &options, ranks, &mut |_| ())?;
         return Ok(match ended {
-            RunEnded::Finished => CommandOutcome::Done,
-            RunEnded::Stopped { signal, .. } => stopped_by(signal),
+            RunOutcome::Finished => CommandOutcome::Done,
+            RunOutcome::Stopped { signal, .. } => stopped_by(signal),
         });
     }
     let mut console = Console::new();
     let (mut is_stop_reported, mut is_training) = (false, false);
     let ended = run_train(&resolved, &options, ranks, &mut |progress| {
-        is_training |= matches!(progress, Progress::Training { .. });
+        is_training |= matches!(progress, RunProgress::Training { .. });
         if !is_stop_reported && options.stop.requested().is_some() {
             let when = if is_training { "after this step, with a checkpoint" } else { "before training" };
             console.note(&format!("stopping {when}; a second signal exits immediately"));
@@ -70,8 +70,8 @@ fn train_with(args: &TrainArgs, ranks: &dyn Ranks) -> Result<CommandOutcome> {
     });
     console.finish();
     Ok(match ended? {
-        RunEnded::Finished => CommandOutcome::Done,
-        RunEnded::Stopped { step, signal } => {
+        RunOutcome::Finished => CommandOutcome::Done,
+        RunOutcome::Stopped { step, signal } => {
             print_message(&match step {
                 Some(step) => {
                     format!("stopped after step {step}; to resume: {}", next_command(args, NextStart::Resume))

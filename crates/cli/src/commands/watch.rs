@@ -10,7 +10,7 @@ use fineline_run::RunDirectory;
 use fineline_run::probe::ProbeRecord;
 use fineline_run::records::events::{Event, EventRecord};
 use fineline_run::records::identity::{RunIdentity, read_run_config};
-use fineline_run::records::jsonl::{Follower, NewsKind};
+use fineline_run::records::jsonl::{LogFollower, NewLinesKind};
 use fineline_run::records::metrics::MetricsRecord;
 
 use crate::args::WatchArgs;
@@ -65,7 +65,7 @@ impl WatchedRun {
         self.metrics.update(|records| keep_last(records, 1))?;
         self.events.update(|records| {
             // Its scores are in the table.
-            records.retain(|record| !matches!(record.event, Event::ProbeRound { .. }));
+            records.retain(|record| !matches!(record.event, Event::EvaluationFinished { .. }));
             keep_last(records, LATEST_EVENTS);
         })?;
         self.probes.update(|records| {
@@ -107,19 +107,19 @@ impl WatchedRun {
 
 /// The last records of a log.
 struct LogTail<T> {
-    follower: Follower<T>,
+    follower: LogFollower<T>,
     records: Vec<T>,
 }
 
 impl<T: serde::de::DeserializeOwned> LogTail<T> {
     fn new(log: &Path) -> Self {
-        Self { follower: Follower::new(log), records: Vec::new() }
+        Self { follower: LogFollower::new(log), records: Vec::new() }
     }
 
     /// Reads new records, and drops old ones with `forget`.
     fn update(&mut self, forget: impl FnOnce(&mut Vec<T>)) -> Result<()> {
         let news = self.follower.read()?;
-        if news.kind == NewsKind::Rewritten {
+        if news.kind == NewLinesKind::Rewritten {
             self.records.clear();
         }
         self.records.extend(news.records);

@@ -4,7 +4,7 @@ use fineline_train::TokenCount;
 
 /// What a checkpoint's name tells of where in training it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NamedPlace {
+pub(crate) enum NamedPosition {
     /// Steps done.
     Step(u64),
     /// Tokens trained on, rounded as the name has them.
@@ -14,10 +14,10 @@ pub(crate) enum NamedPlace {
 }
 
 /// What this name tells; of a step and tokens, the step.
-pub(crate) fn place_in_name(name: &str) -> Option<NamedPlace> {
-    let step = number_after(name, &["step", "params", "state", "checkpoint"]).map(NamedPlace::Step);
-    let tokens = || tokens_in(name).map(NamedPlace::Tokens);
-    let number = || number_after(name, &["ckpt", "chunk"]).map(NamedPlace::Checkpoint);
+pub(crate) fn position_in_name(name: &str) -> Option<NamedPosition> {
+    let step = number_after(name, &["step", "params", "state", "checkpoint"]).map(NamedPosition::Step);
+    let tokens = || tokens_in(name).map(NamedPosition::Tokens);
+    let number = || number_after(name, &["ckpt", "chunk"]).map(NamedPosition::Checkpoint);
     step.or_else(tokens).or_else(number)
 }
 
@@ -62,18 +62,18 @@ mod tests {
     #[test]
     fn names_tell_a_place() {
         for (name, place) in [
-            ("ckpt_100", Some(NamedPlace::Checkpoint(100))),
-            ("open_llama_7b_step_2500", Some(NamedPlace::Step(2500))),
-            ("step-00000200", Some(NamedPlace::Step(200))),
-            ("streaming_params_10000", Some(NamedPlace::Step(10_000))),
-            ("step1000-tokens4B", Some(NamedPlace::Step(1000))),
-            ("checkpoint-500", Some(NamedPlace::Step(500))),
-            ("OpenLLaMA-Reproduce-100.66B", Some(NamedPlace::Tokens(100_660_000_000))),
-            ("open_llama_7b_700bt", Some(NamedPlace::Tokens(700_000_000_000))),
+            ("ckpt_100", Some(NamedPosition::Checkpoint(100))),
+            ("open_llama_7b_step_2500", Some(NamedPosition::Step(2500))),
+            ("step-00000200", Some(NamedPosition::Step(200))),
+            ("streaming_params_10000", Some(NamedPosition::Step(10_000))),
+            ("step1000-tokens4B", Some(NamedPosition::Step(1000))),
+            ("checkpoint-500", Some(NamedPosition::Step(500))),
+            ("OpenLLaMA-Reproduce-100.66B", Some(NamedPosition::Tokens(100_660_000_000))),
+            ("open_llama_7b_700bt", Some(NamedPosition::Tokens(700_000_000_000))),
             ("main", None),
             ("open_llama_7b", None),
         ] {
-            assert_eq!(place_in_name(name), place, "{name}");
+            assert_eq!(position_in_name(name), place, "{name}");
         }
     }
 }

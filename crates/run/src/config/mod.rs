@@ -40,4 +40,4 @@ pub use resolved::Resolved;
 pub use run_config::{ConfigDifference, RunConfig};
 pub use schema::file_schema;
 pub use sections::{ListenAddress, LogConfig, RunSection, StorageConfig, ValidationConfig};
-pub use triggers::{Against, TriggerAction, TriggerConfig};
+pub use triggers::{TriggerAction, TriggerBaseline, TriggerConfig};

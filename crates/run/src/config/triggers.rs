@@ -20,7 +20,7 @@ pub struct TriggerConfig {
     pub worsens: Option<f64>,
     /// What `worsens` compares with.
     #[serde(default)]
-    pub against: Against,
+    pub against: TriggerBaseline,
     /// Holds when the whole interval of `metric` is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<f64>,
@@ -71,7 +71,7 @@ fn default_steps() -> u64 {
 /// The earlier round that a change is taken since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Against {
+pub enum TriggerBaseline {
     /// The task's previous round.
     #[default]
     Previous,

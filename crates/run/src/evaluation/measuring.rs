@@ -10,13 +10,13 @@ use crate::error::RunError;
 
 /// Who measures: a model, without automatic differentiation, on all ranks.
 #[derive(Clone, Copy)]
-pub(crate) struct Measuring<'a> {
+pub(crate) struct Evaluator<'a> {
     pub(crate) model: &'a Llama,
     pub(crate) interrupted: &'a dyn Fn() -> bool,
     pub(crate) ranks: &'a dyn Ranks,
 }
 
-impl Measuring<'_> {
+impl Evaluator<'_> {
     /// This rank's share.
     pub(crate) fn share(&self) -> RankShare {
         RankShare { rank: self.ranks.rank(), size: self.ranks.size() }

@@ -39,18 +39,18 @@ struct Items {
 
 /// What is to be asked in a round that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum RoundSize {
     /// All items.
     All,
     /// So many items of each task, or all that it has.
     Items(usize),
     /// Nothing: there is no room for the smallest round.
-    LeaveOut,
+    Skip,
 }
 
 /// When a round is due.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Due {
+pub(crate) struct RoundTime {
     /// Seconds since the run began.
     pub(crate) elapsed_s: f64,
     /// Whether it is the round after the last step, which is never left out.
@@ -73,8 +73,8 @@ impl ProbeSchedule {
     }
 
     /// What a round that is due asks: the largest that the account can pay. Before anything is known of the price it is the smallest.
-    pub(crate) fn choose(&self, due: Due) -> Choice {
-        let Some(budget) = self.budget else { return Choice::All };
+    pub(crate) fn choose(&self, due: RoundTime) -> RoundSize {
+        let Some(budget) = self.budget else { return RoundSize::All };
         let sizes = self.sizes();
         // The round itself takes time, which brings in its share too.
         let room = (budget * due.elapsed_s - self.spent_s) / (1.0 - budget);
@@ -82,7 +82,7 @@ impl ProbeSchedule {
         match sizes.iter().rev().find(affordable) {
             Some(size) => self.ask(*size),
             None if due.is_last || self.is_first() => self.ask(sizes[0]),
-            None => Choice::LeaveOut,
+            None => RoundSize::Skip,
         }
     }
 
@@ -115,8 +115,8 @@ impl ProbeSchedule {
         self.tasks.values().map(|items| items.total).max().unwrap_or(0)
     }
 
-    fn ask(&self, size: usize) -> Choice {
-        if size < self.largest() { Choice::Items(size) } else { Choice::All }
+    fn ask(&self, size: usize) -> RoundSize {
+        if size < self.largest() { RoundSize::Items(size) } else { RoundSize::All }
     }
 
     /// The sizes of rounds, rising, from the smallest to all items.
@@ -197,10 +197,10 @@ mod tests {
             for round in 0..=self.rounds {
                 let is_last = round == self.rounds;
                 let drift = self.drift.powf(round as f64 / self.rounds as f64);
-                let size = match schedule.choose(Due { elapsed_s: clock, is_last }) {
-                    Choice::All => Some(usize::MAX),
-                    Choice::Items(size) => Some(size),
-                    Choice::LeaveOut => None,
+                let size = match schedule.choose(RoundTime { elapsed_s: clock, is_last }) {
+                    RoundSize::All => Some(usize::MAX),
+                    RoundSize::Items(size) => Some(size),
+                    RoundSize::Skip => None,
                 };
                 sizes.push(size);
                 if let Some(size) = size {
@@ -287,9 +287,9 @@ mod tests {
     #[test]
     fn without_a_budget_every_round_asks_all() {
         let mut schedule = ProbeSchedule::new(None, [("t".to_owned(), 1000)]);
-        assert_eq!(schedule.choose(Due { elapsed_s: 0.0, is_last: false }), Choice::All);
+        assert_eq!(schedule.choose(RoundTime { elapsed_s: 0.0, is_last: false }), RoundSize::All);
         schedule.spend(1e9, [TaskCost { task: "t", items: 1000, seconds: 1e9 }]);
-        assert_eq!(schedule.choose(Due { elapsed_s: 1.0, is_last: false }), Choice::All);
+        assert_eq!(schedule.choose(RoundTime { elapsed_s: 1.0, is_last: false }), RoundSize::All);
         assert!((schedule.share(2e9) - 0.5).abs() < 1e-12);
     }
 
@@ -306,6 +306,6 @@ mod tests {
     #[test]
     fn small_tasks_are_asked_whole_in_every_round() {
         let schedule = ProbeSchedule::new(Some(0.1), [("small".to_owned(), 20), ("tiny".to_owned(), 5)]);
-        assert_eq!(schedule.choose(Due { elapsed_s: 0.0, is_last: false }), Choice::All);
+        assert_eq!(schedule.choose(RoundTime { elapsed_s: 0.0, is_last: false }), RoundSize::All);
     }
 }

@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use fineline_probe::{ProbeConfig, ProbeRecord, Suite, TaskFailure, TaskGroup, TaskResult};
 
-use super::measuring::Measuring;
-use super::probe_schedule::{Choice, Due, ProbeSchedule, TaskCost};
+use super::measuring::Evaluator;
+use super::probe_schedule::{ProbeSchedule, RoundSize, RoundTime, TaskCost};
 use crate::error::RunError;
 use crate::records::events::{Event, EventRecord};
 
 /// The `[[probes]]` tables of a run, each with its account, and the clock that they share.
-pub(crate) struct Probing<'a> {
-    tables: Vec<Table<'a>>,
+pub(crate) struct ProbeTables<'a> {
+    tables: Vec<ProbeTable<'a>>,
     started: Instant,
     /// Seconds that the run took before it was started this time.
     elapsed_before_s: f64,
 }
 
-struct Table<'a> {
+struct ProbeTable<'a> {
     config: &'a ProbeConfig,
     suite: &'a Suite,
     schedule: ProbeSchedule,
@@ -26,7 +26,7 @@ struct Table<'a> {
 
 /// What is asked at a step.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub(crate) struct EvaluationPlan {
     /// The place of each table that is asked, and its items per task at most.
     pub(crate) asked: Vec<(usize, Option<usize>)>,
     /// The place of each table whose round is left out to keep within its budget.
@@ -43,7 +43,7 @@ pub(crate) struct TableRound {
     pub(crate) failures: Vec<TaskFailure>,
 }
 
-impl<'a> Probing<'a> {
+impl<'a> ProbeTables<'a> {
     /// Of a run whose logs hold these events and records so far.
     pub(crate) fn new(
         configs: &'a [ProbeConfig],
@@ -51,10 +51,10 @@ impl<'a> Probing<'a> {
         events: &[EventRecord],
         records: &[ProbeRecord],
     ) -> Self {
-        let mut tables: Vec<Table<'a>> =
-            configs.iter().zip(suites).map(|(config, suite)| Table::new(config, suite)).collect();
+        let mut tables: Vec<ProbeTable<'a>> =
+            configs.iter().zip(suites).map(|(config, suite)| ProbeTable::new(config, suite)).collect();
         for record in events {
-            let Event::ProbeRound { table, suite, seconds, .. } = &record.event else { continue };
+            let Event::EvaluationFinished { table, suite, seconds, .. } = &record.event else { continue };
             if let Some(table) = tables.get_mut(*table).filter(|table| table.suite.name() == suite) {
                 table.pay_again(*seconds, records.iter().filter(|probe| probe.step == record.step));
             }
@@ -68,17 +68,17 @@ impl<'a> Probing<'a> {
         step: u64,
         last_step: u64,
         is_due_besides: impl Fn(&ProbeConfig) -> bool,
-    ) -> Plan {
-        let due = Due { elapsed_s: self.elapsed_s(), is_last: step == last_step };
-        let mut plan = Plan::default();
+    ) -> EvaluationPlan {
+        let due = RoundTime { elapsed_s: self.elapsed_s(), is_last: step == last_step };
+        let mut plan = EvaluationPlan::default();
         for (place, table) in self.tables.iter().enumerate() {
             if !table.config.is_due(step, last_step) && !is_due_besides(table.config) {
                 continue;
             }
             match table.schedule.choose(due) {
-                Choice::All => plan.asked.push((place, None)),
-                Choice::Items(items) => plan.asked.push((place, Some(items))),
-                Choice::LeaveOut => plan.left_out.push(place),
+                RoundSize::All => plan.asked.push((place, None)),
+                RoundSize::Items(items) => plan.asked.push((place, Some(items))),
+                RoundSize::Skip => plan.left_out.push(place),
             }
         }
         plan
@@ -87,8 +87,8 @@ impl<'a> Probing<'a> {
     /// Asks the suites, on all ranks, and adds what they find to `results`; `beginning` is told of each.
     pub(crate) fn ask(
         &self,
-        plan: &Plan,
-        measuring: &Measuring<'_>,
+        plan: &EvaluationPlan,
+        measuring: &Evaluator<'_>,
         results: &mut Vec<TaskResult>,
         mut beginning: impl FnMut(&str),
     ) -> Result<Vec<TableRound>, RunError> {
@@ -124,24 +124,24 @@ impl<'a> Probing<'a> {
             let table = &mut self.tables[round.table];
             let results = &results[round.results.clone()];
             table.schedule.spend(seconds, results.iter().map(cost));
-            Event::ProbeRound {
+            Event::EvaluationFinished {
                 table: round.table,
                 suite: table.suite.name().to_owned(),
-                items: round.items,
-                asked: results.iter().map(|result| result.n).sum(),
+                limit: round.items,
+                n_items: results.iter().map(|result| result.n).sum(),
                 seconds,
-                spent_share: table.schedule.share(elapsed_s),
+                budget_used: table.schedule.share(elapsed_s),
             }
         };
         rounds.iter().map(pay).collect()
     }
 
     /// What is to be said of rounds that are left out.
-    pub(crate) fn left_out(&self, plan: &Plan) -> Vec<Event> {
+    pub(crate) fn left_out(&self, plan: &EvaluationPlan) -> Vec<Event> {
         let elapsed_s = self.elapsed_s();
-        let skipped = |table: &Table<'_>| Event::ProbesSkipped {
+        let skipped = |table: &ProbeTable<'_>| Event::EvaluationSkipped {
             suite: table.suite.name().to_owned(),
-            spent_share: table.schedule.share(elapsed_s),
+            budget_used: table.schedule.share(elapsed_s),
         };
         plan.left_out.iter().map(|place| skipped(&self.tables[*place])).collect()
     }
@@ -152,7 +152,7 @@ impl<'a> Probing<'a> {
     }
 }
 
-impl<'a> Table<'a> {
+impl<'a> ProbeTable<'a> {
     fn new(config: &'a ProbeConfig, suite: &'a Suite) -> Self {
         let most = config.limit.unwrap_or(usize::MAX);
         let tasks = suite.tasks().map(|task| (task.name.clone(), task.items.len().min(most)));

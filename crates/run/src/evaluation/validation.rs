@@ -13,7 +13,7 @@ use fineline_random::Permutation;
 use fineline_train::document_spans;
 use serde::{Deserialize, Serialize};
 
-use super::measuring::Measuring;
+use super::measuring::Evaluator;
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::prepare::Prepared;
@@ -52,13 +52,13 @@ impl<'a> Validation<'a> {
     }
 
     /// Puts the model through rows of each source, on all ranks.
-    pub(crate) fn run(&self, measuring: &Measuring<'_>) -> Result<Vec<TaskResult>, RunError> {
+    pub(crate) fn run(&self, measuring: &Evaluator<'_>) -> Result<Vec<TaskResult>, RunError> {
         let scores = self.score(measuring)?;
         Ok(self.sources.iter().zip(scores).map(|(source, scores)| self.result(source, scores)).collect())
     }
 
     /// The scores of each source's rows, of which every rank makes its share, on rank 0.
-    pub(crate) fn score(&self, measuring: &Measuring<'_>) -> Result<Vec<SourceScores>, RunError> {
+    pub(crate) fn score(&self, measuring: &Evaluator<'_>) -> Result<Vec<SourceScores>, RunError> {
         let score = |source| {
             measuring.begins();
             let mut scores = SourceScores::default();
@@ -74,7 +74,7 @@ impl<'a> Validation<'a> {
     fn score_share(
         &self,
         source: &ValidationSource,
-        measuring: &Measuring<'_>,
+        measuring: &Evaluator<'_>,
     ) -> Result<SourceScores, Interrupted> {
         let start = Instant::now();
         let mut batches = BTreeMap::new();

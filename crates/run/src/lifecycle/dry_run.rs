@@ -5,20 +5,20 @@ use fineline_model::ParameterSpec;
 use fineline_ranks::SingleRank;
 
 use super::options::TrainOptions;
-use super::prepared_run::{Ready, refuse_shorter_run};
+use super::prepared_run::{PreparedRun, refuse_shorter_run};
 
 use crate::config::{Resolved, recipe};
-use crate::device::LocalPlace;
+use crate::device::LocalRank;
 use crate::error::RunError;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::ranks::{divide_among, use_threads};
 use crate::records::events::Event;
-use crate::start::Resume;
+use crate::start::ResumeRequest;
 use fineline_layout::RunDirectory;
 
 /// What [`train`](super::train) would begin with.
 #[derive(Clone, Debug)]
-pub struct Outlook {
+pub struct DryRunReport {
     /// Steps done by then.
     pub step: u64,
     /// Steps of the whole run.
@@ -41,27 +41,27 @@ pub struct Outlook {
 pub fn dry_run(
     resolved: &Resolved,
     options: &TrainOptions,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Outlook, RunError> {
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<DryRunReport, RunError> {
     let config = &resolved.config;
     use_threads(config)?;
     let threads = config.distributed.ranks_per_process;
     for thread in 0..threads {
-        config.open_device_at(&LocalPlace { thread, threads, ..LocalPlace::of(&SingleRank) })?;
+        config.open_device_at(&LocalRank { thread, threads, ..LocalRank::of(&SingleRank) })?;
     }
     divide_among(resolved, 0, threads)?;
     let directory = RunDirectory::new(&config.run.dir);
-    if let Resume::FromUrl(address) = &options.resume {
+    if let ResumeRequest::FromUrl(address) = &options.resume {
         return Err(RunError::NotFetched { address: address.clone() });
     }
-    let ready = Ready::find(resolved, options, &directory, progress)?;
+    let ready = PreparedRun::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
-    let begin = ready.setting().outlook()?;
+    let begin = ready.setting().planned_start()?;
     refuse_shorter_run(resolved, begin.step)?;
     let data_changes = ready.data_changes(begin.goes_on)?;
-    let Ready { prepared, changes, .. } = ready;
+    let PreparedRun { prepared, changes, .. } = ready;
     let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
-    Ok(Outlook {
+    Ok(DryRunReport {
         step: begin.step,
         total_steps: config.train.total_steps(config.data.seq_len)?,
         events: changes.into_iter().chain(data_changes).chain(begin.events).collect(),

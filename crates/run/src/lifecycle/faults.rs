@@ -115,8 +115,8 @@ impl Faults {
     }
 
     /// Lets rows come late.
-    pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch_size: usize) -> LateRows<'a> {
-        LateRows { rows, schedule: RowSchedule::without_skips(global_batch_size), faults: self }
+    pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch_size: usize) -> DelayedRows<'a> {
+        DelayedRows { rows, schedule: RowSchedule::without_skips(global_batch_size), faults: self }
     }
 
     /// Lets the others happen.
@@ -130,13 +130,13 @@ impl Faults {
 }
 
 /// Rows of which some come late.
-pub(crate) struct LateRows<'a> {
+pub(crate) struct DelayedRows<'a> {
     rows: &'a dyn RowSource,
     schedule: RowSchedule,
     faults: &'a Faults,
 }
 
-impl RowSource for LateRows<'_> {
+impl RowSource for DelayedRows<'_> {
     fn row(&self, index: u64) -> Row {
         let step = self.schedule.step_of(index);
         let is_first = self.schedule.first_row_of(step) == index;

@@ -30,7 +30,7 @@ const SILENCE_S: f64 = 10.0;
 
 /// What a rank writes down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Beat {
+struct Heartbeat {
     rank: usize,
     host: String,
     pid: u32,
@@ -48,19 +48,19 @@ struct Beat {
     meetings: u64,
 }
 
-impl fmt::Display for Beat {
+impl fmt::Display for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {} (process {} on {})", self.rank, self.pid, self.host)
     }
 }
 
 /// The thread that gives signs of life and looks for those of others; it ends when this is dropped.
-pub(crate) struct Watcher {
+pub(crate) struct HeartbeatMonitor {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Watcher {
+impl HeartbeatMonitor {
     /// Begins to watch this rank's steps, and the other ranks.
     pub(crate) fn start(
         give_up: Option<fn(&str) -> !>,
@@ -77,7 +77,7 @@ impl Watcher {
             create_directory(&folder)?;
         }
         ranks.barrier();
-        let mut pulse = Pulse {
+        let mut pulse = HeartbeatThread {
             rank: ranks.rank(),
             size: ranks.size(),
             host: sysinfo::System::host_name().unwrap_or_else(|| "an unnamed host".to_owned()),
@@ -99,7 +99,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for HeartbeatMonitor {
     fn drop(&mut self) {
         drop(self.stop.take());
         // A panic there is told by the panic itself; training is over.
@@ -108,7 +108,7 @@ impl Drop for Watcher {
 }
 
 /// What the thread knows.
-struct Pulse {
+struct HeartbeatThread {
     rank: usize,
     size: usize,
     host: String,
@@ -121,15 +121,15 @@ struct Pulse {
     told: Option<LateStep>,
 }
 
-impl Pulse {
-    fn now(&self) -> Beat {
+impl HeartbeatThread {
+    fn now(&self) -> Heartbeat {
         let ActivitySnapshot { status, elapsed, collectives } = self.activity.snapshot();
         let (waits, busy, doing) = match status {
             RankStatus::Working => (false, false, "its part of a step"),
             RankStatus::Waiting(name) => (true, false, name),
             RankStatus::Busy(name) => (false, true, name),
         };
-        Beat {
+        Heartbeat {
             rank: self.rank,
             host: self.host.clone(),
             pid: std::process::id(),
@@ -162,7 +162,7 @@ impl Pulse {
     }
 
     /// Says that the step being made is late, and again whenever twice as much time has gone by.
-    fn tell_if_late(&mut self, own: &Beat) {
+    fn tell_if_late(&mut self, own: &Heartbeat) {
         let Some(late) = self.clock.late() else { return };
         let is_news = |told: LateStep| told.step != late.step || late.seconds >= 2.0 * told.seconds;
         if self.told.is_none_or(is_news) {
@@ -173,7 +173,7 @@ impl Pulse {
     }
 
     /// What the ranks have written down last.
-    fn others(&self) -> Vec<Option<Beat>> {
+    fn others(&self) -> Vec<Option<Heartbeat>> {
         (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect()
     }
 
@@ -191,17 +191,17 @@ fn beat_path(folder: &Path, rank: usize) -> PathBuf {
     folder.join(format!("rank-{rank:05}.json"))
 }
 
-fn write_beat(folder: &Path, beat: &Beat) -> io::Result<()> {
+fn write_beat(folder: &Path, beat: &Heartbeat) -> io::Result<()> {
     write_atomically(&beat_path(folder, beat.rank), &serde_json::to_vec(beat)?)
 }
 
 /// `None` for a rank that has never written, or whose file can't be read.
-fn read_beat(folder: &Path, rank: usize) -> Option<Beat> {
+fn read_beat(folder: &Path, rank: usize) -> Option<Heartbeat> {
     serde_json::from_slice(&fs_err::read(beat_path(folder, rank)).ok()?).ok()
 }
 
 /// Why a rank that has waited too long should go on no more; `None` as long as another is at something that may take long.
-fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
+fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
     let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.for_s, own.doing);
     let others_busy = others
         .iter()
@@ -223,7 +223,7 @@ fn verdict(own: &Beat, others: &[Option<Beat>]) -> Option<String> {
 }
 
 /// A step that lasts too long, and whom this rank waits for, if it does.
-fn lateness(late: &LateStep, own: &Beat, others: &[Option<Beat>]) -> String {
+fn lateness(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> String {
     let LateStep { step, seconds, limit } = late;
     let late = format!(
         "step {step} has taken {seconds:.0} s so far, after a median of {:.3} s; it may take {:.1} (guard.stall.factor)",
@@ -238,12 +238,12 @@ fn lateness(late: &LateStep, own: &Beat, others: &[Option<Beat>]) -> String {
 }
 
 /// For how long the other had given no sign of life.
-fn silent_s(own: &Beat, other: &Beat) -> f64 {
+fn silent_s(own: &Heartbeat, other: &Heartbeat) -> f64 {
     own.at.duration_since(other.at).as_secs_f64()
 }
 
 /// The ranks that this one waits for, and what is known of each.
-fn culprits(own: &Beat, others: &[Option<Beat>]) -> Vec<String> {
+fn culprits(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Vec<String> {
     let mut culprits = Vec::new();
     for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
         match beat {
@@ -264,8 +264,8 @@ fn culprits(own: &Beat, others: &[Option<Beat>]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn beat(rank: usize, doing: &str, meetings: u64) -> Beat {
-        Beat {
+    fn beat(rank: usize, doing: &str, meetings: u64) -> Heartbeat {
+        Heartbeat {
             rank,
             host: "node7".to_owned(),
             pid: 40 + rank as u32,
@@ -278,11 +278,11 @@ mod tests {
         }
     }
 
-    fn waiting(rank: usize) -> Beat {
-        Beat { waits: true, ..beat(rank, "an all-to-all of gradients", 7) }
+    fn waiting(rank: usize) -> Heartbeat {
+        Heartbeat { waits: true, ..beat(rank, "an all-to-all of gradients", 7) }
     }
 
-    fn found(others: &[Option<Beat>]) -> Option<String> {
+    fn found(others: &[Option<Heartbeat>]) -> Option<String> {
         verdict(&waiting(0), others)
     }
 
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_silent_rank_is_named() {
-        let silent = Beat { at: "2025-12-31T23:59:20Z".parse().unwrap(), ..waiting(1) };
+        let silent = Heartbeat { at: "2025-12-31T23:59:20Z".parse().unwrap(), ..waiting(1) };
         let message = found(&[Some(waiting(0)), Some(silent), None]).unwrap();
         assert!(
             message.contains("rank 1 (process 41 on node7) has given no sign of life for 40 s"),
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn long_work_is_waited_for() {
-        let probing = Beat { busy: true, ..beat(1, "probes", 6) };
+        let probing = Heartbeat { busy: true, ..beat(1, "probes", 6) };
         assert_eq!(found(&[Some(waiting(0)), Some(probing)]), None);
     }
 

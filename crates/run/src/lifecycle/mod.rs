@@ -18,6 +18,6 @@ mod started_run;
 mod dry_run;
 mod train;
 
-pub use dry_run::{Outlook, dry_run};
+pub use dry_run::{DryRunReport, dry_run};
 pub use options::TrainOptions;
-pub use train::{Ended, train};
+pub use train::{RunOutcome, train};

@@ -20,30 +20,30 @@ use serde_json::Value;
 
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::evaluation::measuring::Measuring;
-use crate::evaluation::probing::{Plan, Probing, TableRound};
-use crate::evaluation::sharing::Order;
+use crate::evaluation::measuring::Evaluator;
+use crate::evaluation::probing::{EvaluationPlan, ProbeTables, TableRound};
+use crate::evaluation::sharing::EvaluationRequest;
 use crate::evaluation::validation::Validation;
 use crate::prepare::Prepared;
 use crate::prepare::chunks::chunk_ends;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
-use crate::records::lock::FolderId;
+use crate::records::lock::DirectoryId;
 use crate::records::metrics::{MetricsRecord, mfu};
-use crate::sinks::digests::Digests;
+use crate::sinks::digests::DigestChain;
 use crate::sinks::logs::{Logs, UNWRITTEN};
-use crate::sinks::prometheus::MetricsServer;
-use crate::sinks::upload::Mirroring;
+use crate::sinks::prometheus::PrometheusServer;
+use crate::sinks::upload::RunUploader;
 use crate::triggers::{Notifier, Triggers};
 use fineline_layout::RunDirectory;
 
 /// Where what is seen goes.
-pub(crate) struct Outlets<'a> {
+pub(crate) struct RunSinks<'a> {
     pub(crate) logs: Logs,
-    pub(crate) digests: Option<Digests>,
-    pub(crate) mirror: Option<Mirroring>,
-    pub(crate) metrics: Option<&'a MetricsServer>,
+    pub(crate) digests: Option<DigestChain>,
+    pub(crate) mirror: Option<RunUploader>,
+    pub(crate) metrics: Option<&'a PrometheusServer>,
     pub(crate) notifier: Notifier<'a>,
     /// Who measures along.
     pub(crate) ranks: &'a dyn Ranks,
@@ -54,14 +54,14 @@ pub(crate) struct RunObserver<'a> {
     config: &'a RunConfig,
     directory: &'a RunDirectory,
     dataset: &'a Dataset,
-    probing: Probing<'a>,
+    probing: ProbeTables<'a>,
     triggers: Triggers<'a>,
     validation: Validation<'a>,
-    folder: Option<FolderId>,
+    folder: Option<DirectoryId>,
     logs: Logs,
-    digests: Option<Digests>,
-    mirror: Option<Mirroring>,
-    metrics: Option<&'a MetricsServer>,
+    digests: Option<DigestChain>,
+    mirror: Option<RunUploader>,
+    metrics: Option<&'a PrometheusServer>,
     history: EvaluationHistory,
     representations: RepresentationHistory,
     ranks: &'a dyn Ranks,
@@ -69,12 +69,12 @@ pub(crate) struct RunObserver<'a> {
     phases: BTreeMap<String, Phase>,
     /// The last step whose round stands in the logs, or was left out.
     last_round: Option<u64>,
-    progress: &'a mut dyn FnMut(Progress<'_>),
+    progress: &'a mut dyn FnMut(RunProgress<'_>),
 }
 
 /// What was found at a step.
 #[derive(Default)]
-struct Measured {
+struct RoundEvaluation {
     /// Of validation first, then of the suites.
     results: Vec<TaskResult>,
     rounds: Vec<TableRound>,
@@ -86,8 +86,8 @@ impl<'a> RunObserver<'a> {
         config: &'a RunConfig,
         directory: &'a RunDirectory,
         prepared: &'a Prepared,
-        outlets: Outlets<'a>,
-        progress: &'a mut dyn FnMut(Progress<'_>),
+        outlets: RunSinks<'a>,
+        progress: &'a mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Self, RunError> {
         let records: Vec<ProbeRecord> = read_lines(&directory.probes())?;
         let events: Vec<EventRecord> = read_lines(&directory.events())?;
@@ -97,10 +97,10 @@ impl<'a> RunObserver<'a> {
             config,
             directory,
             dataset: &prepared.dataset,
-            probing: Probing::new(&config.probes, &prepared.suites, &events, &records),
+            probing: ProbeTables::new(&config.probes, &prepared.suites, &events, &records),
             triggers: Triggers::new(config, directory, outlets.notifier, &events),
             validation: Validation::new(config, prepared),
-            folder: FolderId::of(directory.root()),
+            folder: DirectoryId::of(directory.root()),
             logs: outlets.logs,
             digests: outlets.digests,
             mirror: outlets.mirror,
@@ -119,7 +119,7 @@ impl<'a> RunObserver<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.event(&record);
         }
-        (self.progress)(Progress::Event(&record));
+        (self.progress)(RunProgress::Event(&record));
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl<'a> RunObserver<'a> {
     /// [`RunError::LogsUnwritable`] if lines of the logs are in memory still.
     pub(crate) fn close(mut self, step: u64) -> Result<(), RunError> {
         if let Some(mirror) = self.mirror.take() {
-            (self.progress)(Progress::Preparing(&format!("copying to {}", mirror.url())));
+            (self.progress)(RunProgress::Preparing(&format!("copying to {}", mirror.url())));
             let mut logged = Ok(());
             mirror.finish(&mut |event| logged = self.event(step, event));
             logged?;
@@ -163,7 +163,7 @@ impl<'a> RunObserver<'a> {
 
     /// Says what has become unwritable, or writable again. With too much that isn't written, it is time to stop.
     fn look_after_logs(&mut self, step: u64) -> Result<TrainerControl, RunError> {
-        if FolderId::of(self.directory.root()) != self.folder {
+        if DirectoryId::of(self.directory.root()) != self.folder {
             return Err(RunError::FolderGone { dir: self.directory.root().to_owned() });
         }
         if let Some(trouble) = self.logs.trouble() {
@@ -174,7 +174,7 @@ impl<'a> RunObserver<'a> {
     }
 
     fn log_mirror_news(&mut self, step: u64) -> Result<(), RunError> {
-        let news = self.mirror.as_mut().map(Mirroring::news).unwrap_or_default();
+        let news = self.mirror.as_mut().map(RunUploader::news).unwrap_or_default();
         news.into_iter().try_for_each(|event| self.event(step, event))
     }
 
@@ -182,7 +182,7 @@ impl<'a> RunObserver<'a> {
     /// made up for when the run goes on.
     fn round(&mut self, view: &StepView<'_>) -> Result<TrainerControl, RunError> {
         if self.last_round == Some(view.step) {
-            Order::default().give(self.ranks);
+            EvaluationRequest::default().give(self.ranks);
             return Ok(TrainerControl::Continue);
         }
         let at_chunk_end = || chunk_ends(self.dataset, view.rows).contains_key(&view.step);
@@ -200,7 +200,7 @@ impl<'a> RunObserver<'a> {
         let start = Instant::now();
         for TaskFailure { task, message } in measured.rounds.iter().flat_map(|round| &round.failures) {
             let (task, message) = (Some(task.clone()), message.clone());
-            self.event(view.step, Event::ProbeFailed { task, message })?;
+            self.event(view.step, Event::EvaluationFailed { task, message })?;
         }
         let control = self.keep(view, &mut measured)?;
         let kept_s = start.elapsed().as_secs_f64();
@@ -214,32 +214,36 @@ impl<'a> RunObserver<'a> {
     ///
     /// # Errors
     /// [`RunError::Interrupted`] if one of them is asked to stop.
-    fn measure(&mut self, view: &StepView<'_>, plan: &Plan) -> Result<Measured, RunError> {
+    fn measure(&mut self, view: &StepView<'_>, plan: &EvaluationPlan) -> Result<RoundEvaluation, RunError> {
         let validates = self.validation.is_due(view.step, view.total_steps);
-        let order = Order { validates, asked: plan.asked.clone() };
+        let order = EvaluationRequest { validates, asked: plan.asked.clone() };
         order.give(self.ranks);
         if order.is_empty() {
-            return Ok(Measured::default());
+            return Ok(RoundEvaluation::default());
         }
         let interrupted = || view.stop.requested().is_some();
         let model = view.model.valid();
-        let measuring = Measuring { model: &model, interrupted: &interrupted, ranks: self.ranks };
+        let measuring = Evaluator { model: &model, interrupted: &interrupted, ranks: self.ranks };
         let mut results = if validates { self.validation.run(&measuring)? } else { Vec::new() };
-        let beginning = |suite: &str| (self.progress)(Progress::Probing { suite, step: view.step });
+        let beginning = |suite: &str| (self.progress)(RunProgress::Evaluating { suite, step: view.step });
         let rounds = self.probing.ask(plan, &measuring, &mut results, beginning)?;
         self.ranks.set_status("keeping what was measured");
-        Ok(Measured { results, rounds })
+        Ok(RoundEvaluation { results, rounds })
     }
 
     /// Keeps what was found: the items, then the lines of the log, which can be computed again from them. Without its items a round is lost; training goes on.
-    fn keep(&mut self, view: &StepView<'_>, measured: &mut Measured) -> Result<TrainerControl, RunError> {
+    fn keep(
+        &mut self,
+        view: &StepView<'_>,
+        measured: &mut RoundEvaluation,
+    ) -> Result<TrainerControl, RunError> {
         let results = &mut measured.results;
         if results.is_empty() {
             return Ok(TrainerControl::Continue);
         }
         if let Err(error) = self.store(view.step, results) {
             let message = error.to_string();
-            self.event(view.step, Event::ProbeFailed { task: None, message })?;
+            self.event(view.step, Event::EvaluationFailed { task: None, message })?;
             return Ok(TrainerControl::Continue);
         }
         let groups = self.probing.groups(&measured.rounds);
@@ -249,7 +253,7 @@ impl<'a> RunObserver<'a> {
             metrics.probes(&records);
         }
         self.last_round = Some(view.step);
-        (self.progress)(Progress::Probed(&records));
+        (self.progress)(RunProgress::Evaluated(&records));
         let control = self.look_for_triggers(&records, view)?;
         self.log_phase_changes(&records)?;
         Ok(control)
@@ -309,7 +313,7 @@ impl<'a> RunObserver<'a> {
     /// Tells of each source that was begun anew in the step.
     fn log_epochs(&mut self, view: &StepView<'_>) -> Result<(), RunError> {
         for (source, epoch) in self.dataset.epochs_started(view.rows.consumed_in(view.step)) {
-            self.event(view.step, Event::EpochBegan { source, epoch })?;
+            self.event(view.step, Event::EpochStarted { source, epoch })?;
         }
         Ok(())
     }
@@ -337,14 +341,14 @@ impl<'a> RunObserver<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.step(&record);
         }
-        (self.progress)(Progress::Step(&record));
+        (self.progress)(RunProgress::Step(&record));
         Ok(())
     }
 }
 
 /// The last step at which a run has probed, or decided not to.
 fn last_round(records: &[ProbeRecord], events: &[EventRecord]) -> Option<u64> {
-    let left_out = events.iter().filter(|record| matches!(record.event, Event::ProbesSkipped { .. }));
+    let left_out = events.iter().filter(|record| matches!(record.event, Event::EvaluationSkipped { .. }));
     records.iter().map(|record| record.step).chain(left_out.map(|record| record.step)).max()
 }
 
@@ -365,8 +369,8 @@ impl Observer for RunObserver<'_> {
     fn on_step(&mut self, report: &StepReport, view: &StepView<'_>) -> Result<TrainerControl, ObserverError> {
         self.log_step(report, view)?;
         if let Some(reason) = report.skipped {
-            let in_a_row = report.consecutive_skips;
-            self.event(report.step, Event::Skipped { reason: reason.to_string(), in_a_row })?;
+            let consecutive = report.consecutive_skips;
+            self.event(report.step, Event::UpdateSkipped { reason: reason.to_string(), consecutive })?;
         }
         self.log_epochs(view)?;
         self.log_mirror_news(report.step)?;
@@ -376,7 +380,7 @@ impl Observer for RunObserver<'_> {
     }
 
     fn on_alarm(&mut self, alarm: &GuardAlarm, view: &StepView<'_>) -> Result<(), ObserverError> {
-        Ok(self.event(view.step, Event::Guard { alarm: *alarm })?)
+        Ok(self.event(view.step, Event::GuardTriggered { alarm: *alarm })?)
     }
 
     /// A checkpoint must not be ahead of its logs: what the disk doesn't take of them goes along in it.
@@ -407,10 +411,10 @@ impl Observer for RunObserver<'_> {
         let (step, event) = match trouble {
             CheckpointProblem::Failed(FailedCheckpoint { step, path, bytes, reason, consecutive }) => {
                 let (path, reason) = (path.clone(), reason.clone());
-                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, in_a_row: *consecutive })
+                (*step, Event::CheckpointFailed { path, reason, bytes: *bytes, consecutive: *consecutive })
             }
             CheckpointProblem::Delayed { step, due, seconds } => {
-                (*due, Event::CheckpointLate { of_step: *step, seconds: *seconds })
+                (*due, Event::CheckpointDelayed { checkpoint_step: *step, seconds: *seconds })
             }
         };
         Ok(self.event(step, event)?)

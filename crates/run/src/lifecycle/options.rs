@@ -7,14 +7,14 @@ use fineline_train::StopSignal;
 
 use super::faults::Faults;
 
-use crate::start::{FetchedWeights, Resume};
+use crate::start::{FetchedWeights, ResumeRequest};
 use crate::triggers::Notify;
 
 /// What the caller of [`train`](super::train) decides.
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {
     /// Where to begin.
-    pub resume: Resume,
+    pub resume: ResumeRequest,
     /// Keys that may differ from what the run was started with.
     pub allow_changes: Vec<String>,
     /// What `init.from` stands for, if that is a model of the hub: the caller, who knows of the hub, has found it.

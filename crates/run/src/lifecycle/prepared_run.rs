@@ -5,22 +5,22 @@ use super::options::TrainOptions;
 use crate::config::Resolved;
 use crate::error::RunError;
 use crate::prepare::{Prepared, prepare};
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 use crate::records::lock::refuse_foreign_files;
-use crate::start::Resume;
+use crate::start::ResumeRequest;
 use crate::start::changes::{changes_since_start, data_changes};
-use crate::start::resume_point::Setting;
+use crate::start::resume_point::ResumeContext;
 use fineline_layout::RunDirectory;
 
 /// What there is before it is decided where training begins.
-pub(super) struct Ready<'a> {
+pub(super) struct PreparedRun<'a> {
     pub(super) resolved: &'a Resolved,
     pub(super) options: &'a TrainOptions,
     pub(super) directory: &'a RunDirectory,
     /// Where to begin.
-    resume: Resume,
+    resume: ResumeRequest,
     /// What the folder tells of the run that is in it.
     pub(super) stored: Option<RunIdentity>,
     /// What the run reads.
@@ -29,12 +29,12 @@ pub(super) struct Ready<'a> {
     pub(super) changes: Vec<Event>,
 }
 
-impl<'a> Ready<'a> {
+impl<'a> PreparedRun<'a> {
     pub(super) fn find(
         resolved: &'a Resolved,
         options: &'a TrainOptions,
         directory: &'a RunDirectory,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Self, RunError> {
         refuse_foreign_files(directory)?;
         let changes = changes_since_start(&resolved.config, directory, &options.allow_changes)?;
@@ -46,14 +46,14 @@ impl<'a> Ready<'a> {
 
     /// Makes ready for another start, from the run's own newest checkpoint.
     pub(super) fn go_back(&mut self) -> Result<(), RunError> {
-        self.resume = Resume::Auto;
+        self.resume = ResumeRequest::Auto;
         self.changes.clear();
         self.stored = RunIdentity::read(self.directory)?;
         Ok(())
     }
 
-    pub(super) fn setting(&self) -> Setting<'_> {
-        Setting {
+    pub(super) fn setting(&self) -> ResumeContext<'_> {
+        ResumeContext {
             resolved: self.resolved,
             directory: self.directory,
             stored: self.stored.as_ref(),

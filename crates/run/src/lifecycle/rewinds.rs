@@ -14,14 +14,14 @@ use crate::records::jsonl::read_lines;
 use fineline_layout::RunDirectory;
 
 /// What is done about a [`Rewind`].
-pub(crate) struct Return {
+pub(crate) struct PreparedRewind {
     /// The step of the checkpoint that the run goes back to.
     pub(crate) step: u64,
     /// What is to be logged at that step, before training goes on.
     pub(crate) event: Event,
 }
 
-impl Return {
+impl PreparedRewind {
     /// Sets aside the checkpoints that the run goes back behind. `trigger` is the name of the one that asked, if one did.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Return {
         let event = Event::Rewound {
             from: rewind.from_step,
             checkpoint,
-            left_out: RowRange { start, end },
+            skipped_rows: RowRange { start, end },
             count: before + 1,
             reason,
             alarm,
@@ -81,16 +81,16 @@ fn reason(rewind: &Rewind, trigger: Option<&str>) -> String {
 }
 
 /// A time that a run has gone back.
-struct Past {
+struct PastRewind {
     /// To the checkpoint of this step.
     step: u64,
-    left_out: RowRange,
+    skipped_rows: RowRange,
 }
 
-fn returns(directory: &RunDirectory) -> Result<Vec<Past>, RunError> {
+fn returns(directory: &RunDirectory) -> Result<Vec<PastRewind>, RunError> {
     let events: Vec<EventRecord> = read_lines(&directory.events())?;
     let past = |record: EventRecord| match record.event {
-        Event::Rewound { left_out, .. } => Some(Past { step: record.step, left_out }),
+        Event::Rewound { skipped_rows, .. } => Some(PastRewind { step: record.step, skipped_rows }),
         _ => None,
     };
     Ok(events.into_iter().filter_map(past).collect())
@@ -99,7 +99,7 @@ fn returns(directory: &RunDirectory) -> Result<Vec<Past>, RunError> {
 /// The rows that a run has learned to leave out since it made its checkpoint of `step`. Those that it learned before are in the checkpoint.
 pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<RowRange>, RunError> {
     let past = returns(directory)?.into_iter().filter(|past| past.step == step);
-    Ok(past.map(|past| past.left_out).collect())
+    Ok(past.map(|past| past.skipped_rows).collect())
 }
 
 /// The rows that the run in this folder leaves out as of its newest checkpoint; none where there is no run.

@@ -7,34 +7,34 @@ use fineline_layout::RUN_SCHEMA;
 use fineline_ranks::Ranks;
 use fineline_train::{Division, StepClock, Trainer};
 
-use super::prepared_run::{Ready, refuse_shorter_run};
+use super::prepared_run::{PreparedRun, refuse_shorter_run};
 use super::rewinds::left_out_since;
 
 use crate::config::{RunConfig, TriggerConfig};
 use crate::error::RunError;
 use crate::prepare::Prepared;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 use crate::sinks::logs::{Logs, UnwrittenLogs};
-use crate::sinks::prometheus::MetricsServer;
-use crate::start::initial_state::Start;
+use crate::sinks::prometheus::PrometheusServer;
+use crate::start::initial_state::InitialState;
 
 /// What computes, and with whom.
-pub(super) struct Place<'a> {
+pub(super) struct RankContext<'a> {
     pub(super) device: &'a Device,
     pub(super) division: &'a Division,
     pub(super) ranks: &'a dyn Ranks,
     /// Who sees which step is being made.
     pub(super) clock: Arc<StepClock>,
     /// Who is told of the metrics.
-    pub(super) metrics: Option<&'a MetricsServer>,
+    pub(super) metrics: Option<&'a PrometheusServer>,
     /// What was done before there were logs.
     pub(super) brought: Vec<Event>,
 }
 
 /// A run that is about to take its next step.
-pub(super) struct Begun {
+pub(super) struct StartedRun {
     pub(super) trainer: Trainer,
     /// Whether it is the run itself that goes on, and not a new one.
     pub(super) goes_on: bool,
@@ -47,14 +47,14 @@ pub(super) struct Begun {
     pub(super) parameters: u64,
 }
 
-impl Begun {
+impl StartedRun {
     /// Finds where the run stands, on all ranks, and says what it is in its folder.
-    pub(super) fn find(ready: &Ready<'_>, place: &Place<'_>) -> Result<Self, RunError> {
-        let &Place { device, division, ranks, .. } = place;
-        let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+    pub(super) fn find(ready: &PreparedRun<'_>, place: &RankContext<'_>) -> Result<Self, RunError> {
+        let &RankContext { device, division, ranks, .. } = place;
+        let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
         ranks.set_status("looking for the newest whole checkpoint");
-        let start = Start::find(&ready.setting(), division, device, ranks)?;
+        let start = InitialState::find(&ready.setting(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
         let goes_on = start.goes_on();
         let data_changes = ready.data_changes(goes_on)?;
@@ -81,8 +81,8 @@ impl Begun {
     /// Opens the logs at the step where the run stands, and says in them how it began.
     pub(super) fn open_logs(
         &self,
-        ready: &Ready<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
+        ready: &PreparedRun<'_>,
+        progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Logs, RunError> {
         let (step, directory) = (self.trainer.progress().step, ready.directory);
         if self.goes_on {
@@ -91,9 +91,9 @@ impl Begun {
         let open = if self.goes_on { Logs::resume } else { Logs::begin };
         let mut logs = open(directory, step, &ready.resolved.config.log)?;
         for event in &self.events {
-            progress(Progress::Event(&logs.event(step, event.clone())?));
+            progress(RunProgress::Event(&logs.event(step, event.clone())?));
         }
-        progress(Progress::Training {
+        progress(RunProgress::Training {
             step,
             total_steps: self.trainer.total_steps(),
             parameters: self.parameters,
@@ -112,7 +112,7 @@ fn may_rewind(config: &RunConfig) -> bool {
 fn identify(
     config: &RunConfig,
     prepared: &Prepared,
-    start: &Start,
+    start: &InitialState,
     stored: Option<&RunIdentity>,
     ranks: &dyn Ranks,
 ) -> RunIdentity {

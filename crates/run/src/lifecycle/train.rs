@@ -5,31 +5,31 @@ use std::sync::Arc;
 use fineline_ranks::{MonitoredRanks, Ranks};
 use fineline_train::{Observer, Session, SessionOutcome, StopReason, Trainer};
 
-use super::heartbeat::Watcher;
-use super::observer::{Outlets, RunObserver};
+use super::heartbeat::HeartbeatMonitor;
+use super::observer::{RunObserver, RunSinks};
 use super::observers::{CheckpointRequest, FirstCheckpoint, StopAfter};
 use super::options::TrainOptions;
-use super::prepared_run::Ready;
-use super::rewinds::Return;
-use super::started_run::{Begun, Place};
+use super::prepared_run::PreparedRun;
+use super::rewinds::PreparedRewind;
+use super::started_run::{RankContext, StartedRun};
 use crate::checkpoints::writer::checkpointer;
 use crate::config::Resolved;
 use crate::error::RunError;
-use crate::evaluation::sharing::Helper;
+use crate::evaluation::sharing::EvaluationWorker;
 use crate::evaluation::validation::Validation;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::ranks::{divide, first_in_turn, on_ranks};
 use crate::records::lock::{RunLock, refuse_foreign_files};
-use crate::sinks::digests::Digests;
-use crate::sinks::prometheus::MetricsServer;
-use crate::sinks::upload::Mirroring;
-use crate::start::download::{Brought, bring};
+use crate::sinks::digests::DigestChain;
+use crate::sinks::prometheus::PrometheusServer;
+use crate::sinks::upload::RunUploader;
+use crate::start::download::{DownloadedRun, download_run};
 use crate::triggers::Notifier;
 use fineline_layout::RunDirectory;
 
 /// How [`train`] ended, where it didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunOutcome {
     /// All steps are done.
     Finished,
     /// It was asked to stop.
@@ -51,8 +51,8 @@ pub fn train(
     resolved: &Resolved,
     options: &TrainOptions,
     processes: &dyn Ranks,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Ended, RunError> {
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<RunOutcome, RunError> {
     on_ranks(
         &resolved.config,
         processes,
@@ -66,40 +66,41 @@ fn train_as(
     ranks: &MonitoredRanks<'_>,
     resolved: &Resolved,
     options: &TrainOptions,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Ended, RunError> {
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<RunOutcome, RunError> {
     let config = &resolved.config;
     let division = divide(resolved, ranks)?;
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = if ranks.is_first() { Some(RunLock::acquire(&directory)?) } else { None };
     let clock = Arc::default();
     let _watcher =
-        Watcher::start(options.give_up, directory.heartbeats(), config, ranks, Arc::clone(&clock))?;
+        HeartbeatMonitor::start(options.give_up, directory.heartbeats(), config, ranks, Arc::clone(&clock))?;
     let device = config.open_device(ranks)?.autodiff();
     let metrics_server =
-        if ranks.is_first() { config.log.prometheus.map(MetricsServer::start).transpose()? } else { None };
+        if ranks.is_first() { config.log.prometheus.map(PrometheusServer::start).transpose()? } else { None };
     if let Some(server) = &metrics_server {
-        progress(Progress::Serving { address: server.address() });
+        progress(RunProgress::Serving { address: server.address() });
     }
     ranks.set_status("looking at the copy of the run");
-    let mut brought = Brought { resume: options.resume.clone(), events: Vec::new() };
+    let mut brought = DownloadedRun { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
         refuse_foreign_files(&directory)?;
-        brought = bring(config, &directory, &options.resume, progress)?;
+        brought = download_run(config, &directory, &options.resume, progress)?;
     }
     let options = &TrainOptions { resume: brought.resume, ..options.clone() };
-    let mut ready = match first_in_turn(ranks, || Ready::find(resolved, options, &directory, progress)) {
+    let mut ready = match first_in_turn(ranks, || PreparedRun::find(resolved, options, &directory, progress))
+    {
         Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
         ready => ready?,
     };
     if let Some(signal) = stop_of_others(ranks) {
-        return Ok(Ended::Stopped { step: None, signal: Some(signal) });
+        return Ok(RunOutcome::Stopped { step: None, signal: Some(signal) });
     }
     let mut news = brought.events;
     loop {
         let (metrics, brought) = (metrics_server.as_ref(), std::mem::take(&mut news));
         let clock = Arc::clone(&clock);
-        let place = Place { device: &device, division: &division, ranks, clock, metrics, brought };
+        let place = RankContext { device: &device, division: &division, ranks, clock, metrics, brought };
         if let Some(ended) = train_on(&ready, &place, progress)? {
             return Ok(ended);
         }
@@ -109,14 +110,14 @@ fn train_as(
 
 /// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
 fn train_on(
-    ready: &Ready<'_>,
-    place: &Place<'_>,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Option<Ended>, RunError> {
+    ready: &PreparedRun<'_>,
+    place: &RankContext<'_>,
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<Option<RunOutcome>, RunError> {
     let ranks = place.ranks;
-    let &Ready { resolved, options, directory, ref prepared, .. } = ready;
+    let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
     let config = &resolved.config;
-    let mut begun = Begun::find(ready, place)?;
+    let mut begun = StartedRun::find(ready, place)?;
 
     // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
     let checkpointer = checkpointer(config, directory, prepared, &begun.trainer, ranks)?;
@@ -137,14 +138,14 @@ fn train_on(
     };
     if !ranks.is_first() {
         let validation = Validation::new(config, prepared);
-        let mut helper = Helper { validation, suites: &prepared.suites, ranks };
+        let mut helper = EvaluationWorker { validation, suites: &prepared.suites, ranks };
         observers.insert(0, &mut helper);
         return Ok(ended(&session(observers).run(&mut begun.trainer)?, &begun.trainer));
     }
-    let outlets = Outlets {
+    let outlets = RunSinks {
         logs: begun.open_logs(ready, progress)?,
-        digests: config.log.digest.then(|| Digests::resume(directory)).transpose()?,
-        mirror: Mirroring::start(config, directory, prepared, &begun.trainer)?,
+        digests: config.log.digest.then(|| DigestChain::resume(directory)).transpose()?,
+        mirror: RunUploader::start(config, directory, prepared, &begun.trainer)?,
         metrics: place.metrics,
         notifier: Notifier(options.notify.as_ref()),
         ranks,
@@ -154,7 +155,7 @@ fn train_on(
     let outcome = session(observers).run(&mut begun.trainer);
     if let Ok(SessionOutcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
-        let back = Return::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
+        let back = PreparedRewind::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
         observer.go_back(back.step, back.event)?;
     }
     ranks.set_status("closing the logs and the copy of the run");
@@ -165,22 +166,22 @@ fn train_on(
 }
 
 /// How it ended; not at all if the run is to go back.
-fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<Ended> {
+fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<RunOutcome> {
     let step = Some(trainer.progress().step);
     match outcome {
-        SessionOutcome::Finished => Some(Ended::Finished),
+        SessionOutcome::Finished => Some(RunOutcome::Finished),
         SessionOutcome::Stopped(StopReason::Signal(signal)) => {
-            Some(Ended::Stopped { step, signal: Some(*signal) })
+            Some(RunOutcome::Stopped { step, signal: Some(*signal) })
         }
-        SessionOutcome::Stopped(_) => Some(Ended::Stopped { step, signal: None }),
+        SessionOutcome::Stopped(_) => Some(RunOutcome::Stopped { step, signal: None }),
         SessionOutcome::Rewind(_) => None,
     }
 }
 
 /// This rank was asked to stop before training: the others hear of it.
-fn stopped_before(signal: usize, ranks: &dyn Ranks) -> Ended {
+fn stopped_before(signal: usize, ranks: &dyn Ranks) -> RunOutcome {
     let _ = ranks.all_gather(&Some(signal));
-    Ended::Stopped { step: None, signal: Some(signal) }
+    RunOutcome::Stopped { step: None, signal: Some(signal) }
 }
 
 /// The signal that another rank was stopped by before training.

@@ -10,8 +10,8 @@ use fineline_train::StopSignal;
 use fs_err as fs;
 
 use crate::error::RunError;
-use crate::progress::Progress;
-use crate::stop::heed;
+use crate::progress::RunProgress;
+use crate::stop::check_stop;
 
 /// Time between two looks at whether the cache is free, or a stop asked for.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ impl CacheLock {
     pub(crate) fn take(
         cache: &Path,
         stop: &StopSignal,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Self, RunError> {
         create_directory(cache)?;
         let path = cache.join(".lock");
@@ -47,10 +47,10 @@ impl CacheLock {
                 }
             }
             if !told {
-                progress(Progress::Waiting { cache, process: holder(&mut file) });
+                progress(RunProgress::Waiting { cache, process: holder(&mut file) });
                 told = true;
             }
-            heed(stop)?;
+            check_stop(stop)?;
             std::thread::sleep(PATIENCE);
         }
         file.set_len(0)?;
@@ -110,7 +110,7 @@ mod tests {
         let first = CacheLock::take(&cache, &stop, &mut |_| panic!("nobody is to be waited for")).unwrap();
         let mut waited_for = Vec::new();
         let waited = CacheLock::take(&cache, &stop, &mut |told| {
-            if let Progress::Waiting { process, .. } = told {
+            if let RunProgress::Waiting { process, .. } = told {
                 waited_for.push(process);
                 stop.request(15);
             }

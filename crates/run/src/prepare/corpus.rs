@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 
 /// The path by which a mix asks for the generated world's text.
 pub const TINYWORLD: &str = "tinyworld";
@@ -18,11 +18,11 @@ pub const TINYWORLD: &str = "tinyworld";
 /// The files of all sources, with every `path = "tinyworld"` replaced by the generated corpus.
 pub(super) fn find_corpus(
     config: &RunConfig,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<Corpus, RunError> {
     let mut data: DataConfig = config.data.clone();
     for source in data.mix.iter_mut().filter(|source| source.path == TINYWORLD) {
-        progress(Progress::Preparing("generated world"));
+        progress(RunProgress::Preparing("generated world"));
         let corpus = generate_corpus(config, &data.cache_dir)?;
         source.path = corpus.to_string_lossy().into_owned();
         "text".clone_into(&mut source.field);

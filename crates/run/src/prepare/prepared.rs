@@ -8,11 +8,11 @@ use fineline_train::StopSignal;
 use super::cache_lock::CacheLock;
 use super::chunks::check_steps;
 use super::corpus::find_corpus;
-use super::suites::{SuiteSetting, check_suites, load_suites, refuse_shared_tasks};
+use super::suites::{SuiteContext, check_suites, load_suites, refuse_shared_tasks};
 use crate::config::{Resolved, RunConfig};
 use crate::error::RunError;
-use crate::progress::Progress;
-use crate::stop::heed;
+use crate::progress::RunProgress;
+use crate::stop::check_stop;
 
 /// What a run reads, ready to be read.
 #[derive(Debug)]
@@ -33,28 +33,28 @@ pub struct Prepared {
 pub fn prepare(
     resolved: &Resolved,
     stop: &StopSignal,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<Prepared, RunError> {
     let config = &resolved.config;
     check_suites(resolved)?;
     check_tokenizer_path(resolved)?;
     let _lock = CacheLock::take(&config.data.cache_dir, stop, progress)?;
     let corpus = find_corpus(config, progress)?;
-    progress(Progress::Preparing("tokenizer"));
+    progress(RunProgress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
     check_vocabulary(resolved, &tokenizer)?;
-    heed(stop)?;
+    check_stop(stop)?;
     let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     check_tokens(resolved, &dataset)?;
     check_steps(resolved, &dataset)?;
-    heed(stop)?;
-    progress(Progress::Preparing("probes"));
+    check_stop(stop)?;
+    progress(RunProgress::Preparing("probes"));
     let setting =
-        SuiteSetting { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
+        SuiteContext { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
     let suites = load_suites(&setting, &config.probes)?;
     refuse_shared_tasks(resolved, &suites)?;
     refuse_unknown_tasks(resolved, &dataset, &suites)?;
-    heed(stop)?;
+    check_stop(stop)?;
     Ok(Prepared { tokenizer, dataset, suites })
 }
 
@@ -92,12 +92,12 @@ fn open_rows(
     config: &RunConfig,
     corpus: &Corpus,
     tokenizer: &Tokenizer,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<Dataset, RunError> {
-    progress(Progress::Preparing("training text"));
+    progress(RunProgress::Preparing("training text"));
     let mut tokenizing = |at: &fineline_data::PreparationProgress<'_>| {
         let percent = 100 * at.bytes / at.total_bytes.max(1);
-        progress(Progress::Preparing(&format!("training text, {} {percent} %", at.source)));
+        progress(RunProgress::Preparing(&format!("training text, {} {percent} %", at.source)));
     };
     let options =
         DatasetOptions { seed: config.run.seed, global_batch_size: config.train.global_batch_size as u64 };
@@ -110,12 +110,12 @@ fn open_rows(
 /// As of [`prepare`].
 pub fn open_dataset(
     resolved: &Resolved,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<(Tokenizer, Dataset), RunError> {
     let config = &resolved.config;
     let _lock = CacheLock::take(&config.data.cache_dir, &StopSignal::default(), progress)?;
     let corpus = find_corpus(config, progress)?;
-    progress(Progress::Preparing("tokenizer"));
+    progress(RunProgress::Preparing("tokenizer"));
     let tokenizer = Tokenizer::open(&config.tokenizer, &corpus)?;
     let dataset = open_rows(config, &corpus, &tokenizer, progress)?;
     Ok((tokenizer, dataset))

@@ -13,7 +13,7 @@ use crate::config::Resolved;
 use crate::error::RunError;
 
 /// What a suite is made for.
-pub(crate) struct SuiteSetting<'a> {
+pub(crate) struct SuiteContext<'a> {
     pub(crate) world: &'a WorldConfig,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) model: &'a LlamaConfig,
@@ -72,7 +72,7 @@ fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String
 
 /// The suites that `[[probes]]` tables ask for, in the loop or out of it. A log knows a group by its name: of several with one name the first stays.
 pub(crate) fn load_suites(
-    setting: &SuiteSetting<'_>,
+    setting: &SuiteContext<'_>,
     tables: &[ProbeConfig],
 ) -> Result<Vec<Suite>, RunError> {
     let suites = tables.iter().map(|table| load_suite(setting, table)).collect::<Result<Vec<_>, _>>()?;
@@ -93,7 +93,7 @@ pub(crate) fn load_suites(
     Ok(suites.into_iter().map(&mut with_own_groups).collect())
 }
 
-fn load_suite(setting: &SuiteSetting<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+fn load_suite(setting: &SuiteContext<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
     let mut catalog = catalog(setting.world, probes);
     catalog.data_dirs.extend_from_slice(setting.data);
     let options = SuiteOptions {

@@ -25,54 +25,54 @@ impl fmt::Display for Event {
             Self::Checkpoint { path, bytes, .. } => {
                 write!(f, "checkpoint {} ({bytes} bytes)", path.display())
             }
-            Self::DamagedCheckpoint { path, reason } => {
+            Self::CheckpointDamaged { path, reason } => {
                 write!(f, "warning: passed over {}: {reason}", path.display())
             }
-            Self::CheckpointFailed { path, reason, bytes, in_a_row } => write!(
+            Self::CheckpointFailed { path, reason, bytes, consecutive } => write!(
                 f,
-                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {in_a_row} in a row. Training goes on and tries again",
+                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {consecutive} in a row. Training goes on and tries again",
                 path.display()
             ),
-            Self::CheckpointLate { of_step, seconds } => write!(
+            Self::CheckpointDelayed { checkpoint_step, seconds } => write!(
                 f,
-                "warning: training waits for the checkpoint of step {of_step}, which has been written for {seconds:.1} s"
+                "warning: training waits for the checkpoint of step {checkpoint_step}, which has been written for {seconds:.1} s"
             ),
-            Self::LogUnwritable { path, reason } => {
+            Self::LogWriteFailed { path, reason } => {
                 write!(
                     f,
                     "warning: can't write {}: {reason}. Lines of logs are kept in memory meanwhile",
                     path.display()
                 )
             }
-            Self::LogWritable { path } => write!(f, "{} can be written again", path.display()),
-            Self::Mirrored { of_step, url, bytes, .. } => {
-                write!(f, "the checkpoint of step {of_step} stands in {url} ({bytes} bytes)")
+            Self::LogWriteRecovered { path } => write!(f, "{} can be written again", path.display()),
+            Self::Uploaded { checkpoint_step, url, bytes, .. } => {
+                write!(f, "the checkpoint of step {checkpoint_step} stands in {url} ({bytes} bytes)")
             }
-            Self::MirrorFailed { what, reason, attempts, retry_s } => {
+            Self::UploadFailed { what, reason, attempts, retry_s } => {
                 write!(f, "warning: can't copy {what}: {reason} (attempt {attempts}; ")?;
                 match retry_s {
                     Some(seconds) => write!(f, "again in {seconds:.0} s)"),
                     None => f.write_str("not tried again)"),
                 }
             }
-            Self::MirrorSuperseded { of_step, by } => {
+            Self::UploadSuperseded { checkpoint_step, by } => {
                 write!(
                     f,
-                    "the checkpoint of step {of_step} was removed before it was copied; that of step {by} is next"
+                    "the checkpoint of step {checkpoint_step} was removed before it was copied; that of step {by} is next"
                 )
             }
-            Self::MirrorIncomplete { url, copied } => {
+            Self::UploadIncomplete { url, copied } => {
                 write!(f, "warning: the copy in {url} isn't complete: the newest checkpoint is only here; ")?;
                 match copied {
                     Some(step) => write!(f, "there, that of step {step} is the newest"),
                     None => f.write_str("this start has copied none"),
                 }
             }
-            Self::Fetched { url } => write!(f, "brought back from {url}"),
-            Self::Skipped { reason, in_a_row } => {
-                write!(f, "warning: update left out: {reason} ({in_a_row} in a row)")
+            Self::Downloaded { url } => write!(f, "brought back from {url}"),
+            Self::UpdateSkipped { reason, consecutive } => {
+                write!(f, "warning: update left out: {reason} ({consecutive} in a row)")
             }
-            Self::Guard { alarm } => {
+            Self::GuardTriggered { alarm } => {
                 let done = match alarm.action {
                     GuardAction::Log => "",
                     GuardAction::ReduceLr => "; the learning rate is lowered",
@@ -83,29 +83,29 @@ impl fmt::Display for Event {
                 };
                 write!(f, "warning: {alarm}{done}")
             }
-            Self::Rewound { from, left_out: RowRange { start, end }, count, reason, .. } => {
+            Self::Rewound { from, skipped_rows: RowRange { start, end }, count, reason, .. } => {
                 write!(
                     f,
                     "warning: went back here from step {from} (time {count}): {reason}. Rows {start} to {} are left out from now on",
                     end.saturating_sub(1)
                 )
             }
-            Self::EpochBegan { source, epoch } => {
+            Self::EpochStarted { source, epoch } => {
                 write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")
             }
-            Self::ProbesSkipped { suite, spent_share } => {
-                write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * spent_share)
+            Self::EvaluationSkipped { suite, budget_used } => {
+                write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * budget_used)
             }
-            Self::ProbeRound { suite, items, asked, seconds, spent_share, .. } => {
-                let limit = items.map_or_else(String::new, |items| format!(", {items} a task at most"));
-                let share = 100.0 * spent_share;
+            Self::EvaluationFinished { suite, limit, n_items, seconds, budget_used, .. } => {
+                let limit = limit.map_or_else(String::new, |limit| format!(", at most {limit} per task"));
+                let share = 100.0 * budget_used;
                 write!(
                     f,
-                    "probes of {suite}: {asked} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
+                    "probes of {suite}: {n_items} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
                 )
             }
-            Self::ProbeFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
-            Self::ProbeFailed { task: None, message } => {
+            Self::EvaluationFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
+            Self::EvaluationFailed { task: None, message } => {
                 write!(f, "warning: a round of probes is lost: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),

@@ -68,31 +68,31 @@ pub enum Event {
         /// Bytes that it needs.
         bytes: u64,
         /// Checkpoints in a row that failed, this one included.
-        in_a_row: u32,
+        consecutive: u32,
     },
     /// A checkpoint is still being written while the next one is due: training waits for it.
-    CheckpointLate {
+    CheckpointDelayed {
         /// The step that it is of.
-        of_step: u64,
+        checkpoint_step: u64,
         /// Seconds for which it has been written.
         seconds: f64,
     },
     /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.max_buffered_lines`; TensorBoard's are lost.
-    LogUnwritable {
+    LogWriteFailed {
         /// The file, or TensorBoard's folder.
         path: PathBuf,
         /// What the system said.
         reason: String,
     },
     /// What could not be written has been written now.
-    LogWritable {
+    LogWriteRecovered {
         /// The file, or TensorBoard's folder.
         path: PathBuf,
     },
     /// A checkpoint stands whole in `storage.remote`.
-    Mirrored {
+    Uploaded {
         /// Its step, which may be some steps ago.
-        of_step: u64,
+        checkpoint_step: u64,
         /// Where it is.
         url: String,
         /// Its size.
@@ -103,7 +103,7 @@ pub enum Event {
         removed: Vec<u64>,
     },
     /// Something could not be copied to `storage.remote`. It is tried again; training goes on.
-    MirrorFailed {
+    UploadFailed {
         /// What.
         what: String,
         /// What went wrong.
@@ -114,40 +114,40 @@ pub enum Event {
         retry_s: Option<f64>,
     },
     /// A checkpoint will not be copied: a newer one was there first.
-    MirrorSuperseded {
+    UploadSuperseded {
         /// Its step.
-        of_step: u64,
+        checkpoint_step: u64,
         /// The newer one's.
         by: u64,
     },
     /// The run came to its end, and its newest checkpoint is not, or not wholly, in `storage.remote`.
-    MirrorIncomplete {
+    UploadIncomplete {
         /// Where it should be.
         url: String,
         /// The newest step that is there, of those that this start copied.
         copied: Option<u64>,
     },
     /// The run was brought back from a store.
-    Fetched {
+    Downloaded {
         /// The checkpoint's address.
         url: String,
     },
     /// A checkpoint was passed over on a resume.
-    DamagedCheckpoint {
+    CheckpointDamaged {
         /// Its folder.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
     /// An update was left out.
-    Skipped {
+    UpdateSkipped {
         /// Why.
         reason: String,
         /// Skipped steps in a row, this one included.
-        in_a_row: u32,
+        consecutive: u32,
     },
     /// A step broke a rule of the guard.
-    Guard {
+    GuardTriggered {
         /// Which, what is done about it, and the evidence.
         #[serde(flatten)]
         alarm: GuardAlarm,
@@ -159,7 +159,7 @@ pub enum Event {
         /// The checkpoint.
         checkpoint: PathBuf,
         /// The rows that are left out from now on, by their numbers in the run.
-        left_out: RowRange,
+        skipped_rows: RowRange,
         /// How many times the run has gone back to this checkpoint, this time included.
         count: u32,
         /// Why, for people.
@@ -170,36 +170,36 @@ pub enum Event {
         trigger: Option<String>,
     },
     /// All rows of a source had been trained on, and it was begun anew.
-    EpochBegan {
+    EpochStarted {
         /// The source.
         source: String,
         /// How many times it had been gone through.
         epoch: u64,
     },
     /// A suite was put to the model.
-    ProbeRound {
+    EvaluationFinished {
         /// The place of its table among `[[probes]]`, from 0.
         table: usize,
         /// The suite.
         suite: String,
         /// Items per task at most, where the budget left no room for all.
-        items: Option<usize>,
+        limit: Option<usize>,
         /// Items asked, of all tasks.
-        asked: usize,
+        n_items: usize,
         /// Seconds it took, logging included.
         seconds: f64,
         /// Share of the wall time that rounds of this table have taken so far.
-        spent_share: f64,
+        budget_used: f64,
     },
     /// A probe round was left out to keep within the budget.
-    ProbesSkipped {
+    EvaluationSkipped {
         /// The suite.
         suite: String,
         /// Share of the wall time that rounds of its table have taken so far.
-        spent_share: f64,
+        budget_used: f64,
     },
     /// A task could not be asked, or what a round found could not be kept. Training goes on.
-    ProbeFailed {
+    EvaluationFailed {
         /// The task; null if the whole round is lost.
         task: Option<String>,
         /// What went wrong.

@@ -31,7 +31,7 @@ pub struct JsonLines {
 
 /// Lines of a log that the disk didn't take: all that follows the first `at` bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unwritten {
+pub struct UnwrittenLines {
     /// Bytes that are in the file.
     pub at: u64,
     /// The lines.
@@ -39,7 +39,7 @@ pub struct Unwritten {
 }
 
 #[derive(Deserialize)]
-struct AtStep {
+struct LineStep {
     step: u64,
 }
 
@@ -108,16 +108,16 @@ impl JsonLines {
 
     /// The lines that the disk hasn't taken, if there are any.
     #[must_use]
-    pub fn unwritten(&self) -> Option<Unwritten> {
+    pub fn unwritten(&self) -> Option<UnwrittenLines> {
         let lines = &self.rest[self.taken..];
-        (!lines.is_empty()).then(|| Unwritten {
+        (!lines.is_empty()).then(|| UnwrittenLines {
             at: self.synced + self.taken as u64,
             lines: String::from_utf8_lossy(lines).into_owned(),
         })
     }
 
     /// Puts lines into the log at `path` that a run couldn't write at the time, as far as it didn't come to it later.
-    pub fn restore(path: &Path, unwritten: &Unwritten) -> Result<(), RunError> {
+    pub fn restore(path: &Path, unwritten: &UnwrittenLines) -> Result<(), RunError> {
         let text = if path.exists() { fs::read(path)? } else { Vec::new() };
         let at = unwritten.at as usize;
         let lines = unwritten.lines.as_bytes();
@@ -146,7 +146,7 @@ fn keep_until(path: &Path, step: u64) -> Result<(), RunError> {
     let mut kept = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let whole = line.ends_with(b"\n");
-        if whole && serde_json::from_slice::<AtStep>(line).is_ok_and(|at| at.step <= step) {
+        if whole && serde_json::from_slice::<LineStep>(line).is_ok_and(|at| at.step <= step) {
             kept.extend_from_slice(line);
         }
     }
@@ -158,12 +158,12 @@ fn keep_until(path: &Path, step: u64) -> Result<(), RunError> {
 
 /// Reads all whole lines of the log at `path`; a missing file has none, a torn last line is passed over.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
-    Ok(Follower::new(path).read()?.records)
+    Ok(LogFollower::new(path).read()?.records)
 }
 
 /// Reads a log while it grows: each look takes in what was appended since the last one.
 #[derive(Debug)]
-pub struct Follower<T> {
+pub struct LogFollower<T> {
     path: PathBuf,
     /// Bytes of the lines read so far.
     end: u64,
@@ -176,23 +176,23 @@ pub struct Follower<T> {
 
 /// What a look at a log found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct News<T> {
+pub struct NewLines<T> {
     /// Whether these lines follow those of the earlier looks.
-    pub kind: NewsKind,
+    pub kind: NewLinesKind,
     /// The lines.
     pub records: Vec<T>,
 }
 
-/// What the lines of a [`News`] are.
+/// What the lines of a [`NewLines`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewsKind {
+pub enum NewLinesKind {
     /// Those after the ones that are known.
     Appended,
     /// All: what was known is no longer true.
     Rewritten,
 }
 
-impl<T: DeserializeOwned> Follower<T> {
+impl<T: DeserializeOwned> LogFollower<T> {
     /// Follows the log at `path`, which need not exist yet, from its beginning.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (path, last_line) = (path.into(), Vec::new());
@@ -200,15 +200,15 @@ impl<T: DeserializeOwned> Follower<T> {
     }
 
     /// The whole lines since the last look; a torn last line is left for the next one.
-    pub fn read(&mut self) -> Result<News<T>, RunError> {
-        let mut kind = NewsKind::Appended;
+    pub fn read(&mut self) -> Result<NewLines<T>, RunError> {
+        let mut kind = NewLinesKind::Appended;
         let mut records = Vec::new();
         if !self.path.exists() {
-            return Ok(News { kind, records });
+            return Ok(NewLines { kind, records });
         }
         let mut reader = BufReader::new(fs::File::open(&self.path)?);
         if !self.stands(&mut reader)? {
-            kind = NewsKind::Rewritten;
+            kind = NewLinesKind::Rewritten;
             (self.end, self.lines) = (0, 0);
             self.last_line.clear();
         }
@@ -223,7 +223,7 @@ impl<T: DeserializeOwned> Follower<T> {
             std::mem::swap(&mut self.last_line, &mut line);
             line.clear();
         }
-        Ok(News { kind, records })
+        Ok(NewLines { kind, records })
     }
 
     /// Whether the last line that was read is still where it was.
@@ -314,23 +314,23 @@ mod tests {
     #[test]
     fn a_growing_log_is_read_once() {
         let (folder, path) = log("{\"step\":1}\n{\"st");
-        let mut follower = Follower::<Value>::new(&path);
+        let mut follower = LogFollower::<Value>::new(&path);
         let mut look = || {
             let news = follower.read().unwrap();
             let steps: Vec<u64> = news.records.iter().map(|line| line["step"].as_u64().unwrap()).collect();
             (news.kind, steps)
         };
-        assert_eq!(look(), (NewsKind::Appended, vec![1]));
-        assert_eq!(look(), (NewsKind::Appended, vec![]));
+        assert_eq!(look(), (NewLinesKind::Appended, vec![1]));
+        assert_eq!(look(), (NewLinesKind::Appended, vec![]));
         fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n").unwrap();
-        assert_eq!(look(), (NewsKind::Appended, vec![2, 3]));
+        assert_eq!(look(), (NewLinesKind::Appended, vec![2, 3]));
         // A resume from step 1 that has come further than the run before it.
         write_atomically(&path, b"{\"step\":1}\n{\"step\":20}\n{\"step\":30}\n{\"step\":4}\n").unwrap();
-        assert_eq!(look(), (NewsKind::Rewritten, vec![1, 20, 30, 4]));
+        assert_eq!(look(), (NewLinesKind::Rewritten, vec![1, 20, 30, 4]));
         fs::write(&path, "").unwrap();
-        assert_eq!(look(), (NewsKind::Rewritten, vec![]));
+        assert_eq!(look(), (NewLinesKind::Rewritten, vec![]));
         drop(folder);
-        assert_eq!(look(), (NewsKind::Appended, vec![]));
+        assert_eq!(look(), (NewLinesKind::Appended, vec![]));
     }
 
     #[test]

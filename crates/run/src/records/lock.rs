@@ -27,9 +27,9 @@ pub fn refuse_foreign_files(directory: &RunDirectory) -> Result<(), RunError> {
 
 /// Which folder a path led to at a moment: another one may come to lie there.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FolderId(#[cfg(unix)] (u64, u64));
+pub(crate) struct DirectoryId(#[cfg(unix)] (u64, u64));
 
-impl FolderId {
+impl DirectoryId {
     /// Of the folder that is there; none if there is none.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;

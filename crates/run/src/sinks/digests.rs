@@ -11,11 +11,11 @@ use crate::records::jsonl::read_lines;
 use fineline_layout::RunDirectory;
 
 /// The chain of a run.
-pub(crate) struct Digests {
+pub(crate) struct DigestChain {
     chain: String,
 }
 
-impl Digests {
+impl DigestChain {
     /// Goes on with the chain in the log, which ends at the step where training begins.
     pub(crate) fn resume(directory: &RunDirectory) -> Result<Self, RunError> {
         let last = read_lines::<DigestRecord>(&directory.digests())?.pop();

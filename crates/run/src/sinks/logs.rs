@@ -13,7 +13,7 @@ use crate::config::LogConfig;
 use crate::error::RunError;
 use crate::records::digests::DigestRecord;
 use crate::records::events::{Event, EventRecord};
-use crate::records::jsonl::{JsonLines, Unwritten};
+use crate::records::jsonl::{JsonLines, UnwrittenLines};
 use crate::records::metrics::MetricsRecord;
 
 /// Where a run writes what it sees.
@@ -25,24 +25,24 @@ pub(crate) struct Logs {
     probes: JsonLines,
     events: JsonLines,
     digests: Option<JsonLines>,
-    tensorboard: Board,
+    tensorboard: TensorBoardState,
     tensorboard_folder: PathBuf,
     every_steps: u64,
     /// What the last attempt to write said, if it failed.
-    failure: Option<Failure>,
+    failure: Option<LogFailure>,
     /// What the caller has been told of.
-    told: Option<Failure>,
+    told: Option<LogFailure>,
 }
 
 /// A log that can't be written, and why.
 #[derive(Clone, Debug, PartialEq)]
-struct Failure {
+struct LogFailure {
     path: PathBuf,
     reason: String,
 }
 
 /// TensorBoard's files: unlike the logs, they are not made up for.
-enum Board {
+enum TensorBoardState {
     Off,
     Open(TensorBoard),
     Failed,
@@ -52,7 +52,7 @@ enum Board {
 pub(crate) const UNWRITTEN: &str = "unwritten_logs";
 
 /// Lines of each log that a checkpoint is ahead of, by the name of the file.
-pub(crate) type UnwrittenLogs = BTreeMap<String, Unwritten>;
+pub(crate) type UnwrittenLogs = BTreeMap<String, UnwrittenLines>;
 
 impl Logs {
     /// Opens empty logs for a run that begins. What a start that never came to a checkpoint has left is dropped.
@@ -92,9 +92,9 @@ impl Logs {
             events: JsonLines::resume(&directory.events(), step)?,
             digests: has_digests.then(|| JsonLines::resume(&directory.digests(), step)).transpose()?,
             tensorboard: if config.tensorboard {
-                Board::Open(TensorBoard::resume(&directory.tensorboard(), step)?)
+                TensorBoardState::Open(TensorBoard::resume(&directory.tensorboard(), step)?)
             } else {
-                Board::Off
+                TensorBoardState::Off
             },
             tensorboard_folder: directory.tensorboard(),
             every_steps: config.every_steps,
@@ -173,10 +173,10 @@ impl Logs {
         for (result, path) in synced {
             self.note(result, path)?;
         }
-        if matches!(self.tensorboard, Board::Failed)
+        if matches!(self.tensorboard, TensorBoardState::Failed)
             && let Ok(board) = TensorBoard::resume(&self.tensorboard_folder, step)
         {
-            self.tensorboard = Board::Open(board);
+            self.tensorboard = TensorBoardState::Open(board);
         }
         self.board(TensorBoard::flush);
         let unwritten = self.logs().filter_map(|log| Some((file_name(log.path()), log.unwritten()?)));
@@ -190,14 +190,14 @@ impl Logs {
 
     /// What has changed about what can be written since the last call.
     pub(crate) fn trouble(&mut self) -> Option<Event> {
-        if self.unwritten_lines() == 0 && !matches!(self.tensorboard, Board::Failed) {
+        if self.unwritten_lines() == 0 && !matches!(self.tensorboard, TensorBoardState::Failed) {
             self.failure = None;
         }
         let event = match (&self.told, &self.failure) {
-            (None, Some(Failure { path, reason })) => {
-                Event::LogUnwritable { path: path.clone(), reason: reason.clone() }
+            (None, Some(LogFailure { path, reason })) => {
+                Event::LogWriteFailed { path: path.clone(), reason: reason.clone() }
             }
-            (Some(Failure { path, .. }), None) => Event::LogWritable { path: path.clone() },
+            (Some(LogFailure { path, .. }), None) => Event::LogWriteRecovered { path: path.clone() },
             _ => return None,
         };
         self.told.clone_from(&self.failure);
@@ -221,7 +221,7 @@ impl Logs {
     fn note(&mut self, result: Result<(), RunError>, path: PathBuf) -> Result<(), RunError> {
         match result {
             Err(RunError::Io(error)) => {
-                self.failure = Some(Failure { path, reason: error.to_string() });
+                self.failure = Some(LogFailure { path, reason: error.to_string() });
                 Ok(())
             }
             result => result,
@@ -230,13 +230,13 @@ impl Logs {
 
     /// Gives TensorBoard something. It goes without what it can't take.
     fn board(&mut self, give: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
-        let Board::Open(board) = &mut self.tensorboard else { return };
+        let TensorBoardState::Open(board) = &mut self.tensorboard else { return };
         if let Err(error) = give(board) {
             let path = self.tensorboard_folder.clone();
             let reason =
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            self.failure = Some(Failure { path, reason });
-            self.tensorboard = Board::Failed;
+            self.failure = Some(LogFailure { path, reason });
+            self.tensorboard = TensorBoardState::Failed;
         }
     }
 }

@@ -21,12 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST: u64 = 16 << 10;
 
 /// Serves what a run last said of itself. The thread that does ends with the process.
-pub(crate) struct MetricsServer {
-    latest: Arc<Mutex<Latest>>,
+pub(crate) struct PrometheusServer {
+    latest: Arc<Mutex<LatestValues>>,
     address: SocketAddr,
 }
 
-impl MetricsServer {
+impl PrometheusServer {
     /// Listens, before anything else of a run begins: an address that is taken is an error then, and not at step 1000.
     pub(crate) fn start(address: ListenAddress) -> Result<Self, RunError> {
         let failed = |source| RunError::Prometheus { address: address.0, source };
@@ -48,7 +48,7 @@ impl MetricsServer {
         self.address
     }
 
-    fn latest(&self) -> MutexGuard<'_, Latest> {
+    fn latest(&self) -> MutexGuard<'_, LatestValues> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,10 +71,14 @@ impl MetricsServer {
         *latest.events.entry(name.unwrap_or_default()).or_default() += 1;
         match &record.event {
             Event::Checkpoint { seconds, bytes, .. } => {
-                latest.checkpoint =
-                    Some(Saved { step: record.step, seconds: *seconds, bytes: *bytes, time: record.time });
+                latest.checkpoint = Some(LatestCheckpoint {
+                    step: record.step,
+                    seconds: *seconds,
+                    bytes: *bytes,
+                    time: record.time,
+                });
             }
-            Event::Mirrored { of_step, .. } => latest.mirrored = Some(*of_step),
+            Event::Uploaded { checkpoint_step, .. } => latest.mirrored = Some(*checkpoint_step),
             _ => {}
         }
     }
@@ -82,9 +86,9 @@ impl MetricsServer {
 
 /// What a run last said.
 #[derive(Default)]
-struct Latest {
+struct LatestValues {
     step: Option<MetricsRecord>,
-    checkpoint: Option<Saved>,
+    checkpoint: Option<LatestCheckpoint>,
     mirrored: Option<u64>,
     /// Of each task: the step of its last round, and what it found.
     probes: BTreeMap<String, (u64, BTreeMap<String, Estimate>)>,
@@ -92,7 +96,7 @@ struct Latest {
     events: BTreeMap<String, u64>,
 }
 
-struct Saved {
+struct LatestCheckpoint {
     step: u64,
     seconds: f64,
     bytes: u64,
@@ -101,21 +105,21 @@ struct Saved {
 
 /// A page of metrics being written.
 #[derive(Default)]
-struct Page(String);
+struct MetricsPage(String);
 
 /// A part of an estimate as a metric: its name, its help.
-type Part = (&'static str, &'static str, fn(&Estimate) -> Option<f64>);
+type EstimatePart = (&'static str, &'static str, fn(&Estimate) -> Option<f64>);
 
 /// Labels of a sample, and its value.
-type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+type LabelledSample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
-impl Page {
+impl MetricsPage {
     fn metric<'a>(
         &mut self,
         name: &str,
         kind: &str,
         help: &str,
-        samples: impl IntoIterator<Item = Sample<'a>>,
+        samples: impl IntoIterator<Item = LabelledSample<'a>>,
     ) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {
@@ -150,9 +154,9 @@ fn number(value: f64) -> String {
     }
 }
 
-impl Latest {
+impl LatestValues {
     fn page(&self) -> String {
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         if let Some(step) = &self.step {
             let or_nan = |value: Option<f32>| Some(value.map_or(f64::NAN, f64::from));
             page.gauge("step", "Optimizer steps made.", Some(step.step as f64));
@@ -185,7 +189,7 @@ impl Latest {
         let help = "Checkpoints that could not be written, since this start.";
         page.metric("checkpoint_failures_total", "counter", help, [(Vec::new(), failures as f64)]);
         page.gauge(
-            "mirror_step",
+            "upload_step",
             "Step of the newest checkpoint in storage.remote.",
             self.mirrored.map(|step| step as f64),
         );
@@ -201,10 +205,10 @@ impl Latest {
         page.0
     }
 
-    fn probes(&self, page: &mut Page) {
+    fn probes(&self, page: &mut MetricsPage) {
         let steps = self.probes.iter().map(|(task, (step, _))| (vec![("task", task.as_str())], *step as f64));
         page.metric("probe_step", "gauge", "Step of the task's last round.", steps);
-        let parts: [Part; 3] = [
+        let parts: [EstimatePart; 3] = [
             ("probe", "Value of a metric in the task's last round.", |estimate| estimate.value),
             ("probe_lo", "Lower end of its 95 % interval.", |estimate| estimate.lo),
             ("probe_hi", "Upper end of its 95 % interval.", |estimate| estimate.hi),
@@ -221,7 +225,7 @@ impl Latest {
 }
 
 /// Answers one request.
-fn answer(mut client: TcpStream, latest: &Mutex<Latest>) -> io::Result<()> {
+fn answer(mut client: TcpStream, latest: &Mutex<LatestValues>) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut request = BufReader::new((&client).take(REQUEST));
@@ -259,7 +263,7 @@ mod tests {
     fn numbers_and_labels_are_as_prometheus_reads_them() {
         assert_eq!([0.1, f64::NAN, f64::INFINITY, 1e300].map(number)[..3], ["0.1", "NaN", "+Inf"]);
         assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.metric("probe", "gauge", "Help.", [(vec![("task", "x"), ("metric", "acc")], 0.5)]);
         page.gauge("mfu", "Help.", None);
         assert_eq!(
@@ -270,8 +274,9 @@ mod tests {
 
     #[test]
     fn an_address_that_is_taken_is_an_error_that_names_the_key() {
-        let first = MetricsServer::start(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
-        let error = MetricsServer::start(ListenAddress(first.address())).map(|_| ()).unwrap_err().to_string();
+        let first = PrometheusServer::start(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let error =
+            PrometheusServer::start(ListenAddress(first.address())).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("log.prometheus: can't listen at 127.0.0.1:"), "{error}");
     }
 }

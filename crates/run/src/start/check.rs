@@ -8,7 +8,7 @@ use super::released::check_init;
 use crate::config::Resolved;
 use crate::error::RunError;
 use crate::prepare::prepare;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 
 /// Checks everything that a run would need before its first step, without starting it.
 ///
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 pub fn check(
     resolved: &Resolved,
     fetched: Option<&FetchedWeights>,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<(), RunError> {
     let prepared = prepare(resolved, &StopSignal::default(), progress)?;
     match &resolved.config.init {

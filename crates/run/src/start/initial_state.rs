@@ -7,7 +7,7 @@ use fineline_model::Llama;
 use fineline_ranks::Ranks;
 use fineline_train::{Checkpoint, Division, TrainError, Trainer, TrainingRecipe};
 
-use super::resume_point::{Point, Setting, refuse_other_rows};
+use super::resume_point::{ResumeContext, ResumePoint, refuse_other_rows};
 use crate::config::{RunConfig, recipe};
 use crate::error::RunError;
 use crate::records::events::Event;
@@ -15,14 +15,14 @@ use crate::records::identity::{BranchOrigin, InitRecord};
 use crate::sinks::logs::{UNWRITTEN, UnwrittenLogs};
 
 /// Where training begins, and what is to be said of it.
-pub(crate) struct Start {
-    point: Point,
-    state: State,
+pub(crate) struct InitialState {
+    point: ResumePoint,
+    state: TrainerState,
     events: Vec<Event>,
 }
 
 /// What a trainer begins with.
-enum State {
+enum TrainerState {
     /// Weights drawn from the seed.
     Fresh,
     /// Weights alone.
@@ -31,20 +31,22 @@ enum State {
     Checkpoint(Box<Checkpoint>),
 }
 
-impl Start {
+impl InitialState {
     /// Loads what is asked for, verified; nothing for a run that begins. Rank 0 decides for all.
     pub(crate) fn find(
-        setting: &Setting<'_>,
+        setting: &ResumeContext<'_>,
         division: &Division,
         device: &Device,
         ranks: &dyn Ranks,
     ) -> Result<Self, RunError> {
         let config = &setting.resolved.config;
-        let (point, mut events) = setting.common_point(ranks)?;
+        let (point, mut events) = setting.agree(ranks)?;
         let state = match (&point, point.path()) {
-            (Point::Released(released), _) => State::Weights(Box::new(released.load(config, device)?)),
-            (_, Some(path)) => State::Checkpoint(Box::new(load(path, config, division, device)?)),
-            (_, None) => State::Fresh,
+            (ResumePoint::Released(released), _) => {
+                TrainerState::Weights(Box::new(released.load(config, device)?))
+            }
+            (_, Some(path)) => TrainerState::Checkpoint(Box::new(load(path, config, division, device)?)),
+            (_, None) => TrainerState::Fresh,
         };
         events.push(point.event());
         Ok(Self { point, state, events })
@@ -52,20 +54,20 @@ impl Start {
 
     /// Whether it is the run itself that goes on: then there is something to keep.
     pub(crate) fn goes_on(&self) -> bool {
-        matches!(self.point, Point::Own(_))
+        matches!(self.point, ResumePoint::Own(_))
     }
 
     /// Where the run branches off with this start.
     pub(crate) fn origin(&self) -> Option<&BranchOrigin> {
         match &self.point {
-            Point::Branch(origin) => Some(origin),
+            ResumePoint::Branch(origin) => Some(origin),
             _ => None,
         }
     }
 
     /// Lines of the logs that could not be written when the checkpoint was taken.
     pub(crate) fn unwritten_logs(&self) -> UnwrittenLogs {
-        let State::Checkpoint(checkpoint) = &self.state else { return UnwrittenLogs::new() };
+        let TrainerState::Checkpoint(checkpoint) = &self.state else { return UnwrittenLogs::new() };
         let lines = checkpoint.state.observers.get(UNWRITTEN);
         lines.and_then(|lines| serde_json::from_value(lines.clone()).ok()).unwrap_or_default()
     }
@@ -73,7 +75,7 @@ impl Start {
     /// The released weights that the run begins with.
     pub(crate) fn init(&self) -> Option<&InitRecord> {
         match &self.point {
-            Point::Released(released) => Some(&released.record),
+            ResumePoint::Released(released) => Some(&released.record),
             _ => None,
         }
     }
@@ -81,7 +83,7 @@ impl Start {
     /// Steps done.
     pub(crate) fn step(&self) -> u64 {
         match &self.state {
-            State::Checkpoint(checkpoint) => checkpoint.state.progress.step,
+            TrainerState::Checkpoint(checkpoint) => checkpoint.state.progress.step,
             _ => self.init().map_or(0, |record| record.step),
         }
     }
@@ -97,9 +99,9 @@ impl Start {
         let rewarm = self.init().and_then(InitRecord::rewarm);
         let recipe = TrainingRecipe { rewarm, ..recipe(config) };
         let trainer = match self.state {
-            State::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
-            State::Weights(model) => Trainer::from_weights(recipe, *model, progress),
-            State::Checkpoint(checkpoint) => checkpoint.into_trainer(recipe),
+            TrainerState::Fresh => Trainer::new(recipe, config.model.init(config.run.seed, device)),
+            TrainerState::Weights(model) => Trainer::from_weights(recipe, *model, progress),
+            TrainerState::Checkpoint(checkpoint) => checkpoint.into_trainer(recipe),
         }?;
         Ok((trainer, self.events))
     }

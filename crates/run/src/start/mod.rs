@@ -18,4 +18,4 @@ pub(crate) mod initial_state;
 
 pub use check::check;
 pub use fetched_weights::FetchedWeights;
-pub use resume::Resume;
+pub use resume::ResumeRequest;

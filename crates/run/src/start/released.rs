@@ -11,7 +11,7 @@ use fineline_train::{CheckpointState, RowSchedule, TrainError};
 
 use super::fetched_weights::FetchedWeights;
 use crate::checkpoints::find::{hold_to_manifest, locate_weights};
-use crate::checkpoints::names::{NamedPlace, place_in_name};
+use crate::checkpoints::names::{NamedPosition, position_in_name};
 use crate::config::{InitConfig, OptimizerStateFrom, Resolved, RunConfig};
 use crate::error::RunError;
 use crate::prepare::chunks::chunk_ends;
@@ -21,12 +21,12 @@ use crate::records::identity::InitRecord;
 const HUB: &str = "hf://";
 
 /// Weights on the disk, and where in training they stand.
-pub(crate) struct Released {
+pub(crate) struct ReleasedWeights {
     path: PathBuf,
     pub(crate) record: InitRecord,
 }
 
-impl Released {
+impl ReleasedWeights {
     /// Finds what `[init]` names, and holds its headers to the model: nothing is loaded.
     pub(crate) fn find(
         resolved: &Resolved,
@@ -105,7 +105,7 @@ pub(crate) fn check_init(
             hold_to_manifest(&checkpoint)?;
             Ok(fineline_train::check_same_model(&checkpoint, &resolved.config.model)?)
         }
-        None => Released::find(resolved, init, dataset, fetched).map(drop),
+        None => ReleasedWeights::find(resolved, init, dataset, fetched).map(drop),
     }
 }
 
@@ -169,16 +169,16 @@ fn position(
     if path.join(STATE_FILE).is_file() {
         return Ok((CheckpointState::read(path)?.progress.step, format!("its {STATE_FILE}")));
     }
-    let named = names(init, path).into_iter().find_map(|name| Some((place_in_name(&name)?, name)));
+    let named = names(init, path).into_iter().find_map(|name| Some((position_in_name(&name)?, name)));
     let Some((place, name)) = named else {
         let message = "the name doesn't say how far these weights were trained; \
                        set init.step, init.tokens or init.chunk";
         return Err(resolved.invalid("init.from", message).into());
     };
     let step = match place {
-        NamedPlace::Step(step) => step,
-        NamedPlace::Tokens(tokens) => of_tokens(tokens),
-        NamedPlace::Checkpoint(chunk) => end_of_chunk(resolved, dataset, chunk, "init.from")?,
+        NamedPosition::Step(step) => step,
+        NamedPosition::Tokens(tokens) => of_tokens(tokens),
+        NamedPosition::Checkpoint(chunk) => end_of_chunk(resolved, dataset, chunk, "init.from")?,
     };
     Ok((step, format!("the name `{name}`")))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Where a run begins.
 #[derive(Clone, Debug, Default)]
-pub enum Resume {
+pub enum ResumeRequest {
     /// From the newest whole checkpoint; from the start if there is none.
     #[default]
     Auto,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::refuse_recounted_rows;
 use super::fetched_weights::FetchedWeights;
-use super::released::{Released, continued};
-use super::resume::Resume;
+use super::released::{ReleasedWeights, continued};
+use super::resume::ResumeRequest;
 
 use crate::checkpoints::companions::stored_config;
 use crate::checkpoints::find::find_checkpoint;
@@ -24,7 +24,7 @@ use fineline_layout::RunDirectory;
 
 /// What decides where training begins.
 #[derive(Clone, Copy)]
-pub(crate) struct Setting<'a> {
+pub(crate) struct ResumeContext<'a> {
     /// The configuration.
     pub(crate) resolved: &'a Resolved,
     /// The run's folder.
@@ -34,13 +34,13 @@ pub(crate) struct Setting<'a> {
     /// The rows, which tell where a chunk ends.
     pub(crate) dataset: &'a Dataset,
     /// What the caller asks for.
-    pub(crate) resume: &'a Resume,
+    pub(crate) resume: &'a ResumeRequest,
     /// What `init.from` stands for, if that is a model of the hub and has been fetched.
     pub(crate) fetched: Option<&'a FetchedWeights>,
 }
 
 /// Where training would begin.
-pub(crate) struct Begin {
+pub(crate) struct PlannedStart {
     /// Steps done by then.
     pub(crate) step: u64,
     /// Whether it is the run itself that goes on.
@@ -50,11 +50,11 @@ pub(crate) struct Begin {
 }
 
 /// What there is to go on from.
-pub(super) enum Point {
+pub(super) enum ResumePoint {
     /// Nothing: step 0.
-    Beginning,
+    Fresh,
     /// Weights that somebody released.
-    Released(Released),
+    Released(ReleasedWeights),
     /// Another run's checkpoint: the run has none of its own yet.
     Branch(BranchOrigin),
     /// A checkpoint of the run itself.
@@ -63,26 +63,26 @@ pub(super) enum Point {
 
 /// A point as rank 0 tells the others of it.
 #[derive(Serialize, Deserialize)]
-enum Choice {
+enum SharedResumePoint {
     /// The beginning, or released weights: the configuration says which.
-    OwnLook,
+    Local,
     Branch(BranchOrigin),
     Own(PathBuf),
 }
 
-impl Point {
-    fn choice(&self) -> Choice {
+impl ResumePoint {
+    fn choice(&self) -> SharedResumePoint {
         match self {
-            Self::Beginning | Self::Released(_) => Choice::OwnLook,
-            Self::Branch(origin) => Choice::Branch(origin.clone()),
-            Self::Own(path) => Choice::Own(path.clone()),
+            Self::Fresh | Self::Released(_) => SharedResumePoint::Local,
+            Self::Branch(origin) => SharedResumePoint::Branch(origin.clone()),
+            Self::Own(path) => SharedResumePoint::Own(path.clone()),
         }
     }
 
     pub(super) fn event(&self) -> Event {
         match self {
             Self::Released(released) => Event::Initialized { init: Box::new(released.record.clone()) },
-            Self::Beginning => Event::Started,
+            Self::Fresh => Event::Started,
             Self::Branch(origin) => Event::Resumed { checkpoint: origin.checkpoint.clone() },
             Self::Own(path) => Event::Resumed { checkpoint: path.clone() },
         }
@@ -90,19 +90,19 @@ impl Point {
 
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Self::Beginning | Self::Released(_) => None,
+            Self::Fresh | Self::Released(_) => None,
             Self::Branch(origin) => Some(&origin.checkpoint),
             Self::Own(path) => Some(path),
         }
     }
 }
 
-impl Setting<'_> {
+impl ResumeContext<'_> {
     /// Where training would begin. Nothing is loaded.
-    pub(crate) fn outlook(&self) -> Result<Begin, RunError> {
+    pub(crate) fn planned_start(&self) -> Result<PlannedStart, RunError> {
         let (point, mut events) = self.point()?;
         let step = match (&point, point.path()) {
-            (Point::Released(released), _) => released.record.step,
+            (ResumePoint::Released(released), _) => released.record.step,
             (_, Some(path)) => {
                 let config = &self.resolved.config;
                 refuse_other_rows(path, config)?;
@@ -112,11 +112,11 @@ impl Setting<'_> {
             (_, None) => 0,
         };
         events.push(point.event());
-        Ok(Begin { step, goes_on: matches!(point, Point::Own(_)), events })
+        Ok(PlannedStart { step, goes_on: matches!(point, ResumePoint::Own(_)), events })
     }
 
     /// The point that rank 0 finds. The others look for themselves only where nothing depends on what is in the folder.
-    pub(super) fn common_point(&self, ranks: &dyn Ranks) -> Result<(Point, Vec<Event>), RunError> {
+    pub(super) fn agree(&self, ranks: &dyn Ranks) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let own = if ranks.is_first() { Some(self.point()?) } else { None };
         let choice = ranks.broadcast(own.as_ref().map(|(point, _)| point.choice()));
         match own {
@@ -125,34 +125,40 @@ impl Setting<'_> {
         }
     }
 
-    fn follow(&self, choice: Choice) -> Result<(Point, Vec<Event>), RunError> {
+    fn follow(&self, choice: SharedResumePoint) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let point = match choice {
-            Choice::OwnLook => return self.point(),
-            Choice::Branch(origin) => Point::Branch(origin),
-            Choice::Own(path) => Point::Own(path),
+            SharedResumePoint::Local => return self.point(),
+            SharedResumePoint::Branch(origin) => ResumePoint::Branch(origin),
+            SharedResumePoint::Own(path) => ResumePoint::Own(path),
         };
         Ok((point, Vec::new()))
     }
 
     /// Where training begins, before anything is loaded, and what is to be said of it.
-    fn point(&self) -> Result<(Point, Vec<Event>), RunError> {
+    fn point(&self) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let Self { directory, resume, .. } = self;
         let origin = self.stored.and_then(|stored| stored.origin.as_ref());
-        let run = Run { directory, folder: CheckpointDirectory::new(directory.checkpoints()), origin };
+        let run =
+            RunCheckpoints { directory, folder: CheckpointDirectory::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
-            Resume::From(path) => run.at(path)?,
+            ResumeRequest::From(path) => run.at(path)?,
             // What is at an address has been brought here by now.
-            Resume::Auto | Resume::FromUrl(_) => run.newest()?,
-            Resume::Never if directory.is_run() => {
+            ResumeRequest::Auto | ResumeRequest::FromUrl(_) => run.newest()?,
+            ResumeRequest::Never if directory.is_run() => {
                 return Err(RunError::Exists { dir: directory.root().to_owned() });
             }
-            Resume::Never => (Point::Beginning, Vec::new()),
+            ResumeRequest::Never => (ResumePoint::Fresh, Vec::new()),
         };
         match (&point, &self.resolved.config.init) {
-            (Point::Beginning, Some(init)) => match continued(self.resolved, init, self.fetched)? {
+            (ResumePoint::Fresh, Some(init)) => match continued(self.resolved, init, self.fetched)? {
                 Some(path) => run.at(&path),
                 None => Ok((
-                    Point::Released(Released::find(self.resolved, init, self.dataset, self.fetched)?),
+                    ResumePoint::Released(ReleasedWeights::find(
+                        self.resolved,
+                        init,
+                        self.dataset,
+                        self.fetched,
+                    )?),
                     events,
                 )),
             },
@@ -162,36 +168,36 @@ impl Setting<'_> {
 }
 
 /// What the folder of a run tells of where it stands.
-struct Run<'a> {
+struct RunCheckpoints<'a> {
     directory: &'a RunDirectory,
     folder: CheckpointDirectory,
     origin: Option<&'a BranchOrigin>,
 }
 
-impl Run<'_> {
+impl RunCheckpoints<'_> {
     /// The newest whole checkpoint; without any, where the run branched off, or its beginning.
-    fn newest(&self) -> Result<(Point, Vec<Event>), RunError> {
+    fn newest(&self) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let mut found = self.folder.newest_complete()?;
         if let Some(path) = found.newest_complete {
-            return Ok((Point::Own(path), found.damaged.iter().map(damage_event).collect()));
+            return Ok((ResumePoint::Own(path), found.damaged.iter().map(damage_event).collect()));
         }
         if !found.damaged.is_empty() {
             let newest = Box::new(found.damaged.swap_remove(0));
             return Err(RunError::NothingWhole { dir: self.folder.path().to_owned(), source: newest });
         }
         self.refuse_lost_checkpoints()?;
-        let Some(origin) = self.origin else { return Ok((Point::Beginning, Vec::new())) };
+        let Some(origin) = self.origin else { return Ok((ResumePoint::Fresh, Vec::new())) };
         if !origin.checkpoint.is_dir() {
             let (dir, origin) = (self.directory.root().to_owned(), origin.checkpoint.clone());
             return Err(RunError::OriginGone { dir, origin });
         }
         fineline_train::verify_checkpoint(&origin.checkpoint)?;
-        Ok((Point::Branch(origin.clone()), Vec::new()))
+        Ok((ResumePoint::Branch(origin.clone()), Vec::new()))
     }
 
     /// The checkpoint that `path` means, which may be another run's where this one has none. A branch is given the path that it
     /// began with each time it is started, and goes on from its own checkpoints.
-    fn at(&self, path: &Path) -> Result<(Point, Vec<Event>), RunError> {
+    fn at(&self, path: &Path) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let has_own = !self.folder.steps()?.is_empty();
         if has_own && self.branched_off_at(path) {
             return self.newest();
@@ -199,10 +205,10 @@ impl Run<'_> {
         let checkpoint = find_checkpoint(path)?;
         let point = if has_own {
             self.refuse_other_runs(&checkpoint)?;
-            Point::Own(checkpoint)
+            ResumePoint::Own(checkpoint)
         } else {
             self.refuse_lost_checkpoints()?;
-            Point::Branch(BranchOrigin {
+            ResumePoint::Branch(BranchOrigin {
                 checkpoint: fs::canonicalize(checkpoint)?,
                 given: std::path::absolute(path)?,
             })
@@ -250,5 +256,5 @@ fn damage_event(damage: &TrainError) -> Event {
         TrainError::Damaged { path, reason } => (path.clone(), reason.clone()),
         other => (PathBuf::new(), other.to_string()),
     };
-    Event::DamagedCheckpoint { path, reason }
+    Event::CheckpointDamaged { path, reason }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::{Resolved, recipe};
 use crate::error::RunError;
 use crate::prepare::prepare;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::ranks::{divide, first_in_turn, on_ranks};
 use crate::records::metrics::mfu;
 
@@ -19,7 +19,7 @@ const WARM_UP_STEPS: u64 = 2;
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
-pub struct Measurement {
+pub struct BenchResult {
     /// Tokens per second: a step's tokens over the median step.
     pub tokens_per_s: f64,
     /// The median step, in seconds.
@@ -45,12 +45,12 @@ pub struct Measurement {
     /// Loss of the last step: two builds that compute the same have the same.
     pub loss: f64,
     /// One round of the configured probes, if it was asked for.
-    pub probes: Option<ProbeMeasurement>,
+    pub probes: Option<ProbeBenchResult>,
 }
 
 /// The price of a round of probes.
 #[derive(Clone, Debug, Serialize)]
-pub struct ProbeMeasurement {
+pub struct ProbeBenchResult {
     /// Seconds of the round.
     pub seconds: f64,
     /// Choices scored.
@@ -61,7 +61,7 @@ pub struct ProbeMeasurement {
 
 /// What to measure besides steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum BenchScope {
     /// Nothing.
     Steps,
     /// A round of the configured probes.
@@ -75,15 +75,15 @@ pub enum Scope {
 pub fn bench(
     resolved: &Resolved,
     steps: u64,
-    scope: Scope,
+    scope: BenchScope,
     processes: &dyn Ranks,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Measurement, RunError> {
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<BenchResult, RunError> {
     on_ranks(
         &resolved.config,
         processes,
         |ranks| bench_as(ranks, resolved, steps, scope, progress),
-        |ranks| bench_as(ranks, resolved, steps, Scope::Steps, &mut |_| ()).map(drop),
+        |ranks| bench_as(ranks, resolved, steps, BenchScope::Steps, &mut |_| ()).map(drop),
     )
 }
 
@@ -91,9 +91,9 @@ fn bench_as(
     ranks: &dyn Ranks,
     resolved: &Resolved,
     steps: u64,
-    scope: Scope,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Measurement, RunError> {
+    scope: BenchScope,
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<BenchResult, RunError> {
     let config = &resolved.config;
     let prepared = first_in_turn(ranks, || prepare(resolved, &StopSignal::default(), progress))?;
     let device = config.open_device(ranks)?.autodiff();
@@ -115,7 +115,7 @@ fn bench_as(
     seconds.sort_by(f64::total_cmp);
     let step_s = f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
     let tokens_per_s = config.train.tokens_per_step(config.data.seq_len) as f64 / step_s;
-    Ok(Measurement {
+    Ok(BenchResult {
         tokens_per_s,
         step_s,
         min_step_s: seconds[0],
@@ -129,13 +129,13 @@ fn bench_as(
         device: config.run.device.to_string(),
         loss,
         probes: match scope {
-            Scope::Steps => None,
-            Scope::StepsAndProbes => Some(time_probes(&prepared.suites, &trainer)?),
+            BenchScope::Steps => None,
+            BenchScope::StepsAndProbes => Some(time_probes(&prepared.suites, &trainer)?),
         },
     })
 }
 
-fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeMeasurement, RunError> {
+fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeBenchResult, RunError> {
     let model = trainer.model().valid();
     let start = Instant::now();
     let mut requests = 0;
@@ -144,7 +144,7 @@ fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeMeasurement, 
         requests += results.iter().map(|result| result.items.len()).sum::<usize>();
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok(ProbeMeasurement { seconds, requests, requests_per_s: requests as f64 / seconds })
+    Ok(ProbeBenchResult { seconds, requests, requests_per_s: requests as f64 / seconds })
 }
 
 /// Largest resident set of this process so far, in MiB, as the kernel counts it.

@@ -22,8 +22,8 @@ use crate::checkpoints::find::{find_checkpoint, position};
 use crate::config::{DeviceName, RunConfig};
 use crate::device;
 use crate::error::RunError;
-use crate::prepare::suites::{SuiteSetting, load_suites};
-use crate::progress::Progress;
+use crate::prepare::suites::{SuiteContext, load_suites};
+use crate::progress::RunProgress;
 use crate::ranks::use_threads;
 use crate::records::events::Event;
 use crate::records::jsonl::to_lines;
@@ -48,7 +48,7 @@ pub struct OfflineProbe {
 }
 
 /// A checkpoint, before its weights are read.
-pub(crate) struct Subject {
+pub(crate) struct ProbedCheckpoint {
     pub(crate) folder: PathBuf,
     config: Option<RunConfig>,
     tokenizer: Tokenizer,
@@ -56,19 +56,19 @@ pub(crate) struct Subject {
 }
 
 /// Suites, tokenized for a checkpoint and for those like it.
-pub(crate) struct Questions {
+pub(crate) struct TokenizedSuites {
     pub(crate) key: String,
     suites: Vec<Suite>,
 }
 
 /// The step of a checkpoint, and who hears how far its evaluation is.
-pub(crate) struct At<'a> {
+pub(crate) struct ProbedStep<'a> {
     pub(crate) step: u64,
-    pub(crate) progress: &'a mut dyn FnMut(Progress<'_>),
+    pub(crate) progress: &'a mut dyn FnMut(RunProgress<'_>),
 }
 
 /// How a model did.
-pub(crate) struct Answers {
+pub(crate) struct ProbeResults {
     pub(crate) results: Vec<TaskResult>,
     pub(crate) groups: Vec<TaskGroup>,
     /// lm-evaluation-harness's results object.
@@ -78,12 +78,12 @@ pub(crate) struct Answers {
 }
 
 /// When an evaluation began.
-pub(crate) struct Start {
+pub(crate) struct EvaluationTimer {
     date: jiff::Timestamp,
     clock: Instant,
 }
 
-impl Start {
+impl EvaluationTimer {
     pub(crate) fn now() -> Self {
         Self { date: jiff::Timestamp::now(), clock: Instant::now() }
     }
@@ -97,7 +97,7 @@ impl Start {
     }
 }
 
-impl Subject {
+impl ProbedCheckpoint {
     /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
     pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
         if folder.join(MANIFEST_FILE).is_file() {
@@ -138,15 +138,15 @@ impl OfflineProbe {
     ///
     /// # Errors
     /// A checkpoint or suite that can't be read.
-    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<OfflineResults, RunError> {
-        let start = Start::now();
+    pub fn run(&self, progress: &mut dyn FnMut(RunProgress<'_>)) -> Result<OfflineResults, RunError> {
+        let start = EvaluationTimer::now();
         let device = self.device.open()?;
-        let subject = Subject::open(&find_checkpoint(&self.checkpoint)?)?;
+        let subject = ProbedCheckpoint::open(&find_checkpoint(&self.checkpoint)?)?;
         let questions = self.questions(&subject)?;
         let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
         let model = subject.load(&device)?;
-        let answers = self.ask(&subject, &model, &questions, &mut At { step, progress })?;
-        let Answers { results, groups, json, similarities } = answers;
+        let answers = self.ask(&subject, &model, &questions, &mut ProbedStep { step, progress })?;
+        let ProbeResults { results, groups, json, similarities } = answers;
         Ok(OfflineResults {
             results: start.finish(json),
             records: records(&results, &groups, step, tokens),
@@ -156,17 +156,17 @@ impl OfflineProbe {
     }
 
     /// What a checkpoint is to be asked, as its tokens.
-    pub(crate) fn questions(&self, subject: &Subject) -> Result<Questions, RunError> {
+    pub(crate) fn questions(&self, subject: &ProbedCheckpoint) -> Result<TokenizedSuites, RunError> {
         let tables = self.tables(subject.config.as_ref());
         let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
-        let Subject { tokenizer, model, .. } = subject;
-        let setting = SuiteSetting { world: &world, tokenizer, model, data: &self.data };
-        Ok(Questions { key: self.key(subject), suites: load_suites(&setting, &tables)? })
+        let ProbedCheckpoint { tokenizer, model, .. } = subject;
+        let setting = SuiteContext { world: &world, tokenizer, model, data: &self.data };
+        Ok(TokenizedSuites { key: self.key(subject), suites: load_suites(&setting, &tables)? })
     }
 
     /// All that decides the tokens of the questions: checkpoints with the same one can be asked the same.
-    pub(crate) fn key(&self, subject: &Subject) -> String {
-        let Subject { tokenizer, model, config, .. } = subject;
+    pub(crate) fn key(&self, subject: &ProbedCheckpoint) -> String {
+        let ProbedCheckpoint { tokenizer, model, config, .. } = subject;
         format!(
             "{} {:?} {} {:?} {:?}",
             tokenizer.fingerprint(),
@@ -180,18 +180,18 @@ impl OfflineProbe {
     /// Puts the questions to the model.
     pub(crate) fn ask(
         &self,
-        subject: &Subject,
+        subject: &ProbedCheckpoint,
         model: &Llama,
-        questions: &Questions,
-        at: &mut At<'_>,
-    ) -> Result<Answers, RunError> {
+        questions: &TokenizedSuites,
+        at: &mut ProbedStep<'_>,
+    ) -> Result<ProbeResults, RunError> {
         let (mut results, mut groups) = (Vec::new(), Vec::new());
         for suite in &questions.suites {
-            (at.progress)(Progress::Probing { suite: suite.name(), step: at.step });
+            (at.progress)(RunProgress::Evaluating { suite: suite.name(), step: at.step });
             let found = suite.run(model, &EvaluationRound::WHOLE)?;
             for TaskFailure { task, message } in found.failures {
-                let event = Event::ProbeFailed { task: Some(task), message };
-                (at.progress)(Progress::Event(&event.at(at.step)));
+                let event = Event::EvaluationFailed { task: Some(task), message };
+                (at.progress)(RunProgress::Event(&event.at(at.step)));
             }
             results.extend(found.results);
             groups.extend_from_slice(suite.groups());
@@ -205,7 +205,7 @@ impl OfflineProbe {
             limit: self.limit,
             ..ResultsHeader::default()
         };
-        Ok(Answers { json: results_json(&results, &groups, &header), results, groups, similarities })
+        Ok(ProbeResults { json: results_json(&results, &groups, &header), results, groups, similarities })
     }
 
     /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.

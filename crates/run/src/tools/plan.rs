@@ -2,7 +2,7 @@
 
 use fineline_kernels::Precision;
 use fineline_model::ParameterSpec;
-use fineline_train::TrainError;
+use fineline_train::{DistributedMode, TrainError};
 use serde::Serialize;
 
 use crate::config::{DeviceName, RunConfig};
@@ -20,7 +20,7 @@ pub struct Machines {
 
 /// A run in numbers. What nobody stated, or what follows from it, is null.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub struct RunPlan {
     /// Parameters of the model.
     pub parameters: u64,
     /// Optimizer steps.
@@ -34,11 +34,11 @@ pub struct Plan {
     /// Floating-point operations of the run, without probes.
     pub flops: f64,
     /// Memory of one device at the height of a step.
-    pub memory: Memory,
+    pub memory: DeviceMemory,
     /// Whether that fits into the stated memory, however slow the disk.
     pub fits: Option<bool>,
-    /// What other ways to divide the work and other precisions would take; this one is the first.
-    pub ways: Vec<Way>,
+    /// What other setups to divide the work and other precisions would take; this one is the first.
+    pub setups: Vec<PlannedSetup>,
     /// Days at the stated speed, without probes.
     pub days: Option<f64>,
     /// Size of a checkpoint.
@@ -47,35 +47,24 @@ pub struct Plan {
     pub checkpoints_bytes: u64,
 }
 
-/// A way to train, and what it takes of each device.
+/// A setup to train, and what it takes of each device.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Way {
+pub struct PlannedSetup {
     /// How the devices divide the work.
-    pub mode: Mode,
+    pub mode: DistributedMode,
     /// The precision of products and of what lies between them.
     pub precision: Precision,
     /// Memory of one device.
-    pub memory: Memory,
+    pub memory: DeviceMemory,
     /// Whether that fits into the stated memory, however slow the disk.
     pub fits: Option<bool>,
     /// The largest `train.micro_batch_size` that does; 0 if not even one sequence does.
     pub largest_micro_batch: Option<usize>,
 }
 
-/// How devices divide the work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Each has all weights, gradients and moments.
-    DataParallel,
-    /// Each keeps the moments of its share of the parameters, and writes its share of a checkpoint (Rajbhandari et al., 2020, stage 1).
-    #[serde(rename = "zero-1")]
-    Zero1,
-}
-
 /// Memory of one device at the height of a step, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Memory {
+pub struct DeviceMemory {
     /// The weights, and their copy in the precision of the products, if that is another.
     pub parameters: u64,
     /// Their gradients: with several micro-batches per device, also the sum of those before.
@@ -107,18 +96,18 @@ const PROGRAM_BYTES: u64 = 24 << 20;
 ///
 /// # Errors
 /// A length that can't be.
-pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError> {
+pub fn plan(config: &RunConfig, machines: &Machines) -> Result<RunPlan, TrainError> {
     let seq_len = config.data.seq_len;
     let steps = config.train.total_steps(seq_len)?;
     let tokens_per_step = config.train.tokens_per_step(seq_len);
     let tokens = steps * tokens_per_step;
     let parameters = config.model.parameter_count();
     let flops = tokens as f64 * config.model.flops_per_token(seq_len) as f64;
-    let ways = ways(config, machines);
-    let memory = ways[0].memory;
+    let setups = setups(config, machines);
+    let memory = setups[0].memory;
     let checkpoint_bytes = 3 * config.model.parameter_bytes();
     let seconds = machines.tflops.map(|tflops| flops / (tflops * 1e12 * machines.devices as f64));
-    Ok(Plan {
+    Ok(RunPlan {
         parameters,
         steps,
         tokens_per_step,
@@ -126,24 +115,24 @@ pub fn plan(config: &RunConfig, machines: &Machines) -> Result<Plan, TrainError>
         tokens_per_parameter: tokens as f64 / parameters as f64,
         flops,
         memory,
-        fits: ways[0].fits,
-        ways,
+        fits: setups[0].fits,
+        setups,
         days: seconds.map(|seconds| seconds / 86_400.0),
         checkpoint_bytes,
         checkpoints_bytes: checkpoint_bytes * kept_checkpoints(config, steps),
     })
 }
 
-fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
+fn setups(config: &RunConfig, machines: &Machines) -> Vec<PlannedSetup> {
     let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
-    let way = |(mode, precision): (Mode, Precision)| {
-        let shares = Shares { devices: machines.devices.max(1), mode };
+    let setup = |(mode, precision): (DistributedMode, Precision)| {
+        let shares = WorkDivision { devices: machines.devices.max(1), mode };
         let memory = |micro_batch_size| memory(config, micro_batch_size, shares, precision);
         let largest = |room: u64| {
             (1..=config.train.global_batch_size).take_while(|batch| memory(*batch).total <= room).last()
         };
         let memory = memory(config.train.micro_batch_size);
-        Way {
+        PlannedSetup {
             mode,
             precision,
             memory,
@@ -155,25 +144,28 @@ fn ways(config: &RunConfig, machines: &Machines) -> Vec<Way> {
         Precision::F32 => [Precision::F32, Precision::Bf16Mixed],
         Precision::Bf16Mixed => [Precision::Bf16Mixed, Precision::F32],
     };
-    let modes: &[Mode] =
-        if machines.devices > 1 { &[Mode::DataParallel, Mode::Zero1] } else { &[Mode::DataParallel] };
-    let ways = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
-    ways.map(way).collect()
+    let modes: &[DistributedMode] = if machines.devices > 1 {
+        &[DistributedMode::DataParallel, DistributedMode::Zero1]
+    } else {
+        &[DistributedMode::DataParallel]
+    };
+    let setups = modes.iter().flat_map(|&mode| precisions.map(|precision| (mode, precision)));
+    setups.map(setup).collect()
 }
 
 /// Who has what.
 #[derive(Clone, Copy, Debug)]
-struct Shares {
+struct WorkDivision {
     devices: u64,
-    mode: Mode,
+    mode: DistributedMode,
 }
 
-impl Shares {
+impl WorkDivision {
     /// Devices that moments and snapshots are divided among.
     fn of_moments(self) -> u64 {
         match self.mode {
-            Mode::DataParallel => 1,
-            Mode::Zero1 => self.devices,
+            DistributedMode::DataParallel => 1,
+            DistributedMode::Zero1 => self.devices,
         }
     }
 
@@ -199,14 +191,19 @@ impl Shares {
         let bucket = (4 * largest).max((config.distributed.bucket_mib as u64) << 20);
         let bucket = bucket.min(config.model.parameter_bytes());
         let pieces = match self.mode {
-            Mode::DataParallel => bucket,
-            Mode::Zero1 => config.model.parameter_bytes(),
+            DistributedMode::DataParallel => bucket,
+            DistributedMode::Zero1 => config.model.parameter_bytes(),
         };
         pieces.div_ceil(self.devices) + 2 * bucket
     }
 }
 
-fn memory(config: &RunConfig, micro_batch_size: usize, shares: Shares, precision: Precision) -> Memory {
+fn memory(
+    config: &RunConfig,
+    micro_batch_size: usize,
+    shares: WorkDivision,
+    precision: Precision,
+) -> DeviceMemory {
     let time = config.data.seq_len;
     let float32 = config.model.parameter_bytes();
     let activations = config.model.activation_bytes(micro_batch_size, time);
@@ -232,7 +229,7 @@ fn memory(config: &RunConfig, micro_batch_size: usize, shares: Shares, precision
     // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
     let total_on_fast_disk = always + step.max(snapshot);
     let total = always + step + snapshot;
-    Memory {
+    DeviceMemory {
         parameters,
         gradients,
         optimizer,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::config::Resolved;
 use crate::error::RunError;
 use crate::lifecycle::{TrainOptions, train};
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
@@ -44,7 +44,7 @@ pub fn resume(
     resolved: &Resolved,
     steps: u64,
     stop_after: u64,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<ResumeProof, RunError> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| {

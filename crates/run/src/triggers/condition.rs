@@ -3,7 +3,7 @@
 use fineline_dynamics::{Estimate, Phase};
 use fineline_probe::{Delta, ProbeRecord, higher_is_better, primary_metric};
 
-use crate::config::{Against, TriggerConfig};
+use crate::config::{TriggerBaseline, TriggerConfig};
 use crate::records::trigger_evidence::TriggerEvidence;
 
 /// The quantile of the normal distribution that a 95 % interval reaches to.
@@ -29,8 +29,8 @@ pub(super) fn evidence(
     }
     if let Some(by) = trigger.worsens {
         let delta = match trigger.against {
-            Against::Previous => record.delta.as_ref(),
-            Against::Best => record.best.as_ref(),
+            TriggerBaseline::Previous => record.delta.as_ref(),
+            TriggerBaseline::Best => record.best.as_ref(),
         }?;
         return worsening(delta, by);
     }

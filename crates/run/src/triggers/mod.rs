@@ -15,7 +15,7 @@ pub(crate) use notify::Notifier;
 pub use notify::Notify;
 
 use branch::{BranchPoint, write_branch};
-use notify::{Occasion, start_command};
+use notify::{FiredTrigger, start_command};
 
 use crate::config::{RunConfig, TriggerAction, TriggerConfig};
 use crate::error::RunError;
@@ -31,13 +31,13 @@ pub(crate) struct Triggers<'a> {
     /// When each held last.
     held: Vec<Option<u64>>,
     /// Commands that wait for their checkpoint.
-    waiting: Vec<Occasion>,
+    waiting: Vec<FiredTrigger>,
     /// The trigger that asked to go back.
     rewinding: Option<String>,
 }
 
 /// A trigger that held.
-pub(crate) struct Fired {
+pub(crate) struct TriggerOutcome {
     /// What is to be logged.
     pub(crate) events: Vec<Event>,
     /// What is asked of the trainer.
@@ -76,8 +76,8 @@ impl<'a> Triggers<'a> {
         record: &ProbeRecord,
         before: Option<Phase>,
         view: &StepView<'_>,
-    ) -> Result<Fired, RunError> {
-        let mut fired = Fired { events: Vec::new(), control: TrainerControl::Continue };
+    ) -> Result<TriggerOutcome, RunError> {
+        let mut fired = TriggerOutcome { events: Vec::new(), control: TrainerControl::Continue };
         let config = self.config;
         for (place, trigger) in config.triggers.iter().enumerate() {
             let rests = self.held[place].is_some_and(|held| view.step <= held + trigger.cooldown_steps);
@@ -98,7 +98,7 @@ impl<'a> Triggers<'a> {
         record: &ProbeRecord,
         evidence: TriggerEvidence,
         view: &StepView<'_>,
-        fired: &mut Fired,
+        fired: &mut TriggerOutcome,
     ) -> Result<(), RunError> {
         let mut event = Event::Triggered {
             trigger: trigger.name.clone(),
@@ -137,7 +137,7 @@ impl<'a> Triggers<'a> {
         if let Event::Triggered { branch, .. } = &mut event {
             branch.clone_from(&branch_folder);
         }
-        let occasion = Occasion {
+        let occasion = FiredTrigger {
             step: view.step,
             trigger: trigger.clone(),
             event: event.clone(),
@@ -157,9 +157,9 @@ impl<'a> Triggers<'a> {
     pub(crate) fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Vec<Event> {
         let (ready, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .partition(|occasion: &Occasion| occasion.step <= saved.step);
+            .partition(|occasion: &FiredTrigger| occasion.step <= saved.step);
         self.waiting = waiting;
-        let start = |occasion: Occasion| start_command(&occasion, self.directory, Some(&saved.path));
+        let start = |occasion: FiredTrigger| start_command(&occasion, self.directory, Some(&saved.path));
         ready.into_iter().filter_map(start).collect()
     }
 

@@ -24,14 +24,14 @@ pub(crate) struct Notifier<'a>(pub(crate) Option<&'a Arc<dyn Notify>>);
 
 /// That a trigger held.
 #[derive(Clone, Debug)]
-pub(super) struct Occasion {
+pub(super) struct FiredTrigger {
     pub(super) step: u64,
     pub(super) trigger: TriggerConfig,
     pub(super) event: Event,
     pub(super) branch: Option<PathBuf>,
 }
 
-impl Occasion {
+impl FiredTrigger {
     fn body(&self) -> Value {
         serde_json::to_value(self.event.clone().at(self.step)).unwrap_or_default()
     }
@@ -39,7 +39,7 @@ impl Occasion {
 
 impl Notifier<'_> {
     /// Posts the event to the trigger's address, if it has one.
-    pub(super) fn post(self, occasion: &Occasion) {
+    pub(super) fn post(self, occasion: &FiredTrigger) {
         if let (Some(url), Some(notify)) = (&occasion.trigger.webhook, self.0) {
             notify.post(url, occasion.body());
         }
@@ -48,7 +48,7 @@ impl Notifier<'_> {
 
 /// Starts the trigger's command, if it has one, and gives what is to be logged if that can't be.
 pub(super) fn start_command(
-    occasion: &Occasion,
+    occasion: &FiredTrigger,
     directory: &RunDirectory,
     checkpoint: Option<&Path>,
 ) -> Option<Event> {
@@ -59,8 +59,12 @@ pub(super) fn start_command(
     start(occasion, directory, checkpoint).err().map(failed)
 }
 
-fn start(occasion: &Occasion, directory: &RunDirectory, checkpoint: Option<&Path>) -> Result<(), RunError> {
-    let Occasion { step, trigger, branch, .. } = occasion;
+fn start(
+    occasion: &FiredTrigger,
+    directory: &RunDirectory,
+    checkpoint: Option<&Path>,
+) -> Result<(), RunError> {
+    let FiredTrigger { step, trigger, branch, .. } = occasion;
     let Some((program, arguments)) = trigger.command.split_first() else { return Ok(()) };
     let output = || fs::OpenOptions::new().create(true).append(true).open(directory.command_output());
     let mut command = Command::new(program);

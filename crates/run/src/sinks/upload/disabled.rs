@@ -11,9 +11,9 @@ use crate::records::events::Event;
 use fineline_layout::RunDirectory;
 
 /// Never there.
-pub(crate) struct Mirroring(Infallible);
+pub(crate) struct RunUploader(Infallible);
 
-impl Mirroring {
+impl RunUploader {
     #[allow(clippy::unnecessary_wraps, reason = "as in a build with the feature")]
     pub(crate) fn start(
         _config: &RunConfig,

@@ -16,7 +16,7 @@ use fineline_layout::RunDirectory;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Keeps the copy of a run up.
-pub(crate) struct Mirroring {
+pub(crate) struct RunUploader {
     mirror: Uploader,
     url: String,
     wait: Duration,
@@ -25,7 +25,7 @@ pub(crate) struct Mirroring {
     copied: Option<u64>,
 }
 
-impl Mirroring {
+impl RunUploader {
     /// For a run that stands where its trainer does; none if it has no copy.
     pub(crate) fn start(
         config: &RunConfig,
@@ -70,7 +70,7 @@ impl Mirroring {
         self.offered = Some(saved.step);
         let error = self.mirror.upload_checkpoint(saved.step, &saved.path).err()?;
         let (what, reason) = (format!("the checkpoint of step {}", saved.step), error.with_causes());
-        Some(Event::MirrorFailed { what, reason, attempts: 1, retry_s: None })
+        Some(Event::UploadFailed { what, reason, attempts: 1, retry_s: None })
     }
 
     /// What has happened since the last call.
@@ -87,12 +87,12 @@ impl Mirroring {
             }
             UploadUpdate::Uploaded { step, url, bytes, seconds, removed } => {
                 self.copied = Some(step);
-                Event::Mirrored { of_step: step, url, bytes, seconds, removed }
+                Event::Uploaded { checkpoint_step: step, url, bytes, seconds, removed }
             }
             UploadUpdate::Failed { what, attempts, reason, retry_s } => {
-                Event::MirrorFailed { what, reason, attempts, retry_s: Some(retry_s) }
+                Event::UploadFailed { what, reason, attempts, retry_s: Some(retry_s) }
             }
-            UploadUpdate::Superseded { step, by } => Event::MirrorSuperseded { of_step: step, by },
+            UploadUpdate::Superseded { step, by } => Event::UploadSuperseded { checkpoint_step: step, by },
         })
     }
 
@@ -108,7 +108,7 @@ impl Mirroring {
             }
         }
         if self.copied != self.offered {
-            tell(Event::MirrorIncomplete { url: self.url.clone(), copied: self.copied });
+            tell(Event::UploadIncomplete { url: self.url.clone(), copied: self.copied });
         }
     }
 }

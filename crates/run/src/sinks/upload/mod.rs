@@ -6,6 +6,6 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "storage"))]
-pub(crate) use disabled::Mirroring;
+pub(crate) use disabled::RunUploader;
 #[cfg(feature = "storage")]
-pub(crate) use enabled::Mirroring;
+pub(crate) use enabled::RunUploader;

@@ -1,21 +1,21 @@
 //! What a build without stores says where one is asked for.
 
-use super::super::resume::Resume;
-use super::downloaded::Brought;
+use super::super::resume::ResumeRequest;
+use super::downloaded::DownloadedRun;
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use fineline_layout::RunDirectory;
 
 /// Refuses what is at an address.
-pub(crate) fn bring(
+pub(crate) fn download_run(
     _config: &RunConfig,
     _directory: &RunDirectory,
-    resume: &Resume,
-    _progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Brought, RunError> {
+    resume: &ResumeRequest,
+    _progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<DownloadedRun, RunError> {
     match resume {
-        Resume::FromUrl(address) => Err(RunError::NoStorage { address: address.clone() }),
-        resume => Ok(Brought { resume: resume.clone(), events: Vec::new() }),
+        ResumeRequest::FromUrl(address) => Err(RunError::NoStorage { address: address.clone() }),
+        resume => Ok(DownloadedRun { resume: resume.clone(), events: Vec::new() }),
     }
 }

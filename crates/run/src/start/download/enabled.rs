@@ -6,59 +6,59 @@ use fineline_layout::{CHECKPOINTS_DIR, RUN_FILE, RunDirectory, parse_step_name, 
 use fineline_storage::{RemoteRun, StorageError, Store};
 use fineline_train::CheckpointDirectory;
 
-use super::super::resume::Resume;
-use super::downloaded::Brought;
+use super::super::resume::ResumeRequest;
+use super::downloaded::DownloadedRun;
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 
 /// Brings the run from `storage.remote`, if it is further there than here, or from the address that `--resume` gives.
 ///
 /// A run that has checkpoints here starts also while the store can't be reached.
-pub(crate) fn bring(
+pub(crate) fn download_run(
     config: &RunConfig,
     directory: &RunDirectory,
-    resume: &Resume,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Brought, RunError> {
-    let here = Here::look(directory)?;
+    resume: &ResumeRequest,
+    progress: &mut dyn FnMut(RunProgress<'_>),
+) -> Result<DownloadedRun, RunError> {
+    let here = LocalRun::look(directory)?;
     let mut events = Vec::new();
     if let Some(address) = &config.storage.remote {
-        progress(Progress::Preparing("looking for the run in storage.remote"));
+        progress(RunProgress::Preparing("looking for the run in storage.remote"));
         let run = RemoteRun::new(Store::open(address)?);
-        match There::look(&run) {
-            Err(error) if here.newest.is_some() && !matches!(resume, Resume::FromUrl(_)) => {
+        match RemoteState::look(&run) {
+            Err(error) if here.newest.is_some() && !matches!(resume, ResumeRequest::FromUrl(_)) => {
                 events.push(unreachable(&error));
             }
             there => {
                 let there = there?;
                 here.refuse_other_run(&there, &run, resume)?;
-                if matches!(resume, Resume::Auto) {
+                if matches!(resume, ResumeRequest::Auto) {
                     events.extend(here.catch_up(&run, &there.steps, progress)?);
                 }
             }
         }
     }
     let resume = match resume {
-        Resume::FromUrl(address) => {
+        ResumeRequest::FromUrl(address) => {
             let (resume, fetched) = here.fetch_from(address, progress)?;
             events.extend(fetched);
             resume
         }
         resume => resume.clone(),
     };
-    Ok(Brought { resume, events })
+    Ok(DownloadedRun { resume, events })
 }
 
 fn unreachable(error: &StorageError) -> Event {
     let (what, reason) = ("what is in storage.remote".to_owned(), error.with_causes());
-    Event::MirrorFailed { what, reason, attempts: 1, retry_s: None }
+    Event::UploadFailed { what, reason, attempts: 1, retry_s: None }
 }
 
 /// What is in the run's folder.
-struct Here<'a> {
+struct LocalRun<'a> {
     directory: &'a RunDirectory,
     folder: CheckpointDirectory,
     identity: Option<RunIdentity>,
@@ -67,34 +67,40 @@ struct Here<'a> {
 }
 
 /// What is in a store.
-struct There {
+struct RemoteState {
     identity: Option<RunIdentity>,
     /// Of whole checkpoints, ascending.
     steps: Vec<u64>,
 }
 
-impl There {
+impl RemoteState {
     fn look(run: &RemoteRun) -> Result<Self, StorageError> {
         let identity = run.identity()?.and_then(|json| RunIdentity::parse(Path::new(RUN_FILE), &json).ok());
         Ok(Self { identity, steps: run.steps()? })
     }
 }
 
-impl<'a> Here<'a> {
+impl<'a> LocalRun<'a> {
     fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
         let folder = CheckpointDirectory::new(directory.checkpoints());
         let newest = folder.steps()?.last().copied();
         Ok(Self { directory, folder, identity: RunIdentity::read(directory)?, newest })
     }
 
-    fn is_same_run(&self, there: &There) -> bool {
+    fn is_same_run(&self, there: &RemoteState) -> bool {
         let created = |identity: &Option<RunIdentity>| identity.as_ref().map(|identity| identity.created);
         created(&self.identity) == created(&there.identity)
     }
 
     /// Refuses to copy a run over another. An empty folder may become that of the run that is there.
-    fn refuse_other_run(&self, there: &There, run: &RemoteRun, resume: &Resume) -> Result<(), RunError> {
-        let becomes_it = self.identity.is_none() && matches!(resume, Resume::Auto | Resume::FromUrl(_));
+    fn refuse_other_run(
+        &self,
+        there: &RemoteState,
+        run: &RemoteRun,
+        resume: &ResumeRequest,
+    ) -> Result<(), RunError> {
+        let becomes_it =
+            self.identity.is_none() && matches!(resume, ResumeRequest::Auto | ResumeRequest::FromUrl(_));
         if there.steps.is_empty() || becomes_it || self.is_same_run(there) {
             return Ok(());
         }
@@ -106,7 +112,7 @@ impl<'a> Here<'a> {
         &self,
         run: &RemoteRun,
         steps: &[u64],
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Vec<Event>, RunError> {
         let newer =
             steps.iter().rev().copied().filter(|&step| self.newest.is_none_or(|newest| step > newest));
@@ -120,7 +126,7 @@ impl<'a> Here<'a> {
                 }
                 Err(RunError::Storage(error @ StorageError::Damaged { .. })) => {
                     let path = run.store().url(&remote_checkpoint_path(step)).into();
-                    events.push(Event::DamagedCheckpoint { path, reason: error.with_causes() });
+                    events.push(Event::CheckpointDamaged { path, reason: error.with_causes() });
                     last_damage = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -137,41 +143,41 @@ impl<'a> Here<'a> {
         &self,
         run: &RemoteRun,
         step: u64,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Event, RunError> {
         let url = run.store().url(&remote_checkpoint_path(step));
-        progress(Progress::Preparing(&format!("fetching {url}")));
+        progress(RunProgress::Preparing(&format!("fetching {url}")));
         run.fetch_files(self.directory.root())?;
         self.folder.receive(step, |folder| run.fetch_checkpoint(step, folder).map_err(RunError::from))?;
-        Ok(Event::Fetched { url })
+        Ok(Event::Downloaded { url })
     }
 
     /// Brings the run at an address, or one of its checkpoints.
     fn fetch_from(
         &self,
         address: &str,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(Resume, Vec<Event>), RunError> {
+        progress: &mut dyn FnMut(RunProgress<'_>),
+    ) -> Result<(ResumeRequest, Vec<Event>), RunError> {
         let (address, step) = split(address);
         let run = RemoteRun::new(Store::open(address)?);
-        let there = There::look(&run)?;
+        let there = RemoteState::look(&run)?;
         let nothing = || RunError::NothingRemote { url: run.store().url(""), steps: there.steps.clone() };
         if self.newest.is_some() && !self.is_same_run(&there) {
             return Err(RunError::OtherRunsCheckpoint { path: address.into() });
         }
         let Some(step) = step else {
             there.steps.last().ok_or_else(nothing)?;
-            return Ok((Resume::Auto, self.catch_up(&run, &there.steps, progress)?));
+            return Ok((ResumeRequest::Auto, self.catch_up(&run, &there.steps, progress)?));
         };
         let checkpoint = self.folder.checkpoint(step);
         if checkpoint.is_dir() {
-            return Ok((Resume::From(checkpoint), Vec::new()));
+            return Ok((ResumeRequest::From(checkpoint), Vec::new()));
         }
         if !there.steps.contains(&step) {
             return Err(nothing());
         }
         let fetched = self.fetch(&run, step, progress)?;
-        Ok((Resume::From(checkpoint), vec![fetched]))
+        Ok((ResumeRequest::From(checkpoint), vec![fetched]))
     }
 }
 

@@ -10,7 +10,7 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "storage"))]
-pub(crate) use disabled::bring;
-pub(crate) use downloaded::Brought;
+pub(crate) use disabled::download_run;
+pub(crate) use downloaded::DownloadedRun;
 #[cfg(feature = "storage")]
-pub(crate) use enabled::bring;
+pub(crate) use enabled::download_run;

@@ -16,7 +16,7 @@ use crate::checkpoints::names::{number_after, tokens_in};
 /// Names are read as those who published them meant them: `step1000-tokens4B` (`OLMo`), `step-00000200` and `open_llama_7b_step_2500` with
 /// `tokens_per_step`, `200bt` (OpenLLaMA's previews) and `OpenLLaMA-Reproduce-100.66B`, `ckpt_100` with `tokens_per_checkpoint`.
 #[derive(Clone, Debug, Default)]
-pub struct Axis {
+pub struct CheckpointAxis {
     /// Tokens from one numbered checkpoint to the next. The one with number `k` has seen `k + 1` times as many: Amber's `ckpt_000` is the
     /// one after the first chunk.
     pub tokens_per_checkpoint: Option<TokenCount>,
@@ -26,19 +26,19 @@ pub struct Axis {
     pub table: Option<PathBuf>,
 }
 
-/// An [`Axis`] with its table read.
-pub(super) struct Places<'a> {
-    axis: &'a Axis,
+/// An [`CheckpointAxis`] with its table read.
+pub(super) struct AxisTable<'a> {
+    axis: &'a CheckpointAxis,
     table: BTreeMap<String, (u64, u64)>,
 }
 
-impl Axis {
-    pub(super) fn read(&self) -> Result<Places<'_>, SweepError> {
+impl CheckpointAxis {
+    pub(super) fn read(&self) -> Result<AxisTable<'_>, SweepError> {
         let table = match &self.table {
             Some(path) => read_table(path)?,
             None => BTreeMap::new(),
         };
-        Ok(Places { axis: self, table })
+        Ok(AxisTable { axis: self, table })
     }
 
     /// Step and tokens by a checkpoint's name. Where the name tells no step, the number in it stands for one: that of the checkpoint, or
@@ -60,7 +60,7 @@ impl Axis {
     }
 }
 
-impl Places<'_> {
+impl AxisTable<'_> {
     /// Step and tokens of a checkpoint.
     pub(super) fn position(&self, revision: &str, folder: &Path) -> Result<(u64, u64), SweepError> {
         if let Some(place) = self.table.get(revision) {
@@ -112,9 +112,13 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (u64, u64)>, SweepError> {
 mod tests {
     use super::*;
 
-    fn axis(per_checkpoint: Option<&str>, per_step: Option<&str>) -> Axis {
+    fn axis(per_checkpoint: Option<&str>, per_step: Option<&str>) -> CheckpointAxis {
         let count = |text: Option<&str>| text.map(|text| text.parse().unwrap());
-        Axis { tokens_per_checkpoint: count(per_checkpoint), tokens_per_step: count(per_step), table: None }
+        CheckpointAxis {
+            tokens_per_checkpoint: count(per_checkpoint),
+            tokens_per_step: count(per_step),
+            table: None,
+        }
     }
 
     #[test]
@@ -145,7 +149,7 @@ mod tests {
     fn a_table_goes_before_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("axis.csv");
-        let axis = Axis { table: Some(path.clone()), ..axis(Some("1B"), None) };
+        let axis = CheckpointAxis { table: Some(path.clone()), ..axis(Some("1B"), None) };
         fs::write(&path, "tokens,revision,step\n\n3.5B,ckpt_000,762\n").unwrap();
         let places = axis.read().unwrap();
         assert_eq!(places.position("ckpt_000", folder.path()).unwrap(), (762, 3_500_000_000));

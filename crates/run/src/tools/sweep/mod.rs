@@ -21,20 +21,22 @@ use fineline_train::StopSignal;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-pub use axis::Axis;
+pub use axis::CheckpointAxis;
 pub use error::SweepError;
 
 use fineline_files::write_atomically;
-use revisions::Checkpoint;
+use revisions::SweepCheckpoint;
 
 use crate::error::RunError;
-use crate::lifecycle::Ended;
-use crate::progress::Progress;
+use crate::lifecycle::RunOutcome;
+use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::jsonl::{JsonLines, read_lines};
 use crate::records::lock::{RunLock, refuse_foreign_files};
 use crate::sinks::logs::drop_rounds;
-use crate::tools::offline_probe::{Answers, At, OfflineProbe, Questions, Start, Subject};
+use crate::tools::offline_probe::{
+    EvaluationTimer, OfflineProbe, ProbeResults, ProbedCheckpoint, ProbedStep, TokenizedSuites,
+};
 use fineline_layout::RunDirectory;
 
 /// What to ask of which checkpoints.
@@ -45,28 +47,28 @@ pub struct Sweep {
     /// Which of them, as names and ranges (`ckpt_{000..356..10}`) with commas, or a file with one a line. Absent: all.
     pub revisions: Option<String>,
     /// Where they stand in their training.
-    pub axis: Axis,
+    pub axis: CheckpointAxis,
     /// Where the log goes.
     pub out: PathBuf,
     /// What to do about a checkpoint that can't be read.
-    pub unreadable: Unreadable,
+    pub unreadable: UnreadablePolicy,
     /// How the caller asks for the end.
     pub stop: StopSignal,
 }
 
 /// What to do about a checkpoint that can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum UnreadablePolicy {
     /// End there, with an error.
     #[default]
     Stop,
     /// Log it, and go on with the next.
-    PassOver,
+    Skip,
 }
 
 /// `sweep.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Record {
+struct SweepRecord {
     model: PathBuf,
     suite: String,
     tasks: Vec<String>,
@@ -76,12 +78,12 @@ struct Record {
     /// What each task's numbers depend on besides the weights, as of the last checkpoint.
     asked: BTreeMap<String, Provenance>,
     /// The checkpoints so far, in their order.
-    done: Vec<Done>,
+    done: Vec<SweepEntry>,
 }
 
 /// A checkpoint that has been asked, or couldn't be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Done {
+struct SweepEntry {
     revision: String,
     step: u64,
     tokens: u64,
@@ -90,14 +92,14 @@ struct Done {
 }
 
 /// A sweep that is under way.
-struct State<'a> {
+struct SweepState<'a> {
     sweep: &'a Sweep,
     directory: RunDirectory,
-    record: Record,
+    record: SweepRecord,
     probes: JsonLines,
     events: JsonLines,
     history: EvaluationHistory,
-    questions: Option<Questions>,
+    questions: Option<TokenizedSuites>,
 }
 
 impl Sweep {
@@ -106,26 +108,26 @@ impl Sweep {
     /// # Errors
     /// Before the first is asked: a checkpoint that isn't there or whose step and tokens nobody knows, a folder with another sweep. Then: a
     /// checkpoint that can't be read, unless such are passed over, and what a suite or the disk says.
-    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Ended, SweepError> {
+    pub fn run(&self, progress: &mut dyn FnMut(RunProgress<'_>)) -> Result<RunOutcome, SweepError> {
         let checkpoints = self.checkpoints()?;
         let device = self.probe.device.open()?;
         let directory = RunDirectory::new(&self.out);
         let _lock = RunLock::acquire(&directory)?;
-        let mut state = State::open(self, directory, &checkpoints)?;
+        let mut state = SweepState::open(self, directory, &checkpoints)?;
         for checkpoint in &checkpoints[state.record.done.len()..] {
             if let Some(signal) = self.stop.requested() {
                 let step = state.record.done.last().map(|done| done.step);
-                return Ok(Ended::Stopped { step, signal: Some(signal) });
+                return Ok(RunOutcome::Stopped { step, signal: Some(signal) });
             }
-            let start = Start::now();
-            let opened = Subject::open(&checkpoint.folder)
+            let start = EvaluationTimer::now();
+            let opened = ProbedCheckpoint::open(&checkpoint.folder)
                 .and_then(|subject| subject.load(&device).map(|model| (subject, model)));
             match opened {
                 Ok((subject, model)) => {
                     let questions = state.questions_for(&subject)?;
                     let step = checkpoint.step;
-                    let mut at = At { step, progress };
-                    let Answers { results, groups, json, similarities } =
+                    let mut at = ProbedStep { step, progress };
+                    let ProbeResults { results, groups, json, similarities } =
                         self.probe.ask(&subject, &model, &questions, &mut at)?;
                     state.questions = Some(questions);
                     state.note_questions(&results)?;
@@ -143,16 +145,16 @@ impl Sweep {
                     let records = state.history.record_round(step, checkpoint.tokens, &results, &groups);
                     state.probes.append_all(&records)?;
                     state.finish(checkpoint, None)?;
-                    progress(Progress::Probed(&records));
+                    progress(RunProgress::Evaluated(&records));
                 }
-                Err(error) if self.unreadable == Unreadable::PassOver => {
-                    let event = Event::DamagedCheckpoint {
+                Err(error) if self.unreadable == UnreadablePolicy::Skip => {
+                    let event = Event::CheckpointDamaged {
                         path: checkpoint.folder.clone(),
                         reason: with_causes(&error),
                     };
                     let event = event.at(checkpoint.step);
                     state.events.append(&event)?;
-                    progress(Progress::Event(&event));
+                    progress(RunProgress::Event(&event));
                     state.finish(checkpoint, Some(with_causes(&error)))?;
                 }
                 Err(error) => {
@@ -163,11 +165,11 @@ impl Sweep {
                 }
             }
         }
-        Ok(Ended::Finished)
+        Ok(RunOutcome::Finished)
     }
 
     /// The checkpoints, sorted by their steps.
-    fn checkpoints(&self) -> Result<Vec<Checkpoint>, SweepError> {
+    fn checkpoints(&self) -> Result<Vec<SweepCheckpoint>, SweepError> {
         let folders = revisions::find(&self.probe.checkpoint)?;
         let folders = match &self.revisions {
             Some(list) => revisions::select(list, &folders)?,
@@ -177,7 +179,7 @@ impl Sweep {
         let mut checkpoints = Vec::new();
         for (revision, folder) in folders {
             let (step, tokens) = places.position(&revision, &folder)?;
-            checkpoints.push(Checkpoint { revision, folder, step, tokens });
+            checkpoints.push(SweepCheckpoint { revision, folder, step, tokens });
         }
         checkpoints.sort_by_key(|checkpoint| (checkpoint.step, checkpoint.tokens));
         for pair in checkpoints.windows(2) {
@@ -190,8 +192,8 @@ impl Sweep {
     }
 
     /// A sweep's record before its first checkpoint.
-    fn record(&self) -> Record {
-        Record {
+    fn record(&self) -> SweepRecord {
+        SweepRecord {
             model: self.probe.checkpoint.clone(),
             suite: self.probe.suite.clone(),
             tasks: self.probe.tasks.clone(),
@@ -203,17 +205,17 @@ impl Sweep {
     }
 }
 
-impl<'a> State<'a> {
+impl<'a> SweepState<'a> {
     /// Opens the folder to begin, or to go on after the last checkpoint that is whole.
     fn open(
         sweep: &'a Sweep,
         directory: RunDirectory,
-        checkpoints: &[Checkpoint],
+        checkpoints: &[SweepCheckpoint],
     ) -> Result<Self, SweepError> {
         let record = if directory.is_sweep() {
             let path = directory.sweep();
             let text = fs::read_to_string(&path)?;
-            let record: Record =
+            let record: SweepRecord =
                 serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })?;
             sweep.refuse_other(&record, checkpoints)?;
             record
@@ -243,7 +245,7 @@ impl<'a> State<'a> {
     }
 
     /// The questions for a checkpoint: those of the one before, if its tokens are the same.
-    fn questions_for(&mut self, subject: &Subject) -> Result<Questions, SweepError> {
+    fn questions_for(&mut self, subject: &ProbedCheckpoint) -> Result<TokenizedSuites, SweepError> {
         let key = self.sweep.probe.key(subject);
         match self.questions.take() {
             Some(questions) if questions.key == key => Ok(questions),
@@ -267,11 +269,11 @@ impl<'a> State<'a> {
     }
 
     /// Writes down that a checkpoint is done, when all that is to be known of it is on the disk.
-    fn finish(&mut self, checkpoint: &Checkpoint, unreadable: Option<String>) -> Result<(), SweepError> {
+    fn finish(&mut self, checkpoint: &SweepCheckpoint, unreadable: Option<String>) -> Result<(), SweepError> {
         self.probes.sync()?;
         self.events.sync()?;
-        let Checkpoint { revision, step, tokens, .. } = checkpoint.clone();
-        self.record.done.push(Done { revision, step, tokens, unreadable });
+        let SweepCheckpoint { revision, step, tokens, .. } = checkpoint.clone();
+        self.record.done.push(SweepEntry { revision, step, tokens, unreadable });
         self.write_record()
     }
 
@@ -289,7 +291,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
 
 impl Sweep {
     /// Refuses a folder whose log is of other checkpoints or other questions, or has a checkpoint that would come before the last one there.
-    fn refuse_other(&self, stored: &Record, checkpoints: &[Checkpoint]) -> Result<(), SweepError> {
+    fn refuse_other(&self, stored: &SweepRecord, checkpoints: &[SweepCheckpoint]) -> Result<(), SweepError> {
         let folder = || self.out.clone();
         let own = self.record();
         let differs = [

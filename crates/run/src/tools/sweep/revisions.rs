@@ -10,7 +10,7 @@ use super::error::SweepError;
 
 /// A checkpoint of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
+pub(super) struct SweepCheckpoint {
     pub(super) revision: String,
     pub(super) folder: PathBuf,
     pub(super) step: u64,
