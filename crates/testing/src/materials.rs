@@ -6,8 +6,8 @@ use crate::records::skip;
 
 /// A file or directory of the materials, such as `tokenizers/gpt2/tokenizer.json`.
 ///
-/// Materials are in `$FINELINE_MATERIALS`, by default in `shared/materials` beside the repository. Where the file
-/// is missing, the test is recorded as skipped. `CONTRIBUTING.md` says how to get the materials.
+/// Materials are in `$FINELINE_MATERIALS`, by default in `shared/materials` beside the repository. Where the
+/// file is missing, the test is recorded as skipped. `CONTRIBUTING.md` says how to get the materials.
 #[must_use]
 pub fn materials(relative: &str) -> Option<PathBuf> {
     let path = directory().join(relative);

@@ -81,16 +81,16 @@ fn record_file() -> Option<PathBuf> {
     Some(build.join("skipped-tests").join(parent_key()?))
 }
 
-/// Identifies the parent process: `cargo`, for the test programs that it runs. `None` where the standard library
-/// has no parent process.
+/// Identifies the parent process: `cargo`, for the test programs that it runs. `None` where the standard
+/// library has no parent process.
 fn parent_key() -> Option<String> {
     #[cfg(unix)]
     let parent = Some(std::os::unix::process::parent_id());
     #[cfg(not(unix))]
     let parent: Option<u32> = None;
     let parent = parent?;
-    // Process ids are reused; on Linux the start time tells two processes of one id apart. It is the 20th field
-    // after the program's name, which ends with the last parenthesis.
+    // Process ids are reused; on Linux the start time tells two processes of one id apart. It is the 20th
+    // field after the program's name, which ends with the last parenthesis.
     let status = fs_err::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
     let start = status.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(19));
     Some(format!("{parent}-{}", start.unwrap_or("0")))

@@ -1,7 +1,8 @@
 //! Counts and names the tests that were skipped, at the end of `cargo test --workspace`.
 //!
-//! Cargo runs the test programs in the order of their packages, and `xtask` is the last of them. This program has
-//! no harness, so that what it prints is not captured. It takes what the others recorded (`fineline-testing`).
+//! Cargo runs the test programs in the order of their packages, and `xtask` is the last of them. This program
+//! has no harness, so that what it prints is not captured. It takes what the others recorded
+//! (`fineline-testing`).
 
 #![expect(clippy::print_stdout, reason = "the report of a test run")]
 
