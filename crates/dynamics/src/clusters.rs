@@ -1,24 +1,27 @@
+//! Items that aren't independent.
+
 use std::collections::BTreeMap;
 
-/// Which items are not independent of each other.
+/// The grouping of items that aren't independent of each other.
 ///
-/// Questions about the same passage, person or fact are answered well or badly together: ten of them say less than ten questions
-/// about ten. Whatever is estimated with clusters has one score for each of their items.
+/// Questions about the same passage, person or fact tend to be answered correctly or wrongly together, so ten
+/// of them carry less information than ten questions about ten. Functions that take clusters expect one score
+/// per item.
 #[derive(Clone, Debug)]
 pub struct Clusters {
-    /// The cluster of each item; clusters are numbered in the order in which they first occur.
+    /// The cluster of each item, numbered in the order of first occurrence.
     of_item: Vec<usize>,
     count: usize,
 }
 
 impl Clusters {
-    /// Each of `items` items by itself.
+    /// Creates `items` independent items.
     #[must_use]
     pub fn singletons(items: usize) -> Self {
         Self { of_item: (0..items).collect(), count: items }
     }
 
-    /// Items with the same label are a cluster; each without a label is one by itself.
+    /// Groups items with the same label. An item without a label is a cluster of its own.
     #[must_use]
     pub fn of<L: Ord>(labels: impl IntoIterator<Item = Option<L>>) -> Self {
         let mut count = 0;
@@ -37,24 +40,25 @@ impl Clusters {
         Self { of_item, count }
     }
 
-    /// How many items there are.
+    /// Number of items.
     pub(crate) fn items(&self) -> usize {
         self.of_item.len()
     }
 
-    /// Whether every item is independent of the others.
+    /// Returns whether all items are independent.
     pub(crate) fn are_singletons(&self) -> bool {
         self.count == self.items()
     }
 
-    /// Degrees of freedom of a spread among the clusters.
+    /// Degrees of freedom of the spread among clusters.
     #[must_use]
     pub fn degrees_of_freedom(&self) -> usize {
         self.count.saturating_sub(1)
     }
 
-    /// The variance of the sum of `residuals`, one for each item, whose expectation is 0: Liang and Zeger's cluster-robust one (1986)
-    /// with the small-sample factor G/(G−1). `None` of a single cluster, which shows no spread.
+    /// Variance of the sum of `residuals`, one per item, with expectation 0: the cluster-robust variance of
+    /// Liang and Zeger (1986) with the small-sample factor G/(G−1). `None` for a single cluster, which shows
+    /// no spread.
     pub(crate) fn variance_of_sum(&self, residuals: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
         assert_eq!(residuals.len(), self.items(), "there is one score for each item");
         let mut sums = vec![0.0; self.count];

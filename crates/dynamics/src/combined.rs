@@ -3,25 +3,26 @@
 use crate::difference::PairedDifference;
 use crate::estimate::Estimate;
 
-/// One of several independent measurements that are summed up: a task of a group.
+/// One of several independent measurements in a weighted sum, such as a task of a group.
 #[derive(Clone, Copy, Debug)]
 pub struct WeightedEstimate {
-    /// What its value is multiplied by.
+    /// Factor of the value.
     pub weight: f64,
     /// The value.
     pub value: Option<f64>,
-    /// Its standard error.
+    /// Standard error of the value.
     pub stderr: Option<f64>,
     /// Degrees of freedom of the standard error.
     pub degrees_of_freedom: usize,
 }
 
-/// The mean of all items of several tasks, from the tasks' means and numbers of items: `Σ n_i v_i / N`, with the standard error of
-/// lm-evaluation-harness's groups (`pooled_sample_stderr`, version 0.4.13), `√( Σ (n_i−1) n_i se_i² / (N−k) / N )` for `k` tasks of `N = Σ n_i` items,
-/// and Student's t interval at `N − k` degrees of freedom.
+/// Mean over all items of several tasks, given each task's mean and number of items: `Σ n_i v_i / N`. The
+/// standard error is that of lm-evaluation-harness's groups (`pooled_sample_stderr`, version 0.4.13), `√( Σ
+/// (n_i−1) n_i se_i² / (N−k) / N )` for `k` tasks of `N = Σ n_i` items, with Student's t interval at `N − k`
+/// degrees of freedom.
 ///
-/// That is the error of asking other items of the same tasks. A task of one item brings no error of its own; where all have one, or an error is
-/// unknown, so is this.
+/// This is the error of sampling other items of the same tasks. A task of one item adds no error of its own.
+/// If all tasks have one item, or if an error is unknown, the result has no error either.
 #[must_use]
 pub fn pooled_mean(tasks: &[(Estimate, usize)]) -> Estimate {
     let items: usize = tasks.iter().map(|(_, n)| n).sum();
@@ -39,16 +40,16 @@ pub fn pooled_mean(tasks: &[(Estimate, usize)]) -> Estimate {
     Estimate::with_t_interval(value, variance, degrees_of_freedom as f64)
 }
 
-/// The weighted sum of independent measurements, such as the mean of several tasks that count alike: `√(Σ w_i² se_i²)` is its standard error, and its interval is
-/// Student's t at Satterthwaite's degrees of freedom (1946).
+/// Weighted sum of independent measurements, such as the mean of several tasks of equal weight. The standard
+/// error is `√(Σ w_i² se_i²)`, and the interval is Student's t at Satterthwaite's degrees of freedom (1946).
 #[must_use]
 pub fn combined_estimate(parts: &[WeightedEstimate]) -> Estimate {
     let WeightedSum { value, variance, degrees_of_freedom } = sum(parts);
     value.map_or(Estimate::UNKNOWN, |value| Estimate::with_t_interval(value, variance, degrees_of_freedom))
 }
 
-/// The weighted sum of independent changes, with the t-test of "no change" at Satterthwaite's degrees of freedom; with two parts of weights 1 and −1, this is Welch's
-/// test of two means.
+/// Weighted sum of independent changes, with the t-test of "no change" at Satterthwaite's degrees of freedom.
+/// With two measurements of weights 1 and −1, this is Welch's test of two means.
 #[must_use]
 pub fn combined_difference(parts: &[WeightedEstimate]) -> PairedDifference {
     let WeightedSum { value, variance, degrees_of_freedom } = sum(parts);
@@ -78,7 +79,7 @@ fn sum(parts: &[WeightedEstimate]) -> WeightedSum {
         .filter(|(variance, _)| **variance > 0.0)
         .map(|(variance, part)| variance.powi(2) / part.degrees_of_freedom as f64)
         .sum();
-    // Where no part has any spread, its degrees of freedom don't matter.
+    // If no measurement has any spread, the degrees of freedom don't matter.
     let degrees_of_freedom =
         total.filter(|total| *total > 0.0).map_or(1.0, |total| total.powi(2) / uncertainty);
     WeightedSum { value, variance: total, degrees_of_freedom }

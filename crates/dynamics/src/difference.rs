@@ -1,3 +1,5 @@
+//! Changes between two measurements of the same items.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -5,22 +7,22 @@ use crate::clusters::Clusters;
 use crate::distribution::{sign_test, t_two_sided};
 use crate::estimate::{Estimate, mean, ratio};
 
-/// A change between two measurements of the same items, second minus first. What cannot be known is `None`.
+/// A change between two measurements of the same items, second minus first. Unknown values are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairedDifference {
     /// Mean change per item.
     pub value: Option<f64>,
-    /// Standard error of the mean change: that of the mean of the items' changes.
+    /// Standard error of the mean of the items' changes.
     pub stderr: Option<f64>,
     /// Two-sided p-value of "no change".
     pub p: Option<f64>,
 }
 
 impl PairedDifference {
-    /// Nothing is known: no items, or a score among them that is not a finite number.
+    /// Nothing is known, because there are no items or a score isn't finite.
     pub const UNKNOWN: Self = Self { value: None, stderr: None, p: None };
 
-    /// A mean change under the t-test with `degrees_of_freedom` degrees of freedom.
+    /// A mean change, tested by the t-test with `degrees_of_freedom` degrees of freedom.
     pub(crate) fn t_test(change: Estimate, degrees_of_freedom: f64) -> Self {
         let p = change.value.zip(change.stderr).and_then(|(value, stderr)| {
             if stderr > 0.0 {
@@ -33,17 +35,19 @@ impl PairedDifference {
     }
 }
 
-/// The change of real-valued scores from `(first, second)` pairs, one for each item of `clusters`, with the paired t-test.
+/// Change of real-valued scores, with the paired t-test, from `(first, second)` pairs, one per item of
+/// `clusters`.
 ///
-/// Where no item changed, p is 1; where all changed by one and the same amount the t statistic is undefined, and p unknown.
+/// If no item changed, p is 1. If all items changed by the same amount, the t statistic is undefined and p is
+/// `None`.
 #[must_use]
 pub fn paired_mean(pairs: &[(f64, f64)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
     PairedDifference::t_test(mean(&changes, clusters), clusters.degrees_of_freedom() as f64)
 }
 
-/// The change of a ratio of sums (see [`ratio`]) from `(first numerator, second numerator, denominator)` of each document, the
-/// denominator being the same in both measurements; tested as in [`paired_mean`].
+/// Change of a ratio of sums (see [`ratio`]), tested as in [`paired_mean`], from `(first numerator, second
+/// numerator, denominator)` of each document. The denominator is the same in both measurements.
 #[must_use]
 pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<(f64, f64)> =
@@ -51,11 +55,12 @@ pub fn paired_ratio(documents: &[(f64, f64, f64)], clusters: &Clusters) -> Paire
     PairedDifference::t_test(ratio(&changes, clusters), clusters.degrees_of_freedom() as f64)
 }
 
-/// The change of a proportion from `(first, second)` outcomes, one for each item of `clusters`, with `McNemar`'s exact test: of the items
-/// whose outcome changed, as many should have turned to yes as to no (`McNemar` 1947; the sign test on the discordant pairs).
+/// Change of a proportion, with `McNemar`'s exact test, from `(first, second)` outcomes, one per item of
+/// `clusters`: of the items whose outcome changed, as many should have changed to yes as to no (`McNemar`
+/// 1947; the sign test on the discordant pairs).
 ///
-/// Clustered items don't change one by one. Their p-value is that of [`paired_mean`], but never below `McNemar`'s: of few changed
-/// items the t-test is too sure.
+/// Clustered items don't change independently. Their p-value is that of [`paired_mean`], but at least that of
+/// `McNemar`'s test, since the t-test is overconfident if few items changed.
 #[must_use]
 pub fn paired_binary(pairs: &[(bool, bool)], clusters: &Clusters) -> PairedDifference {
     let changes: Vec<f64> =
@@ -128,7 +133,7 @@ mod tests {
         assert_eq!(paired_ratio(&[(1.0, 2.0, 0.0)]), PairedDifference::UNKNOWN);
     }
 
-    /// Six items turned to yes and none to no: 2 · (1/2)⁶.
+    /// Six items changed to yes and none to no: 2 · (1/2)⁶.
     #[test]
     fn discordant_pairs_alone_decide() {
         let mut pairs = vec![(false, true); 6];
@@ -148,7 +153,8 @@ mod tests {
         assert_eq!(super::paired_binary(&outcomes, &own), paired_binary(&outcomes));
     }
 
-    /// Two facts learned and one lost, each asked about four times, among ten: no more evidence than three answers.
+    /// Of ten facts with four questions each, two were learned and one was lost. The evidence is that of
+    /// three answers.
     #[test]
     fn items_that_turn_together_are_one_change() {
         let of_fact = |fact: usize| match fact {

@@ -1,13 +1,15 @@
+//! Estimates with standard errors and intervals.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clusters::Clusters;
 use crate::distribution::{ALPHA, normal_quantile, t_critical};
 
-/// A measured quantity with its standard error and 95 % interval. A part that cannot be known is `None` (JSON `null`).
+/// A measured quantity with its standard error and 95 % interval. Unknown values are `None` (JSON `null`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
-    /// The point estimate.
+    /// Point estimate.
     pub value: Option<f64>,
     /// Standard error over the sampling of items, or of clusters of items.
     pub stderr: Option<f64>,
@@ -18,10 +20,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Nothing is known: no items, or a score among them that is not a finite number.
+    /// Nothing is known, because there are no items or a score isn't finite.
     pub const UNKNOWN: Self = Self { value: None, stderr: None, lo: None, hi: None };
 
-    /// `value` with Student's t interval at `degrees_of_freedom` degrees of freedom; no interval where `variance` is absent.
+    /// `value` with Student's t interval at `degrees_of_freedom` degrees of freedom. No interval if
+    /// `variance` is `None`.
     pub(crate) fn with_t_interval(value: f64, variance: Option<f64>, degrees_of_freedom: f64) -> Self {
         let stderr = variance.map(f64::sqrt);
         let margin = stderr.map(|stderr| stderr * t_critical(degrees_of_freedom));
@@ -29,7 +32,7 @@ impl Estimate {
             .finite()
     }
 
-    /// The estimate in another unit; a negative `factor` turns the interval around.
+    /// The estimate multiplied by `factor`. A negative factor swaps the ends of the interval.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         let times = |x: Option<f64>| x.map(|x| x * factor);
@@ -38,8 +41,8 @@ impl Estimate {
         Self { value: times(self.value), stderr, lo: times(lo), hi: times(hi) }.finite()
     }
 
-    /// e to the estimate: the interval is carried over end by end (so it stays on the log scale and above 0), the standard
-    /// error by the delta method. `mean(nll).exp()` is a perplexity.
+    /// Exponential of the estimate, such as the perplexity `mean(nll).exp()`. The ends of the interval are
+    /// transformed too, so it stays above 0. The standard error follows from the delta method.
     #[must_use]
     pub fn exp(self) -> Self {
         let exp = |x: Option<f64>| x.map(f64::exp);
@@ -48,7 +51,7 @@ impl Estimate {
         Self { value, stderr, lo: exp(self.lo), hi: exp(self.hi) }.finite()
     }
 
-    /// Arithmetic on huge scores can leave the floats: what is then infinite or NaN is unknown.
+    /// Replaces infinite and NaN values by `None`. Arithmetic on huge scores can overflow.
     fn finite(self) -> Self {
         let known = |x: Option<f64>| x.filter(|x| x.is_finite());
         if known(self.value).is_none() {
@@ -58,15 +61,15 @@ impl Estimate {
     }
 }
 
-/// Whether an estimate is above `level` with its interval clear of it; `None` if it has no interval.
+/// Returns whether the whole interval of an estimate is above `level`, or `None` if it has no interval.
 #[must_use]
 pub fn is_above(estimate: &Estimate, level: f64) -> Option<bool> {
     estimate.lo.map(|lo| lo > level)
 }
 
-/// The mean of real-valued scores, one for each item of `clusters`: cluster-robust standard error (Miller 2024, "Adding Error Bars to
-/// Evals", equation 4, with a small-sample factor), Student's t interval. Of independent items that is sd/√n (n−1 in the sd, as in
-/// lm-evaluation-harness).
+/// Mean of real-valued scores, one per item of `clusters`, with a cluster-robust standard error (Miller 2024,
+/// "Adding Error Bars to Evals", equation 4, with a small-sample factor) and Student's t interval. For
+/// independent items the standard error is sd/√n (with n−1 in the sd, as in lm-evaluation-harness).
 #[must_use]
 pub fn mean(scores: &[f64], clusters: &Clusters) -> Estimate {
     let Some(mean) = finite_mean(scores) else { return Estimate::UNKNOWN };
@@ -79,9 +82,10 @@ pub fn mean(scores: &[f64], clusters: &Clusters) -> Estimate {
     )
 }
 
-/// A proportion of yes/no outcomes, one for each item of `clusters`: standard error as for [`mean`], and the Wilson score interval, which
-/// stays inside 0..1 and does not shrink to a point at 0 or 1 (Wilson 1927; Brown, Cai and `DasGupta` 2001, equation 4). Clustered items
-/// count for as many as they are worth.
+/// Proportion of yes/no outcomes, one per item of `clusters`, with the standard error of [`mean`] and the
+/// Wilson score interval, which stays inside 0..1 and doesn't shrink to a point at 0 or 1 (Wilson 1927;
+/// Brown, Cai and `DasGupta` 2001, equation 4). Clustered items count as their effective number of
+/// independent items.
 #[must_use]
 pub fn proportion(outcomes: &[bool], clusters: &Clusters) -> Estimate {
     if outcomes.is_empty() {
@@ -100,9 +104,10 @@ pub fn proportion(outcomes: &[bool], clusters: &Clusters) -> Estimate {
     }
 }
 
-/// How many independent items would tell as much about a proportion `p` as those of `clusters` do: fewer by the design effect, the ratio of
-/// the clustered `variance` to that of independent items, and fewer because the spread among few clusters is itself unsure
-/// (Korn and Graubard 1998). Never more than there are. `None` of several items in a single cluster.
+/// Effective number of independent items for a proportion `p`. It is smaller than the number of items by the
+/// design effect, which is the ratio of the clustered `variance` to that of independent items, and smaller
+/// because the spread among few clusters is itself uncertain (Korn and Graubard 1998). It is never larger
+/// than the number of items. `None` for several items in a single cluster.
 fn effective_items(p: f64, variance: Option<f64>, clusters: &Clusters) -> Option<f64> {
     let n = clusters.items() as f64;
     if clusters.are_singletons() {
@@ -110,22 +115,23 @@ fn effective_items(p: f64, variance: Option<f64>, clusters: &Clusters) -> Option
     }
     let design_effect = variance? * (n - 1.0) / (p * (1.0 - p));
     let certainty = (t_critical(n - 1.0) / t_critical(clusters.degrees_of_freedom() as f64)).powi(2);
-    // Where all outcomes are the same, nothing is known of the effect: 0/0, and `min` passes over a NaN.
+    // If all outcomes are equal, the design effect is unknown: 0/0, and `min` ignores NaN.
     Some((certainty * n / design_effect).min(n))
 }
 
-/// The Wilson score interval of a proportion `p` of `n` independent items.
+/// Wilson score interval of a proportion `p` of `n` independent items.
 fn wilson(p: f64, n: f64) -> (f64, f64) {
     let z = normal_quantile(1.0 - ALPHA / 2.0);
     let scale = 1.0 + z * z / n;
     let centre = (p + z * z / (2.0 * n)) / scale;
     let margin = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    // At 0 and 1 rounding must not move the end away from `p`.
+    // At 0 and 1, rounding must not move the end away from `p`.
     (if p <= 0.0 { 0.0 } else { centre - margin }, if p >= 1.0 { 1.0 } else { centre + margin })
 }
 
-/// Σ numerator / Σ denominator over documents, the items of `clusters`, such as nats per byte: the linearized standard error of a ratio
-/// of sums (Cochran, "Sampling Techniques", equation 6.13), equal to that of [`mean`] where every denominator is 1.
+/// Ratio of sums, Σ numerator / Σ denominator over documents, which are the items of `clusters`, such as nats
+/// per byte. The standard error is linearized (Cochran, "Sampling Techniques", equation 6.13), and equals
+/// that of [`mean`] if all denominators are 1.
 #[must_use]
 pub fn ratio(documents: &[(f64, f64)], clusters: &Clusters) -> Estimate {
     let numerator: f64 = documents.iter().map(|(x, _)| x).sum();
@@ -139,7 +145,7 @@ pub fn ratio(documents: &[(f64, f64)], clusters: &Clusters) -> Estimate {
     Estimate::with_t_interval(ratio, variance, clusters.degrees_of_freedom() as f64)
 }
 
-/// The mean, if there is any score and all are finite.
+/// Mean, if there are scores and it is finite.
 fn finite_mean(scores: &[f64]) -> Option<f64> {
     let mean = scores.iter().sum::<f64>() / scores.len() as f64;
     mean.is_finite().then_some(mean)
@@ -216,7 +222,8 @@ mod tests {
         }
     }
 
-    /// Four of ten people known, each asked about five times: the interval is that of about ten answers, not of fifty.
+    /// Four of ten people are known, with five questions about each. The interval is that of about ten
+    /// answers, not of fifty.
     #[test]
     fn repetitions_are_no_evidence() {
         let labels: Vec<usize> = (0..50).map(|item| item / 5).collect();

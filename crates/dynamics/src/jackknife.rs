@@ -1,10 +1,13 @@
+//! The delete-one jackknife.
+
 use crate::estimate::Estimate;
 
-/// `value` with the standard error that its values without each cluster in turn tell of (delete-one jackknife; Efron and Stein 1981,
-/// `√((G−1)/G Σ (θ₋g − θ̄)²)` for `G` clusters), and Student's t interval with `G − 1` degrees of freedom.
+/// `value` with the standard error of the delete-one jackknife, from the values without each cluster in turn
+/// (Efron and Stein 1981, `√((G−1)/G Σ (θ₋g − θ̄)²)` for `G` clusters), and Student's t interval with `G − 1`
+/// degrees of freedom.
 ///
-/// For statistics that are no sums over items. `None` where a value isn't finite; no error where fewer than two are left out, or one of the
-/// values without them isn't finite.
+/// For statistics that aren't sums over items. Unknown if `value` isn't finite. Without an error if there are
+/// fewer than two values in `without_each`, or if one of them isn't finite.
 #[must_use]
 pub fn jackknife(value: f64, without_each: &[f64]) -> Estimate {
     if !value.is_finite() {
@@ -24,7 +27,7 @@ mod tests {
     use crate::clusters::Clusters;
     use crate::estimate::mean;
 
-    /// Of a mean, the jackknife's error is the plain one.
+    /// The jackknife's error of a mean is the ordinary one.
     #[test]
     fn of_a_mean_it_is_the_mean_s_error() {
         let scores = [0.3, -1.0, 2.5, 0.7, 0.0];

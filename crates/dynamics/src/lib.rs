@@ -1,18 +1,26 @@
-//! What the numbers of a run mean: estimates with error bars, differences with p-values, phases of a curve.
+//! Statistics of a run: estimates with error bars, differences with p-values, and phases of a curve.
 //!
-//! A probe yields a score for each item. This crate turns such scores into an [`Estimate`] ([`mean`], [`proportion`], [`ratio`]), compares two
-//! probes of the same items as a [`PairedDifference`] ([`paired_mean`], [`paired_ratio`], [`paired_binary`]), says what such a comparison could have found
-//! ([`minimum_detectable_effect`]), sums up several tasks ([`pooled_mean`], [`combined_estimate`], [`combined_difference`]), keeps many comparisons honest
-//! ([`benjamini_hochberg`]), labels where a task stands on its curve ([`phases`]), and says where a measurement lies beside a [`PublishedSeries`]. Items that are not independent of each other are
-//! counted for what they are worth: every estimate is told its [`Clusters`]; what is no sum over items has its error from a [`jackknife`].
+//! A probe yields a score per item. This crate
 //!
-//! Every function is total: what cannot be known (no items, one item, a NaN among the scores) is `None`, never a number
-//! that looks like one. Standard errors here are of *item sampling*; the spread between checkpoints and between
-//! seeds is something else, and larger.
+//! - turns scores into an [`Estimate`]: [`mean`], [`proportion`], [`ratio`], and [`jackknife`] for statistics
+//!   that aren't sums over items;
+//! - compares two measurements of the same items as a [`PairedDifference`]: [`paired_mean`],
+//!   [`paired_ratio`], [`paired_binary`];
+//! - computes which differences could have been detected: [`minimum_detectable_effect`];
+//! - combines several tasks: [`pooled_mean`], [`combined_estimate`], [`combined_difference`];
+//! - corrects for multiple comparisons: [`benjamini_hochberg`];
+//! - assigns phases to a task's curve: [`phases`];
+//! - compares measurements with a [`PublishedSeries`].
 //!
-//! Deliberately unknown here: tensors, tasks, files, and where the scores came from.
+//! Items that aren't independent are grouped into [`Clusters`], which every estimate takes into account.
+//!
+//! Every function is total: what can't be known (no items, one item, a NaN among the scores) is `None`, never
+//! a misleading number. Standard errors are those of *item sampling*. The spread between checkpoints and
+//! between seeds is another, larger one.
+//!
+//! This crate knows nothing of tensors, tasks, files, or the origin of scores.
 
-// Distributions, and which items are independent.
+// Distributions, and the independence of items.
 mod clusters;
 mod distribution;
 

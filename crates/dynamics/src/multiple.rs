@@ -1,5 +1,7 @@
-/// P-values adjusted so that rejecting those below q keeps the expected share of false alarms among the alarms below q
-/// (Benjamini and Hochberg 1995). Unknown p-values stay unknown and are not counted as tests.
+//! Correction for multiple comparisons.
+
+/// Adjusts p-values so that rejecting those below q keeps the expected false discovery rate below q
+/// (Benjamini and Hochberg 1995). Unknown p-values stay unknown and don't count as tests.
 #[must_use]
 pub fn benjamini_hochberg(p_values: &[Option<f64>]) -> Vec<Option<f64>> {
     let known = |p: Option<f64>| p.filter(|p| (0.0..=1.0).contains(p));

@@ -1,4 +1,4 @@
-//! Where a task stands on its curve, from the series of its estimates.
+//! Phases of a task's curve, from the series of its estimates.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{Estimate, is_above};
 
-/// A stretch of a task's curve.
+/// Phase of a task's curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Accuracy cannot be told from guessing.
+    /// Accuracy can't be distinguished from chance.
     Chance,
-    /// The score goes up.
+    /// The score increases.
     Rising,
-    /// No change that this many items can show.
+    /// No change that is detectable with this number of items.
     Plateau,
-    /// The score goes down.
+    /// The score decreases.
     Regressing,
 }
 
@@ -32,26 +32,27 @@ impl fmt::Display for Phase {
     }
 }
 
-/// One probe of a task, as [`phases`] sees it.
+/// One evaluation of a task, as input of [`phases`].
 #[derive(Clone, Copy, Debug)]
 pub struct Observation {
-    /// The continuous score of which the trend is taken, higher being better (negate a loss with
-    /// [`Estimate::scaled`]). Accuracy moves in jumps and late; a probability or a likelihood shows the same earlier.
+    /// Continuous score that the trend is computed from. Higher is better (negate a loss with
+    /// [`Estimate::scaled`]). Accuracy moves late and in jumps. A probability or likelihood shows the same
+    /// change earlier.
     pub score: Estimate,
-    /// The accuracy to hold against chance; unknown where the task has none.
+    /// Accuracy to compare with chance. Unknown if the task has none.
     pub accuracy: Estimate,
 }
 
-/// The thresholds of [`phases`].
+/// Thresholds of [`phases`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PhaseRules {
-    /// Observations over which the trend is taken.
+    /// Number of observations that the trend is computed over.
     pub window: usize,
-    /// A trend begins when the slope is this many standard errors from 0 ...
+    /// A trend starts when the slope is at least this many standard errors from 0.
     pub enter_z: f64,
-    /// ... and ends when it is fewer than this many.
+    /// A trend ends when the slope is fewer than this many standard errors from 0.
     pub exit_z: f64,
-    /// Observations in a row that it takes to leave chance, or to fall back to it.
+    /// Number of consecutive observations that confirm leaving chance, or returning to it.
     pub confirm: usize,
 }
 
@@ -61,18 +62,20 @@ impl Default for PhaseRules {
     }
 }
 
-/// The phase of a task at each of its observations.
+/// Returns the phase of a task at each of its observations.
 ///
-/// 1. A task with a `chance` level starts at chance. It leaves when the interval of its accuracy has been clear above that level
-///    `confirm` times in a row, and falls back when it has not been `confirm` times in a row. At chance, nothing else is said.
-/// 2. Otherwise the least-squares slope of the last `window` scores over their order decides, in units of its standard error
-///    (propagated from the scores'): past ±`enter_z` the task is rising or regressing; it stays so until the
-///    slope is within ±`exit_z`, or past the opposite threshold; else it is on a plateau.
-/// 3. Observations with an unknown score are passed over: the phase stays what it was. With fewer than two known scores there
-///    is no trend, and the phase of a task without a chance level is unknown.
+/// 1. A task with a `chance` level starts at chance. It leaves chance when the interval of its accuracy was
+///    entirely above that level in `confirm` consecutive observations, and returns when it wasn't in
+///    `confirm` consecutive observations. At chance, rule 2 doesn't apply.
+/// 2. Otherwise the phase follows from the least-squares slope of the last `window` scores over their index,
+///    in units of its standard error (propagated from those of the scores). Beyond ±`enter_z`, the task is
+///    rising or regressing. It stays so until the slope is within ±`exit_z`, or beyond the opposite
+///    threshold. Otherwise it is on a plateau.
+/// 3. Observations with an unknown score are skipped, and the phase doesn't change. With fewer than two known
+///    scores there is no trend, and the phase of a task without a chance level is unknown.
 ///
-/// The same items are asked at every probe, so the scores' errors are correlated and their differences surer than rule 2
-/// assumes: it errs towards "plateau".
+/// All evaluations use the same items, so the errors of the scores are correlated, and their differences are
+/// more certain than rule 2 assumes. It therefore errs towards "plateau".
 #[must_use]
 pub fn phases(series: &[Observation], chance: Option<f64>, rules: &PhaseRules) -> Vec<Option<Phase>> {
     let mut at_chance = chance.is_some();
@@ -98,7 +101,7 @@ pub fn phases(series: &[Observation], chance: Option<f64>, rules: &PhaseRules) -
     phases
 }
 
-/// Rule 2: what the trend becomes at a slope of `z` standard errors.
+/// Rule 2: returns the trend after a slope of `z` standard errors.
 fn turn(trend: Option<Phase>, z: f64, rules: &PhaseRules) -> Phase {
     match trend {
         _ if z >= rules.enter_z => Phase::Rising,
@@ -109,7 +112,8 @@ fn turn(trend: Option<Phase>, z: f64, rules: &PhaseRules) -> Phase {
     }
 }
 
-/// The least-squares slope of `(value, stderr)` over their order, in its own standard errors; `None` for fewer than two.
+/// Least-squares slope of `(value, stderr)` over their index, in its own standard errors. `None` for fewer
+/// than two.
 fn slope_z(scores: &[(f64, f64)]) -> Option<f64> {
     if scores.len() < 2 {
         return None;
@@ -136,7 +140,7 @@ mod tests {
         }
     }
 
-    /// A task whose accuracy is its score, 0.02 wide.
+    /// A task whose score is its accuracy, with a standard error of 0.02.
     fn accuracy(values: &[f64], chance: f64) -> Vec<Phase> {
         let series: Vec<Observation> = values
             .iter()
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_trend_holds_between_its_two_thresholds() {
-        // The slope of the last four falls from 2 to 1.5 standard errors: too little to begin a trend, enough to keep one.
+        // A slope of 1.5 standard errors doesn't start a trend, but keeps one.
         let rules = PhaseRules::default();
         assert_eq!(turn(None, 1.5, &rules), Plateau);
         assert_eq!(turn(Some(Rising), 1.5, &rules), Rising);

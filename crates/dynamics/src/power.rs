@@ -1,25 +1,29 @@
-//! What a comparison could have found.
+//! Detectable effects of a comparison.
 
 use crate::distribution::{ALPHA, normal_quantile};
 use crate::estimate::Estimate;
 
-/// The probability with which a change of the minimum detectable size is found.
+/// Probability of detecting a change of the minimum detectable size.
 const POWER: f64 = 0.8;
 
-/// The least true change that a two-sided test at 5 % finds in four of five cases, where the estimated change has this standard error:
-/// `(z_{1−α/2} + z_{power}) · stderr`, 2.80 standard errors (Bloom 1995; Miller, [arXiv 2411.00640](https://arxiv.org/abs/2411.00640), section 5). For a change
-/// measured on the same items twice that is the standard error of a [`PairedDifference`](crate::PairedDifference), which is clustered where its items are.
+/// Smallest true change that a two-sided test at 5 % detects in four of five cases, given the standard error
+/// of the estimated change: `(z_{1−α/2} + z_{power}) · stderr`, or 2.80 standard errors (Bloom 1995; Miller,
+/// [arXiv 2411.00640](https://arxiv.org/abs/2411.00640), section 5). For a change between two measurements of
+/// the same items, that is the standard error of a [`PairedDifference`](crate::PairedDifference), which is
+/// clustered if its items are.
 ///
-/// The test is taken to be normal: with few items, or with an exact test, somewhat more is needed. `None` where the standard error is unknown,
-/// and where it is 0: items of which none changed show no spread, which doesn't make the next change certain.
+/// Assumes a normal test. With few items, or with an exact test, a somewhat larger change is needed. `None`
+/// if the standard error is unknown or 0: items that all didn't change show no spread, which doesn't make the
+/// next change certain.
 #[must_use]
 pub fn minimum_detectable_effect(stderr: Option<f64>) -> Option<f64> {
     let stderr = stderr.filter(|stderr| *stderr > 0.0)?;
     Some((normal_quantile(1.0 - ALPHA / 2.0) + normal_quantile(POWER)) * stderr)
 }
 
-/// The same for a change that nothing is known of but one of its two measurements: as if the other had the same error, and other items. Where the items
-/// are the same, the errors have much in common, and less is needed.
+/// Minimum detectable effect if only one of the two measurements is known. Assumes that the other has the
+/// same error and other items. If the items are the same, their errors are correlated, and a smaller change
+/// is detectable.
 #[must_use]
 pub fn minimum_detectable_effect_unpaired(measurement: &Estimate) -> Option<f64> {
     minimum_detectable_effect(measurement.stderr.map(|stderr| stderr * std::f64::consts::SQRT_2))

@@ -1,4 +1,4 @@
-//! What others published of their runs, as bands that a run of one's own can be held to.
+//! Published results of other runs, as bands to compare a run with.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,49 +7,49 @@ use crate::estimate::Estimate;
 /// A published curve of one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedSeries {
-    /// The task; `train` for the training loss.
+    /// The task, or `train` for the training loss.
     pub task: String,
     /// The metric.
     pub metric: String,
-    /// Solved examples before each question; `None` where there are no questions.
+    /// Number of solved examples before each question. `None` for tasks without questions.
     pub shots: Option<usize>,
-    /// Its values, by tokens.
+    /// Its values, sorted by tokens.
     pub points: Vec<PublishedPoint>,
 }
 
 /// A published value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedPoint {
-    /// The checkpoint that it is of; may be empty.
+    /// Name of the checkpoint. May be empty.
     pub checkpoint: String,
-    /// Tokens trained on by then.
+    /// Number of training tokens.
     pub tokens: u64,
-    /// The value, and how far the true one may be from it.
+    /// The value with its uncertainty.
     pub band: PublishedBand,
 }
 
-/// A value, and how far the true one may be from it.
+/// A published value with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PublishedBand {
     /// The value.
     pub value: f64,
-    /// Half the width of the band around it.
+    /// Half the width of the band around the value.
     pub uncertainty: f64,
 }
 
-/// Where a measurement lies.
+/// Position of a measurement relative to a published value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SeriesPosition {
-    /// Its interval and the band have something in common.
+    /// The measurement's interval overlaps the band.
     Inside,
-    /// Its interval is above the band.
+    /// The interval is above the band.
     Above,
-    /// Its interval is below the band.
+    /// The interval is below the band.
     Below,
 }
 
-/// A line of a reference file: `docs/references/README.md` explains the columns.
+/// A line of a reference file. `docs/references/README.md` documents the columns.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PublishedRow {
@@ -64,10 +64,12 @@ struct PublishedRow {
     _source: String,
 }
 
-/// The series of a reference file, in the order in which they first occur; otherwise what is wrong with it, and in which line.
+/// Parses a reference file into series, in the order of first occurrence.
 ///
 /// # Errors
-/// A line that doesn't have these columns, a value that is no finite number, a checkpoint that occurs twice.
+/// Returns a message with the position in the file if a line doesn't have the expected columns, a value isn't
+/// finite, an uncertainty is negative, or a number of tokens occurs twice in a series, or if the file has no
+/// values.
 pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
     let mut series: Vec<PublishedSeries> = Vec::new();
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
@@ -102,8 +104,8 @@ pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
 }
 
 impl PublishedSeries {
-    /// The band after so many tokens: between two published values, on the line that joins them over the logarithm of tokens; `None` before
-    /// the first and after the last.
+    /// Returns the band at a number of tokens, interpolated linearly over the logarithm of tokens. `None`
+    /// before the first and after the last published value.
     #[must_use]
     pub fn band(&self, tokens: u64) -> Option<PublishedBand> {
         let after = self.points.iter().position(|point| point.tokens >= tokens)?;
@@ -123,7 +125,8 @@ impl PublishedSeries {
 }
 
 impl PublishedBand {
-    /// Where a measurement lies, by its 95 % interval, or by its value if it has none; `None` where nothing was measured.
+    /// Returns the position of a measurement, by its 95 % interval, or by its value if it has none. `None` if
+    /// nothing was measured.
     #[must_use]
     pub fn place(&self, measured: &Estimate) -> Option<SeriesPosition> {
         let value = measured.value?;

@@ -1,4 +1,4 @@
-//! Against scipy and statsmodels: the golden numbers of `scripts/fixtures/dynamics.py`.
+//! Results compared with scipy and statsmodels: the golden numbers of `scripts/fixtures/dynamics.py`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 #[derive(Deserialize)]
 struct Case<I> {
-    /// The cluster of each item; empty where a case is of independent items.
+    /// The cluster of each item. Empty for independent items.
     #[serde(default)]
     clusters: Vec<u32>,
     #[serde(flatten)]

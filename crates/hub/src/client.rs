@@ -1,3 +1,5 @@
+//! Requests to a hub, with retries.
+
 use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, RANGE, RETRY_AFTER};
@@ -8,24 +10,24 @@ use crate::config::{Access, HubConfig};
 use crate::error::HubError;
 use crate::repository::{RemoteFile, Repository, Snapshot};
 
-/// How long the hub may be silent before it counts as gone.
+/// Time without a response after which a hub counts as unreachable.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Why the hub refuses, in its own words.
+/// Header with the hub's reason for an error.
 const ERROR_CODE: &str = "x-error-code";
 
-/// A hub, and who asks it.
+/// A client of a hub.
 #[derive(Debug)]
 pub struct Hub {
     config: HubConfig,
     agent: Agent,
 }
 
-/// How an attempt went wrong.
+/// Error of one attempt.
 pub(crate) enum AttemptError {
-    /// The next one may do better, after this wait if the hub asked for one.
+    /// The next attempt may succeed, after `wait` if the hub requested one.
     Retry { error: Box<HubError>, wait: Option<Duration> },
-    /// So will the next one.
+    /// The next attempt would fail too.
     Fatal(Box<HubError>),
 }
 
@@ -36,7 +38,7 @@ impl From<HubError> for AttemptError {
 }
 
 impl Hub {
-    /// Nothing is asked yet.
+    /// Creates a client. Sends no request yet.
     #[must_use]
     pub fn new(config: HubConfig) -> Self {
         let agent = Agent::config_builder()
@@ -50,16 +52,18 @@ impl Hub {
         Self { config, agent: agent.into() }
     }
 
-    /// What it was made with.
+    /// Settings of the client.
     #[must_use]
     pub fn config(&self) -> &HubConfig {
         &self.config
     }
 
-    /// The files of a repository at a revision: a branch, a tag, a commit.
+    /// Lists the files of a repository at a revision, which is a branch, a tag or a commit.
     ///
     /// # Errors
-    /// A repository or revision that isn't there or isn't for whoever asks; the network.
+    /// Returns [`HubError::NoRepository`], [`HubError::NoRevision`] or [`HubError::Gated`] if the revision
+    /// doesn't exist or isn't accessible, [`HubError::Offline`] without network access, and
+    /// [`HubError::Network`], [`HubError::Status`] or [`HubError::InvalidResponse`] if the request fails.
     pub fn snapshot(&self, repository: &Repository, revision: &str) -> Result<Snapshot, HubError> {
         let url = format!("{}{}", self.config.endpoint, repository.revision_path(revision));
         self.refuse_offline(&format!("{repository} at `{revision}`"))?;
@@ -74,10 +78,11 @@ impl Hub {
             .map_err(|source| HubError::InvalidResponse { url, message: source.to_string() })
     }
 
-    /// The content of a small file, such as a README.
+    /// Reads a small file, such as a README.
     ///
     /// # Errors
-    /// A file that isn't there any more; the network.
+    /// Returns [`HubError::NoFile`] if the file no longer exists, and otherwise as
+    /// [`snapshot`](Self::snapshot).
     pub fn read(&self, snapshot: &Snapshot, file: &RemoteFile) -> Result<Vec<u8>, HubError> {
         let url = self.file_url(snapshot, file);
         self.refuse_offline(&url)?;
@@ -104,7 +109,8 @@ impl Hub {
         }
     }
 
-    /// Makes attempts, which are told their number, until one goes well, one fails for good, or there were too many of them.
+    /// Calls `attempt` with the number of the attempt until it succeeds, fails permanently, or the maximum
+    /// number of attempts is reached.
     pub(crate) fn with_retries<T>(
         &self,
         attempt: &mut dyn FnMut(u32) -> Result<T, AttemptError>,
@@ -127,7 +133,7 @@ impl Hub {
         }
     }
 
-    /// Asks for a content from this byte on. An answer that a later attempt could better is none.
+    /// Requests a file from byte `from` on. A response that indicates a temporary failure is an error.
     pub(crate) fn request(
         &self,
         url: &str,
@@ -154,7 +160,7 @@ impl Hub {
         Err(AttemptError::Retry { error: error.into(), wait })
     }
 
-    /// Why the hub refuses.
+    /// Returns the error for a response that refuses access.
     pub(crate) fn refusal(
         &self,
         repository: &Repository,
@@ -185,7 +191,7 @@ pub(crate) fn network(url: &str, attempts: u32, source: ureq::Error) -> AttemptE
     AttemptError::Retry { error: error.into(), wait: None }
 }
 
-/// The wait that the hub asks for: `Retry-After: 17`, or `t` of `RateLimit: "api";r=0;t=17`.
+/// Returns the delay requested by the hub: `Retry-After: 17`, or `t` of `RateLimit: "api";r=0;t=17`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let after = text(RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());

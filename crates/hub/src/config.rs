@@ -1,41 +1,43 @@
+//! Settings of a hub client.
+
 use std::time::Duration;
 
 use crate::error::HubError;
 
-/// Where the hub is, and who asks.
+/// Settings of a hub client.
 #[derive(Clone)]
 pub struct HubConfig {
-    /// The address, without a slash at its end.
+    /// Address of the hub, without a trailing slash.
     pub endpoint: String,
-    /// The token of whoever asks, for repositories that aren't for everyone.
+    /// Access token, for private and gated repositories.
     pub token: Option<String>,
-    /// Whether the network may be used.
+    /// Network access.
     pub access: Access,
-    /// How often a request is made before its failure counts; a download that made progress begins to count anew.
+    /// Maximum number of attempts of a request. A download that made progress starts counting from one again.
     pub attempts: u32,
-    /// How long to wait before the second attempt; each further wait is twice as long.
+    /// Delay before the second attempt. It doubles with each further attempt.
     pub first_wait: Duration,
-    /// The longest wait that the hub may ask for. Longer ones are an error.
+    /// Maximum delay that the hub may request. A longer one is an error.
     pub longest_wait: Duration,
 }
 
-/// Whether the network may be used.
+/// Network access of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It may.
+    /// The client may use the network.
     Online,
-    /// What would need it is an error.
+    /// Any operation that needs the network fails.
     Offline,
 }
 
 impl HubConfig {
-    /// Hugging Face's own hub, asked by nobody in particular.
+    /// The settings for Hugging Face's hub, without a token.
     #[must_use]
     pub fn public() -> Self {
         Self::at("https://huggingface.co")
     }
 
-    /// The hub at this address.
+    /// The settings for the hub at an address.
     #[must_use]
     pub fn at(endpoint: &str) -> Self {
         Self {
@@ -48,10 +50,12 @@ impl HubConfig {
         }
     }
 
-    /// What the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE` (`1`, `true`, `yes` or `on`).
+    /// Reads the environment variables `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` (`1`, `true`, `yes` or
+    /// `on`).
     ///
     /// # Errors
-    /// [`HubError::InvalidEnvironment`]: an endpoint that is no address, a token that can't be sent.
+    /// Returns [`HubError::InvalidEnvironment`] if the endpoint isn't an HTTP address, or the token contains
+    /// characters that can't be sent.
     pub fn from_env() -> Result<Self, HubError> {
         let variable = |name| std::env::var(name).ok().map(|value| value.trim().to_owned());
         let set = |name| variable(name).filter(|value| !value.is_empty());
@@ -62,7 +66,7 @@ impl HubConfig {
         Self { token: set("HF_TOKEN"), access, ..base }.checked()
     }
 
-    /// Refuses at once what no attempt could do anything with.
+    /// Checks that requests can be built from the settings.
     fn checked(self) -> Result<Self, HubError> {
         let wrong = |variable, expected| Err(HubError::InvalidEnvironment { variable, expected });
         let rest = ["http://", "https://"].iter().find_map(|scheme| self.endpoint.strip_prefix(scheme));
@@ -78,7 +82,7 @@ impl HubConfig {
 }
 
 impl std::fmt::Debug for HubConfig {
-    /// Without the token, which is nobody else's business.
+    /// Hides the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HubConfig")
             .field("endpoint", &self.endpoint)

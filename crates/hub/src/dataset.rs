@@ -1,4 +1,4 @@
-//! Data sets on the disk: `org__name/CONFIG/SPLIT.parquet`, and `fetched.json` that says where they are from.
+//! Data sets on disk: `org__name/CONFIG/SPLIT.parquet`, and `fetched.json` with the origin of the files.
 
 use std::path::{Path, PathBuf};
 
@@ -15,60 +15,65 @@ use crate::layout::{DatasetLayout, form};
 use crate::lock::DirectoryLock;
 use crate::repository::{MAIN, RemoteFile, Repository, Snapshot};
 
-/// The revision in which the hub keeps its own conversions to Parquet, of data sets that are made by a program too.
+/// Revision with the hub's automatic conversions to Parquet, including those of data sets defined by a
+/// script.
 const CONVERTED: &str = "refs/convert/parquet";
 
-/// Which part of a data set to fetch.
+/// The part of a data set to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DatasetRequest {
-    /// The data set.
+    /// Repository of the data set.
     pub repository: Repository,
-    /// The configuration; absent: the only one, or `default`.
+    /// The configuration. `None` selects the only one, or `default`.
     pub config: Option<String>,
-    /// The split; absent: all.
+    /// The split. `None` selects all.
     pub split: Option<String>,
-    /// A branch, a tag or a commit; absent: `main`, or where that has no files with records, the hub's own conversion of it.
+    /// A branch, a tag or a commit. `None` selects `main`, or if it has no data files, the hub's own
+    /// conversion.
     pub revision: Option<String>,
 }
 
-/// What is on the disk now.
+/// The splits that are now on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedDataset {
-    /// `org__name` in the folder that was asked for.
+    /// The directory `org__name` below the requested one.
     pub directory: PathBuf,
-    /// The splits, sorted, and whether they were there already.
+    /// The splits, sorted, and whether each was downloaded.
     pub splits: Vec<(FetchedSplit, FetchOutcome)>,
 }
 
-/// A split on the disk.
+/// A split on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedSplit {
     /// The configuration.
     pub config: String,
     /// The split.
     pub split: String,
-    /// The revision as it was asked for.
+    /// The requested revision.
     pub revision: String,
-    /// The commit that it stood for.
+    /// Commit of the revision.
     pub commit: String,
-    /// When it was fetched.
+    /// Time of the download.
     pub fetched: jiff::Timestamp,
-    /// Its files, in their order.
+    /// Its files, in order.
     pub files: Vec<FetchedFile>,
 }
 
-/// `fetched.json`
+/// Contents of `fetched.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct DatasetRecord {
     repository: String,
     splits: Vec<FetchedSplit>,
 }
 
-/// Fetches splits of a data set into `out`, unless they are there as the hub has them. `progress` hears a file's name, the bytes that have
-/// come and those that will.
+/// Downloads splits of a data set into `out`, unless they are up to date. Calls `progress` with a file's
+/// name, the bytes received and the total.
 ///
 /// # Errors
-/// A data set, revision, configuration or split that isn't there, with those that are; what the network, the hub or the disk says.
+/// Returns [`HubError::NoConfig`], [`HubError::SeveralConfigs`] or [`HubError::NoSplit`] if the selection
+/// doesn't match the data set, [`HubError::NoData`] or [`HubError::MixedForms`] if its files can't be used,
+/// [`HubError::Locked`] if another process writes to the directory, and otherwise as [`Hub::snapshot`] and
+/// [`Hub::download`].
 pub fn fetch_dataset(
     hub: &Hub,
     request: &DatasetRequest,
@@ -111,7 +116,7 @@ pub fn fetch_dataset(
     Ok(FetchedDataset { directory, splits })
 }
 
-/// The revision, what it stands for, and what is in it.
+/// Resolves the revision, and finds its files and their layout.
 fn find(hub: &Hub, request: &DatasetRequest) -> Result<(String, Snapshot, DatasetLayout), HubError> {
     let revision = request.revision.as_deref().unwrap_or(MAIN);
     let snapshot = hub.snapshot(&request.repository, revision)?;
@@ -143,7 +148,7 @@ fn layout(hub: &Hub, snapshot: &Snapshot) -> Result<DatasetLayout, HubError> {
     Ok(DatasetLayout::of(snapshot, &readme))
 }
 
-/// Where a split lies.
+/// Directory of a split on disk.
 struct SplitTarget<'a> {
     directory: &'a Path,
     config: &'a str,
@@ -151,7 +156,8 @@ struct SplitTarget<'a> {
 }
 
 impl SplitTarget<'_> {
-    /// One file as `CONFIG/SPLIT.parquet`, several as `CONFIG/SPLIT/00000.parquet` and on. What was there before is gone then.
+    /// Downloads one file to `CONFIG/SPLIT.parquet`, or several to `CONFIG/SPLIT/00000.parquet` and so on.
+    /// Replaces earlier files.
     fn fetch(
         &self,
         hub: &Hub,
@@ -201,7 +207,7 @@ impl SplitTarget<'_> {
         }
     }
 
-    /// Removes what an earlier fetch has left in this split's place, in another form or in other shards.
+    /// Removes the files of an earlier download of this split, in another format or with other shards.
     fn remove_previous(&self, fetched: &[FetchedFile]) -> Result<(), HubError> {
         let config = self.directory.join(directory_name(self.config));
         let split = directory_name(self.split);
@@ -221,14 +227,14 @@ impl SplitTarget<'_> {
     }
 }
 
-/// A configuration's or split's name as that of a folder.
+/// Returns the directory name of a configuration or split.
 fn directory_name(name: &str) -> String {
     let name = name.replace(['/', '\\'], "__");
     if name.starts_with('.') { format!("_{name}") } else { name }
 }
 
 impl FetchedSplit {
-    /// Whether these files are on the disk as the hub has them. Their content was verified when they came.
+    /// Returns whether these files are on disk and up to date. Their contents were verified at download.
     fn holds(&self, remote: &[&RemoteFile], directory: &Path) -> bool {
         self.files.len() == remote.len()
             && self.files.iter().zip(remote).all(|(file, remote)| file.is(remote))
@@ -258,7 +264,7 @@ impl DatasetRecord {
         self.splits.iter().find(|known| known.config == config && known.split == split)
     }
 
-    /// Replaces what is written of a split.
+    /// Replaces the record of a split.
     fn put(&mut self, directory: &Path, split: FetchedSplit) -> Result<(), HubError> {
         self.splits.retain(|known| known.config != split.config || known.split != split.split);
         self.splits.push(split);
@@ -271,8 +277,8 @@ impl DatasetRecord {
         Ok(write_atomically(&path, &json)?)
     }
 
-    /// What is asked for, where the hub need not be asked: of one split at a commit, which never changes, or of whatever is here if the
-    /// network is switched off.
+    /// Returns the requested splits if the hub needn't be contacted: a single split at a commit, which never
+    /// changes, or anything on disk if the client is offline.
     fn cached_splits(
         &self,
         access: Access,

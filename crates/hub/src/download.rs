@@ -1,3 +1,5 @@
+//! Downloads of single files, resumable and verified.
+
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,18 +14,19 @@ use crate::error::HubError;
 use crate::hash::{ContentHasher, FileHash};
 use crate::repository::{RemoteFile, Snapshot};
 
-/// A file to put on the disk.
+/// A file to download.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadRequest<'a> {
-    /// The repository.
+    /// Revision of the repository.
     pub snapshot: &'a Snapshot,
     /// One of its files.
     pub file: &'a RemoteFile,
-    /// Where it goes.
+    /// Destination path.
     pub to: &'a Path,
 }
 
-/// What has come of a file, beside its place and under a name that holds the hash of the whole.
+/// The received part of a file, next to its destination, in a file whose name contains the hash of the
+/// complete content.
 struct PartialDownload {
     path: PathBuf,
     file: fs::File,
@@ -31,7 +34,7 @@ struct PartialDownload {
     bytes: u64,
 }
 
-/// What the hub says of a file. A download without it couldn't be verified.
+/// Size and hash of a file as listed by the hub. A download can't be verified without them.
 struct ExpectedContent<'a> {
     snapshot: &'a Snapshot,
     size: u64,
@@ -39,13 +42,16 @@ struct ExpectedContent<'a> {
 }
 
 impl Hub {
-    /// Downloads a file, or takes up a download that broke, and verifies size and hash; returns the SHA-256 of the content. Where the
-    /// file is already, it is verified and nothing fetched. `progress` hears how many bytes there are.
+    /// Downloads a file, resuming an interrupted download, and verifies its size and hash. Returns the
+    /// SHA-256 of its content. If the destination exists, verifies it instead. Calls `progress` with the
+    /// number of bytes received.
     ///
-    /// Only for whoever holds the lock of the folder ([`DirectoryLock`](crate::DirectoryLock)).
+    /// The caller must hold the lock of the directory ([`DirectoryLock`](crate::DirectoryLock)).
     ///
     /// # Errors
-    /// What the network, the hub or the disk says. A file that isn't what the hub has listed is removed.
+    /// Returns [`HubError::WrongSize`] or [`HubError::WrongHash`] if the content doesn't match the listing,
+    /// in which case the partial file is removed, [`HubError::Offline`] without network access,
+    /// [`HubError::Io`] if the file can't be written, and other variants if the request fails.
     pub fn download(
         &self,
         request: DownloadRequest<'_>,
@@ -64,7 +70,7 @@ impl Hub {
         let mut partial = PartialDownload::open(request.to, &expected)?;
         let mut furthest = partial.bytes;
         while partial.bytes < expected.size {
-            // As long as an attempt brings something, the next one is a first one.
+            // After an attempt that made progress, the number of attempts starts from one again.
             self.with_retries(&mut |attempts| match self.attempt(
                 &url,
                 &expected,
@@ -82,7 +88,7 @@ impl Hub {
         partial.publish(request.to, &expected, url)
     }
 
-    /// Fetches from where the partial file ends.
+    /// Downloads from the end of the partial file on.
     fn attempt(
         &self,
         url: &str,
@@ -107,7 +113,7 @@ impl Hub {
                 let message = format!("asked for bytes from {}, got them from {begins}", partial.bytes);
                 return Err(HubError::InvalidResponse { url: url.to_owned(), message }.into());
             }
-            // A server that doesn't know of ranges.
+            // The server doesn't support ranges.
             partial.restart(expected)?;
         }
         if let Some(found) = total(&response, begins).filter(|total| *total != expected.size) {
@@ -135,7 +141,7 @@ impl Hub {
         }
     }
 
-    /// The SHA-256 of a file, if it is what is expected.
+    /// Returns the SHA-256 of a file if it has the expected content.
     fn hash_of(path: &Path, expected: &ExpectedContent<'_>) -> Result<(Option<String>, u64), HubError> {
         let mut file = fs::File::open(path)?;
         let size = file.metadata()?.len();
@@ -158,7 +164,7 @@ fn expected<'a>(request: DownloadRequest<'a>, url: &str) -> Result<ExpectedConte
     Ok(ExpectedContent { snapshot, size, hash })
 }
 
-/// Hashes what is left of a file; returns its length.
+/// Hashes the rest of a file, and returns its length.
 fn pass(file: &mut fs::File, hasher: &mut ContentHasher) -> Result<u64, HubError> {
     let mut buffer = vec![0; 1 << 17];
     let mut bytes = 0;
@@ -173,7 +179,7 @@ fn pass(file: &mut fs::File, hasher: &mut ContentHasher) -> Result<u64, HubError
 }
 
 impl PartialDownload {
-    /// What earlier attempts have left of this content, or nothing.
+    /// Opens the partial file of earlier attempts at this content, or creates one.
     fn open(to: &Path, expected: &ExpectedContent<'_>) -> Result<Self, HubError> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let path = to.with_file_name(format!(".{name}.{}.partial", expected.hash.hex()));
@@ -203,7 +209,7 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Removes it, and says why.
+    /// Removes the partial file, and returns the error.
     fn wrong_size(
         &self,
         url: &str,
@@ -214,7 +220,7 @@ impl PartialDownload {
         Ok(HubError::WrongSize { url: url.to_owned(), expected: expected.size, found })
     }
 
-    /// Verifies the content, and gives it its name.
+    /// Verifies the content, and renames the file to its destination.
     fn publish(self, to: &Path, expected: &ExpectedContent<'_>, url: String) -> Result<String, HubError> {
         let (sha256, found) = self.hasher.finish();
         if found != expected.hash.hex() {
@@ -227,14 +233,14 @@ impl PartialDownload {
     }
 }
 
-/// `bytes BEGIN-END/TOTAL`, as begin and total.
+/// Parses `bytes BEGIN-END/TOTAL` into begin and total.
 fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
     let (span, total) = range.split_once('/')?;
     Some((span.split_once('-')?.0.parse().ok()?, total.parse().ok()))
 }
 
-/// The size of the whole, where the answer, which begins at a byte of it, says so.
+/// Returns the total size of the file, given the first byte of the response, if the response contains it.
 fn total(response: &Response<Body>, begins: u64) -> Option<u64> {
     if let Some((_, total)) = content_range(response) {
         return total;

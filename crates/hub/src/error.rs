@@ -1,36 +1,38 @@
+//! Errors of fetching from a hub.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 
-/// What can go wrong between the hub and the disk.
+/// Errors of fetching from a hub.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// A file could not be read or written; the message names it.
+    /// A file can't be read or written. The message contains the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// No repository can have this name.
+    /// The name isn't a valid repository name.
     #[error("`{name}` is no repository of the hub: expected `organization/name`")]
     InvalidName {
-        /// The name as given.
+        /// The given name.
         name: String,
     },
-    /// A variable of the environment can't be used.
+    /// An environment variable is invalid.
     #[error("{variable}: expected {expected}")]
     InvalidEnvironment {
-        /// Its name; a token is nobody's business.
+        /// Its name. The value isn't shown, since it may be a token.
         variable: &'static str,
-        /// What can be.
+        /// The expected value.
         expected: &'static str,
     },
-    /// Something would have to be asked of the network, which is switched off.
+    /// The network is needed, but disabled.
     #[error("{what} isn't here, and HF_HUB_OFFLINE forbids to fetch it")]
     Offline {
-        /// What it is.
+        /// Description of the missing item.
         what: String,
     },
-    /// There is no such repository, or it is hidden from whoever asks.
+    /// The repository doesn't exist, or isn't visible with this token.
     #[error("{endpoint} has no repository {name}, or not for {}", asker(*has_token))]
     NoRepository {
         /// The hub.
@@ -48,59 +50,59 @@ pub enum HubError {
         /// The revision.
         revision: String,
     },
-    /// The repository is only for those who have accepted its terms.
+    /// The repository requires accepting its terms.
     #[error("{name} is not for everyone: accept its terms at {endpoint}/{name}, and {}", advice(*has_token))]
     Gated {
         /// The hub.
         endpoint: String,
-        /// The repository, with `datasets/` before data sets.
+        /// The repository, with the prefix `datasets/` for data sets.
         name: String,
         /// Whether a token was sent.
         has_token: bool,
     },
-    /// The repository has no such file any more.
+    /// The file no longer exists in the repository.
     #[error("{url}: no such file")]
     NoFile {
         /// Its address.
         url: String,
     },
-    /// The hub answers with something other than what was asked for.
+    /// The hub responded with an unexpected status.
     #[error("{url}: the hub answers {status}, also at attempt {attempts}")]
     Status {
         /// The address.
         url: String,
-        /// The status code of HTTP.
+        /// HTTP status code.
         status: u16,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// The hub wants to be left alone for longer than anyone would wait.
+    /// The hub requests a delay longer than the maximum.
     #[error("{url}: too many requests; the hub asks to wait {} s", wait.as_secs())]
     TooManyRequests {
         /// The address.
         url: String,
-        /// The wait that it asks for.
+        /// The requested delay.
         wait: Duration,
     },
-    /// The network fails.
+    /// The network failed.
     #[error("{url}: {source} (attempt {attempts})")]
     Network {
         /// The address.
         url: String,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
-        /// What failed.
+        /// The client's error.
         source: Box<ureq::Error>,
     },
-    /// An answer can't be read.
+    /// A response is invalid.
     #[error("{url}: the hub's answer can't be read: {message}")]
     InvalidResponse {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         message: String,
     },
-    /// The repository has no weights in a format that is read here.
+    /// The repository has no weights in a supported format.
     #[error(
         "{name} at {commit} has no weights in its root: expected model*.safetensors, pytorch_model*.bin, or a file of EasyLM's"
     )]
@@ -110,65 +112,65 @@ pub enum HubError {
         /// The commit.
         commit: String,
     },
-    /// A model isn't on the disk, or not whole.
+    /// A model isn't on disk, or is incomplete.
     #[error("{address} isn't in {models}: fetch it first, with `fineline weights fetch {address} --out {models}`", models = models.display())]
     NotFetched {
         /// The model.
         address: String,
-        /// The folder of models.
+        /// The directory of models.
         models: PathBuf,
     },
-    /// The disk has too little room.
+    /// The disk has too little free space.
     #[error("{directory}: needs {needed} bytes more, but the disk has {free} left; nothing was fetched", directory = directory.display())]
     InsufficientSpace {
-        /// Where to.
+        /// The destination directory.
         directory: PathBuf,
-        /// Bytes that are missing.
+        /// Number of bytes to download.
         needed: u64,
-        /// Bytes that are free.
+        /// Number of free bytes.
         free: u64,
     },
-    /// A file has another size than the hub said.
+    /// A file's size differs from the listing.
     #[error("{url}: expected {expected} bytes, but there are {found}; nothing of it is kept")]
     WrongSize {
         /// Its address.
         url: String,
-        /// Bytes that the listing names.
+        /// Size in the listing.
         expected: u64,
-        /// Bytes that are there.
+        /// Actual size.
         found: u64,
     },
-    /// A file has another content than the hub said.
+    /// A file's hash differs from the listing.
     #[error("{url}: expected the hash {expected}, found {found}; nothing of it is kept")]
     WrongHash {
         /// Its address.
         url: String,
-        /// The hash that the listing names.
+        /// Hash in the listing.
         expected: String,
-        /// The hash of what came.
+        /// Actual hash.
         found: String,
     },
-    /// A data set has no such configuration.
+    /// The data set has no such configuration.
     #[error("{name} has no configuration `{asked}`{hint}; it has {}", known.join(", "))]
     NoConfig {
         /// The data set.
         name: String,
         /// The configuration.
         asked: String,
-        /// The nearest there is, in parentheses.
+        /// A suggestion in parentheses, or empty.
         hint: String,
-        /// Those there are.
+        /// The existing configurations.
         known: Vec<String>,
     },
-    /// A data set has several configurations, and none was named.
+    /// The data set has several configurations, and none was selected.
     #[error("{name} has several configurations: name one of {}", known.join(", "))]
     SeveralConfigs {
         /// The data set.
         name: String,
-        /// Those there are.
+        /// The existing configurations.
         known: Vec<String>,
     },
-    /// A configuration has no such split.
+    /// The configuration has no such split.
     #[error("{name}, configuration `{config}`: no split `{asked}`{hint}; it has {}", known.join(", "))]
     NoSplit {
         /// The data set.
@@ -177,20 +179,20 @@ pub enum HubError {
         config: String,
         /// The split.
         asked: String,
-        /// The nearest there is, in parentheses.
+        /// A suggestion in parentheses, or empty.
         hint: String,
-        /// Those there are.
+        /// The existing splits.
         known: Vec<String>,
     },
-    /// A data set has no files that hold records in a form that is known.
+    /// The data set has no files in a supported format.
     #[error("{name} has no Parquet, JSON lines or CSV files{}", because(*has_script))]
     NoData {
         /// The data set.
         name: String,
-        /// Whether a program makes its records.
+        /// Whether a script defines its records.
         has_script: bool,
     },
-    /// The files of a split have different forms.
+    /// The files of a split have different formats.
     #[error("{name}: the files of `{config}/{split}` have several forms: {}", forms.join(", "))]
     MixedForms {
         /// The data set.
@@ -199,21 +201,21 @@ pub enum HubError {
         config: String,
         /// The split.
         split: String,
-        /// Their endings.
+        /// Their extensions.
         forms: Vec<String>,
     },
-    /// A file on the disk isn't the JSON that it should be.
+    /// A file on disk isn't valid JSON.
     #[error("{}: {source}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// Another process fetches into the same folder.
+    /// Another process downloads into the same directory.
     #[error("{}: another process fetches into this directory", directory.display())]
     Locked {
-        /// The folder.
+        /// The directory.
         directory: PathBuf,
     },
 }
@@ -245,7 +247,7 @@ fn because(has_script: bool) -> &'static str {
     if has_script { ": a program makes its records, and it isn't run here" } else { "" }
 }
 
-/// ` (did you mean ...?)`, if one of `known` is near `name`.
+/// Returns ` (did you mean ...?)` if a known name is similar to `name`.
 pub(crate) fn nearest_hint(name: &str, known: &[String]) -> String {
     let distance = |candidate: &String| (strsim::damerau_levenshtein(name, candidate), candidate.clone());
     let is_near = |(distance, candidate): &(usize, String)| {

@@ -1,4 +1,4 @@
-//! Files that were fetched, and whether they had to be.
+//! Records of downloaded files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::repository::RemoteFile;
 
-/// Whether a split had to be fetched.
+/// Outcome of fetching a split or model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
-    /// It was.
+    /// It was downloaded.
     Fetched,
-    /// It was there, as the hub has it.
+    /// It was on disk already, and up to date.
     UpToDate,
 }
 
-/// A file of a split.
+/// A downloaded file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedFile {
-    /// Its path in the data set's folder.
+    /// Its path in the directory of the data set or model.
     pub path: PathBuf,
     /// Its path in the repository.
     pub from: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// SHA-256 of its content.
     pub sha256: String,
-    /// The hash that the hub has for it: the same, or Git's object id.
+    /// The hub's hash of the file: its SHA-256, or a Git object id.
     pub hub_hash: String,
 }
 
 impl FetchedFile {
-    /// Whether the hub has the file as it was fetched.
+    /// Returns whether the hub still lists the file as it was downloaded.
     pub(crate) fn is(&self, remote: &RemoteFile) -> bool {
         self.from == remote.path
             && Some(self.size) == remote.size
             && remote.hash.as_ref().is_some_and(|hash| hash.hex() == self.hub_hash)
     }
 
-    /// Whether it is on the disk with its size.
+    /// Returns whether the file is on disk with its size.
     pub(crate) fn is_there(&self, directory: &Path) -> bool {
         fs::metadata(directory.join(&self.path))
             .is_ok_and(|found| found.is_file() && found.len() == self.size)

@@ -1,17 +1,19 @@
+//! Hashes of file contents.
+
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// What the hub says of a file's content.
+/// The hub's hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileHash {
-    /// SHA-256 of the content, of large files.
+    /// SHA-256 of the content, for large files.
     Sha256(String),
-    /// The object id that Git has for the content, of others: SHA-1 of `blob LENGTH\0` and the content.
+    /// Git object id of the content, for other files: SHA-1 of `blob LENGTH\0` and the content.
     GitBlob(String),
 }
 
 impl FileHash {
-    /// The hash in hexadecimal.
+    /// Returns the hash in hexadecimal.
     #[must_use]
     pub fn hex(&self) -> &str {
         match self {
@@ -20,7 +22,7 @@ impl FileHash {
     }
 }
 
-/// Hashes a content of known size while it passes: the way the hub has hashed it, and with SHA-256.
+/// Computes the hub's hash and the SHA-256 of a content of known size.
 pub(crate) struct ContentHasher {
     sha256: Sha256,
     git_blob: Option<Sha1>,
@@ -40,7 +42,7 @@ impl ContentHasher {
         }
     }
 
-    /// The content's SHA-256, and the hash to hold against what the hub said.
+    /// Returns the SHA-256 of the content, and the hash to compare with the hub's.
     pub(crate) fn finish(self) -> (String, String) {
         let sha256 = hex(&self.sha256.finalize());
         let compared = self.git_blob.map_or_else(|| sha256.clone(), |git_blob| hex(&git_blob.finalize()));
@@ -51,7 +53,7 @@ impl ContentHasher {
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing into a string can't fail.
+        // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -61,7 +63,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// From `sha256sum` and `git hash-object`.
+    /// Values from `sha256sum` and `git hash-object`.
     #[test]
     fn hashes_are_those_of_the_tools() {
         let mut hasher = ContentHasher::new(Some(&FileHash::GitBlob(String::new())), 6);

@@ -1,4 +1,4 @@
-//! Which files of a repository hold which split of which configuration.
+//! Assignment of a repository's files to configurations and splits.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use serde::Deserialize;
 use crate::error::{HubError, nearest_hint};
 use crate::repository::{RemoteFile, Snapshot};
 
-/// The name of the configuration of a data set that has only one.
+/// Name of the only configuration of a data set.
 pub const DEFAULT_CONFIG: &str = "default";
 
-/// Endings of files that hold records.
+/// Extensions of data files.
 const FORMS: [&str; 5] = ["parquet", "jsonl", "jsonl.gz", "json", "csv"];
 
-/// The splits of each configuration, each as the paths of its files, in their order.
+/// The files of each split of each configuration, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatasetLayout(BTreeMap<String, BTreeMap<String, Vec<String>>>);
 
 impl DatasetLayout {
-    /// What the README's `configs` say, or else the names of the files.
+    /// Reads the layout from the README's `configs`, or derives it from the names of the files.
     #[must_use]
     pub fn of(snapshot: &Snapshot, readme: &str) -> Self {
         let files: Vec<&str> = data_files(&snapshot.files);
@@ -27,22 +27,23 @@ impl DatasetLayout {
         if declared.0.is_empty() { Self::by_name(&files) } else { declared }
     }
 
-    /// Whether there is no split.
+    /// Returns whether there are no splits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The names of the configurations, sorted.
+    /// Returns the names of the configurations, sorted.
     #[must_use]
     pub fn configs(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
 
-    /// The name of the configuration asked for; without one, of the only one or of `default`.
+    /// Returns the name of the requested configuration. Without a request, the only one, or `default`.
     ///
     /// # Errors
-    /// [`HubError::NoConfig`], [`HubError::SeveralConfigs`], with those there are.
+    /// Returns [`HubError::NoConfig`] or [`HubError::SeveralConfigs`], which list the existing
+    /// configurations.
     pub fn config(&self, dataset: &str, asked: Option<&str>) -> Result<&str, HubError> {
         let (name, known) = (dataset.to_owned(), self.configs());
         let found = match asked {
@@ -60,10 +61,10 @@ impl DatasetLayout {
         }
     }
 
-    /// The splits of a configuration that there is: the one asked for, or all.
+    /// Returns the requested split of an existing configuration, or all of its splits.
     ///
     /// # Errors
-    /// [`HubError::NoSplit`], with those there are.
+    /// Returns [`HubError::NoSplit`], which lists the existing splits.
     pub fn splits(
         &self,
         dataset: &str,
@@ -96,7 +97,7 @@ impl DatasetLayout {
         }
     }
 
-    /// What the YAML at the beginning of a README says under `configs`.
+    /// Reads the `configs` of the YAML front matter of a README.
     fn declared(files: &[&str], readme: &str) -> Self {
         let mut layout = Self::default();
         let Some(yaml) = front_matter(readme) else { return layout };
@@ -144,7 +145,7 @@ impl DatasetLayout {
     }
 }
 
-/// Paths of files that hold records.
+/// Returns the paths of data files.
 fn data_files(files: &[RemoteFile]) -> Vec<&str> {
     let is_data = |file: &&RemoteFile| {
         let name = file.path.rsplit('/').next().unwrap_or_default();
@@ -154,14 +155,15 @@ fn data_files(files: &[RemoteFile]) -> Vec<&str> {
     files.iter().filter(is_data).map(|file| file.path.as_str()).collect()
 }
 
-/// The form of a file that holds records, by its ending.
+/// Returns the format of a data file by its extension, or `None` for other files.
 pub(crate) fn form(path: &str) -> Option<&'static str> {
-    // Of two that fit, the longer one.
+    // If two extensions match, the longer one.
     FORMS.into_iter().filter(|form| path.ends_with(&format!(".{form}"))).max_by_key(|form| form.len())
 }
 
-/// Configuration and split by the hub's customs: `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-...` and `SPLIT.csv` for a data set with
-/// one configuration, `CONFIG/SPLIT/0000.parquet` in the hub's own conversions.
+/// Derives configuration and split from a path by the hub's conventions:
+/// `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-...` and `SPLIT.csv` for a data set with one
+/// configuration, and `CONFIG/SPLIT/0000.parquet` in the hub's own conversions.
 fn config_and_split(path: &str) -> (String, String) {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = form(path).map_or(name, |form| &name[..name.len() - form.len() - 1]);
@@ -179,13 +181,13 @@ fn config_and_split(path: &str) -> (String, String) {
     (config.to_owned(), split.to_owned())
 }
 
-/// What stands before `-00000-of-00001`.
+/// Returns the part of a name before `-00000-of-00001`.
 fn sharded(stem: &str) -> Option<&str> {
     let (rest, _) = stem.rsplit_once("-of-")?;
     Some(rest.rsplit_once('-')?.0)
 }
 
-/// The split that a file's name speaks of, as `datasets` understands it.
+/// Returns the split that a file name contains, by the rules of `datasets`.
 fn known_split(stem: &str) -> Option<&'static str> {
     let words: Vec<String> =
         stem.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_lowercase).collect();
@@ -199,7 +201,7 @@ fn known_split(stem: &str) -> Option<&'static str> {
     .find_map(|(split, names)| speaks_of(names).then_some(split))
 }
 
-/// The YAML between the first two lines of `---`.
+/// Returns the YAML between the first two lines of `---`.
 fn front_matter(readme: &str) -> Option<&str> {
     let rest = readme.trim_start_matches('\u{feff}').strip_prefix("---")?;
     let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?;
@@ -224,7 +226,7 @@ fn default_config() -> String {
     DEFAULT_CONFIG.to_owned()
 }
 
-/// `data_files` has several forms.
+/// The forms of `data_files`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum DataFiles {
@@ -247,7 +249,8 @@ enum CardPaths {
 }
 
 impl DataFiles {
-    /// Each split with a pattern of its files. What names no split is the training split, as for `datasets`.
+    /// Returns pairs of a split and a pattern of its files. Files without a split belong to `train`, as in
+    /// `datasets`.
     fn pairs(self) -> Vec<(String, String)> {
         let of = |split: String, paths: CardPaths| {
             let paths = match paths {

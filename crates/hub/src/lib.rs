@@ -1,14 +1,17 @@
-//! Files from the Hugging Face Hub, fetched before a run: never during one.
+//! Downloads from the Hugging Face Hub. Only used before a run, never during one.
 //!
-//! A [`Repository`] at a revision is a [`Snapshot`]: a commit, and its files with their sizes and hashes. [`Hub::download`] puts one of
-//! them on the disk: whole, verified and under its name, or not at all; a broken connection is taken up again where it broke, also by the
-//! next start of the program. [`fetch_dataset`] finds the files of a data set's configurations and splits and lays them out for probes;
-//! [`fetch_model`] those of a model, whose place [`find_model`] tells without asking the hub.
+//! A [`Repository`] at a revision is a [`Snapshot`]: a commit, and its files with their sizes and hashes.
+//! [`Hub::download`] downloads one of them, verified and atomically. An interrupted download resumes where it
+//! stopped, even after a restart of the program. [`fetch_dataset`] downloads the files of a data set's
+//! configurations and splits in the layout that probes expect, and [`fetch_model`] those of a model.
+//! [`find_model`] finds a downloaded model without contacting the hub.
 //!
-//! [`HubConfig::from_env`] reads the variables of Hugging Face's own tools: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
+//! [`HubConfig::from_env`] reads the environment variables of Hugging Face's own tools: `HF_ENDPOINT`,
+//! `HF_TOKEN`, `HF_HUB_OFFLINE`.
 //!
-//! Deliberately unknown here: what the files hold. Why not the `hf-hub` crate: its version 1.0 neither verifies what it downloads nor takes
-//! up a broken download, and it brings an asynchronous runtime and a transfer protocol of its own.
+//! This crate knows nothing of the contents of files. It doesn't use the `hf-hub` crate, whose version 1.0
+//! neither verifies nor resumes downloads, and depends on an asynchronous runtime and a transfer protocol of
+//! its own.
 
 // Errors and settings.
 mod config;
@@ -19,7 +22,7 @@ mod client;
 mod hash;
 mod repository;
 
-// Files on the disk.
+// Files on disk.
 mod download;
 mod fetched;
 mod lock;

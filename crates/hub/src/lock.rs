@@ -1,3 +1,5 @@
+//! A lock on a directory.
+
 use std::fs::TryLockError;
 use std::io;
 use std::path::Path;
@@ -7,18 +9,19 @@ use fs_err as fs;
 
 use crate::error::HubError;
 
-/// The right to fetch into a folder. The operating system takes it back when the process ends, however it does.
+/// The exclusive right to download into a directory. The operating system releases it when the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: fs::File,
 }
 
 impl DirectoryLock {
-    /// Makes the folder, and keeps every other process that fetches out of it. What a killed one has left half written is removed;
-    /// downloads that can be taken up again are kept.
+    /// Creates the directory and locks it. Removes temporary files of killed processes, but keeps partial
+    /// downloads, which can be resumed.
     ///
     /// # Errors
-    /// [`HubError::Locked`] where another process has the folder.
+    /// Returns [`HubError::Locked`] if another process holds the lock, and [`HubError::Io`] if the directory
+    /// can't be created or locked.
     pub fn take(directory: &Path) -> Result<Self, HubError> {
         create_directory(directory)?;
         let path = directory.join(".lock");

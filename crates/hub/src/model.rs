@@ -1,4 +1,4 @@
-//! Models on the disk: `org__name/REVISION`, with the files that a model is made of and `fetched.json` that says where they are from.
+//! Models on disk: `org__name/REVISION`, with the files of the model and `fetched.json` with their origin.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,26 @@ use crate::fetched::{FetchOutcome, FetchedFile};
 use crate::lock::DirectoryLock;
 use crate::repository::{MAIN, RemoteFile, Repository, RepositoryKind, Snapshot};
 
-/// What an address of a model begins with.
+/// Prefix of model addresses.
 const SCHEME: &str = "hf://";
 
-/// A model of the hub, as `hf://org/name@revision`. Without a revision it is `main`.
+/// Address of a model on the hub, `hf://org/name@revision`. The default revision is `main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelAddress {
-    /// The repository.
+    /// Repository of the model.
     pub repository: Repository,
     /// A branch, a tag or a commit.
     pub revision: String,
 }
 
 impl ModelAddress {
-    /// Whether a text means a model of the hub and not a folder.
+    /// Returns whether a text is a model address, rather than a path.
     #[must_use]
     pub fn is_one(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
 
-    /// Where [`fetch_model`] puts it below a folder of models.
+    /// Returns the directory of the model below the directory of models.
     #[must_use]
     pub fn directory(&self, models: &Path) -> PathBuf {
         models.join(self.repository.directory()).join(self.revision.replace(['/', '\\'], "__"))
@@ -61,35 +61,38 @@ impl fmt::Display for ModelAddress {
     }
 }
 
-/// What [`fetch_model`] has put on the disk.
+/// A model downloaded by [`fetch_model`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedModel {
     /// The repository, as `org/name`.
     pub repository: String,
-    /// The revision as it was asked for.
+    /// The requested revision.
     pub revision: String,
-    /// The commit that it stood for.
+    /// Commit of the revision.
     pub commit: String,
-    /// When it was fetched.
+    /// Time of the download.
     pub fetched: jiff::Timestamp,
-    /// Its files, sorted by their paths.
+    /// Its files, sorted by path.
     pub files: Vec<FetchedFile>,
 }
 
-/// How a model that was fetched before is looked at.
+/// Check of a previously downloaded model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelCheck {
-    /// By the sizes of its files: their content was verified when they came.
+    /// Compares the sizes of its files, whose contents were verified at download.
     BySize,
-    /// By their content too, which takes as long as reading them, and the hub.
+    /// Also verifies the contents of its files, which reads them and contacts the hub.
     ByContent,
 }
 
-/// Fetches a model into its folder below `models`, unless it is there as the hub has it. Of weights in several formats, the first of
-/// safetensors, PyTorch's and EasyLM's is taken. `progress` hears a file's name, the bytes that have come and those that will.
+/// Downloads a model into its directory below `models`, unless it is up to date. If there are weights in
+/// several formats, downloads the first of safetensors, PyTorch and EasyLM. Calls `progress` with a file's
+/// name, the bytes received and the total.
 ///
 /// # Errors
-/// A repository or revision that isn't there; one without weights; a disk that is too small; what the network, the hub or the disk says.
+/// Returns [`HubError::NoWeights`] if the repository has no weights in a supported format,
+/// [`HubError::InsufficientSpace`] if the disk is too small, [`HubError::Locked`] if another process writes
+/// to the directory, and otherwise as [`Hub::snapshot`] and [`Hub::download`].
 pub fn fetch_model(
     hub: &Hub,
     address: &ModelAddress,
@@ -101,7 +104,7 @@ pub fn fetch_model(
     let _lock = DirectoryLock::take(&directory)?;
     let known = match known_by {
         ModelCheck::BySize => FetchedModel::open(&directory)?.filter(|known| known.is_there(&directory)),
-        // Downloads verify what is there already.
+        // Downloads verify existing files.
         ModelCheck::ByContent => None,
     };
     if let Some(known) = &known {
@@ -141,10 +144,11 @@ pub fn fetch_model(
     Ok((directory, fetched, outcome))
 }
 
-/// Where a model lies that was fetched before: never asks the hub.
+/// Finds a downloaded model, without contacting the hub.
 ///
 /// # Errors
-/// [`HubError::NotFetched`], which says how to.
+/// Returns [`HubError::NotFetched`], which names the command to fetch it, if the model isn't on disk or is
+/// incomplete, and [`HubError::Json`] or [`HubError::Io`] if its record can't be read.
 pub fn find_model(address: &ModelAddress, models: &Path) -> Result<(PathBuf, FetchedModel), HubError> {
     let directory = address.directory(models);
     match FetchedModel::open(&directory)?.filter(|known| known.is_there(&directory)) {
@@ -153,7 +157,7 @@ pub fn find_model(address: &ModelAddress, models: &Path) -> Result<(PathBuf, Fet
     }
 }
 
-/// The files that a model is made of: configuration, tokenizer, and its weights in one format.
+/// Selects the files of a model: configuration, tokenizer, and weights in one format.
 fn files_of_model(snapshot: &Snapshot) -> Result<Vec<&RemoteFile>, HubError> {
     let in_root = || snapshot.files.iter().filter(|file| !file.path.contains('/'));
     let sharded = |name: &str, stem: &str, ending: &str| {
@@ -178,14 +182,15 @@ fn files_of_model(snapshot: &Snapshot) -> Result<Vec<&RemoteFile>, HubError> {
     Ok(in_root().filter(is_wanted).collect())
 }
 
-/// Whether a file describes a model or its tokenizer.
+/// Returns whether a file describes a model or its tokenizer.
 fn is_description(name: &str) -> bool {
     let is_index = name.ends_with(".index.json");
     let is_text = [".json", ".model", ".txt", ".jinja"].iter().any(|ending| name.ends_with(ending));
     (is_text && !is_index && !name.starts_with("eval_")) || name.starts_with("LICENSE")
 }
 
-/// Refuses to begin what can't be finished. What is there already, whole or in part, takes no more room.
+/// Checks that the disk has space for the missing bytes. Existing files, complete or partial, need no more
+/// space.
 fn check_free_space(directory: &Path, files: &[&RemoteFile]) -> Result<(), HubError> {
     let whole: u64 = files.iter().filter_map(|file| file.size).sum();
     let mut there = 0;
@@ -199,7 +204,7 @@ fn check_free_space(directory: &Path, files: &[&RemoteFile]) -> Result<(), HubEr
     Ok(())
 }
 
-/// A folder whose files are being replaced is no whole model.
+/// Removes the record, since a directory whose files are being replaced isn't a complete model.
 fn remove_record(directory: &Path) -> Result<(), HubError> {
     let path = FetchedModel::path(directory);
     if path.is_file() {
@@ -213,10 +218,10 @@ impl FetchedModel {
         directory.join("fetched.json")
     }
 
-    /// What is written of the model in a folder; nothing where none was fetched whole.
+    /// Reads the record of the model in a directory. Returns `None` if there is no complete model.
     ///
     /// # Errors
-    /// A record that can't be read.
+    /// Returns [`HubError::Io`] or [`HubError::Json`] if the record can't be read.
     pub fn open(directory: &Path) -> Result<Option<Self>, HubError> {
         let path = Self::path(directory);
         if !path.is_file() {
@@ -234,12 +239,12 @@ impl FetchedModel {
         Ok(write_atomically(&path, &json)?)
     }
 
-    /// Whether its files are there with their sizes. Their content was verified when they came.
+    /// Returns whether its files are on disk with their sizes. Their contents were verified at download.
     fn is_there(&self, directory: &Path) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.is_there(directory))
     }
 
-    /// Whether these are its files, as the hub has them.
+    /// Returns whether its files are the ones that the hub lists.
     fn holds(&self, remote: &[&RemoteFile]) -> bool {
         self.files.len() == remote.len()
             && self.files.iter().zip(remote).all(|(file, remote)| file.is(remote))

@@ -1,3 +1,5 @@
+//! Repositories, revisions and their files.
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -5,31 +7,32 @@ use serde::Deserialize;
 use crate::error::HubError;
 use crate::hash::FileHash;
 
-/// The revision that is meant where none is named.
+/// Default revision.
 pub(crate) const MAIN: &str = "main";
 
-/// A repository of the hub, as `org/name`; a few old ones have no organization.
+/// A repository of the hub, `org/name`. A few old ones have no organization.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Repository {
-    /// What it holds.
+    /// Kind of its contents.
     pub kind: RepositoryKind,
     name: String,
 }
 
-/// What a repository holds; the hub has a name space for each.
+/// Kind of a repository. The hub has a name space for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RepositoryKind {
-    /// Records.
+    /// A data set.
     Dataset,
-    /// Weights.
+    /// A model.
     Model,
 }
 
 impl Repository {
-    /// The repository of this name.
+    /// Creates a repository from its name.
     ///
     /// # Errors
-    /// [`HubError::InvalidName`]: a name with other characters than letters, digits, `-`, `_` and `.`, or more than one slash.
+    /// Returns [`HubError::InvalidName`] if the name contains characters other than letters, digits, `-`, `_`
+    /// and `.`, or more than one slash.
     pub fn new(kind: RepositoryKind, name: &str) -> Result<Self, HubError> {
         let is_part = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -42,27 +45,27 @@ impl Repository {
         Ok(Self { kind, name: name.to_owned() })
     }
 
-    /// The data set of this name: see [`new`](Self::new).
+    /// Creates the repository of a data set. See [`new`](Self::new).
     ///
     /// # Errors
-    /// [`HubError::InvalidName`].
+    /// Returns [`HubError::InvalidName`] as [`new`](Self::new).
     pub fn dataset(name: &str) -> Result<Self, HubError> {
         Self::new(RepositoryKind::Dataset, name)
     }
 
-    /// `org/name`.
+    /// Returns `org/name`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name of its folder on the disk: `org__name`.
+    /// Returns the name of its directory on disk, `org__name`.
     #[must_use]
     pub fn directory(&self) -> String {
         self.name.replace('/', "__")
     }
 
-    /// The path, below the hub's address, of its page.
+    /// Returns the path of its page, relative to the hub's address.
     pub(crate) fn page(&self) -> String {
         match self.kind {
             RepositoryKind::Dataset => format!("datasets/{}", self.name),
@@ -70,7 +73,7 @@ impl Repository {
         }
     }
 
-    /// The path, below the hub's address, of what it knows of a revision.
+    /// Returns the path of the API's description of a revision.
     pub(crate) fn revision_path(&self, revision: &str) -> String {
         let kind = match self.kind {
             RepositoryKind::Dataset => "datasets",
@@ -79,7 +82,7 @@ impl Repository {
         format!("/api/{kind}/{}/revision/{}?blobs=true", self.name, encoded(revision, Slashes::Encoded))
     }
 
-    /// The path, below the hub's address, of a file's content.
+    /// Returns the path of a file's content.
     pub(crate) fn file_path(&self, commit: &str, file: &str) -> String {
         let commit = encoded(commit, Slashes::Encoded);
         format!("/{}/resolve/{commit}/{}", self.page(), encoded(file, Slashes::Kept))
@@ -98,7 +101,7 @@ enum Slashes {
     Encoded,
 }
 
-/// Percent-encoded as part of a URL's path (RFC 3986).
+/// Percent-encodes a text as part of a URL's path (RFC 3986).
 fn encoded(text: &str, slashes: Slashes) -> String {
     let keep = |byte: u8| {
         byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (byte == b'/' && slashes == Slashes::Kept)
@@ -112,9 +115,9 @@ fn encoded(text: &str, slashes: Slashes) -> String {
 pub struct Snapshot {
     /// The repository.
     pub repository: Repository,
-    /// The commit that the revision stands for.
+    /// Commit of the revision.
     pub commit: String,
-    /// Its files, sorted by their paths.
+    /// Its files, sorted by path.
     pub files: Vec<RemoteFile>,
 }
 
@@ -123,20 +126,20 @@ pub struct Snapshot {
 pub struct RemoteFile {
     /// Its path in the repository.
     pub path: String,
-    /// Bytes, where the hub says so.
+    /// Size in bytes, if the hub lists it.
     pub size: Option<u64>,
-    /// The hash of its content, where the hub says so.
+    /// Hash of its content, if the hub lists it.
     pub hash: Option<FileHash>,
 }
 
 impl Snapshot {
-    /// The file at this path.
+    /// Returns the file at this path.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&RemoteFile> {
         self.files.iter().find(|file| file.path == path)
     }
 
-    /// Reads the hub's answer.
+    /// Parses the hub's response.
     pub(crate) fn read(repository: &Repository, answer: &[u8]) -> Result<Self, serde_json::Error> {
         let answer: RevisionInfo = serde_json::from_slice(answer)?;
         let mut files: Vec<RemoteFile> = answer.siblings.into_iter().map(RemoteFile::from).collect();
@@ -146,13 +149,13 @@ impl Snapshot {
     }
 }
 
-/// Whether a path stays below the folder that it is relative to.
+/// Returns whether a relative path stays below its directory.
 fn is_below(path: &str) -> bool {
     !path.starts_with('/')
         && path.split(['/', '\\']).all(|part| !part.is_empty() && part != ".." && part != ".")
 }
 
-/// What the hub says of a revision, as far as it is of use.
+/// The used part of the hub's description of a revision.
 #[derive(Deserialize)]
 struct RevisionInfo {
     sha: String,

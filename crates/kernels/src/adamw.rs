@@ -1,12 +1,15 @@
+//! Updates of parameters, and sums over gradients.
+
 use burn::tensor::Tensor;
 
 use crate::adamw_factors::{AdamW, AdamWFactors};
 use crate::cpu;
 
-/// A parameter after one update, and its running means of the gradient and of its square; `[n]` each, without autodiff.
+/// Updates a parameter, and the running means of its gradient and of the squared gradient. All are `[n]`,
+/// without autodiff. Returns the new parameter and `[exp_avg, exp_avg_sq]`.
 ///
-/// Clipping is part of it (`gradient_scale`), so that every value is read and written once. Tensors that nobody else holds are
-/// written in place.
+/// Gradient clipping is part of the update (`gradient_scale`), so that each value is read and written once. A
+/// tensor without other owners is updated in place.
 ///
 /// # Panics
 /// If lengths differ.
@@ -44,7 +47,7 @@ fn portable(
     (parameter_n.mul_scalar(factors.decay) - step_n, [exp_avg_n, exp_avg_sq_n])
 }
 
-/// `sum + gradient`, `[n]` each, without autodiff; in place where nobody else holds `sum`.
+/// Returns `sum + gradient`, `[n]` each, without autodiff. Works in place if `sum` has no other owner.
 ///
 /// # Panics
 /// If lengths differ.
@@ -57,7 +60,8 @@ pub fn add_to(sum_n: Tensor<1>, gradient_n: Tensor<1>) -> Tensor<1> {
     sum_n + gradient_n
 }
 
-/// The sum of the squares of `[n]` values without autodiff, `[1]`. Its order depends on `n` only.
+/// Returns the sum of the squares of `[n]` values, `[1]`, without autodiff. The order of the additions
+/// depends on `n` only.
 #[must_use]
 pub fn sum_of_squares(values_n: Tensor<1>) -> Tensor<1> {
     if cpu::supports(&values_n) {

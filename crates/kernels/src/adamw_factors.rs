@@ -1,23 +1,24 @@
-//! The numbers of an `AdamW` update.
+//! Hyperparameters of an `AdamW` update.
 
-/// The numbers of one `AdamW` update (Loshchilov and Hutter, 2019), the same for all values of a parameter.
+/// Hyperparameters of one `AdamW` update (Loshchilov and Hutter, 2019), which are the same for all values of
+/// a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// The learning rate.
+    /// Learning rate.
     pub lr: f64,
-    /// Decay rates of the running means of the gradient and of its square.
+    /// Decay rates of the running means of the gradient and of the squared gradient.
     pub betas: [f64; 2],
-    /// Added to the root of the second moment, after its bias is corrected.
+    /// Value added to the square root of the bias-corrected second moment.
     pub eps: f64,
-    /// Share of the parameter, times the learning rate, that the update takes away.
+    /// Decoupled weight decay: the update subtracts this fraction, times the learning rate, of the parameter.
     pub weight_decay: f64,
-    /// `1 - beta^t` of both moments after `t` updates.
+    /// Bias corrections `1 - beta^t` of both running means after `t` updates.
     pub bias_corrections: [f64; 2],
-    /// What gradients are multiplied with before all else: the factor of clipping.
+    /// Factor that gradients are multiplied by first, such as the factor of gradient clipping.
     pub gradient_scale: f64,
 }
 
-/// The same numbers as one value's update takes them, rounded once.
+/// The hyperparameters as the update of one value uses them, each rounded to float32 once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdamWFactors {
     pub(crate) gradient: f32,

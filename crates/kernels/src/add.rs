@@ -1,8 +1,10 @@
+//! Addition to the residual stream.
+
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::cpu::{self, CpuKernels};
 
-/// `x + y` of equal shapes: a block's result joins the residual stream.
+/// Returns `x + y`, both `[batch, tokens, hidden]`: adds a block's output to the residual stream.
 ///
 /// # Panics
 /// If the shapes differ.

@@ -1,6 +1,8 @@
+//! Sums over the devices of a process.
+
 use burn::tensor::{Device, Tensor};
 
-/// Whether [`all_reduce`] works among these devices: they are CUDA devices, each another.
+/// Returns whether [`all_reduce`] works among `devices`: all must be CUDA devices, and distinct.
 #[must_use]
 pub fn has_all_reduce(devices: &[Device]) -> bool {
     #[cfg(feature = "cuda")]
@@ -16,16 +18,20 @@ pub fn has_all_reduce(devices: &[Device]) -> bool {
     }
 }
 
-/// The sum of the vectors, `[n]` each, that devices of one process have: NCCL's all-reduce, which leaves the same bits on each. It
-/// returns when the sum is there: a device that doesn't come is waited for here, where others can see it. Collective: one thread per device calls it, all with the same `devices`, in the same order.
+/// Returns the sum of one `[n]` vector per device of this process, through NCCL's all-reduce, which leaves
+/// the same bits on every device.
+///
+/// A collective: one thread per device calls it, with the same `devices` and in the same order of calls. It
+/// waits for the result, so that a rank blocked by a missing device blocks here, where the watchdog can
+/// report it.
 ///
 /// # Panics
-/// Where [`has_all_reduce`] says no.
+/// If [`has_all_reduce`] returns false for `devices`.
 #[must_use]
 pub fn all_reduce(own: Tensor<1>, devices: &[Device]) -> Tensor<1> {
     use burn::tensor::distributed::{ReduceOperation, all_reduce};
     let sum = all_reduce(own, ReduceOperation::Sum, devices.to_vec()).resolve();
-    // What goes wrong here is told by whoever reads the sum.
+    // A failure here surfaces when the caller reads the sum.
     let _ = sum.device().sync();
     sum
 }

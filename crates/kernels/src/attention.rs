@@ -1,3 +1,5 @@
+//! Scaled dot-product attention with grouped query heads.
+
 use burn::{
     backend::Dispatch,
     tensor::{Bool, Int, Tensor, activation::softmax},
@@ -7,16 +9,16 @@ use crate::attention_mask::AttentionMask;
 use crate::cpu::{self, CpuKernels};
 use crate::precision::Precision;
 
-// Shapes: b batch, t queries, s keys, h query heads, k key-value heads, g query heads per key-value head, e head_dim.
-
 /// Scaled dot-product attention with grouped query heads.
 ///
-/// `q` is `[batch, queries, heads, head_dim]`, `k` and `v` `[batch, keys, kv_heads, head_dim]`; the result has the shape of `q`.
-/// Query head `h` reads key-value head `h / (heads / kv_heads)` (Ainslie et al., 2023), without copies of keys and values.
-/// With more keys than queries, the queries are the last ones (see [`AttentionMask`]).
+/// `q` is `[batch, queries, heads, head_dim]`, and `k` and `v` are `[batch, keys, kv_heads, head_dim]`. The
+/// result has the shape of `q`. Query head `h` reads key-value head `h / (heads / kv_heads)` (Ainslie et al.,
+/// 2023), without copies of keys and values. If there are more keys than queries, the queries are the last
+/// ones (see [`AttentionMask`]).
 ///
 /// # Panics
-/// If `kv_heads` does not divide `heads`, there are fewer keys than queries, or spans are not one per query.
+/// If `kv_heads` doesn't divide `heads`, if there are fewer keys than queries, or if there isn't one span per
+/// query.
 #[must_use]
 pub fn attention(
     q_bthe: Tensor<4>,
@@ -39,10 +41,11 @@ pub fn attention(
     portable(q_bthe, k_bske, v_bske, mask, precision)
 }
 
-/// [`attention`] of rows that all go on from one text, whose keys and values are `before`, `[1, keys, kv_heads, head_dim]` each: every query
-/// sees all of them, besides what `mask` lets it see of its own row. Nothing is copied to each row.
+/// [`attention`] of rows that share a prefix. `prefix` holds its keys and values, `[1, keys, kv_heads,
+/// head_dim]` each. Every query attends to the whole prefix, and to the keys of its own row that `mask`
+/// allows. The prefix isn't copied for each row.
 ///
-/// Keeps no graph: there are no gradients.
+/// Records no graph: there are no gradients.
 ///
 /// # Panics
 /// As [`attention`].
@@ -93,7 +96,7 @@ fn portable(
     masked_attention(q_bthe, k_bske, v_bske, masked_out, precision)
 }
 
-/// Attention to the keys that are not `masked_out`, `[batch or 1, 1, queries, keys]`.
+/// Attention to the keys that aren't `masked_out`, `[batch or 1, 1, queries, keys]`.
 fn masked_attention(
     q_bthe: Tensor<4>,
     k_bske: Tensor<4>,
@@ -105,7 +108,7 @@ fn masked_attention(
     let [_, s, k, _] = k_bske.dims();
     let g = h / k;
 
-    // The heads of a group are stacked along time, so that one product serves them all.
+    // The heads of a group are stacked along the queries, so that one matmul serves them all.
     let q = (q_bthe * (e as f64).powf(-0.5)).reshape([b, t, k, g, e]).permute([0, 2, 3, 1, 4]).reshape([
         b,
         k,
@@ -129,7 +132,7 @@ mod tests {
         Tensor::<3>::from_data(random([b, t, h * e], seed), &device()).reshape([b, t, h, e])
     }
 
-    /// Attention written out, one query head at a time, in float64.
+    /// Attention written out in float64, one query head at a time.
     fn reference(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMask) -> Tensor<4> {
         let ([b, t, h, e], [_, s, kv, _]) = (q.dims(), k.dims());
         let [q, k, v] = [q, k, v].map(|x| x.to_data().iter::<f64>().collect::<Vec<_>>());
@@ -171,7 +174,7 @@ mod tests {
             let expected = portable(q.clone(), k.clone(), v.clone(), &mask, F32);
             assert_close(&attention(q.clone(), k.clone(), v.clone(), &mask, F32), &expected, 1e-5);
         }
-        // Rows of keys and of values that lie differently apart, and rows that don't lie together.
+        // Keys and values with different row strides, and rows that aren't contiguous.
         let copied = k.clone().add_scalar(0.0);
         let turned = heads(4, [b, 2, s, 6]).swap_dims(1, 2);
         for k in [copied, turned] {
@@ -180,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Queries after a text that all rows share, against rows that hold a copy of it.
+    /// Queries after a prefix that all rows share, compared with rows that hold a copy of it.
     #[test]
     fn a_shared_beginning_is_seen_by_every_row() {
         let (b, p, t) = (3, 70, 67);

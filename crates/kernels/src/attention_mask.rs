@@ -1,10 +1,12 @@
+//! The keys that each query may attend to.
+
 use std::ops::Range;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-/// What each query of a batch may attend to.
+/// Keys that each query of a batch may attend to.
 ///
-/// With a cache there are more keys than queries; the queries are then the last ones, so query `i` stands at key
+/// With a cache there are more keys than queries. The queries are then the last ones: query `i` is at key
 /// `keys - queries + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttentionMask {
@@ -14,20 +16,22 @@ pub enum AttentionMask {
     Spans(Vec<KeySpan>),
 }
 
-/// The keys one query sees: those in `prefix`, and those from `own_start` up to the query itself.
+/// Keys that one query attends to: those in `prefix`, and those from `own_start` up to the query itself.
 ///
-/// Serves packed documents (an empty prefix, `own_start` at the document's first token), texts that share a context (the
-/// context is the prefix, the text's first token `own_start`), and padding on the left (`own_start` after it).
+/// Expresses packed documents (an empty prefix, and `own_start` at the document's first token), texts that
+/// share a context (the context is the prefix, and `own_start` the text's first token), and left padding
+/// (`own_start` after the padding).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySpan {
-    /// Keys seen besides the query's own, as key indices.
+    /// Range of key indices that the query attends to in addition to its own text.
     pub prefix: Range<u32>,
-    /// The first key of the query's own text. A query always sees itself, even if this lies behind it.
+    /// Index of the first key of the query's own text. A query always attends to itself, even if it precedes
+    /// this index.
     pub own_start: u32,
 }
 
 impl KeySpan {
-    /// Whether the query at key index `query` sees `key`.
+    /// Returns whether the query at key index `query` attends to `key`.
     #[must_use]
     pub fn allows(&self, query: usize, key: usize) -> bool {
         let own_start = (self.own_start as usize).min(query);
@@ -37,7 +41,7 @@ impl KeySpan {
 }
 
 impl AttentionMask {
-    /// `[batch or 1, 1, queries, keys]`, true where a key is masked out.
+    /// Returns the mask as `[batch or 1, 1, queries, keys]`, true where a key is masked out.
     pub(crate) fn masked_out(&self, queries: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
         let offset = keys - queries;
         let mut masked_out = Vec::new();

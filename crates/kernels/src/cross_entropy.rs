@@ -1,3 +1,5 @@
+//! Cross-entropy of next tokens, from hidden states.
+
 use burn::{
     backend::Dispatch,
     tensor::{Int, Tensor, activation::log_softmax},
@@ -5,12 +7,13 @@ use burn::{
 
 use crate::cpu::{self, CpuKernels};
 
-/// `Σ wᵢ · -log softmax(hiddenᵢ · headᵀ)[targetᵢ]` over `N` tokens, as a tensor of one element, in nats.
+/// Returns `Σ wᵢ · -log softmax(hiddenᵢ · headᵀ)[targetᵢ]` over `n` tokens, in nats, as a tensor of one
+/// element.
 ///
-/// The weights carry both the mask and the reduction: `1/N` each gives the mean over tokens. A token of weight zero adds
-/// neither loss nor gradient.
+/// The weights express both the mask and the reduction: `1/n` each gives the mean over tokens. A token of
+/// weight zero contributes neither loss nor gradient.
 ///
-/// `hidden` is `[N, hidden]`, `lm_head` `[vocab, hidden]`, `targets` and `weights` `[N]`.
+/// `hidden` is `[n, hidden]`, `lm_head` is `[vocab, hidden]`, and `targets` and `weights` are `[n]`.
 #[must_use]
 pub fn cross_entropy(
     hidden_nd: Tensor<2>,

@@ -1,3 +1,5 @@
+//! Embedding look-up.
+
 use burn::{
     backend::Dispatch,
     tensor::{Int, Tensor},
@@ -5,9 +7,10 @@ use burn::{
 
 use crate::cpu::{self, CpuKernels};
 
-/// Rows of `weight` selected by token: `[vocab, hidden]` and `[batch, time]` give `[batch, time, hidden]`.
+/// Looks up the rows of `weight` by token: `[vocab, hidden]` and `[batch, tokens]` give `[batch, tokens,
+/// hidden]`.
 ///
-/// The gradient adds up over repeated tokens in the order of their positions.
+/// Gradients of repeated tokens are added in the order of their positions.
 #[must_use]
 pub fn embedding(weight_vd: Tensor<2>, tokens_bt: Tensor<2, Int>) -> Tensor<3> {
     if cpu::supports(&weight_vd) {

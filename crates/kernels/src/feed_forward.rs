@@ -1,3 +1,5 @@
+//! The feed-forward block.
+
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::add::add;
@@ -7,10 +9,10 @@ use crate::precision::Numerics;
 use crate::rms_norm::rms_norm;
 use crate::swiglu::swiglu;
 
-/// The weights of a feed-forward block: a norm `[hidden]`, and matrices `[out, in]`.
+/// Weights of a feed-forward block. Matrices are `[out, in]`.
 #[derive(Clone, Debug)]
 pub struct FeedForwardWeights {
-    /// Of the norm before it, `[hidden]`.
+    /// Weight of the norm before the block, `[hidden]`.
     pub norm: Tensor<1>,
     /// `[intermediate, hidden]`.
     pub gate: Tensor<2>,
@@ -20,9 +22,11 @@ pub struct FeedForwardWeights {
     pub down: Tensor<2>,
 }
 
-/// `x + (swish(n gateᵀ) · n upᵀ) downᵀ`, where `n` is [`rms_norm`] of `x`, `[batch, time, hidden]`: a block of the residual stream.
+/// Feed-forward block of the residual stream: `x + (swish(n gateᵀ) · n upᵀ) downᵀ`, where `n` is [`rms_norm`]
+/// of `x`, `[batch, tokens, hidden]`.
 ///
-/// What [`rms_norm`], [`linear`], [`swiglu`] and [`add`] give one after the other, up to rounding, in fewer passes over memory.
+/// Equals [`rms_norm`], [`linear`], [`swiglu`] and [`add`] in sequence, up to rounding, in fewer passes over
+/// memory.
 #[must_use]
 pub fn feed_forward(x_btd: Tensor<3>, weights: FeedForwardWeights, numerics: Numerics) -> Tensor<3> {
     if !cpu::supports(&x_btd) {

@@ -1,17 +1,44 @@
-//! The tensor operations a LLaMA is made of.
+//! Tensor operations of LLaMA models.
 //!
-//! Each operation is one function over [`burn::tensor::Tensor`] and one module: [`linear`], [`embedding`], [`rms_norm`],
-//! [`rope`], [`attention`], [`swiglu`], [`add`], [`cross_entropy`], [`token_logprobs`], [`attention_with_prefix`], and for gradients [`add_to`], [`sum_of_squares`], [`adamw`], [`all_reduce()`]. Activations keep time before heads
-//! (`[batch, time, heads, head_dim]`), and weights the layout that checkpoints store (`[out, in]`), so nothing is
-//! transposed between them.
+//! Each operation is one function over [`burn::tensor::Tensor`], in a module of its own.
 //!
-//! Each has a portable body in Burn operations, which any backend and Burn's own autodiff can run, and a fast body for the
-//! CPU with its own backward pass (the `cpu` module), which takes over where tensors are in the CPU's memory.
+//! - Layers: [`linear`], [`embedding`], [`rms_norm`], [`rope`], [`attention`], [`attention_with_prefix`],
+//!   [`swiglu`], [`add`], and the fused blocks [`self_attention`] and [`feed_forward`].
+//! - Outputs: [`cross_entropy`], [`token_logprobs`].
+//! - Gradients: [`add_to`], [`sum_of_squares`], [`adamw`], [`all_reduce()`].
 //!
-//! Norms, softmax, logits and losses are computed in float32, whatever the [`Precision`] of the other products. Sums are made in a fixed order, so that the same call
-//! gives the same bits.
+//! Each has a portable body in Burn operations, which any backend and Burn's own autodiff can run. Tensors in
+//! the CPU's memory take a faster body with its own backward pass (the `cpu` module).
 //!
-//! This crate knows nothing of parameters, layers or models: those are in `fineline-model`.
+//! # Shapes
+//!
+//! The name of a tensor may end in its shape, one letter per dimension: `q_bthe`. The letters mean the same
+//! in all crates:
+//!
+//! | letter | dimension |
+//! |---|---|
+//! | `b` | batch: rows |
+//! | `t` | tokens of a row; in attention, queries |
+//! | `s` | keys of a row |
+//! | `n` | tokens of all rows, or the values of a flat vector |
+//! | `d` | hidden size |
+//! | `h` | query heads |
+//! | `k` | key-value heads |
+//! | `g` | query heads per key-value head |
+//! | `e` | head size (`head_dim`) |
+//! | `f` | intermediate size of the feed-forward block |
+//! | `v` | vocabulary |
+//! | `i`, `o` | inputs and outputs of a linear layer |
+//!
+//! Activations are `[batch, tokens, heads, head_dim]`, and weights are `[out, in]` as checkpoints store them,
+//! so nothing is transposed between operations.
+//!
+//! # Numerics
+//!
+//! Norms, softmax, logits and losses are computed in float32, whatever the [`Precision`] of the other
+//! matmuls. Sums are computed in a fixed order, so that the same call gives the same bits.
+//!
+//! This crate knows nothing of parameters, layers or models, which are in `fineline-model`.
 
 // Types of arguments and results.
 mod adamw_factors;
@@ -22,7 +49,7 @@ mod precision;
 // Threads.
 mod pool;
 
-// The bodies for the CPU.
+// CPU bodies of the operations.
 mod cpu;
 
 // The operations, with their portable bodies.

@@ -1,11 +1,13 @@
+//! The linear layer, without a bias.
+
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::cpu::{self, CpuKernels};
 use crate::precision::Precision;
 
-/// `x · Wᵀ` for a weight in the layout checkpoints store.
+/// Returns `x · Wᵀ` for a weight in the layout of checkpoints.
 ///
-/// `x` is `[batch, time, in]`, `weight` `[out, in]`; the result is `[batch, time, out]`.
+/// `x` is `[batch, tokens, in]`, `weight` is `[out, in]`, and the result is `[batch, tokens, out]`.
 #[must_use]
 pub fn linear(x_bti: Tensor<3>, weight_oi: Tensor<2>, precision: Precision) -> Tensor<3> {
     if cpu::supports(&x_bti) {
@@ -56,7 +58,8 @@ mod tests {
         }
     }
 
-    /// 1 + 2⁻⁸ lies between two values of bfloat16, and goes to the even one; 1 + 3 · 2⁻⁸ too, to the one above.
+    /// 1 + 2⁻⁸ is halfway between two bfloat16 values and rounds down to the even one. 1 + 3 · 2⁻⁸ is halfway
+    /// too, and rounds up.
     #[test]
     fn factors_are_rounded_to_bfloat16() {
         let x = Tensor::<3>::from_data([[[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, 1.0 / 3.0]]], &device());

@@ -1,7 +1,7 @@
-//! The pool of threads that operations share their work among.
+//! The thread pool that operations share.
 
-/// Runs `work`, which calls many operations, on a thread of the pool that they share their work among: each then begins at once,
-/// and not by handing over to a thread that must first be woken.
+/// Runs `work`, which calls many operations, on a thread of their pool. Each operation then starts directly,
+/// instead of waking a pool thread first.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())
 }

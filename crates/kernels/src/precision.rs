@@ -4,21 +4,22 @@ use burn::tensor::{FloatDType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Precision of the matrix multiplications. Tensors are float32 in any case, as are norms, rotations, softmax,
-/// logits, losses, gradient sums and optimizer updates.
+/// Precision of the matrix multiplications. Tensors are float32 in any case, as are norms, rotations,
+/// softmax, logits, losses, gradient sums and optimizer updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Precision {
     /// float32 throughout.
     #[default]
     #[serde(rename = "f32")]
     F32,
-    /// bfloat16 factors, as with `torch.autocast`: both factors of a matrix multiplication are rounded to bfloat16,
-    /// in the backward pass too, and their products are summed in float32. Parameters, optimizer state, gradient
-    /// sums, norms, softmax, logits and loss stay float32.
+    /// bfloat16 factors, as with `torch.autocast`: both factors of a matrix multiplication are rounded to
+    /// bfloat16, in the backward pass too, and their products are summed in float32. Parameters, optimizer
+    /// state, gradient sums, norms, softmax, logits and loss stay float32.
     ///
-    /// `cuda` computes in bfloat16 if the device supports it, and also rounds the result to bfloat16. `wgpu` doesn't
-    /// support it. `cpu` emulates it: it rounds the factors to the nearest value, ties to even, and multiplies in
-    /// float32. The result shows what a run would learn in bfloat16, but saves neither time nor memory.
+    /// `cuda` computes in bfloat16 if the device supports it, and also rounds the result to bfloat16. `wgpu`
+    /// doesn't support it. `cpu` emulates it: it rounds the factors to the nearest value, ties to even, and
+    /// multiplies in float32. The result shows what a run would learn in bfloat16, but saves neither time nor
+    /// memory.
     #[serde(rename = "bf16-mixed")]
     Bf16Mixed,
 }

@@ -1,10 +1,13 @@
+//! RMS normalization.
+
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::cpu::{self, CpuKernels};
 
-/// `x / rms(x) · weight` over the last dimension (Zhang and Sennrich, 2019): `[batch, time, hidden]` and `[hidden]`.
+/// Returns `x / rms(x) · weight` over the last dimension (Zhang and Sennrich, 2019). `x` is `[batch, tokens,
+/// hidden]`, and `weight` is `[hidden]`.
 ///
-/// `eps` is added to the mean square, as in the reference implementation of Hugging Face.
+/// `eps` is added to the mean square, as in Hugging Face's reference implementation.
 #[must_use]
 pub fn rms_norm(x_btd: Tensor<3>, weight_d: Tensor<1>, eps: f64) -> Tensor<3> {
     if cpu::supports(&x_btd) {

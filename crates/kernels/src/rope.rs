@@ -1,3 +1,5 @@
+//! Rotary position embedding.
+
 use burn::{
     backend::Dispatch,
     tensor::{Device, Tensor, TensorData},
@@ -5,22 +7,24 @@ use burn::{
 
 use crate::cpu::{self, CpuKernels};
 
-/// The cosines and sines that [`rope`] rotates by, for the positions of one batch.
+/// Cosines and sines that [`rope`] rotates by, for the positions of one batch.
 #[derive(Clone, Debug)]
 pub struct RotaryTable {
-    /// `[rows, time, 1, head_dim / 2]`, `rows` being the batch, or 1 when all rows share their positions.
+    /// `[rows, tokens, 1, head_dim / 2]`, where `rows` is the batch size, or 1 if all rows share their
+    /// positions.
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
 
 impl RotaryTable {
-    /// Angles `position · theta^(-2i / head_dim)` for `i < head_dim / 2`.
+    /// Computes the angles `position · theta^(-2i / head_dim)` for `i < head_dim / 2`.
     ///
-    /// `positions` is row-major `[rows, time]`. As in the reference implementation, frequencies and angles are rounded to
-    /// float32: at position 2000 that is worth 1e-4 in the angle, which exacter arithmetic would not reproduce.
+    /// `positions` is row-major `[rows, tokens]`. Frequencies and angles are rounded to float32 as in the
+    /// reference implementation. At position 2000 the rounding changes an angle by 1e-4, which more precise
+    /// arithmetic would not reproduce.
     ///
     /// # Panics
-    /// If `positions` is not a whole number of rows, or `head_dim` is odd.
+    /// If the number of positions isn't a multiple of `time`, or if `head_dim` is odd.
     #[must_use]
     pub fn new(positions: &[u32], time: usize, head_dim: usize, theta: f64, device: &Device) -> Self {
         assert!(head_dim.is_multiple_of(2), "RoPE rotates pairs: head_dim {head_dim} must be even");
@@ -42,20 +46,20 @@ impl RotaryTable {
         Self { cos: tensor(cos), sin: tensor(sin) }
     }
 
-    /// The width of the heads that it rotates.
+    /// Size of the heads to rotate.
     #[must_use]
     pub fn head_dim(&self) -> usize {
         2 * self.cos.dims()[3]
     }
 
-    /// Cosines and sines.
+    /// Returns cosines and sines.
     pub(crate) fn tables(&self) -> (Tensor<4>, Tensor<4>) {
         (self.cos.clone(), self.sin.clone())
     }
 }
 
-/// Rotary position embedding (Su et al., 2021) of `[batch, time, heads, head_dim]`, in Hugging Face's half-split convention:
-/// element `i` of a head is paired with element `i + head_dim / 2`.
+/// Rotary position embedding (Su et al., 2021) of `[batch, tokens, heads, head_dim]`, in Hugging Face's
+/// half-split convention: element `i` of a head is paired with element `i + head_dim / 2`.
 #[must_use]
 pub fn rope(x_bthe: Tensor<4>, rotary: &RotaryTable) -> Tensor<4> {
     if cpu::supports(&x_bthe) {

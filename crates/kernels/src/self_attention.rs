@@ -1,3 +1,5 @@
+//! The self-attention block.
+
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::add::add;
@@ -9,10 +11,10 @@ use crate::precision::Numerics;
 use crate::rms_norm::rms_norm;
 use crate::rope::{RotaryTable, rope};
 
-/// The weights of a self-attention block: a norm `[hidden]`, and matrices `[out, in]`.
+/// Weights of a self-attention block. Matrices are `[out, in]`.
 #[derive(Clone, Debug)]
 pub struct SelfAttentionWeights {
-    /// Of the norm before it, `[hidden]`.
+    /// Weight of the norm before the block, `[hidden]`.
     pub norm: Tensor<1>,
     /// `[heads · head_dim, hidden]`.
     pub q: Tensor<2>,
@@ -24,10 +26,11 @@ pub struct SelfAttentionWeights {
     pub out: Tensor<2>,
 }
 
-/// `x + mixed outᵀ`, where `mixed` is [`attention`] of queries, keys and values of [`rms_norm`] of `x`, `[batch, time, hidden]`, the former two
-/// rotated by [`rope`]: a block of the residual stream. The width of a head is that of `rotary`.
+/// Self-attention block of the residual stream: `x + attention(q, k, v) outᵀ`. Queries, keys and values are
+/// projections of [`rms_norm`] of `x`, `[batch, tokens, hidden]`. Queries and keys are rotated by [`rope`].
+/// The head size is that of `rotary`.
 ///
-/// What those operations give one after the other, up to rounding, in fewer passes over memory.
+/// Equals those operations in sequence, up to rounding, in fewer passes over memory.
 #[must_use]
 pub fn self_attention(
     x_btd: Tensor<3>,
@@ -85,7 +88,7 @@ mod tests {
 
     fn inputs([b, t, d, h, k, e]: [usize; 6]) -> [TensorData; 6] {
         [[b, t, d], [1, 1, d], [1, h * e, d], [1, k * e, d], [1, k * e, d], [1, d, h * e]].map(|shape| {
-            // Halved, so that scores stay where softmax is smooth over the step of a finite difference.
+            // Halved, so that softmax is smooth over the step of a finite difference.
             let values: Vec<f32> =
                 random(shape, shape.iter().sum::<usize>() as u64).iter::<f32>().map(|x| x / 2.0).collect();
             TensorData::new(values, shape)

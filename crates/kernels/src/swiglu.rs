@@ -1,3 +1,5 @@
+//! The SwiGLU activation.
+
 use burn::{
     backend::Dispatch,
     tensor::{Tensor, activation::silu},
@@ -5,7 +7,7 @@ use burn::{
 
 use crate::cpu::{self, CpuKernels};
 
-/// `silu(gate) · up`, element by element (Shazeer, "GLU Variants Improve Transformer", 2020).
+/// Returns `silu(gate) · up`, elementwise (Shazeer, "GLU Variants Improve Transformer", 2020).
 #[must_use]
 pub fn swiglu(gate_btf: Tensor<3>, up_btf: Tensor<3>) -> Tensor<3> {
     if cpu::supports(&gate_btf) {

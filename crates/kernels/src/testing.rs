@@ -1,4 +1,4 @@
-//! What the tests of the kernels share: random tensors and finite differences.
+//! Shared by the tests of the kernels: random tensors and finite differences.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fineline_random::Stream;
@@ -24,10 +24,11 @@ pub(crate) fn assert_close<const D: usize>(actual: &Tensor<D>, expected: &Tensor
     }
 }
 
-/// Compares the gradients of a random projection of `f` with central differences, for every element of every input.
+/// Compares the gradients of a random projection of `f` with central differences, for every element of every
+/// input.
 ///
-/// The projection makes each output count differently. The difference is computed from float32 outputs, summed in
-/// float64; hence a step of 1e-2 and a tolerance of 2e-3 of the largest gradient.
+/// The projection gives each output a different weight. The differences are computed from float32 outputs
+/// that are summed in float64, hence a step of 1e-2 and a tolerance of 2e-3 of the largest gradient.
 pub(crate) fn check_gradients<const N: usize>(
     inputs: &[TensorData; N],
     f: impl Fn([Tensor<3>; N]) -> Tensor<3>,
@@ -69,7 +70,8 @@ pub(crate) fn check_gradients<const N: usize>(
     }
 }
 
-/// Asserts that two bodies of an operation give the same result and the same gradients, up to the rounding of float32.
+/// Asserts that two bodies of an operation give the same result and the same gradients, up to float32
+/// rounding.
 pub(crate) fn check_bodies<const N: usize>(
     inputs: &[TensorData; N],
     fast: impl Fn([Tensor<3>; N]) -> Tensor<3>,
@@ -78,10 +80,10 @@ pub(crate) fn check_bodies<const N: usize>(
     check_bodies_within(1e-5, inputs, fast, portable);
 }
 
-/// Two roundings to bfloat16, in which portable bodies round results of products besides their factors.
+/// Two roundings to bfloat16: portable bodies round the results of matmuls in addition to their factors.
 pub(crate) const BF16_TOLERANCE: f32 = 1.0 / 128.0;
 
-/// Asserts that no value of the two bodies' results or gradients differs by more than this share of the largest.
+/// Asserts that results and gradients of the two bodies differ by at most this fraction of the largest value.
 pub(crate) fn check_bodies_within<const N: usize>(
     tolerance: f32,
     inputs: &[TensorData; N],

@@ -1,15 +1,18 @@
+//! Log-probabilities of given tokens.
+
 use burn::tensor::{Int, Tensor};
 
 use crate::cpu;
 use crate::logits::TokenScores;
 
-/// Logits held at a time: 16 MiB.
+/// Number of logits held at a time: 16 MiB.
 const CHUNK_LOGITS: usize = 1 << 22;
 
-/// Scores `targets` under `softmax(hidden · headᵀ)`, keeping no graph and never more than a chunk of rows of logits.
+/// Scores `targets` under `softmax(hidden · headᵀ)`. Records no graph, and holds the logits of one chunk of
+/// rows at a time.
 ///
-/// `hidden` is `[N, hidden]`, `lm_head` `[vocab, hidden]`, `targets` `[N]`. A row's score depends on the others by
-/// rounding only.
+/// `hidden` is `[n, hidden]`, `lm_head` is `[vocab, hidden]`, and `targets` is `[n]`. The score of a row
+/// depends on the other rows through rounding only.
 #[must_use]
 pub fn token_logprobs(hidden_nd: Tensor<2>, lm_head_vd: Tensor<2>, targets_n: Tensor<1, Int>) -> TokenScores {
     let (hidden_nd, lm_head_vd) = (hidden_nd.without_autodiff(), lm_head_vd.without_autodiff());

@@ -1,7 +1,8 @@
-//! Each operation, and its gradients, against the same written out in float64, on shapes drawn at random: odd sizes, one row,
-//! grouped heads, heads of 100, lengths off the tiles.
+//! Each operation and its gradients, compared with the same operation written out in float64, on randomly
+//! drawn shapes: odd sizes, one row, grouped heads, heads of 100, lengths that aren't multiples of a tile.
 //!
-//! Gradients are compared with central differences of the float64 version, whose error is far below float32's.
+//! Gradients are compared with central differences of the float64 version, whose error is far below that of
+//! float32.
 #![allow(clippy::cast_possible_wrap, reason = "token ids are small")]
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -23,15 +24,15 @@ struct Array {
 }
 
 impl Array {
-    /// Standard normal values that float32 holds exactly.
+    /// Standard normal values that float32 represents exactly.
     fn random(shape: [usize; 3], seed: u64) -> Self {
         let mut stream = Stream::new(seed, "kernels/reference", 0);
         let values = (0..shape.iter().product()).map(|_| f64::from(stream.normal() as f32)).collect();
         Self { shape, values }
     }
 
-    /// A weight as models have them: of `[1, out, in]`, scaled so that what it makes is as large as what it is given. Scores then stay
-    /// where softmax doesn't turn the rounding of a score into a thousand times more.
+    /// A weight `[1, out, in]` scaled as in models, so that its output has the scale of its input. Larger
+    /// scores would make softmax amplify the rounding of a score a thousandfold.
     fn weight(shape: [usize; 3], seed: u64) -> Self {
         let scale = (shape[2] as f64).powf(-0.5);
         let mut weight = Self::random(shape, seed);
@@ -66,7 +67,7 @@ fn check<const N: usize>(
     actual: impl Fn([Tensor<3>; N]) -> Tensor<3>,
     exact: impl Fn(&[Array; N]) -> Array,
 ) {
-    /// Elements of each input whose gradients are compared, spread over it.
+    /// Number of elements of each input whose gradients are compared, spread over the input.
     const ELEMENTS: usize = 9;
 
     let device = Device::flex().autodiff();
@@ -97,20 +98,20 @@ fn check<const N: usize>(
         elements.map(with_difference).collect()
     };
     let gradients: Vec<_> = inputs.iter().enumerate().map(gradients_of).collect();
-    // Where the terms of a gradient cancel out (a query that sees a single key), they are as large as other inputs' gradients:
-    // a few of their units in the last place are left.
+    // If the terms of a gradient cancel out (a query with a single visible key), they are as large as the
+    // gradients of other inputs. A few of their units in the last place remain.
     let largest = gradients.iter().flatten().fold(0.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
     for (place, pairs) in gradients.into_iter().enumerate() {
         close_beside(&format!("gradient of input {place}"), pairs, 1e-6 * largest);
     }
 }
 
-/// Asserts that pairs differ by no more than float32's rounding in sums of their size.
+/// Asserts that pairs differ by at most the float32 rounding of sums of their size.
 fn close(what: &str, pairs: impl Iterator<Item = (f64, f64)>) {
     close_beside(what, pairs.collect(), 0.0);
 }
 
-/// The same, with an allowance besides.
+/// As [`close`], with an additional tolerance.
 fn close_beside(what: &str, pairs: Vec<(f64, f64)>, allowance: f64) {
     let largest = pairs.iter().fold(1.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
     for (i, (actual, exact)) in pairs.into_iter().enumerate() {
@@ -144,7 +145,7 @@ mod exact {
         x.with(x.values.iter().zip(&y.values).map(|(x, y)| x + y).collect())
     }
 
-    /// Half-split rotation; angles as the reference implementation has them, in float32.
+    /// Half-split rotation. Angles are rounded to float32, as in the reference implementation.
     pub(super) fn rope(x: &Array, head_dim: usize, theta: f64) -> Array {
         let half = head_dim / 2;
         let mut out = x.clone();
@@ -199,7 +200,7 @@ mod exact {
         }
     }
 
-    /// `Σ w (ln Σ e^logit - logit of the target)` in one element.
+    /// Returns `Σ w (ln Σ e^logit - logit of the target)` in one element.
     pub(super) fn cross_entropy(hidden: &Array, head: &Array, targets: &[usize], weights: &[f64]) -> Array {
         let logits = linear(hidden, head);
         let losses = logits.rows().zip(targets).zip(weights).map(|((logits, &target), weight)| {
@@ -214,7 +215,8 @@ mod exact {
     }
 }
 
-/// All earlier tokens, or, in each row, a shared prefix of two and texts of five that don't see each other.
+/// All earlier tokens, or, in each row, a shared prefix of two tokens and texts of five that don't attend to
+/// each other.
 fn mask(causal: bool, batch: usize, time: usize) -> AttentionMask {
     if causal {
         return AttentionMask::Causal;
@@ -236,7 +238,7 @@ fn rotary(time: usize, dim: usize) -> RotaryTable {
     RotaryTable::new(&(0..time as u32).collect::<Vec<_>>(), time, dim, THETA, &Device::flex())
 }
 
-/// The same shapes every time, unless `PROPTEST_RNG_SEED` asks for others.
+/// The same shapes every time, unless `PROPTEST_RNG_SEED` is set.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let rng_seed = match default.rng_seed {

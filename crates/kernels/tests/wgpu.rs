@@ -1,5 +1,5 @@
-//! The portable bodies on a GPU's backend: results and gradients there against those of the CPU's bodies, at tiny shapes, since the
-//! GPU may be Mesa's software one.
+//! The portable bodies on a GPU backend, with results and gradients compared with those of the CPU bodies.
+//! Shapes are tiny, since the GPU may be Mesa's software one.
 //!
 //!     cargo test --release -p fineline-kernels --features wgpu --test wgpu
 #![cfg(feature = "wgpu")]
@@ -18,7 +18,7 @@ use fineline_random::Stream;
 
 const NUMERICS: Numerics = Numerics { eps: 1e-5, precision: Precision::F32 };
 
-/// The device, unless this machine has none.
+/// The device, or `None` if this machine has none.
 static WGPU: LazyLock<Option<Device>> = LazyLock::new(|| {
     let opened = catch_unwind(|| {
         let device = Device::wgpu(DeviceKind::DefaultDevice);
@@ -43,7 +43,7 @@ fn random(shape: [usize; 3], seed: u64) -> TensorData {
     TensorData::new(values, shape)
 }
 
-/// Asserts that result and gradients on the device are the CPU's, up to rounding.
+/// Asserts that results and gradients on the device equal those of the CPU, up to rounding.
 fn check<const N: usize>(shapes: [[usize; 3]; N], body: impl Fn([Tensor<3>; N], &Device) -> Tensor<3>) {
     let on = |device: &Device| -> Vec<Vec<f32>> {
         let autodiff = device.clone().autodiff();

@@ -1,3 +1,5 @@
+//! Conversion of a checkpoint from one layout to another.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::llama::{
 };
 use crate::weights::{MatchedTensors, ModelWeightsError, check_tied_head, match_tensors};
 
-/// Files that belong to a model beside its weights and its configuration: tokenizers and what goes with them.
+/// Files next to the weights and the configuration that belong to a model: tokenizers and related files.
 const COMPANIONS: [&str; 10] = [
     "added_tokens.json",
     "chat_template.jinja",
@@ -31,92 +33,95 @@ const COMPANIONS: [&str; 10] = [
     "vocab.json",
 ];
 
-/// A checkpoint in one layout, to be written in another.
+/// Conversion of a checkpoint into another layout.
 #[derive(Clone, Debug)]
 pub struct Conversion {
-    /// The folder or file to read.
+    /// Directory or file to read.
     pub source: PathBuf,
-    /// What model it is of.
+    /// Source of the model's architecture.
     pub architecture: ArchitectureSource,
-    /// The folder to write: nothing, or an empty one.
+    /// Directory to write. It must not exist, or be empty.
     pub out: PathBuf,
-    /// The layout to write.
+    /// Layout to write.
     pub format: ConversionFormat,
-    /// The precision to write; without it, that of each tensor.
+    /// Precision to write. `None` keeps the precision of each tensor.
     pub dtype: Option<Dtype>,
 }
 
-/// Where the architecture of weights is said.
+/// Source of the architecture of weights.
 #[derive(Clone, Debug)]
 pub enum ArchitectureSource {
-    /// In the `config.json` beside them.
+    /// The `config.json` next to the weights.
     Beside,
-    /// In another `config.json`.
+    /// Another `config.json`.
     File(PathBuf),
-    /// It is this.
+    /// A known architecture, such as a preset.
     Known(Box<LlamaConfig>),
 }
 
 /// A layout that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConversionFormat {
-    /// Safetensors as Hugging Face has them.
+    /// Safetensors in Hugging Face's layout.
     SafeTensors {
-        /// Bytes of tensors in one file, if no single tensor takes more.
+        /// Maximum size of the tensors in one file, in bytes. A single larger tensor gets a file of its own.
         max_shard_bytes: u64,
     },
     /// EasyLM's `streaming_params`.
     EasyLm,
 }
 
-/// What a conversion read and wrote.
+/// Report of a conversion.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConversionReport {
-    /// What was read.
+    /// The checkpoint that was read.
     pub source: SourceReport,
-    /// Where it was written to.
+    /// Directory that was written.
     pub out: PathBuf,
-    /// In what form.
+    /// Layout that was written.
     pub layout: WeightLayout,
-    /// The files with weights.
+    /// Weight files that were written.
     pub written: ConversionSummary,
-    /// Files that were taken over as they are.
+    /// Files that were copied unchanged.
     pub copied: Vec<String>,
-    /// What was left out of what was read.
+    /// Contents of the source that were skipped.
     pub ignored: Vec<IgnoredEntry>,
-    /// How what was written, read back, compares with what it came from.
+    /// Comparison of the written weights, read back, with the source.
     pub parity: ConversionParity,
-    /// Seconds that writing took.
+    /// Seconds spent writing.
     pub write_s: f64,
-    /// Seconds that reading back and comparing took.
+    /// Seconds spent reading back and comparing.
     pub compare_s: f64,
 }
 
-/// What a conversion read.
+/// The checkpoint that a conversion read.
 #[derive(Clone, Debug, Serialize)]
 pub struct SourceReport {
-    /// The folder or file.
+    /// Directory or file.
     pub path: PathBuf,
     /// Its layout.
     pub layout: WeightLayout,
-    /// The files with weights.
+    /// Its weight files.
     pub files: Vec<PathBuf>,
-    /// Tensors that were read.
+    /// Number of tensors read.
     pub tensors: usize,
-    /// Values in these.
+    /// Number of values in them.
     pub parameters: u64,
-    /// Bytes of these.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// How many there are of each precision.
+    /// Number of tensors of each precision.
     pub dtypes: BTreeMap<String, usize>,
 }
 
 impl Conversion {
-    /// Reads, writes, reads back and compares. `on_bytes` is called twice for each byte of the source.
+    /// Reads the source, writes it, reads the result back and compares. `on_bytes` is called twice for each
+    /// byte of the source.
     ///
     /// # Errors
-    /// Anything wrong with the source or in the way of the target, found as far as possible before anything is written; after an
-    /// error there is nothing at `out` that wasn't there before.
+    /// Returns [`ModelWeightsError::Exists`] if `out` isn't empty, [`ModelWeightsError::NoConfig`] or
+    /// [`ModelWeightsError::Config`] if the architecture can't be read, and other variants for tensors that
+    /// don't match it, a disk that is too small, and files that can't be read or written. As much as possible
+    /// is checked before anything is written. After an error, `out` is as it was before.
     pub fn run(&self, on_bytes: ByteProgress<'_>) -> Result<ConversionReport, ModelWeightsError> {
         if self.out.exists() && !is_empty_folder(&self.out)? {
             return Err(ModelWeightsError::Exists { path: self.out.clone() });
@@ -162,7 +167,7 @@ impl Conversion {
         })
     }
 
-    /// The architecture, and the file that says it.
+    /// Returns the architecture, and the file that it was read from.
     fn config(&self) -> Result<(LlamaConfig, Option<PathBuf>), ModelWeightsError> {
         let file = match &self.architecture {
             ArchitectureSource::Known(config) => {
@@ -194,7 +199,7 @@ impl Conversion {
             completed_config(file, config, dtype)?
         } else {
             let mut json = config.to_hf(SpecialTokens::default());
-            // Tokens that aren't known are better left to defaults than said to be absent.
+            // Unknown special tokens are omitted, so that defaults apply, rather than written as null.
             if let Value::Object(said) = &mut json {
                 said.retain(|_, value| !value.is_null());
                 said.insert("torch_dtype".to_owned(), Value::from(dtype));
@@ -223,13 +228,13 @@ fn source_report(checkpoint: &WeightFiles, tensors: &[&StoredTensor]) -> SourceR
     }
 }
 
-/// The names of the files beside weights that belong to their model.
+/// Returns the names of the files next to weights that belong to the model.
 pub(crate) fn companions(path: &Path) -> Vec<String> {
     let folder = folder_of(path);
     COMPANIONS.into_iter().filter(|name| folder.join(name).is_file()).map(ToOwned::to_owned).collect()
 }
 
-/// The folder itself, or that of a file.
+/// Returns the directory itself, or the parent directory of a file.
 fn folder_of(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
 }

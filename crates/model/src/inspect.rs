@@ -1,3 +1,5 @@
+//! Contents of a checkpoint, from its headers.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,26 +10,26 @@ use crate::conversion::companions;
 use crate::llama::LlamaConfig;
 use crate::weights::{ModelWeightsError, TensorMismatch, tensor_mismatch};
 
-/// What a checkpoint's files hold.
+/// Contents of a checkpoint's files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
-    /// In what form they hold it.
+    /// Layout of the files.
     pub layout: WeightLayout,
-    /// Every tensor, by name, with layers in the order of their numbers.
+    /// All tensors, sorted by name, with layers in numeric order.
     pub tensors: Vec<InspectedTensor>,
-    /// How many tensors there are of each type.
+    /// Number of tensors of each type.
     pub dtypes: BTreeMap<String, usize>,
-    /// Values in all tensors together.
+    /// Total number of values.
     pub parameters: u64,
-    /// Bytes of all tensors together.
+    /// Total size of the tensors in bytes.
     pub bytes: u64,
-    /// What else is in the files, and tensors that no model reads.
+    /// Other contents of the files, and tensors that no model reads.
     pub ignored: Vec<IgnoredEntry>,
-    /// Parameters of the model that the files lack; none where no configuration says what the model is.
+    /// Parameters of the model that the files lack. Empty without a configuration.
     pub missing: Vec<String>,
-    /// Tensors that the model doesn't have; none where no configuration says what the model is.
+    /// Tensors that the model doesn't have. Empty without a configuration.
     pub unexpected: Vec<String>,
-    /// Tokenizer and other files beside them that belong to the model.
+    /// Tokenizer and other files next to the weights that belong to the model.
     pub companions: Vec<String>,
 }
 
@@ -40,15 +42,20 @@ pub struct InspectedTensor {
     pub key: String,
     /// Its shape at Hugging Face.
     pub shape: Vec<usize>,
-    /// Its type, in the words of safetensors (`F32`, `BF16`).
+    /// Its type, as named by safetensors (`F32`, `BF16`).
     pub dtype: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// The file it is in.
+    /// The file that contains it.
     pub file: PathBuf,
 }
 
-/// Lists the tensors of a folder or file in any layout; only headers are read. With a configuration, holds them to its model.
+/// Lists the tensors of a directory or file in any layout. Reads headers only. With a configuration, compares
+/// the tensors with the model's parameters.
+///
+/// # Errors
+/// Returns [`ModelWeightsError::Files`] if no layout is recognized or a header is damaged, and
+/// [`ModelWeightsError::Io`] if a file can't be read.
 pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, ModelWeightsError> {
     let checkpoint = WeightFiles::open(path)?;
     let tensor = |tensor: &fineline_weights::StoredTensor| InspectedTensor {
@@ -82,7 +89,7 @@ pub fn inspect(path: &Path, config: Option<&LlamaConfig>) -> Result<Inspection, 
     })
 }
 
-/// The parts of a name, numbers as numbers: layer 2 comes before layer 10.
+/// Splits a name into parts, with numbers as numbers: layer 2 sorts before layer 10.
 fn natural(name: &str) -> impl Iterator<Item = (Option<u64>, &str)> {
     name.split('.').map(|part| (part.parse().ok(), part))
 }

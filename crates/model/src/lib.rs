@@ -1,16 +1,20 @@
-//! LLaMA, as Hugging Face defines it, on Burn.
+//! LLaMA models as defined by Hugging Face, on Burn.
 //!
-//! - [`LlamaConfig`] is the architecture: from TOML, from a Hugging Face `config.json`, or a [preset](LlamaConfig::preset).
-//! - [`Llama`] is the model, a Burn module whose parameter paths are the tensor names of Hugging Face. It maps tokens to
-//!   hidden states ([`Llama::hidden`]), continues from a [`KvCache`] ([`Llama::extend`]), and is made by
-//!   [`LlamaConfig::init`] or [`load`].
-//! - [`generate`] samples text, token by token; [`generate_batch`] many texts at once.
-//! - [`named_parameters`] and [`map_parameters`] list and replace parameters under their names, in one fixed order.
-//! - [`load`] reads every layout of `fineline-weights`, and [`write_safetensors`] writes one; [`Conversion`] turns one layout into
-//!   another; [`inspect()`] says what is in a checkpoint without loading it.
-//! - [`LlamaConfig::flops_per_token`] and its like say what a model takes: parameters, operations, memory.
+//! - [`LlamaConfig`] is the architecture, read from TOML, a Hugging Face `config.json`, or a
+//!   [preset](LlamaConfig::preset).
+//! - [`Llama`] is the model, a Burn module whose parameter paths are Hugging Face's tensor names.
+//!   [`LlamaConfig::init`] or [`load`] creates it. It maps tokens to hidden states ([`Llama::hidden`]),
+//!   optionally after the tokens in a [`KvCache`] ([`Llama::extend`]).
+//! - [`generate`] samples text token by token, and [`generate_batch`] many texts in parallel.
+//! - [`named_parameters`] and [`map_parameters`] list and replace parameters under their names, in a fixed
+//!   order.
+//! - [`load`] reads every layout of `fineline-weights`, and [`write_safetensors`] writes one. [`Conversion`]
+//!   converts between layouts. [`inspect()`] lists the contents of a checkpoint without loading it.
+//! - [`LlamaConfig::flops_per_token`] and related methods compute parameters, operations and memory.
 //!
-//! This crate knows nothing of text, losses' reductions, optimizers or checkpoints' directories.
+//! Shapes in the names of tensors follow the legend of `fineline-kernels`.
+//!
+//! This crate knows nothing of text, reductions of losses, optimizers, or directories of checkpoints.
 
 // The architecture and the model.
 mod llama;
@@ -20,7 +24,7 @@ mod conversion;
 mod inspect;
 mod weights;
 
-// Text from a model.
+// Text generation.
 mod generate;
 mod generate_batch;
 

@@ -1,8 +1,8 @@
-//! Logits, losses and gradients of `transformers`, on every case under `tests/fixtures/model`.
+//! Logits, losses and gradients compared with `transformers`, on every case in `tests/fixtures/model`.
 //!
-//! A case is a folder with `config.json`, `model.safetensors`, and `case.safetensors`: `input_ids`, `logits`, `loss` (mean over
-//! next tokens) and `grad.<parameter>`; where rows are padded on the right, `attention_lengths` has their true lengths.
-//! `scripts/` has the script that makes them.
+//! A case is a directory with `config.json`, `model.safetensors` and `case.safetensors`, which has
+//! `input_ids`, `logits`, `loss` (mean over next tokens) and `grad.<parameter>`. If rows are padded on the
+//! right, `attention_lengths` has their lengths. A script in `scripts/` creates the cases.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,8 @@ fn equals_transformers() {
     }
 }
 
-/// The same weights in every layout and precision of `scripts/fixtures/weights.py`, whose values are exact in all of these.
+/// The same weights in every layout and precision of `scripts/fixtures/weights.py`. The values are exact in
+/// all of them.
 #[test]
 fn logits_from_every_layout_equal_transformers() {
     let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/weights"));
@@ -51,7 +52,8 @@ fn logits_from_every_layout_equal_transformers() {
     assert_eq!(compared, 9);
 }
 
-/// `hidden.safetensors` of some cases has `hidden.0` (the embedding's), `hidden.1`, ... (after each layer), and the final-normed states.
+/// The `hidden.safetensors` of some cases has `hidden.0` (after the embedding), `hidden.1`, ... (after each
+/// layer), and the final-normed states.
 #[test]
 fn hidden_states_at_each_depth_equal_transformers() {
     let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/model"));
@@ -104,7 +106,8 @@ impl Case {
         Tensor::from_data(TensorData::new(self.ints("input_ids").expect("input_ids"), shape), device)
     }
 
-    /// Holds the logits of the real tokens to those of the case. Gives the rows' lengths and the hidden states.
+    /// Compares the logits of the real tokens with those of the case. Returns the lengths of the rows and the
+    /// hidden states.
     fn check_logits(&self, model: &Llama) -> (Vec<u32>, Tensor<3>) {
         let shape = self.tensors().tensor("input_ids").expect("input_ids").shape().to_vec();
         let [batch, time] = shape[..] else { panic!("input_ids has shape {shape:?}") };

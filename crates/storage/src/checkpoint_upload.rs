@@ -1,4 +1,4 @@
-//! One checkpoint on its way to a store.
+//! The upload of one checkpoint.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,13 +11,13 @@ use fs_err as fs;
 use crate::error::StorageError;
 use crate::store::{ObjectContent, Store};
 
-/// A checkpoint whose files are open, so that it can be copied even if it loses its name meanwhile.
+/// A checkpoint with open files, so that it can be uploaded even if its directory is removed meanwhile.
 pub(crate) struct CheckpointUpload {
     pub(crate) step: u64,
     dir: PathBuf,
     manifest: Vec<u8>,
     files: Vec<OpenFile>,
-    /// What an earlier attempt has brought there.
+    /// Names of the files that earlier attempts have uploaded.
     sent: BTreeSet<String>,
 }
 
@@ -29,7 +29,7 @@ struct OpenFile {
 }
 
 impl CheckpointUpload {
-    /// Opens the files that the manifest of the checkpoint names.
+    /// Opens the files named in the checkpoint's manifest.
     pub(crate) fn open(step: u64, dir: &Path) -> Result<Self, StorageError> {
         let path = dir.join(MANIFEST_FILE);
         let manifest = fs::read(&path)?;
@@ -43,28 +43,29 @@ impl CheckpointUpload {
         Ok(Self { step, dir: dir.to_owned(), manifest, files, sent: BTreeSet::new() })
     }
 
-    /// Whether the run has the checkpoint still.
+    /// Returns whether the checkpoint's directory still exists.
     pub(crate) fn is_kept(&self) -> bool {
         self.dir.is_dir()
     }
 
-    /// Size of all files.
+    /// Total size of the files in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.entry.bytes).sum::<u64>() + self.manifest.len() as u64
     }
 
-    /// Whether the same checkpoint stands there whole.
+    /// Returns whether the store has this checkpoint complete.
     pub(crate) fn is_uploaded(&self, store: &Store) -> Result<bool, StorageError> {
         let key = format!("{}/{MANIFEST_FILE}", remote_checkpoint_path(self.step));
         Ok(store.get(&key)?.is_some_and(|there| there == self.manifest))
     }
 
-    /// Copies what has not sent yet, and the manifest last. What stands there is then looked at: the sizes of all files before the manifest is written,
-    /// the bytes of the manifest after it.
+    /// Uploads the missing files, then the manifest. Verifies the sizes of all files before writing the
+    /// manifest, and the bytes of the manifest after writing it.
     pub(crate) fn send(&mut self, store: &Store) -> Result<(), StorageError> {
         let dir = remote_checkpoint_path(self.step);
         let manifest_key = format!("{dir}/{MANIFEST_FILE}");
-        // One from another time that the run came to this step: while files are replaced, it is not whole.
+        // A rewound run may reach the same step twice. While the files of the earlier checkpoint are
+        // replaced, it must not count as complete.
         if self.sent.is_empty() {
             store.remove(&manifest_key)?;
         }
@@ -89,7 +90,7 @@ impl CheckpointUpload {
         Err(StorageError::Damaged { url: store.url(&manifest_key), reason })
     }
 
-    /// Looks whether every file is there in its size. One that isn't is sent again with the next attempt.
+    /// Checks that every file is in the store with its size. The next attempt uploads the others again.
     fn check_sizes(&mut self, store: &Store, dir: &str) -> Result<(), StorageError> {
         let listed = store.list(dir)?;
         for file in &self.files {
@@ -107,7 +108,7 @@ impl CheckpointUpload {
     }
 }
 
-/// A file from its beginning, read at a place of its own, so that a second attempt starts there again.
+/// A file read at its own position, so that every attempt starts from its beginning.
 struct FileContent<'a> {
     file: &'a mut OpenFile,
     position: u64,

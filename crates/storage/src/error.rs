@@ -1,46 +1,48 @@
+//! Errors of remote storage.
+
 use std::io;
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 
-/// Why a store could not be read or written.
+/// Errors of reading and writing a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// What was given as an address is none.
+    /// The address is invalid.
     #[error(
         "`{address}` is no place to keep a run: {reason}; expected s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a path"
     )]
     Address {
-        /// What was given.
+        /// The given address.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The store said no, or nothing. What the client knows of it is in the source.
+    /// The store returned an error or didn't respond. The source has the client's details.
     #[error("{url}")]
     Store {
         /// The object.
         url: String,
-        /// What failed.
+        /// The client's error.
         source: Box<object_store::Error>,
     },
-    /// An object is not what was written there, or what its checkpoint's manifest says.
+    /// An object doesn't match what was written, or its checkpoint's manifest.
     #[error("{url}: {reason}")]
     Damaged {
         /// The object.
         url: String,
-        /// What is wrong with it.
+        /// The difference.
         reason: String,
     },
-    /// A local file or folder could not be read or written; the message has the path.
+    /// A local file or directory can't be read or written. The message contains the path.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A folder that should be a checkpoint has no readable manifest.
+    /// A checkpoint directory has no readable manifest.
     #[error("{}: {reason}", path.display())]
     NoManifest {
-        /// The manifest's place.
+        /// Path of the manifest.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -52,7 +54,7 @@ impl Classified for StorageError {
 }
 
 impl StorageError {
-    /// The message with its causes, each once.
+    /// Returns the message with those of its causes, each once.
     #[must_use]
     pub fn with_causes(&self) -> String {
         fineline_diagnostics::with_causes(self)

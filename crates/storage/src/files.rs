@@ -1,4 +1,4 @@
-//! The files of a run besides its checkpoints: which there are, and their content at a moment.
+//! The files of a run other than its checkpoints, and their current contents.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use fineline_layout::{UPLOADED_DIRS, UPLOADED_FILES, is_plain_file_name};
 
-/// The names of all that is there, relative to the run's folder.
+/// Lists the existing files by their path in the run directory.
 pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for dir in UPLOADED_DIRS {
@@ -26,7 +26,7 @@ pub(crate) fn run_files(root: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a stored object is one of a run's files.
+/// Returns whether an object is one of a run's files.
 pub(crate) fn is_run_file(key: &str) -> bool {
     match key.split_once('/') {
         None => UPLOADED_FILES.contains(&key),
@@ -34,7 +34,7 @@ pub(crate) fn is_run_file(key: &str) -> bool {
     }
 }
 
-/// What a file holds now. Of a log, whole lines: the last may be being written.
+/// Reads a file. Of a log, only complete lines, since the last one may be incomplete.
 pub(crate) fn content(path: &Path) -> io::Result<Bytes> {
     let mut bytes = fs_err::read(path)?;
     if path.extension().is_some_and(|extension| extension == "jsonl") {

@@ -1,14 +1,15 @@
-//! A run's copy elsewhere: on S3, Google Cloud Storage, Azure, or under a path.
+//! Remote storage of a run on S3, Google Cloud Storage, Azure, or under a path.
 //!
-//! - [`Store`] is the place: objects by name below an address, through the `object_store` crate, without `async`.
-//! - [`Uploader`] copies whole checkpoints and the run's files there in the background, tries again what failed, and tells
-//!   what became of it. It never stops whoever gives it work.
-//! - [`RemoteRun`] reads a run back: which checkpoints are whole, and their files, held to their manifest.
+//! - [`Store`] reads and writes objects by name below an address, through the `object_store` crate, without
+//!   `async`.
+//! - [`Uploader`] uploads complete checkpoints and the run's files in the background, retries failures, and
+//!   reports [`UploadUpdate`]s. It never blocks or fails training.
+//! - [`RemoteRun`] lists the complete checkpoints of a stored run, and downloads and verifies its files.
 //!
-//! The copy is laid out as the run's folder is. A checkpoint's `manifest.json` (size and BLAKE3 of every file) is written
-//! last and removed first, so that a remote checkpoint too is whole or not there.
+//! The store has the layout of the run directory. A checkpoint's `manifest.json` (size and BLAKE3 hash of
+//! every file) is written last and removed first, so that a remote checkpoint is either complete or absent.
 //!
-//! This crate knows nothing of training, of what the files hold, or of who logs what happened.
+//! This crate knows nothing of training, of the contents of files, or of logging.
 
 // Errors.
 mod error;

@@ -1,4 +1,4 @@
-//! A run in a store, read back.
+//! Downloads of a run from a store.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,39 +13,40 @@ use crate::error::StorageError;
 use crate::files::is_run_file;
 use crate::store::Store;
 
-/// How often a file is asked for that comes damaged or not at all.
+/// Attempts to read an object that is damaged or fails to arrive.
 const ATTEMPTS: u32 = 4;
 
-/// A run's copy.
+/// A run in a store.
 pub struct RemoteRun {
     store: Store,
 }
 
 impl RemoteRun {
-    /// The run in this store, which need not hold one.
+    /// Creates a reader of the run in this store, which need not contain one.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// Where it is.
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Its `run.json`; none if no run was ever copied there.
+    /// Reads the run's `run.json`. Returns `None` if no run was uploaded.
     ///
     /// # Errors
-    /// What the store says.
+    /// Returns [`StorageError::Store`] if the store can't be read, and [`StorageError::Damaged`] if the
+    /// object doesn't match its hash.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
         with_retries(|| self.store.get(RUN_FILE))
     }
 
-    /// The steps of its whole checkpoints, ascending.
+    /// Lists the steps of the complete checkpoints, ascending.
     ///
     /// # Errors
-    /// What the store says.
+    /// Returns [`StorageError::Store`] if the store can't be read.
     pub fn steps(&self) -> Result<Vec<u64>, StorageError> {
         with_retries(|| self.whole_steps())
     }
@@ -61,10 +62,13 @@ impl RemoteRun {
         Ok(steps)
     }
 
-    /// Fetches a checkpoint into a folder, which is there and empty. Every file is held to the manifest, which is written last.
+    /// Downloads a checkpoint into an existing, empty directory. Every file is verified against the manifest,
+    /// which is written last.
     ///
     /// # Errors
-    /// [`StorageError::Damaged`] for a file that isn't what the manifest says, however often it is asked for.
+    /// Returns [`StorageError::Damaged`] if a file doesn't match the manifest after several attempts,
+    /// [`StorageError::Store`] if the store can't be read, and [`StorageError::Io`] if a file can't be
+    /// written.
     pub fn fetch_checkpoint(&self, step: u64, dir: &Path) -> Result<(), StorageError> {
         let remote = remote_checkpoint_path(step);
         let key = format!("{remote}/{MANIFEST_FILE}");
@@ -93,10 +97,11 @@ impl RemoteRun {
         Ok(file.file.sync_all()?)
     }
 
-    /// Fetches the run's files besides its checkpoints into its folder, each whole or not at all.
+    /// Downloads the run's files other than its checkpoints into its directory. Each is written atomically.
     ///
     /// # Errors
-    /// What the store or the file system says.
+    /// Returns [`StorageError::Store`] or [`StorageError::Damaged`] if an object can't be read, and
+    /// [`StorageError::Io`] if a file can't be written.
     pub fn fetch_files(&self, root: &Path) -> Result<(), StorageError> {
         for object in self.store.list("")?.iter().filter(|object| is_run_file(&object.key)) {
             let path = root.join(&object.key);
@@ -111,7 +116,7 @@ impl RemoteRun {
     }
 }
 
-/// Tries a few times: what came wrongly over the network may come rightly.
+/// Retries a few times, since transfers can fail or be damaged in transit.
 fn with_retries<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
     for _ in 1..ATTEMPTS {
         match fetch() {

@@ -1,3 +1,5 @@
+//! An object store without `async`.
+
 use std::io::Write;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Once};
@@ -19,16 +21,16 @@ use url::Url;
 
 use crate::error::StorageError;
 
-/// Size of the parts that a large object is sent in, but for the largest: there are 10,000 parts at most.
+/// Size of the parts of a large object. Larger for objects that would exceed the limit of 10,000 parts.
 const PART: u64 = 16 << 20;
-/// Parts of one object under way at once.
+/// Number of concurrent parts of one object.
 const PARTS_AT_ONCE: usize = 4;
-/// A request that takes longer has failed.
+/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_mins(3);
-/// Name of the metadata that carries an object's hash, where the store keeps metadata.
+/// Name of the metadata entry with an object's hash, in stores that keep metadata.
 const HASH: &str = "blake3";
 
-/// A place below which objects lie: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path.
+/// Objects below an address: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path.
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
@@ -37,7 +39,7 @@ pub struct Store {
     runtime: Runtime,
 }
 
-/// What a listing tells of an object.
+/// An entry of a listing.
 #[derive(Clone, Debug)]
 pub(crate) struct ListedObject {
     /// Its name, relative to the store's prefix.
@@ -46,11 +48,11 @@ pub(crate) struct ListedObject {
     pub(crate) modified: SystemTime,
 }
 
-/// What is to be sent, from beginning to end.
+/// Content of an object, read from beginning to end.
 pub(crate) trait ObjectContent {
-    /// Its size.
+    /// Its size in bytes.
     fn bytes(&self) -> u64;
-    /// The next `length` bytes.
+    /// Reads the next `length` bytes.
     fn read(&mut self, length: usize) -> std::io::Result<Bytes>;
 }
 
@@ -65,13 +67,13 @@ impl ObjectContent for Bytes {
 }
 
 impl Store {
-    /// Opens the place at an address. Nothing is sent yet.
+    /// Opens the store at an address. Sends no request yet.
     ///
-    /// Credentials, region and endpoint come from the environment, under the names that the `object_store` crate documents
-    /// (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_KEY`, ...).
+    /// Credentials, region and endpoint come from environment variables, as documented by the `object_store`
+    /// crate (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_KEY`, ...).
     ///
     /// # Errors
-    /// [`StorageError::Address`] for what is no address, or settings that the client refuses.
+    /// Returns [`StorageError::Address`] if the address is invalid or the client rejects the settings.
     pub fn open(address: &str) -> Result<Self, StorageError> {
         install_tls();
         let (url, scheme, prefix) = place(address)?;
@@ -83,21 +85,21 @@ impl Store {
         Ok(Self { objects, prefix, address, keeps_metadata, runtime })
     }
 
-    /// Whether something can be kept at this address. The environment is not looked at.
+    /// Checks the syntax of an address. Doesn't read the environment.
     ///
     /// # Errors
-    /// [`StorageError::Address`]
+    /// Returns [`StorageError::Address`] if the address is invalid.
     pub fn check_address(address: &str) -> Result<(), StorageError> {
         place(address).map(drop)
     }
 
-    /// Whether this is an address of a store, rather than a path.
+    /// Returns whether a text is the URL of a store, rather than a path.
     #[must_use]
     pub fn is_url(text: &str) -> bool {
         text.contains("://")
     }
 
-    /// The whole address of an object.
+    /// Returns the full address of an object.
     #[must_use]
     pub fn url(&self, key: &str) -> String {
         if key.is_empty() { self.address.clone() } else { format!("{}/{key}", self.address) }
@@ -112,7 +114,7 @@ impl Store {
         move |source| StorageError::Store { url: url.clone(), source: Box::new(source) }
     }
 
-    /// Writes an object: whole, or not at all. `blake3` goes along where the store keeps metadata.
+    /// Writes an object atomically, with its `blake3` hash as metadata if the store keeps metadata.
     pub(crate) fn put(
         &self,
         key: &str,
@@ -157,7 +159,8 @@ impl Store {
                 Ok(0) => break,
                 Ok(length) => left -= length.min(left),
                 Err(error) => {
-                    // Parts that nobody completes are paid for. If this fails too, the bucket's own rules must clear them away.
+                    // Incomplete parts are billed. If aborting fails too, the bucket's lifecycle rules must
+                    // remove them.
                     let _ = writer.abort().await;
                     return Err(error);
                 }
@@ -166,13 +169,14 @@ impl Store {
         writer.finish().await.map(drop).map_err(failed)
     }
 
-    /// A small object; `None` if there is none. Held to its hash where there is one.
+    /// Reads a small object, or returns `None` if it doesn't exist. Verifies its hash if the store has one.
     pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         let mut bytes = Vec::new();
         Ok(self.download(key, &mut bytes)?.then_some(bytes))
     }
 
-    /// Writes what an object holds into `to`, and says whether there is one. Held to its hash where there is one.
+    /// Writes the content of an object to `to`, and returns whether it exists. Verifies its hash if the store
+    /// has one.
     pub(crate) fn download(&self, key: &str, to: &mut dyn Write) -> Result<bool, StorageError> {
         self.runtime.block_on(async {
             let failed = self.failed(key);
@@ -204,7 +208,7 @@ impl Store {
         })
     }
 
-    /// All objects below a name.
+    /// Lists all objects below a name.
     pub(crate) fn list(&self, below: &str) -> Result<Vec<ListedObject>, StorageError> {
         let path = self.path(below);
         self.runtime.block_on(async {
@@ -220,7 +224,7 @@ impl Store {
         })
     }
 
-    /// Removes an object, if it is there.
+    /// Removes an object if it exists.
     pub(crate) fn remove(&self, key: &str) -> Result<(), StorageError> {
         match self.runtime.block_on(self.objects.delete(&self.path(key))) {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -233,7 +237,7 @@ fn refused(address: &str, reason: String) -> StorageError {
     StorageError::Address { address: address.to_owned(), reason }
 }
 
-/// What an address means.
+/// Parses an address into URL, scheme and prefix.
 fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> {
     let url = parse(address).map_err(|reason| refused(address, reason))?;
     match ObjectStoreScheme::parse(&url) {
@@ -245,7 +249,7 @@ fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> 
     }
 }
 
-/// The address as a URL; a path is one of files.
+/// Parses an address as a URL. A path becomes a file URL.
 fn parse(address: &str) -> Result<Url, String> {
     if Store::is_url(address) {
         return Url::parse(address).map_err(|error| error.to_string());
@@ -258,7 +262,7 @@ fn parse(address: &str) -> Result<Url, String> {
 }
 
 fn connect(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
-    // Short: what fails longer than that, whoever asked tries again, and says so.
+    // Short, since the uploader retries longer failures and reports each.
     let retry = RetryConfig {
         max_retries: 2,
         retry_timeout: Duration::from_mins(2),
@@ -291,16 +295,16 @@ fn connect(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dy
     })
 }
 
-/// Whether a variable of the environment is meant for a store: many others have names that would pass for settings.
+/// Returns whether an environment variable is meant for a store. Others can have the name of a setting.
 fn is_cloud_setting(name: &str) -> bool {
     ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// TLS by ring, which the program has for the hub anyway. The first in a process decides.
+/// Selects ring for TLS, which the program already has for the hub. The first provider in a process is used.
 fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Another library's choice is as good.
+        // A provider that another library has installed works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }

@@ -1,4 +1,4 @@
-//! Against a folder: the same code paths as with a cloud's store, but for its client.
+//! Tests against a directory: the same code paths as with a cloud store, except for its client.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A run's folder with a checkpoint of each of these steps.
+/// Creates a run directory with a checkpoint of each of these steps.
 fn run(root: &Path, steps: &[u64]) {
     fs_err::create_dir_all(root.join("items")).unwrap();
     fs_err::write(root.join("run.json"), "{}\n").unwrap();
@@ -78,7 +78,7 @@ fn a_run_comes_back_as_it_was() {
     ] {
         assert_eq!(fs_err::read_to_string(back.join(name)).unwrap(), text);
     }
-    // It is laid out as a run is.
+    // The store has the layout of a run directory.
     assert_eq!(fs_err::read_to_string(remote.join("checkpoints/latest")).unwrap(), "step-00000005\n");
 }
 
@@ -115,7 +115,7 @@ fn a_checkpoint_that_loses_its_name_is_copied_all_the_same() {
     assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [1]);
 }
 
-/// A file where the store's folder should be: every attempt fails until it is taken away.
+/// A file in place of the store's directory makes every attempt fail until it is removed.
 #[test]
 fn what_fails_is_told_and_tried_again() {
     let temp = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Copies in the background.
+//! Background uploads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -16,65 +16,66 @@ use crate::files::{content, run_files};
 use crate::remote_run::RemoteRun;
 use crate::store::Store;
 
-/// The wait after the first failure; it doubles with each, up to [`LONGEST_WAIT`].
+/// Delay after the first failure. It doubles with each failure, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
-/// Of the steps that have checkpoints, ascending, those that are to go.
+/// Selects the steps to remove among those that have checkpoints, which are ascending.
 pub type OutdatedSteps = Box<dyn Fn(&[u64]) -> Vec<u64> + Send>;
 
-/// What a mirror has to know of its run.
+/// Options of an [`Uploader`].
 pub struct UploaderOptions {
-    /// The run's folder.
+    /// The run directory.
     pub root: PathBuf,
-    /// Which of the remote checkpoints are removed once a newer one is whole.
+    /// Selects the remote checkpoints to remove after each upload of a newer one.
     pub outdated: OutdatedSteps,
 }
 
-/// What became of a piece of work.
+/// A report of an [`Uploader`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum UploadUpdate {
-    /// A checkpoint stands whole in the store.
+    /// A checkpoint was uploaded completely.
     Uploaded {
         /// Its step.
         step: u64,
-        /// Where it is.
+        /// Its address.
         url: String,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// Seconds since it was offered.
+        /// Seconds since the upload was requested.
         seconds: f64,
-        /// Steps whose checkpoints were removed from the store after it.
+        /// Steps of older checkpoints that were then removed from the store.
         removed: Vec<u64>,
     },
-    /// A checkpoint that was offered stood there already.
+    /// A checkpoint was in the store already.
     AlreadyUploaded {
         /// Its step.
         step: u64,
     },
-    /// An attempt failed. There will be another.
+    /// An attempt failed, and will be retried.
     Failed {
-        /// What was being copied, for people.
+        /// Description of the upload, for messages.
         what: String,
-        /// Attempts at it so far.
+        /// Number of attempts so far.
         attempts: u32,
-        /// What went wrong.
+        /// Cause of the failure.
         reason: String,
-        /// Seconds until the next one.
+        /// Seconds until the next attempt.
         retry_s: f64,
     },
-    /// A checkpoint that the run has removed before it was copied was given up for a newer one.
+    /// The run removed a checkpoint before its upload, and a newer one replaces it.
     Superseded {
         /// Its step.
         step: u64,
-        /// The newer one.
+        /// Step of the newer checkpoint.
         by: u64,
     },
 }
 
-/// The background copy of a run. Work is taken in order; a checkpoint that waits while the run removes it is left out.
+/// Uploads a run in the background, in the order of requests. Waiting uploads of checkpoints that the run has
+/// removed are skipped.
 ///
-/// Dropping it abandons what is under way: nothing half copied counts as a checkpoint.
+/// Dropping the uploader abandons the current upload. An incomplete upload doesn't count as a checkpoint.
 pub struct Uploader {
     shared: Arc<UploadQueue>,
 }
@@ -87,7 +88,7 @@ struct UploadQueue {
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<UploadTask>,
-    /// Whether something is under way.
+    /// Whether an upload is in progress.
     busy: bool,
     updates: Vec<UploadUpdate>,
     ended: bool,
@@ -108,7 +109,7 @@ impl UploadTask {
         }
     }
 
-    /// Whether it is of a checkpoint that the run has no more.
+    /// Returns whether the run has removed the checkpoint of this task.
     fn is_outdated(&self) -> bool {
         matches!(self, Self::Checkpoint(upload, _) if !upload.is_kept())
     }
@@ -130,7 +131,7 @@ impl UploadQueue {
         self.lock().updates.push(update);
     }
 
-    /// The next piece of work; none at the end.
+    /// Waits for the next task, or returns `None` when the uploader is dropped.
     fn next(&self) -> Option<UploadTask> {
         let mut state = self.lock();
         loop {
@@ -150,7 +151,7 @@ impl UploadQueue {
         self.changed.notify_all();
     }
 
-    /// Waits before another attempt at `task`, and says what has come in between that makes it needless.
+    /// Waits before the next attempt at `task`, and returns early if it has become unnecessary.
     fn wait_to_retry(&self, task: &UploadTask, wait: Duration) -> RetryWait {
         let end = Instant::now() + wait;
         let mut state = self.lock();
@@ -178,10 +179,10 @@ enum RetryWait {
 }
 
 impl Uploader {
-    /// Begins to copy into `store`.
+    /// Starts the background thread, which uploads to `store`.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// Returns [`StorageError::Io`] if the thread can't be started.
     pub fn start(store: Store, options: UploaderOptions) -> Result<Self, StorageError> {
         let shared = Arc::new(UploadQueue { state: Mutex::default(), changed: Condvar::new() });
         let mut worker = UploadWorker {
@@ -194,15 +195,18 @@ impl Uploader {
         Ok(Self { shared })
     }
 
-    /// Sets remote checkpoints beyond a step aside: the run has gone back behind them.
+    /// Marks remote checkpoints after `step` as abandoned, because the run was rewound.
     pub fn abandon_after(&self, step: u64) {
         self.add(UploadTask::Abandon { beyond: step });
     }
 
-    /// Has a whole checkpoint and the run's files copied. Those that wait still, and that the run has removed meanwhile, are given up for it.
+    /// Requests the upload of a complete checkpoint and of the run's files. Waiting uploads of checkpoints
+    /// that the run has removed are superseded by it.
     ///
     /// # Errors
-    /// If its files can't be opened. They are held open until they are copied: removing them in the meantime makes no room.
+    /// Returns [`StorageError::Io`] if its files can't be opened, and [`StorageError::NoManifest`] if its
+    /// manifest is invalid. The files stay open until they are uploaded, so removing them meanwhile frees no
+    /// disk space.
     pub fn upload_checkpoint(&self, step: u64, checkpoint: &Path) -> Result<(), StorageError> {
         let upload = Box::new(CheckpointUpload::open(step, checkpoint)?);
         let mut state = self.shared.lock();
@@ -217,7 +221,7 @@ impl Uploader {
         Ok(())
     }
 
-    /// Has the run's files copied.
+    /// Requests the upload of the run's files.
     pub fn upload_files(&self) {
         self.add(UploadTask::Files);
     }
@@ -227,13 +231,13 @@ impl Uploader {
         self.shared.changed.notify_all();
     }
 
-    /// What has happened since the last call.
+    /// Returns the reports since the last call.
     #[must_use]
     pub fn take_updates(&self) -> Vec<UploadUpdate> {
         std::mem::take(&mut self.shared.lock().updates)
     }
 
-    /// Waits until nothing is left to do or something has happened, for `time` at most, and says whether all is done.
+    /// Waits until all uploads are done, or for `time` at most. Returns whether all are done.
     #[must_use]
     pub fn wait_until_idle(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
@@ -256,12 +260,12 @@ impl Drop for Uploader {
     }
 }
 
-/// What the background thread has.
+/// State of the background thread.
 struct UploadWorker {
     run: RemoteRun,
     options: UploaderOptions,
     shared: Arc<UploadQueue>,
-    /// Hashes of the run's files that are there, by name.
+    /// Hashes of the uploaded files, by name.
     files: BTreeMap<String, blake3::Hash>,
 }
 
@@ -273,7 +277,7 @@ impl UploadWorker {
         }
     }
 
-    /// Tries until it is done, or a newer checkpoint takes its place.
+    /// Retries until the task is done or a newer checkpoint supersedes it.
     fn complete(&mut self, task: &mut UploadTask) {
         let mut wait = FIRST_WAIT;
         for attempts in 1.. {
@@ -302,7 +306,7 @@ impl UploadWorker {
             UploadTask::Files => self.copy_files(),
             UploadTask::Abandon { beyond } => self.abandon(*beyond),
             UploadTask::Checkpoint(upload, offered) => {
-                // The logs first: a checkpoint must not be ahead of them.
+                // Uploads the logs first: a checkpoint must not be ahead of them.
                 self.copy_files()?;
                 if upload.is_uploaded(self.run.store())? {
                     self.shared.report(UploadUpdate::AlreadyUploaded { step: upload.step });
@@ -322,7 +326,7 @@ impl UploadWorker {
         }
     }
 
-    /// Copies the files that have changed since they were last copied.
+    /// Uploads the files that have changed since their last upload.
     fn copy_files(&mut self) -> Result<(), StorageError> {
         let root = &self.options.root;
         let store = self.run.store();
@@ -330,7 +334,7 @@ impl UploadWorker {
             self.files = unchanged_since(store, root)?;
         }
         for name in run_files(root)? {
-            // What is written once isn't read again.
+            // Files that are written once aren't read again.
             if name.contains('/') && self.files.contains_key(&name) {
                 continue;
             }
@@ -344,7 +348,8 @@ impl UploadWorker {
         Ok(())
     }
 
-    /// Takes the manifests of later checkpoints away, so that nobody goes on from them. Their files stay: they may be all that is left of those steps.
+    /// Renames the manifests of later checkpoints, so that no run resumes from them. Their files stay, since
+    /// they may be the only copies of those steps.
     fn abandon(&self, beyond: u64) -> Result<(), StorageError> {
         let store = self.run.store();
         for step in self.run.steps()?.into_iter().filter(|&step| step > beyond).rev() {
@@ -362,7 +367,7 @@ impl UploadWorker {
         Ok(())
     }
 
-    /// Removes the checkpoints that are not to be kept. That one can't be removed is no failure: the next one's turn brings another.
+    /// Removes outdated checkpoints. A failure isn't reported, since the next upload tries again.
     fn remove_outdated(&self, newest: u64) -> Vec<u64> {
         let latest = format!("{}\n", step_name(newest)).into_bytes();
         let named = self.run.store().put(
@@ -383,7 +388,7 @@ impl UploadWorker {
         })
     }
 
-    /// Removes a checkpoint: its manifest first, so that no half of it is ever found.
+    /// Removes a checkpoint, its manifest first, so that an incomplete one is never found.
     fn remove(&self, step: u64) -> Result<(), StorageError> {
         let store = self.run.store();
         let dir = remote_checkpoint_path(step);
@@ -392,7 +397,8 @@ impl UploadWorker {
     }
 }
 
-/// The files written once that stand in the store as they are here, by size and time: a run that goes on doesn't send them all again.
+/// Finds the write-once files that the store already has, by size and modification time, so that a resumed
+/// run doesn't upload all of them again.
 fn unchanged_since(store: &Store, root: &Path) -> Result<BTreeMap<String, blake3::Hash>, StorageError> {
     let mut unchanged = BTreeMap::new();
     for dir in UPLOADED_DIRS {

@@ -1,4 +1,4 @@
-//! Fetching from a hub on this machine, which fails as networks and hubs do.
+//! Fetching from a local hub that simulates failures of networks and servers.
 
 mod model;
 mod server;
@@ -39,7 +39,7 @@ fn outcomes(fetched: &FetchedDataset) -> Vec<(&str, FetchOutcome)> {
     fetched.splits.iter().map(|(split, outcome)| (split.split.as_str(), *outcome)).collect()
 }
 
-/// The files in a folder and below it, but for the lock.
+/// Files below a directory, without the lock.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory") {
@@ -94,7 +94,7 @@ fn splits_are_laid_out_and_fetched_once() {
     assert_eq!(record["splits"][2]["files"][0]["size"], LINES.len());
 
     server.log();
-    // Another commit with the same content is no reason to fetch it again; what is missing is.
+    // A new commit with the same content doesn't cause a download. Missing files do.
     server.set_commit(&"decade".repeat(6));
     fs::remove_file(directory.join("main/test.parquet")).expect("it was there");
     let again = fetch(&server, &request(), out.path()).expect("a data set");
@@ -132,7 +132,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
         server.trouble("/elsewhere", Kind::Break(bytes));
     }
     let out = tempfile::tempdir().expect("a directory");
-    // Four breaks and three attempts: each brought something.
+    // Four interruptions and three attempts: each attempt made progress.
     fetch(&server, &split("test"), out.path()).expect("a split");
     let file = out.path().join("org__data/default/test.parquet");
     assert_eq!(fs::read_to_string(file).expect("a file"), LINES);

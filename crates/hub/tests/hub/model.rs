@@ -1,4 +1,4 @@
-//! Models from a hub that fails.
+//! Fetching models from a hub that simulates failures.
 
 use std::path::{Path, PathBuf};
 

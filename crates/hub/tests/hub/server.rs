@@ -1,4 +1,4 @@
-//! A hub on this machine: answers as Hugging Face's does, and fails as networks do.
+//! A local hub that responds as Hugging Face's does and simulates failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// What goes wrong with the next request whose path contains a text.
+/// Fault in the next request whose path contains a text.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
     pub(crate) path: &'static str,
@@ -17,15 +17,15 @@ pub(crate) struct Trouble {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// The connection breaks after so many bytes of the body.
+    /// The connection breaks after this many bytes of the body.
     Break(usize),
-    /// This status, with these headers.
+    /// The response has this status and these headers.
     Status(u16, &'static str),
-    /// Ranges are not known.
+    /// Ranges aren't supported.
     WholeFile,
-    /// This many bytes are missing at the end, and the header says so.
+    /// This many bytes are missing at the end, and the header has the shorter length.
     Short(usize),
-    /// A byte is wrong.
+    /// One byte is wrong.
     Flip,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A hub with the data set, and the model, `org/data`, which has these files on `main` (and `ckpt_1`).
+    /// A hub with the data set and the model `org/data`, which have these files on `main` (and `ckpt_1`).
     pub(crate) fn start(files: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -55,7 +55,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
-                // A client that goes away is what some tests are about.
+                // Some tests disconnect the client on purpose.
                 std::thread::spawn(move || drop(serve(&stream, &state)));
             }
         });
@@ -92,7 +92,7 @@ impl Server {
         commit.clone_into(&mut self.state().commit);
     }
 
-    /// From here on only for whoever has this token.
+    /// From now on, requires this token.
     pub(crate) fn gate(&self, token: &str) {
         self.state().token = Some(token.to_owned());
     }
@@ -101,7 +101,7 @@ impl Server {
         self.state().troubles.push_back(Trouble { path, kind });
     }
 
-    /// The requests since the last look, as `PATH RANGE`.
+    /// Returns the requests since the last call, as `PATH RANGE`.
     pub(crate) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
     }
@@ -203,7 +203,7 @@ impl State {
             .and_then(|file| self.files.get(file))
             .or_else(|| of(CONVERTED).and_then(|file| self.converted.get(file)));
         match file {
-            // As the hub does: large files lie elsewhere.
+            // As on the real hub, large files are served from another address.
             Some(_) if is_large(path) => {
                 let headers = format!("Location: /elsewhere{path}\r\n");
                 Answer { status: 302, headers, body: Vec::new() }

@@ -1,4 +1,4 @@
-//! What happens to gradients and parameters, value by value: each is read and written once, on all threads.
+//! Elementwise operations on gradients and parameters, each a single pass over memory on all threads.
 
 use burn::{
     backend::{Flex, tensor::FloatTensor},
@@ -11,7 +11,7 @@ use super::tensor::{CpuTensor, tensor, values};
 use super::vector;
 use crate::adamw_factors::AdamWFactors;
 
-/// Values one task takes.
+/// Number of values per task.
 const BLOCK: usize = 1 << 14;
 
 /// [`adamw`](crate::adamw) of tensors on the flex backend.
@@ -64,7 +64,8 @@ pub(crate) fn add_to(sum: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
     public(sum)
 }
 
-/// [`sum_of_squares`](crate::sum_of_squares) of a tensor on the flex backend: blocks in float32, their sums in float64.
+/// [`sum_of_squares`](crate::sum_of_squares) of a tensor on the flex backend. Blocks are summed in float32,
+/// and their sums in float64, in the order of the blocks.
 pub(crate) fn sum_of_squares(of: Tensor<1>) -> Tensor<1> {
     let of = flat(of);
     let blocks: Vec<f32> = values(&of).par_chunks(BLOCK).map(|block| vector::dot(block, block)).collect();
@@ -72,7 +73,7 @@ pub(crate) fn sum_of_squares(of: Tensor<1>) -> Tensor<1> {
     public(tensor(vec![sum as f32], [1]))
 }
 
-/// A tensor as one piece of memory.
+/// Returns the tensor in contiguous memory.
 fn flat(tensor: Tensor<1>) -> CpuTensor {
     let tensor: FloatTensor<Flex> =
         tensor.try_into_primitive::<Flex>().expect("the caller checked the backend");

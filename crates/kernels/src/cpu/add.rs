@@ -1,3 +1,5 @@
+//! CPU body of `add`.
+
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
@@ -5,11 +7,11 @@ use super::operation::CpuOp;
 use super::tensor::{CpuTensor, values};
 use super::vector;
 
-/// [`add`](crate::add). Its gradient is that of both.
+/// [`add`](crate::add). Both inputs have the gradient of the result.
 #[derive(Clone, Debug)]
 pub(super) struct Add;
 
-/// Values one task takes.
+/// Number of values per task.
 const BLOCK: usize = 1 << 14;
 
 impl CpuOp<2> for Add {

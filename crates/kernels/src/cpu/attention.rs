@@ -1,3 +1,5 @@
+//! CPU body of attention, by tiles of queries.
+
 use std::ops::Range;
 
 use burn::{backend::Flex, tensor::Tensor};
@@ -12,21 +14,20 @@ use super::vector::{self, exp};
 use crate::attention_mask::{AttentionMask, KeySpan};
 use crate::precision::Precision;
 
-// Shapes: t queries, s keys, d head_dim.
-
-/// [`attention`](crate::attention), one task per row and key-value head, a tile of queries at a time (Dao et al., 2022): the
-/// matrix of all scores is never there. The backward pass computes the weights again from the saved log-sums. Heads are read and
-/// written where they lie between the others.
+/// [`attention`](crate::attention) with one task per row and key-value head, a tile of queries at a time (Dao
+/// et al., 2022), so that the matrix of all scores never exists. The backward pass recomputes the weights
+/// from the saved logsumexp of each query. Heads are read and written in place, interleaved as they are in
+/// memory.
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
     pub(super) mask: AttentionMask,
     pub(super) precision: Precision,
 }
 
-/// Queries of one tile.
+/// Number of queries per tile.
 const TILE: usize = 64;
 
-/// What the backward pass needs.
+/// State saved for the backward pass.
 #[derive(Clone, Debug)]
 pub(super) struct AttentionSaved {
     qkv: [CpuTensor; 3],
@@ -37,7 +38,7 @@ pub(super) struct AttentionSaved {
 impl CpuOp<3> for Attention {
     type Saved = AttentionSaved;
 
-    /// Keys and values of a cache are the beginnings of longer rows, which are read where they are.
+    /// The keys and values of a cache are the beginnings of longer rows. They are read without a copy.
     fn forward(&self, [q, k, v]: [CpuTensor; 3]) -> CpuTensor {
         let (qkv, key_stride) = match (row_stride(&k), row_stride(&v)) {
             (Some(k_stride), Some(v_stride)) if k_stride == v_stride => {
@@ -77,7 +78,8 @@ fn contiguous(tensor: CpuTensor) -> CpuTensor {
     if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
-/// Values from one row of a `[batch, time, heads, dim]` tensor to the next, if each row lies together.
+/// Returns the number of values from one row of a `[batch, keys, heads, head_dim]` tensor to the next, if
+/// each row is contiguous.
 fn row_stride(tensor: &CpuTensor) -> Option<usize> {
     let [_, time, heads, dim]: [usize; 4] = dims(tensor);
     match *tensor.layout().strides() {
@@ -88,7 +90,7 @@ fn row_stride(tensor: &CpuTensor) -> Option<usize> {
     }
 }
 
-/// The storage of a tensor from its first value on.
+/// Returns the storage of a tensor from its first value on.
 fn from_start(tensor: &CpuTensor) -> &[f32] {
     &tensor.storage()[tensor.layout().start_offset()..]
 }
@@ -113,14 +115,14 @@ pub(crate) fn attention_with_prefix(
     Tensor::from_primitive::<Flex>(output.into_tensor(qkv[0].layout().shape().clone()))
 }
 
-/// What went into a forward pass, and what came out of it.
+/// Inputs and results of a forward pass.
 pub(super) struct AttentionForward<'a> {
     pub(super) qkv: [&'a [f32]; 3],
     pub(super) out: &'a [f32],
     pub(super) logsumexps: &'a [f32],
 }
 
-/// What the gradients of one query head are made of, `[t, d]` or `[s, d]` each.
+/// Inputs of the backward pass of one query head: matrices `[t, e]` or `[s, e]`.
 struct HeadBackwardInputs<'a> {
     q: Matrix<'a>,
     k: Matrix<'a>,
@@ -131,7 +133,7 @@ struct HeadBackwardInputs<'a> {
 }
 
 impl Attention {
-    /// The output values, and `ln Σ exp(score)` of every query, `[batch, heads, t]`.
+    /// Returns the output, and the logsumexp of the scores of every query, `[batch, heads, t]`.
     pub(super) fn forward_heads(&self, sizes: &AttentionSizes, [q, k, v]: [&[f32]; 3]) -> (Buffer, Vec<f32>) {
         let mut out = Buffer::new(q.len());
         let mut logsumexps = vec![0.0; sizes.batch * sizes.heads() * sizes.queries];
@@ -154,7 +156,7 @@ impl Attention {
         (out, logsumexps)
     }
 
-    /// The gradients of queries, keys and values.
+    /// Returns the gradients of queries, keys and values.
     pub(super) fn gradients(
         &self,
         sizes: &AttentionSizes,
@@ -180,7 +182,7 @@ impl Attention {
         [dq, dk, dv]
     }
 
-    /// Writes the result of one query head, and the log-sum of each query.
+    /// Writes the output of one query head, and the logsumexp of each query.
     fn forward_head(
         &self,
         sizes: &AttentionSizes,
@@ -209,7 +211,8 @@ impl Attention {
         }
     }
 
-    /// The output values where every query sees the keys and values `before`, one row of them for all, besides its own row's.
+    /// Returns the output where every query attends to all of `prefix`, one row shared by the batch, and to
+    /// the keys of its own row that the mask allows.
     fn forward_with_prefix(
         &self,
         sizes: &AttentionSizes,
@@ -231,7 +234,7 @@ impl Attention {
         out
     }
 
-    /// Writes the result of one query head over the keys and values `before` and its own row's.
+    /// Writes the output of one query head over the keys and values of the prefix and of its own row.
     fn forward_head_with_prefix(
         &self,
         sizes: &AttentionSizes,
@@ -273,9 +276,11 @@ impl Attention {
         }
     }
 
-    /// Writes the gradient of one query head, and writes or adds its part to those of keys and values.
+    /// Writes the gradient of one query head, and writes or adds its share of the gradients of keys and
+    /// values.
     ///
-    /// The last tile comes first, since it sees all keys: the other ones add to what it has written.
+    /// Tiles are processed from the last to the first. The last one attends to all keys, so it can overwrite
+    /// `dk` and `dv`, and the others add to them.
     fn backward_head(
         &self,
         sizes: &AttentionSizes,
@@ -326,7 +331,7 @@ impl Attention {
         }
     }
 
-    /// The keys that a query sees, as two ranges in order, of which the first may be empty.
+    /// Returns the keys that a query attends to, as two ascending ranges, of which the first may be empty.
     fn visible_keys(&self, sizes: &AttentionSizes, task: usize, query: usize) -> [Range<usize>; 2] {
         let at = sizes.keys - sizes.queries + query;
         match &self.mask {
@@ -341,12 +346,12 @@ impl Attention {
     }
 }
 
-/// Turns the scores of one query into weights that add up to one, zero where it does not see, and returns their log-sum.
+/// Replaces the scores of one query by softmax weights, zero for masked keys, and returns the logsumexp.
 fn softmax(scores: &mut [f32], visible: [Range<usize>; 2]) -> f32 {
     softmax_with_prefix(&mut [], scores, visible)
 }
 
-/// [`softmax`] where the query sees all of `before` besides.
+/// [`softmax`] of a query that also attends to all of `prefix`.
 fn softmax_with_prefix(prefix: &mut [f32], scores: &mut [f32], visible: [Range<usize>; 2]) -> f32 {
     zero_outside(scores, &visible);
     let [shared, own] = visible;
@@ -360,7 +365,10 @@ fn softmax_with_prefix(prefix: &mut [f32], scores: &mut [f32], visible: [Range<u
     max + sum.ln()
 }
 
-/// Turns scores into weights, and gradients of weights into gradients of scores.
+/// Replaces scores by weights, and gradients of weights by gradients of scores.
+///
+/// With `P = exp(S - logsumexp)`, `dS = P (dP - delta)`, where `delta = dot(out, dout)` of the query, as in
+/// FlashAttention.
 fn score_gradients(
     scores: &mut [f32],
     dweights: &mut [f32],
@@ -383,14 +391,14 @@ fn visible_gradients<S: Simd>(scores: &mut [f32], dweights: &mut [f32], logsumex
     }
 }
 
-/// Zeroes what lies outside two ranges.
+/// Zeroes the values outside both ranges.
 fn zero_outside(row: &mut [f32], [prefix, own]: &[Range<usize>; 2]) {
     row[..prefix.start].fill(0.0);
     row[prefix.end..own.start].fill(0.0);
     row[own.end..].fill(0.0);
 }
 
-/// The sizes of one call, and where heads lie in `[batch, time, heads, head_dim]`.
+/// Sizes of one call, which also locate heads in `[batch, tokens, heads, head_dim]`.
 pub(super) struct AttentionSizes {
     pub(super) batch: usize,
     pub(super) queries: usize,
@@ -399,7 +407,8 @@ pub(super) struct AttentionSizes {
     /// Query heads per key-value head.
     pub(super) group: usize,
     pub(super) dim: usize,
-    /// Values from the keys of one row to those of the next, and from values to values: more than they are, where each row has room for more.
+    /// Number of values from the keys of one row to those of the next, and likewise for values. Larger than a
+    /// row if the cache has spare capacity.
     pub(super) key_stride: usize,
 }
 
@@ -418,7 +427,7 @@ impl AttentionSizes {
         (self.dim as f64).powf(-0.5) as f32
     }
 
-    /// One per row and key-value head.
+    /// One task per row and key-value head.
     fn tasks(&self) -> Range<usize> {
         0..self.batch * self.kv_heads
     }
@@ -428,23 +437,23 @@ impl AttentionSizes {
         (0..queries).step_by(TILE).map(move |start| start..queries.min(start + TILE))
     }
 
-    /// Scores of the largest tile.
+    /// Number of scores in the largest tile.
     fn scores(&self) -> usize {
         self.queries.min(TILE) * self.keys
     }
 
-    /// How many keys the queries before `end` see at most.
+    /// Number of keys that the queries before `end` may attend to.
     fn keys_until(&self, end: usize) -> usize {
         self.keys - self.queries + end
     }
 
-    /// One key-value head, `[s, d]`.
+    /// One key-value head, `[s, e]`.
     fn kv_head<'a>(&self, x: &'a [f32], task: usize) -> Matrix<'a> {
         let (row, head) = (task / self.kv_heads, task % self.kv_heads);
         head_of(&x[row * self.key_stride..], head, self.kv_heads, self.keys, self.dim)
     }
 
-    /// One query head of a task, `[t, d]`.
+    /// One query head of a task, `[t, e]`.
     fn query_head<'a>(&self, x: &'a [f32], task: usize, head: usize) -> Matrix<'a> {
         let row = task / self.kv_heads;
         let head = task % self.kv_heads * self.group + head;

@@ -1,5 +1,5 @@
-//! Memory for results and scratch that is kept when it is given back: a training step works in the memory of the step before
-//! it, and nothing is asked of the system, zeroed or paged in again.
+//! A pool of memory for results and scratch. A training step reuses the memory of the step before it, so that
+//! nothing is allocated, zeroed or paged in again.
 
 use std::{
     collections::VecDeque,
@@ -15,37 +15,37 @@ use rayon::prelude::*;
 
 use super::tensor::CpuTensor;
 
-/// A cache line: buffers begin with one, so that vectors of values lie within them.
+/// A cache line. Buffers are aligned to it, so that no vector load crosses a line.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct CacheLine([f32; LINE]);
 
 const LINE: usize = 16;
 
-/// Values one task copies.
+/// Number of values that one task copies.
 const COPY_BLOCK: usize = 1 << 15;
 
-/// Values in memory from the pool, which it goes back to.
+/// Values in memory from the pool. Dropping the buffer returns the memory.
 pub(super) struct Buffer {
     lines: Vec<CacheLine>,
     len: usize,
 }
 
 impl Buffer {
-    /// Room for `len` values. What is there is whatever was there before: it must be written before it is read.
+    /// Returns a buffer of `len` values with unspecified content: write it before reading it.
     pub(super) fn new(len: usize) -> Self {
         let lines = len.div_ceil(LINE);
         Self { lines: POOL.lock().unwrap_or_else(PoisonError::into_inner).take(lines), len }
     }
 
-    /// `len` zeros.
+    /// Returns a buffer of `len` zeros.
     pub(super) fn zeros(len: usize) -> Self {
         let mut buffer = Self::new(len);
         buffer.fill(0.0);
         buffer
     }
 
-    /// A copy of these values.
+    /// Returns a copy of `values`.
     pub(super) fn copy_of(values: &[f32]) -> Self {
         let mut buffer = Self::new(values.len());
         let blocks = buffer.par_chunks_mut(COPY_BLOCK).zip(values.par_chunks(COPY_BLOCK));
@@ -53,11 +53,11 @@ impl Buffer {
         buffer
     }
 
-    /// A tensor of these values, without a copy.
+    /// Converts the buffer into a tensor without a copy.
     pub(super) fn into_tensor(self, shape: impl Into<Shape>) -> CpuTensor {
         let bytes = self.len * size_of::<f32>();
         #[allow(unsafe_code, reason = "the one way in for memory of our own")]
-        // SAFETY: `memory` yields exactly this many bytes, of values that are all initialized.
+        // SAFETY: `memory` returns exactly this many bytes, of values that are all initialized.
         let bytes = unsafe { Bytes::from_controller(Box::new(self), bytes) };
         CpuTensor::from_data(TensorData::from_bytes(bytes, shape, DType::F32))
     }
@@ -85,7 +85,7 @@ impl Drop for Buffer {
 
 impl AllocationController for Buffer {
     fn alloc_align(&self) -> usize {
-        // What `Bytes` knows of at most.
+        // The largest alignment that `Bytes` supports.
         align_of::<u128>()
     }
 
@@ -98,7 +98,7 @@ impl AllocationController for Buffer {
         let values: &mut [f32] = self;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         #[allow(unsafe_code, reason = "the trait's signature")]
-        // SAFETY: same layout; the caller promises to write nothing that is not initialized.
+        // SAFETY: same layout, and the caller promises to write only initialized bytes.
         Ok(unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) })
     }
 
@@ -106,24 +106,24 @@ impl AllocationController for Buffer {
         let values: &[f32] = self;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         #[allow(unsafe_code, reason = "the trait's signature")]
-        // SAFETY: same layout, and initialized bytes may be looked at as if they might not be.
+        // SAFETY: same layout, and initialized bytes may be read as possibly uninitialized ones.
         Ok(unsafe { &*(std::ptr::from_ref(bytes) as *const [MaybeUninit<u8>]) })
     }
 }
 
 static POOL: Mutex<BufferPool> = Mutex::new(BufferPool { free: VecDeque::new(), used: 0, kept: 0, peak: 0 });
 
-/// Memory that nobody uses, oldest first. Sizes are in lines.
+/// Free memory, least recently used first. Sizes are in cache lines.
 struct BufferPool {
     free: VecDeque<Vec<CacheLine>>,
     used: usize,
     kept: usize,
-    /// The most that was ever used at a time.
+    /// Highest number of lines in use at a time.
     peak: usize,
 }
 
 impl BufferPool {
-    /// The smallest free piece of at least this size that isn't much larger, or a new one.
+    /// Takes the smallest free piece that fits, or allocates one.
     fn take(&mut self, lines: usize) -> Vec<CacheLine> {
         let fitting = self.free.iter().enumerate().filter(|(_, piece)| fits(piece.len(), lines));
         let found = fitting.min_by_key(|(_, piece)| piece.len()).map(|(place, _)| place);
@@ -147,8 +147,9 @@ impl BufferPool {
         self.trim();
     }
 
-    /// Gives what was free for longest back to the system, until no more is held than was once used, and an eighth: pieces of one
-    /// size don't serve for another, so that a step that needs as much in other sizes would otherwise hold both.
+    /// Frees the least recently used pieces until the pool holds at most an eighth more than its peak use.
+    /// Pieces of one size don't fit another, so a step that needs as much memory in other sizes would
+    /// otherwise hold both sets.
     fn trim(&mut self) {
         while self.used + self.kept > self.peak + self.peak / 8 {
             let Some(piece) = self.free.pop_front() else { return };
@@ -157,7 +158,7 @@ impl BufferPool {
     }
 }
 
-/// Whether a piece serves for a size: not more than an eighth of it would lie idle.
+/// Returns whether a piece fits a request: it is large enough, and at most an eighth larger.
 fn fits(piece: usize, lines: usize) -> bool {
     piece >= lines && piece <= lines + lines / 8
 }

@@ -1,3 +1,5 @@
+//! CPU body of the cross-entropy, by chunks of tokens.
+
 use burn::{backend::Flex, backend::tensor::IntTensor};
 use rayon::prelude::*;
 
@@ -8,15 +10,15 @@ use super::tensor::{CpuTensor, dims, indices, tensor, values};
 use super::vector::{self, exp_and_sum};
 use crate::logits::logits_chunk;
 
-// Shapes: n tokens of a chunk, d hidden, v vocab.
-
-/// [`cross_entropy`](crate::cross_entropy), a chunk of tokens at a time, so that the logits of all of them are never there.
+/// [`cross_entropy`](crate::cross_entropy), a chunk of tokens at a time, so that the logits of all tokens
+/// never exist at once.
 ///
-/// `dlogits = w (softmax - onehot)` is at hand as soon as the loss is, so the gradients are made in the forward pass, and the
-/// backward pass only multiplies them by the gradient of the loss. Tokens of weight zero are left out of all products.
+/// `dlogits = w (softmax - onehot)` is available as soon as the loss is. The forward pass therefore computes
+/// the gradients too, and the backward pass only multiplies them by the gradient of the loss. Tokens of
+/// weight zero are skipped in all matmuls.
 #[derive(Clone, Debug)]
 pub(super) struct CrossEntropy {
-    /// Tokens that count: place, target, weight.
+    /// Tokens of nonzero weight: index, target and weight.
     counted: Vec<(usize, usize, f32)>,
 }
 
@@ -28,7 +30,7 @@ impl CrossEntropy {
         Self { counted: counted.filter(|&(_, _, weight)| weight != 0.0).collect() }
     }
 
-    /// Calls `visit` with the places, hidden states and logits of each chunk.
+    /// Calls `visit` with the tokens, hidden states and logits of each chunk.
     fn for_each_chunk(
         &self,
         hidden: &CpuTensor,
@@ -60,7 +62,7 @@ impl CrossEntropy {
 }
 
 impl CpuOp<2> for CrossEntropy {
-    /// The gradients of hidden states and head for a loss of gradient one.
+    /// Gradients of the hidden states and of the head for a loss gradient of one.
     type Saved = [CpuTensor; 2];
 
     fn forward(&self, inputs: [CpuTensor; 2]) -> CpuTensor {
@@ -132,7 +134,7 @@ impl CpuOp<2> for CrossEntropy {
     }
 }
 
-/// Turns the logits of one token into their gradients, and returns its loss.
+/// Replaces the logits of one token by their gradients, and returns its loss.
 fn gradients(logits: &mut [f32], target: usize, weight: f32) -> f32 {
     let target_logit = logits[target];
     let max = vector::max(logits);
@@ -142,7 +144,7 @@ fn gradients(logits: &mut [f32], target: usize, weight: f32) -> f32 {
     weight * (max + sum.ln() - target_logit)
 }
 
-/// Adds losses up in order, in float64.
+/// Sums losses in order, in float64.
 fn sum(losses: impl IndexedParallelIterator<Item = f32>) -> f64 {
     losses.collect::<Vec<f32>>().into_iter().map(f64::from).sum()
 }

@@ -1,3 +1,5 @@
+//! CPU body of the embedding look-up.
+
 use burn::{backend::Flex, backend::tensor::IntTensor, tensor::Shape};
 use rayon::prelude::*;
 
@@ -13,7 +15,7 @@ pub(super) struct Embedding {
     shape: [usize; 2],
 }
 
-/// Rows of the embedding whose gradients one task adds up.
+/// Number of embedding rows whose gradients one task sums.
 const VOCABULARY_BLOCK: usize = 256;
 
 impl Embedding {
@@ -23,7 +25,7 @@ impl Embedding {
 }
 
 impl CpuOp<1> for Embedding {
-    /// The shape of the weight.
+    /// Shape of the weight.
     type Saved = Shape;
 
     fn forward_saving(&self, [weight]: [CpuTensor; 1]) -> (CpuTensor, Shape) {
@@ -36,7 +38,8 @@ impl CpuOp<1> for Embedding {
         (out.into_tensor([self.shape[0], self.shape[1], width]), weight.layout().shape().clone())
     }
 
-    /// Each task owns a range of the vocabulary and passes over the tokens in order.
+    /// Each task owns a range of the vocabulary and scans all tokens in order, so that repeated tokens are
+    /// added in the same order on any number of threads.
     fn backward(&self, shape: Shape, gradient: CpuTensor) -> [CpuTensor; 1] {
         let gradient = gradient.to_contiguous();
         let [vocab, width] = shape.dims();

@@ -1,4 +1,4 @@
-//! The Burn backend extension through which tensors reach the operations, with and without autodiff.
+//! The Burn backend extension through which tensors reach the CPU operations, with and without autodiff.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -19,7 +19,7 @@ use super::tensor::CpuTensor;
 use crate::attention_mask::AttentionMask;
 use crate::precision::{Numerics, Precision};
 
-/// The operations, as an extension of Burn's backends.
+/// The operations as an extension of Burn's backends.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuKernels: Backend {
     /// See [`linear`](crate::linear).
@@ -40,7 +40,8 @@ pub(crate) trait CpuKernels: Backend {
     ) -> FloatTensor<Self>;
     /// See [`swiglu`](crate::swiglu).
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// See [`self_attention`](crate::self_attention): queries, keys, values and output have `[out, in]` weights.
+    /// See [`self_attention`](crate::self_attention). The weights of queries, keys, values and output are
+    /// `[out, in]`.
     #[allow(clippy::too_many_arguments, reason = "tensors reach a backend one by one")]
     fn self_attention(
         x: FloatTensor<Self>,

@@ -1,3 +1,5 @@
+//! CPU body of the feed-forward block.
+
 use super::buffer::Buffer;
 use super::linear::{input_gradient, project, project_into, weight_gradient};
 use super::matmul::Accumulate;
@@ -7,12 +9,10 @@ use super::swiglu;
 use super::tensor::{CpuTensor, dims, values};
 use crate::precision::{Numerics, Precision};
 
-// Shapes: n tokens, d hidden, f intermediate.
-
 /// [`feed_forward`](crate::feed_forward) of `x`, the norm's weight, and the weights of gate, up and down.
 ///
-/// As one operation it adds gradients up within the products that make them, overwrites what is no longer needed, and makes the
-/// gated values again instead of keeping them.
+/// Fusing the block lets gradients accumulate inside the matmuls that produce them, and lets the backward
+/// pass overwrite buffers that are no longer needed. The gated values are recomputed instead of saved.
 #[derive(Clone, Debug)]
 pub(super) struct FeedForward {
     norm: RmsNorm,
@@ -25,7 +25,7 @@ impl FeedForward {
     }
 }
 
-/// What the backward pass needs.
+/// State saved for the backward pass.
 #[derive(Clone, Debug)]
 pub(super) struct FeedForwardSaved {
     inputs: [CpuTensor; 5],
@@ -61,7 +61,7 @@ impl CpuOp<5> for FeedForward {
         let mut gradient = gradient.to_contiguous();
         let mut dgated = Buffer::new(values(&gate_nf).len());
         input_gradient(&mut dgated, Accumulate::Overwrite, values(&gradient), &down, self.precision);
-        // From here on the names hold gradients, and `gated` what went into `down`.
+        // From here on, `gate_nf` and `up_nf` hold gradients, and `gated` the input of `down`.
         swiglu::gradients(gate_nf.storage_mut(), up_nf.storage_mut(), &mut dgated);
         let gated = dgated;
         let ddown = weight_gradient(values(&gradient), &gated, &down, self.precision);
@@ -71,7 +71,7 @@ impl CpuOp<5> for FeedForward {
         input_gradient(&mut dnormed, Accumulate::Add, values(&up_nf), &up, self.precision);
         let dgate = weight_gradient(values(&gate_nf), values(&normed_nd), &gate, self.precision);
         let dup = weight_gradient(values(&up_nf), values(&normed_nd), &up, self.precision);
-        // The residual stream's gradient is the result's, and the norm's comes to it.
+        // The residual stream passes the gradient of the result through. The norm's gradient is added to it.
         let dx = gradient.storage_mut();
         let dnorm = self.norm.gradients(dx, Accumulate::Add, values(&x), values(&norm), &dnormed);
         let dnorm = dnorm.into_tensor(norm.layout().shape().clone());

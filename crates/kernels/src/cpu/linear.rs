@@ -1,3 +1,5 @@
+//! CPU body of the linear layer, and its parts, which fused blocks use.
+
 use super::buffer::Buffer;
 use super::matmul::{Accumulate, MatmulThreads, Matrix, MatrixMut, matmul};
 use super::operation::CpuOp;
@@ -30,7 +32,7 @@ impl CpuOp<2> for Linear {
     }
 }
 
-/// `x Wᵀ`.
+/// Returns `x Wᵀ`.
 pub(super) fn project(x: &[f32], weight: &CpuTensor, precision: Precision) -> Buffer {
     let [out, width] = dims(weight);
     let mut y = Buffer::new(x.len() / width * out);
@@ -38,7 +40,7 @@ pub(super) fn project(x: &[f32], weight: &CpuTensor, precision: Precision) -> Bu
     y
 }
 
-/// Writes or adds `x Wᵀ` to `y`.
+/// Writes `x Wᵀ` to `y`, or adds it.
 pub(super) fn project_into(
     y: &mut [f32],
     accumulate: Accumulate,
@@ -51,7 +53,7 @@ pub(super) fn project_into(
     matmul(MatrixMut::new(y, out), x_ni, weight_oi.t(), accumulate, MatmulThreads::All);
 }
 
-/// Writes or adds `dy W` to `dx`.
+/// Writes `dy W` to `dx`, or adds it.
 pub(super) fn input_gradient(
     dx: &mut [f32],
     accumulate: Accumulate,
@@ -65,7 +67,7 @@ pub(super) fn input_gradient(
     matmul(MatrixMut::new(dx, width), dy_no, weight_oi, accumulate, MatmulThreads::All);
 }
 
-/// `dyᵀ x`, in the shape of the weight.
+/// Returns `dyᵀ x`, in the shape of the weight.
 pub(super) fn weight_gradient(dy: &[f32], x: &[f32], weight: &CpuTensor, precision: Precision) -> CpuTensor {
     let [out, width] = dims(weight);
     let mut dw = Buffer::new(out * width);

@@ -1,5 +1,6 @@
-//! Matrix products on slices: by `private-gemm-x86`, the kernels of the linear algebra library faer, where the processor has
-//! AVX-512, and by the `gemm` crate elsewhere. Each is the faster one there (docs/performance.md).
+//! Matrix multiplication on slices. Uses `private-gemm-x86`, the kernels of the linear algebra library faer,
+//! if the processor has AVX-512, and the `gemm` crate otherwise. Each is the faster one there
+//! (docs/performance.md).
 
 use std::{marker::PhantomData, ops::Range};
 
@@ -10,7 +11,8 @@ use super::buffer::Buffer;
 use super::vector;
 use crate::precision::Precision;
 
-/// A matrix within a slice: rows that may lie apart, perhaps transposed, perhaps scaled, perhaps to be rounded.
+/// A view of a matrix in a slice: strided rows, optionally transposed, scaled, and rounded to another
+/// precision.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -23,21 +25,22 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The rows of `columns` values each that `values` holds.
+    /// The matrix of the rows of `columns` values each in `values`.
     pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
         Self::strided(values, values.len() / columns, columns, columns)
     }
 
-    /// `rows` rows of `columns` values, of which each begins `row_stride` values after the one before it.
+    /// The matrix of `rows` rows of `columns` values, each starting `row_stride` values after the previous
+    /// one.
     ///
     /// # Panics
-    /// If `values` ends before the last of them.
+    /// If `values` ends before the last row does.
     pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(reaches(values.len(), rows, columns, row_stride), "{rows} rows lie within the slice");
         Self { values, rows, columns, row_stride, column_stride: 1, scale: 1.0, precision: Precision::F32 }
     }
 
-    /// The transpose. Nothing is moved.
+    /// The transpose. No values are moved.
     pub(super) fn t(self) -> Self {
         Self {
             rows: self.columns,
@@ -48,17 +51,17 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The matrix times a number, which its next product is multiplied with.
+    /// The matrix times `factor`, applied by the next matmul.
     pub(super) fn scaled(self, factor: f32) -> Self {
         Self { scale: self.scale * factor, ..self }
     }
 
-    /// The matrix, whose values products round to this precision.
+    /// The matrix with a precision that matmuls round its values to.
     pub(super) fn at(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) fn row_count(self) -> usize {
         self.rows
     }
@@ -69,14 +72,14 @@ impl<'a> Matrix<'a> {
         Self { rows, ..self }
     }
 
-    /// The rows of a range.
+    /// A range of rows.
     pub(super) fn rows(self, range: Range<usize>) -> Self {
         assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
         let start = if range.is_empty() { 0 } else { range.start * self.row_stride };
         Self { values: &self.values[start..], rows: range.len(), ..self }
     }
 
-    /// Its values rounded, if they are to be, one stored line after the other.
+    /// Returns its values rounded to its precision, line by line in storage order, or `None` in float32.
     fn rounded(self) -> Option<Buffer> {
         if self.precision == Precision::F32 {
             return None;
@@ -93,7 +96,7 @@ impl<'a> Matrix<'a> {
         Some(rounded)
     }
 
-    /// The same matrix with values from [`rounded`](Self::rounded), if there are.
+    /// The same matrix with the values from [`rounded`](Self::rounded), if any.
     fn of<'b>(self, rounded: Option<&'b Buffer>) -> Matrix<'b>
     where
         'a: 'b,
@@ -104,7 +107,7 @@ impl<'a> Matrix<'a> {
         Matrix { values, row_stride, column_stride, ..self }
     }
 
-    /// How the values lie: so many lines, of so many values each, that begin so far apart.
+    /// Storage order as (number of lines, values per line, stride between lines).
     fn lines(self) -> (usize, usize, usize) {
         if self.column_stride == 1 {
             (self.rows, self.columns, self.row_stride)
@@ -120,7 +123,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// A matrix to write to: rows that may lie apart. Others may hold the values between them.
+/// A view of a matrix to write to. Rows are strided, and other views may own the values between them.
 pub(super) struct MatrixMut<'a> {
     start: *mut f32,
     rows: usize,
@@ -130,22 +133,22 @@ pub(super) struct MatrixMut<'a> {
 }
 
 #[allow(unsafe_code, reason = "parts of a matrix are handed to threads")]
-// SAFETY: a `MatrixMut` is an exclusive borrow of its elements, as `&mut [f32]` is, which is `Send`.
+// SAFETY: a `MatrixMut` borrows its elements exclusively, as `&mut [f32]` does, which is `Send`.
 unsafe impl Send for MatrixMut<'_> {}
 
 impl<'a> MatrixMut<'a> {
-    /// The rows of `columns` values each that `values` holds.
+    /// The matrix of the rows of `columns` values each in `values`.
     pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
         let rows = values.len() / columns;
         Self { start: values.as_mut_ptr(), rows, columns, row_stride: columns, values: PhantomData }
     }
 
-    /// Blocks of `rows` rows each, from the top; the last may have fewer.
+    /// Splits into blocks of `rows` rows each, from the top. The last one may have fewer.
     pub(super) fn split_rows(self, rows: usize) -> impl Iterator<Item = Self> {
         self.blocks_of_rows(rows).map(|(_, block)| block)
     }
 
-    /// Blocks of `columns` columns each, from the left; the last may have fewer.
+    /// Splits into blocks of `columns` columns each, from the left. The last one may have fewer.
     pub(super) fn split_columns(self, columns: usize) -> impl Iterator<Item = Self> {
         self.blocks_of_columns(columns).map(|(_, block)| block)
     }
@@ -166,7 +169,7 @@ impl<'a> MatrixMut<'a> {
         })
     }
 
-    /// The rows of a range, for as long as they are borrowed.
+    /// Borrows a range of rows.
     pub(super) fn rows(&mut self, range: Range<usize>) -> MatrixMut<'_> {
         assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
         MatrixMut {
@@ -179,36 +182,37 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
-/// What becomes of the values that were there.
+/// Treatment of the previous values of the output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accumulate {
-    /// They are replaced, whatever they were.
+    /// They are overwritten, and may be uninitialized.
     Overwrite,
-    /// The product is added to them.
+    /// The result is added to them.
     Add,
 }
 
-/// Who computes a product.
+/// Threads that compute a matmul.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MatmulThreads {
     /// The calling thread.
     One,
-    /// All, where it is worth it.
+    /// All threads, if the matmul is large enough.
     All,
 }
 
-/// Values that one task rounds at least.
+/// Minimum number of values that one task rounds.
 const ROUNDED_TOGETHER: usize = 1 << 15;
 
-/// Multiply-adds below which a product is not shared among threads.
+/// Number of multiply-adds below which a matmul runs on one thread.
 const PARALLEL_WORK: usize = 1 << 20;
 
-/// `out = a · b`, or `out += a · b`.
+/// Computes `out = a · b`, or `out += a · b`.
 ///
-/// Each value is made by one thread, from the factors in order: its bits don't depend on the number of threads.
+/// Each output value is computed by one thread, which adds the products in order. Its bits don't depend on
+/// the number of threads.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes don't match.
 pub(super) fn matmul(
     out: MatrixMut<'_>,
     a: Matrix<'_>,
@@ -241,20 +245,22 @@ pub(super) fn matmul(
     });
 }
 
-/// Blocks begin at multiples of this: the width of the widest vectors.
+/// Blocks start at multiples of this number: the width of the widest vectors.
 const BLOCK: usize = 16;
 
-/// Into how many blocks of rows and of columns a result of `m` by `n` is cut, one for each thread.
+/// Returns the numbers of row blocks and of column blocks that an `m` by `n` output is split into, one block
+/// per thread.
 ///
-/// Each block of rows packs all of the right factor for itself, and each block of columns all of the left. The library is
-/// slower at the former's work, as measured over the shapes of small models: hence the weights.
+/// Each block of rows packs the whole right factor again, and each block of columns the whole left factor.
+/// Packing the left factor is slower in the library, as measured over the shapes of small models, hence its
+/// weight of 3.
 fn grid(m: usize, n: usize, threads: usize) -> (usize, usize) {
     let divisors = (1..=threads).filter(|rows| threads.is_multiple_of(*rows));
     let cuts = divisors.map(|rows| (rows, threads / rows));
     cuts.min_by_key(|&(rows, columns)| rows * n + 3 * columns * m).expect("one divides every number")
 }
 
-/// A product on the calling thread.
+/// Matmul on the calling thread.
 fn block_matmul(mut out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: Accumulate) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     if m * n == 0 || (k == 0 && accumulate == Accumulate::Add) {
@@ -267,7 +273,7 @@ fn block_matmul(mut out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate
     portable_matmul(&mut out, a, b, accumulate);
 }
 
-/// What the library takes for granted on a processor with AVX-512: the set that all servers since 2017 have.
+/// Instruction sets that the library assumes of an AVX-512 processor. All servers since 2017 have them.
 #[cfg(target_arch = "x86_64")]
 fn has_avx512() -> bool {
     use std::is_x86_feature_detected as has;
@@ -285,8 +291,9 @@ fn avx512_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumula
     let scale = a.scale * b.scale;
     let (no_indices, no_diagonal) = (std::ptr::null(), std::ptr::null());
     #[allow(unsafe_code, reason = "the library takes raw pointers")]
-    // SAFETY: a `Matrix` reaches no further than its slice (asserted when it was made; transposes and parts reach as far or less).
-    // So does a `MatrixMut`, whose elements are borrowed exclusively: they overlap neither factor. The processor has AVX-512.
+    // SAFETY: a `Matrix` stays within its slice, which is asserted at its creation, and transposes and parts
+    // reach no further. So does a `MatrixMut`, whose elements are borrowed exclusively, so they overlap
+    // neither factor. The processor has AVX-512.
     unsafe {
         gemm(
             DType::F32,
@@ -320,7 +327,7 @@ fn avx512_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumula
 
 fn portable_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: Accumulate) {
     #[allow(unsafe_code, reason = "the library takes raw pointers")]
-    // SAFETY: as for the other library; any processor will do.
+    // SAFETY: as for the other library, but on any processor.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -346,12 +353,12 @@ fn portable_matmul(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumu
     }
 }
 
-/// `0..len` in pieces of `size`, of which the last may be smaller.
+/// `0..len` in ranges of `size`, of which the last may be shorter.
 fn blocks(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(size).map(move |start| start..len.min(start + size))
 }
 
-/// Whether a slice of `len` values holds all rows of such a matrix.
+/// Returns whether a slice of `len` values holds all rows of such a matrix.
 fn reaches(len: usize, rows: usize, columns: usize, row_stride: usize) -> bool {
     rows == 0 || columns <= row_stride && (rows - 1) * row_stride + columns <= len
 }
@@ -409,7 +416,7 @@ mod tests {
         assert!(results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 
-    /// In any layout, the product of matrices to be rounded is the product of the rounded values.
+    /// In any layout, the matmul of matrices to be rounded equals the matmul of rounded matrices.
     #[test]
     fn factors_are_rounded_wherever_they_lie() {
         let (m, k, n) = (5, 7, 3);
@@ -455,7 +462,7 @@ mod tests {
 
     #[test]
     fn rows_may_lie_apart() {
-        // Two heads of three columns side by side, in two sequences of four tokens: head 1 of each squared.
+        // Two interleaved heads of three columns, in two sequences of four tokens: head 1 of each, squared.
         let x = counting(8 * 6);
         let mut out = vec![f32::NAN; 8 * 4 * 2];
         let sequences = MatrixMut::new(&mut out, 8).split_rows(4);

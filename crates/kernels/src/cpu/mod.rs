@@ -1,11 +1,14 @@
-//! The operations' fast bodies for the CPU: fused loops over the memory of flex tensors, each with its own backward.
+//! The CPU bodies of the operations: fused loops over the memory of flex tensors, each with its own backward
+//! pass.
 //!
-//! An operation is a [`CpuOp`]: what it computes from tensors, what it saves, and the gradients it makes from that.
-//! [`CpuKernels`] is the Burn backend extension through which tensors reach them, with and without autodiff. The portable
-//! bodies beside the public functions say what each must compute, and the tests hold them to it.
+//! An operation implements `CpuOp`: a forward pass, the state that it saves, and the gradients computed from
+//! that state. `CpuKernels` is the Burn backend extension through which tensors reach the operations, with
+//! and without autodiff. The portable bodies next to the public functions define what each operation
+//! computes, and the tests compare both.
 //!
-//! Threads share work in blocks whose size depends on the shapes only, and partial sums are added in the order of the
-//! blocks, so that the number of threads has no part in them. (Matrix products are the library's: tested, but not promised.)
+//! Threads share work in blocks whose size depends on the shapes only, and partial sums are added in the
+//! order of the blocks. Results therefore don't depend on the number of threads. (Matmuls rely on a library
+//! for this. It is tested, but not promised.)
 
 #![allow(
     clippy::inline_always,
@@ -19,7 +22,7 @@ mod matmul;
 mod tensor;
 mod vector;
 
-// What an operation is.
+// The interface of an operation.
 mod operation;
 
 // The operations.
@@ -36,7 +39,7 @@ mod self_attention;
 mod swiglu;
 mod token_logprobs;
 
-// The way in for tensors of any backend.
+// The entry point for tensors of any backend.
 mod extension;
 
 pub(crate) use adamw::{adamw, add_to, sum_of_squares};

@@ -1,4 +1,4 @@
-//! What an operation with a backward pass of its own is, and how the autodiff graph records it.
+//! The interface of an operation with its own backward pass, and its registration in the autodiff graph.
 
 use std::fmt::Debug;
 
@@ -14,24 +14,24 @@ use super::tensor::CpuTensor;
 /// A tensor in an autodiff graph.
 pub(super) type AutodiffTensor<C> = FloatTensor<Autodiff<Flex, C>>;
 
-/// An operation of `N` tensors that makes its own gradients. Its fields are what it takes besides those tensors.
+/// An operation on `N` tensors that computes its own gradients. Its fields are its other arguments.
 pub(super) trait CpuOp<const N: usize>: Clone + Debug + Send + 'static {
-    /// What the backward pass needs.
+    /// State that the backward pass needs.
     type Saved: Clone + Debug + Send;
 
-    /// The result, where no gradient will be asked for.
+    /// Returns the result. Called if no gradient is needed.
     fn forward(&self, inputs: [CpuTensor; N]) -> CpuTensor {
         self.forward_saving(inputs).0
     }
 
-    /// The result, and what the backward pass needs.
+    /// Returns the result, and the state that the backward pass needs.
     fn forward_saving(&self, inputs: [CpuTensor; N]) -> (CpuTensor, Self::Saved);
 
-    /// The gradients of the inputs, given that of the result.
+    /// Returns the gradients of the inputs, given the gradient of the result.
     fn backward(&self, saved: Self::Saved, gradient: CpuTensor) -> [CpuTensor; N];
 }
 
-/// Runs an operation and notes it in the autodiff graph.
+/// Runs an operation and registers it in the autodiff graph.
 pub(super) fn record<C: CheckpointStrategy, Op: CpuOp<N>, const N: usize>(
     op: &Op,
     inputs: [AutodiffTensor<C>; N],

@@ -1,3 +1,5 @@
+//! CPU body of RMS normalization.
+
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
@@ -14,7 +16,7 @@ pub(super) struct RmsNorm {
     pub(super) eps: f32,
 }
 
-/// Rows one task takes.
+/// Number of rows per task.
 const BLOCK: usize = 64;
 
 impl CpuOp<2> for RmsNorm {
@@ -36,7 +38,7 @@ impl CpuOp<2> for RmsNorm {
 }
 
 impl RmsNorm {
-    /// The norm of each row of `x`.
+    /// Normalizes each row of `x`.
     pub(super) fn normalized(&self, x: &[f32], weight: &[f32]) -> Buffer {
         let block = BLOCK * weight.len();
         let mut y = Buffer::new(x.len());
@@ -44,7 +46,7 @@ impl RmsNorm {
         y
     }
 
-    /// Writes the gradient of `x` to `dx`, or adds it, and returns that of the weight.
+    /// Writes the gradient of `x` to `dx`, or adds it, and returns the gradient of the weight.
     pub(super) fn gradients(
         &self,
         dx: &mut [f32],
@@ -68,7 +70,7 @@ impl RmsNorm {
     }
 }
 
-/// `(mean(x²) + eps)^-½`.
+/// Returns `(mean(x²) + eps)^-½`.
 #[inline(always)]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     1.0 / (sum_pairs(x, x, |a, b| a * b) / x.len() as f32 + eps).sqrt()

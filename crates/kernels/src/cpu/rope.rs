@@ -1,25 +1,27 @@
+//! CPU body of rotary position embedding.
+
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
 use super::operation::CpuOp;
 use super::tensor::{CpuTensor, dims, values};
 
-/// [`rope`](crate::rope). The gradient is rotated back: by the same angles, negated.
+/// [`rope`](crate::rope). Gradients are rotated by the negated angles.
 #[derive(Clone, Debug)]
 pub(super) struct Rope {
-    /// `[rows, time, 1, head_dim / 2]`.
+    /// `[rows, tokens, 1, head_dim / 2]`.
     pub(super) cos: CpuTensor,
     pub(super) sin: CpuTensor,
 }
 
-/// Which way to rotate.
+/// Direction of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RotationDirection {
     Forward,
     Back,
 }
 
-/// Tokens one task takes.
+/// Number of tokens per task.
 const BLOCK: usize = 64;
 
 impl CpuOp<1> for Rope {
@@ -35,7 +37,7 @@ impl CpuOp<1> for Rope {
 }
 
 impl Rope {
-    /// Rotates in place where nobody else holds the tensor.
+    /// Rotates the tensor, in place if it has no other owner.
     fn rotated(&self, x: CpuTensor, direction: RotationDirection) -> CpuTensor {
         let [_, _, heads, _] = dims(&x);
         let mut x = if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() };

@@ -1,3 +1,5 @@
+//! CPU body of the self-attention block.
+
 use super::attention::{Attention, AttentionForward, AttentionSizes};
 use super::buffer::Buffer;
 use super::linear::{input_gradient, project, project_into, weight_gradient};
@@ -9,11 +11,11 @@ use super::tensor::{CpuTensor, dims, values};
 use crate::attention_mask::AttentionMask;
 use crate::precision::{Numerics, Precision};
 
-// Shapes: n tokens, d hidden, h query heads, k key-value heads, e head_dim.
-
-/// [`self_attention`](crate::self_attention) of `x`, the norm's weight, and the weights of queries, keys, values and output.
+/// [`self_attention`](crate::self_attention) of `x`, the norm's weight, and the weights of queries, keys,
+/// values and output.
 ///
-/// As one operation it adds gradients up within the products that make them, and overwrites what is no longer needed.
+/// Fusing the block lets gradients accumulate inside the matmuls that produce them, and lets the backward
+/// pass overwrite buffers that are no longer needed.
 #[derive(Clone, Debug)]
 pub(super) struct SelfAttention {
     norm: RmsNorm,
@@ -22,12 +24,12 @@ pub(super) struct SelfAttention {
     precision: Precision,
 }
 
-/// What the backward pass needs.
+/// State saved for the backward pass.
 #[derive(Clone, Debug)]
 pub(super) struct SelfAttentionSaved {
     inputs: [CpuTensor; 6],
     normed_nd: CpuTensor,
-    /// Queries and keys rotated.
+    /// Queries and keys after rotation, and values.
     qkv: [CpuTensor; 3],
     attention: CpuTensor,
     logsumexps: Vec<f32>,
@@ -86,7 +88,7 @@ impl CpuOp<6> for SelfAttention {
         input_gradient(&mut dnormed, Accumulate::Add, &dv, &v, self.precision);
         let [dq, dk, dv] = [(&dq, &q), (&dk, &k), (&dv, &v)]
             .map(|(dy, weight)| weight_gradient(dy, values(&normed_nd), weight, self.precision));
-        // The residual stream's gradient is the result's, and the norm's comes to it.
+        // The residual stream passes the gradient of the result through. The norm's gradient is added to it.
         let dx = gradient.storage_mut();
         let dnorm = self.norm.gradients(dx, Accumulate::Add, values(&x), values(&norm), &dnormed);
         let dnorm = dnorm.into_tensor(norm.layout().shape().clone());

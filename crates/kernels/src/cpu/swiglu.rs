@@ -1,3 +1,5 @@
+//! CPU body of the SwiGLU activation.
+
 use macerator::{Simd, with_simd};
 use rayon::prelude::*;
 
@@ -10,7 +12,7 @@ use super::vector::sigmoid;
 #[derive(Clone, Debug)]
 pub(super) struct SwiGlu;
 
-/// Values one task takes.
+/// Number of values per task.
 const BLOCK: usize = 1 << 14;
 
 impl CpuOp<2> for SwiGlu {
@@ -29,7 +31,7 @@ impl CpuOp<2> for SwiGlu {
     }
 }
 
-/// `g σ(g) u`.
+/// Returns `g σ(g) u`.
 pub(super) fn gated(gate: &[f32], up: &[f32]) -> Buffer {
     let mut y = Buffer::new(gate.len());
     y.par_chunks_mut(BLOCK)
@@ -38,7 +40,8 @@ pub(super) fn gated(gate: &[f32], up: &[f32]) -> Buffer {
     y
 }
 
-/// Replaces gate and up by their gradients, and the gradient of the result by the result.
+/// Replaces gate and up by their gradients, and the gradient of the result by the result, which the backward
+/// pass of `down` needs.
 pub(super) fn gradients(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
     let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK));
     blocks.zip(dy.par_chunks_mut(BLOCK)).for_each(|((gate, up), dy)| gradients_of_block(gate, up, dy));

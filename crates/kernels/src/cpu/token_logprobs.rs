@@ -1,3 +1,5 @@
+//! CPU body of token log-probabilities.
+
 use burn::{
     backend::{
         Flex,
@@ -41,7 +43,7 @@ pub(crate) fn token_logprobs(hidden: Tensor<2>, lm_head: Tensor<2>, targets: Ten
     scores
 }
 
-/// Log-probability of the target, and whether it is the first of the largest logits.
+/// Returns the log-probability of the target, and whether it is the first of the largest logits.
 fn score(logits: &[f32], target: usize) -> (f32, bool) {
     let max = vector::max(logits);
     let logprob = logits[target] - max - vector::sum_exp(logits, max).ln();

@@ -1,20 +1,23 @@
-//! Loops over slices that the compiler turns into vector instructions, chosen at run time by what the machine has.
+//! Loops over slices that the compiler vectorizes, dispatched at run time by the instruction sets of the
+//! machine.
 //!
-//! Sums are kept in [`LANES`] partial sums whatever the width of the machine's vectors, and products are rounded before they
-//! are added, so every machine computes the same bits.
+//! Sums use [`LANES`] partial sums whatever the machine's vector width, and products are rounded before they
+//! are added (no fused multiply-add), so every machine computes the same bits.
 
 use macerator::{Simd, with_simd};
 
-/// Partial sums of a reduction.
+/// Number of partial sums of a reduction.
 const LANES: usize = 16;
 
-/// `e^x` within two units in the last place, without branches; 0 below about -87, like the limit. NaN stays NaN.
+/// Returns `e^x` within two units in the last place, without branches. Returns 0 below about -87, and NaN for
+/// NaN.
 ///
-/// Cephes' `expf`: `x = n ln 2 + r`, a polynomial for `e^r`, and `n` added to the exponent.
+/// Follows Cephes' `expf`: `x = n ln 2 + r`, a polynomial for `e^r`, and `n` added to the exponent.
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "the digits Cephes gives")]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Adding and subtracting it rounds to an integer, which stands in its low bits meanwhile.
+    /// Adding and subtracting this number rounds to an integer, whose bits are the low bits of the
+    /// intermediate sum.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_375;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -33,29 +36,29 @@ pub(super) fn exp(x: f32) -> f32 {
     let e_r = p * r * r + r + 1.0;
     let scaled = f32::from_bits(e_r.to_bits().wrapping_add(shifted.to_bits() << 23));
     let e_x = if below { 0.0 } else { scaled };
-    // What `wrapping_add` makes of a NaN depends on its payload.
+    // The result of `wrapping_add` for a NaN depends on its payload.
     if x.is_nan() { x } else { e_x }
 }
 
-/// Writes the bfloat16 values nearest to `values`, those with an even last bit where two are equally near. NaN stays NaN.
+/// Rounds `values` to the nearest bfloat16 values, ties to even. NaN stays NaN.
 #[with_simd]
 pub(super) fn round_to_bf16<S: Simd>(values: &[f32], rounded: &mut [f32]) {
     for (rounded, &value) in rounded.iter_mut().zip(values) {
         let bits = value.to_bits();
         let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-        // What is added could carry a NaN over to infinity, or to zero.
+        // The addition could carry a NaN over to infinity or to zero.
         let kept = if value.is_nan() { bits | 0x40_0000 } else { nearest };
         *rounded = f32::from_bits(kept & 0xffff_0000);
     }
 }
 
-/// `1 / (1 + e^-x)`.
+/// Returns `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Adds partial sums up, in a fixed order.
+/// Adds the partial sums in a fixed order, pairwise.
 #[inline(always)]
 fn total(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
@@ -68,7 +71,7 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// `Σ f(aᵢ, bᵢ)` in a fixed order.
+/// Returns `Σ f(aᵢ, bᵢ)`, added in a fixed order.
 #[inline(always)]
 pub(super) fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
@@ -85,7 +88,7 @@ pub(super) fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f3
     total(lanes)
 }
 
-/// `Σ aᵢ bᵢ cᵢ` in a fixed order.
+/// Returns `Σ aᵢ bᵢ cᵢ`, added in a fixed order.
 #[inline(always)]
 pub(super) fn sum_triples(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
@@ -103,13 +106,13 @@ pub(super) fn sum_triples(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     total(lanes)
 }
 
-/// `Σ aᵢ bᵢ`.
+/// Returns `Σ aᵢ bᵢ`.
 #[with_simd]
 pub(super) fn dot<S: Simd>(a: &[f32], b: &[f32]) -> f32 {
     sum_pairs(a, b, |a, b| a * b)
 }
 
-/// The largest value; negative infinity if there is none. NaN is passed over.
+/// Returns the largest value, or negative infinity for an empty slice. NaN is ignored.
 #[with_simd]
 pub(super) fn max<S: Simd>(values: &[f32]) -> f32 {
     let (blocks, rest) = values.as_chunks::<LANES>();
@@ -140,7 +143,7 @@ pub(super) fn exp_and_sum<S: Simd>(values: &mut [f32], shift: f32) -> f32 {
     total(lanes)
 }
 
-/// `Σ e^(value - shift)`.
+/// Returns `Σ e^(value - shift)`.
 #[with_simd]
 pub(super) fn sum_exp<S: Simd>(values: &[f32], shift: f32) -> f32 {
     sum_pairs(values, values, |x, _| exp(x - shift))
@@ -181,7 +184,7 @@ mod tests {
             round_to_bf16(&[value], &mut rounded);
             rounded[0]
         };
-        // Every value of bfloat16, exactly, and with what is just below, at and above half of its last bit.
+        // Every bfloat16 value, exactly, and with a remainder just below, at, and above half of its last bit.
         for kept in 0..=u16::MAX {
             for rest in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let value = f32::from_bits(u32::from(kept) << 16 | rest);

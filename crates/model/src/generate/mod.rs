@@ -1,3 +1,5 @@
+//! Text generation from one prompt.
+
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -8,62 +10,63 @@ use thiserror::Error;
 
 use crate::llama::{KvCache, Llama, Positions};
 
-/// How [`generate`] continues a prompt.
+/// Settings of [`generate`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateConfig {
-    /// Most tokens to add.
+    /// Maximum number of tokens to add.
     pub max_new_tokens: usize,
-    /// How each token is chosen.
+    /// Method of choosing each token.
     pub sampling: Sampling,
-    /// Tokens that end the text; the one that did is part of it.
+    /// Stop tokens. The one that ends the text is part of it.
     pub stop: Vec<u32>,
 }
 
-/// How the next token is chosen from the model's distribution.
+/// Method of choosing the next token from the model's distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sampling {
-    /// The most probable one; of equal ones, the first.
+    /// The most probable token. Of equally probable ones, the first.
     Greedy,
-    /// A random one.
+    /// A random token.
     Random {
-        /// Logits are divided by it: below 1 sharpens, above 1 flattens.
+        /// Divisor of the logits. Below 1 sharpens the distribution, above 1 flattens it.
         temperature: f64,
-        /// Only this many of the most probable tokens.
+        /// Number of most probable tokens to sample from.
         top_k: Option<usize>,
-        /// Only the most probable tokens, up to the one that brings their total to this (Holtzman et al., 2020).
+        /// Nucleus sampling (Holtzman et al., 2020): samples from the smallest set of most probable tokens
+        /// whose total probability reaches this value.
         top_p: Option<f64>,
         /// Seed of the draws. The draw of a step depends on the seed and the step only.
         seed: u64,
     },
 }
 
-/// What [`generate`] made.
+/// Result of [`generate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
     /// The new tokens, without the prompt.
     pub tokens: Vec<u32>,
-    /// Why there are no more.
+    /// Reason for the end of the text.
     pub finish: FinishReason,
 }
 
-/// Why a generation ended.
+/// Reason for the end of a generated text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// A stop token came, or, in a batch, what the caller looks for.
+    /// A stop token, or in a batch, the caller's stop condition.
     Stop,
-    /// `max_new_tokens` were made.
+    /// `max_new_tokens` were generated.
     Length,
     /// Prompt and text fill the model's `max_position_embeddings`.
     ContextFull,
-    /// The caller asked for it.
+    /// The caller interrupted the generation.
     Interrupted,
 }
 
-/// Why nothing was generated.
+/// Errors of text generation.
 #[derive(Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum GenerateError {
-    /// There is nothing to continue.
+    /// The prompt is empty.
     #[error(
         "the prompt has no tokens; a model continues at least one, such as the beginning-of-sequence token"
     )]
@@ -71,37 +74,41 @@ pub enum GenerateError {
     /// The prompt is longer than the model's context.
     #[error("the prompt has {length} tokens, the model's context (max_position_embeddings) {context}")]
     PromptTooLong {
-        /// Tokens in the prompt.
+        /// Number of tokens in the prompt.
         length: usize,
-        /// Tokens the model can see.
+        /// Number of tokens in the model's context.
         context: usize,
     },
-    /// The prompt was made for another vocabulary.
+    /// The prompt was encoded for another vocabulary.
     #[error(
         "the prompt has token {token}, the model's vocabulary {vocab_size} tokens: is this the model's tokenizer?"
     )]
     TokenOutsideVocabulary {
         /// The token.
         token: u32,
-        /// The size of the vocabulary.
+        /// Size of the model's vocabulary.
         vocab_size: usize,
     },
-    /// A sampling parameter is out of its range.
+    /// A sampling parameter is out of range.
     #[error("{key} is {value}, expected {expected}")]
     Sampling {
         /// The parameter.
         key: &'static str,
         /// Its value.
         value: f64,
-        /// What it may be.
+        /// Its valid range.
         expected: &'static str,
     },
 }
 
-/// Continues `prompt` token by token, with a cache, calling `on_token` for each new one.
+/// Continues `prompt` token by token with a key-value cache, and calls `on_token` for each new token.
 ///
-/// Ends at a stop token, after `max_new_tokens`, when prompt and text fill the model's `max_position_embeddings` (the
-/// model was not made for more), or when the callback breaks.
+/// Stops at a stop token, after `max_new_tokens`, when prompt and text fill the model's
+/// `max_position_embeddings`, or when the callback breaks.
+///
+/// # Errors
+/// Returns an error if the prompt is empty, longer than the context or outside the vocabulary, or if a
+/// sampling parameter is out of range ([`Sampling::check`]).
 pub fn generate(
     model: &Llama,
     prompt: &[u32],
@@ -147,7 +154,7 @@ pub(crate) fn check_prompt(prompt: &[u32], vocab_size: usize, context: usize) ->
     }
 }
 
-/// Logits of the token after `input`, which follows what is in the cache.
+/// Returns the logits of the token after `input`, which follows the tokens in the cache.
 fn next_logits(model: &Llama, input: &[u32], cache: &mut KvCache, device: &Device) -> Vec<f32> {
     let ids: Vec<i64> = input.iter().map(|&token| i64::from(token)).collect();
     let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, input.len()]), device);
@@ -157,7 +164,10 @@ fn next_logits(model: &Llama, input: &[u32], cache: &mut KvCache, device: &Devic
 }
 
 impl Sampling {
-    /// Refuses parameters out of their range.
+    /// Checks the ranges of the parameters.
+    ///
+    /// # Errors
+    /// Returns [`GenerateError::Sampling`] for the first parameter out of range.
     pub fn check(&self) -> Result<(), GenerateError> {
         let Self::Random { temperature, top_k, top_p, .. } = *self else { return Ok(()) };
         let refuse = |key, value, expected| Err(GenerateError::Sampling { key, value, expected });
@@ -177,7 +187,7 @@ impl Sampling {
         }
     }
 
-    /// The token of this step, from the logits of the whole vocabulary.
+    /// Chooses the token of a step from the logits of the whole vocabulary.
     pub(crate) fn choose(&self, logits: &[f32], step: u64) -> u32 {
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
@@ -209,7 +219,7 @@ impl Sampling {
                 return *token;
             }
         }
-        // Rounding may leave a rest of a few ulp: it belongs to the last one.
+        // Rounding can leave a remainder of a few ulps, which falls to the last token.
         order[weights.len() - 1]
     }
 }

@@ -1,4 +1,4 @@
-//! Many texts written at once: the weights are read once a token for all of them.
+//! Batched text generation, which reads the weights once per step for all texts.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fineline_kernels::{AttentionMask, KeySpan, in_pool};
@@ -7,78 +7,85 @@ use rayon::prelude::*;
 use crate::generate::{FinishReason, GenerateError, Sampling, check_prompt};
 use crate::llama::{KvCache, Llama, Positions};
 
-/// Tokens of prompts, padding included, that go through the layers at a time.
+/// Number of prompt tokens, padding included, per prefill pass.
 const PREFILL_TOKENS: usize = 4096;
 
-/// Rows of a batch at most: more of them hardly make a token cheaper.
+/// Maximum number of rows in a batch. More rows hardly reduce the cost of a token.
 const ROWS: usize = 128;
 
-/// A prompt, and how it is continued.
+/// A prompt and its continuations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// At least one token.
+    /// The tokens, at least one.
     pub tokens: Vec<u32>,
-    /// How the tokens of each continuation are chosen.
+    /// Sampling method of each continuation.
     pub continuations: Vec<Sampling>,
 }
 
-/// How [`generate_batch`] continues prompts.
+/// Settings of [`generate_batch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchConfig {
-    /// Most tokens to add to each.
+    /// Maximum number of tokens to add to each prompt.
     pub max_new_tokens: usize,
-    /// Tokens that end a text; the one that did is part of it.
+    /// Stop tokens. The one that ends a text is part of it.
     pub stop: Vec<u32>,
-    /// Bytes that the cache of a batch may take. The continuations of a single prompt take what they need.
+    /// Maximum size of a batch's cache, in bytes. The continuations of a single prompt may exceed it.
     pub cache_bytes: u64,
 }
 
-/// A continuation of a prompt.
+/// Index of a continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BatchPosition {
-    /// Which prompt.
+    /// Index of the prompt.
     pub prompt: usize,
-    /// Which of its continuations.
+    /// Index among the continuations of the prompt.
     pub continuation: usize,
 }
 
-/// What was written after a prompt.
+/// A generated continuation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Continuation {
     /// The new tokens.
     pub tokens: Vec<u32>,
-    /// Σ log p over them, in nats, under the model itself: whatever temperature they were drawn at.
+    /// Sum of the tokens' log-probabilities, in nats, under the model itself, that is, at temperature 1.
     pub logprob: f64,
-    /// Whether each was the likeliest one.
+    /// Whether every token was the most probable one.
     pub greedy: bool,
-    /// Why there are no more.
+    /// Reason for the end of the text.
     pub finish: FinishReason,
 }
 
-/// What the caller of [`generate_batch`] decides on the way.
+/// Callbacks of [`generate_batch`].
 #[derive(Clone, Copy)]
 pub struct BatchControl<'a> {
-    /// Whether a text ends, from its tokens so far.
+    /// Returns whether a text is finished, given its tokens so far.
     pub is_finished: &'a (dyn Fn(BatchPosition, &[u32]) -> bool + Sync),
-    /// Asked before each step whether to stop.
+    /// Returns whether to stop. Called before each step.
     pub interrupted: &'a dyn Fn() -> bool,
-    /// Whether to write the batch of this number: what it leaves may be for other processes. A batch is the same whoever writes it.
+    /// Returns whether to generate the batch of this index. Ranks share the batches this way. The content of
+    /// a batch doesn't depend on the rank.
     pub selects_batch: &'a dyn Fn(usize) -> bool,
 }
 
 impl BatchControl<'_> {
-    /// Everything, to its end.
+    /// Generates all batches to their end.
     pub const ALL: Self =
         Self { is_finished: &|_, _| false, interrupted: &|| false, selects_batch: &|_| true };
 }
 
-/// Continues every prompt in every way that it asks for. The results are in the order of the prompts, `None` for those of batches not taken.
+/// Generates all continuations of all prompts. Results are in the order of the prompts, and `None` for
+/// prompts in batches that weren't selected.
 ///
-/// Each text is what [`generate`](crate::generate()) makes of it alone with the same [`Sampling`], up to rounding: the draw of a step depends on the seed and
-/// the step, not on the batch. A text ends as there, and where `is_finished` says so. What is unfinished when interrupted stays so
-/// ([`FinishReason::Interrupted`]).
+/// Each text equals the result of [`generate`](crate::generate()) for its prompt and [`Sampling`], up to
+/// rounding: the draw of a step depends on the seed and the step, not on the batch. A text also ends if
+/// `is_finished` returns true. Texts that are unfinished at an interruption end with
+/// [`FinishReason::Interrupted`].
 ///
-/// Prompts that begin alike are put together, and what they begin with is read once.
+/// Prompts with a common prefix are batched together, and the prefix is computed once.
+///
+/// # Errors
+/// Returns an error if a prompt is empty, longer than the context or outside the vocabulary, or if a sampling
+/// parameter is out of range.
 pub fn generate_batch(
     model: &Llama,
     prompts: &[Prompt],
@@ -114,14 +121,14 @@ pub fn generate_batch(
 }
 
 impl Continuation {
-    /// One that was not begun.
+    /// A continuation that wasn't started.
     fn interrupted() -> Self {
         Self { tokens: Vec::new(), logprob: 0.0, greedy: true, finish: FinishReason::Interrupted }
     }
 }
 
-/// Distributes the prompts over batches, each a list of prompts by their index: those that share more than half of their tokens together, the
-/// longest first.
+/// Distributes prompts over batches, each a list of prompt indices. Prompts that share more than half of
+/// their tokens go together, the longest first.
 fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Vec<Vec<usize>> {
     let mut batches = Vec::new();
     for family in families(prompts) {
@@ -132,7 +139,7 @@ fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Ve
             let longest = batch.first().map_or(tokens, |&first| &prompts[first].tokens).len();
             let row_bytes = bytes_per_token * (longest + config.max_new_tokens) as u64;
             let capacity = ((config.cache_bytes / row_bytes.max(1)) as usize).min(ROWS);
-            // Much shorter ones would be padding for the most part.
+            // Much shorter prompts would be mostly padding.
             let is_full = rows + continuations.len() > capacity || 2 * tokens.len() < longest;
             if is_full && !batch.is_empty() {
                 batches.push(std::mem::take(&mut batch));
@@ -146,7 +153,8 @@ fn batches(prompts: &[Prompt], config: &BatchConfig, bytes_per_token: u64) -> Ve
     batches
 }
 
-/// Prompts of which neighbours in alphabetical order share more than half, and all others together; each the longest first.
+/// Groups prompts whose lexicographic neighbors share more than half of their tokens. All other prompts form
+/// one group. Each group is sorted by length, the longest first.
 fn families(prompts: &[Prompt]) -> Vec<Vec<usize>> {
     let tokens = |prompt: &usize| prompts[*prompt].tokens.as_slice();
     let is_continued = |prompt: &usize| !prompts[*prompt].continuations.is_empty();
@@ -171,17 +179,17 @@ fn families(prompts: &[Prompt]) -> Vec<Vec<usize>> {
     families
 }
 
-/// How many tokens both begin with.
+/// Returns the length of the common prefix.
 fn shared(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// A text being written: a row of the batch.
+/// A text in progress: a row of the batch.
 struct BatchRow<'a> {
     position: BatchPosition,
     sampling: &'a Sampling,
     prompt_len: usize,
-    /// Padding before the part of the prompt that isn't shared.
+    /// Padding between the shared prefix and the rest of the prompt.
     padding: usize,
     continuation: Continuation,
     has_ended: bool,
@@ -195,16 +203,16 @@ struct BatchGenerator<'a> {
     is_finished: &'a (dyn Fn(BatchPosition, &[u32]) -> bool + Sync),
 }
 
-/// The rows of a batch: what they have seen, and the logits of what comes next.
+/// The rows of a batch, with their cache.
 struct BatchRows<'a> {
     texts: Vec<BatchRow<'a>>,
     cache: KvCache,
-    /// Tokens that all prompts begin with.
+    /// Number of tokens of the common prefix of all prompts.
     prefix: usize,
 }
 
 impl<'a> BatchGenerator<'a> {
-    /// Writes the texts of a batch, all to their ends or up to the interruption.
+    /// Generates the texts of a batch until all are finished or an interruption.
     fn write(&self, batch: &[usize], interrupted: &dyn Fn() -> bool) -> Vec<BatchRow<'a>> {
         let mut ended = Vec::new();
         if interrupted() {
@@ -222,8 +230,8 @@ impl<'a> BatchGenerator<'a> {
         }
     }
 
-    /// Reads the prompts: what all begin with once, the rest of each in rows padded on the left, as many at a time as the budget of tokens
-    /// allows. Returns nothing if interrupted.
+    /// Prefills the cache: the common prefix once, then the rest of each prompt in left-padded rows, several
+    /// at a time within the token budget. Returns `None` if interrupted.
     fn read(
         &self,
         batch: &[usize],
@@ -234,7 +242,7 @@ impl<'a> BatchGenerator<'a> {
         let alike = batch.iter().map(|prompt| shared(first, tokens(prompt))).min().unwrap_or(0);
         let shortest = batch.iter().map(|prompt| tokens(prompt).len()).min().unwrap_or(0);
         let longest = batch.iter().map(|prompt| tokens(prompt).len()).max().unwrap_or(0);
-        // At least one token is left to each, whose logits are its own.
+        // Each prompt keeps at least one token, which yields its own logits.
         let prefix = alike.min(shortest - 1);
         let time = longest - prefix;
         let mut before = KvCache::new();
@@ -280,7 +288,8 @@ impl<'a> BatchGenerator<'a> {
         }
     }
 
-    /// Reads what follows the first `prefix` tokens of each prompt, in rows of `time`; the logits after each.
+    /// Prefills the tokens after the first `prefix` tokens of each prompt, in rows of `time` tokens. Returns
+    /// the logits after each prompt.
     fn read_rest(
         &self,
         prompts: &[&[u32]],
@@ -305,7 +314,7 @@ impl<'a> BatchGenerator<'a> {
         self.logits(hidden_btd.narrow(1, time - 1, 1))
     }
 
-    /// Reads the last token of every text; the logits of the next.
+    /// Feeds the last token of every text, and returns the logits of the next tokens.
     fn step(&self, rows: &mut BatchRows) -> Vec<Vec<f32>> {
         let (mut tokens, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         for text in &rows.texts {
@@ -328,13 +337,13 @@ impl<'a> BatchGenerator<'a> {
         Tensor::from_data(TensorData::new(ids, [rows, tokens.len() / rows]), &self.device)
     }
 
-    /// Logits of hidden states `[rows, 1, hidden]`, row by row.
+    /// Returns the logits of hidden states `[rows, 1, hidden]`, row by row.
     fn logits(&self, hidden_btd: Tensor<3>) -> Vec<Vec<f32>> {
         let logits: Vec<f32> = self.model.logits(hidden_btd).into_data().iter::<f32>().collect();
         logits.chunks(self.model.config().vocab_size).map(<[f32]>::to_vec).collect()
     }
 
-    /// Adds a token to every text that hasn't ended.
+    /// Adds a token to every unfinished text.
     fn choose(&self, texts: &mut [BatchRow], logits: &[Vec<f32>]) {
         texts.par_iter_mut().zip(logits).filter(|(text, _)| !text.has_ended).for_each(|(text, logits)| {
             let context = self.model.config().max_position_embeddings;
@@ -366,8 +375,8 @@ impl<'a> BatchGenerator<'a> {
         }
     }
 
-    /// Moves the texts that have ended to `ended` once a quarter of the rows are theirs: by then a copy of the cache costs less than the steps that
-    /// they would still take part in.
+    /// Moves finished texts to `ended` once they occupy a quarter of the rows. A copy of the cache then costs
+    /// less than further steps with these rows.
     fn compact(&self, rows: &mut BatchRows<'a>, ended: &mut Vec<BatchRow<'a>>) {
         let live: Vec<usize> = (0..rows.texts.len()).filter(|&row| !rows.texts[row].has_ended).collect();
         if live.is_empty() || 4 * live.len() > 3 * rows.texts.len() {
@@ -380,12 +389,12 @@ impl<'a> BatchGenerator<'a> {
     }
 }
 
-/// What a token sees that stands behind a shared prefix and its row's padding.
+/// The keys that a token attends to: the shared prefix, and its row after the padding.
 fn span(prefix: usize, padding: usize) -> KeySpan {
     KeySpan { prefix: 0..prefix as u32, own_start: (prefix + padding) as u32 }
 }
 
-/// The log-probability of a token, in nats.
+/// Returns the log-probability of a token, in nats.
 fn log_softmax(logits: &[f32], token: u32) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();

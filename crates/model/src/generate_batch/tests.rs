@@ -1,3 +1,5 @@
+//! Tests of batched generation.
+
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
@@ -9,7 +11,7 @@ use crate::llama::LlamaConfig;
 
 const CONTEXT: usize = 40;
 
-/// Four query heads to one key-value head; weights large enough for no two tokens to be equally likely.
+/// Four query heads per key-value head, and weights large enough that no two tokens are equally probable.
 fn model(seed: u64) -> Llama {
     let config = LlamaConfig {
         vocab_size: 29,
@@ -37,7 +39,7 @@ fn random(seed: u64) -> Sampling {
     Sampling::Random { temperature: 1.5, top_k: Some(20), top_p: Some(0.95), seed }
 }
 
-/// What all batches have written.
+/// The results of all batches.
 fn whole(written: Result<Vec<Option<Vec<Continuation>>>, GenerateError>) -> Vec<Vec<Continuation>> {
     written.unwrap().into_iter().map(Option::unwrap).collect()
 }
@@ -46,7 +48,7 @@ fn write(prompts: &[Prompt], config: &BatchConfig) -> Vec<Vec<Continuation>> {
     whole(generate_batch(&model(3), prompts, config, BatchControl::ALL))
 }
 
-/// What `generate` makes of each by itself.
+/// Compares with the results of `generate` for each prompt alone.
 #[track_caller]
 fn assert_as_alone(model: &Llama, prompts: &[Prompt], config: &BatchConfig, written: &[Vec<Continuation>]) {
     for (prompt, written) in prompts.iter().zip(written) {

@@ -1,33 +1,36 @@
+//! The key-value cache.
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Keys and values of the tokens a model has seen, so that the next ones need not see them again.
+/// Key-value cache: keys and values of the tokens that a model has processed.
 ///
-/// Clones share their contents until one of them is extended: a context can be computed once and continued in several ways.
+/// Clones share their contents until one of them is extended, so a context can be computed once and continued
+/// in several ways.
 #[derive(Clone, Debug, Default)]
 pub struct KvCache {
     layers: Vec<[CacheBuffer; 2]>,
 }
 
 impl KvCache {
-    /// A cache that has seen nothing.
+    /// Creates an empty cache.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of tokens seen by each row.
+    /// Number of cached tokens per row.
     #[must_use]
     pub fn len(&self) -> usize {
         self.layers.first().map_or(0, |[keys, _]| keys.len)
     }
 
-    /// Whether nothing has been seen.
+    /// Returns whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
 
-    /// A cache of these rows, which may occur more than once, in this order.
+    /// Returns a cache of the given rows, in this order. Rows may repeat.
     #[must_use]
     pub(crate) fn rows(&self, rows: &[usize], device: &Device) -> Self {
         let rows: Vec<i64> = rows.iter().map(|&row| i64::from(row as u32)).collect();
@@ -36,7 +39,8 @@ impl KvCache {
         Self { layers: self.layers.iter().map(|layer| layer.each_ref().map(column)).collect() }
     }
 
-    /// The rows of `caches`, which have seen equally many tokens, one below the other, with room for `room` more tokens.
+    /// Concatenates the rows of `caches`, which hold equally many tokens, with spare capacity for `room` more
+    /// tokens.
     #[must_use]
     pub(crate) fn stacked(caches: &[Self], room: usize) -> Self {
         let len = caches.first().map_or(0, Self::len);
@@ -54,12 +58,12 @@ impl KvCache {
         Self { layers: (0..layers).map(layer).collect() }
     }
 
-    /// All keys and values of a layer, `[batch, len, kv_heads, head_dim]` each.
+    /// Returns all keys and values of a layer, `[batch, len, kv_heads, head_dim]` each.
     pub(crate) fn layer(&self, layer: usize) -> [Tensor<4>; 2] {
         self.layers[layer].each_ref().map(CacheBuffer::filled)
     }
 
-    /// Appends `[batch, time, kv_heads, head_dim]` to a layer and returns all of its keys and values.
+    /// Appends `[batch, tokens, kv_heads, head_dim]` to a layer, and returns all of its keys and values.
     pub(crate) fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         if layer == self.layers.len() {
             self.layers.push(Default::default());
@@ -69,13 +73,14 @@ impl KvCache {
     }
 }
 
-/// The keys or the values of a layer, `[batch, capacity, kv_heads, head_dim]`, of which the first `len` are there.
+/// Keys or values of a layer, `[batch, capacity, kv_heads, head_dim]`, of which the first `len` are filled.
 ///
-/// Capacity at least doubles when it grows, so that a text of `n` tokens costs `n` copies of a token and not `n²`.
+/// The capacity at least doubles when it grows, so that a text of `n` tokens costs `n` copies of a token and
+/// not `n²`.
 #[derive(Clone, Debug, Default)]
 struct CacheBuffer {
     len: usize,
-    /// Absent while there is nothing.
+    /// `None` while the cache is empty.
     buffer: Option<Tensor<4>>,
 }
 
@@ -84,11 +89,11 @@ impl CacheBuffer {
         Self { len: self.len, buffer: self.buffer.clone().map(change) }
     }
 
-    /// Appends `[batch, time, kv_heads, head_dim]` and returns all there is.
+    /// Appends `[batch, tokens, kv_heads, head_dim]`, and returns the filled part.
     fn append(&mut self, new: Tensor<4>) -> Tensor<4> {
         let [batch, time, heads, dim] = new.dims();
         let len = self.len + time;
-        // Taken out, so that a buffer that no clone shares is written in place.
+        // Taken out of the option, so that a buffer without other owners is written in place.
         let buffer = match self.buffer.take() {
             Some(buffer) => with_room(buffer, self.len, len)
                 .slice_assign([0..batch, self.len..len, 0..heads, 0..dim], new),
@@ -99,16 +104,16 @@ impl CacheBuffer {
         self.filled()
     }
 
-    /// What has been appended.
+    /// Returns the filled part.
     ///
     /// # Panics
-    /// If nothing has.
+    /// If the buffer is empty.
     fn filled(&self) -> Tensor<4> {
         self.buffer.clone().expect("something was appended").narrow(1, 0, self.len)
     }
 }
 
-/// A buffer with the same first `filled` tokens, and room for `needed`.
+/// Returns a buffer with the same first `filled` tokens and capacity for at least `needed`.
 fn with_room(buffer: Tensor<4>, filled: usize, needed: usize) -> Tensor<4> {
     let capacity = buffer.dims()[1];
     if needed <= capacity {
@@ -117,7 +122,7 @@ fn with_room(buffer: Tensor<4>, filled: usize, needed: usize) -> Tensor<4> {
     with_capacity(buffer, filled, needed.max(2 * capacity))
 }
 
-/// A buffer of this capacity with the same first `filled` tokens.
+/// Returns a buffer of this capacity with the same first `filled` tokens.
 fn with_capacity(buffer: Tensor<4>, filled: usize, capacity: usize) -> Tensor<4> {
     let [batch, _, heads, dim] = buffer.dims();
     let shape = [batch, capacity, heads, dim];
@@ -133,7 +138,7 @@ mod tests {
 
     const BATCH: usize = 2;
 
-    /// Tokens `from..to` of a layer: each row and head has values of its own.
+    /// Tokens `from..to` of a layer, with distinct values in each row and head.
     fn tokens(from: usize, to: usize) -> Tensor<4> {
         let value = |row: usize, token: usize, at: usize| (row * 1000 + token * 10 + at) as f32;
         let values: Vec<f32> = (0..BATCH)

@@ -1,3 +1,5 @@
+//! The architecture.
+
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Checker, Classified, ConfigSection, ErrorClass, Problem, Problems};
@@ -7,11 +9,11 @@ use thiserror::Error;
 
 /// The architecture of a LLaMA, under the field names of a Hugging Face `config.json`.
 ///
-/// The defaults are a model of 1.05M parameters that trains on a laptop.
+/// The defaults describe a model of 1.05M parameters that trains on a laptop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaConfig {
-    /// Number of tokens the embedding and the head know; at least the tokenizer's vocabulary.
+    /// Number of rows of the embedding and the head. Must be at least the size of the tokenizer's vocabulary.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -21,24 +23,25 @@ pub struct LlamaConfig {
     pub num_hidden_layers: usize,
     /// Number of query heads per layer.
     pub num_attention_heads: usize,
-    /// Number of key-value heads per layer, a divisor of `num_attention_heads`; absent: as many as query heads.
+    /// Number of key-value heads per layer, a divisor of `num_attention_heads`. Absent: the number of query
+    /// heads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
-    /// Width of a head, an even number; absent: `hidden_size / num_attention_heads`.
+    /// Size of a head, an even number. Absent: `hidden_size / num_attention_heads`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
-    /// Longest sequence the model is meant for, in tokens.
+    /// Maximum sequence length in tokens.
     pub max_position_embeddings: usize,
-    /// Added to the mean square in RMSNorm.
+    /// Value added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Whether the output head is the embedding matrix.
+    /// Whether the output head shares the embedding matrix.
     pub tie_word_embeddings: bool,
-    /// Standard deviation of the normal distribution that matrices are initialized from.
+    /// Standard deviation of the normal distribution of initial matrix values.
     pub initializer_range: f64,
-    /// Id of the padding token: its embedding is zero at first and is never trained, as with the `padding_idx` of `torch.nn.Embedding`. Absent: all
-    /// embeddings are alike.
+    /// Id of the padding token. Its embedding is initialized to zero and never trained, as with the
+    /// `padding_idx` of `torch.nn.Embedding`. Absent: all embeddings are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_token_id: Option<usize>,
 }
@@ -70,7 +73,7 @@ impl LlamaConfig {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    /// Width of a head.
+    /// Size of a head.
     #[must_use]
     pub fn head_size(&self) -> usize {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
@@ -156,48 +159,48 @@ impl LlamaConfig {
     }
 }
 
-/// What is wrong with a model's configuration.
+/// Errors of a model's configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelConfigError {
     /// Values that don't make a model.
     #[error(transparent)]
     Invalid(#[from] Problems),
-    /// No preset has this name.
+    /// There is no preset of this name.
     #[error("no preset is called `{name}`; there are: {}", LlamaConfig::PRESETS.join(", "))]
     UnknownPreset {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// The file could not be read.
+    /// The file can't be read.
     #[error(transparent)]
     Read(#[from] std::io::Error),
-    /// The file is not the JSON of a LLaMA's configuration.
+    /// The file isn't the JSON of a LLaMA's configuration.
     #[error("{path}: {source}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser said, with line and column.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
-    /// The file describes a model that LLaMA does not cover.
+    /// The file describes a model that isn't a LLaMA.
     #[error("{path}: `{key}` is {value}, but only {supported} is supported")]
     Unsupported {
         /// The file.
         path: PathBuf,
         /// The key.
         key: &'static str,
-        /// Its value there.
+        /// Its value in the file.
         value: String,
-        /// What would be read.
+        /// The supported value.
         supported: &'static str,
     },
-    /// The file's values do not make a model.
+    /// The values in the file don't describe a valid model.
     #[error("{path}: {source}")]
     InvalidFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with them.
+        /// The invalid value.
         source: Problems,
     },
 }

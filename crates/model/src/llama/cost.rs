@@ -1,4 +1,4 @@
-//! What a model takes, computed from its configuration alone.
+//! Parameters, operations and memory of a model, computed from its configuration.
 
 use fineline_kernels::logits_chunk;
 
@@ -11,18 +11,20 @@ impl LlamaConfig {
         self.parameters().iter().map(|spec| spec.len() as u64).sum()
     }
 
-    /// Bytes of the parameters in float32; gradients take as much again, and each of AdamW's two moments too.
+    /// Size of the parameters in float32, in bytes. Gradients, and each of the two AdamW states, take as much
+    /// again.
     #[must_use]
     pub fn parameter_bytes(&self) -> u64 {
         4 * self.parameter_count()
     }
 
-    /// Floating-point operations that training spends on one token of a sequence of `time` tokens: `6 N + 12 L H T`.
+    /// Floating-point operations of training per token, for sequences of `time` tokens: `6 N + 12 L H T`.
     ///
-    /// `N` counts the values in matrices that tokens are multiplied with: all but the embedding's look-up and the norms.
-    /// Two operations each, forward, and twice that backward. `L` layers of attention with `H = heads · head_dim` multiply
-    /// queries with keys and weights with values; by convention as if each query saw all `T` keys (Chowdhery et al., 2022,
-    /// appendix B), so that MFU can be compared with published figures.
+    /// `N` is the number of values in matrices that tokens are multiplied with, which excludes the embedding
+    /// look-up and the norms. Each costs two operations forward, and twice that backward. `L` layers of
+    /// attention with `H = heads · head_dim` multiply queries with keys, and weights with values. By
+    /// convention, each query counts as attending to all `T` keys (Chowdhery et al., 2022, appendix B), so
+    /// that MFU is comparable with published figures.
     #[must_use]
     pub fn flops_per_token(&self, time: usize) -> u64 {
         let products: u64 = self
@@ -37,12 +39,14 @@ impl LlamaConfig {
         6 * (products + tied_head) + 12 * attention as u64
     }
 
-    /// Bytes that the activations of a training step take at most, for a micro-batch of `batch` sequences of `time` tokens.
+    /// Upper bound on the activations of a training step, in bytes, for a micro-batch of `batch` sequences of
+    /// `time` tokens.
     ///
-    /// What the CPU kernels save for the backward pass, per token and layer: the residual stream before each norm and its
-    /// normed form, queries, keys, values and the mixed values, one log-sum a head, gate and up; besides these, the last norm's
-    /// and what one layer's backward pass works with. Logits are counted by
-    /// [`logits_bytes`](Self::logits_bytes). Steps of models of 1M to 58M parameters were within 10 % of the sum of all parts.
+    /// Counts what the CPU kernels save for the backward pass, per token and layer: the residual stream
+    /// before each norm and after normalization, queries, keys, values, the attention output, one logsumexp
+    /// per head, gate and up. Adds the final norm's state and the working memory of one layer's backward
+    /// pass. [`logits_bytes`](Self::logits_bytes) counts logits. The sum of all parts was within 10 % of
+    /// measured steps for models of 1M to 58M parameters.
     #[must_use]
     pub fn activation_bytes(&self, batch: usize, time: usize) -> u64 {
         let heads = self.num_attention_heads;
@@ -54,13 +58,13 @@ impl LlamaConfig {
         4 * (batch * time * (saved + working)) as u64
     }
 
-    /// Bytes that a cache takes for each token of each row.
+    /// Size of the key-value cache per token and row, in bytes.
     #[must_use]
     pub fn cache_bytes_per_token(&self) -> u64 {
         4 * (2 * self.num_hidden_layers * self.kv_heads() * self.head_size()) as u64
     }
 
-    /// Bytes of the logits that are held at a time, for a micro-batch of `batch` sequences of `time` tokens.
+    /// Size of the logits held at a time, in bytes, for a micro-batch of `batch` sequences of `time` tokens.
     #[must_use]
     pub fn logits_bytes(&self, batch: usize, time: usize) -> u64 {
         4 * (logits_chunk(self.vocab_size).min(batch * time) * self.vocab_size) as u64

@@ -1,3 +1,5 @@
+//! Hugging Face's `config.json`.
+
 use std::path::Path;
 
 use fineline_diagnostics::ConfigSection;
@@ -7,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::config::{LlamaConfig, ModelConfigError};
 
-/// The file in a model folder that says its architecture.
+/// Name of the file in a model directory that describes the architecture.
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
-/// Token ids that a Hugging Face `config.json` carries besides the architecture.
+/// Ids of special tokens in a Hugging Face `config.json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// Beginning of sequence.
@@ -23,14 +25,22 @@ pub struct SpecialTokens {
 
 /// Reads the architecture from `config.json` in a model directory.
 ///
-/// Fields that old files leave out take Hugging Face's defaults; a file that describes something else than a plain LLaMA
-/// (another `model_type`, scaled RoPE, biases) is refused by the name of the field. Special tokens are not read: those
-/// of published configurations are often wrong, and the tokenizer knows better.
+/// Fields that old files omit get Hugging Face's defaults. A file that doesn't describe a plain LLaMA
+/// (another `model_type`, scaled RoPE, biases) is rejected by the name of the field. Special tokens aren't
+/// read: they are often wrong in published configurations, and the tokenizer has them.
+///
+/// # Errors
+/// As [`read_config_file`].
 pub fn read_config(dir: &Path) -> Result<LlamaConfig, ModelConfigError> {
     read_config_file(&dir.join(CONFIG_FILE))
 }
 
-/// Reads the architecture from a file as [`read_config`] does from a folder.
+/// Reads the architecture from a file, as [`read_config`] does from a directory.
+///
+/// # Errors
+/// Returns [`ModelConfigError::Read`] if the file can't be read, [`ModelConfigError::Json`] if it isn't valid
+/// JSON or lacks a field, [`ModelConfigError::Unsupported`] if it describes another kind of model, and
+/// [`ModelConfigError::InvalidFile`] if its values don't describe a valid model.
 pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ModelConfigError> {
     let stored: HfConfig = read_json(path)?;
     stored.check_supported(path)?;
@@ -39,8 +49,8 @@ pub fn read_config_file(path: &Path) -> Result<LlamaConfig, ModelConfigError> {
     Ok(config)
 }
 
-/// All that a `config.json` says, with what others need to understand it as we do: defaults that old files leave out, and the
-/// precision of the weights beside it.
+/// Returns the contents of a `config.json`, completed so that other readers agree with ours: with the
+/// defaults of fields that old files omit, and the precision of the weights next to it.
 pub(crate) fn completed_config(
     path: &Path,
     config: &LlamaConfig,
@@ -48,7 +58,7 @@ pub(crate) fn completed_config(
 ) -> Result<Value, ModelConfigError> {
     let mut said: Map<String, Value> = read_json(path)?;
     let Value::Object(ours) = config.to_hf(SpecialTokens::default()) else { return Ok(Value::Object(said)) };
-    // What the model doesn't depend on stays as it is, and what it does was read from here.
+    // Fields that don't affect the model stay as they are. Those that do were read from this file.
     let is_ours = |(_, value): &(String, Value)| !value.is_null();
     for (key, value) in ours.into_iter().filter(is_ours) {
         if key == "architectures" || !said.contains_key(&key) || said[&key].is_null() {
@@ -68,7 +78,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelConfigError> {
 }
 
 impl LlamaConfig {
-    /// The `config.json` with which `transformers` loads the model.
+    /// Returns the `config.json` with which `transformers` loads the model.
     #[must_use]
     pub fn to_hf(&self, special: SpecialTokens) -> Value {
         json!({
@@ -101,7 +111,7 @@ impl LlamaConfig {
     }
 }
 
-/// What is read of a `config.json`; anything else in it does not change the model.
+/// The fields of a `config.json` that are read. Other fields don't change the model.
 #[derive(Deserialize)]
 struct HfConfig {
     model_type: String,
@@ -120,7 +130,7 @@ struct HfConfig {
     rms_norm_eps: Option<f64>,
     rope_theta: Option<f64>,
     rope_scaling: Option<Map<String, Value>>,
-    /// What `transformers` 5 writes instead of `rope_theta` and `rope_scaling`.
+    /// Replaces `rope_theta` and `rope_scaling` in files of `transformers` 5.
     rope_parameters: Option<Map<String, Value>>,
     #[serde(default)]
     attention_bias: bool,

@@ -1,4 +1,4 @@
-//! The LLaMA family: its architecture, the model, and the model's parameters.
+//! The LLaMA family: architecture, model and parameters.
 
 // The architecture.
 mod config;

@@ -1,13 +1,13 @@
-//! Names and shapes of a model's parameters, always in the same order: embedding, layers, final norm, head.
+//! Names and shapes of a model's parameters, in a fixed order: embedding, layers, final norm, head.
 
 use super::config::LlamaConfig;
 
 /// Name and shape of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterSpec {
-    /// As in Hugging Face's files: `model.layers.0.self_attn.q_proj.weight`.
+    /// Name in Hugging Face's files, such as `model.layers.0.self_attn.q_proj.weight`.
     pub name: String,
-    /// Matrices are `[out, in]`, the embedding `[vocab, hidden]`, norms `[hidden]`.
+    /// Shape: `[out, in]` for matrices, `[vocab, hidden]` for the embedding, `[hidden]` for norms.
     pub shape: Vec<usize>,
 }
 
@@ -18,13 +18,13 @@ impl ParameterSpec {
         self.shape.iter().product()
     }
 
-    /// Whether there are no values.
+    /// Returns whether the parameter has no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this is a matrix (or embedding), and not the gain of a norm.
+    /// Returns whether this is a matrix or embedding, rather than the weight of a norm.
     #[must_use]
     pub fn is_matrix(&self) -> bool {
         self.shape.len() > 1
@@ -32,7 +32,7 @@ impl ParameterSpec {
 }
 
 impl LlamaConfig {
-    /// Every parameter of the model, in order. A tied head is not one.
+    /// Returns the specs of all parameters, in order. A tied head isn't a parameter.
     #[must_use]
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         let hidden = self.hidden_size;

@@ -1,4 +1,4 @@
-//! Parameters under their Hugging Face names, always in the same order: embedding, layers, final norm, head.
+//! Parameters under their Hugging Face names, in a fixed order: embedding, layers, final norm, head.
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
@@ -11,9 +11,10 @@ use super::config::LlamaConfig;
 use super::model::Llama;
 
 impl LlamaConfig {
-    /// A new model: matrices from N(0, `initializer_range`), norms at one, the embedding of `pad_token_id` at zero.
+    /// Initializes a new model: matrices from N(0, `initializer_range`²), norm weights at one, and the
+    /// embedding of `pad_token_id` at zero.
     ///
-    /// Each matrix has a random stream of its own, so its values depend on `seed`, its name and its shape only.
+    /// Each matrix has its own random stream, so its values depend only on `seed`, its name and its shape.
     #[must_use]
     pub fn init(&self, seed: u64, device: &Device) -> Llama {
         let values = self.parameters().into_par_iter().enumerate().map(|(place, spec)| {
@@ -23,7 +24,7 @@ impl LlamaConfig {
             } else {
                 vec![1.0; spec.len()]
             };
-            // The embedding is the first of the parameters.
+            // The embedding is the first parameter.
             if let Some(row) = self.pad_token_id.filter(|_| place == 0) {
                 values[row * self.hidden_size..][..self.hidden_size].fill(0.0);
             }
@@ -33,7 +34,7 @@ impl LlamaConfig {
     }
 }
 
-/// The values of every parameter, copied to the host, with their names and in order.
+/// Copies the values of all parameters to the host, and returns them with their names, in order.
 #[must_use]
 pub fn named_parameters(model: &Llama) -> Vec<(String, TensorData)> {
     struct Collect {
@@ -60,13 +61,14 @@ pub fn named_parameters(model: &Llama) -> Vec<(String, TensorData)> {
     collect.found
 }
 
-/// What [`map_parameters`] does to each parameter.
+/// A transformation of parameters, for [`map_parameters`].
 pub trait ParameterMap {
-    /// The new value of the parameter called `name`; a leaf of the next graph where the model is on an autodiff device.
+    /// Returns the new value of the parameter `name`. On an autodiff device, the new value becomes a leaf of
+    /// the next graph.
     fn map<const D: usize>(&mut self, name: &str, id: ParamId, value: Tensor<D>) -> Tensor<D>;
 }
 
-/// The model with every parameter replaced, in order. Parameters keep their ids.
+/// Replaces every parameter, in order. Parameters keep their ids.
 #[must_use]
 pub fn map_parameters(model: Llama, map: &mut impl ParameterMap) -> Llama {
     struct Named<'a, M> {

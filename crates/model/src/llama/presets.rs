@@ -1,7 +1,9 @@
+//! Published architectures by name.
+
 use super::config::{LlamaConfig, ModelConfigError};
 
 impl LlamaConfig {
-    /// The names [`preset`](Self::preset) knows.
+    /// Names of all presets.
     pub const PRESETS: [&str; 16] = [
         "tiny-260k",
         "tiny-1m",
@@ -21,11 +23,15 @@ impl LlamaConfig {
         "fineline-amber",
     ];
 
-    /// A published architecture, or one small enough for a laptop, by name.
+    /// Returns a published architecture, or one small enough for a laptop, by name.
     ///
-    /// LLaMA is arXiv 2302.13971, table 2; OpenLLaMA is EasyLM's `llama_model.py`; Amber is the model card of `LLM360/Amber`, with the padding row of
-    /// its `modeling_llama.py`. Of the reproductions in *The Fine Line* (arXiv 2404.01204), that of Amber is taken to have four key-value heads:
-    /// its files have the size of such a model.
+    /// LLaMA is from arXiv 2302.13971, table 2. OpenLLaMA is from EasyLM's `llama_model.py`. Amber is from
+    /// the model card of `LLM360/Amber`, with the padding row of its `modeling_llama.py`. The Amber
+    /// reproduction in *The Fine Line* (arXiv 2404.01204) is assumed to have four key-value heads, since its
+    /// files have the size of such a model.
+    ///
+    /// # Errors
+    /// Returns [`ModelConfigError::UnknownPreset`], which lists all names, for any other name.
     pub fn preset(name: &str) -> Result<Self, ModelConfigError> {
         let config = match name {
             "tiny-260k" => Self {
@@ -53,7 +59,8 @@ impl LlamaConfig {
     }
 }
 
-/// Hidden and intermediate size, layers and heads, with what all of the family share.
+/// An architecture of the given hidden size, intermediate size, layers and heads, with the values that the
+/// whole family shares.
 fn sized(vocab_size: usize, [hidden, intermediate, layers, heads]: [usize; 4]) -> LlamaConfig {
     LlamaConfig {
         vocab_size,

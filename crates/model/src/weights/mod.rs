@@ -1,4 +1,4 @@
-//! The weights of a model on disk: which tensors it has, read from any layout of `fineline-weights` and written as safetensors.
+//! The weights of a model on disk, read from any layout of `fineline-weights` and written as safetensors.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,30 +14,30 @@ use thiserror::Error;
 
 use crate::llama::{Llama, LlamaConfig, ModelConfigError, ParameterSpec, read_config};
 
-/// Why weights could not be read, written or converted.
+/// Errors of reading, writing and converting weights.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelWeightsError {
-    /// `config.json` is unusable.
+    /// The `config.json` is invalid.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
-    /// A file could not be read or written.
+    /// A file can't be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The files are damaged, incomplete, or of no layout that is known.
+    /// The files are damaged, incomplete, or of an unknown layout.
     #[error(transparent)]
     Files(#[from] fineline_weights::WeightsError),
-    /// Parameters of the model are not in the checkpoint.
+    /// Parameters of the model are missing in the checkpoint.
     #[error("{path}: `{first}` is missing ({count} of the model's parameters are)")]
     Missing {
         /// The checkpoint.
         path: PathBuf,
-        /// The first one that is missing.
+        /// The first missing parameter.
         first: String,
-        /// How many are.
+        /// Number of missing parameters.
         count: usize,
     },
-    /// The checkpoint has tensors that the model has not.
+    /// The checkpoint has a tensor that isn't a parameter of the model.
     #[error("{path}: `{name}` is no parameter of the model that config.json describes")]
     Unexpected {
         /// The file.
@@ -45,29 +45,29 @@ pub enum ModelWeightsError {
         /// The tensor.
         name: String,
     },
-    /// A tensor has another shape than the parameter.
+    /// A tensor's shape differs from that of the parameter.
     #[error("{path}: `{name}` has shape {found:?}, the model's has {expected:?}")]
     Shape {
         /// The file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// Its shape there.
+        /// Its shape in the file.
         found: Vec<usize>,
-        /// The shape that the configuration demands.
+        /// The shape required by the configuration.
         expected: Vec<usize>,
     },
-    /// A tensor has a type that is not read.
+    /// A tensor has an unsupported type.
     #[error("{path}: `{name}` is {dtype}, but only F32, F16 and BF16 can be read")]
     Dtype {
         /// The file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// Its type there.
+        /// Its type in the file.
         dtype: Dtype,
     },
-    /// A head of its own beside an embedding that the configuration ties it to.
+    /// The head differs from the embedding that the configuration ties it to.
     #[error(
         "{path}: `{HEAD}` differs from the embedding, to which config.json ties it (tie_word_embeddings): one of the two is wrong"
     )]
@@ -75,22 +75,22 @@ pub enum ModelWeightsError {
         /// The file.
         path: PathBuf,
     },
-    /// Nothing says which architecture the weights are of.
+    /// The architecture of the weights is unknown.
     #[error("{path}: has no config.json beside its weights: give one, or a preset, with --config")]
     NoConfig {
         /// The checkpoint.
         path: PathBuf,
     },
-    /// What is to be written is there.
+    /// The output directory exists and isn't empty.
     #[error("{path}: is there already, and not an empty folder: choose another, or remove it")]
     Exists {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 }
 
 impl ModelWeightsError {
-    /// Whether it ended because whoever follows its progress said so.
+    /// Returns whether the caller's progress callback stopped the operation.
     #[must_use]
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Files(fineline_weights::WeightsError::Stopped))
@@ -108,41 +108,48 @@ impl Classified for ModelWeightsError {
     }
 }
 
-/// The name of the head.
+/// Name of the head.
 const HEAD: &str = "lm_head.weight";
 
-/// The model in a folder with its `config.json` and weights in any layout, as float32.
+/// Loads a model from a directory with `config.json` and weights in any layout. Values become float32.
+///
+/// # Errors
+/// Returns [`ModelWeightsError::Config`] if `config.json` is missing or invalid, and otherwise as
+/// [`load_as`].
 pub fn load(dir: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
     load_as(&read_config(dir)?, dir, device)
 }
 
-/// The weights in a folder or file, for a model of this architecture (`config.json` is not read).
+/// Loads the weights in a directory or file into a model of this architecture. `config.json` isn't read.
 ///
-/// Half precision becomes float32. Stored rotary frequencies are left out, and so is a head beside a tied embedding.
-/// Anything missing, too much or of another shape is an error that names it.
+/// Half precision becomes float32. Stored rotary frequencies are ignored, and so is a head that is tied to
+/// the embedding.
+///
+/// # Errors
+/// Returns [`ModelWeightsError::Files`] for an unknown layout or damaged files, [`ModelWeightsError::Io`] for
+/// files that can't be read, and the other variants for tensors that don't match the architecture: missing,
+/// unexpected, of another shape or of an unsupported type.
 pub fn load_as(config: &LlamaConfig, path: &Path, device: &Device) -> Result<Llama, ModelWeightsError> {
     let checkpoint = WeightFiles::open(path)?.with_head_size(config.head_size())?;
     let MatchedTensors { tensors, .. } = match_tensors(&checkpoint, config)?;
     check_tied_head(&checkpoint, config)?;
     let read: Vec<_> = tensors.par_iter().map(|tensor| read(tensor)).collect();
-    // Of several errors, the first in the order of the parameters: `rayon` would give any.
+    // `rayon` would return any of several errors. This returns the first in the order of the parameters.
     let values = read.into_iter().collect::<Result<Vec<TensorData>, _>>()?;
     Ok(Llama::from_parameters(config, values, device))
 }
 
-/// A model's parameters among the tensors of a checkpoint.
+/// The tensors of a checkpoint that are a model's parameters.
 #[derive(Debug)]
 pub(crate) struct MatchedTensors<'a> {
-    /// One for each of [`LlamaConfig::parameters`], in this order.
+    /// One tensor for each of [`LlamaConfig::parameters`], in this order.
     pub(crate) tensors: Vec<&'a StoredTensor>,
-    /// What else is there.
+    /// Other contents.
     pub(crate) ignored: Vec<IgnoredEntry>,
 }
 
-/// Finds the parameters of a model in a checkpoint, all of which must be there, in their shapes and in a precision that is read.
-///
-/// # Errors
-/// The first that isn't, or that the model doesn't have, by name.
+/// Finds the parameters of a model in a checkpoint. All must be present, with matching shapes and a supported
+/// type.
 pub(crate) fn match_tensors<'a>(
     checkpoint: &'a WeightFiles,
     config: &LlamaConfig,
@@ -160,7 +167,7 @@ pub(crate) fn match_tensors<'a>(
     Ok(MatchedTensors { tensors: tensors.collect::<Result<_, _>>()?, ignored })
 }
 
-/// How the tensors of a checkpoint differ from the parameters of a model.
+/// Differences between the tensors of a checkpoint and the parameters of a model.
 #[derive(Debug)]
 pub(crate) struct TensorMismatch {
     pub(crate) missing: Vec<String>,
@@ -184,7 +191,7 @@ pub(crate) fn tensor_mismatch(checkpoint: &WeightFiles, config: &LlamaConfig) ->
     TensorMismatch { missing, unexpected, ignored }
 }
 
-/// Buffers that old versions of `transformers` stored, and the copy of a tied head.
+/// Buffers stored by old versions of `transformers`, and the copy of a tied head.
 fn reason_to_ignore(name: &str, config: &LlamaConfig) -> Option<&'static str> {
     if name.ends_with(".rotary_emb.inv_freq") {
         Some("a buffer that is computed from rope_theta")
@@ -216,7 +223,7 @@ fn check_tensor<'a>(
     }
 }
 
-/// Checks that a head that is left out because it is tied says nothing of its own.
+/// Checks that an ignored tied head has the values of the embedding.
 pub(crate) fn check_tied_head(
     checkpoint: &WeightFiles,
     config: &LlamaConfig,
@@ -230,14 +237,14 @@ pub(crate) fn check_tied_head(
     Ok(())
 }
 
-/// Reads a parameter as float32. Values go from the file to where they stay.
+/// Reads a parameter as float32, directly into its final buffer.
 fn read(tensor: &StoredTensor) -> Result<TensorData, ModelWeightsError> {
     let mut values = vec![0.0_f32; tensor.len()];
     let mut reader = tensor.open()?;
     if tensor.dtype == Dtype::F32 {
         reader.read_exact(bytemuck::cast_slice_mut(&mut values))?;
     } else {
-        /// Values that are converted at once.
+        /// Number of values to convert at a time.
         const PIECE: usize = 1 << 20;
         let mut halves = vec![[0; 2]; PIECE.min(values.len())];
         for piece in values.chunks_mut(PIECE) {
@@ -254,14 +261,14 @@ fn read(tensor: &StoredTensor) -> Result<TensorData, ModelWeightsError> {
     Ok(TensorData::new(values, tensor.shape.clone()))
 }
 
-/// A tensor as the header of a safetensors file describes it.
+/// Description of a tensor in the header of a safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorHeader {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// The type of its elements: F32, F16, BF16 or I64.
+    /// Type of its elements: F32, F16, BF16 or I64.
     pub dtype: DType,
 }
 
@@ -285,13 +292,15 @@ impl TensorHeader {
     }
 }
 
-/// Writes a safetensors file, with the metadata that `transformers` asks for. Values are taken one at a time, in the order of
-/// the headers: of however many tensors, one is on the host.
+/// Writes a safetensors file with the metadata that `transformers` expects. Values are consumed one at a
+/// time, in the order of the headers, so that only one tensor is on the host.
 ///
-/// The same tensors always give the same bytes. That the file is on the disk and appears whole is the caller's business.
+/// The same tensors always give the same bytes. The caller is responsible for syncing the file and for
+/// writing it atomically.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for a type that is not written, and for values that are not what their header says.
+/// Returns [`io::ErrorKind::InvalidInput`] for an unsupported type, and for values that don't match their
+/// header. Passes on errors of `out`.
 pub fn write_safetensors(
     out: &mut impl Write,
     headers: &[TensorHeader],

@@ -1,3 +1,5 @@
+//! Tests of loading and writing weights.
+
 use fineline_weights::safetensors::{INDEX_FILE, SINGLE_FILE};
 use serde_json::json;
 
@@ -36,7 +38,7 @@ fn write(path: &Path, tensors: &Tensors) -> io::Result<()> {
     write_safetensors(&mut file, &headers(tensors), tensors.iter().map(|(_, data)| data.clone()))
 }
 
-/// A checkpoint directory with these files, and what loading it gives.
+/// Writes a checkpoint directory with these files, and loads it.
 fn load_written(config: &LlamaConfig, files: &[(&str, Tensors)]) -> Result<Tensors, ModelWeightsError> {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("config.json"), config.to_hf(SpecialTokens::default()).to_string())

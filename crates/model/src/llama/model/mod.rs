@@ -1,3 +1,5 @@
+//! The forward pass.
+
 use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData},
@@ -10,13 +12,11 @@ use fineline_kernels::{
 use crate::llama::cache::KvCache;
 use crate::llama::config::LlamaConfig;
 
-// Shapes: b batch, t time, d hidden, h heads, k key-value heads, e head_dim, f intermediate, v vocab.
-
-/// A LLaMA. Its fields are named so that the paths of its parameters are the tensor names of Hugging Face.
+/// A LLaMA. Its fields are named so that parameter paths are Hugging Face's tensor names.
 #[derive(Module, Debug)]
 pub struct Llama {
     model: Decoder,
-    /// Absent when tied to the embedding.
+    /// `None` if tied to the embedding.
     lm_head: Option<Projection>,
     #[module(skip)]
     config: LlamaConfig,
@@ -72,16 +72,16 @@ struct RmsNorm {
     weight: Param<Tensor<1>>,
 }
 
-/// The positions that rotary embedding gives to tokens.
+/// Positions of tokens for rotary embedding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Positions {
-    /// One after another: from 0, or from where the cache ends.
+    /// Consecutive positions, from 0 or from the end of the cache.
     Sequential,
-    /// One per token, row-major `[batch, time]`.
+    /// One position per token, row-major `[batch, tokens]`.
     Explicit(Vec<u32>),
 }
 
-/// What all layers of one pass share.
+/// Inputs that all layers of a forward pass share.
 struct ForwardPass<'a> {
     config: &'a LlamaConfig,
     precision: Precision,
@@ -90,17 +90,17 @@ struct ForwardPass<'a> {
     cache: CacheUse<'a>,
 }
 
-/// What comes before the tokens of a pass.
+/// Use of a cache in a forward pass.
 enum CacheUse<'a> {
     None,
-    /// The tokens of a cache, row by row; the cache takes up the new ones.
+    /// The tokens follow those in the cache, row by row, and are appended to it.
     Extend(&'a mut KvCache),
-    /// The tokens of a cache of one row, before each row.
+    /// The tokens of each row follow those in a cache of one row.
     SharedPrefix(&'a KvCache),
 }
 
 impl CacheUse<'_> {
-    /// How many tokens.
+    /// Number of cached tokens.
     fn len(&self) -> usize {
         match self {
             Self::None => 0,
@@ -111,10 +111,10 @@ impl CacheUse<'_> {
 }
 
 impl Llama {
-    /// A model with these values, which are those of [`LlamaConfig::parameters`] in the same order.
+    /// Creates a model from parameter values in the order of [`LlamaConfig::parameters`].
     ///
     /// # Panics
-    /// If there are more or fewer values than parameters, or shapes differ.
+    /// If the number of values differs from the number of parameters, or if shapes differ.
     #[must_use]
     pub fn from_parameters(config: &LlamaConfig, values: Vec<TensorData>, device: &Device) -> Self {
         let specs = config.parameters();
@@ -123,7 +123,7 @@ impl Llama {
             assert_eq!(value.shape().as_slice(), spec.shape, "shape of {}", spec.name);
         }
         let mut source = ParameterSource { values: values.into_iter(), device };
-        // Fields are evaluated as written, which is the order of the list.
+        // Fields are evaluated in the order of this expression, which is the order of the list.
         Self {
             model: Decoder {
                 embed_tokens: Embedding { weight: source.next() },
@@ -142,28 +142,29 @@ impl Llama {
         &self.config
     }
 
-    /// The same model, computing in this precision. A new one computes in float32. Parameters are float32 in any case, and so are the logits.
+    /// Sets the precision of the matmuls. A new model computes in float32. Parameters and logits are float32
+    /// in any case.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Where the parameters are.
+    /// Device of the parameters.
     #[must_use]
     pub fn device(&self) -> Device {
         self.model.norm.weight.val().device()
     }
 
-    /// The same weights without autodiff. Nothing is copied.
+    /// Returns the model without autodiff. Nothing is copied.
     #[must_use]
     pub fn valid(&self) -> Self {
         Module::valid(self)
     }
 
-    /// Final-normed hidden states `[batch, time, hidden]` of `[batch, time]` tokens.
+    /// Computes the final-normed hidden states `[batch, tokens, hidden]` of `[batch, tokens]` tokens.
     ///
     /// # Panics
-    /// If a token is outside the vocabulary, or positions or spans are not one per token.
+    /// If a token is outside the vocabulary, or if there isn't one position or span per token.
     #[must_use]
     pub fn hidden(
         &self,
@@ -174,10 +175,11 @@ impl Llama {
         self.run(tokens_bt, positions, mask, CacheUse::None, &mut |_| {})
     }
 
-    /// Hands `visit` the hidden states `[batch, time, hidden]` at each depth, one after another: the embedding's, those after each layer, and the
-    /// final-normed ones that [`hidden`](Self::hidden) gives. That is two more than there are layers.
+    /// Calls `visit` with the hidden states `[batch, tokens, hidden]` at each depth: after the embedding,
+    /// after each layer, and the final-normed states that [`hidden`](Self::hidden) returns. That is two more
+    /// than there are layers.
     ///
-    /// (`output_hidden_states` of Hugging Face has one less: there the last layer's are final-normed.)
+    /// (Hugging Face's `output_hidden_states` has one less: it normalizes the states of the last layer.)
     ///
     /// # Panics
     /// As [`hidden`](Self::hidden).
@@ -192,10 +194,11 @@ impl Llama {
         visit(&last);
     }
 
-    /// [`hidden`](Self::hidden) for tokens that follow those in `cache`, which then holds them too.
+    /// Computes [`hidden`](Self::hidden) for tokens that follow those in `cache`, and appends them to it.
     ///
-    /// Spans, if given, are one per new token, and count keys from the cache's first token. Rows of different lengths are
-    /// padded on the left, with explicit positions and spans whose `own_start` leaves the padding out.
+    /// There is one span per new token, and spans index keys from the cache's first token. To batch rows of
+    /// different lengths, pad them on the left, with explicit positions and spans whose `own_start` excludes
+    /// the padding.
     #[must_use]
     pub fn extend(
         &self,
@@ -207,11 +210,12 @@ impl Llama {
         self.run(tokens_bt, positions, mask, CacheUse::Extend(cache), &mut |_| {})
     }
 
-    /// [`hidden`](Self::hidden) for rows that all go on from the text in `before`, a cache of one row, which stays as it is. Positions count from
-    /// the text's first token, spans from the row's.
+    /// Computes [`hidden`](Self::hidden) for rows that all follow the text in `prefix`, a cache of one row,
+    /// which stays unchanged. Positions count from the first token of the prefix, and spans from the first
+    /// token of the row.
     ///
     /// # Panics
-    /// As [`hidden`](Self::hidden); or if the cache has seen nothing, or more than one row.
+    /// As [`hidden`](Self::hidden), or if the cache is empty or has more than one row.
     #[must_use]
     pub fn hidden_with_prefix(
         &self,
@@ -223,19 +227,20 @@ impl Llama {
         self.run(tokens_bt, positions, mask, CacheUse::SharedPrefix(prefix), &mut |_| {})
     }
 
-    /// The output matrix `[vocab, hidden]`: the embedding, if tied.
+    /// The output matrix `[vocab, hidden]`, which is the embedding if tied.
     #[must_use]
     pub fn lm_head(&self) -> Tensor<2> {
         self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight).val()
     }
 
-    /// Logits `[batch, time, vocab]` of hidden states.
+    /// Computes the logits `[batch, tokens, vocab]` of hidden states.
     #[must_use]
     pub fn logits(&self, hidden_btd: Tensor<3>) -> Tensor<3> {
         linear(hidden_btd, self.lm_head(), Precision::F32)
     }
 
-    /// Final-normed hidden states; `visit` sees those before, from the embedding's on.
+    /// Runs the layers and the final norm. Calls `visit` with the hidden states before the final norm,
+    /// starting with the embedding.
     fn run(
         &self,
         tokens_bt: Tensor<2, Int>,
@@ -303,7 +308,7 @@ impl DecoderLayer {
 }
 
 impl SelfAttention {
-    /// Queries of the new tokens, keys and values of all.
+    /// Attention of the new tokens to the cached and new keys and values.
     fn forward(&self, x_btd: Tensor<3>, layer: usize, pass: &mut ForwardPass<'_>) -> Tensor<3> {
         let [b, t, _] = x_btd.dims();
         let (h, k, e) = (pass.config.num_attention_heads, pass.config.kv_heads(), pass.config.head_size());
@@ -339,7 +344,7 @@ impl RmsNorm {
     }
 }
 
-/// Hands out values as parameters, in order.
+/// Supplies values as parameters, in order.
 struct ParameterSource<'a> {
     values: std::vec::IntoIter<TensorData>,
     device: &'a Device,

@@ -1,3 +1,5 @@
+//! Tests of the forward pass.
+
 use fineline_kernels::{KeySpan, cross_entropy};
 
 use super::*;
@@ -14,7 +16,7 @@ fn config() -> LlamaConfig {
     }
 }
 
-/// Every way in which heads can be laid out.
+/// All arrangements of heads.
 fn configs() -> Vec<LlamaConfig> {
     vec![
         config(),
@@ -109,7 +111,7 @@ fn rows_of_different_lengths_can_be_padded_on_the_left() {
     assert_close(&next.narrow(0, 1, 1), &alone.narrow(1, 2, 1), 1e-5);
 }
 
-/// One row holds a context and two continuations that each see the context and themselves.
+/// One row with a context and two continuations, which each attend to the context and themselves.
 #[test]
 fn continuations_that_share_a_context_equal_separate_texts() {
     for config in configs() {
@@ -127,7 +129,7 @@ fn continuations_that_share_a_context_equal_separate_texts() {
     }
 }
 
-/// Rows that go on from one text, each with two texts of its own, and a row of padding.
+/// Rows after a shared prefix, each with two texts, and a row of padding.
 #[test]
 fn rows_after_a_shared_text_equal_separate_texts() {
     for config in configs() {
@@ -169,7 +171,7 @@ fn loss(model: &Llama) -> Tensor<1> {
     cross_entropy(hidden, model.lm_head(), targets, Tensor::full([8], 0.125, &device))
 }
 
-/// The directional derivative along the gradient of every parameter equals the gradient's squared norm.
+/// The directional derivative along the gradient of each parameter equals the norm of the gradient.
 #[test]
 fn gradients_match_finite_differences() {
     use crate::llama::{ParameterMap, map_parameters};
