@@ -43,9 +43,9 @@ fn logits_from_every_layout_equal_transformers() {
     for name in ["untied", "tied"] {
         let reference = fixtures.join(name);
         let below = fs_err::read_dir(&reference).unwrap().map(|entry| entry.unwrap().path());
-        for folder in below.filter(|path| path.is_dir()).chain([reference.clone()]) {
-            eprintln!("{}", folder.display());
-            Case::read(&reference).check_logits(&load(&folder, &Device::flex()).unwrap());
+        for dir in below.filter(|path| path.is_dir()).chain([reference.clone()]) {
+            eprintln!("{}", dir.display());
+            Case::read(&reference).check_logits(&load(&dir, &Device::flex()).unwrap());
             compared += 1;
         }
     }

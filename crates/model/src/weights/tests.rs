@@ -118,7 +118,7 @@ fn missing_extra_and_misshapen_tensors_are_named() {
     let wider = LlamaConfig { intermediate_size: 16, ..config() };
     let error = load_single(&config(), tensors_of(&wider)).unwrap_err();
     assert!(
-        error.to_string().contains("mlp.gate_proj.weight` has shape [16, 8], the model's has [12, 8]"),
+        error.to_string().contains("mlp.gate_proj.weight` has shape [16, 8], expected [12, 8]"),
         "{error}"
     );
 
