@@ -49,9 +49,9 @@ fn one_data_set_is_fetched_by_its_name() {
     fetch(&place, &server, &["org/data", "--config", "words", "--split", "test"]).success();
     assert_eq!(fs_err::read_to_string(place.path("data/org__data/words/test.jsonl")).unwrap(), RECORDS);
     for (arguments, expected) in [
-        (&["org/data"][..], "org/data has several configurations: name one of other, words"),
+        (&["org/data"][..], "org/data: several configurations; select one of other, words"),
         (&["org/data", "--config", "word"], "did you mean `words`?"),
-        (&["no name"], "`no name` is no repository of the hub"),
+        (&["no name"], "`no name` isn't a valid repository name"),
         (&["--suite", "tinyworld"], "no task of `tinyworld` says where on the hub its data is"),
     ] {
         let text = fetch(&place, &server, arguments).fails_with(2).stderr();
@@ -80,8 +80,8 @@ fn released_weights_are_fetched_by_their_address() {
     assert_eq!(object["models"][0]["outcome"], "up to date");
     assert_eq!(object["models"][0]["model"]["files"][1]["path"], "model.safetensors");
     for (address, expected) in [
-        ("hf://org/data@ckpt_2", "org/data has no revision `ckpt_2`"),
-        ("hf://org/data@../x", "`hf://org/data@../x` is no repository of the hub"),
+        ("hf://org/data@ckpt_2", "org/data: no revision `ckpt_2`"),
+        ("hf://org/data@../x", "`hf://org/data@../x` isn't a valid repository name"),
     ] {
         let text = fetch(&[address]).fails_with(2).stderr();
         assert!(text.contains(expected), "{text}");

@@ -75,9 +75,9 @@ pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     for line in reader.deserialize() {
         let line: PublishedRow = line.map_err(|error| error.to_string())?;
-        let place = format!("{} {} at {} tokens", line.task, line.metric, line.tokens);
+        let position = format!("{} {} at {} tokens", line.task, line.metric, line.tokens);
         if !(line.value.is_finite() && line.uncertainty.is_finite() && line.uncertainty >= 0.0) {
-            return Err(format!("{place}: expected finite numbers, and an uncertainty of at least 0"));
+            return Err(format!("{position}: expected finite numbers, and an uncertainty of at least 0"));
         }
         let is_same = |known: &PublishedSeries| {
             known.task == line.task && known.metric == line.metric && known.shots == line.shots
@@ -89,13 +89,13 @@ pub fn parse_published(csv: &str) -> Result<Vec<PublishedSeries>, String> {
         });
         let points = &mut series[index].points;
         if points.iter().any(|point| point.tokens == line.tokens) {
-            return Err(format!("{place} occurs twice"));
+            return Err(format!("{position} occurs twice"));
         }
         let band = PublishedBand { value: line.value, uncertainty: line.uncertainty };
         points.push(PublishedPoint { checkpoint: line.checkpoint, tokens: line.tokens, band });
     }
     if series.is_empty() {
-        return Err("it has no values".to_owned());
+        return Err("the file has no values".to_owned());
     }
     for series in &mut series {
         series.points.sort_by_key(|point| point.tokens);
@@ -128,7 +128,7 @@ impl PublishedBand {
     /// Returns the position of a measurement, by its 95 % interval, or by its value if it has none. `None` if
     /// nothing was measured.
     #[must_use]
-    pub fn place(&self, measured: &Estimate) -> Option<SeriesPosition> {
+    pub fn position(&self, measured: &Estimate) -> Option<SeriesPosition> {
         let value = measured.value?;
         let (lo, hi) = (measured.lo.unwrap_or(value), measured.hi.unwrap_or(value));
         Some(if lo > self.value + self.uncertainty {
@@ -172,17 +172,20 @@ mod tests {
             lo: Some(lo),
             hi: Some(hi),
         };
-        assert_eq!(band.place(&measured(0.40, 0.49)), Some(SeriesPosition::Inside));
-        assert_eq!(band.place(&measured(0.40, 0.48)), Some(SeriesPosition::Below));
-        assert_eq!(band.place(&measured(0.52, 0.60)), Some(SeriesPosition::Above));
+        assert_eq!(band.position(&measured(0.40, 0.49)), Some(SeriesPosition::Inside));
+        assert_eq!(band.position(&measured(0.40, 0.48)), Some(SeriesPosition::Below));
+        assert_eq!(band.position(&measured(0.52, 0.60)), Some(SeriesPosition::Above));
         let bare = Estimate { value: Some(0.505), ..Estimate::UNKNOWN };
-        assert_eq!((band.place(&bare), band.place(&Estimate::UNKNOWN)), (Some(SeriesPosition::Inside), None));
+        assert_eq!(
+            (band.position(&bare), band.position(&Estimate::UNKNOWN)),
+            (Some(SeriesPosition::Inside), None)
+        );
     }
 
     #[test]
     fn what_is_wrong_with_a_file_is_named() {
         for (lines, expected) in [
-            ("", "it has no values"),
+            ("", "the file has no values"),
             ("t,acc,5,a,1,0.2,0.01\n", "found record with 7 fields"),
             ("t,acc,x,a,1,0.2,0.01,plot\n", "line: 2"),
             ("t,acc,5,a,1,NaN,0.01,plot\n", "t acc at 1 tokens: expected finite numbers"),

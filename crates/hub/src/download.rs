@@ -110,7 +110,7 @@ impl Hub {
         };
         if begins != partial.bytes {
             if begins != 0 {
-                let message = format!("asked for bytes from {}, got them from {begins}", partial.bytes);
+                let message = format!("requested bytes from {}, received bytes from {begins}", partial.bytes);
                 return Err(HubError::InvalidResponse { url: url.to_owned(), message }.into());
             }
             // The server doesn't support ranges.
@@ -125,7 +125,7 @@ impl Hub {
             let read = match reader.read(&mut buffer) {
                 Ok(0) if partial.bytes < expected.size => {
                     let broken =
-                        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the connection broke");
+                        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the connection was closed");
                     return Err(network(url, attempts, broken.into()));
                 }
                 Ok(0) => return Ok(()),
@@ -158,7 +158,7 @@ impl Hub {
 fn expected<'a>(request: DownloadRequest<'a>, url: &str) -> Result<ExpectedContent<'a>, HubError> {
     let DownloadRequest { snapshot, file, .. } = request;
     let (Some(size), Some(hash)) = (file.size, &file.hash) else {
-        let message = "the hub names no size or no hash for this file, so it can't be verified".to_owned();
+        let message = "the hub lists no size or hash for this file, so it can't be verified".to_owned();
         return Err(HubError::InvalidResponse { url: url.to_owned(), message });
     };
     Ok(ExpectedContent { snapshot, size, hash })

@@ -13,7 +13,7 @@ pub enum HubError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The name isn't a valid repository name.
-    #[error("`{name}` is no repository of the hub: expected `organization/name`")]
+    #[error("`{name}` isn't a valid repository name, expected `organization/name`")]
     InvalidName {
         /// The given name.
         name: String,
@@ -27,13 +27,13 @@ pub enum HubError {
         expected: &'static str,
     },
     /// The network is needed, but disabled.
-    #[error("{what} isn't here, and HF_HUB_OFFLINE forbids to fetch it")]
+    #[error("{what}: not on disk, and HF_HUB_OFFLINE disables downloads; unset it")]
     Offline {
         /// Description of the missing item.
         what: String,
     },
     /// The repository doesn't exist, or isn't visible with this token.
-    #[error("{endpoint} has no repository {name}, or not for {}", asker(*has_token))]
+    #[error("{endpoint}: no repository {name}, or it isn't visible {}", asker(*has_token))]
     NoRepository {
         /// The hub.
         endpoint: String,
@@ -43,7 +43,7 @@ pub enum HubError {
         has_token: bool,
     },
     /// The repository has no such revision.
-    #[error("{name} has no revision `{revision}`")]
+    #[error("{name}: no revision `{revision}`")]
     NoRevision {
         /// The repository.
         name: String,
@@ -51,7 +51,7 @@ pub enum HubError {
         revision: String,
     },
     /// The repository requires accepting its terms.
-    #[error("{name} is not for everyone: accept its terms at {endpoint}/{name}, and {}", advice(*has_token))]
+    #[error("{name}: access requires accepting its terms at {endpoint}/{name}; then {}", advice(*has_token))]
     Gated {
         /// The hub.
         endpoint: String,
@@ -67,7 +67,7 @@ pub enum HubError {
         url: String,
     },
     /// The hub responded with an unexpected status.
-    #[error("{url}: the hub answers {status}, also at attempt {attempts}")]
+    #[error("{url}: the hub responded with status {status} (attempt {attempts})")]
     Status {
         /// The address.
         url: String,
@@ -77,7 +77,7 @@ pub enum HubError {
         attempts: u32,
     },
     /// The hub requests a delay longer than the maximum.
-    #[error("{url}: too many requests; the hub asks to wait {} s", wait.as_secs())]
+    #[error("{url}: too many requests; the hub requests a delay of {} s", wait.as_secs())]
     TooManyRequests {
         /// The address.
         url: String,
@@ -95,7 +95,7 @@ pub enum HubError {
         source: Box<ureq::Error>,
     },
     /// A response is invalid.
-    #[error("{url}: the hub's answer can't be read: {message}")]
+    #[error("{url}: invalid response: {message}")]
     InvalidResponse {
         /// The address.
         url: String,
@@ -104,7 +104,7 @@ pub enum HubError {
     },
     /// The repository has no weights in a supported format.
     #[error(
-        "{name} at {commit} has no weights in its root: expected model*.safetensors, pytorch_model*.bin, or a file of EasyLM's"
+        "{name} at {commit}: no weights at the top level, expected model*.safetensors, pytorch_model*.bin, or an EasyLM file"
     )]
     NoWeights {
         /// The repository.
@@ -113,7 +113,7 @@ pub enum HubError {
         commit: String,
     },
     /// A model isn't on disk, or is incomplete.
-    #[error("{address} isn't in {models}: fetch it first, with `fineline weights fetch {address} --out {models}`", models = models.display())]
+    #[error("{address}: not in {models}; fetch it with `fineline weights fetch {address} --out {models}`", models = models.display())]
     NotFetched {
         /// The model.
         address: String,
@@ -121,7 +121,7 @@ pub enum HubError {
         models: PathBuf,
     },
     /// The disk has too little free space.
-    #[error("{directory}: needs {needed} bytes more, but the disk has {free} left; nothing was fetched", directory = directory.display())]
+    #[error("{directory}: {needed} bytes are needed, but only {free} are free; nothing was downloaded", directory = directory.display())]
     InsufficientSpace {
         /// The destination directory.
         directory: PathBuf,
@@ -131,7 +131,7 @@ pub enum HubError {
         free: u64,
     },
     /// A file's size differs from the listing.
-    #[error("{url}: expected {expected} bytes, but there are {found}; nothing of it is kept")]
+    #[error("{url}: expected {expected} bytes, found {found}; the file was discarded")]
     WrongSize {
         /// Its address.
         url: String,
@@ -141,7 +141,7 @@ pub enum HubError {
         found: u64,
     },
     /// A file's hash differs from the listing.
-    #[error("{url}: expected the hash {expected}, found {found}; nothing of it is kept")]
+    #[error("{url}: expected hash {expected}, found {found}; the file was discarded")]
     WrongHash {
         /// Its address.
         url: String,
@@ -151,7 +151,7 @@ pub enum HubError {
         found: String,
     },
     /// The data set has no such configuration.
-    #[error("{name} has no configuration `{asked}`{hint}; it has {}", known.join(", "))]
+    #[error("{name}: no configuration `{asked}`{hint}, expected one of {}", known.join(", "))]
     NoConfig {
         /// The data set.
         name: String,
@@ -163,7 +163,7 @@ pub enum HubError {
         known: Vec<String>,
     },
     /// The data set has several configurations, and none was selected.
-    #[error("{name} has several configurations: name one of {}", known.join(", "))]
+    #[error("{name}: several configurations; select one of {}", known.join(", "))]
     SeveralConfigs {
         /// The data set.
         name: String,
@@ -171,7 +171,7 @@ pub enum HubError {
         known: Vec<String>,
     },
     /// The configuration has no such split.
-    #[error("{name}, configuration `{config}`: no split `{asked}`{hint}; it has {}", known.join(", "))]
+    #[error("{name}, configuration `{config}`: no split `{asked}`{hint}, expected one of {}", known.join(", "))]
     NoSplit {
         /// The data set.
         name: String,
@@ -185,7 +185,7 @@ pub enum HubError {
         known: Vec<String>,
     },
     /// The data set has no files in a supported format.
-    #[error("{name} has no Parquet, JSON lines or CSV files{}", because(*has_script))]
+    #[error("{name}: no Parquet, JSON lines or CSV files{}", because(*has_script))]
     NoData {
         /// The data set.
         name: String,
@@ -193,7 +193,7 @@ pub enum HubError {
         has_script: bool,
     },
     /// The files of a split have different formats.
-    #[error("{name}: the files of `{config}/{split}` have several forms: {}", forms.join(", "))]
+    #[error("{name}: the files of `{config}/{split}` have several formats: {}", forms.join(", "))]
     MixedForms {
         /// The data set.
         name: String,
@@ -213,7 +213,7 @@ pub enum HubError {
         source: serde_json::Error,
     },
     /// Another process downloads into the same directory.
-    #[error("{}: another process fetches into this directory", directory.display())]
+    #[error("{}: another process is downloading into this directory", directory.display())]
     Locked {
         /// The directory.
         directory: PathBuf,
@@ -236,15 +236,15 @@ impl Classified for HubError {
 }
 
 fn asker(has_token: bool) -> &'static str {
-    if has_token { "the owner of HF_TOKEN" } else { "everyone: HF_TOKEN can say who asks" }
+    if has_token { "with this HF_TOKEN" } else { "without a token; set HF_TOKEN if it is private" }
 }
 
 fn advice(has_token: bool) -> &'static str {
-    if has_token { "check whose token HF_TOKEN holds" } else { "set HF_TOKEN" }
+    if has_token { "check that HF_TOKEN belongs to your account" } else { "set HF_TOKEN" }
 }
 
 fn because(has_script: bool) -> &'static str {
-    if has_script { ": a program makes its records, and it isn't run here" } else { "" }
+    if has_script { "; its records are defined by a script, which isn't supported" } else { "" }
 }
 
 /// Returns ` (did you mean ...?)` if a known name is similar to `name`.

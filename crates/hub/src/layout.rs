@@ -102,9 +102,7 @@ impl DatasetLayout {
         let mut layout = Self::default();
         let Some(yaml) = front_matter(readme) else { return layout };
         let Ok(card) = serde_saphyr::from_str::<DatasetCard>(yaml) else {
-            tracing::warn!(
-                "the data set's README has no YAML that can be read: files are told by their names"
-            );
+            tracing::warn!("the YAML of the data set's README can't be parsed; using the names of its files");
             return layout;
         };
         for config in card.configs {
@@ -358,11 +356,11 @@ configs: no
         let error = layout.config("a/b", Some("ARC-easy")).expect_err("no such").to_string();
         assert_eq!(
             error,
-            "a/b has no configuration `ARC-easy` (did you mean `ARC-Easy`?); it has ARC-Challenge, ARC-Easy"
+            "a/b: no configuration `ARC-easy` (did you mean `ARC-Easy`?), expected one of ARC-Challenge, ARC-Easy"
         );
         let error = layout.config("a/b", None).expect_err("two").to_string();
-        assert_eq!(error, "a/b has several configurations: name one of ARC-Challenge, ARC-Easy");
+        assert_eq!(error, "a/b: several configurations; select one of ARC-Challenge, ARC-Easy");
         let error = layout.splits("a/b", "ARC-Easy", Some("dev")).expect_err("no such").to_string();
-        assert_eq!(error, "a/b, configuration `ARC-Easy`: no split `dev`; it has test");
+        assert_eq!(error, "a/b, configuration `ARC-Easy`: no split `dev`, expected one of test");
     }
 }

@@ -305,6 +305,6 @@ mod tests {
             ["open_llama_7b_easylm", "tokenizer.model"]
         );
         let nothing = files_of_model(&snapshot(&["config.json", "optimizer.bin"])).expect_err("no weights");
-        assert!(nothing.to_string().starts_with("org/model at c0ffee has no weights"), "{nothing}");
+        assert!(nothing.to_string().starts_with("org/model at c0ffee: no weights"), "{nothing}");
     }
 }

@@ -123,7 +123,7 @@ impl Conversion {
     /// don't match it, a disk that is too small, and files that can't be read or written. As much as possible
     /// is checked before anything is written. After an error, `out` is as it was before.
     pub fn run(&self, on_bytes: ByteProgress<'_>) -> Result<ConversionReport, ModelWeightsError> {
-        if self.out.exists() && !is_empty_folder(&self.out)? {
+        if self.out.exists() && !is_empty_dir(&self.out)? {
             return Err(ModelWeightsError::Exists { path: self.out.clone() });
         }
         let (config, config_file) = self.config()?;
@@ -133,12 +133,12 @@ impl Conversion {
         check_space(&self.out, &tensors, self.dtype)?;
 
         let start = Instant::now();
-        let folder = AtomicDirectory::create(&self.out)?;
+        let dir = AtomicDirectory::create(&self.out)?;
         let config_json = self.config_json(&config, config_file.as_deref(), &tensors)?;
-        write_synced(&folder.path().join(CONFIG_FILE), &config_json)?;
+        write_synced(&dir.path().join(CONFIG_FILE), &config_json)?;
         let copied = companions(&self.source);
         for name in &copied {
-            write_synced(&folder.path().join(name), &fs_err::read(folder_of(&self.source).join(name))?)?;
+            write_synced(&dir.path().join(name), &fs_err::read(dir_of(&self.source).join(name))?)?;
         }
         let target = match self.format {
             ConversionFormat::SafeTensors { max_shard_bytes } => {
@@ -146,14 +146,14 @@ impl Conversion {
             }
             ConversionFormat::EasyLm => ConversionTarget::EasyLm { head_size: config.head_size() },
         };
-        let written = write_weights(&tensors, target, self.dtype, folder.path(), on_bytes)?;
+        let written = write_weights(&tensors, target, self.dtype, dir.path(), on_bytes)?;
         let write_s = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let back = WeightFiles::open(folder.path())?.with_head_size(config.head_size())?;
+        let back = WeightFiles::open(dir.path())?.with_head_size(config.head_size())?;
         let parity = compare_weights(&tensors, &back, self.dtype, on_bytes)?;
         let compare_s = start.elapsed().as_secs_f64();
-        folder.commit()?;
+        dir.commit()?;
         Ok(ConversionReport {
             source: source_report(&checkpoint, &tensors),
             out: self.out.clone(),
@@ -175,7 +175,7 @@ impl Conversion {
                 return Ok(((**config).clone(), None));
             }
             ArchitectureSource::File(file) => file.clone(),
-            ArchitectureSource::Beside => folder_of(&self.source).join(CONFIG_FILE),
+            ArchitectureSource::Beside => dir_of(&self.source).join(CONFIG_FILE),
         };
         if matches!(self.architecture, ArchitectureSource::Beside) && self.source.exists() && !file.is_file()
         {
@@ -230,15 +230,15 @@ fn source_report(checkpoint: &WeightFiles, tensors: &[&StoredTensor]) -> SourceR
 
 /// Returns the names of the files next to weights that belong to the model.
 pub(crate) fn companions(path: &Path) -> Vec<String> {
-    let folder = folder_of(path);
-    COMPANIONS.into_iter().filter(|name| folder.join(name).is_file()).map(ToOwned::to_owned).collect()
+    let dir = dir_of(path);
+    COMPANIONS.into_iter().filter(|name| dir.join(name).is_file()).map(ToOwned::to_owned).collect()
 }
 
 /// Returns the directory itself, or the parent directory of a file.
-fn folder_of(path: &Path) -> &Path {
+fn dir_of(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
 }
 
-fn is_empty_folder(path: &Path) -> io::Result<bool> {
+fn is_empty_dir(path: &Path) -> io::Result<bool> {
     Ok(path.is_dir() && fs_err::read_dir(path)?.next().is_none())
 }

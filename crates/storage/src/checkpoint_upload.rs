@@ -86,7 +86,7 @@ impl CheckpointUpload {
         }
         store.remove(&manifest_key)?;
         there?;
-        let reason = "what was read back isn't what was written (its BLAKE3 hash differs)".to_owned();
+        let reason = "the object read back differs from what was written (BLAKE3 hash mismatch)".to_owned();
         Err(StorageError::Damaged { url: store.url(&manifest_key), reason })
     }
 
@@ -99,8 +99,8 @@ impl CheckpointUpload {
             if there != Some(file.entry.bytes) {
                 self.sent.remove(&file.name);
                 let there =
-                    there.map_or_else(|| "is not there".to_owned(), |bytes| format!("has {bytes} bytes"));
-                let reason = format!("it {there} after {} bytes were written", file.entry.bytes);
+                    there.map_or_else(|| "is missing".to_owned(), |bytes| format!("has {bytes} bytes"));
+                let reason = format!("the object {there} after {} bytes were written", file.entry.bytes);
                 return Err(StorageError::Damaged { url: store.url(&key), reason });
             }
         }

@@ -10,7 +10,7 @@ use fineline_diagnostics::{Classified, ErrorClass};
 pub enum StorageError {
     /// The address is invalid.
     #[error(
-        "`{address}` is no place to keep a run: {reason}; expected s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a path"
+        "`{address}`: {reason}; expected s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a path"
     )]
     Address {
         /// The given address.

@@ -14,7 +14,7 @@
 // Errors.
 mod error;
 
-// What is stored besides checkpoints: a run's files.
+// Stored data other than checkpoints: a run's files.
 mod files;
 
 // Objects by name.

@@ -73,10 +73,10 @@ impl RemoteRun {
         let remote = remote_checkpoint_path(step);
         let key = format!("{remote}/{MANIFEST_FILE}");
         let damaged = |reason: String| StorageError::Damaged { url: self.store.url(&key), reason };
-        let bytes =
-            with_retries(|| self.store.get(&key))?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let bytes = with_retries(|| self.store.get(&key))?
+            .ok_or_else(|| damaged("the manifest is missing".to_owned()))?;
         let manifest = CheckpointManifest::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
-        tracing::info!("fetching {} bytes of {}", manifest.bytes(), self.store.url(&remote));
+        tracing::info!("downloading {} bytes of {}", manifest.bytes(), self.store.url(&remote));
         for (name, entry) in &manifest.files {
             with_retries(|| self.fetch_file(&format!("{remote}/{name}"), &dir.join(name), entry))?;
         }
@@ -88,11 +88,11 @@ impl RemoteRun {
             |reason: &str| StorageError::Damaged { url: self.store.url(key), reason: reason.to_owned() };
         let mut file = HashingFile { file: fs_err::File::create(path)?, hasher: blake3::Hasher::new() };
         if !self.store.download(key, &mut file)? {
-            return Err(damaged("it is missing, though the manifest names it"));
+            return Err(damaged("the object is missing, but the manifest lists it"));
         }
         let found = ManifestEntry::of_hashed(&file.hasher);
         if found != *expected {
-            return Err(damaged("it isn't what the manifest says (size or BLAKE3 hash differ)"));
+            return Err(damaged("size or BLAKE3 hash differs from the manifest"));
         }
         Ok(file.file.sync_all()?)
     }
@@ -121,7 +121,7 @@ fn with_retries<T>(mut fetch: impl FnMut() -> Result<T, StorageError>) -> Result
     for _ in 1..ATTEMPTS {
         match fetch() {
             Err(error @ (StorageError::Store { .. } | StorageError::Damaged { .. })) => {
-                tracing::info!("asking again: {}", error.with_causes());
+                tracing::info!("retrying: {}", error.with_causes());
             }
             fetched => return fetched,
         }

@@ -197,11 +197,11 @@ impl Store {
             let damaged =
                 |reason: &str| Err(StorageError::Damaged { url: self.url(key), reason: reason.to_owned() });
             if hasher.count() != bytes {
-                return damaged("the connection ended before the object did");
+                return damaged("the connection was closed before the end of the object");
             }
             match expected {
                 Some(expected) if expected != hasher.finalize().to_hex().as_str() => {
-                    damaged("what came isn't what was written there (its BLAKE3 hash differs)")
+                    damaged("the object differs from what was written (BLAKE3 hash mismatch)")
                 }
                 _ => Ok(true),
             }
@@ -242,7 +242,7 @@ fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> 
     let url = parse(address).map_err(|reason| refused(address, reason))?;
     match ObjectStoreScheme::parse(&url) {
         Ok((ObjectStoreScheme::Http | ObjectStoreScheme::Memory, _)) => {
-            Err(refused(address, format!("nothing is kept at {}:", url.scheme())))
+            Err(refused(address, format!("unsupported scheme {}:", url.scheme())))
         }
         Ok((scheme, prefix)) => Ok((url, scheme, prefix)),
         Err(error) => Err(refused(address, error.to_string())),
@@ -255,10 +255,10 @@ fn parse(address: &str) -> Result<Url, String> {
         return Url::parse(address).map_err(|error| error.to_string());
     }
     if address.trim().is_empty() {
-        return Err("it is empty".to_owned());
+        return Err("the address is empty".to_owned());
     }
     let path = std::path::absolute(FilePath::new(address)).map_err(|error| error.to_string())?;
-    Url::from_file_path(&path).map_err(|()| format!("{} can't be written as a URL", path.display()))
+    Url::from_file_path(&path).map_err(|()| format!("{} can't be expressed as a URL", path.display()))
 }
 
 fn connect(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
@@ -289,7 +289,7 @@ fn connect(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dy
         ObjectStoreScheme::MicrosoftAzure => cloud!(MicrosoftAzureBuilder),
         _ => {
             return Err(object_store::Error::NotSupported {
-                source: format!("nothing is kept at {}:", url.scheme()).into(),
+                source: format!("unsupported scheme {}:", url.scheme()).into(),
             });
         }
     })

@@ -105,7 +105,7 @@ impl UploadTask {
         match self {
             Self::Checkpoint(upload, _) => format!("the checkpoint of step {}", upload.step),
             Self::Files => "the logs".to_owned(),
-            Self::Abandon { beyond } => format!("what there is beyond step {beyond}"),
+            Self::Abandon { beyond } => format!("checkpoints after step {beyond}"),
         }
     }
 
@@ -381,7 +381,7 @@ impl UploadWorker {
         });
         removed.unwrap_or_else(|error| {
             tracing::warn!(
-                "the copy of step {newest} is whole, but older ones aren't cleared away: {}",
+                "the checkpoint of step {newest} is uploaded, but older ones can't be removed: {}",
                 error.with_causes()
             );
             Vec::new()

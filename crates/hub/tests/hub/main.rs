@@ -199,13 +199,13 @@ fn the_hub_may_ask_to_wait() {
 
     server.trouble("/api/", Kind::Status(429, "Retry-After: 86400"));
     let error = fetch(&server, &split("test"), out.path()).expect_err("a day is too long").to_string();
-    assert!(error.contains("too many requests; the hub asks to wait 86400 s"), "{error}");
+    assert!(error.contains("too many requests; the hub requests a delay of 86400 s"), "{error}");
 
     for _ in 0..3 {
         server.trouble("/api/", Kind::Status(500, ""));
     }
     let error = fetch(&server, &split("test"), out.path()).expect_err("it stays down").to_string();
-    assert!(error.contains("the hub answers 500, also at attempt 3"), "{error}");
+    assert!(error.contains("the hub responded with status 500 (attempt 3)"), "{error}");
 }
 
 #[test]
@@ -216,18 +216,20 @@ fn what_is_not_there_is_named() {
         fetch(&server, &request, out.path()).expect_err("it isn't there").to_string()
     };
     let revision = DatasetRequest { revision: Some("v9".into()), ..request() };
-    assert_eq!(refused(revision), "org/data has no revision `v9`");
+    assert_eq!(refused(revision), "org/data: no revision `v9`");
     let repository = Repository::dataset("org/other").expect("a name");
     let error = refused(DatasetRequest { repository, ..request() });
     assert!(
-        error.ends_with("has no repository org/other, or not for everyone: HF_TOKEN can say who asks"),
+        error.ends_with(
+            "no repository org/other, or it isn't visible without a token; set HF_TOKEN if it is private"
+        ),
         "{error}"
     );
     let error = refused(DatasetRequest { config: Some("main".into()), ..request() });
-    assert_eq!(error, "org/data has no configuration `main`; it has default");
+    assert_eq!(error, "org/data: no configuration `main`, expected one of default");
     assert_eq!(
         refused(split("tost")),
-        "org/data, configuration `default`: no split `tost` (did you mean `test`?); it has test"
+        "org/data, configuration `default`: no split `tost` (did you mean `test`?), expected one of test"
     );
 }
 
@@ -238,7 +240,7 @@ fn a_token_opens_what_is_not_for_everyone() {
     let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("it is closed").to_string();
     assert!(
-        error.contains("accept its terms at http://127.0.0.1:") && error.ends_with("and set HF_TOKEN"),
+        error.contains("accept its terms at http://127.0.0.1:") && error.ends_with("; then set HF_TOKEN"),
         "{error}"
     );
     let known = HubConfig { token: Some("hf_abc".into()), ..config(&server) };
@@ -255,7 +257,7 @@ fn without_a_network_what_is_here_is_used() {
     let kept = fetch_with(offline.clone(), &split("test"), out.path()).expect("it is here");
     assert_eq!(outcomes(&kept), [("test", FetchOutcome::UpToDate)]);
     let error = fetch_with(offline, &split("train"), out.path()).expect_err("it isn't").to_string();
-    assert_eq!(error, "org/data at `main` isn't here, and HF_HUB_OFFLINE forbids to fetch it");
+    assert_eq!(error, "org/data at `main`: not on disk, and HF_HUB_OFFLINE disables downloads; unset it");
     let commit = Some("c0ffee".repeat(6));
     let fixed = DatasetRequest { revision: commit, ..split("test") };
     fetch(&server, &fixed, out.path()).expect("a commit never changes");

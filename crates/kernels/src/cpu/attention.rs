@@ -368,7 +368,7 @@ fn softmax_with_prefix(prefix: &mut [f32], scores: &mut [f32], visible: [Range<u
 /// Replaces scores by weights, and gradients of weights by gradients of scores.
 ///
 /// With `P = exp(S - logsumexp)`, `dS = P (dP - delta)`, where `delta = dot(out, dout)` of the query, as in
-/// FlashAttention.
+/// `FlashAttention`.
 fn score_gradients(
     scores: &mut [f32],
     dweights: &mut [f32],

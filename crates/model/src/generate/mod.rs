@@ -67,12 +67,10 @@ pub enum FinishReason {
 #[non_exhaustive]
 pub enum GenerateError {
     /// The prompt is empty.
-    #[error(
-        "the prompt has no tokens; a model continues at least one, such as the beginning-of-sequence token"
-    )]
+    #[error("the prompt is empty, expected at least one token, such as the beginning-of-sequence token")]
     EmptyPrompt,
     /// The prompt is longer than the model's context.
-    #[error("the prompt has {length} tokens, the model's context (max_position_embeddings) {context}")]
+    #[error("the prompt has {length} tokens, expected at most {context} (max_position_embeddings)")]
     PromptTooLong {
         /// Number of tokens in the prompt.
         length: usize,
@@ -81,7 +79,7 @@ pub enum GenerateError {
     },
     /// The prompt was encoded for another vocabulary.
     #[error(
-        "the prompt has token {token}, the model's vocabulary {vocab_size} tokens: is this the model's tokenizer?"
+        "the prompt contains token {token}, but the model's vocabulary has {vocab_size} tokens; use the model's tokenizer"
     )]
     TokenOutsideVocabulary {
         /// The token.
@@ -172,11 +170,7 @@ impl Sampling {
         let Self::Random { temperature, top_k, top_p, .. } = *self else { return Ok(()) };
         let refuse = |key, value, expected| Err(GenerateError::Sampling { key, value, expected });
         if !(temperature > 0.0 && temperature.is_finite()) {
-            return refuse(
-                "temperature",
-                temperature,
-                "a number above 0 (greedy decoding has its own option)",
-            );
+            return refuse("temperature", temperature, "a number above 0 (use greedy decoding for 0)");
         }
         if top_k == Some(0) {
             return refuse("top_k", 0.0, "at least 1");

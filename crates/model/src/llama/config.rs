@@ -167,7 +167,7 @@ pub enum ModelConfigError {
     #[error(transparent)]
     Invalid(#[from] Problems),
     /// There is no preset of this name.
-    #[error("no preset is called `{name}`; there are: {}", LlamaConfig::PRESETS.join(", "))]
+    #[error("no preset is named `{name}`, expected one of {}", LlamaConfig::PRESETS.join(", "))]
     UnknownPreset {
         /// The requested name.
         name: String,
@@ -184,7 +184,7 @@ pub enum ModelConfigError {
         source: serde_json::Error,
     },
     /// The file describes a model that isn't a LLaMA.
-    #[error("{path}: `{key}` is {value}, but only {supported} is supported")]
+    #[error("{path}: {key}: {value} isn't supported, expected {supported}")]
     Unsupported {
         /// The file.
         path: PathBuf,

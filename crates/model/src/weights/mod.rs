@@ -28,7 +28,7 @@ pub enum ModelWeightsError {
     #[error(transparent)]
     Files(#[from] fineline_weights::WeightsError),
     /// Parameters of the model are missing in the checkpoint.
-    #[error("{path}: `{first}` is missing ({count} of the model's parameters are)")]
+    #[error("{path}: `{first}` is missing ({count} of the model's parameters are missing)")]
     Missing {
         /// The checkpoint.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum ModelWeightsError {
         count: usize,
     },
     /// The checkpoint has a tensor that isn't a parameter of the model.
-    #[error("{path}: `{name}` is no parameter of the model that config.json describes")]
+    #[error("{path}: `{name}` isn't a parameter of the model that config.json describes")]
     Unexpected {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum ModelWeightsError {
         name: String,
     },
     /// A tensor's shape differs from that of the parameter.
-    #[error("{path}: `{name}` has shape {found:?}, the model's has {expected:?}")]
+    #[error("{path}: `{name}` has shape {found:?}, expected {expected:?}")]
     Shape {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum ModelWeightsError {
         expected: Vec<usize>,
     },
     /// A tensor has an unsupported type.
-    #[error("{path}: `{name}` is {dtype}, but only F32, F16 and BF16 can be read")]
+    #[error("{path}: `{name}` has type {dtype}, expected F32, F16 or BF16")]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -69,20 +69,20 @@ pub enum ModelWeightsError {
     },
     /// The head differs from the embedding that the configuration ties it to.
     #[error(
-        "{path}: `{HEAD}` differs from the embedding, to which config.json ties it (tie_word_embeddings): one of the two is wrong"
+        "{path}: `{HEAD}` differs from the embedding, but config.json sets tie_word_embeddings; correct one of them"
     )]
     UntiedHead {
         /// The file.
         path: PathBuf,
     },
     /// The architecture of the weights is unknown.
-    #[error("{path}: has no config.json beside its weights: give one, or a preset, with --config")]
+    #[error("{path}: no config.json next to the weights; pass one, or a preset, with --config")]
     NoConfig {
         /// The checkpoint.
         path: PathBuf,
     },
     /// The output directory exists and isn't empty.
-    #[error("{path}: is there already, and not an empty folder: choose another, or remove it")]
+    #[error("{path}: already exists and isn't an empty directory; choose another, or remove it")]
     Exists {
         /// The directory.
         path: PathBuf,
@@ -194,9 +194,9 @@ pub(crate) fn tensor_mismatch(checkpoint: &WeightFiles, config: &LlamaConfig) ->
 /// Buffers stored by old versions of `transformers`, and the copy of a tied head.
 fn reason_to_ignore(name: &str, config: &LlamaConfig) -> Option<&'static str> {
     if name.ends_with(".rotary_emb.inv_freq") {
-        Some("a buffer that is computed from rope_theta")
+        Some("a buffer computed from rope_theta")
     } else if config.tie_word_embeddings && name == HEAD {
-        Some("the embedding again, to which it is tied")
+        Some("a copy of the embedding that it is tied to")
     } else {
         None
     }
@@ -284,7 +284,8 @@ impl TensorHeader {
             DType::BF16 => Dtype::BF16,
             DType::I64 => Dtype::I64,
             dtype => {
-                let message = format!("`{}` is {dtype:?}, which is not written to safetensors", self.name);
+                let message =
+                    format!("`{}` has type {dtype:?}, which isn't supported in safetensors", self.name);
                 return Err(invalid(message));
             }
         };
@@ -311,7 +312,7 @@ pub fn write_safetensors(
     for header in headers {
         let fits =
             |data: &TensorData| data.dtype() == header.dtype && data.as_bytes().len() == header.bytes();
-        let unfit = || invalid(format!("the values of `{}` are not what its header says", header.name));
+        let unfit = || invalid(format!("the values of `{}` don't match its header", header.name));
         out.write_all(values.next().filter(fits).ok_or_else(unfit)?.as_bytes())?;
     }
     Ok(())

@@ -215,7 +215,7 @@ fn points(
 ) -> Result<Vec<ComparedPoint>, String> {
     let compare = |(step, tokens, measured): (u64, u64, Estimate)| {
         let published = series.band(tokens)?;
-        Some(ComparedPoint { step, tokens, measured, published, place: published.place(&measured) })
+        Some(ComparedPoint { step, tokens, measured, published, place: published.position(&measured) })
     };
     let points: Vec<ComparedPoint> = measured.into_iter().filter_map(compare).collect();
     if points.is_empty() {
