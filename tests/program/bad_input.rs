@@ -95,7 +95,7 @@ fn values_out_of_range_are_refused_before_any_work() {
         error: schedule.kind = "cosin" (--set): unknown variant `cosin`, expected one of `cosine`, `linear`, `wsd`, `constant`
         error: tokenizer.train_vocab_size = 320 (tiny.toml:22): must be from 259 to model.vocab_size = 300; --set gives model.vocab_size
         error: data.validation_share = 1.5 (--set): must be at least 0 and below 1
-        error: probes[0].suite = "tinywrold" (--set): unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are in_context, representation, tinyworld (files were looked for in configs/probes)
+        error: probes[0].suite = "tinywrold" (--set): unknown probe suite `tinywrold` (did you mean `tinyworld`?): expected one of in_context, representation, tinyworld (searched configs/probes)
         error: probes[0].limit = 0 (--set): must be at least 1, or absent for all items
         error: schedule.warmup_steps = 13 (--set): must not be above 12, the length of the run (train.steps or train.tokens)
         error: schedule.warmup_steps = 2 (tiny.toml:38): must not be above 1, the length of the run (train.steps or train.tokens); --set gives train.steps

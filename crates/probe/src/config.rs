@@ -6,47 +6,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::scorers::generation::sandbox::CodeExecution;
 
-/// `[[probes]]`: a suite of tasks, and when the model is put through it.
+/// `[[probes]]`: a suite of tasks, and the steps at which the model is evaluated on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a key by itself")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a separate key")]
 pub struct ProbeConfig {
-    /// `tinyworld`, `in_context`, `representation`, the name of a suite in `configs/probes`, or a path to a suite's or a task's TOML file.
+    /// `tinyworld`, `in_context`, `representation`, the name of a suite in `configs/probes`, or the path of a
+    /// suite's or a task's TOML file.
     pub suite: String,
-    /// Names of the suite's tasks to run. Empty: all.
+    /// Names of the tasks to run. Empty: all tasks of the suite.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<String>,
     /// Steps between two rounds. 0: no regular rounds.
     #[serde(default = "default_every_steps")]
     pub every_steps: u64,
-    /// Whether there are rounds at steps 1, 2, 4, 8, ... as long as those are below `every_steps`.
+    /// Whether to run rounds at steps 1, 2, 4, 8, ... below `every_steps`.
     #[serde(default = "default_true")]
     pub log_spaced: bool,
-    /// Whether there is a round at the end of each chunk (`[data.chunks]`).
+    /// Whether to run a round at the end of each chunk (`[data.chunks]`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub every_chunk: bool,
-    /// Whether there is a round before the first step.
+    /// Whether to run a round before the first step.
     #[serde(default = "default_true")]
     pub at_start: bool,
-    /// Whether there is a round after the last step.
+    /// Whether to run a round after the last step.
     #[serde(default = "default_true")]
     pub at_end: bool,
-    /// The share of wall time, above 0 and below 1, that rounds are to take: each asks as many items as keep to it, and is left out if there is no room even
-    /// for the smallest useful part of them. The first round asks that part, the last one at least that. How many items a round asks then depends on the
-    /// machine's speed; absent, every round asks all of `limit`.
+    /// Fraction of the wall time that rounds may take, above 0 and below 1. Each round evaluates as many
+    /// items as the budget allows, and is skipped if the budget doesn't allow the smallest useful number. The
+    /// first round evaluates that number, the last one at least that number. The number of items of a round
+    /// then depends on the machine's speed. Absent: every round evaluates all items up to `limit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
-    /// Items per task at most: the same ones at every step and in every run, and those of a smaller number are
-    /// among those of a larger. Absent: all.
+    /// Maximum number of items per task. They are the same at every step and in every run, and a smaller
+    /// limit selects a subset of a larger one. Absent: all items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// A folder in which task files look for their data when it is not beside them.
+    /// Directory in which task files look for data that is not next to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
-    /// Whether tasks of code may run the programs that the model writes, in a sandbox; a suite that has such tasks is refused otherwise.
+    /// Whether tasks of kind `code` may run the programs that the model writes, in a sandbox. Without it, a
+    /// suite with such tasks is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_code_execution: bool,
-    /// The Python 3 that runs them. Absent: `python3` on the path.
+    /// The Python 3 that runs these programs. Absent: `python3` on the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
 }
@@ -60,7 +63,7 @@ fn default_true() -> bool {
 }
 
 impl ProbeConfig {
-    /// All items of all tasks of `suite`, at the default cadence.
+    /// All items of all tasks of `suite`, at the default intervals.
     #[must_use]
     pub fn all(suite: &str) -> Self {
         Self {
@@ -79,7 +82,7 @@ impl ProbeConfig {
         }
     }
 
-    /// What the table allows the suite's tasks of code.
+    /// Permission to run the programs that the model writes.
     #[must_use]
     pub fn code(&self) -> CodeExecution<'_> {
         if self.allow_code_execution {
@@ -89,7 +92,7 @@ impl ProbeConfig {
         }
     }
 
-    /// Whether there is a round after `step` of a run of `last_step` steps; step 0 is before the first.
+    /// Whether a round is due after `step` of a run of `last_step` steps. Step 0 is before the first.
     #[must_use]
     pub fn is_due(&self, step: u64, last_step: u64) -> bool {
         let is_regular = self.every_steps > 0 && step.is_multiple_of(self.every_steps);

@@ -2,89 +2,89 @@ use std::path::PathBuf;
 
 use fineline_diagnostics::{Classified, ErrorClass};
 
-/// What can be wrong with suites, tasks, their data and item stores. All of it but [`Self::Store`], [`Self::Representations`] and [`Self::Io`] is found
-/// when a suite is loaded, before a run's first step.
+/// Errors in suites, tasks, their data and item stores. All except [`Self::Store`], [`Self::Representations`]
+/// and [`Self::Io`] are found when a suite is loaded, before a run's first step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// A file could not be read or written; the message names it.
+    /// A file could not be read or written. The message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// No suite has this name.
-    #[error("unknown probe suite `{name}`{hint}; known are {}{}", known.join(", "), looked_in(folders))]
+    #[error("unknown probe suite `{name}`{hint}: expected one of {}{}", known.join(", "), looked_in(dirs))]
     UnknownSuite {
-        /// The name as configured.
+        /// The configured name.
         name: String,
-        /// The suites there are.
+        /// Names of the existing suites.
         known: Vec<String>,
-        /// Where suite files were looked for.
-        folders: Vec<PathBuf>,
-        /// The nearest of them, in parentheses.
+        /// Directories in which suite files were searched.
+        dirs: Vec<PathBuf>,
+        /// The most similar name, in parentheses.
         hint: String,
     },
-    /// A suite has no such task.
-    #[error("suite `{suite}` has no task `{name}`{hint}; it has {}", known.join(", "))]
+    /// The suite has no task of this name.
+    #[error("suite `{suite}` has no task `{name}`{hint}: expected one of {}", known.join(", "))]
     UnknownTask {
         /// The suite.
         suite: String,
-        /// The name as configured.
+        /// The configured name.
         name: String,
-        /// The tasks there are.
+        /// Names of the suite's tasks.
         known: Vec<String>,
-        /// The nearest of them, in parentheses.
+        /// The most similar name, in parentheses.
         hint: String,
     },
-    /// A suite or task file is no TOML of the expected form; the source shows the line.
+    /// A suite or task file is not TOML of the expected form. The source shows the line.
     #[error("{}: {source}", path.display())]
     Toml {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and at which line.
+        /// What is wrong, and in which line.
         source: Box<toml::de::Error>,
     },
-    /// A value in a task file cannot be.
+    /// A value in a task file is invalid.
     #[error("{}: `{key}`: {message}", path.display())]
     TaskFile {
         /// The file.
         path: PathBuf,
-        /// The key at fault.
+        /// The invalid key.
         key: &'static str,
         /// What was expected.
         message: String,
     },
-    /// A task file of lm-evaluation-harness can't be read as one.
+    /// A task file of lm-evaluation-harness is invalid.
     #[error("{} line {line}: {message}", path.display())]
     HarnessTask {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The key at fault, and what was expected.
+        /// The invalid key, and what was expected.
         message: String,
     },
-    /// A record of a task's data file is no question.
+    /// A record of a task's data file cannot be turned into an item.
     #[error("{} line {line} (item {item}): {message}", path.display())]
     Record {
         /// The data file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The item, from 0.
+        /// The item, counted from 0.
         item: usize,
         /// What is wrong with it.
         message: String,
     },
-    /// An item cannot be asked.
+    /// An item cannot be evaluated.
     #[error("task `{task}`, item {item}: {message}")]
     Item {
         /// The task.
         task: String,
-        /// The item, from 0.
+        /// The item, counted from 0.
         item: usize,
         /// What is wrong with it.
         message: String,
     },
-    /// A task as a whole cannot be asked.
+    /// A task cannot be evaluated.
     #[error("task `{task}`: {message}")]
     Task {
         /// The task.
@@ -92,7 +92,7 @@ pub enum ProbeError {
         /// What is wrong with it.
         message: String,
     },
-    /// A group of a suite's tasks cannot be formed.
+    /// A group in a suite file is invalid.
     #[error("{}: group `{group}`: {message}", path.display())]
     Group {
         /// The suite's file.
@@ -102,7 +102,7 @@ pub enum ProbeError {
         /// What is wrong with it.
         message: String,
     },
-    /// Stored representations, or their similarities, could not be read or written.
+    /// Stored representations or similarities could not be read or written.
     #[error("representations {}: {message}", path.display())]
     Representations {
         /// The file.
@@ -129,12 +129,12 @@ impl Classified for ProbeError {
     }
 }
 
-/// A round was stopped before its end; nothing of it is kept.
+/// An evaluation round was interrupted. None of its results are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the probe round was interrupted")]
+#[error("the evaluation was interrupted")]
 pub struct Interrupted;
 
-/// ` (did you mean ...?)`, if one of `known` is near `name`.
+/// ` (did you mean ...?)` if one of `known` is similar to `name`, else the empty string.
 pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known
         .into_iter()
@@ -144,11 +144,7 @@ pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a s
         .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
 }
 
-fn looked_in(folders: &[PathBuf]) -> String {
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    if folders.is_empty() {
-        String::new()
-    } else {
-        format!(" (files were looked for in {})", folders.join(", "))
-    }
+fn looked_in(dirs: &[PathBuf]) -> String {
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    if dirs.is_empty() { String::new() } else { format!(" (searched {})", dirs.join(", ")) }
 }

@@ -1,23 +1,31 @@
-//! Probes: what a model can do, measured while it trains.
+//! Probes: evaluations of a model during training.
 //!
-//! A [`Task`] is a set of questions: multiple choice, cloze, or text to predict. A [`Suite`] is a set of tasks, read from the
-//! [`Catalog`] and tokenized once. [`Suite::run`] puts a model through a [`EvaluationRound`] of it, packed into batches in which what choices and items
-//! share is computed once, and yields a [`TaskResult`] per task: every metric with its error bars, and one [`ItemRow`] for each
-//! choice of each item, from which all metrics can be computed again ([`metrics()`]). [`EvaluationHistory`] sets each result against
-//! those before it and makes the lines of `probes.jsonl` ([`ProbeRecord`]); [`results_json`] writes lm-evaluation-harness's layout.
+//! A [`Task`] is a set of items: multiple choice, a greedy match, a text to predict, an answer to generate,
+//! and others ([`TaskKind`]). A [`Suite`] is a set of tasks, read from the [`Catalog`] and tokenized once.
+//! [`Suite::run`] evaluates a model on it in an [`EvaluationRound`]. Requests are packed into batches in
+//! which tokens shared by choices and items are computed once. The result is one [`TaskResult`] per task:
+//! each metric with its error bars, and one [`ItemRow`] per choice of each item, from which all metrics can
+//! be computed again ([`metrics()`]). [`EvaluationHistory`] compares each result with earlier rounds and
+//! makes the lines of `probes.jsonl` ([`ProbeRecord`]). [`results_json`] writes lm-evaluation-harness's
+//! layout.
 //!
-//! Scoring follows lm-evaluation-harness to the token (`request`), so that a number here is the number there. The same suite on the
-//! same weights gives the same bits, in the loop or out of it, in one process or several: packing depends on the items alone.
+//! Scoring follows lm-evaluation-harness to the token (`requests`), so that scores are comparable. The same
+//! suite on the same weights gives the same bits, in the training loop or offline, in one process or several:
+//! packing depends on the items alone.
 //!
-//! The way through the crate: `data`, `preprocess` (records) → `task`, `catalog`, `task_file`, `harness`, `template`, `examples` (text) → `request`, `prepared` (tokens) → `prefix`, `pack` (batches) → `score`
-//! (log-probabilities) → `items` (rows) → `metrics` (numbers) → `group`, `comparison`, `history`, `results` (files). [`ProbeConfig`] says when.
+//! An item passes through the modules in this order: `records` → `prompts` → `sources` (a [`Task`]) →
+//! `requests` (tokens and batches) → `scorers` (log-probabilities, answers, hidden states) → `items` (rows) →
+//! `metrics` → `results` (files). `suite` is on top. [`ProbeConfig`] is the configuration.
 //!
-//! Two kinds of task are of another make. `in_context` draws random functions, whose examples and answers are one chain of tokens (`request/chain`).
-//! `representation` asks nothing: it looks at hidden states (`similarity`), and [`RepresentationHistory`] sets them against earlier rounds'.
+//! Two kinds of tasks differ from the others. In-context tasks (`sources::builtin::in_context`) draw random
+//! functions. Their examples and answers form one chain of tokens (`requests::in_context`). Representation
+//! tasks have no question: their hidden states are compared (`metrics::similarity`), by
+//! [`RepresentationHistory`] also with earlier rounds.
 //!
-//! Deliberately unknown here: training. A probe sees a `&Llama`, has no random stream, and changes nothing.
+//! This crate doesn't depend on training. An evaluation reads a `&Llama`, consumes no random stream, and
+//! changes nothing.
 
-// Ground: errors, Parquet columns, and text as Python treats it.
+// Ground: errors, Parquet columns, and text in the semantics of Python.
 mod error;
 mod parquet_columns;
 mod text;
@@ -28,7 +36,7 @@ mod tasks;
 // Records of data files.
 mod records;
 
-// Prompts that are rendered from records.
+// Prompts rendered from records.
 mod prompts;
 
 // Sources of tasks: task files, lm-evaluation-harness, built-in suites, the catalog.
@@ -37,19 +45,19 @@ mod sources;
 // Requests: items as tokens, and the batches they are packed into.
 mod requests;
 
-// Item rows: the scores of each choice, and the files that keep them.
+// Item rows: the scores of each choice, and the files that store them.
 mod items;
 
 // Scorers: a model's log-likelihoods, answers and hidden states.
 mod scorers;
 
-// Metrics that are computed from item rows.
+// Metrics computed from item rows.
 mod metrics;
 
 // Results of tasks and groups, comparisons between rounds, and records in files.
 mod results;
 
-// Suites, and their evaluation.
+// Suites and their evaluation.
 mod config;
 mod suite;
 

@@ -6,7 +6,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::RowGroupReader;
 use parquet::file::writer::SerializedRowGroupWriter;
 
-/// Writes the next column. Definition levels are ignored where the schema says REQUIRED.
+/// Writes the next column. Definition levels are ignored if the schema says REQUIRED.
 pub(crate) fn write_column<T: DataType, R>(
     group: &mut SerializedRowGroupWriter<'_, impl std::io::Write + Send>,
     rows: &[R],
@@ -22,7 +22,7 @@ pub(crate) fn write_column<T: DataType, R>(
     column.close()
 }
 
-/// The values of a column, `None` for nulls; one for each row of the group.
+/// Reads a column: one value per row of the group, `None` for nulls.
 pub(crate) fn read_column<T: DataType>(
     group: &dyn RowGroupReader,
     name: &str,

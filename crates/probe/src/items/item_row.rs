@@ -1,51 +1,54 @@
-//! The scores of a choice of an item.
+//! The scores of one choice of an item.
 
 use std::sync::Arc;
 
 use crate::tasks::kind::TaskKind;
 
-/// How a choice of an item was scored.
+/// The scores of one choice of an item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemRow {
     /// The task.
     pub task: Arc<str>,
     /// How the task's items are scored.
     pub kind: TaskKind,
-    /// The item's index in the task's whole data: the same in every subset.
+    /// Index of the item in the complete data of the task. It is the same in every subset.
     pub item: u32,
-    /// Items of the task with the same number share a passage, a subject or a fact: errors count them together. The same in every subset.
+    /// Items with the same number share a passage, a subject or a fact. Standard errors are clustered by it.
+    /// It is the same in every subset.
     pub cluster: Option<u32>,
-    /// The choice, from 0.
+    /// The choice, counted from 0.
     pub choice: u32,
-    /// The right choice of the item.
+    /// The correct choice of the item.
     pub gold: u32,
-    /// Sum of the tokens' log-probabilities, in nats. NaN where the model's were.
+    /// Sum of the log-probabilities of the tokens, in nats. NaN if the model's are.
     pub logprob: f64,
-    /// The part of it that belongs to tokens with bytes, where others (EOS) are scored too.
+    /// The part of `logprob` that belongs to tokens with bytes, if other tokens (EOS) are scored too.
     pub byte_logprob: Option<f64>,
-    /// The same sum where the choice follows the context that all items share, in tasks that ask for it.
+    /// The log-probability after the context shared by all items, in tasks that use it.
     pub unconditional_logprob: Option<f64>,
-    /// In in-context tasks: the log-probability of the answer to the best learner of the family that the function is drawn from.
+    /// In-context tasks: log-probability of the answer under the optimal learner, which knows the family of
+    /// functions.
     pub optimal_logprob: Option<f64>,
-    /// Tokens scored.
+    /// Number of scored tokens.
     pub n_tokens: u32,
-    /// Characters (Unicode scalar values) of the scored text, without the space before it: of the choice, or of what continues it.
+    /// Number of characters (Unicode scalar values) of the scored text (the choice, or the continuation after
+    /// it), without the space before it.
     pub n_chars: u32,
-    /// UTF-8 bytes of the same.
+    /// Number of UTF-8 bytes of the scored text.
     pub n_bytes: u32,
-    /// Words of the same, in perplexity tasks.
+    /// Number of words of the scored text, in perplexity tasks.
     pub n_words: Option<u32>,
-    /// Whether each token was the likeliest one.
+    /// Whether each token is the model's most likely one.
     pub greedy: bool,
-    /// The answer, in tasks where the model writes one.
+    /// The generated answer, in tasks with generated answers.
     pub text: Option<String>,
-    /// Whether that answer is right.
+    /// Whether the answer is correct.
     pub correct: Option<bool>,
-    /// The filter that took from the answer what was judged, where the task names filters.
+    /// Name of the filter that extracted `answer`, if the task has filters.
     pub filter: Option<String>,
-    /// What it took.
+    /// The text that the filter extracted.
     pub answer: Option<String>,
-    /// A score of what was judged, where the task has one (`f1`).
+    /// Score of the extracted text, if the task has one (`f1`).
     pub score: Option<f64>,
 }
 
@@ -77,7 +80,7 @@ impl ItemRow {
         }
     }
 
-    /// Whether the model gave the choice numbers.
+    /// Whether the log-probabilities are finite.
     pub(crate) fn is_finite(&self) -> bool {
         self.logprob.is_finite() && self.unconditional_logprob.is_none_or(f64::is_finite)
     }

@@ -1,4 +1,5 @@
-//! The item store: one Parquet row for each choice of each item, from which all metrics can be computed again.
+//! The item store: a Parquet file with one row per choice of each item, from which all metrics can be
+//! computed again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,10 @@ const SCHEMA: &str = "
         OPTIONAL DOUBLE score;
     }";
 
-/// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
+/// Writes `rows` to `path` atomically. Creates missing directories.
+///
+/// # Errors
+/// [`ProbeError::Io`] if the file can't be written, [`ProbeError::Store`] if Parquet refuses the rows.
 pub fn write_items(path: &Path, rows: &[ItemRow]) -> Result<(), ProbeError> {
     create_parent_directory(path)?;
     let mut file = AtomicFile::create(path)?;
@@ -83,6 +87,9 @@ fn write_parquet(file: &mut AtomicFile, rows: &[ItemRow]) -> Result<(), ParquetE
 }
 
 /// Reads an item store.
+///
+/// # Errors
+/// [`ProbeError::Io`] if the file can't be opened, [`ProbeError::Store`] if it is not an item store.
 pub fn read_items(path: &Path) -> Result<Vec<ItemRow>, ProbeError> {
     let failed =
         |error: ParquetError| ProbeError::Store { path: path.to_owned(), message: error.to_string() };
@@ -169,8 +176,8 @@ pub(crate) mod tests {
 
     #[test]
     fn rows_read_back_as_they_were() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("items/step-00000001.parquet");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("items/step-00000001.parquet");
         let mut rows = vec![
             ItemRow { cluster: Some(u32::MAX), ..row(TaskKind::MultipleChoice, 0, 0, 1, -0.1) },
             row(TaskKind::MultipleChoice, 0, 1, 1, f64::MIN_POSITIVE / 3.0),
@@ -210,8 +217,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_no_item_store_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("items.parquet");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("items.parquet");
         assert!(read_items(&path).unwrap_err().to_string().contains("items.parquet"));
         fs::write(&path, "not parquet").unwrap();
         assert!(read_items(&path).unwrap_err().to_string().contains("items.parquet"));

@@ -1,7 +1,7 @@
-//! Item rows: the scores of each choice of each item, and the Parquet files that keep them.
+//! Item rows: the scores of each choice of each item, and the Parquet files that store them.
 
 // A row.
 pub(crate) mod item_row;
 
-// Files of rows.
+// The store of rows.
 pub(crate) mod item_store;

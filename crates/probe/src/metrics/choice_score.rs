@@ -1,4 +1,4 @@
-//! The scores by which the choices of an item are ranked: log-likelihoods under several normalizations.
+//! Scores by which choices are ranked: log-likelihoods under several normalizations.
 
 use crate::items::item_row::ItemRow;
 
@@ -14,22 +14,22 @@ pub(crate) fn per_byte(row: &ItemRow) -> f64 {
     row.logprob / f64::from(row.n_bytes)
 }
 
-/// What the choice gained by its context.
+/// Increase of the log-probability by the item's context.
 pub(crate) fn gained_by_context(row: &ItemRow) -> f64 {
     row.logprob - row.unconditional_logprob.unwrap_or(f64::NAN)
 }
 
-/// The sum over the scored tokens by the number of all, which are one more.
+/// Sum over the scored tokens divided by the number of all tokens, which is one more.
 pub(crate) fn mean_over_prompt(row: &ItemRow) -> f64 {
     row.logprob / (f64::from(row.n_tokens) + 1.0)
 }
 
-/// The mean over the scored tokens.
+/// Mean over the scored tokens.
 pub(crate) fn mean_over_suffix(row: &ItemRow) -> f64 {
     row.logprob / f64::from(row.n_tokens)
 }
 
-/// The `score` of every choice, in their order; `None` if one is not finite.
+/// The `score` of each choice, in order. `None` if one of them is not finite.
 pub(crate) fn scores(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
     item.iter().map(|row| Some(score(row)).filter(|score| score.is_finite())).collect()
 }

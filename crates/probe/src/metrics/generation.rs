@@ -1,15 +1,17 @@
-//! Metrics of answers that the model wrote, from their rows.
+//! Metrics of generated answers, computed from their rows.
 //!
-//! An item has a row for each answer that a filter left of its attempts. Of `n` of them `c` are right:
+//! An item has one row for each answer that a filter extracted from its attempts. Of `n` rows, `c` are
+//! correct:
 //!
 //! | metric | kinds | per item | over items |
 //! |---|---|---|---|
 //! | `exact_match` | generation | `c / n` | proportion; mean, where an item has several answers |
-//! | `f1` | generation that measures it | mean over the answers | mean |
+//! | `f1` | generation with `f1` enabled | mean over the answers | mean |
 //! | `pass@k` | code, and generation with several answers | `1 − C(n − c, k) / C(n, k)` | proportion if `n = 1`, else mean |
 //!
-//! `pass@k` is the unbiased estimator of Chen et al., 2021 (arXiv 2107.03374, equation 1), for each `k` up to `n` that is a power of two or of ten, and for `n`. Metrics of filters
-//! but the first one have its name after a comma, as `exact_match,flexible-extract`.
+//! `pass@k` is the unbiased estimator of Chen et al., 2021 (arXiv 2107.03374, equation 1), for each `k` up to
+//! `n` that is a power of two or of ten, and for `n`. Metrics of all filters but the first have the name of
+//! the filter after a comma: `exact_match,flexible-extract`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,18 +21,18 @@ use crate::items::item_row::ItemRow;
 use crate::metrics::item_score::ItemValue;
 use crate::tasks::kind::TaskKind;
 
-/// A quantity of the answers to an item that one filter left.
+/// A quantity of the answers to an item that one filter extracted.
 #[derive(Clone, Copy, Debug)]
 enum AnswerMeasure {
-    /// The share of right ones.
+    /// Fraction of correct answers.
     Right,
-    /// Their mean score.
+    /// Mean score of the answers.
     F1,
-    /// The chance that of this many one is right.
+    /// Probability that at least one of this many answers is correct.
     PassAt(usize),
 }
 
-/// Every metric of a task whose answers the model wrote; `items` are the rows of each.
+/// All metrics of a task with generated answers. `items` are the rows of each item.
 pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
     let estimate = |(name, filter, measure): (String, Option<&str>, AnswerMeasure)| {
         (name, estimate(&scores(items, filter, measure), clusters))
@@ -38,13 +40,13 @@ pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTree
     measures(items).into_iter().map(estimate).collect()
 }
 
-/// What each item contributes to the metric of this name.
+/// Contribution of each item to the metric of this name.
 pub(crate) fn answer_scores(items: &[&[ItemRow]], metric: &str) -> Option<Vec<ItemValue>> {
     let (_, filter, measure) = measures(items).into_iter().find(|(name, ..)| name == metric)?;
     Some(scores(items, filter, measure))
 }
 
-/// The metrics that the items have: name, filter, and what is measured.
+/// The metrics of the items: name, filter, and measure.
 fn measures<'a>(items: &[&'a [ItemRow]]) -> Vec<(String, Option<&'a str>, AnswerMeasure)> {
     let Some(first) = items.first() else { return Vec::new() };
     let mut measures = Vec::new();
@@ -85,7 +87,7 @@ fn estimate(scores: &[ItemValue], clusters: &Clusters) -> Estimate {
     mean(&scores.iter().map(real).collect::<Vec<_>>(), clusters)
 }
 
-/// The filters of an item's rows, in their order.
+/// The filters of an item's rows, in order.
 fn filters(item: &[ItemRow]) -> Vec<Option<&str>> {
     let mut seen = BTreeSet::new();
     item.iter().map(|row| row.filter.as_deref()).filter(|filter| seen.insert(*filter)).collect()
@@ -104,7 +106,7 @@ fn mean_score(answers: &[&ItemRow]) -> Option<f64> {
     Some(scores.iter().sum::<f64>() / scores.len() as f64)
 }
 
-/// For which numbers of attempts a chance of passing is told.
+/// Values of `k` for which `pass@k` is reported.
 fn attempts_to_tell(items: &[&[ItemRow]], filter: Option<&str>) -> BTreeSet<usize> {
     let answers = items.iter().map(|item| answers(item, filter).len()).min().unwrap_or(0);
     if items[0][0].kind == TaskKind::Generation && answers == 1 {
@@ -115,7 +117,8 @@ fn attempts_to_tell(items: &[&[ItemRow]], filter: Option<&str>) -> BTreeSet<usiz
     powers(2).take_while(up_to).chain(powers(10).take_while(up_to)).chain([answers]).collect()
 }
 
-/// The chance that of `k` attempts, drawn from `n` of which `c` are right, one is: `1 − Π_{i = n − c + 1}^{n} (1 − k / i)`.
+/// Probability that at least one of `k` attempts, drawn from `n` of which `c` are correct, is correct: `1 −
+/// Π_{i = n − c + 1}^{n} (1 − k / i)`.
 fn pass_at(k: usize, n: usize, c: usize) -> f64 {
     if n - c < k {
         return 1.0;
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!(metrics.len(), 2);
     }
 
-    /// `1 − C(n − c, k) / C(n, k)` by counting, the last with Python's `math.comb`.
+    /// `1 − C(n − c, k) / C(n, k)` by counting; the last by Python's `math.comb`.
     #[test]
     fn passing_is_told_for_several_attempts() {
         assert!((pass_at(2, 5, 2) - (1.0 - 3.0 / 10.0)).abs() < 1e-12);

@@ -1,4 +1,4 @@
-//! Metrics of greedy matches.
+//! Metrics of greedy-match tasks.
 
 use crate::metrics::item_metric::{ItemMeasure, ItemMetric, metric, perplexity};
 use crate::metrics::item_rows::gold;

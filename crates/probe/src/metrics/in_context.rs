@@ -1,12 +1,13 @@
-//! Metrics of in-context tasks, whose rows are the answers of an item: row `k` follows `k` examples.
+//! Metrics of in-context tasks, whose rows are the answers of an item: row `k` is the answer after `k`
+//! examples.
 
 use crate::items::item_row::ItemRow;
 use crate::metrics::item_metric::{ItemMeasure, ItemMetric, loss, metric};
 
-/// Numbers of examples that have metrics of their own.
+/// Numbers of examples with their own metrics.
 const EXAMPLES: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
 
-/// Metrics of each of them.
+/// Number of metrics for each of [`EXAMPLES`].
 const METRICS_EACH: usize = 3;
 
 macro_rules! after {
@@ -22,7 +23,7 @@ macro_rules! after {
 /// In the order of [`EXAMPLES`].
 pub(super) const AFTER: &[ItemMetric] = after!(0, 1, 2, 4, 8, 16, 32);
 
-/// Metrics of whole items.
+/// Metrics of complete items.
 pub(super) const OF_ITEMS: &[ItemMetric] = &[
     metric("acc", ItemMeasure::Outcome(|item| item.last().and_then(is_right))),
     metric("icl_gain", ItemMeasure::Score(|item| nats_after(item, 0) - late_nats(item))),
@@ -51,12 +52,12 @@ fn is_right(row: &ItemRow) -> Option<bool> {
     row.logprob.is_finite().then_some(row.greedy)
 }
 
-/// Nats beyond those of the best learner.
+/// Nats in excess of the optimal learner's.
 fn excess_after(item: &[ItemRow], examples: u32) -> f64 {
     row(item, examples).map_or(f64::NAN, |row| row.optimal_logprob.unwrap_or(f64::NAN) - row.logprob)
 }
 
-/// The mean over the last quarter of the answers.
+/// Mean over the last quarter of the answers.
 fn late_nats(item: &[ItemRow]) -> f64 {
     let late = &item[item.len() - item.len().div_ceil(4)..];
     -late.iter().map(|row| row.logprob).sum::<f64>() / late.len() as f64
@@ -110,7 +111,7 @@ mod tests {
             assert!((value(name) - expected).abs() < 1e-12, "{name} is {}", value(name));
         }
         assert_eq!(metrics.len(), 3 + 4 * METRICS_EACH, "{:?}", metrics.keys());
-        // The gain's error is that of the items' own differences: half of 4.25 − 3.25.
+        // The standard error is that of the per-item differences: half of 4.25 − 3.25.
         assert!((metrics["icl_gain"].stderr.unwrap() - 0.5).abs() < 1e-12);
     }
 

@@ -1,23 +1,23 @@
-//! A metric: a quantity of each item, and how it is summed up over them.
+//! A metric: a quantity of each item, and its aggregation over items.
 
 use fineline_dynamics::{Clusters, Estimate, mean, proportion, ratio};
 
 use crate::items::item_row::ItemRow;
 use crate::metrics::item_score::ItemValue;
 
-/// A quantity defined for each item, and how it is summed up over them.
+/// A quantity of each item, and its aggregation over items.
 #[derive(Clone, Copy)]
 pub(crate) struct ItemMetric {
     pub(crate) name: &'static str,
     pub(crate) measure: ItemMeasure,
-    /// What the estimate over the items is turned into.
+    /// Transformation of the estimate over the items.
     pub(crate) finish: fn(Estimate) -> Estimate,
     pub(crate) higher_is_better: bool,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum ItemMeasure {
-    /// Yes or no; `None` if a score that decides it is not finite.
+    /// A binary outcome. `None` if a score that decides it is not finite.
     Outcome(fn(&[ItemRow]) -> Option<bool>),
     /// A real number.
     Score(fn(&[ItemRow]) -> f64),
@@ -53,7 +53,7 @@ pub(crate) const fn metric(name: &'static str, measure: ItemMeasure) -> ItemMetr
     ItemMetric { name, measure, finish: |estimate| estimate, higher_is_better: true }
 }
 
-/// A metric of which lower is better.
+/// A metric whose lower values are better.
 pub(crate) const fn loss(name: &'static str, measure: ItemMeasure) -> ItemMetric {
     ItemMetric { higher_is_better: false, ..metric(name, measure) }
 }

@@ -2,17 +2,17 @@
 
 use crate::items::item_row::ItemRow;
 
-/// The rows of each item.
+/// Iterates over the rows of each item.
 pub(crate) fn rows_by_item(rows: &[ItemRow]) -> impl Iterator<Item = &[ItemRow]> {
     rows.chunk_by(|a, b| a.item == b.item)
 }
 
-/// The cluster of each item.
+/// Iterates over the cluster of each item.
 pub(crate) fn cluster_labels(rows: &[ItemRow]) -> impl Iterator<Item = Option<u32>> {
     rows_by_item(rows).map(|item| item[0].cluster)
 }
 
-/// The row of the right choice. (A row whose gold is not among its rows is one that nobody wrote; the first then stands in.)
+/// The row of the correct choice. If the rows have none, which no writer produces, the first row.
 pub(crate) fn gold(item: &[ItemRow]) -> &ItemRow {
     item.iter().find(|row| row.choice == row.gold).unwrap_or(&item[0])
 }

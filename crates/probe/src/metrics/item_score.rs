@@ -1,9 +1,9 @@
-//! What an item contributes to a metric.
+//! Contribution of an item to a metric.
 
-/// What an item contributes to a metric.
+/// Contribution of an item to a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ItemValue {
-    /// Yes or no; `None` if a score that decides it is not finite.
+    /// A binary outcome. `None` if a score that decides it is not finite.
     Outcome(Option<bool>),
     /// A real number.
     Real(f64),
@@ -11,7 +11,7 @@ pub(crate) enum ItemValue {
     Ratio(f64, f64),
 }
 
-/// The score of an item.
+/// Contribution of an item to a metric, with the item's index and cluster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ItemScore {
     pub(crate) item: u32,

@@ -1,4 +1,4 @@
-//! The loss of the right choice.
+//! Loss of the correct choice.
 
 use std::f64::consts::LN_2;
 
@@ -6,7 +6,7 @@ use crate::items::item_row::ItemRow;
 use crate::metrics::item_metric::{ItemMeasure, ItemMetric, loss};
 use crate::metrics::item_rows::gold;
 
-/// Bits per byte of the right choice, as a mean over items.
+/// Bits per byte of the correct choice, as a mean over items.
 pub(crate) const BITS_PER_BYTE_OF_GOLD: ItemMetric =
     loss("bits_per_byte", ItemMeasure::Score(|item| nats_of_gold(item) / bits_of_bytes(item)));
 
@@ -14,13 +14,13 @@ pub(crate) fn nats_of_gold(item: &[ItemRow]) -> f64 {
     -gold(item).logprob
 }
 
-/// Without tokens that stand for no byte of the text.
+/// Nats without the tokens that have no bytes in the text.
 pub(crate) fn nats_of_bytes(item: &[ItemRow]) -> f64 {
     let gold = gold(item);
     -gold.byte_logprob.unwrap_or(gold.logprob)
 }
 
-/// Bytes of the right choice in units that turn nats into bits per byte.
+/// Number of bytes of the correct choice times `ln 2`, which turns nats into bits per byte.
 pub(crate) fn bits_of_bytes(item: &[ItemRow]) -> f64 {
     f64::from(gold(item).n_bytes) * LN_2
 }

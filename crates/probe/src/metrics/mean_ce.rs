@@ -1,4 +1,4 @@
-//! Metrics of choices that are ranked by mean cross-entropy.
+//! Metrics of choices ranked by mean cross-entropy.
 
 use crate::metrics::accuracy::picks_gold;
 use crate::metrics::choice_score::{mean_over_prompt, mean_over_suffix};

@@ -1,17 +1,17 @@
-//! Metrics from item rows, and from nothing else.
+//! Metrics, computed from item rows alone.
 //!
-//! With `ℓ_i` the log-likelihood of choice `i` in nats, `C_i` its characters, `B_i` its bytes (both without the space before it), `g` the
-//! right choice:
+//! Notation: `ℓ_i` is the log-likelihood of choice `i` in nats, `C_i` its number of characters, `B_i` its
+//! number of bytes (both without the space before it), `g` the correct choice.
 //!
 //! | metric | kinds | per item | over items |
 //! |---|---|---|---|
 //! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
-//! | `acc` | cloze | every token of the answer is the likeliest one | proportion |
+//! | `acc` | greedy match | every token of the answer is the most likely one | proportion |
 //! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
 //! | `acc` | suffix | `argmin c_i = g`, where `c_i = −ℓ_i / T_i` is the mean over the scored tokens | proportion |
 //! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
 //! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
-//! | `prob_of_right` | multiple choice with several right choices | `Σ softmax(ℓ)_i` over the right ones; for the accuracies any of them will do | mean |
+//! | `prob_of_right` | multiple choice with several correct choices | `Σ softmax(ℓ)_i` over the correct ones; accuracies accept any of them | mean |
 //! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
 //! | `prob` | full prompt, suffix | `softmax(−c)_g` | mean |
 //! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
@@ -20,29 +20,32 @@
 //! | `total_prob_per_char` | multiple choice | `Σ P_i` | mean |
 //! | `margin_per_char` | multiple choice | `P_g − max P_i` over `i ≠ g` | mean |
 //! | `mean_ce` | full prompt, suffix | `c_g` | mean |
-//! | `bits_per_byte` | multiple choice, cloze | `−ℓ_g / (B_g ln 2)` | mean |
+//! | `bits_per_byte` | multiple choice, greedy match | `−ℓ_g / (B_g ln 2)` | mean |
 //! | `bits_per_byte` | perplexity | `−ℓ`, `B ln 2`; `ℓ` without tokens that have no bytes | ratio of sums |
 //! | `byte_perplexity` | perplexity | `−ℓ`, `B`; likewise | exp of the ratio of sums |
 //! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
-//! | `perplexity` | cloze | `−ℓ` | exp of the mean |
+//! | `perplexity` | greedy match | `−ℓ` | exp of the mean |
 //! | `nats_at_k` | in context | `−ℓ_k`, of the answer after `k` examples | mean |
-//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the likeliest one | proportion |
-//! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the best learner's log-probability | mean |
+//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the most likely one | proportion |
+//! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the optimal learner's log-probability | mean |
 //! | `late_nats` | in context | mean of `−ℓ_k` over the last quarter of the answers | mean |
-//! | `icl_gain` | in context | `−ℓ_0` minus that | mean |
+//! | `icl_gain` | in context | `−ℓ_0` minus `late_nats` | mean |
 //!
-//! The accuracies of multiple choice and cloze, `brier`, `perplexity` and the rolling ones are lm-evaluation-harness's (`ConfigurableTask.process_results`,
-//! version 0.4.13; there `brier_score`), `log_prob` is `soft_log` of AI2's in-loop evaluation, the `..._per_char` ones are those of `DataDecide` (`prob_per_char`:
-//! `norm_correct_prob_per_char`; `prob`: `norm_correct_prob`), the full prompt's `acc` is that of `OpenCompass` (`HuggingFace._get_ppl`, which divides
-//! the sum over the scored tokens by the number of all), the suffix's that of CORE (`evaluate_example` of nanochat).
-//! Errors count items of the same cluster together.
-//! Where a log-likelihood is not finite, the metrics that need it are unknown as a whole: to leave the item out would be another task.
+//! The accuracies of multiple choice and greedy match, `brier`, `perplexity` and the rolling metrics are
+//! those of lm-evaluation-harness (`ConfigurableTask.process_results`, version 0.4.13, where `brier` is
+//! `brier_score`). `log_prob` is `soft_log` of AI2's in-loop evaluation. The `..._per_char` metrics are those
+//! of `DataDecide` (`prob_per_char`: `norm_correct_prob_per_char`; `prob`: `norm_correct_prob`). The full
+//! prompt's `acc` is that of `OpenCompass` (`HuggingFace._get_ppl`, which divides the sum over the scored
+//! tokens by the number of all tokens), the suffix's that of CORE (`evaluate_example` of nanochat).
+//!
+//! Standard errors are clustered by the items' clusters. If a log-likelihood is not finite, the metrics that
+//! need it are unknown as a whole: skipping the item would change the task.
 
 // Items and their scores.
 pub(crate) mod item_rows;
 pub(crate) mod item_score;
 
-// What a metric is.
+// The type of a metric.
 pub(crate) mod item_metric;
 
 // Quantities of an item.
@@ -53,7 +56,7 @@ mod loss;
 
 mod probability;
 
-// Metrics by the kind of the task.
+// Metrics by kind of task.
 mod generation;
 mod greedy_match;
 mod in_context;
@@ -78,7 +81,7 @@ use crate::metrics::multiple_choice::{MULTIPLE_CHOICE, MUTUAL_INFORMATION, SEVER
 use crate::metrics::perplexity::{OF_WORDS, PERPLEXITY};
 use crate::tasks::kind::TaskKind;
 
-/// The metrics of the task that `row` belongs to; in the order of their table.
+/// The metrics of the task to which `row` belongs, in the order of its table.
 fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static ItemMetric> {
     let (always, if_known): (&[ItemMetric], &[ItemMetric]) = match row.kind {
         TaskKind::MultipleChoice if row.unconditional_logprob.is_some() => {
@@ -92,13 +95,13 @@ fn metrics_of(row: &ItemRow) -> impl Iterator<Item = &'static ItemMetric> {
         TaskKind::FullPromptMeanCe => (FULL_PROMPT, &[]),
         TaskKind::SuffixMeanCe => (SUFFIX, &[]),
         TaskKind::InContext => (in_context::OF_ITEMS, in_context::after_examples(row.gold)),
-        // Of answers, `answer_metrics` has the metrics; of representations, which have no rows, `similarity`.
+        // `generation` has the metrics of generated answers. Representations have no rows: see `similarity`.
         TaskKind::Generation | TaskKind::Code | TaskKind::Representation => (&[], &[]),
     };
     always.iter().chain(if_known)
 }
 
-/// Every table of metrics of items.
+/// All tables of metrics of items.
 const TABLES: [&[ItemMetric]; 10] = [
     MULTIPLE_CHOICE,
     MUTUAL_INFORMATION,
@@ -112,14 +115,15 @@ const TABLES: [&[ItemMetric]; 10] = [
     in_context::AFTER,
 ];
 
-/// Whether a greater value of the metric is better.
+/// Whether greater values of the metric are better.
 #[must_use]
 pub fn higher_is_better(metric: &str) -> bool {
-    // Of metrics that aren't those of items, such as `exact_match`, more is better.
+    // Higher is better for metrics that are in no table, such as `exact_match`.
     TABLES.into_iter().flatten().find(|known| known.name == metric).is_none_or(|known| known.higher_is_better)
 }
 
-/// Every metric of a task, with its error bars, from the task's rows (those of an item one after another, its choices in order).
+/// Computes every metric of a task, with error bars, from the task's rows. The rows of an item are adjacent,
+/// its choices in order.
 #[must_use]
 pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     let Some(first) = rows.first() else { return BTreeMap::new() };
@@ -134,8 +138,8 @@ pub fn metrics(rows: &[ItemRow]) -> BTreeMap<String, Estimate> {
     metrics_of(first).map(estimate).collect()
 }
 
-/// What [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple choice) or its bits per byte,
-/// and the accuracy to hold against chance.
+/// The series that [`fineline_dynamics::phases`] follows: the probability of the gold choice (multiple
+/// choice) or its bits per byte, and the accuracy that is compared with chance.
 pub(crate) fn observation(kind: TaskKind, metrics: &BTreeMap<String, Estimate>) -> Observation {
     let get = |name| metrics.get(name).copied().unwrap_or_default();
     match kind {
@@ -147,7 +151,7 @@ pub(crate) fn observation(kind: TaskKind, metrics: &BTreeMap<String, Estimate>) 
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: get("acc") }
         }
         TaskKind::InContext => Observation { score: get("late_nats").scaled(-1.0), accuracy: get("acc") },
-        // How alike representations are is neither good nor bad.
+        // The similarity of representations is neither good nor bad.
         TaskKind::Representation => Observation { score: Estimate::UNKNOWN, accuracy: Estimate::UNKNOWN },
         TaskKind::Perplexity => {
             Observation { score: get("bits_per_byte").scaled(-1.0), accuracy: Estimate::UNKNOWN }
@@ -159,7 +163,7 @@ pub(crate) fn observation(kind: TaskKind, metrics: &BTreeMap<String, Estimate>) 
     }
 }
 
-/// What each item contributes to a metric; `None` without items, or if they have no such metric.
+/// Contribution of each item to a metric. `None` without items, or if they have no such metric.
 pub(crate) fn item_scores(rows: &[ItemRow], metric: &str) -> Option<Vec<ItemScore>> {
     let first = rows.first()?;
     let items: Vec<&[ItemRow]> = rows_by_item(rows).collect();
@@ -201,7 +205,7 @@ mod tests {
         assert!((value - expected).abs() < 1e-12, "{metric} is {value}, not {expected}");
     }
 
-    /// Two items worked by hand: −3/3 = −1 beats −4/2 = −2, and −6/6 = −1 beats −2/1 = −2.
+    /// Two items computed by hand: −3/3 = −1 beats −4/2 = −2, and −6/6 = −1 beats −2/1 = −2.
     #[test]
     fn multiple_choice() {
         let rows = [choices(0, 0, &[(-3.0, 3), (-4.0, 2)]), choices(1, 0, &[(-6.0, 6), (-2.0, 1)])].concat();
@@ -223,7 +227,8 @@ mod tests {
         assert_eq!(acc, proportion(&[true, false], &Clusters::singletons(2)));
     }
 
-    /// Three letters against one Chinese character of three bytes: −1.1 beats −2.4 a character, −0.8 beats −1.1 a byte.
+    /// Three letters against one Chinese character of three bytes: −1.1 beats −2.4 per character, −0.8 beats
+    /// −1.1 per byte.
     #[test]
     fn lengths_in_characters_and_bytes_differ() {
         let [mut rows] = [choices(0, 1, &[(-3.3, 3), (-2.4, 1)])];
@@ -247,7 +252,7 @@ mod tests {
         assert_value(&rows, "acc", 0.0);
     }
 
-    /// −9/9 = −1 beats −6/5 = −1.2: the sum over the scored tokens, by their number.
+    /// −9/9 = −1 beats −6/5 = −1.2: the sum over the scored tokens, divided by their number.
     #[test]
     fn the_suffix_is_averaged_over_its_tokens() {
         let suffix = |choice, logprob, n_tokens| ItemRow {
@@ -262,7 +267,8 @@ mod tests {
         assert_eq!(broken["acc"], Estimate::UNKNOWN);
     }
 
-    /// −9/(8 + 1) = −1 beats −6/(4 + 1) = −1.2: the sum over the tokens that are predicted, by the number of all.
+    /// −9/(8 + 1) = −1 beats −6/(4 + 1) = −1.2: the sum over the predicted tokens, divided by the number of
+    /// all tokens.
     #[test]
     fn the_full_prompt_is_averaged_over_all_of_its_tokens() {
         let prompt = |choice, logprob, n_tokens| ItemRow {
@@ -339,7 +345,7 @@ mod tests {
         assert_value(&rows, "word_perplexity", 5.0_f64.exp());
     }
 
-    /// Twelve people, each asked about five times; whoever is known is known each time.
+    /// Twelve people with five questions each. The model knows a person in all five questions or in none.
     fn about_people(known: u32) -> Vec<ItemRow> {
         let item = |item: u32| {
             let right = f64::from(u8::from(item / 5 < known));
@@ -411,7 +417,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each metric of one item, by its formula as it stands in the table above.
+        /// Each metric of one item, by its formula in the table above.
         #[test]
         fn one_item_by_the_formulas(
             choices in prop::collection::vec((-60.0..0.0_f64, -60.0..0.0_f64, 1_u32..30, 1_u32..90), 2..6),
@@ -469,7 +475,7 @@ mod tests {
         for kind in TaskKind::ALL.into_iter().filter(|kind| !kind.is_written()) {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
-            // Those of representations are not made of rows.
+            // Metrics of representations are not computed from rows.
             let is_headline = |metric: &ItemMetric| metric.name == kind.primary_metric();
             assert!(kind == TaskKind::Representation || metrics_of(&row).any(is_headline));
             for ItemMetric { name, .. } in metrics_of(&row) {

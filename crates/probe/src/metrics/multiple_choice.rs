@@ -1,4 +1,4 @@
-//! Metrics of multiple choice.
+//! Metrics of multiple-choice tasks.
 
 use crate::metrics::accuracy::picks_gold;
 use crate::metrics::choice_score::{gained_by_context, per_byte, per_char, sum};

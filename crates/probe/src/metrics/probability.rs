@@ -5,13 +5,13 @@ use crate::metrics::accuracy::is_right;
 use crate::metrics::choice_score::{per_char, scores, sum};
 use crate::metrics::item_rows::gold;
 
-/// The share of all choices that are right in the exponentials of their log-likelihoods.
+/// Total probability of the correct choices under the softmax of the log-likelihoods.
 pub(crate) fn prob_of_right(item: &[ItemRow]) -> f64 {
     let shares = log_softmax(item, sum).unwrap_or_else(|| vec![f64::NAN; item.len()]);
     item.iter().zip(shares).filter(|(row, _)| is_right(row)).map(|(_, share)| share.exp()).sum()
 }
 
-/// Logarithms of the shares of the choices in the exponentials of their `score`; `None` if one is not finite.
+/// Log-softmax of the choices' `score`. `None` if one of them is not finite.
 pub(crate) fn log_softmax(item: &[ItemRow], score: fn(&ItemRow) -> f64) -> Option<Vec<f64>> {
     let scores = scores(item, score)?;
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -35,7 +35,7 @@ pub(crate) fn total_prob_per_char(item: &[ItemRow]) -> f64 {
     scores(item, per_char).map_or(f64::NAN, |scores| scores.iter().map(|score| score.exp()).sum())
 }
 
-/// By how much the right choice is likelier, a character, than the likeliest wrong one.
+/// Per-character probability of the correct choice minus that of the most likely wrong one.
 pub(crate) fn margin_per_char(item: &[ItemRow]) -> f64 {
     let Some(scores) = scores(item, per_char) else { return f64::NAN };
     let wrong = item.iter().zip(scores).filter(|(row, _)| row.choice != row.gold);

@@ -1,12 +1,14 @@
-//! How alike two representations of the same texts are, whatever the bases of their spaces.
+//! Similarity of two representations of the same texts, independent of the bases of their spaces.
 //!
-//! A representation of `n` texts is a matrix `X` of a row each; what is compared are Gram matrices `K = X Xᵀ`, centred, which no
-//! rotation of the space changes.
+//! A representation of `n` texts is a matrix `X` with one row per text. What is compared are centred Gram
+//! matrices `K = X Xᵀ`, which are invariant under rotation of the space.
 //!
-//! - Linear centred kernel alignment (Kornblith et al. 2019): `CKA = HSIC(K, L) / √(HSIC(K, K) HSIC(L, L))`, with the unbiased estimator of `HSIC`
-//!   (Song et al. 2012, eq. 5; for CKA: Nguyen et al. 2021, eq. 3). The plain estimator tends to 1 where there are fewer texts than dimensions,
-//!   even for features that have nothing to do with each other; this one is about 0 for them, and may be below.
-//! - Mean squared canonical correlation of the leading principal components (SVCCA; Raghu et al. 2017, in the form `R²` of Kornblith et al.).
+//! - Linear centred kernel alignment (Kornblith et al. 2019): `CKA = HSIC(K, L) / √(HSIC(K, K) HSIC(L, L))`,
+//!   with the unbiased estimator of `HSIC` (Song et al. 2012, eq. 5; for CKA: Nguyen et al. 2021, eq. 3). The
+//!   plain estimator tends to 1 if there are fewer texts than dimensions, even for unrelated features. The
+//!   unbiased one is about 0 for them, and may be negative.
+//! - Mean squared canonical correlation of the leading principal components (SVCCA; Raghu et al. 2017, in the
+//!   form `R²` of Kornblith et al.).
 
 use std::collections::BTreeMap;
 
@@ -14,28 +16,30 @@ use nalgebra::{DMatrix, SymmetricEigen};
 
 use crate::scorers::representation::gram::GramMatrix;
 
-/// The principal components that explain this share of the variance are compared by [`LeadingComponents::similarity`], ...
+/// Fraction of the variance that the principal components compared by [`LeadingComponents::similarity`]
+/// explain.
 const EXPLAINED: f64 = 0.99;
 
-/// ... but at most one for so many texts. Components that have nothing to do with each other correlate too, by their share in the texts.
+/// Minimum number of texts per compared component. Unrelated components correlate too, in proportion to their
+/// number relative to the texts.
 const TEXTS_PER_COMPONENT: usize = 8;
 
-/// The texts of each cluster, which are left out together; a text without one is a cluster by itself.
+/// Texts of each cluster, which the jackknife leaves out together. A text without a cluster is its own group.
 pub(crate) fn groups(clusters: &[Option<u32>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut place_of = BTreeMap::new();
+    let mut index_of = BTreeMap::new();
     for (text, cluster) in clusters.iter().enumerate() {
         let next = groups.len();
-        let place = cluster.map_or(next, |cluster| *place_of.entry(cluster).or_insert(next));
-        if place == next {
+        let index = cluster.map_or(next, |cluster| *index_of.entry(cluster).or_insert(next));
+        if index == next {
             groups.push(Vec::new());
         }
-        groups[place].push(text);
+        groups[index].push(text);
     }
     groups
 }
 
-/// A statistic of all texts, and of all but each group in turn.
+/// A statistic of all texts, and of all texts but each group in turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct JackknifeStatistic {
     pub(crate) value: f64,
@@ -48,7 +52,7 @@ impl JackknifeStatistic {
         Self { value: f(self.value, other.value), without }
     }
 
-    /// The mean of several statistics; `None` of none.
+    /// Mean of several statistics. `None` if there are none.
     pub(crate) fn mean<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let mut count = 0.0;
         let mut sum: Option<Self> = None;
@@ -60,7 +64,7 @@ impl JackknifeStatistic {
     }
 }
 
-/// A Gram matrix made ready to be compared: without its diagonal, as the unbiased estimator takes it.
+/// A Gram matrix prepared for comparisons: without its diagonal, as the unbiased estimator requires.
 #[derive(Clone, Debug)]
 pub(crate) struct GramKernel<'a> {
     matrix: DMatrix<f64>,
@@ -80,15 +84,16 @@ impl<'a> GramKernel<'a> {
         kernel
     }
 
-    /// CKA; NaN where the features of either are the same for all texts.
+    /// CKA. NaN if the features of either representation are the same for all texts.
     pub(crate) fn cka(&self, other: &Self) -> JackknifeStatistic {
         let norms = self.own.map2(&other.own, |own, others| (own * others).sqrt());
         self.hsic(other).map2(&norms, |hsic, norm| if norm > 0.0 { hsic / norm } else { f64::NAN })
     }
 
-    /// The unbiased estimate of the Hilbert–Schmidt independence criterion.
+    /// Unbiased estimate of the Hilbert–Schmidt independence criterion.
     ///
-    /// Where a group is left out, its rows and columns are taken from the sums: linear in the texts, not a square, for each of the group's.
+    /// For each left-out group, its rows and columns are subtracted from the sums: linear in the number of
+    /// texts for each text of the group, instead of quadratic.
     fn hsic(&self, other: &Self) -> JackknifeStatistic {
         let (a, b) = (&self.matrix, &other.matrix);
         let texts = a.nrows();
@@ -125,16 +130,16 @@ impl<'a> GramKernel<'a> {
     }
 }
 
-/// What the estimator needs of two matrices with empty diagonals.
+/// Sums over two matrices with zero diagonals that the estimator needs.
 #[derive(Clone, Copy)]
 struct HsicSums {
     texts: usize,
-    /// Of the products of elements: `tr(K L)`.
+    /// Sum of the products of elements: `tr(K L)`.
     product: f64,
-    /// Of all elements of each: `1ᵀ K 1`, `1ᵀ L 1`.
+    /// Sums of all elements of each: `1ᵀ K 1`, `1ᵀ L 1`.
     a: f64,
     b: f64,
-    /// Of the products of row sums: `1ᵀ K L 1`.
+    /// Sum of the products of row sums: `1ᵀ K L 1`.
     rows: f64,
 }
 
@@ -149,12 +154,12 @@ impl HsicSums {
     }
 }
 
-/// The leading principal components of a representation, as an orthonormal basis in the space of texts.
+/// Leading principal components of a representation, as an orthonormal basis in the space of texts.
 #[derive(Clone, Debug)]
 pub(crate) struct LeadingComponents(DMatrix<f64>);
 
 impl LeadingComponents {
-    /// `None` where the features don't vary, or aren't finite.
+    /// `None` if the features don't vary, or aren't finite.
     pub(crate) fn of(gram: &GramMatrix) -> Option<Self> {
         if !gram.is_finite() {
             return None;
@@ -167,17 +172,17 @@ impl LeadingComponents {
         let leading: Vec<usize> = order
             .into_iter()
             .take((gram.texts() / TEXTS_PER_COMPONENT).max(1))
-            .take_while(|&place| {
-                let goes_on = explained < EXPLAINED * total;
-                explained += eigenvalues[place];
-                goes_on
+            .take_while(|&index| {
+                let continues = explained < EXPLAINED * total;
+                explained += eigenvalues[index];
+                continues
             })
             .collect();
         (!leading.is_empty()).then(|| Self(eigenvectors.select_columns(&leading)))
     }
 
-    /// The mean of the squared canonical correlations, of as many as the smaller of both has components. In `0..=1`; where there is nothing
-    /// in common, about the larger number of components over the number of texts.
+    /// Mean of the squared canonical correlations, as many as the smaller of both has components. In `0..=1`.
+    /// For unrelated representations, about the larger number of components divided by the number of texts.
     pub(crate) fn similarity(&self, other: &Self) -> f64 {
         let correlations = self.0.transpose() * &other.0;
         correlations.norm_squared() / self.0.ncols().min(other.0.ncols()) as f64
@@ -189,7 +194,7 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    /// Made by `scripts/fixtures/similarity.py`.
+    /// Written by `scripts/fixtures/similarity.py`.
     #[derive(Deserialize)]
     struct Reference {
         texts: usize,
@@ -219,7 +224,8 @@ mod tests {
         }
     }
 
-    /// Among the pairs: features and themselves, rotated, scaled, shifted; others; wide ones of noise; constant ones.
+    /// The pairs include features with themselves, rotated, scaled and shifted, with other features, with
+    /// wide noise, and with constants.
     #[test]
     fn equals_numpy() {
         let reference = reference();

@@ -1,11 +1,12 @@
-//! Solved examples drawn at random, as lm-evaluation-harness draws them (`ContextSampler.sample` of `lm_eval/api/samplers.py`, version 0.4.13).
+//! Few-shot examples drawn at random as in lm-evaluation-harness (`ContextSampler.sample` of
+//! `lm_eval/api/samplers.py`, version 0.4.13).
 
 use fineline_random::PythonRandom;
 
 /// `DEFAULT_OTHER_SEED` of `lm_eval/defaults.py`.
 pub(crate) const SEED: u64 = 1234;
 
-/// The draws of a task. Which examples a question gets depends on the questions before it.
+/// Draws of a task's few-shot examples. The draws for an item depend on the items before it.
 #[derive(Debug)]
 pub(crate) struct FewshotDraws(PythonRandom);
 
@@ -14,8 +15,9 @@ impl FewshotDraws {
         Self(PythonRandom::new(seed))
     }
 
-    /// The places of the next question's `shots` examples among `len`. Where the question is one of those, `is_question` knows it and its copies. Fails with the number
-    /// of examples there are, if these are too few.
+    /// Indices of the next item's `shots` examples among `len`. If the item is itself among them,
+    /// `is_question` identifies it and its copies. Fails with the number of available examples if there are
+    /// too few.
     pub(crate) fn next(
         &mut self,
         len: usize,
@@ -23,16 +25,16 @@ impl FewshotDraws {
         is_question: Option<&dyn Fn(usize) -> bool>,
     ) -> Result<Vec<usize>, usize> {
         let Some(is_question) = is_question else { return self.0.sample(len, shots).ok_or(len) };
-        // One more, so that there are enough without the question.
+        // One more, so that enough remain without the item itself.
         let drawn = self.0.sample(len, shots + 1).ok_or(len.saturating_sub(1))?;
-        let chosen: Vec<usize> = drawn.into_iter().filter(|place| !is_question(*place)).take(shots).collect();
+        let chosen: Vec<usize> = drawn.into_iter().filter(|index| !is_question(*index)).take(shots).collect();
         if chosen.len() == shots {
             return Ok(chosen);
         }
-        // Copies of the question were drawn.
-        let others: Vec<usize> = (0..len).filter(|place| !is_question(*place)).collect();
+        // Copies of the item were drawn.
+        let others: Vec<usize> = (0..len).filter(|index| !is_question(*index)).collect();
         let drawn = self.0.sample(others.len(), shots).ok_or(others.len())?;
-        Ok(drawn.into_iter().map(|place| others[place]).collect())
+        Ok(drawn.into_iter().map(|index| others[index]).collect())
     }
 }
 
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    /// What the harness gives for questions 0, 1, 2, ... of a pool: `scripts/fixtures/harness_draws.py`.
+    /// Draws of the harness for items 0, 1, 2, ... of a pool: `scripts/fixtures/harness_draws.py`.
     #[test]
     fn draws_are_the_harness_s() {
         let golden: Value = serde_json::from_str(include_str!("../../tests/fixtures/draws.json")).unwrap();
@@ -49,12 +51,12 @@ mod tests {
             let pool = case["pool"].as_array().unwrap();
             let mut draws = FewshotDraws::new(SEED);
             for (question, expected) in case["draws"].as_array().unwrap().iter().enumerate() {
-                let is_question = |place: usize| pool[place] == pool[question];
+                let is_question = |index: usize| pool[index] == pool[question];
                 let spares = case["spares"].as_bool().unwrap();
                 let is_question: Option<&dyn Fn(usize) -> bool> =
                     if spares { Some(&is_question) } else { None };
                 let drawn = draws.next(pool.len(), 5, is_question).unwrap();
-                assert_eq!(&drawn.into_iter().map(|place| pool[place].clone()).collect::<Value>(), expected);
+                assert_eq!(&drawn.into_iter().map(|index| pool[index].clone()).collect::<Value>(), expected);
             }
         }
     }
@@ -62,8 +64,8 @@ mod tests {
     #[test]
     fn too_few_are_counted() {
         let mut draws = FewshotDraws::new(SEED);
-        assert_eq!(draws.next(3, 3, Some(&|place| place == 0)), Err(2));
+        assert_eq!(draws.next(3, 3, Some(&|index| index == 0)), Err(2));
         assert_eq!(draws.next(3, 4, None), Err(3));
-        assert_eq!(draws.next(4, 3, Some(&|place| place < 2)), Err(2));
+        assert_eq!(draws.next(4, 3, Some(&|index| index < 2)), Err(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Solved examples before a question.
+//! Few-shot examples before a question.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,37 +10,38 @@ use serde_json::Value;
 use crate::prompts::fewshot_draws::{FewshotDraws, SEED};
 use crate::prompts::template::{field, scalar};
 
-/// What stands after each example: lm-evaluation-harness's `fewshot_delimiter`.
+/// Separator after each example: lm-evaluation-harness's `fewshot_delimiter`.
 const EXAMPLE_DELIMITER: &str = "\n\n";
 
-/// `[examples]` of a task file: where the solved examples are from, which the contexts begin with.
+/// `[examples]` of a task file: the source of the few-shot examples.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExamplesTable {
     pub(crate) data: PathBuf,
-    /// A field in which an example must be like the item.
+    /// A field whose value the example and the item must share.
     #[serde(rename = "match")]
     matching: Option<String>,
     #[serde(default)]
     sampler: ExampleSampler,
     #[serde(default = "default_seed")]
     seed: u64,
-    /// What stands after each example.
+    /// Separator after each example.
     delimiter: Option<String>,
 }
 
-/// Which of the examples.
+/// Selection of the examples.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ExampleSampler {
-    /// The first in their file, the same ones for every item.
+    /// The first ones in their file, the same for every item.
     #[default]
     FirstN,
     /// A set drawn with `seed`, the same for every item.
     Seeded,
-    /// Others for each item, drawn with `seed` as lm-evaluation-harness's default sampler draws them.
+    /// Different ones for each item, drawn with `seed` as by lm-evaluation-harness's default sampler.
     Random,
-    /// Others for each item, drawn with a stream of its own, whose seed is `seed` plus the item's number, as nanochat draws them for CORE (`evaluate_example`).
+    /// Different ones for each item, drawn from a stream with seed `seed` plus the item's index, as nanochat
+    /// does for CORE (`evaluate_example`).
     OfItem,
 }
 
@@ -48,22 +49,22 @@ fn default_seed() -> u64 {
     SEED
 }
 
-/// Examples to take from, in the order in which they are taken.
+/// Candidate examples, in the order of selection.
 #[derive(Debug)]
 pub(crate) struct FewshotExamples<'a> {
     table: &'a ExamplesTable,
     shots: usize,
     by_group: BTreeMap<Option<String>, Vec<FewshotExample>>,
-    /// Of each group: in the harness, it is a task by itself.
+    /// Draws of each group. In the harness, each group is a task.
     draws: BTreeMap<Option<String>, FewshotDraws>,
-    /// Whether the questions are among the examples: then one more is drawn, and the question is left out.
+    /// Whether the questions are among the examples. If so, one more is drawn, and the question is excluded.
     has_questions: bool,
 }
 
 /// A solved question.
 #[derive(Clone, Debug)]
 pub(crate) struct FewshotExample {
-    /// Its place in its file.
+    /// Index in its file.
     pub(crate) number: usize,
     pub(crate) record: Value,
     /// Question and answer.
@@ -71,7 +72,8 @@ pub(crate) struct FewshotExample {
 }
 
 impl<'a> FewshotExamples<'a> {
-    /// `shots` examples of `pool`, which is in the order of its file; otherwise the index of the one at fault, and what is wrong with it.
+    /// `shots` examples of `pool`, which is in the order of its file. On failure, the index of the invalid
+    /// example and the reason.
     pub(crate) fn new(
         table: &'a ExamplesTable,
         shots: usize,
@@ -83,7 +85,7 @@ impl<'a> FewshotExamples<'a> {
             }
             ExampleSampler::Seeded => {
                 let order = Permutation::new(table.seed, "probe/examples", 0, pool.len() as u64);
-                (0..order.len()).map(|place| order.get(place) as usize).collect()
+                (0..order.len()).map(|index| order.get(index) as usize).collect()
             }
         };
         let mut by_group: BTreeMap<_, Vec<FewshotExample>> = BTreeMap::new();
@@ -95,12 +97,13 @@ impl<'a> FewshotExamples<'a> {
         Ok(Self { table, shots, by_group, draws: BTreeMap::new(), has_questions: false })
     }
 
-    /// The same, of which the questions are some or not.
+    /// Sets whether the questions are among the examples.
     pub(crate) fn with_questions(self, has_questions: bool) -> Self {
         Self { has_questions, ..self }
     }
 
-    /// The examples before the question of `record`, the task's of this `number` and the next one; it is never one of them.
+    /// The examples before the question of `record`, the item `number` of the task. Must be called in the
+    /// order of the items. The question is never its own example.
     pub(crate) fn before(&mut self, number: usize, record: &Value) -> Result<String, String> {
         let group = self.table.group(record)?;
         let candidates = self.by_group.get(&group).map_or(&[][..], Vec::as_slice);
@@ -115,19 +118,19 @@ impl<'a> FewshotExamples<'a> {
                     .iter()
                     .filter(|example| !self.has_questions || example.number != number)
                     .collect();
-                let places =
+                let indices =
                     PythonRandom::new(self.table.seed + number as u64).sample(others.len(), self.shots);
-                let chosen = places.map(|places| places.into_iter().map(|place| others[place]).collect());
+                let chosen = indices.map(|indices| indices.into_iter().map(|index| others[index]).collect());
                 chosen.ok_or(others.len())
             }
             ExampleSampler::Random => {
                 let draws =
                     self.draws.entry(group.clone()).or_insert_with(|| FewshotDraws::new(self.table.seed));
-                let is_question = |place: usize| candidates[place].record == *record;
+                let is_question = |index: usize| candidates[index].record == *record;
                 let is_question: Option<&dyn Fn(usize) -> bool> =
                     if self.has_questions { Some(&is_question) } else { None };
-                let places = draws.next(candidates.len(), self.shots, is_question);
-                places.map(|places| places.into_iter().map(|place| &candidates[place]).collect())
+                let indices = draws.next(candidates.len(), self.shots, is_question);
+                indices.map(|indices| indices.into_iter().map(|index| &candidates[index]).collect())
             }
         };
         let chosen = chosen.map_err(|found| {
@@ -154,7 +157,7 @@ mod tests {
         toml::from_str(&format!("data = \"dev.jsonl\"\n{toml}")).unwrap()
     }
 
-    /// Examples 0 to 9, the even ones about "a".
+    /// Examples 0 to 9, with subject "a" for even numbers.
     fn pool() -> Vec<FewshotExample> {
         let record = |i| json!({"q": i, "subject": if i % 2 == 0 { "a" } else { "b" }});
         (0..10).map(|i| FewshotExample { number: i, record: record(i), text: format!("{i}?") }).collect()
@@ -189,7 +192,8 @@ mod tests {
         assert_ne!(set(1, 5), "0?\n\n1?\n\n2?\n\n3?\n\n4?\n\n");
     }
 
-    /// Python's `random.Random(1234).sample(range(10), 2)`, twice; then, of 10 with the question, three of which it is left out.
+    /// Python's `random.Random(1234).sample(range(10), 2)`, twice, then 9 of the 10 with the question
+    /// excluded.
     #[test]
     fn others_are_drawn_for_each_question() {
         let table = table("sampler = \"random\"");

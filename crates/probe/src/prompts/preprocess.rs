@@ -1,4 +1,5 @@
-//! What lm-evaluation-harness does in Python to the records of some tasks before its templates see them (version 0.4.13).
+//! The Python preprocessing that lm-evaluation-harness applies to the records of some tasks before rendering
+//! (version 0.4.13).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,27 +7,27 @@ use serde_json::Value;
 use crate::prompts::template::{field, scalar};
 use crate::text::whitespace::is_python_space;
 
-/// Which task's rules; each adds fields to a record.
+/// Preprocessing of one task. Adds fields to a record.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Preprocess {
-    /// `query` and `choices`, without the marks of `WikiHow` (`hellaswag/utils.py`).
+    /// `query` and `choices`, without the markup of `WikiHow` (`hellaswag/utils.py`).
     Hellaswag,
-    /// `before` and `after` the gap in `sentence` (`winogrande/preprocess_winogrande.py`).
+    /// `before` and `after`: the text around the gap in `sentence` (`winogrande/preprocess_winogrande.py`).
     Winogrande,
-    /// `text`: the `page` without the spaces that its tokenizer left (`wikitext/preprocess_wikitext.py`).
+    /// `text`: the detokenized `page` (`wikitext/preprocess_wikitext.py`).
     Wikitext,
 }
 
 impl Preprocess {
-    /// The record with the new fields; otherwise what it lacks.
+    /// The record with the new fields. On failure, the missing field.
     pub(crate) fn apply(self, mut record: Value) -> Result<Value, String> {
         let added: Vec<(&str, Value)> = match self {
             Self::Hellaswag => hellaswag(&record)?,
             Self::Winogrande => winogrande(&record)?,
             Self::Wikitext => vec![("text", detokenized(&text(&record, "page")?).into())],
         };
-        let Value::Object(fields) = &mut record else { return Err("the record is no object".to_owned()) };
+        let Value::Object(fields) = &mut record else { return Err("the record is not an object".to_owned()) };
         fields.extend(added.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(record)
     }
@@ -40,13 +41,13 @@ fn hellaswag(record: &Value) -> Result<Vec<(&'static str, Value)>, String> {
     let [label, first, second] = ["activity_label", "ctx_a", "ctx_b"].map(|path| text(record, path));
     let query = without_marks(&format!("{}: {} {}", label?, first?, capitalized(&second?)));
     let Value::Array(endings) = field(record, "endings")? else {
-        return Err("`endings` is no list".to_owned());
+        return Err("`endings` is not a list".to_owned());
     };
     let choices = endings.iter().map(|ending| Ok(Value::from(without_marks(&scalar(ending, "endings")?))));
     Ok(vec![("query", query.into()), ("choices", choices.collect::<Result<Vec<_>, String>>()?.into())])
 }
 
-/// Python's `str.capitalize`: the first letter large, all others small.
+/// Python's `str.capitalize`: the first letter in upper case, all others in lower case.
 fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().into_iter().flat_map(char::to_uppercase);
@@ -58,7 +59,7 @@ fn without_marks(text: &str) -> String {
     let text = text.trim_matches(is_python_space).replace(" [title]", ". ");
     let mut kept = String::new();
     let mut rest = text.as_str();
-    // `\[.*?\]`, whose `.` stops at the end of a line.
+    // `\[.*?\]`, whose `.` doesn't match a line break.
     while let Some((before, after)) = rest.split_once('[') {
         kept.push_str(before);
         let line = after.split('\n').next().unwrap_or_default();
@@ -79,7 +80,7 @@ fn winogrande(record: &Value) -> Result<Vec<(&'static str, Value)>, String> {
     Ok(vec![("before", before.into()), ("after", after.trim_matches(is_python_space).into())])
 }
 
-/// `wikitext_detokenizer`. (Its rule for `/' [0-9]/` matches nothing: the slashes are part of it.)
+/// `wikitext_detokenizer`. Its rule for `/' [0-9]/` matches nothing, because the slashes are part of it.
 pub(crate) fn detokenized(page: &str) -> String {
     let replace = |text: String, rules: &[(&str, &str)]| {
         rules.iter().fold(text, |text, (from, to)| text.replace(from, to))
@@ -116,7 +117,7 @@ pub(crate) fn detokenized(page: &str) -> String {
     )
 }
 
-/// Without whitespace at the inner side of each pair of marks: `\(\s*([^\)]*?)\s*\)` to `(\1)`.
+/// Strips whitespace inside each pair of brackets: `\(\s*([^\)]*?)\s*\)` to `(\1)`.
 fn trimmed_inside(text: &str, open: char, close: char) -> String {
     let mut result = String::new();
     let mut rest = text;

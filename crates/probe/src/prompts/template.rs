@@ -1,4 +1,4 @@
-//! Text from a record: Jinja templates, as lm-evaluation-harness renders them.
+//! Text from a record: Jinja templates, rendered as in lm-evaluation-harness.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -12,17 +12,18 @@ use crate::text::pattern::Pattern;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
 
-/// A Jinja template. Values are printed as Python prints them; a field that isn't there is an error; Python's methods of strings, lists and
-/// dictionaries are there, and the filter `regex_replace` of lm-evaluation-harness (`lm_eval/utils.py`, version 0.4.13).
+/// A Jinja template. Values are printed as in Python. A missing field is an error. Python's methods of
+/// strings, lists and dictionaries are available, and the filter `regex_replace` of lm-evaluation-harness
+/// (`lm_eval/utils.py`, version 0.4.13).
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     environment: Environment<'static>,
 }
 
-/// The name of the one template in its environment.
+/// Name of the only template in its environment.
 const NAME: &str = "template";
 
-/// What all templates share.
+/// The environment shared by all templates.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default());
@@ -37,14 +38,14 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 impl Template {
-    /// Reads a template, or says what is wrong with it.
+    /// Parses a template. On failure, the reason.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut environment = ENVIRONMENT.clone();
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| described(&error))?;
         Ok(Self { environment })
     }
 
-    /// The text for `record`, or which field it lacks.
+    /// Renders the template for `record`. On failure, the missing field.
     pub(crate) fn render(&self, record: &Value) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|error| described(&error))?;
         template.render(Serde(record)).map_err(|error| {
@@ -59,7 +60,7 @@ impl Template {
     }
 }
 
-/// The first of the dotted `paths` that leads to a field that an object lacks, as far as that field.
+/// The first of the dotted `paths` that leads to a missing field, truncated after that field.
 fn missing(record: &Value, paths: &BTreeSet<String>) -> Option<String> {
     let known = |name: &str| ENVIRONMENT.globals().any(|(global, _)| global == name);
     paths.iter().filter(|path| !known(path)).find_map(|path| {
@@ -77,24 +78,24 @@ fn missing(record: &Value, paths: &BTreeSet<String>) -> Option<String> {
 }
 
 fn described(error: &Error) -> String {
-    let place = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
+    let position = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    format!("{detail}{place}")
+    format!("{detail}{position}")
 }
 
 fn failed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
-/// Puts a value into the text, as `str` of Python.
+/// Prints a value as Python's `str` does.
 fn print(out: &mut Output, state: &mut State, value: &minijinja::Value) -> Result<(), Error> {
     if value.is_undefined() {
         return minijinja::escape_formatter(out, state, value);
     }
-    out.write_str(&printed(value)).map_err(|_| failed("the text can't be written"))
+    out.write_str(&printed(value)).map_err(|_| failed("the text cannot be written"))
 }
 
-/// `str(value)` of Python.
+/// Python's `str(value)`.
 fn printed(value: &minijinja::Value) -> String {
     match (value.as_str(), serde_json::to_value(value)) {
         (Some(text), _) => text.to_owned(),
@@ -103,7 +104,8 @@ fn printed(value: &minijinja::Value) -> String {
     }
 }
 
-/// Python's methods: those of `minijinja-contrib`, and what it lacks or takes for whitespace otherwise.
+/// Python's methods: those of `minijinja-contrib`, with additions, and with Python's definition of
+/// whitespace.
 fn method(
     state: &mut State,
     value: &minijinja::Value,
@@ -112,8 +114,8 @@ fn method(
 ) -> Result<minijinja::Value, Error> {
     match (value.kind(), name, arguments) {
         (ValueKind::Seq, "index", [wanted]) => {
-            let place = value.try_iter()?.position(|item| item == *wanted);
-            place
+            let index = value.try_iter()?.position(|item| item == *wanted);
+            index
                 .map(minijinja::Value::from)
                 .ok_or_else(|| failed(format!("{} is not in {}", printed(wanted), printed(value))))
         }
@@ -146,7 +148,7 @@ fn regex_replace(
     replaced.map_err(failed)
 }
 
-/// A replacement of Python's, `\1` and `\g<name>`, as `fancy_regex` writes it.
+/// Converts a Python replacement with `\1` and `\g<name>` to the syntax of `fancy_regex`.
 fn expansion(replacement: &str) -> String {
     let mut expansion = String::new();
     let mut rest = replacement;
@@ -178,7 +180,7 @@ fn expansion(replacement: &str) -> String {
     expansion + &rest.replace('$', "$$")
 }
 
-/// The value at a dotted `path` of `record`; a number selects from a list.
+/// The value at a dotted `path` of `record`. A number indexes a list.
 pub(crate) fn field<'a>(record: &'a Value, path: &str) -> Result<&'a Value, String> {
     path.split('.')
         .try_fold(record, |value, name| match value {
@@ -188,7 +190,7 @@ pub(crate) fn field<'a>(record: &'a Value, path: &str) -> Result<&'a Value, Stri
         .ok_or_else(|| format!("there is no field `{path}`"))
 }
 
-/// A string or number as text.
+/// A string or a number as text.
 pub(crate) fn scalar(value: &Value, path: &str) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -206,7 +208,7 @@ mod tests {
         Template::parse(template)?.render(record)
     }
 
-    /// What jinja2 answers in the harness's environment: `scripts/fixtures/templates.py`.
+    /// Texts of jinja2 in the harness's environment: `scripts/fixtures/templates.py`.
     #[test]
     fn templates_mean_what_they_mean_in_jinja() {
         let golden: Value =
@@ -240,7 +242,7 @@ mod tests {
         assert!(
             render("{{ 'a' | regex_replace('(', '') }}", &record)
                 .unwrap_err()
-                .contains("no regular expression")
+                .contains("not a valid regular expression")
         );
     }
 }

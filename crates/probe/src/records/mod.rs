@@ -1,6 +1,6 @@
 //! Readers of data files: JSON, JSON lines, CSV and Parquet.
 
-// A record.
+// The record type.
 pub(crate) mod record;
 
 // File formats.

@@ -1,4 +1,4 @@
-//! Records from Parquet files, nested columns included.
+//! Records from Parquet files, including nested columns.
 
 use std::fs::File;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::records::record::ParsedRecords;
 
-/// Each row, numbered from 1, as an object.
+/// Reads each row as an object, numbered from 1.
 pub(crate) fn parquet_records(file: File) -> ParsedRecords {
     let refused =
         |row: usize, error: parquet::errors::ParquetError| (row, Err(format!("not Parquet: {error}")));
@@ -35,7 +35,7 @@ fn object(row: &Row) -> Result<Value, String> {
     Ok(Value::Object(fields?))
 }
 
-/// The value of a cell, or what kind of thing it is that has no JSON.
+/// JSON value of a cell. On failure, the type that has none.
 fn value(field: &Field) -> Result<Value, String> {
     let real = |real: f64| {
         Number::from_f64(real).map(Value::Number).ok_or_else(|| format!("{real}, not a finite number"))
@@ -55,7 +55,8 @@ fn value(field: &Field) -> Result<Value, String> {
         Field::Double(value) => real(*value)?,
         Field::Str(text) => Value::from(text.as_str()),
         Field::Bytes(bytes) => {
-            let text = std::str::from_utf8(bytes.data()).map_err(|_| "bytes that are no text".to_owned())?;
+            let text =
+                std::str::from_utf8(bytes.data()).map_err(|_| "bytes that are not valid UTF-8".to_owned())?;
             Value::from(text)
         }
         Field::Group(row) => object(row)?,
@@ -65,11 +66,11 @@ fn value(field: &Field) -> Result<Value, String> {
         Field::MapInternal(map) => {
             let entry = |(name, field): &(Field, Field)| match name {
                 Field::Str(name) => Ok((name.clone(), value(field)?)),
-                other => Err(format!("a map from {other}, not from texts")),
+                other => Err(format!("a map with keys {other}, expected strings")),
             };
             Value::Object(map.entries().iter().map(entry).collect::<Result<_, String>>()?)
         }
-        other => return Err(format!("{other}, of a type that no record of a task has")),
+        other => return Err(format!("{other}, an unsupported type")),
     })
 }
 
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A file with nested columns, as `datasets` writes them: `scripts/fixtures/parquet_records.py`.
+    /// A file with nested columns as written by `datasets`: `scripts/fixtures/parquet_records.py`.
     #[test]
     fn nested_columns_become_objects_and_lists() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nested.parquet");

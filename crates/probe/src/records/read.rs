@@ -1,4 +1,4 @@
-//! Records from the files of others: JSON lines, JSON, CSV, Parquet, or a folder of such.
+//! Records from data files: JSON lines, JSON, CSV, Parquet, or a directory of them.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,21 @@ use crate::error::ProbeError;
 use crate::records::parquet_records::parquet_records;
 use crate::records::record::{ParsedRecords, Record};
 
-/// How a file holds its records.
+/// Format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DataFormat {
-    /// One JSON value a line.
+    /// One JSON value per line.
     JsonLines,
-    /// A list of records, or an object that has one.
+    /// A list of records, or an object that contains one.
     Json,
-    /// A line of names, then a line a record.
+    /// A header line, then one line per record.
     Csv,
     /// Columns.
     Parquet,
 }
 
 impl DataFormat {
-    /// By the ending of the file's name; text may be compressed (`.gz`, `.zst`).
+    /// Format by file name extension. Text formats may be compressed (`.gz`, `.zst`).
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let text = [".gz", ".zst"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
@@ -53,8 +53,8 @@ impl DataFormat {
     }
 }
 
-/// The records at `path`: of a file, or of all data files in a folder and below it, in the order of their paths; to the
-/// latter, `file` is added, the name of their file without its ending.
+/// Reads the records of a file, or of all data files in a directory and its subdirectories in the order of
+/// their paths. Records from a directory get the field `file`: the name of their file without extension.
 pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
     if !path.is_dir() {
         return read_file(path, 0);
@@ -73,10 +73,10 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>, ProbeError> {
     Ok(records)
 }
 
-/// The data files in a folder and in those within it, sorted.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
+/// The data files in a directory and its subdirectories, sorted.
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>, ProbeError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
@@ -88,7 +88,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ProbeError> {
     Ok(files)
 }
 
-/// The records of a file, after `before` others. A file of no known ending is read as JSON lines.
+/// Reads the records of a file that follow `before` others. A file with an unknown extension is read as JSON
+/// lines.
 fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
     let records = DataFormat::of(path).unwrap_or(DataFormat::JsonLines).read(path)?;
     let path: Arc<Path> = path.into();
@@ -101,14 +102,14 @@ fn read_file(path: &Path, before: usize) -> Result<Vec<Record>, ProbeError> {
     records.into_iter().enumerate().map(of_file).collect()
 }
 
-/// Each line's value, or what is wrong with it; empty lines are passed over.
+/// The value of each line, or why it is invalid. Empty lines are skipped.
 fn json_lines(text: &str) -> ParsedRecords {
     let lines = text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
     let value = |text| serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"));
     lines.map(|(line, text)| (line + 1, value(text))).collect()
 }
 
-/// The records of a list, or of the only list in an object, such as the `examples` of BIG-Bench.
+/// The records of a list, or of the only list in an object, such as `examples` of BIG-Bench.
 fn json_list(text: &str) -> ParsedRecords {
     let refused = |line: usize, message: String| vec![(line, Err(message))];
     let list = match serde_json::from_str(text) {
@@ -129,7 +130,7 @@ fn json_list(text: &str) -> ParsedRecords {
     list.into_iter().enumerate().map(|(index, record)| (index + 1, Ok(record))).collect()
 }
 
-/// Each row as an object of texts, named by the first row.
+/// Each row as an object of strings, with the names of the header.
 fn csv_records(text: &str) -> ParsedRecords {
     let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let names = match rows.headers() {
@@ -138,7 +139,7 @@ fn csv_records(text: &str) -> ParsedRecords {
     };
     let object = |cells: &csv::StringRecord| {
         if cells.len() != names.len() {
-            return Err(format!("{} cells, but the first line names {}", cells.len(), names.len()));
+            return Err(format!("{} cells, but the header has {}", cells.len(), names.len()));
         }
         let fields = names.iter().zip(cells).map(|(name, cell)| (name.to_owned(), Value::from(cell)));
         Ok(Value::Object(fields.collect::<Map<_, _>>()))
@@ -151,7 +152,7 @@ fn csv_records(text: &str) -> ParsedRecords {
     rows.records().map(&mut row).collect()
 }
 
-/// Counts the lines of a text up to rising positions.
+/// Counts the lines of a text up to increasing positions.
 struct LineCounter<'a> {
     text: &'a str,
     at: usize,
@@ -159,7 +160,7 @@ struct LineCounter<'a> {
 }
 
 impl LineCounter<'_> {
-    /// The line, from 1, of the first row after `position`, which is before the line breaks that may come first.
+    /// Line number, from 1, of the first row after `position`, which is before any preceding line breaks.
     fn line_of(&mut self, position: Option<&csv::Position>) -> usize {
         let from = position.map_or(self.at, |position| position.byte() as usize);
         let breaks = self.text[from..].bytes().take_while(|byte| b"\r\n".contains(byte)).count();
@@ -202,30 +203,30 @@ mod tests {
 
     #[test]
     fn text_may_be_compressed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl.gz");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl.gz");
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut encoder, b"{\"q\":1}\n").unwrap();
         fs::write(&path, encoder.finish().unwrap()).unwrap();
-        let records = read_records(folder.path()).unwrap();
+        let records = read_records(dir.path()).unwrap();
         assert_eq!(records[0].value, json!({"q": 1, "file": "a"}));
         fs::write(&path, "no gzip").unwrap();
         assert!(read_records(&path).unwrap_err().to_string().contains("a.jsonl.gz"));
     }
 
     #[test]
-    fn a_folder_is_all_of_its_files() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("z")).unwrap();
+    fn a_directory_is_all_of_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("z")).unwrap();
         for (name, text) in [
             ("b.csv", "\u{feff}q,a\n1,x\n"),
             ("a.jsonl", "{\"q\":1,\"file\":\"own\"}\n\n[2]\n"),
             ("z/c.jsonl", "{\"q\":3}"),
             ("readme.md", "no data"),
         ] {
-            fs::write(folder.path().join(name), text).unwrap();
+            fs::write(dir.path().join(name), text).unwrap();
         }
-        let records = read_records(folder.path()).unwrap();
+        let records = read_records(dir.path()).unwrap();
         let values: Vec<Value> = records.iter().map(|record| record.value.clone()).collect();
         let expected = [
             json!({"q": 1, "file": "own"}),
@@ -239,11 +240,11 @@ mod tests {
 
     #[test]
     fn rows_of_another_length_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.csv");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
         fs::write(&path, "a,b\n1,2\n1,2,3\n").unwrap();
         let error = read_records(&path).unwrap_err().to_string();
-        assert!(error.ends_with("t.csv line 3 (item 1): 3 cells, but the first line names 2"), "{error}");
+        assert!(error.ends_with("t.csv line 3 (item 1): 3 cells, but the header has 2"), "{error}");
         fs::write(&path, "a,b\n1,\"2\n3,4\n5,6,7").unwrap();
         assert_eq!(read_records(&path).unwrap()[0].value["b"], "2\n3,4\n5,6,7");
     }

@@ -1,5 +1,6 @@
-//! Items as token ids, cut at the border of context and continuation exactly as lm-evaluation-harness cuts them
-//! (`TemplateLM._encode_pair`, `TemplateLM.loglikelihood`, `HFLM._loglikelihood_tokens`, `utils.get_rolling_token_windows`; version 0.4.13).
+//! Items as token ids, split into context and continuation exactly as in lm-evaluation-harness
+//! (`TemplateLM._encode_pair`, `TemplateLM.loglikelihood`, `HFLM._loglikelihood_tokens`,
+//! `utils.get_rolling_token_windows`; version 0.4.13).
 
 use fineline_data::Tokenizer;
 
@@ -8,27 +9,27 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 use crate::text::whitespace::is_python_space;
 
-/// Tokens to read and tokens to score after them, together what the model can read.
+/// Context tokens and the tokens to score after them. Both together fit the model's context length.
 struct EncodedPair {
     context: Vec<u32>,
     tokens: Vec<u32>,
-    /// Whether tokens were lost on the left to fit.
+    /// Whether the context was truncated on the left.
     is_cut: bool,
 }
 
-/// The tokens of a text without special ones, or why there are none.
+/// Encodes a text without special tokens. On failure, the reason.
 type EncodeText<'a> = dyn Fn(&str) -> Result<Vec<u32>, String> + Sync + 'a;
 
-/// How text becomes tokens.
+/// Tokenizes items into requests.
 pub(crate) struct RequestEncoder<'a> {
     encode: Box<EncodeText<'a>>,
-    /// Put before every text.
+    /// Token put before every text.
     bos: Option<u32>,
-    /// Stands in for an empty context.
+    /// Token that replaces an empty context.
     prefix: Option<u32>,
-    /// Tokens that the model can read at a time.
+    /// Context length of the model, in tokens.
     pub(super) max_len: usize,
-    /// Stands between a context and what is scored after it.
+    /// Separator between a context and what is scored after it.
     delimiter: String,
 }
 
@@ -44,7 +45,7 @@ impl<'a> RequestEncoder<'a> {
         }
     }
 
-    /// The requests of `item`, the `index`th of a task; otherwise what is wrong with it.
+    /// The requests of `item`, the item `index` of a task. On failure, the reason.
     pub(crate) fn requests(&self, index: usize, item: &Item, kind: TaskKind) -> Result<ItemRequests, String> {
         if kind == TaskKind::Perplexity {
             return self.rolling(index, &(self.encode)(&item.choices[0])?);
@@ -73,7 +74,7 @@ impl<'a> RequestEncoder<'a> {
         Ok(of_item)
     }
 
-    /// Adds the requests of `item`'s choices after `context` instead of their own.
+    /// Adds the requests of `item`'s choices after `context` instead of their own context.
     pub(crate) fn add_unconditional(
         &self,
         of_item: &mut ItemRequests,
@@ -88,7 +89,7 @@ impl<'a> RequestEncoder<'a> {
         Ok(())
     }
 
-    /// Adds `request`, which has no tokens yet, with those of `pair`.
+    /// Adds `request`, which has no tokens yet, with the tokens of `pair`.
     fn add(
         &self,
         of_item: &mut ItemRequests,
@@ -105,13 +106,14 @@ impl<'a> RequestEncoder<'a> {
         Ok(())
     }
 
-    /// `text` to score after `context`, which loses tokens on its left if both are too long.
+    /// `text` to score after `context`, which is truncated on the left if both together are too long.
     fn pair(&self, context: &str, text: &str) -> Result<EncodedPair, String> {
         let (context, tokens) = self.split(context, &format!("{}{text}", self.delimiter))?;
         self.fit(context, tokens)
     }
 
-    /// The whole prompt of each choice, cut where all prompts part; where a continuation follows the choices, where they end alike.
+    /// The complete prompt of each choice, split where the prompts diverge. If a continuation follows the
+    /// choices, split at the beginning of their common suffix.
     fn suffixes(&self, item: &Item) -> Result<Vec<Result<EncodedPair, String>>, String> {
         let prompt = |choice| {
             let (context, text) = item.pair(choice);
@@ -119,58 +121,59 @@ impl<'a> RequestEncoder<'a> {
         };
         let prompts = (0..item.choices.len()).map(prompt).collect::<Result<Vec<_>, _>>()?;
         let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
-        let alike = |place: &usize| {
+        let alike = |index: &usize| {
             let token = |prompt: &Vec<u32>| match item.continuation {
-                None => prompt[*place],
-                Some(_) => prompt[prompt.len() - 1 - *place],
+                None => prompt[*index],
+                Some(_) => prompt[prompt.len() - 1 - *index],
             };
             prompts.iter().all(|prompt| token(prompt) == token(&prompts[0]))
         };
         let alike = (0..shortest).take_while(alike).count();
         let start = |len: usize| match item.continuation {
-            // A prompt in which all others begin has its last token to itself.
+            // If a prompt is a prefix of all others, its last token is scored.
             None => alike.min(len.saturating_sub(1)),
             Some(_) => len - alike,
         };
         let cut = |mut prompt: Vec<u32>| {
             let tokens = prompt.split_off(start(prompt.len()));
-            // Without a token before it, the first one would be scored by nothing.
+            // A first token needs a token before it that predicts it.
             let context = if prompt.is_empty() { vec![self.prefix()?] } else { prompt };
             self.fit(context, tokens)
         };
         Ok(prompts.into_iter().map(cut).collect())
     }
 
-    /// Takes from the left of the context what the model can't read with the tokens to score.
+    /// Truncates the context on the left to what fits the context length with the tokens to score.
     fn fit(&self, mut context: Vec<u32>, tokens: Vec<u32>) -> Result<EncodedPair, String> {
         let (found, max_len) = (tokens.len(), self.max_len);
         if found == 0 {
             return Err("adds no token to the context".to_owned());
         }
         if found > max_len {
-            return Err(format!("has {found} tokens, more than the {max_len} that the model can read"));
+            return Err(format!("has {found} tokens, more than the context length {max_len}"));
         }
         let dropped = context.len().saturating_sub(max_len + 1 - found);
         context.drain(..dropped);
         Ok(EncodedPair { context, tokens, is_cut: dropped > 0 })
     }
 
-    /// A whole prompt to score: every token after the first (BOS, if texts begin with it), which nothing predicts. One that is too long
-    /// loses tokens on its left, but not BOS (`OpenCompass` sets `truncation_side='left'` and `max_length`).
+    /// A complete prompt to score: every token after the first (BOS, if texts begin with it), which nothing
+    /// predicts. A prompt that is too long is truncated on the left, after BOS (`OpenCompass` sets
+    /// `truncation_side='left'` and `max_length`).
     fn whole(&self, prompt: &str) -> Result<EncodedPair, String> {
         let mut context = self.text(prompt)?;
         let start = usize::from(self.bos.is_some());
         let dropped = context.len().saturating_sub(self.max_len);
         context.drain(start..start + dropped);
         if context.len() < 2 {
-            return Err("makes a prompt without a token that another one predicts".to_owned());
+            return Err("gives a prompt with fewer than 2 tokens".to_owned());
         }
         let tokens = context.split_off(1);
         Ok(EncodedPair { context, tokens, is_cut: dropped > 0 })
     }
 
-    /// Tokens of context and continuation. Spaces at the context's end go to the continuation, both are encoded as one text, and what
-    /// is beyond the tokens of the context alone is the continuation.
+    /// Tokens of context and continuation. Spaces at the end of the context go to the continuation. Both are
+    /// encoded as one text. The tokens beyond those of the context alone are the continuation.
     fn split(&self, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), String> {
         if context.is_empty() {
             let mut tokens = (self.encode)(continuation)?;
@@ -184,13 +187,15 @@ impl<'a> RequestEncoder<'a> {
         let mut context = self.text(context.trim_end_matches(is_python_space))?;
         let tokens = whole.split_off(context.len().min(whole.len()));
         if context.is_empty() {
-            // The harness fails on a context of nothing but spaces; to treat it as an empty one is the least surprise.
+            // The harness fails on a context of spaces only. Treating it as an empty one is the least
+            // surprising.
             context.push(self.prefix()?);
         }
         Ok((context, tokens))
     }
 
-    /// The first `longest` tokens of a text, as far as the model can read them, and how many of them are marks before it.
+    /// The first `longest` tokens of a text, at most the context length, and the number of special tokens at
+    /// their beginning.
     pub(crate) fn beginning(&self, text: &str, longest: usize) -> Result<(Vec<u32>, usize), String> {
         let mut tokens = self.text(text)?;
         tokens.truncate(longest.min(self.max_len));
@@ -202,17 +207,17 @@ impl<'a> RequestEncoder<'a> {
     }
 
     fn prefix(&self) -> Result<u32, String> {
-        self.prefix.ok_or_else(|| {
-            "there is nothing before the text to score, and the tokenizer has neither BOS nor EOS to put there".to_owned()
-        })
+        self.prefix
+            .ok_or_else(|| "the context is empty, and the tokenizer has neither BOS nor EOS".to_owned())
     }
 
-    /// Windows over a text in which every token is scored once: the first begins with the prefix token; each later one
-    /// scores the next `max_len` tokens (the last, what is left) after as many earlier ones as fit, at least one.
+    /// Windows over a text in which every token is scored once. The first begins with the prefix token. Each
+    /// later one scores the next `max_len` tokens (the last, the remaining ones) after as many earlier tokens
+    /// as fit, at least one.
     fn rolling(&self, item: usize, tokens: &[u32]) -> Result<ItemRequests, String> {
         let first = tokens.len().min(self.max_len);
         if first == 0 {
-            return Err("its text has no tokens".to_owned());
+            return Err("the text has no tokens".to_owned());
         }
         let window = |context: Vec<u32>, tokens: &[u32]| Request {
             item,
@@ -238,7 +243,8 @@ pub(crate) mod tests {
 
     const BOS: u32 = 1;
 
-    /// One token a character, its code point; but " a", "b c" and spaces before a space are tokens of their own.
+    /// A toy tokenizer with one token per character, its code point, except that " a", "b c" and two spaces
+    /// are single tokens.
     pub(crate) fn encoder(bos: Option<u32>, max_len: usize) -> RequestEncoder<'static> {
         RequestEncoder {
             encode: Box::new(|text| Ok(toy_tokens(text))),
@@ -300,7 +306,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_token_over_the_border_is_cut_where_the_context_ends() {
-        // "xb" is two tokens; with " c" it is "x", "b c": the continuation is what lies beyond two tokens.
+        // "xb" is two tokens. With " c" it is "x", "b c": the continuation begins after two tokens.
         assert_eq!(one(&encoder(None, 99), "xb", "cd"), (chars("xb"), chars("d")));
         let refused = encoder(None, 99).requests(0, &item("xb", &["c"]), TaskKind::GreedyMatch).unwrap_err();
         assert!(refused.contains("choice 0 adds no token"), "{refused}");
@@ -339,7 +345,7 @@ pub(crate) mod tests {
         assert!(requests(7).requests.iter().all(|request| request.item == 7));
     }
 
-    /// `(context + continuation)[-(max_len + 1):][:-1]` is read, whatever the other choices' lengths.
+    /// `(context + continuation)[-(max_len + 1):][:-1]` is read, whatever the lengths of other choices.
     #[test]
     fn long_contexts_lose_tokens_on_their_left() {
         let ItemRequests { requests, truncated } =
@@ -373,7 +379,8 @@ pub(crate) mod tests {
             (parts, of_item.truncated)
         };
         let context = |text: &str| [vec![BOS], chars(text)].concat();
-        // All answers begin with "p": that is no part of the mean. One that ends where another goes on keeps its last token.
+        // All answers begin with "p", which is not part of the mean. An answer that is a prefix of another
+        // keeps its last token.
         let (parts, _) = suffixes(&item("x", &["pqr", "ps", "pt"]), Some(BOS), 99);
         let expected = [("x p", "qr"), ("x p", "s"), ("x p", "t")];
         assert_eq!(parts, expected.map(|(before, scored)| (context(before), chars(scored))));
@@ -382,14 +389,14 @@ pub(crate) mod tests {
             parts,
             [("x p", "q"), ("x pq", "r")].map(|(before, scored)| (context(before), chars(scored)))
         );
-        // Contexts differ, and what they end in alike is scored.
+        // Contexts differ, and their common suffix is scored.
         let schema = Item { continuation: Some("vw".into()), ..item("", &["xyu", "zu"]) };
         let (parts, _) = suffixes(&schema, Some(BOS), 99);
         assert_eq!(
             parts,
             [("xy", "u vw"), ("z", "u vw")].map(|(before, scored)| (context(before), chars(scored)))
         );
-        // Nothing is alike, and no BOS: the prefix token stands before the first.
+        // No common prefix and no BOS: the prefix token precedes the first token.
         let bare = Item { continuation: None, ..item("", &["xy", "z"]) };
         let encoder = RequestEncoder { delimiter: String::new(), ..encoder(None, 99) };
         let of_item = encoder.requests(0, &bare, TaskKind::SuffixMeanCe).unwrap();
@@ -448,7 +455,7 @@ pub(crate) mod tests {
         requests.into_iter().map(|mut r| (r.context, r.continuations.remove(0).tokens)).collect()
     }
 
-    /// What `make_disjoint_window` over `get_rolling_token_windows(..., context_len=1)` gives.
+    /// The windows of `make_disjoint_window` over `get_rolling_token_windows(..., context_len=1)`.
     #[test]
     fn rolling_windows_score_every_token_once() {
         assert_eq!(windows("uvw", 4), [(vec![BOS], chars("uvw"))]);

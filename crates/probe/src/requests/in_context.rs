@@ -1,4 +1,5 @@
-//! In-context items as requests: one text of questions and answers, in which each answer sees all before it.
+//! Requests of in-context items: one text of questions and answers, in which each answer is scored given
+//! everything before it.
 
 use std::ops::Range;
 
@@ -9,21 +10,21 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::{TARGET_DELIMITER, Task};
 
-/// What stands between an answer and the next question.
+/// Separator between an answer and the next question.
 const SEPARATOR: &str = "\n";
 
-/// Answers that a task needs at least: the last one follows two examples.
+/// Minimum number of answers of an item: the last one follows two examples.
 const LEAST_ANSWERS: usize = 3;
 
-/// The tokens of an item's text, and which of them are its answers.
+/// The tokens of an item's text, and the ranges of its answers.
 struct TokenChain {
     tokens: Vec<u32>,
     answers: Vec<Range<usize>>,
 }
 
 impl RequestEncoder<'_> {
-    /// The task with as many examples in each item as the model can read; the same number in all, so that each number of examples is
-    /// asked of the same items.
+    /// Truncates each item to as many examples as fit the context length. The number is the same for all
+    /// items, so that each number of examples is evaluated on the same items.
     pub(crate) fn fit_examples(&self, mut task: Task) -> Result<Task, ProbeError> {
         if task.kind != TaskKind::InContext {
             return Ok(task);
@@ -32,13 +33,13 @@ impl RequestEncoder<'_> {
         for (index, item) in task.items.iter().enumerate() {
             let refused = |message| ProbeError::Item { task: task.name.clone(), item: index, message };
             let chain = self.chain(item).map_err(refused)?;
-            // An answer's last token need not be read.
+            // The last token of an answer is predicted, but not read.
             let fits = |answer: &&Range<usize>| answer.end - 1 <= self.max_len;
             fitting = fitting.min(chain.answers.iter().filter(fits).count());
         }
         if fitting < LEAST_ANSWERS {
             let message = format!(
-                "expected room for 2 examples and a question, but the model reads {} tokens at a time",
+                "expected room for 2 examples and a question, but the context length is {} tokens",
                 self.max_len
             );
             return Err(ProbeError::Task { task: task.name, message });
@@ -54,20 +55,20 @@ impl RequestEncoder<'_> {
                 examples = fitting - 1,
                 of = task.shots,
                 max_len = self.max_len,
-                "fewer examples than the task has: the model can't read them all at a time"
+                "fewer examples than the task has: they don't all fit the context length"
             );
             task.shots = fitting - 1;
         }
         Ok(task)
     }
 
-    /// The one request of an in-context item.
+    /// The only request of an in-context item.
     pub(super) fn chained(&self, index: usize, item: &Item) -> Result<Request, String> {
         let TokenChain { tokens, answers } = self.chain(item)?;
         let mut read = 0;
         let mut continuations = Vec::with_capacity(answers.len());
         for (choice, answer) in answers.iter().enumerate() {
-            // The context comes before the first answer.
+            // The context precedes the first answer.
             let given = if choice == 0 { Vec::new() } else { tokens[read..answer.start].to_vec() };
             continuations.push(Continuation { choice, given, tokens: tokens[answer.clone()].to_vec() });
             read = answer.end - 1;
@@ -76,15 +77,16 @@ impl RequestEncoder<'_> {
         Ok(Request { item: index, unconditional: false, context, continuations })
     }
 
-    /// All is encoded as one text. An answer, with the space before it, has the tokens from where those of the text before it end to where
-    /// those of the text up to its end do: the rule by which [`split`](RequestEncoder::split) finds a continuation, also where a token lies
-    /// across the border.
+    /// The items are encoded as one text. The tokens of an answer, with the space before it, are those
+    /// between the end of the tokens of the text before it and the end of the tokens of the text up to its
+    /// end. This is the rule by which [`split`](RequestEncoder::split) finds a continuation, also if a token
+    /// crosses the boundary.
     fn chain(&self, item: &Item) -> Result<TokenChain, String> {
         let mut text = String::new();
         let mut answers = Vec::with_capacity(item.choices.len());
         let mut end = 1;
-        for (place, (question, answer)) in item.questions.iter().zip(&item.choices).enumerate() {
-            if place > 0 {
+        for (index, (question, answer)) in item.questions.iter().zip(&item.choices).enumerate() {
+            if index > 0 {
                 text.push_str(SEPARATOR);
             }
             text.push_str(&question.text);
@@ -92,11 +94,11 @@ impl RequestEncoder<'_> {
             text.push_str(TARGET_DELIMITER);
             text.push_str(answer);
             if start < end {
-                return Err(format!("question {place} adds no token to the text before it"));
+                return Err(format!("question {index} adds no token to the text before it"));
             }
             end = self.text(&text)?.len();
             if end <= start {
-                return Err(format!("answer {place} adds no token to its question"));
+                return Err(format!("answer {index} adds no token to its question"));
             }
             answers.push(start..end);
         }
@@ -149,13 +151,13 @@ mod tests {
         assert_eq!(with_bos.context, [vec![BOS], chars("x:")].concat());
     }
 
-    /// " a" is one token of the toy tokenizer, and "b c" one across the border.
+    /// " a" is one token of the toy tokenizer, and "b c" is one that crosses the boundary.
     #[test]
     fn tokens_at_the_border_are_cut_as_those_of_other_tasks() {
         let request = encoder(None, 99).chained(0, &item(&[("x:", "a"), ("b", "cd"), ("z", "s")])).unwrap();
         let [first, second, third] = &request.continuations[..] else { panic!("three answers") };
         assert_eq!(first.tokens, [1001]);
-        // "x: a\nb" is 5 tokens; with " cd" the fifth is "b c", and the answer what lies beyond.
+        // "x: a\nb" is 5 tokens. With " cd" the fifth is "b c", and the answer is what follows.
         assert_eq!((&second.given, &second.tokens), (&vec![1001, 10, 1000], &chars("d")));
         assert_eq!((&third.given, &third.tokens), (&chars("d\nz"), &chars(" s")));
     }

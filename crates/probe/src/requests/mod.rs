@@ -9,7 +9,7 @@ pub(crate) mod encoder;
 // In-context items.
 pub(crate) mod in_context;
 
-// Batches.
+// Batches with shared prefixes.
 pub(crate) mod shared_prefix;
 
 pub(crate) mod packing;

@@ -1,30 +1,32 @@
-//! Requests laid side by side into rows, and rows into batches, so that a model's passes are full.
+//! Packs requests into rows, and rows into batches, so that a forward pass has little padding.
 //!
-//! The layout depends on the lengths of the requests alone: the same items give the same batches, and with them the same bits.
+//! The layout depends only on the lengths of the requests: the same items give the same batches, and
+//! therefore the same bits.
 
 use fineline_kernels::KeySpan;
 
 use crate::requests::request::{Continuation, Request};
 use crate::requests::shared_prefix::{PrefixGroup, group};
 
-/// Tokens of a row that more requests are added to; a longer request has a row to itself. Attention costs the square of this.
+/// Length up to which a row is filled with requests, in tokens. A longer request gets its own row. The cost
+/// of attention is quadratic in this length.
 const ROW_TOKENS: usize = 256;
 
-/// Tokens of a batch, padding included; a longer row is a batch of its own.
+/// Tokens of a batch, including padding. A longer row is a batch of its own.
 const BATCH_TOKENS: usize = 4096;
 
-/// Rows of one batch, each a list of requests by their index.
+/// Rows of one batch. Each row is a list of indices of requests.
 pub(crate) type BatchRows = Vec<Vec<usize>>;
 
-/// Batches of requests that go on from the same beginning.
+/// Batches of requests that share a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackedGroup {
-    /// The tokens that each context begins with; may be empty.
+    /// The shared prefix of the contexts. May be empty.
     pub(crate) shared: Vec<u32>,
     pub(crate) batches: Vec<BatchRows>,
 }
 
-/// Lays out all that a round asks.
+/// Packs all requests of a round.
 pub(crate) fn pack(requests: &[&Request]) -> Vec<PackedGroup> {
     let packed = |PrefixGroup { shared, members }: PrefixGroup| PackedGroup {
         shared: members.first().map_or_else(Vec::new, |&first| requests[first].context[..shared].to_vec()),
@@ -33,12 +35,13 @@ pub(crate) fn pack(requests: &[&Request]) -> Vec<PackedGroup> {
     group(requests).into_iter().map(packed).filter(|group| !group.batches.is_empty()).collect()
 }
 
-/// Distributes `members` over rows (the longest first, each into the first row with room for it) and rows, the longest first, over batches.
+/// Distributes `members` over rows (the longest first, each into the first row with room for it), and rows,
+/// the longest first, over batches.
 fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<BatchRows> {
     let mut order = members.to_vec();
     order.sort_by_key(|&index| (std::cmp::Reverse(len(index)), index));
     let mut rows: Vec<(usize, Vec<usize>)> = Vec::new();
-    // Rows before this one have no room for the shortest request.
+    // Rows before this index have no room for the shortest request.
     let shortest = order.last().map_or(0, |&index| len(index));
     let mut first_open = 0;
     for index in order {
@@ -58,7 +61,7 @@ fn rows_and_batches(members: &[usize], len: impl Fn(usize) -> usize) -> Vec<Batc
     batches(rows)
 }
 
-/// Cuts sorted `(length, row)` into batches within the token budget.
+/// Splits sorted `(length, row)` pairs into batches within the token budget.
 fn batches(rows: Vec<(usize, Vec<usize>)>) -> Vec<BatchRows> {
     let mut batches: Vec<BatchRows> = Vec::new();
     let mut time = 0;
@@ -74,7 +77,7 @@ fn batches(rows: Vec<(usize, Vec<usize>)>) -> Vec<BatchRows> {
     batches
 }
 
-/// A batch as the model takes it: `rows × time`, row-major.
+/// A batch as input of the model: `[rows, time]`, row-major.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PackedBatch {
     pub(crate) time: usize,
@@ -87,17 +90,17 @@ pub(crate) struct PackedBatch {
 /// A token to score.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ScoringTarget {
-    /// The place in the batch from which it is predicted: `row * time + column`.
-    pub(crate) place: u32,
+    /// Position in the batch whose hidden state predicts it: `row * time + column`.
+    pub(crate) position: u32,
     pub(crate) token: u32,
-    /// The request that it belongs to, and which of its continuations.
+    /// The request, and the index of the continuation within it.
     pub(crate) request: usize,
     pub(crate) continuation: usize,
 }
 
 impl PackedBatch {
-    /// Lays out `rows` without the `shared` tokens that each context begins with. Targets are in the order of rows, requests, continuations,
-    /// tokens.
+    /// Builds the input for `rows` without the `shared` tokens at the beginning of each context. Targets are
+    /// in the order of rows, requests, continuations, tokens.
     pub(crate) fn build(rows: &BatchRows, requests: &[&Request], shared: usize) -> Self {
         let len = |&index: &usize| requests[index].input_len() - shared;
         let time = rows.iter().map(|row| row.iter().map(len).sum()).max().unwrap_or(0);
@@ -105,16 +108,17 @@ impl PackedBatch {
         for row in rows {
             let row_start = batch.tokens.len();
             for &index in row {
-                batch.place(row_start, index, requests[index], shared);
+                batch.add_request(row_start, index, requests[index], shared);
             }
             batch.pad_to(row_start + time);
         }
         batch
     }
 
-    /// Appends a request to the row that begins at `row_start`: its context, then each continuation, which sees the context and
-    /// itself, at the positions after the context. The first `shared` tokens of the context are not in the row.
-    fn place(&mut self, row_start: usize, index: usize, request: &Request, shared: usize) {
+    /// Appends a request to the row that begins at `row_start`: its context, then each continuation, which
+    /// attends to the context and itself, at the positions after the context. The first `shared` tokens of
+    /// the context are not in the row.
+    fn add_request(&mut self, row_start: usize, index: usize, request: &Request, shared: usize) {
         let start = (self.tokens.len() - row_start) as u32;
         let context = start..start + (request.context.len() - shared) as u32;
         for (position, &token) in request.context.iter().enumerate().skip(shared) {
@@ -123,24 +127,24 @@ impl PackedBatch {
         let context_end = self.tokens.len() - 1;
         for (continuation, Continuation { given, tokens, .. }) in request.continuations.iter().enumerate() {
             let own_start = (self.tokens.len() - row_start) as u32;
-            let (mut place, mut position, span) = if given.is_empty() {
+            let (mut predictor, mut position, span) = if given.is_empty() {
                 (context_end, request.context.len(), KeySpan { prefix: context.clone(), own_start })
             } else {
-                // It follows the last one, and sees all of the request before it.
+                // It follows the previous continuation, and attends to everything before it in the request.
                 let last = self.tokens.len() - 1;
                 (last, self.positions[last] as usize + 1, KeySpan { prefix: 0..0, own_start: start })
             };
             for (offset, &token) in given.iter().chain(tokens).enumerate() {
                 if offset >= given.len() {
                     self.targets.push(ScoringTarget {
-                        place: place as u32,
+                        position: predictor as u32,
                         token,
                         request: index,
                         continuation,
                     });
                 }
                 if offset + 1 < given.len() + tokens.len() {
-                    place = self.tokens.len();
+                    predictor = self.tokens.len();
                     self.push(token, position, span.clone());
                     position += 1;
                 }
@@ -148,7 +152,7 @@ impl PackedBatch {
         }
     }
 
-    /// Padding sees itself only, and is seen by nothing.
+    /// Pads the batch. Padding attends only to itself, and nothing attends to it.
     fn pad_to(&mut self, len: usize) {
         while self.tokens.len() < len {
             self.push(0, 0, KeySpan { prefix: 0..0, own_start: u32::MAX });
@@ -176,7 +180,7 @@ mod tests {
         Request { item: 0, unconditional: false, context: context.to_vec(), continuations }
     }
 
-    /// Requests of these lengths, which share nothing.
+    /// Requests of these lengths without a common prefix.
     fn of_lens(lens: &[usize]) -> Vec<Request> {
         let context = |(own, &len): (usize, &usize)| vec![10 + own as u32; len];
         lens.iter().enumerate().map(|of| request(&context(of), &[&[1]])).collect()
@@ -224,7 +228,7 @@ mod tests {
         let seen =
             |query: usize| (0..5).filter(|&key| batch.spans[query].allows(query, key)).collect::<Vec<_>>();
         assert_eq!([seen(2), seen(4)], [vec![0, 1, 2], vec![3, 4]]);
-        let targets: Vec<_> = batch.targets.iter().map(|target| (target.place, target.token)).collect();
+        let targets: Vec<_> = batch.targets.iter().map(|target| (target.position, target.token)).collect();
         assert_eq!(targets, [(1, 3), (2, 4), (3, 6), (4, 8), (3, 9)]);
     }
 
@@ -243,7 +247,7 @@ mod tests {
         assert_eq!(seen(6), [5, 6]);
         assert!(batch.spans[9].allows(2, 2) && !batch.spans[9].allows(2, 1));
         let targets: Vec<_> =
-            batch.targets.iter().map(|t| (t.place, t.token, t.request, t.continuation)).collect();
+            batch.targets.iter().map(|t| (t.position, t.token, t.request, t.continuation)).collect();
         let first = [(1, 7, 0, 0), (2, 8, 0, 0), (3, 9, 0, 0), (1, 3, 0, 1), (1, 4, 0, 2), (4, 2, 0, 2)];
         assert_eq!(targets[..6], first);
         assert_eq!(targets[6..], [(5, 11, 1, 0), (6, 12, 1, 0), (7, 11, 1, 0), (8, 12, 1, 0)]);
@@ -261,7 +265,8 @@ mod tests {
             let seen: Vec<usize> = (0..9).filter(|&key| batch.spans[query].allows(query, key)).collect();
             assert!(seen.into_iter().eq(1..=query), "{query}");
         }
-        let targets: Vec<_> = batch.targets[1..].iter().map(|t| (t.place, t.token, t.continuation)).collect();
+        let targets: Vec<_> =
+            batch.targets[1..].iter().map(|t| (t.position, t.token, t.continuation)).collect();
         assert_eq!(targets, [(2, 7, 0), (3, 8, 0), (5, 9, 1), (7, 3, 2), (8, 4, 2)]);
     }
 

@@ -2,37 +2,37 @@
 
 use std::borrow::Cow;
 
-/// A context and the continuations to score after it, together at most a row long.
+/// A context and the continuations to score after it. Together they are at most a row long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// Which of the task's items it belongs to.
+    /// Index of the item in the task.
     pub(crate) item: usize,
-    /// Whether the context is the one that all items share, to which the item's own is held.
+    /// Whether the context is the one shared by all items, for comparison with the item's own.
     pub(crate) unconditional: bool,
     /// At least one token.
     pub(crate) context: Vec<u32>,
     pub(crate) continuations: Vec<Continuation>,
 }
 
-/// Tokens to score; those of one choice of one item, or a window of them.
+/// Tokens to score: those of one choice of an item, or one window of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Continuation {
     pub(crate) choice: usize,
-    /// If there are any, the continuation follows the one before it instead of the context alone, and these are read between the two: the
-    /// last token of the one before, and what comes after it.
+    /// If not empty, the continuation follows the previous one instead of the context alone. These tokens are
+    /// read between the two: the last token of the previous one, and the following ones that are not scored.
     pub(crate) given: Vec<u32>,
     /// At least one token.
     pub(crate) tokens: Vec<u32>,
 }
 
 impl Request {
-    /// To score the choice of this number, without tokens yet.
+    /// A request for a choice, without tokens yet.
     pub(crate) fn of_choice(item: usize, choice: usize) -> Self {
         let continuations = vec![Continuation { choice, given: Vec::new(), tokens: Vec::new() }];
         Self { item, unconditional: false, context: Vec::new(), continuations }
     }
 
-    /// What the model reads before one of the continuations.
+    /// The tokens that the model reads before a continuation.
     pub(crate) fn before(&self, continuation: &Continuation) -> Cow<'_, [u32]> {
         if continuation.given.is_empty() {
             return Cow::from(&self.context);
@@ -45,7 +45,7 @@ impl Request {
         Cow::from(read)
     }
 
-    /// Tokens that the model reads: the context once, and each continuation but for its last token, which nothing follows.
+    /// Number of tokens that the model reads: the context once, and each continuation without its last token.
     pub(crate) fn input_len(&self) -> usize {
         self.context.len() + self.continuations.iter().map(Continuation::input_len).sum::<usize>()
     }
@@ -61,7 +61,7 @@ impl Continuation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ItemRequests {
     pub(crate) requests: Vec<Request>,
-    /// Whether a context lost tokens on its left to fit.
+    /// Whether a context was truncated on the left.
     pub(crate) truncated: bool,
 }
 
@@ -70,7 +70,7 @@ impl ItemRequests {
         Self { requests: Vec::new(), truncated: false }
     }
 
-    /// Adds a request to the last one if that has the same context and room, else as a new one.
+    /// Adds a request to the previous one if that has the same context and enough room, else as a new one.
     pub(crate) fn add(&mut self, request: Request, max_len: usize) {
         let has_room = |last: &Request| {
             let added: usize = request.continuations.iter().map(Continuation::input_len).sum();
@@ -85,19 +85,19 @@ impl ItemRequests {
     }
 }
 
-/// A text that is scored after another one: a choice of an item, or a window of a text to predict.
+/// The token ids of a scored continuation and of its context, or of a prompt to complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTokens<'a> {
     /// The task.
     pub task: &'a str,
-    /// The item's index in the task's whole data.
+    /// Index of the item in the complete data of the task.
     pub item: usize,
     /// The choice.
     pub choice: usize,
-    /// Whether the context is [`Task::unconditional`].
+    /// Whether the context is [`Task::unconditional`](crate::Task::unconditional).
     pub unconditional: bool,
     /// The tokens that the model reads first.
     pub context: Cow<'a, [u32]>,
-    /// The tokens that are scored; none, where the model writes what follows.
+    /// The scored tokens. Empty if the model generates the continuation.
     pub continuation: &'a [u32],
 }

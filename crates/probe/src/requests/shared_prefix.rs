@@ -1,24 +1,26 @@
-//! Beginnings that many contexts share, such as solved examples: each is read once, and the requests go on from it.
+//! Prefixes shared by many contexts, such as few-shot examples. Each is computed once, and its requests reuse
+//! the cache.
 
 use crate::requests::request::Request;
 
-/// Tokens that a shared beginning must save. A group has passes of its own, which are worth it only if they leave out as much as a
-/// good part of a batch.
+/// Tokens that a shared prefix must save. A group has its own forward passes, which pay off only if they save
+/// a good part of a batch.
 const LEAST_SAVED: usize = 1024;
 
 /// Requests whose contexts begin with the same tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PrefixGroup {
-    /// How many tokens they share: fewer than any of their contexts has.
+    /// Number of shared tokens. Smaller than the length of each context.
     pub(crate) shared: usize,
-    /// The requests, by their index.
+    /// Indices of the requests.
     pub(crate) members: Vec<usize>,
 }
 
-/// Distributes `requests` over groups, so that the tokens left to read are the fewest (of groups that don't overlap and save enough to
-/// be worth it). The first group is of those that share nothing, and may be empty.
+/// Distributes `requests` over groups so that the number of tokens to read is minimal (among groups that
+/// don't overlap and save enough). The first group contains the requests without a shared prefix, and may be
+/// empty.
 ///
-/// Depends on nothing but the tokens of the contexts.
+/// Depends only on the tokens of the contexts.
 pub(crate) fn group(requests: &[&Request]) -> Vec<PrefixGroup> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by(|a, b| requests[*a].context.cmp(&requests[*b].context).then(a.cmp(b)));
@@ -35,14 +37,14 @@ pub(crate) fn group(requests: &[&Request]) -> Vec<PrefixGroup> {
     groups
 }
 
-/// The number of tokens with which both contexts begin, and after which each goes on.
+/// Length of the common prefix of both contexts, at least one token shorter than each.
 fn common(a: &Request, b: &Request) -> usize {
     let (a, b) = (&a.context, &b.context);
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     same.min(a.len() - 1).min(b.len() - 1)
 }
 
-/// Neighbours in the order of their contexts that share their beginning.
+/// A range of requests, sorted by context, with a common prefix.
 #[derive(Clone, Copy)]
 struct SharedRun {
     shared: usize,
@@ -50,15 +52,17 @@ struct SharedRun {
     end: usize,
 }
 
-/// Runs that don't overlap, and the tokens that they save together.
+/// Ranges that don't overlap, and the number of tokens they save together.
 struct RunSelection {
     saved: usize,
     runs: Vec<SharedRun>,
 }
 
-/// The best runs within `start..end`, where `shared[i]` is what the requests `i` and `i + 1` share.
+/// The best ranges within `start..end`, where `shared[i]` is the length of the common prefix of the requests
+/// `i` and `i + 1`.
 ///
-/// What a range shares as a whole is the least that neighbours in it share: it is one run, or falls into parts at just those places.
+/// The prefix shared by a whole range is the minimum over adjacent requests. Either it is taken as one range,
+/// or it is split where this minimum occurs.
 fn best(shared: &[usize], start: usize, end: usize) -> RunSelection {
     let nothing = RunSelection { saved: 0, runs: Vec::new() };
     if end - start < 2 {
@@ -68,9 +72,10 @@ fn best(shared: &[usize], start: usize, end: usize) -> RunSelection {
     let saved = least * (end - start - 1);
     let mut parts = nothing;
     let mut from = start;
-    let cuts = (start..end - 1).filter(|&place| shared[place] == least).map(|place| place + 1);
+    let cuts = (start..end - 1).filter(|&index| shared[index] == least).map(|index| index + 1);
     for cut in cuts.chain([end]) {
-        // A part that is the whole range would go on for ever: `least` is found in it, so that there is a cut.
+        // No part is the whole range, which would recurse forever: `least` occurs in the range, so there is a
+        // cut.
         let part = best(shared, from, cut);
         parts.saved += part.saved;
         parts.runs.extend(part.runs);
@@ -97,7 +102,7 @@ mod tests {
         }
     }
 
-    /// Contexts that begin with `len` tokens of a kind and end in one of their own.
+    /// Contexts that begin with `len` equal tokens and end in a distinct one.
     fn after(kind: u32, len: usize, count: u32) -> Vec<Request> {
         (0..count).map(|own| request(&[vec![kind; len], vec![1000 + own]].concat())).collect()
     }

@@ -1,4 +1,4 @@
-//! Two rounds of a task, or of a group, set against each other item by item.
+//! Item-by-item comparison of two rounds of a task or of a group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::metrics::item_score::{ItemScore, ItemValue};
 use crate::metrics::item_scores;
 use crate::tasks::group::GroupMean;
 
-/// What a task's items contributed to one metric in a round: all that a comparison with that round needs.
+/// Contributions of a task's items to one metric in a round: all that a comparison needs.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskScores {
     task: Arc<str>,
@@ -22,13 +22,13 @@ pub(crate) struct TaskScores {
 }
 
 impl TaskScores {
-    /// From the rows of one task; `None` if there are none, or none of this metric.
+    /// From the rows of one task. `None` if there are no rows, or the metric doesn't exist.
     pub(crate) fn new(rows: &[ItemRow], metric: &str, chance: Option<f64>) -> Option<Self> {
         let task = Arc::clone(&rows.first()?.task);
         Some(Self { task, chance, scores: item_scores(rows, metric)? })
     }
 
-    /// The change from `before`, over the items in both.
+    /// The change since `before`, over the items in both rounds.
     fn change_since(&self, before: &Self) -> Option<MetricChange> {
         let earlier: BTreeMap<u32, ItemValue> =
             before.scores.iter().map(|item| (item.item, item.score)).collect();
@@ -42,15 +42,15 @@ impl TaskScores {
     }
 }
 
-/// The change of a task's metric over `n` items.
+/// Change of a task's metric over `n` items.
 struct MetricChange {
     n: usize,
     difference: PairedDifference,
     degrees_of_freedom: usize,
 }
 
-/// The change between two rounds of what is one task, or the tasks of a group under its `mean`: the number of items in both, and the difference. `None`
-/// if a task has no item in both.
+/// The change between two rounds of one task, or of the tasks of a group under its `mean`: the number of
+/// items in both rounds, and the difference. `None` if a task has no item in both.
 pub(crate) fn compare(
     before: &[TaskScores],
     after: &[TaskScores],
@@ -77,7 +77,7 @@ pub(crate) fn compare(
     Some((n, combined_difference(&parts)))
 }
 
-/// The paired difference, second minus first; `None` without items.
+/// The paired difference, second minus first. `None` without items.
 fn paired_difference(pairs: &[(ItemValue, ItemValue)], clusters: &Clusters) -> Option<PairedDifference> {
     let (first, _) = pairs.first()?;
     Some(match first {

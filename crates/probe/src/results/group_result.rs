@@ -1,4 +1,4 @@
-//! Tasks that are also shown as one: a domain, or what a suite file declares.
+//! The result of a group of tasks in a round.
 
 use std::collections::BTreeMap;
 
@@ -10,32 +10,32 @@ use crate::results::task_result::TaskResult;
 use crate::tasks::group::{GroupMean, TaskGroup};
 use crate::tasks::provenance::Provenance;
 
-/// What a group's tasks have found together in a round.
+/// The result of a group of tasks in a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupResult {
     /// The group.
     pub name: String,
-    /// The domain of its tasks, or the group's own name if they have several.
+    /// The domain of its tasks, or the name of the group if they have several.
     pub domain: String,
     /// Its tasks.
     pub tasks: Vec<String>,
-    /// How their metrics became these.
+    /// Aggregation of the metrics of its tasks.
     pub mean: GroupMean,
-    /// The metric that stands for it.
+    /// Name of the metric that represents the group.
     pub primary_metric: String,
-    /// Items asked.
+    /// Number of evaluated items.
     pub n: usize,
-    /// Solved examples before each, if that is the same in all tasks.
+    /// Number of few-shot examples, if it is the same for all tasks.
     pub shots: Option<usize>,
-    /// What guessing scores in the headline metric.
+    /// Chance level of the primary metric.
     pub chance: Option<f64>,
-    /// Each metric that all tasks have.
+    /// The metrics that all tasks have.
     pub metrics: BTreeMap<String, Estimate>,
-    /// Items whose context lost tokens on its left to fit.
+    /// Number of items whose context was truncated on the left.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite.
+    /// Number of choices with a log-likelihood that is not finite.
     pub non_finite: usize,
-    /// Seconds that the tasks took.
+    /// Total seconds of the tasks.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.
     pub provenance: Provenance,
@@ -45,7 +45,7 @@ pub struct GroupResult {
 const CENTRED: &str = "centred_acc";
 
 impl TaskGroup {
-    /// The group's result in a round; `None` if one of its tasks has none.
+    /// The result of the group in a round. `None` if one of its tasks has no result.
     #[must_use]
     pub fn result(&self, results: &[TaskResult]) -> Option<GroupResult> {
         let find = |name: &String| results.iter().find(|result| result.task == *name);
@@ -85,7 +85,7 @@ impl TaskGroup {
         }
     }
 
-    /// The metrics that all members have. A mean of perplexities is no perplexity.
+    /// The metrics that all members have, except perplexities: a mean of perplexities is not a perplexity.
     fn metrics(&self, members: &[&TaskResult]) -> BTreeMap<String, Estimate> {
         if self.mean == GroupMean::Centred {
             return BTreeMap::from([(CENTRED.to_owned(), self.estimate("acc", members))]);
@@ -140,7 +140,7 @@ impl TaskGroup {
 }
 
 impl GroupResult {
-    /// What [`fineline_dynamics::phases`] follows.
+    /// The series that [`fineline_dynamics::phases`] follows.
     pub(crate) fn observation(metrics: &BTreeMap<String, Estimate>, primary_metric: &str) -> Observation {
         let get = |name: &str| metrics.get(name).copied();
         let accuracy = get(primary_metric).filter(|_| higher_is_better(primary_metric)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What earlier rounds say about a new one: its change, its phase, and the line of `probes.jsonl`.
+//! Comparison of each round with earlier ones: change, phase, and the record of `probes.jsonl`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +23,15 @@ pub struct EvaluationHistory(BTreeMap<String, TaskHistory>);
 
 #[derive(Clone, Debug)]
 struct TaskHistory {
-    /// What the observations were made with; with another, a new series begins.
+    /// Provenance of the observations. If it changes, a new series starts.
     provenance: Provenance,
     series: Vec<Observation>,
     last: Option<PastRound>,
-    /// The round with the best headline, the first of equal ones.
+    /// The round with the best primary metric. Among equal ones, the first.
     best: Option<PastRound>,
 }
 
-/// A round that later ones are compared with.
+/// A round with which later rounds are compared.
 #[derive(Clone, Debug)]
 struct PastRound {
     step: u64,
@@ -66,14 +66,14 @@ impl TaskHistory {
         self.last.iter().chain(&self.best)
     }
 
-    /// Adds what the items of a round scored, if it is one to compare with.
+    /// Sets the item scores of a round, if later rounds are compared with it.
     fn keep_scores(&mut self, step: u64, scores: &[TaskScores]) {
         for round in self.last.iter_mut().chain(&mut self.best).filter(|round| round.step == step) {
             round.scores = scores.to_vec();
         }
     }
 
-    /// Takes a round in; `scores` may be added later.
+    /// Adds a round. Its `scores` may be set later.
     fn add(&mut self, record: &ProbeRecord, scores: Vec<TaskScores>) {
         let round = PastRound { step: record.step, primary_metric: primary_metric(record).value, scores };
         let is_better = |value: f64, best: f64| {
@@ -92,13 +92,16 @@ impl TaskHistory {
 }
 
 impl EvaluationHistory {
-    /// Before the first round.
+    /// A history without rounds.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The history that `records`, in their order, have left; `items_at(step)` reads the item store of a step.
+    /// Restores the history from `records` in order. `items_at(step)` reads the item store of a step.
+    ///
+    /// # Errors
+    /// Errors of `items_at`.
     pub fn resume<E: From<ProbeError>>(
         records: &[ProbeRecord],
         items_at: impl Fn(u64) -> Result<Vec<ItemRow>, E>,
@@ -107,7 +110,7 @@ impl EvaluationHistory {
         for record in records {
             history.observe(record).add(record, Vec::new());
         }
-        // The rounds that later ones will be compared with. What their items scored is in the item stores.
+        // The rounds with which later rounds are compared. Their item scores are read from the item stores.
         let is_kept = |record: &&ProbeRecord| {
             history
                 .0
@@ -128,7 +131,8 @@ impl EvaluationHistory {
         Ok(history)
     }
 
-    /// Adds a round to the history and makes its lines: those of the tasks, and those of the groups all of whose tasks have a result.
+    /// Adds a round to the history and returns its records: one per task, and one per group whose tasks all
+    /// have a result.
     pub fn record_round(
         &mut self,
         step: u64,
@@ -152,14 +156,15 @@ impl EvaluationHistory {
         records
     }
 
-    /// Adds a task's result to the history and makes its line.
+    /// Adds the result of a task to the history and returns its record.
     pub fn record(&mut self, step: u64, tokens: u64, result: &TaskResult) -> ProbeRecord {
         let record = ProbeRecord::of_task(step, tokens, result);
         let scores = TaskScores::new(&result.items, &record.primary_metric, result.chance);
         self.complete(record, scores.into_iter().collect(), None)
     }
 
-    /// Adds to a line what earlier rounds say of it, and the line to the history. `mean` is that of a group.
+    /// Completes a record with the comparisons to earlier rounds, and adds it to the history. `mean` is that
+    /// of a group.
     fn complete(
         &mut self,
         mut record: ProbeRecord,
@@ -170,7 +175,7 @@ impl EvaluationHistory {
         let change = |round: &Option<PastRound>| round.as_ref()?.change_to(&record, &scores, mean);
         let (delta, best) = (change(&past.last), change(&past.best));
         let spread = delta.as_ref().and_then(|delta| delta.difference.stderr);
-        // What isn't made of items, such as how alike two rounds are, is compared with nothing.
+        // Metrics that are not computed from items, such as similarities between rounds, have no such effect.
         record.min_detectable_effect = minimum_detectable_effect(spread).or_else(|| {
             minimum_detectable_effect_unpaired(&primary_metric(&record)).filter(|_| !scores.is_empty())
         });
@@ -193,7 +198,7 @@ impl EvaluationHistory {
     }
 }
 
-/// The scores of a line's tasks, from the rows of its round.
+/// The scores of a record's tasks, from the item rows of its round.
 fn scores(record: &ProbeRecord, rows: &[ItemRow]) -> Vec<TaskScores> {
     let is_member = |rows: &&[ItemRow]| record.tasks().iter().any(|task| **task == *rows[0].task);
     rows.chunk_by(|a, b| a.task == b.task)
@@ -202,7 +207,7 @@ fn scores(record: &ProbeRecord, rows: &[ItemRow]) -> Vec<TaskScores> {
         .collect()
 }
 
-/// The metric of the items that a headline sums up.
+/// The metric of the items that a primary metric aggregates.
 fn item_metric(primary_metric: &str) -> &str {
     primary_metric.strip_prefix("centred_").unwrap_or(primary_metric)
 }
@@ -359,7 +364,7 @@ mod tests {
         let [.., pair, centred] = &records[..] else { panic!() };
         assert!(pair.is_group() && !records[0].is_group());
         assert_eq!((pair.n, pair.kind, pair.primary_metric.as_str()), (40, None, "acc"));
-        // (2 + 4) of 40 items; of the tasks (0.2 + 4/30) / 2, stretched by 1 / (1 − 0.5).
+        // (2 + 4) of 40 items. Of the tasks (0.2 + 4/30) / 2, scaled by 1 / (1 − 0.5).
         let change = |record: &ProbeRecord| record.delta.as_ref().unwrap().difference.value.unwrap();
         assert!((change(pair) - 6.0 / 40.0).abs() < 1e-12);
         assert!((change(centred) - (0.2 + 4.0 / 30.0)).abs() < 1e-12);
@@ -383,7 +388,7 @@ mod tests {
     #[test]
     fn a_resumed_history_goes_on_as_the_unbroken_one() {
         let mut history = EvaluationHistory::new();
-        // The best round is neither the last nor the first; in one, a task is missing.
+        // The best round is neither the first nor the last. In one round, a task is missing.
         let rounds = [(0, 5), (1, 8), (2, 18), (4, 12), (8, 13), (16, 20)]
             .map(|(step, right)| (step, answers(20, |i| i < right)));
         let round = |step: u64, answers: &[(u32, bool)]| -> Vec<TaskResult> {

@@ -9,26 +9,27 @@ use crate::results::task_result::TaskResult;
 use crate::tasks::group::TaskGroup;
 use crate::tasks::kind::TaskKind;
 
-/// What `results.json` says besides the scores.
+/// Fields of `results.json` other than the scores.
 #[derive(Clone, Debug, Default)]
 pub struct ResultsHeader {
     /// The checkpoint.
     pub model: String,
-    /// The device that it ran on.
+    /// The device of the evaluation.
     pub device: String,
-    /// Items per task at most, if there was a limit.
+    /// Maximum number of items per task, if limited.
     pub limit: Option<usize>,
-    /// When the round began, in seconds since 1970.
+    /// Start of the round, in seconds since 1970.
     pub date: Option<f64>,
-    /// Seconds that the whole evaluation took, loading included.
+    /// Seconds of the whole evaluation, including loading.
     pub seconds: Option<f64>,
 }
 
 /// The results in the layout of lm-evaluation-harness 0.4's `results_*.json`, for tools that read it.
 ///
-/// Standard errors are those of the item store ([`metrics`](crate::metrics())): where the harness would bootstrap (perplexities), by the
-/// delta method; where items are clustered, which it doesn't see, cluster-robust. What is unknown is `"N/A"`, as there. Groups, all of whose tasks are
-/// among the results, stand in `results` too, and alone in `groups`.
+/// Standard errors are those of the item store ([`metrics`](crate::metrics())): by the delta method where the
+/// harness would bootstrap (perplexities), cluster-robust where items are clustered, which the harness
+/// ignores. Unknown values are `"N/A"`, as in the harness. Groups whose tasks are all among the results are
+/// listed in `results` and in `groups`.
 #[must_use]
 pub fn results_json(results: &[TaskResult], groups: &[TaskGroup], header: &ResultsHeader) -> Value {
     let groups: Vec<GroupResult> = groups.iter().filter_map(|group| group.result(results)).collect();
@@ -66,13 +67,13 @@ pub fn results_json(results: &[TaskResult], groups: &[TaskGroup], header: &Resul
     })
 }
 
-/// The task's version; a number, if it is one.
+/// The version of the task, as a number if possible.
 fn version(result: &TaskResult) -> Value {
     let Some(version) = &result.version else { return json!("N/A") };
     version.parse::<f64>().map_or_else(|_| json!(version), Value::from)
 }
 
-/// Scores under the harness's keys; `filter` is the one of metrics that name none.
+/// Scores under the harness's keys. `filter` is the filter of metrics whose name has none.
 fn scores(alias: &str, metrics: &BTreeMap<String, Estimate>, filter: &str) -> Map<String, Value> {
     let known = |value: Option<f64>| value.map_or(json!("N/A"), Value::from);
     let mut scores = Map::from_iter([("alias".to_owned(), json!(alias))]);
@@ -97,7 +98,8 @@ fn group_scores(group: &GroupResult) -> Value {
 
 fn config(result: &TaskResult) -> Value {
     let output_type = match result.kind {
-        // The harness has no name for the second one here, and for the last two below.
+        // The harness has no equivalent of `FullPromptMeanCe`, `SuffixMeanCe`, `InContext` and
+        // `Representation`.
         TaskKind::MultipleChoice | TaskKind::FullPromptMeanCe | TaskKind::SuffixMeanCe => "multiple_choice",
         TaskKind::GreedyMatch | TaskKind::InContext => "loglikelihood",
         TaskKind::Representation => "representation",

@@ -1,4 +1,5 @@
-//! Results: those of tasks and groups, comparisons between rounds, the lines of `probes.jsonl`, and files for other tools.
+//! Results of tasks and groups, comparisons between rounds, the records of `probes.jsonl`, and files for
+//! other tools.
 
 // Results of a round.
 pub(crate) mod task_result;

@@ -13,70 +13,73 @@ use crate::tasks::provenance::Provenance;
 /// A line of `probes.jsonl`: one task, or one group of tasks, at one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRecord {
-    /// Steps made before the round.
+    /// Number of steps before the round.
     pub step: u64,
-    /// Tokens consumed by then.
+    /// Number of tokens trained on before the round.
     pub tokens: u64,
     /// The task or group.
     pub task: String,
-    /// The capability that it belongs to.
+    /// The capability that it measures.
     pub domain: String,
-    /// How it is scored; null for a group.
+    /// Kind of the task. Null for a group.
     pub kind: Option<TaskKind>,
-    /// The tasks of a group; not there for a task.
+    /// The tasks of a group. Absent for a task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
-    /// Items asked.
+    /// Number of evaluated items.
     pub n: usize,
-    /// Solved examples before each; null where the tasks of a group differ.
+    /// Number of few-shot examples. Null if the tasks of a group differ.
     pub shots: Option<usize>,
-    /// What guessing scores in the headline metric, where there is something to guess among.
+    /// Chance level of the primary metric, if it has one.
     pub chance: Option<f64>,
-    /// The name of the metric that stands for the task: what `delta`, `best` and `min_detectable_effect` are of.
+    /// Name of the metric that represents the task. `delta`, `best` and `min_detectable_effect` refer to it.
     pub primary_metric: String,
     /// Each metric with its standard error and 95 % interval.
     pub metrics: BTreeMap<String, Estimate>,
-    /// The change since the task's previous round; null in its first.
+    /// Change since the task's previous round. Null in the first.
     pub delta: Option<Delta>,
-    /// The change since the best of all earlier rounds; null in the first.
+    /// Change since the best of all earlier rounds. Null in the first.
     pub best: Option<Delta>,
-    /// The least true change of the headline metric that a test at 5 % finds in four of five cases: from the spread of the changes since the previous round; in a
-    /// first round, or where none changed, from the metric's own error as if other items were asked next.
+    /// Minimum detectable effect of the primary metric: the smallest true change that a test at the 5 % level
+    /// detects with a power of 80 %. Computed from the spread of the changes since the previous round. In a
+    /// first round, or if no item changed, from the standard error of the metric, as if the next round had
+    /// other items.
     pub min_detectable_effect: Option<f64>,
-    /// Where the task stands on its curve; null while that cannot be told.
+    /// Phase of the learning curve. Null while it is undetermined.
     pub phase: Option<Phase>,
-    /// Items whose context lost tokens on its left to fit.
+    /// Number of items whose context was truncated on the left.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite; where there are any, the metrics that need them are null.
+    /// Number of choices with a log-likelihood that is not finite. If there are any, the metrics that need
+    /// them are null.
     pub non_finite: usize,
-    /// Seconds the task took.
+    /// Seconds that the task took.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.
     pub provenance: Provenance,
 }
 
 impl ProbeRecord {
-    /// Beginning of the names of tasks that are the validation split of a source.
+    /// Prefix of the names of validation splits.
     pub const VALIDATION: &str = "validation/";
 
-    /// Whether this is a measurement of a validation split rather than a task of a suite.
+    /// Whether this is the measurement of a validation split and not a task of a suite.
     #[must_use]
     pub fn is_validation(&self) -> bool {
         self.task.starts_with(Self::VALIDATION)
     }
 
-    /// Whether this sums up several tasks, which have lines of their own.
+    /// Whether this aggregates several tasks, which have their own records.
     #[must_use]
     pub fn is_group(&self) -> bool {
         !self.members.is_empty()
     }
 
-    /// The tasks whose items this is about.
+    /// The tasks whose items the record covers.
     pub(crate) fn tasks(&self) -> &[String] {
         if self.is_group() { &self.members } else { std::slice::from_ref(&self.task) }
     }
 
-    /// The line of a task, without what earlier rounds say.
+    /// The record of a task, without comparisons to earlier rounds.
     pub(crate) fn of_task(step: u64, tokens: u64, result: &TaskResult) -> Self {
         Self {
             step,
@@ -97,7 +100,7 @@ impl ProbeRecord {
         }
     }
 
-    /// The line of a group, without what earlier rounds say.
+    /// The record of a group, without comparisons to earlier rounds.
     pub(crate) fn of_group(step: u64, tokens: u64, result: GroupResult) -> Self {
         Self {
             step,
@@ -119,23 +122,24 @@ impl ProbeRecord {
     }
 }
 
-/// A change of a task's headline metric since an earlier round, over the items asked in both.
+/// Change of a task's primary metric since an earlier round, over the items evaluated in both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delta {
     /// The metric.
     pub metric: String,
     /// The step of the earlier round.
     pub step: u64,
-    /// What the metric was then, over all items of that round.
+    /// Value of the metric in the earlier round, over all of its items.
     pub before: Option<f64>,
-    /// Items in both rounds.
+    /// Number of items in both rounds.
     pub n: usize,
-    /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies of unclustered items, else a t-test of the paired changes).
+    /// The change: value, standard error, two-sided p-value (exact `McNemar` for accuracies of unclustered
+    /// items, else a t-test of the paired changes).
     #[serde(flatten)]
     pub difference: PairedDifference,
 }
 
-/// The metric that stands for the task: its accuracy, or its bits per byte where there is none.
+/// The estimate of the record's primary metric: its accuracy, or its bits per byte if it has none.
 #[must_use]
 pub fn primary_metric(record: &ProbeRecord) -> Estimate {
     record.metrics.get(&record.primary_metric).copied().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Representations set against each other: depth by depth within a round, and each depth with itself in earlier rounds.
+//! Comparison of representations: between the depths of a round, and of each depth with itself in earlier
+//! rounds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,20 +15,20 @@ use crate::scorers::representation::hidden_states::Representation;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 
-/// The first and the last representation of every task of a run.
+/// The first and the last representation of each task of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RepresentationHistory(BTreeMap<String, RepresentationSeries>);
 
 #[derive(Clone, Debug)]
 struct RepresentationSeries {
-    /// What the representations are of; with another, a new series begins.
+    /// Provenance of the representations. If it changes, a new series starts.
     provenance: Provenance,
     first: Option<StoredRepresentation>,
-    /// `None` where it is the first.
+    /// `None` if it is the first.
     last: Option<StoredRepresentation>,
 }
 
-/// A representation, and the step that it is of.
+/// A representation, and its step.
 #[derive(Clone, Debug)]
 struct StoredRepresentation {
     step: u64,
@@ -35,7 +36,11 @@ struct StoredRepresentation {
 }
 
 impl RepresentationHistory {
-    /// The history that `records`, in their order, have left; `at(step)` reads what was stored of a step, by task.
+    /// Restores the history from `records` in order. `at(step)` reads the stored representations of a step,
+    /// by task.
+    ///
+    /// # Errors
+    /// Errors of `at`.
     pub fn resume<E: From<ProbeError>>(
         records: &[ProbeRecord],
         at: impl Fn(u64) -> Result<BTreeMap<String, Representation>, E>,
@@ -62,8 +67,9 @@ impl RepresentationHistory {
         Ok(Self(history))
     }
 
-    /// Adds a representation to the history, its metrics to `result`, and gives the similarities: of all pairs of depths, and of each depth
-    /// with itself in the previous and in the first round of the task. Nothing is done for tasks of other kinds.
+    /// Adds a representation to the history and its metrics to `result`. Returns the similarities: of all
+    /// pairs of depths, and of each depth with itself in the previous and in the first round of the task.
+    /// Does nothing for tasks of other kinds.
     pub fn compare(&mut self, step: u64, result: &mut TaskResult) -> Vec<SimilarityRow> {
         let Some(representation) = &result.representation else { return Vec::new() };
         if self.0.get(&result.task).is_some_and(|past| past.provenance != result.provenance) {
@@ -139,12 +145,12 @@ impl RepresentationHistory {
     }
 }
 
-/// The mean of CKAs, with the error over texts.
+/// Mean of CKAs, with the error over texts.
 fn mean<'a>(all: impl IntoIterator<Item = &'a JackknifeStatistic>) -> Estimate {
     JackknifeStatistic::mean(all).map_or(Estimate::UNKNOWN, |mean| jackknife(mean.value, &mean.without))
 }
 
-/// A representation, made ready to be compared.
+/// A representation, prepared for comparisons.
 struct RepresentationDepths<'a>(Vec<RepresentationDepth<'a>>);
 
 struct RepresentationDepth<'a> {
@@ -187,7 +193,7 @@ mod tests {
 
     const WIDTH: usize = 3;
 
-    /// Two depths; `seed` moves the features of the second.
+    /// Two depths. `seed` changes the features of the second.
     fn representation(seed: u32) -> Representation {
         let texts = 9;
         let feature = |depth: u32, at: u32| ((at * 7919 + depth * (31 + 977 * seed) * at) % 101) as f32;

@@ -1,4 +1,5 @@
-//! What is kept of representations: similarities as Parquet, to be looked at; Gram matrices as safetensors, to be compared with later.
+//! Stored representations: similarities as Parquet, for analysis, and Gram matrices as safetensors, for later
+//! comparisons.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,16 +22,16 @@ use crate::parquet_columns::write_column;
 use crate::scorers::representation::gram::GramMatrix;
 use crate::scorers::representation::hidden_states::Representation;
 
-/// How alike two depths are.
+/// Similarity of two depths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimilarityRow {
-    /// The task whose texts they represent.
+    /// The task whose texts are represented.
     pub task: Arc<str>,
-    /// Steps made before the round.
+    /// Number of steps before the round.
     pub step: u64,
-    /// The round of the second depth: this one, or an earlier one.
+    /// Step of the round of the second depth: this round or an earlier one.
     pub other_step: u64,
-    /// The first depth: 0 is after the embedding, `k` after layer `k`, the last one final-normed.
+    /// The first depth: 0 is after the embedding, `k` after layer `k`, the last one after the final norm.
     pub layer_a: u32,
     /// The second depth.
     pub layer_b: u32,
@@ -52,7 +53,11 @@ const SCHEMA: &str = "
         OPTIONAL DOUBLE cca;
     }";
 
-/// Writes `rows` to `path`, whole or not at all. Folders are made as needed.
+/// Writes `rows` to `path` atomically. Creates missing directories.
+///
+/// # Errors
+/// [`ProbeError::Io`] if the file can't be written, [`ProbeError::Representations`] if Parquet refuses the
+/// rows.
 pub fn write_similarities(path: &Path, rows: &[SimilarityRow]) -> Result<(), ProbeError> {
     create_parent_directory(path)?;
     let mut file = AtomicFile::create(path)?;
@@ -80,7 +85,7 @@ fn write_parquet(file: &mut AtomicFile, rows: &[SimilarityRow]) -> Result<(), Pa
     Ok(())
 }
 
-/// What is read and written of a tensor.
+/// The data of a tensor.
 struct TensorBytes {
     dtype: Dtype,
     len: usize,
@@ -99,11 +104,15 @@ impl TensorBytes {
     }
 }
 
-/// What stands for a text that shares nothing with others.
+/// Value for texts without a cluster.
 const NO_CLUSTER: i64 = -1;
 
-/// Writes the representations of tasks to `path`, whole or not at all: for each task `TASK/items`, `TASK/clusters` (−1: none), and
-/// `TASK/layer.000` and so on, the upper triangles of the Gram matrices, row by row.
+/// Writes the representations of tasks to `path` atomically: for each task `TASK/items`, `TASK/clusters` (−1:
+/// none), and `TASK/layer.000` and so on, the upper triangles of the Gram matrices, row by row.
+///
+/// # Errors
+/// [`ProbeError::Io`] if the file can't be written, [`ProbeError::Representations`] if the tensors can't be
+/// serialized.
 pub fn write_representations(path: &Path, of_tasks: &[(&str, &Representation)]) -> Result<(), ProbeError> {
     create_parent_directory(path)?;
     let mut stored = BTreeMap::new();
@@ -123,19 +132,22 @@ pub fn write_representations(path: &Path, of_tasks: &[(&str, &Representation)]) 
     Ok(write_atomically(path, &bytes)?)
 }
 
-/// Reads what [`write_representations`] wrote, by task.
+/// Reads the representations that [`write_representations`] wrote, by task.
+///
+/// # Errors
+/// [`ProbeError::Io`] if the file can't be read, [`ProbeError::Representations`] if it doesn't contain such
+/// tensors.
 pub fn read_representations(path: &Path) -> Result<BTreeMap<String, Representation>, ProbeError> {
     let bytes = fs::read(path)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| failed(path, &error))?;
     let mut of_tasks: BTreeMap<String, Representation> = BTreeMap::new();
     let mut names = tensors.names();
-    // `TASK/layer.000` and those after it in their order, and last of all `TASK/items`, which says how many texts there are.
+    // Sorted by name, because the file is not. `TASK/items` gives the number of texts.
     names.sort_unstable();
     for name in names.into_iter().filter(|name| name.ends_with("/items")) {
         let task = name.strip_suffix("/items").unwrap_or(name);
-        let representation = read_task(&tensors, task).ok_or_else(|| {
-            failed(path, &format!("the tensors of `{task}` are not those of a representation"))
-        })?;
+        let representation = read_task(&tensors, task)
+            .ok_or_else(|| failed(path, &format!("the tensors of `{task}` are not a representation")))?;
         of_tasks.insert(task.to_owned(), representation);
     }
     Ok(of_tasks)
@@ -172,8 +184,8 @@ mod tests {
 
     #[test]
     fn representations_read_back_as_they_were() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("representations/step-00000001.safetensors");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("representations/step-00000001.safetensors");
         let gram = |seed: f32| GramMatrix::of(&[seed, 1.0, 0.3, -2.0, 0.0, 1.5], 3);
         let one = Representation {
             items: vec![3, 5, u32::MAX],
@@ -191,8 +203,8 @@ mod tests {
 
     #[test]
     fn what_is_no_store_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("step.safetensors");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("step.safetensors");
         fs::write(&path, "nothing").unwrap();
         assert!(read_representations(&path).unwrap_err().to_string().contains("step.safetensors"));
         let short = Representation {

@@ -9,36 +9,38 @@ use crate::scorers::representation::hidden_states::Representation;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::provenance::Provenance;
 
-/// How a model did on a task.
+/// The result of a task in a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskResult {
     /// The task.
     pub task: String,
-    /// The capability that it belongs to.
+    /// The capability that it measures.
     pub domain: String,
-    /// The version of wording and data, where its author counts them.
+    /// Version of the wording and the data, if its author assigns one.
     pub version: Option<String>,
-    /// How it is scored.
+    /// Kind of the task.
     pub kind: TaskKind,
-    /// Items asked.
+    /// Number of evaluated items.
     pub n: usize,
-    /// Items that the task has.
+    /// Number of items of the task.
     pub total: usize,
-    /// Solved examples before each.
+    /// Number of few-shot examples.
     pub shots: usize,
-    /// The accuracy of guessing.
+    /// Accuracy of guessing.
     pub chance: Option<f64>,
     /// Each metric with its error bars.
     pub metrics: BTreeMap<String, Estimate>,
     /// The scores of each choice of each item, from which the metrics are computed.
     pub items: Vec<ItemRow>,
-    /// What the model makes of the texts, in tasks that look at that: [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
+    /// Gram matrices of the hidden states, in representation tasks.
+    /// [`RepresentationHistory`](crate::RepresentationHistory) adds the metrics.
     pub representation: Option<Representation>,
-    /// Items whose context lost tokens on its left to fit.
+    /// Number of items whose context was truncated on the left.
     pub truncated: usize,
-    /// Choices whose log-likelihood is not finite; depths at which hidden states are not.
+    /// Number of choices with a log-likelihood that is not finite, or of depths with hidden states that are
+    /// not.
     pub non_finite: usize,
-    /// Seconds it took.
+    /// Seconds that the task took.
     pub seconds: f64,
     /// What the numbers depend on besides the weights.
     pub provenance: Provenance,

@@ -12,21 +12,21 @@ use crate::requests::packing::{BatchRows, PackedBatch, PackedGroup};
 use crate::requests::request::{Continuation, Request};
 use crate::scorers::rank_share::RankShare;
 
-/// How a model scored a continuation.
+/// The log-likelihood of a continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LogLikelihood {
-    /// Σ log p over its tokens, in nats, added up in their order.
+    /// Σ log p over its tokens, in nats, summed in their order.
     pub(crate) logprob: f64,
-    /// Whether every token was the likeliest one.
+    /// Whether every token is the most likely one.
     pub(crate) greedy: bool,
     pub(crate) n_tokens: u32,
 }
 
 impl LogLikelihood {
-    /// Of no tokens.
+    /// The log-likelihood of no tokens.
     pub(crate) const NOTHING: Self = Self { logprob: 0.0, greedy: true, n_tokens: 0 };
 
-    /// Appends what comes after.
+    /// Appends the log-likelihood of the tokens that follow.
     pub(crate) fn extend(&mut self, next: Self) {
         self.logprob += next.logprob;
         self.greedy &= next.greedy;
@@ -41,10 +41,10 @@ pub(crate) struct ScoredContinuation {
     pub(crate) score: LogLikelihood,
 }
 
-/// How a model scored a request.
+/// The log-likelihoods of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScoredRequest {
-    /// The request's index.
+    /// Index of the request.
     pub(crate) request: usize,
     /// Index of the item in the task.
     pub(crate) item: usize,
@@ -52,11 +52,12 @@ pub(crate) struct ScoredRequest {
     pub(crate) unconditional: bool,
     /// One for each of its continuations.
     pub(crate) continuations: Vec<ScoredContinuation>,
-    /// Its part, by its tokens, in the seconds that its batch took.
+    /// Its share of the seconds of its batch, in proportion to its tokens.
     pub(crate) seconds: f64,
 }
 
-/// Scores this process's share of `requests`, which are packed into `groups`. `interrupted` is asked before each batch.
+/// Scores this rank's share of `requests`, which are packed into `groups`. Calls `interrupted` before each
+/// batch.
 pub(crate) fn score(
     model: &Llama,
     requests: &[&Request],
@@ -68,8 +69,8 @@ pub(crate) fn score(
     let mut batches_before = 0;
     for PackedGroup { shared, batches } in groups {
         let mut before = None;
-        for (place, rows) in batches.iter().enumerate() {
-            if !share.takes(batches_before + place) {
+        for (index, rows) in batches.iter().enumerate() {
+            if !share.takes(batches_before + index) {
                 continue;
             }
             if interrupted() {
@@ -86,19 +87,19 @@ pub(crate) fn score(
     Ok(scored)
 }
 
-/// Keys and values of a text, which rows go on from.
+/// Keys and values of a shared prefix.
 fn read(model: &Llama, tokens: &[u32]) -> KvCache {
     let mut cache = KvCache::new();
     if !tokens.is_empty() {
         let tokens_bt = TensorData::new(ids(tokens), [1, tokens.len()]);
         let tokens_bt = Tensor::from_data(tokens_bt, &model.device());
-        // The last hidden states are of no use: each request predicts from tokens of its own.
+        // The last hidden states are not needed: each request predicts from tokens of its own.
         let _ = model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut cache);
     }
     cache
 }
 
-/// Puts the scores of a batch's targets together to those of its requests.
+/// Assembles the scores of a batch's targets into those of its requests.
 fn of_requests(
     rows: &BatchRows,
     requests: &[&Request],
@@ -129,21 +130,22 @@ fn of_requests(
             at += 1;
         }
         let logprob = f64::from(logprob);
-        // The argmax of logits with a NaN among them means nothing.
+        // The argmax of logits that contain a NaN is meaningless.
         let token = LogLikelihood { logprob, greedy: greedy && !logprob.is_nan(), n_tokens: 1 };
         scored[at].continuations[target.continuation].score.extend(token);
     }
     scored
 }
 
-/// Scores the targets of a batch: one pass through the layers, and the head at the places that predict a target.
+/// Scores the targets of a batch: one pass through the layers, and the head only at the positions that
+/// predict a target.
 fn score_batch(model: &Llama, before: &KvCache, batch: &PackedBatch, rows: usize) -> TokenScores {
     let device = model.device();
-    let (places, targets): (Vec<u32>, Vec<u32>) =
-        batch.targets.iter().map(|target| (target.place, target.token)).unzip();
+    let (predicting, targets): (Vec<u32>, Vec<u32>) =
+        batch.targets.iter().map(|target| (target.position, target.token)).unzip();
     let tokens_bt = TensorData::new(ids(&batch.tokens), [rows, batch.time]);
     let tokens_bt = Tensor::<2, Int>::from_data(tokens_bt, &device);
-    let places_n = TensorData::new(ids(&places), [places.len()]);
+    let predicting_n = TensorData::new(ids(&predicting), [predicting.len()]);
     let targets_n = TensorData::new(ids(&targets), [targets.len()]);
     let positions = Positions::Explicit(batch.positions.clone());
     let attention_mask = AttentionMask::Spans(batch.spans.clone());
@@ -156,7 +158,7 @@ fn score_batch(model: &Llama, before: &KvCache, batch: &PackedBatch, rows: usize
     let width = hidden_btd.dims()[2];
     let hidden_nd = hidden_btd
         .reshape([rows * batch.time, width])
-        .select(0, Tensor::<1, Int>::from_data(places_n, &device));
+        .select(0, Tensor::<1, Int>::from_data(predicting_n, &device));
     token_logprobs(hidden_nd, model.lm_head(), Tensor::from_data(targets_n, &device))
 }
 

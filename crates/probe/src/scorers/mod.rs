@@ -1,4 +1,4 @@
-//! Scorers: log-likelihoods of continuations, written answers, and hidden states.
+//! Scorers: log-likelihoods of continuations, generated answers, and hidden states.
 
 // Shared by all scorers.
 pub(crate) mod rank_share;

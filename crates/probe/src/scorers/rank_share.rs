@@ -1,20 +1,20 @@
-//! The part of a round that one of several processes scores.
+//! The share of a round that one of several ranks scores.
 
-/// One of several processes that score a round together, each with the same weights: it takes every `of`th batch. A batch is the same
-/// whoever takes it, and so are the bits of its scores.
+/// The share of one of several ranks that score a round together with the same weights: every `size`th batch.
+/// The scores of a batch are the same bits on every rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankShare {
-    /// Which one this is, from 0.
+    /// The rank, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// Number of ranks.
     pub size: usize,
 }
 
 impl RankShare {
-    /// There is one process, which takes all.
+    /// A single rank, which scores everything.
     pub const WHOLE: Self = Self { rank: 0, size: 1 };
 
-    /// Whether a batch, by its number, is this process's.
+    /// Whether this rank scores the batch of this number.
     #[must_use]
     pub fn takes(self, batch: usize) -> bool {
         batch % self.size == self.rank

@@ -14,30 +14,30 @@ use crate::sources::task_file::read_task;
 use crate::tasks::group::{GroupFile, TaskGroup};
 use crate::tasks::task::Task;
 
-/// Suites that need no files.
+/// Built-in suites.
 const BUILTIN: [(&str, SuiteLocation); 3] = [
     ("in_context", SuiteLocation::InContext),
     ("representation", SuiteLocation::Representation),
     ("tinyworld", SuiteLocation::Tinyworld),
 ];
 
-/// Where suites are found by their names.
+/// Finds suites by name.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The world that the builtin suite `tinyworld` asks about, and whose texts `representation` is about.
+    /// The generated world of the built-in suites `tinyworld` and `representation`.
     pub world: WorldConfig,
-    /// Folders of suite and task files; a suite's name is its file's, without `.toml`.
+    /// Directories of suite and task files. The name of a suite is that of its file without `.toml`.
     pub suite_dirs: Vec<PathBuf>,
-    /// Folders in which task files look for their data when it is not beside them.
+    /// Directories in which task files look for data that is not next to them.
     pub data_dirs: Vec<PathBuf>,
 }
 
-/// A suite file. Its tasks are those of the task files it lists, relative to itself.
+/// A suite file. Lists task files relative to itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SuiteFile {
     tasks: Vec<PathBuf>,
-    /// Absent: one for each domain of several tasks.
+    /// Absent: one group for each domain with several tasks.
     groups: Option<Vec<GroupFile>>,
 }
 
@@ -50,10 +50,13 @@ enum SuiteLocation {
 
 impl Catalog {
     /// The names of all suites, sorted.
+    ///
+    /// # Errors
+    /// [`ProbeError::Io`] if a directory can't be read.
     pub fn names(&self) -> Result<Vec<String>, ProbeError> {
         let mut names = BTreeSet::from(BUILTIN.map(|(name, _)| name.to_owned()));
-        for folder in self.suite_dirs.iter().filter(|folder| folder.is_dir()) {
-            for entry in fs::read_dir(folder)? {
+        for dir in self.suite_dirs.iter().filter(|dir| dir.is_dir()) {
+            for entry in fs::read_dir(dir)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "toml") {
                     names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
@@ -63,17 +66,26 @@ impl Catalog {
         Ok(names.into_iter().collect())
     }
 
-    /// Whether there is a suite of this name, or a file at this path. Nothing is read.
+    /// Checks that a suite of this name, or a file at this path, exists. Reads no file.
+    ///
+    /// # Errors
+    /// [`ProbeError::UnknownSuite`] if it doesn't exist.
     pub fn check(&self, name: &str) -> Result<(), ProbeError> {
         self.find(name).map(drop)
     }
 
-    /// The tasks of a suite with all their items: those of a builtin suite, or of the suite or task file of this name or path.
+    /// Reads the tasks of a built-in suite, or of the suite or task file of this name or path, with all their
+    /// items.
+    ///
+    /// # Errors
+    /// [`ProbeError::UnknownSuite`] if it doesn't exist. Otherwise errors of its files: [`ProbeError::Io`],
+    /// [`ProbeError::Toml`], [`ProbeError::TaskFile`], [`ProbeError::HarnessTask`], [`ProbeError::Record`],
+    /// [`ProbeError::Group`].
     pub fn tasks(&self, name: &str) -> Result<Vec<Task>, ProbeError> {
         self.content(name).map(|content| content.tasks)
     }
 
-    /// Tasks and groups of the same.
+    /// Reads the tasks and groups of a suite.
     pub(crate) fn content(&self, name: &str) -> Result<SuiteContent, ProbeError> {
         match self.find(name)? {
             SuiteLocation::InContext => Ok(in_context::tasks().into()),
@@ -86,7 +98,7 @@ impl Catalog {
         }
     }
 
-    /// The file of the suite or task of this name or path; none for what is built in.
+    /// The file of the suite or task of this name or path. `None` for built-in suites.
     pub(crate) fn file(&self, name: &str) -> Result<Option<PathBuf>, ProbeError> {
         Ok(match self.find(name)? {
             SuiteLocation::File(path) => Some(path),
@@ -98,17 +110,18 @@ impl Catalog {
         if let Some((_, found)) = BUILTIN.into_iter().find(|(builtin, _)| *builtin == name) {
             return Ok(found);
         }
-        let places = self.suite_dirs.iter().map(|folder| folder.join(format!("{name}.toml")));
+        let candidates = self.suite_dirs.iter().map(|dir| dir.join(format!("{name}.toml")));
         let as_path = Path::new(name).extension().map(|_| PathBuf::from(name));
-        if let Some(path) = as_path.into_iter().chain(places).find(|path| path.is_file()) {
+        if let Some(path) = as_path.into_iter().chain(candidates).find(|path| path.is_file()) {
             return Ok(SuiteLocation::File(path));
         }
         let known = self.names()?;
         let hint = nearest_hint(name, known.iter().map(String::as_str));
-        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, folders: self.suite_dirs.clone(), hint })
+        Err(ProbeError::UnknownSuite { name: name.to_owned(), known, dirs: self.suite_dirs.clone(), hint })
     }
 
-    /// A suite file has `tasks`; anything else should be a task, or in YAML a task or group of lm-evaluation-harness, which is then a suite of its own.
+    /// Reads a file. A suite file has the key `tasks`. Other TOML files are tasks, and YAML files are tasks
+    /// or groups of lm-evaluation-harness. Each of them is a suite by itself.
     fn read_file(&self, path: &Path) -> Result<SuiteContent, ProbeError> {
         let wrong =
             |source: toml::de::Error| ProbeError::Toml { path: path.to_owned(), source: source.into() };
@@ -128,9 +141,9 @@ impl Catalog {
                 message: "expected at least one task file".into(),
             });
         }
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let dir = path.parent().unwrap_or(Path::new(""));
         let mut tasks = Vec::new();
-        for path in suite.tasks.iter().map(|task| folder.join(task)) {
+        for path in suite.tasks.iter().map(|task| dir.join(task)) {
             if is_yaml(&path) {
                 tasks.extend(harness::read_suite(&path, &self.data_dirs)?.tasks);
             } else {
@@ -162,23 +175,23 @@ mod tests {
     "#;
 
     fn catalog(files: &[(&str, &str)]) -> (tempfile::TempDir, Catalog) {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
-            let path = folder.path().join(name);
+            let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
         let catalog = Catalog {
-            suite_dirs: vec![folder.path().join("probes"), folder.path().join("absent")],
-            data_dirs: vec![folder.path().join("data")],
+            suite_dirs: vec![dir.path().join("probes"), dir.path().join("absent")],
+            data_dirs: vec![dir.path().join("data")],
             ..Catalog::default()
         };
-        (folder, catalog)
+        (dir, catalog)
     }
 
     #[test]
     fn suites_are_found_by_name_and_by_path() {
-        let (folder, catalog) = catalog(&[
+        let (dir, catalog) = catalog(&[
             ("probes/early.toml", "tasks = [\"tasks/a.toml\", \"tasks/b.toml\"]"),
             ("probes/tasks/a.toml", &TASK.replace("NAME", "a")),
             ("probes/tasks/b.toml", &TASK.replace("NAME", "b")),
@@ -194,7 +207,7 @@ mod tests {
         };
         assert_eq!(names("early"), ["a", "b"]);
         assert_eq!(names("single"), ["single"]);
-        assert_eq!(names(folder.path().join("probes/tasks/a.toml").to_str().unwrap()), ["a"]);
+        assert_eq!(names(dir.path().join("probes/tasks/a.toml").to_str().unwrap()), ["a"]);
     }
 
     #[test]
@@ -210,13 +223,12 @@ mod tests {
 
     #[test]
     fn unknown_suites_are_refused_with_the_nearest() {
-        let (_folder, catalog) = catalog(&[("probes/early.toml", "")]);
+        let (_dir, catalog) = catalog(&[("probes/early.toml", "")]);
         let error = catalog.check("tinywrold").unwrap_err().to_string();
-        let folders =
-            [&catalog.suite_dirs[0], &catalog.suite_dirs[1]].map(|folder| folder.display().to_string());
+        let dirs = [&catalog.suite_dirs[0], &catalog.suite_dirs[1]].map(|dir| dir.display().to_string());
         let expected = format!(
-            "unknown probe suite `tinywrold` (did you mean `tinyworld`?); known are early, in_context, representation, tinyworld (files were looked for in {})",
-            folders.join(", ")
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?): expected one of early, in_context, representation, tinyworld (searched {})",
+            dirs.join(", ")
         );
         assert_eq!(error, expected);
         assert!(!catalog.check("something/else.toml").unwrap_err().to_string().contains("did you mean"));
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_suite_file_may_declare_groups() {
-        let (_folder, catalog) = catalog(&[
+        let (_dir, catalog) = catalog(&[
             ("probes/silent.toml", "tasks = [\"a.toml\", \"b.toml\"]"),
             ("probes/none.toml", "tasks = [\"a.toml\", \"b.toml\"]\ngroups = []"),
             (
@@ -247,7 +259,7 @@ mod tests {
 
     #[test]
     fn broken_suite_files_are_named() {
-        let (_folder, catalog) = catalog(&[
+        let (_dir, catalog) = catalog(&[
             ("probes/none.toml", "tasks = []"),
             ("probes/typo.toml", "tasks = [\"a.toml\"]\ntask = 1"),
             ("probes/broken.toml", "tasks = ["),

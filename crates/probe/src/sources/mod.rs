@@ -1,6 +1,7 @@
-//! Sources of tasks: TOML task files, task files of lm-evaluation-harness, built-in suites, and the catalog that finds them by name.
+//! Sources of tasks: TOML task files, task files of lm-evaluation-harness, built-in suites, and the catalog
+//! that finds them by name.
 
-// Parts.
+// Shared definitions.
 pub(crate) mod hub_source;
 pub(crate) mod suite_content;
 
@@ -12,5 +13,5 @@ pub(crate) mod task_file;
 // Suites by name.
 pub(crate) mod catalog;
 
-// Where the data of a suite can be downloaded from.
+// Sources from which the data of a suite can be downloaded.
 pub(crate) mod task_source;

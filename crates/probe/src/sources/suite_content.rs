@@ -1,13 +1,13 @@
-//! The tasks and groups of a suite.
+//! Tasks and groups of a suite.
 
 use crate::tasks::group::TaskGroup;
 use crate::tasks::task::Task;
 
-/// What a suite asks.
+/// Tasks and groups of a suite.
 #[derive(Clone, Debug)]
 pub(crate) struct SuiteContent {
     pub(crate) tasks: Vec<Task>,
-    /// The groups that its file declares, if it says anything of groups.
+    /// The groups declared in its file. `None` if the file has no key `groups`.
     pub(crate) groups: Option<Vec<TaskGroup>>,
 }
 

@@ -1,4 +1,4 @@
-//! Where on the Hugging Face Hub the data of tasks is, for whoever fetches it before a run.
+//! Datasets of the Hugging Face Hub from which the data of tasks can be downloaded before a run.
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,16 @@ use crate::error::ProbeError;
 use crate::sources::catalog::Catalog;
 use crate::sources::hub_source::HubSource;
 
-/// A task of a suite, and where its data can be fetched from.
+/// A task of a suite, and the source of its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSource {
     /// The task.
     pub task: String,
-    /// The data set; `None` where its file names none.
+    /// The dataset. `None` if the task's file doesn't name one.
     pub hub: Option<HubSource>,
 }
 
-/// As much of a suite or task file as matters here.
+/// The relevant keys of a suite or task file.
 #[derive(Deserialize)]
 struct TaskListing {
     tasks: Option<Vec<PathBuf>>,
@@ -27,19 +27,20 @@ struct TaskListing {
 }
 
 impl Catalog {
-    /// Where the data of a suite's tasks can be fetched from. None of it is read.
+    /// Lists the sources of the data of a suite's tasks. Reads no data.
     ///
     /// # Errors
-    /// A suite that there isn't, a file that can't be read.
+    /// [`ProbeError::UnknownSuite`] if the suite doesn't exist, [`ProbeError::Io`] or [`ProbeError::Toml`] if
+    /// one of its files can't be read.
     pub fn sources(&self, name: &str) -> Result<Vec<TaskSource>, ProbeError> {
         let Some(path) = self.file(name)? else { return Ok(Vec::new()) };
         let listing = read(&path)?;
         let Some(tasks) = listing.tasks else { return Ok(vec![source(&path, listing)]) };
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let dir = path.parent().unwrap_or(Path::new(""));
         tasks
             .iter()
             .map(|task| {
-                let path = folder.join(task);
+                let path = dir.join(task);
                 Ok(source(&path, read(&path)?))
             })
             .collect()
@@ -65,12 +66,12 @@ mod tests {
 
     #[test]
     fn the_sources_of_a_suite_are_those_of_its_tasks() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("s.toml", "tasks = [\"a.toml\", \"b.toml\"]");
         write("a.toml", "name = \"a\"\nother = 1\n[hub]\nrepo = \"o/n\"\nconfig = \"c\"\nsplit = \"test\"");
         write("b.toml", "name = \"b\"");
-        let catalog = Catalog { suite_dirs: vec![folder.path().to_owned()], ..Catalog::default() };
+        let catalog = Catalog { suite_dirs: vec![dir.path().to_owned()], ..Catalog::default() };
         let sources = catalog.sources("s").unwrap();
         assert_eq!(sources[1], TaskSource { task: "b".into(), hub: None });
         let hub = sources[0].hub.as_ref().unwrap();
@@ -82,16 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn fetched_data_is_a_file_or_a_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("o__n/plain");
+    fn fetched_data_is_a_file_or_a_dir() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("o__n/plain");
         fs::create_dir_all(data.join("train")).unwrap();
         fs::write(data.join("test.jsonl"), "").unwrap();
-        let folders = [folder.path().join("elsewhere"), folder.path().to_owned()];
+        let dirs = [dir.path().join("elsewhere"), dir.path().to_owned()];
         let find = |config: Option<&str>, split: &str| {
             let (config, split, repo) = (config.map(str::to_owned), split.to_owned(), "o/n".to_owned());
             let hub = HubSource { repo, config, split: split.clone(), examples: None, revision: None };
-            hub.find(&split, &folders)
+            hub.find(&split, &dirs)
         };
         assert_eq!(find(Some("plain"), "test"), Some(data.join("test.jsonl")));
         assert_eq!(find(None, "train"), Some(data.join("train")));

@@ -1,4 +1,4 @@
-// What to evaluate, and what comes of it.
+// Inputs and outputs of an evaluation.
 pub(crate) mod options;
 pub(crate) mod round;
 
@@ -24,7 +24,7 @@ use crate::suite::round::{EvaluationRound, RoundResults, RoundScores, TaskFailur
 use crate::tasks::group::TaskGroup;
 use crate::tasks::task::Task;
 
-/// Tasks, tokenized, ready to be put to a model any number of times.
+/// A set of tokenized tasks, ready to evaluate a model any number of times.
 #[derive(Clone, Debug)]
 pub struct Suite {
     name: String,
@@ -33,7 +33,12 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Reads, checks and tokenizes a suite of `catalog`. Whatever cannot be asked is refused here, before it is put to any model.
+    /// Reads, checks and tokenizes a suite of `catalog`. Tasks that cannot be evaluated are refused here,
+    /// before any evaluation.
+    ///
+    /// # Errors
+    /// Those of [`Catalog::tasks`], [`ProbeError::UnknownTask`] for an unknown name in `options.tasks`, and
+    /// those of [`Suite::new`].
     pub fn load(catalog: &Catalog, name: &str, options: SuiteOptions) -> Result<Self, ProbeError> {
         let SuiteContent { tasks, groups } = catalog.content(name)?;
         let tasks = select_tasks(name, tasks, options.tasks)?;
@@ -44,7 +49,12 @@ impl Suite {
         })
     }
 
-    /// A suite of these tasks, all of them (`options.tasks` is not looked at), and a group for each domain of several.
+    /// Creates a suite of these tasks (`options.tasks` is ignored), with a group for each domain that has
+    /// several.
+    ///
+    /// # Errors
+    /// [`ProbeError::Task`] if two tasks have the same name or a task cannot be evaluated,
+    /// [`ProbeError::Item`] if an item cannot.
     pub fn new(name: &str, tasks: Vec<Task>, options: SuiteOptions) -> Result<Self, ProbeError> {
         let mut names = BTreeSet::new();
         for task in &tasks {
@@ -59,7 +69,7 @@ impl Suite {
         Ok(Self { name: name.to_owned(), tasks, groups })
     }
 
-    /// The suite with other groups; one of which not all tasks are asked is left out.
+    /// Replaces the groups. Groups with a task that is not in the suite are dropped.
     #[must_use]
     pub fn with_groups(mut self, groups: Vec<TaskGroup>) -> Self {
         let is_asked = |name: &String| self.tasks().any(|task| task.name == *name);
@@ -68,7 +78,7 @@ impl Suite {
         self
     }
 
-    /// The groups that the tasks are also shown as.
+    /// The groups of the suite.
     #[must_use]
     pub fn groups(&self) -> &[TaskGroup] {
         &self.groups
@@ -85,18 +95,24 @@ impl Suite {
         self.tasks.iter().map(PreparedTask::task)
     }
 
-    /// What a whole round scores, as token ids, task by task: for whoever wants to see or compare it.
+    /// The token ids of all requests of a complete round, task by task, for inspection and comparison.
     pub fn request_tokens(&self) -> impl Iterator<Item = RequestTokens<'_>> {
         self.tasks.iter().flat_map(PreparedTask::request_tokens)
     }
 
-    /// Puts `model`, which must be without autodiff (see [`Llama::valid`]), through a round of every task.
+    /// Evaluates `model`, which must be without autodiff (see [`Llama::valid`]), on every task.
+    ///
+    /// # Errors
+    /// [`Interrupted`] if `round.interrupted` returns true.
     pub fn run(&self, model: &Llama, round: &EvaluationRound<'_>) -> Result<RoundResults, Interrupted> {
         Ok(self.results(round, &self.score(model, round, RankShare::WHOLE)?))
     }
 
-    /// The part of a round that falls to one of several processes with the same weights. All of them, merged, are what
-    /// [`results`](Self::results) takes.
+    /// Scores the share of a round that belongs to one of several ranks with the same weights.
+    /// [`results`](Self::results) takes the merged scores of all ranks.
+    ///
+    /// # Errors
+    /// [`Interrupted`] if `round.interrupted` returns true.
     pub fn score(
         &self,
         model: &Llama,
@@ -110,9 +126,9 @@ impl Suite {
             represented: self.represent(model, round, share)?,
             ..RoundScores::default()
         };
-        for (place, task) in self.tasks.iter().enumerate() {
+        for (index, task) in self.tasks.iter().enumerate() {
             match task.write(model, round, share) {
-                Ok(items) => scores.written.extend(items.into_iter().map(|item| (place, item))),
+                Ok(items) => scores.written.extend(items.into_iter().map(|item| (index, item))),
                 Err(GenerationStopped::Interrupted) => return Err(Interrupted),
                 Err(GenerationStopped::Failed(message)) => {
                     scores.failures.push(TaskFailure { task: task.task().name.clone(), message });
@@ -122,7 +138,8 @@ impl Suite {
         Ok(scores)
     }
 
-    /// The representations that fall to a process. They are of the same texts in each round, so that all can be compared.
+    /// The representations of this rank's share. Their texts are the same in every round, so that all can be
+    /// compared.
     fn represent(
         &self,
         model: &Llama,
@@ -131,14 +148,14 @@ impl Suite {
     ) -> Result<Vec<ScoredRepresentation>, Interrupted> {
         let samples =
             self.tasks.iter().enumerate().filter_map(|(task, prepared)| Some((task, prepared.samples()?)));
-        let own = samples.enumerate().filter(|(place, _)| share.takes(*place));
+        let own = samples.enumerate().filter(|(index, _)| share.takes(*index));
         own.map(|(_, (task, samples))| samples.represent(model, task, round.interrupted)).collect()
     }
 
-    /// The results of a round from the scores of all of it, in whatever order they came together.
+    /// The results of a round from the merged scores of all ranks, in any order.
     ///
     /// # Panics
-    /// If they are another round's, or only a part.
+    /// If the scores are incomplete.
     #[must_use]
     pub fn results(&self, round: &EvaluationRound<'_>, scores: &RoundScores) -> RoundResults {
         let mut found: Vec<TaskScoring<'_>> = self.tasks.iter().map(|_| TaskScoring::default()).collect();
@@ -152,7 +169,7 @@ impl Suite {
             .represented
             .iter()
             .for_each(|represented| found[represented.task].represented = Some(represented));
-        // Of a task that failed in several processes, the first failure.
+        // If a task failed on several ranks, the first failure counts.
         let failures = scores.failures.iter().map(|failure| (failure.task.as_str(), failure)).rev();
         let failures: BTreeMap<&str, &TaskFailure> = failures.collect();
         let mut results = RoundResults::default();
@@ -165,15 +182,15 @@ impl Suite {
         results
     }
 
-    /// What a round scores, each with the place of its task.
+    /// The requests of a round, each with the index of its task.
     fn requests(&self, round: &EvaluationRound<'_>) -> Vec<(usize, &Request)> {
         let of_task =
-            |(place, task)| PreparedTask::requests(task, round).map(move |request| (place, request));
+            |(index, task)| PreparedTask::requests(task, round).map(move |request| (index, request));
         self.tasks.iter().enumerate().flat_map(of_task).collect()
     }
 }
 
-/// The tasks of `wanted` names, in the suite's order; all if none is named.
+/// The tasks with these names, in the order of the suite. All tasks if no name is given.
 fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<Vec<Task>, ProbeError> {
     let names = || tasks.iter().map(|task| task.name.as_str());
     if let Some(name) = wanted.iter().find(|name| !names().any(|known| known == name.as_str())) {
@@ -199,6 +216,6 @@ mod tests {
         assert_eq!(select_tasks("s", tasks(), &[]).unwrap().len(), 1);
         assert_eq!(select_tasks("s", tasks(), &["test".into()]).unwrap().len(), 1);
         let error = select_tasks("s", tasks(), &["tset".into()]).unwrap_err().to_string();
-        assert_eq!(error, "suite `s` has no task `tset` (did you mean `test`?); it has test");
+        assert_eq!(error, "suite `s` has no task `tset` (did you mean `test`?): expected one of test");
     }
 }

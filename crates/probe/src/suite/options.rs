@@ -4,17 +4,17 @@ use fineline_data::Tokenizer;
 
 use crate::scorers::generation::sandbox::CodeExecution;
 
-/// Which part of a suite to ask, and how its text becomes tokens.
+/// Part of a suite to evaluate, and its tokenization.
 #[derive(Clone, Copy, Debug)]
 pub struct SuiteOptions<'a> {
-    /// The model's tokenizer; texts begin with BOS if its documents do.
+    /// The model's tokenizer. Texts begin with BOS if its documents do.
     pub tokenizer: &'a Tokenizer,
-    /// Tokens that the model can read at a time; longer contexts lose tokens on their left.
+    /// Context length of the model, in tokens. Longer contexts are truncated on the left.
     pub max_len: usize,
-    /// Items per task at most; `None` for all.
+    /// Maximum number of items per task. `None` for all.
     pub limit: Option<usize>,
-    /// Names of the tasks; empty for all.
+    /// Names of the tasks. Empty for all.
     pub tasks: &'a [String],
-    /// Whether programs that the model writes may be run.
+    /// Permission to run programs that the model writes.
     pub code: CodeExecution<'a>,
 }

@@ -1,4 +1,4 @@
-//! A task made ready to be asked: its items in the order in which they are asked, as token ids.
+//! A task prepared for evaluation: its items in the order of evaluation, as token ids.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,37 +31,37 @@ use crate::text::whitespace::word_count;
 pub(crate) struct PreparedTask {
     task: Task,
     name: Arc<str>,
-    /// The items that a whole round asks, in the fixed order of which a smaller round asks the first.
+    /// The items of a complete round, in a fixed order. A smaller round evaluates the first of them.
     items: Vec<PreparedItem>,
-    /// The cluster of every item of the task.
+    /// The cluster of each item of the task.
     clusters: Vec<Option<u32>>,
-    /// The texts, in tasks that look at how they are represented.
+    /// The texts, in representation tasks.
     samples: Option<TextSamples>,
-    /// Who has the model write its answers, where it does.
+    /// Generates the answers, in tasks with generated answers.
     writer: Option<AnswerWriter>,
     provenance: Provenance,
 }
 
 #[derive(Clone, Debug)]
 struct PreparedItem {
-    /// Its index in the task's whole data.
+    /// Index in the complete data of the task.
     index: usize,
     /// What is scored.
     requests: Vec<Request>,
-    /// What the model goes on from, where it writes the answer.
+    /// The prompt, in tasks with generated answers.
     prompt: Option<Prompt>,
-    /// Whether a context lost tokens on its left to fit.
+    /// Whether a context was truncated on the left.
     truncated: bool,
 }
 
-/// What a round has found of a task.
+/// The scores of a task in a round.
 #[derive(Default)]
 pub(crate) struct TaskScoring<'a> {
-    /// How each of its requests was scored.
+    /// Scores of its requests.
     pub(crate) scored: Vec<&'a ScoredRequest>,
-    /// What the model wrote.
+    /// The generated answers.
     pub(crate) written: Vec<&'a WrittenItem>,
-    /// How the model represents its texts.
+    /// The hidden states of its texts.
     pub(crate) represented: Option<&'a ScoredRepresentation>,
 }
 
@@ -89,11 +89,12 @@ impl PreparedTask {
             Ok(PreparedItem { index, requests, prompt: None, truncated })
         };
         let mut items: Vec<Result<PreparedItem, ProbeError>> = order.par_iter().map(prepare).collect();
-        // Of several errors, the one of the first item in the data: `rayon` would give any.
+        // Among several errors, report that of the first item in the data: `rayon` would report an arbitrary
+        // one.
         let first_error =
-            (0..items.len()).filter(|&place| items[place].is_err()).min_by_key(|&place| order[place]);
-        if let Some(place) = first_error {
-            return Err(items.swap_remove(place).expect_err("it is an error"));
+            (0..items.len()).filter(|&index| items[index].is_err()).min_by_key(|&index| order[index]);
+        if let Some(index) = first_error {
+            return Err(items.swap_remove(index).expect_err("it is an error"));
         }
         let items: Vec<PreparedItem> = items.into_iter().collect::<Result<_, _>>()?;
         let truncated = items.iter().filter(|item| item.truncated).count();
@@ -102,7 +103,7 @@ impl PreparedTask {
                 task = task.name,
                 truncated,
                 max_len,
-                "contexts longer than the model can read lose their beginning"
+                "contexts longer than the model's context length are truncated on the left"
             );
         }
         let clusters = task.cluster_numbers();
@@ -134,7 +135,7 @@ impl PreparedTask {
         &self.task
     }
 
-    /// The texts, if it looks at how they are represented.
+    /// The texts, in representation tasks.
     pub(crate) fn samples(&self) -> Option<&TextSamples> {
         self.samples.as_ref()
     }
@@ -147,7 +148,7 @@ impl PreparedTask {
         items
     }
 
-    /// What a round scores, in the order of the data.
+    /// The requests of a round, in the order of the data.
     pub(crate) fn requests(&self, round: &EvaluationRound<'_>) -> impl Iterator<Item = &Request> {
         self.items(round).into_iter().flat_map(|item| &item.requests)
     }
@@ -175,7 +176,7 @@ impl PreparedTask {
         }))
     }
 
-    /// Has the model write this process's share of the answers of a round.
+    /// Generates this rank's share of the answers of a round.
     pub(crate) fn write(
         &self,
         model: &Llama,
@@ -193,7 +194,7 @@ impl PreparedTask {
         )
     }
 
-    /// The result of a round, from what was found of the task.
+    /// The result of a round, from the scores of the task.
     pub(crate) fn result(&self, round: &EvaluationRound<'_>, found: &TaskScoring<'_>) -> TaskResult {
         let TaskScoring { scored, written, represented } = found;
         let asked = self.items(round);
@@ -246,7 +247,7 @@ impl PreparedTask {
         rows
     }
 
-    /// Puts the scores of continuations together to those of choices.
+    /// Combines the scores of continuations to those of choices.
     fn rows(&self, asked: &[&PreparedItem], scored: &[&ScoredRequest]) -> Vec<ItemRow> {
         let requests: usize = asked.iter().map(|item| item.requests.len()).sum();
         assert_eq!(scored.len(), requests, "expected the scores of the complete round");
@@ -294,7 +295,7 @@ impl PreparedTask {
     }
 }
 
-/// How a model scored a choice after its own context, and, where that is asked, after the one that all items share.
+/// The scores of a choice after its own context, and, if requested, after the context shared by all items.
 #[derive(Clone, Copy)]
 struct ChoiceScore {
     given_context: LogLikelihood,
@@ -313,12 +314,12 @@ impl ChoiceScore {
     }
 }
 
-/// The indices of `count` of `total` items, in the order in which they are asked: those of a smaller count are the first of those of a
-/// larger, in every run.
+/// Indices of `count` of `total` items, in the order of evaluation, which is the same in every run. The
+/// indices of a smaller count are the first of a larger one's.
 fn order(task: &str, total: usize, count: Option<usize>) -> Vec<usize> {
     let order = Permutation::new(0, &format!("probe/items/{task}"), 0, total as u64);
     let count = count.map_or(total, |count| count.min(total)) as u64;
-    (0..count).map(|place| order.get(place) as usize).collect()
+    (0..count).map(|index| order.get(index) as usize).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One round: a suite put to a model once.
+//! One round: the evaluation of a model on a suite.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,31 @@ use crate::scorers::generation::answer_writer::WrittenItem;
 use crate::scorers::loglikelihood::ScoredRequest;
 use crate::scorers::representation::hidden_states::ScoredRepresentation;
 
-/// What to ask in a round.
+/// Parameters of a round.
 #[derive(Clone, Copy)]
 pub struct EvaluationRound<'a> {
-    /// Items per task at most, of those that the suite has: the first of a fixed order, so that those of a smaller number are among
-    /// those of a larger. `None` for all.
+    /// Maximum number of items per task, `None` for all. The items are the first of a fixed order, so that a
+    /// smaller limit selects a subset of a larger one.
     pub limit: Option<usize>,
-    /// Asked before each batch whether to stop.
+    /// Called before each batch. Returns whether to stop.
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
 impl EvaluationRound<'_> {
-    /// All items, to the end.
+    /// All items, without interruption.
     pub const WHOLE: Self = Self { limit: None, interrupted: &|| false };
 }
 
-/// What a round has found.
+/// The results of a round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoundResults {
-    /// The tasks, in the order of the suite.
+    /// Results of the tasks, in the order of the suite.
     pub results: Vec<TaskResult>,
-    /// Those that could not be asked.
+    /// Tasks that could not be evaluated.
     pub failures: Vec<TaskFailure>,
 }
 
-/// A task that could not be asked in a round, though the suite as such is sound.
+/// A task that could not be evaluated in a round although the suite is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFailure {
     /// The task.
@@ -40,19 +40,19 @@ pub struct TaskFailure {
     pub message: String,
 }
 
-/// What one process has scored of a round: to be gathered where there are several.
+/// The scores of one rank in a round, to be gathered from all ranks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundScores {
     /// The scored requests, each with the index of its task.
     pub(crate) scored: Vec<(usize, ScoredRequest)>,
-    /// What the model wrote, each with the place of its task.
+    /// The generated answers, each with the index of its task.
     pub(crate) written: Vec<(usize, WrittenItem)>,
     pub(crate) failures: Vec<TaskFailure>,
     pub(crate) represented: Vec<ScoredRepresentation>,
 }
 
 impl RoundScores {
-    /// Adds what another process has scored.
+    /// Adds the scores of another rank.
     pub fn merge(&mut self, other: Self) {
         self.scored.extend(other.scored);
         self.written.extend(other.written);

@@ -1,4 +1,4 @@
-//! How the model writes its answers in a task, what is taken from them, and when one is right.
+//! Rules of generated answers: generation, extraction and judgement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,27 +8,29 @@ use serde::Deserialize;
 use crate::tasks::kind::TaskKind;
 use crate::text::pattern::Pattern;
 
-/// How answers are written and judged, in the terms of lm-evaluation-harness's `generate_until` tasks.
+/// Rules of generation and judgement, in terms of lm-evaluation-harness's `generate_until` tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationRules {
-    /// Texts that end an answer, and are not part of it; EOS always does (`until`).
+    /// Texts that end an answer, and are not part of it. EOS always does (`until`).
     pub until: Vec<String>,
-    /// Tokens that an answer may have (`max_gen_toks`).
+    /// Maximum number of tokens of an answer (`max_gen_toks`).
     pub max_new_tokens: usize,
-    /// How each token is chosen. The seed of random choices is that of the task: each item and attempt has draws of its own.
+    /// Sampling of tokens. Its seed is that of the task: each item and attempt has its own draws.
     pub sampling: Sampling,
-    /// Answers to each question (`repeats`).
+    /// Number of answers to each question (`repeats`).
     pub attempts: usize,
-    /// What is taken from the answers, each way by itself (`filter_list`). None: the answers as they are.
+    /// Filters that extract what is judged from the answers, each independent of the others (`filter_list`).
+    /// Empty: the answers themselves are judged.
     pub filters: Vec<Pipeline>,
-    /// When what was taken is right ([`TaskKind::Generation`](crate::TaskKind::Generation)).
+    /// Condition under which an extracted text is correct
+    /// ([`TaskKind::Generation`](crate::TaskKind::Generation)).
     pub equality: AnswerEquality,
-    /// Whether the overlap in words with the accepted answers is measured too (`f1`).
+    /// Whether to measure the token F1 with the accepted answers too (`f1`).
     pub token_f1: bool,
 }
 
 impl Default for GenerationRules {
-    /// The harness's: one greedy attempt of at most 256 tokens, equal to the letter.
+    /// The harness's defaults: one greedy attempt of at most 256 tokens, and an exact match.
     fn default() -> Self {
         Self {
             until: Vec::new(),
@@ -43,7 +45,7 @@ impl Default for GenerationRules {
 }
 
 impl GenerationRules {
-    /// What is wrong with them in a task of this kind.
+    /// What is wrong with them for a task of this kind.
     pub(crate) fn problem(&self, kind: TaskKind) -> Option<String> {
         let mut names = BTreeSet::new();
         let twice = self.filters.iter().find(|pipeline| !names.insert(pipeline.name.as_str()));
@@ -57,17 +59,17 @@ impl GenerationRules {
             return Some(error.to_string());
         }
         if kind == TaskKind::Code && self.token_f1 {
-            return Some("programs are run, not compared: no f1".to_owned());
+            return Some("`f1` is not available for programs, which are run and not compared".to_owned());
         }
         self.filters.iter().find_map(|pipeline| pipeline.problem(self.attempts))
     }
 }
 
-/// Steps, one after another, from the attempts at an item to what is judged.
+/// A sequence of steps from the attempts at an item to what is judged.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// Its name, unique in a task.
+    /// Its name, unique within a task.
     pub name: String,
     /// The steps.
     #[serde(alias = "filter")]
@@ -75,7 +77,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// What is wrong with it in a task of this many attempts at an item.
+    /// What is wrong with it for a task with this number of attempts per item.
     pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
         let wrong = |step: &FilterStep| match step {
             FilterStep::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(
@@ -88,74 +90,74 @@ impl Pipeline {
     }
 }
 
-/// A filter of lm-evaluation-harness 0.4.13 (`lm_eval/filters`), with its arguments' names.
+/// A filter of lm-evaluation-harness 0.4.13 (`lm_eval/filters`), with the names of its arguments.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "function", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FilterStep {
-    /// The match of a pattern, or its first group that isn't empty.
+    /// Extracts the match of a pattern, or its first non-empty group.
     Regex(Extraction),
-    /// The same, then the text of a choice, then its letter: as `(A)`.
+    /// Extracts the match of a pattern, or otherwise the text of a choice, or otherwise its letter. As `(A)`.
     MultiChoiceRegex(ChoiceExtraction),
-    /// The first answer alone.
+    /// Keeps the first answer.
     TakeFirst,
-    /// The first `k` answers.
+    /// Keeps the first `k` answers.
     TakeFirstK {
-        /// How many; at most the attempts.
+        /// Number of answers, at most the number of attempts.
         k: usize,
     },
-    /// The most frequent answer; of equally frequent ones, the first.
+    /// Keeps the most frequent answer. Among equally frequent ones, the first.
     MajorityVote,
-    /// Without whitespace at both ends.
+    /// Strips whitespace at both ends.
     RemoveWhitespace,
-    /// What the last `\boxed{}` holds, if there is one. (Not one of the harness's.)
+    /// Extracts the content of the last `\boxed{}`, if there is one. Not a filter of the harness.
     Boxed,
-    /// In small letters.
+    /// Converts to lower case.
     Lowercase,
-    /// In capital letters.
+    /// Converts to upper case.
     Uppercase,
-    /// Another text for each.
+    /// Replaces each answer.
     Map {
-        /// From answer to answer.
+        /// Replacements of answers.
         mapping_dict: BTreeMap<String, String>,
-        /// For an answer that isn't there; absent, `[invalid]`.
+        /// Replacement of other answers. Absent: `[invalid]`.
         #[serde(default = "invalid")]
         default_value: String,
     },
 }
 
-/// What to find in an answer.
+/// Extraction of a match from an answer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extraction {
-    /// The pattern. Where it has groups, the first one that isn't empty is what is found.
+    /// The pattern. If it has groups, the first non-empty one is extracted.
     pub regex_pattern: Pattern,
-    /// Which of the matches, from 0; from the end, if negative.
+    /// Index of the match, from 0. Negative indices count from the end.
     #[serde(default)]
     pub group_select: i64,
-    /// What there is if nothing is found.
+    /// Result if nothing matches.
     #[serde(default = "invalid")]
     pub fallback: String,
 }
 
-/// What to find in an answer to a question with choices.
+/// Extraction of a choice from an answer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceExtraction {
     /// The pattern, tried first.
     pub regex_pattern: Pattern,
-    /// Which of the matches, from 0; from the end, if negative.
+    /// Index of the match, from 0. Negative indices count from the end.
     #[serde(default)]
     pub group_select: i64,
-    /// What there is if nothing is found.
+    /// Result if nothing matches.
     #[serde(default = "invalid")]
     pub fallback: String,
-    /// Whether the texts of choices are looked for without regard to case.
+    /// Whether to ignore case when searching the texts of choices.
     #[serde(default)]
     pub ignore_case: bool,
-    /// Whether punctuation is left out of them.
+    /// Whether to ignore punctuation when searching them.
     #[serde(default)]
     pub ignore_punctuation: bool,
-    /// What else is left out of them.
+    /// Patterns to remove before searching them.
     #[serde(default)]
     pub regexes_to_ignore: Vec<Pattern>,
 }
@@ -164,37 +166,38 @@ fn invalid() -> String {
     "[invalid]".to_owned()
 }
 
-/// When an answer is right: if it equals one of the accepted ones, in this sense.
+/// Condition under which an answer equals an accepted one, and is therefore correct.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnswerEquality {
-    /// The same text, some of it disregarded.
+    /// The same text, except for ignored parts.
     ExactMatch(ExactMatch),
-    /// The same words in the same order, without case, punctuation and articles: `SQuAD`'s normalization (Rajpurkar et al., 2016).
+    /// The same words in the same order, ignoring case, punctuation and articles: `SQuAD`'s normalization
+    /// (Rajpurkar et al., 2016).
     Words,
-    /// The same formula after the rules of MATH (Hendrycks et al., 2021), of what stands between
-    /// the first and the last dollar sign of the answer, and what the last `\boxed{}` of an accepted one holds.
+    /// The same formula by the rules of MATH (Hendrycks et al., 2021). Compares the text between the first
+    /// and the last dollar sign of the answer with the content of the last `\boxed{}` of the accepted one.
     Math,
 }
 
-/// What lm-evaluation-harness's `exact_match` disregards, on both sides.
+/// Parts that lm-evaluation-harness's `exact_match` ignores on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExactMatch {
-    /// Small or capital letters.
+    /// Case.
     pub ignore_case: bool,
     /// ASCII punctuation.
     pub ignore_punctuation: bool,
     /// ASCII digits.
     pub ignore_numbers: bool,
-    /// What these match, removed first.
+    /// Matches of these patterns, removed first.
     pub regexes_to_ignore: Vec<Pattern>,
 }
 
-/// What makes a program of an answer, to be run ([`TaskKind::Code`](crate::TaskKind::Code)).
+/// Turns an answer into a program ([`TaskKind::Code`](crate::TaskKind::Code)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestProgram {
-    /// What stands before the answer: in `HumanEval` the prompt, whose function the answer completes.
+    /// Text before the answer. In `HumanEval`, the prompt, whose function the answer completes.
     pub before: String,
-    /// What stands after it, on a line of its own, and fails if the answer is wrong.
+    /// Text after the answer, on a new line, which fails if the answer is wrong.
     pub tests: String,
 }

@@ -1,4 +1,4 @@
-//! Tasks that are also shown as one: a domain, or what a suite file declares.
+//! Groups of tasks whose results are aggregated: a domain, or a group declared in a suite file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,28 +8,29 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ProbeError, nearest_hint};
 use crate::tasks::task::Task;
 
-/// Tasks of a suite whose results are also shown as one.
+/// Tasks of a suite whose results are aggregated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskGroup {
-    /// Its name, unlike that of any task.
+    /// Its name, distinct from that of any task.
     pub name: String,
-    /// The names of its tasks, two or more.
+    /// The names of its tasks, at least two.
     pub tasks: Vec<String>,
-    /// How their metrics become one.
+    /// Aggregation of their metrics.
     pub mean: GroupMean,
 }
 
-/// How the metrics of a group's tasks become one.
+/// Aggregation of the metrics of a group's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupMean {
-    /// Each item counts alike: the mean weighted by size, with the pooled standard error of lm-evaluation-harness.
+    /// Mean over items: weighted by size, with the pooled standard error of lm-evaluation-harness.
     #[default]
     Items,
-    /// Each task counts alike.
+    /// Mean over tasks.
     Tasks,
-    /// Each task counts alike, its accuracy centred so that guessing is 0 and all right is 1: `(acc − chance) / (1 − chance)`, as in the CORE score of DCLM
-    /// (arXiv 2406.11794). A task that can't be guessed at has chance 0.
+    /// Mean over tasks of the accuracy, centred so that chance is 0 and a perfect score is 1: `(acc − chance)
+    /// / (1 − chance)`, as in the CORE score of DCLM (arXiv 2406.11794). The chance of a task without a
+    /// chance level is 0.
     Centred,
 }
 
@@ -38,14 +39,14 @@ pub enum GroupMean {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroupFile {
     name: String,
-    /// Names of tasks; absent: all of the suite.
+    /// Names of tasks. Absent: all tasks of the suite.
     tasks: Option<Vec<String>>,
     #[serde(default)]
     mean: GroupMean,
 }
 
 impl GroupMean {
-    /// By how much a change of accuracy counts for more when it is centred.
+    /// Factor by which centring scales a change of accuracy.
     pub(crate) fn stretch(chance: Option<f64>) -> f64 {
         1.0 / (1.0 - chance.unwrap_or(0.0))
     }
@@ -60,8 +61,9 @@ impl GroupMean {
 }
 
 impl TaskGroup {
-    /// The groups that a suite has if its file declares none: the tasks of each domain that are scored alike, if they are two or more; of several ways of
-    /// scoring, that of the most tasks. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, and representations are not averaged.
+    /// The groups of a suite whose file declares none: for each domain, the tasks of the most frequent kind,
+    /// if there are at least two. Named `SUITE/DOMAIN`. Perplexities, of which lower is better, and
+    /// representations are not averaged.
     pub(crate) fn of_domains<'a>(suite: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<Self> {
         let stem = Path::new(suite).file_stem().map_or(suite.into(), |stem| stem.to_string_lossy());
         let mut domains: Vec<(&str, Vec<&Task>)> = Vec::new();
@@ -73,7 +75,7 @@ impl TaskGroup {
         }
         let group = |(domain, tasks): (&str, Vec<&Task>)| {
             let alike = |kind| tasks.iter().filter(move |task| task.kind == kind);
-            // `rev`: of equally many, `max_by_key` takes the last.
+            // `rev`: among equally frequent kinds, `max_by_key` returns the last.
             let most = tasks.iter().rev().map(|task| task.kind).max_by_key(|kind| alike(*kind).count())?;
             let tasks: Vec<String> = alike(most).map(|task| task.name.clone()).collect();
             (tasks.len() > 1).then(|| Self {
@@ -85,7 +87,7 @@ impl TaskGroup {
         domains.into_iter().filter_map(group).collect()
     }
 
-    /// The groups that a suite file declares, checked against the suite's tasks.
+    /// The groups declared in a suite file, checked against the suite's tasks.
     pub(crate) fn declared(
         path: &Path,
         files: Vec<GroupFile>,
@@ -114,7 +116,7 @@ impl TaskGroup {
 }
 
 impl GroupFile {
-    /// What is wrong with the group, by the suite's tasks.
+    /// What is wrong with the group, given the suite's tasks.
     fn problem(&self, tasks: &[Task]) -> Option<String> {
         let known = || tasks.iter().map(|task| task.name.as_str());
         let names: Vec<&str> = match &self.tasks {
@@ -125,7 +127,7 @@ impl GroupFile {
             return Some(format!("the suite has no task `{name}`{}", nearest_hint(name, known())));
         }
         if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
-            return Some("a task stands in it twice".into());
+            return Some("a task is listed twice".into());
         }
         if names.len() < 2 {
             return Some("expected at least two tasks".into());
@@ -134,9 +136,7 @@ impl GroupFile {
         let primary_metrics: BTreeSet<&str> = members().map(|task| task.kind.primary_metric()).collect();
         if primary_metrics.len() > 1 {
             let primary_metrics = primary_metrics.into_iter().collect::<Vec<_>>().join(", ");
-            return Some(format!(
-                "expected tasks that are measured alike, but these are by {primary_metrics}"
-            ));
+            return Some(format!("expected tasks with the same primary metric, found {primary_metrics}"));
         }
         if self.mean == GroupMean::Centred && !primary_metrics.contains("acc") {
             return Some("expected tasks with an accuracy: only that can be centred".into());

@@ -1,48 +1,51 @@
-//! A question of a task.
+//! An item of a task.
 
 use std::borrow::Cow;
 
 use crate::tasks::generation_rules::TestProgram;
 use crate::tasks::kind::TaskKind;
 
-/// What an answer of an in-context item is given to.
+/// The question of an answer in an in-context item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InContextQuestion {
-    /// What the model reads before the answer, with one space between them.
+    /// Text that the model reads before the answer, separated by one space.
     pub text: String,
-    /// The log-probability of the answer, in nats, to the best learner: one that knows what can be asked, and has seen the same examples.
+    /// Log-probability of the answer, in nats, under the optimal learner: one that knows the family of
+    /// functions, and has seen the same examples.
     pub optimal_logprob: f64,
 }
 
-/// One question.
+/// An item of a task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
-    /// What the model reads first.
+    /// Text that the model reads first.
     pub context: String,
-    /// What could follow. The scorer puts one space between the context and each, except in [`TaskKind::Perplexity`].
+    /// Possible continuations. The scorer puts one space between the context and each, except in
+    /// [`TaskKind::Perplexity`].
     pub choices: Vec<String>,
-    /// Where the choices are beginnings that belong to the context: the end that follows each of them, and is scored in their stead
-    /// (partial evaluation, as of `WinoGrande`; Trinh and Le, 2018).
+    /// If the choices are parts of the context: the ending that follows each of them, and is scored in their
+    /// place (partial evaluation, as in `WinoGrande`; Trinh and Le, 2018).
     pub continuation: Option<String>,
-    /// Where the scored text is a rewriting of another ([`TaskKind::Perplexity`]): that other one, whose bytes and words count.
+    /// If the scored text is derived from another one ([`TaskKind::Perplexity`]): the original, whose bytes
+    /// and words are counted.
     pub original: Option<String>,
-    /// In in-context tasks, what each of the choices answers.
+    /// In in-context tasks, the question of each choice.
     pub questions: Vec<InContextQuestion>,
-    /// Which of the choices is right, from 0; in in-context tasks, where all are, the last.
+    /// Index of the correct choice. In in-context tasks, where all are correct, the last one.
     pub gold: usize,
-    /// Which other choices are right too; only [`gold`](Self::gold) counts for what is measured of one choice.
+    /// Other correct choices. Metrics of a single choice use [`gold`](Self::gold) only.
     pub other_gold: Vec<usize>,
-    /// Answers that are accepted as right ([`TaskKind::Generation`]).
+    /// Accepted answers ([`TaskKind::Generation`]).
     pub answers: Vec<String>,
-    /// What makes a program of an answer ([`TaskKind::Code`]).
+    /// Turns an answer into a program ([`TaskKind::Code`]).
     pub program: Option<TestProgram>,
-    /// What the item shares with others of the task that are answered well or badly together with it: a passage, a subject, a fact. `None`
-    /// if it shares nothing.
+    /// What the item shares with other items of the task whose scores are correlated with its own: a passage,
+    /// a subject, a fact. `None` if it shares nothing.
     pub cluster: Option<String>,
 }
 
 impl Item {
-    /// What the model reads and what is scored after it, for the choice of this number.
+    /// Context and scored text of a choice.
     pub(crate) fn pair(&self, choice: usize) -> (Cow<'_, str>, &str) {
         let text = &self.choices[choice];
         match &self.continuation {
@@ -51,23 +54,23 @@ impl Item {
         }
     }
 
-    /// Question and answer, as they stand in an example.
+    /// Question and answer as they appear in a few-shot example.
     pub(crate) fn solved(&self, delimiter: &str) -> String {
         let (context, answer) = self.pair(self.gold);
         format!("{context}{delimiter}{answer}")
     }
 
-    /// The text whose characters, bytes and words the score of a choice is measured by.
+    /// The text whose characters, bytes and words normalize the score of a choice.
     pub(crate) fn measured(&self, choice: usize) -> &str {
         self.original.as_deref().unwrap_or(self.pair(choice).1)
     }
 
-    /// The accuracy of guessing among the choices.
+    /// Accuracy of guessing among the choices.
     pub(crate) fn chance(&self) -> f64 {
         (1 + self.other_gold.len()) as f64 / self.choices.len() as f64
     }
 
-    /// All choices that are right.
+    /// All correct choices.
     fn correct_choices(&self) -> impl Iterator<Item = usize> {
         std::iter::once(self.gold).chain(self.other_gold.iter().copied())
     }

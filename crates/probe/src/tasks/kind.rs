@@ -6,26 +6,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// The likeliest choice after the context is the answer.
+    /// The most likely choice after the context is the answer.
     MultipleChoice,
-    /// There is one choice, found if each of its tokens is the likeliest one.
+    /// There is one choice. It is correct if each of its tokens is the most likely one (`is_greedy` of
+    /// lm-evaluation-harness's `loglikelihood` tasks).
     GreedyMatch,
-    /// There is one choice, a text to predict from its beginning; the context is empty.
+    /// There is one choice: a text to predict from its beginning. The context is empty.
     Perplexity,
-    /// The choice with which the whole prompt, from its first token on, has the least mean cross-entropy is the answer: what
-    /// `OpenCompass` calls PPL.
+    /// The answer is the choice with the lowest mean cross-entropy of the whole prompt, from its first token
+    /// on. `OpenCompass` calls this PPL.
     FullPromptMeanCe,
-    /// The choice whose tokens, from where the prompts part, have the least mean cross-entropy is the answer; where a continuation follows the choices, what
-    /// the prompts end in alike. As nanochat scores DCLM's CORE tasks (`batch_sequences_mc`, `batch_sequences_schema` of `nanochat/core_eval.py`).
+    /// The answer is the choice with the lowest mean cross-entropy of its tokens, from where the prompts
+    /// diverge. If a continuation follows the choices, of the common suffix of the prompts. As nanochat
+    /// scores DCLM's CORE tasks (`batch_sequences_mc`, `batch_sequences_schema` of `nanochat/core_eval.py`).
     SuffixMeanCe,
-    /// The model writes an answer, which is right if it equals an accepted one.
+    /// The model generates an answer. It is correct if it equals an accepted one.
     Generation,
-    /// The model writes a program, which is right if it passes its tests.
+    /// The model generates a program. It is correct if it passes its tests.
     Code,
-    /// Questions and answers follow one another, and each answer is scored given all before it: `choices[k]` answers `questions[k]` after
-    /// `k` examples.
+    /// Questions and answers alternate, and each answer is scored given everything before it: `choices[k]`
+    /// answers `questions[k]` after `k` examples.
     InContext,
-    /// There is one text, and what is looked at is how the model represents it.
+    /// There is one text, whose hidden states are compared.
     Representation,
 }
 
@@ -42,8 +44,8 @@ impl TaskKind {
         Self::Representation,
     ];
 
-    /// The name in files: `multiple_choice`, `cloze`, `perplexity`, `full_prompt_mean_ce`, `suffix_mean_ce`, `generation`, `code`, `in_context`,
-    /// `representation`.
+    /// The name in files: `multiple_choice`, `greedy_match`, `perplexity`, `full_prompt_mean_ce`,
+    /// `suffix_mean_ce`, `generation`, `code`, `in_context`, `representation`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,24 +61,24 @@ impl TaskKind {
         }
     }
 
-    /// Whether the model writes its answers.
+    /// Whether the model generates the answers.
     #[must_use]
     pub fn is_written(self) -> bool {
         matches!(self, Self::Generation | Self::Code)
     }
 
-    /// The kind of this name.
+    /// The kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether an item has several choices, of which one is right.
+    /// Whether an item has several choices.
     pub(crate) fn has_choices(self) -> bool {
         matches!(self, Self::MultipleChoice | Self::FullPromptMeanCe | Self::SuffixMeanCe)
     }
 
-    /// The metric that stands for a task of this kind.
+    /// Name of the metric that represents a task of this kind.
     pub(crate) fn primary_metric(self) -> &'static str {
         match self {
             Self::MultipleChoice | Self::GreedyMatch | Self::FullPromptMeanCe | Self::SuffixMeanCe => "acc",
@@ -88,13 +90,13 @@ impl TaskKind {
         }
     }
 
-    /// Whether the primary metrics of several tasks can be averaged: not perplexities, of which lower is better, and not similarities of
-    /// representations.
+    /// Whether the primary metrics of several tasks can be averaged: not perplexities, of which lower is
+    /// better, and not similarities of representations.
     pub(crate) fn has_group_mean(self) -> bool {
         !matches!(self, Self::Perplexity | Self::Representation)
     }
 
-    /// The scorer and its version; with another, scores can't be compared.
+    /// The scorer and its version. Scores of different versions can't be compared.
     pub(crate) fn scorer(self) -> &'static str {
         match self {
             Self::MultipleChoice | Self::GreedyMatch | Self::Perplexity => "loglikelihood/1",

@@ -1,6 +1,6 @@
-//! The model of a task: its items, how they are scored, and how written answers are judged.
+//! The model of a task: its items, how they are scored, and how generated answers are judged.
 
-// What an item is, and how it is scored.
+// Items and their scoring.
 pub(crate) mod generation_rules;
 pub(crate) mod item;
 pub(crate) mod kind;

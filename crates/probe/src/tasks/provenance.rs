@@ -1,15 +1,16 @@
-//! What a task's numbers depend on besides the weights.
+//! Provenance of a task's scores.
 
 use serde::{Deserialize, Serialize};
 
-/// What a task's numbers depend on besides the weights: hashes in hexadecimal, and the scorer's version.
+/// Everything that a task's scores depend on besides the weights: hashes in hexadecimal, and the version of
+/// the scorer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Of all of the task's items.
+    /// Hash of all items of the task.
     pub data: String,
-    /// Of the rules that made text of them.
+    /// Hash of the rules by which their texts are made.
     pub template: String,
-    /// Of the tokenizer's file and whether texts begin with BOS.
+    /// Hash of the tokenizer's file, and of whether texts begin with BOS.
     pub tokenizer: String,
     /// The scorer and its version.
     pub scorer: String,

@@ -7,65 +7,70 @@ use crate::tasks::generation_rules::GenerationRules;
 use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 
-/// What lm-evaluation-harness puts between a context and what continues it, if a task says nothing else.
+/// Default separator between a context and its continuation, as in lm-evaluation-harness.
 pub(crate) const TARGET_DELIMITER: &str = " ";
 
-/// When in training a task is known to leave chance.
+/// The part of training in which a task first rises above chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalOnset {
     /// Within the first tenth of a run, or in small models.
     Early,
-    /// Only after most of a run, or in large models.
+    /// After most of a run, or in large models.
     Late,
 }
 
-/// A named set of questions.
+/// A named set of items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Its name, unique within a suite.
     pub name: String,
-    /// The capability that it belongs to.
+    /// The capability that it measures.
     pub domain: String,
     /// How its items are scored.
     pub kind: TaskKind,
-    /// How many solved examples the contexts begin with.
+    /// Number of few-shot examples.
     pub shots: usize,
-    /// The accuracy of guessing; `None` where there is nothing to guess among.
+    /// Accuracy of guessing. `None` if there is nothing to guess among.
     pub chance: Option<f64>,
-    /// When in training it is known to leave chance.
+    /// The part of training in which it first rises above chance.
     pub signal: Option<SignalOnset>,
-    /// Where the items are from.
+    /// Origin of the items.
     pub source: Option<String>,
-    /// The licence of the items.
+    /// License of the items.
     pub licence: Option<String>,
-    /// The version of wording and data, where its author counts them.
+    /// Version of the wording and the data, if its author assigns one.
     pub version: Option<String>,
-    /// What each choice is also scored after, to tell what the context adds to it (pointwise mutual information); may be empty.
+    /// A context after which each choice is scored too, to measure what its own context adds (pointwise
+    /// mutual information). May be empty.
     pub unconditional: Option<String>,
-    /// What stands between a context and what is scored after it: one space, but in some of lm-evaluation-harness's tasks.
+    /// Separator between a context and its continuation: one space, except in some of lm-evaluation-harness's
+    /// tasks.
     pub target_delimiter: String,
-    /// How answers are written and judged: there if [`TaskKind::is_written`].
+    /// Rules of generated answers. Present if [`TaskKind::is_written`].
     pub generation: Option<GenerationRules>,
-    /// How the texts of the items were made from their data: what `provenance` holds a hash of.
+    /// The rules by which the texts of the items are made. `provenance` contains their hash.
     pub template: String,
-    /// The questions.
+    /// The items.
     pub items: Vec<Item>,
 }
 
 impl Task {
-    /// Refuses what cannot be scored: no items, an item without enough choices, an empty choice, a gold that is no choice.
+    /// Checks that the task can be scored. Refuses, for example, a task without items, an item with too few
+    /// choices, an empty choice, or a gold index out of range.
     pub(crate) fn check(&self) -> Result<(), ProbeError> {
         let wrong =
             |message: &str| Err(ProbeError::Task { task: self.name.clone(), message: message.into() });
         if self.items.is_empty() {
-            return wrong("it has no items");
+            return wrong("no items");
         }
         if self.unconditional.is_some() && self.kind != TaskKind::MultipleChoice {
-            return wrong("only the choices of a multiple_choice task are scored without their context");
+            return wrong("`unconditional` is only for multiple_choice tasks");
         }
         if self.kind.is_written() != self.generation.is_some() {
-            return wrong("expected rules of generation if, and only if, the model writes the answers");
+            return wrong(
+                "rules of generation are required for kinds `generation` and `code`, and only for them",
+            );
         }
         if let Some(problem) = self.generation.as_ref().and_then(|rules| rules.problem(self.kind)) {
             return wrong(&problem);
@@ -78,7 +83,8 @@ impl Task {
         Ok(())
     }
 
-    /// The number of each item's cluster: clusters are counted from 0 in the order in which they first occur.
+    /// The cluster of each item as a number. Clusters are numbered from 0 in the order of their first
+    /// occurrence.
     pub(crate) fn cluster_numbers(&self) -> Vec<Option<u32>> {
         let mut numbers = BTreeMap::new();
         let mut number = |cluster| {
@@ -88,7 +94,7 @@ impl Task {
         self.items.iter().map(|item| item.cluster.as_ref().map(&mut number)).collect()
     }
 
-    /// BLAKE3 over kind and items, in their order.
+    /// BLAKE3 hash of kind and items, in order.
     pub(crate) fn data_hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut part = |text: &str| {
@@ -186,9 +192,9 @@ pub(crate) mod tests {
         partial.kind = TaskKind::FullPromptMeanCe;
         assert!(partial.check().unwrap_err().to_string().contains("expected no continuation"));
         partial.unconditional = Some(String::new());
-        assert!(partial.check().unwrap_err().to_string().contains("only the choices of a multiple_choice"));
+        assert!(partial.check().unwrap_err().to_string().contains("only for multiple_choice"));
         let empty = task(TaskKind::GreedyMatch, &[]).check().unwrap_err().to_string();
-        assert_eq!(empty, "task `test`: it has no items");
+        assert_eq!(empty, "task `test`: no items");
     }
 
     #[test]

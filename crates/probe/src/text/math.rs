@@ -1,10 +1,10 @@
-//! Whether two formulas are the same, by the rules of the MATH benchmark (Hendrycks et al., 2021): a comparison of texts from which
-//! ways of writing are taken out, as lm-evaluation-harness 0.4.13 has it (`lm_eval/tasks/hendrycks_math/utils.py`).
+//! Equivalence of formulas by the rules of the MATH benchmark (Hendrycks et al., 2021): comparison of texts
+//! after normalization, as in lm-evaluation-harness 0.4.13 (`lm_eval/tasks/hendrycks_math/utils.py`).
 
 use crate::text::whitespace::is_python_space;
-/// Whether the formulas are written alike, but for what doesn't matter.
+/// Whether two formulas are equal after normalization.
 ///
-/// Where the rules don't apply to one of them (`\sqrt` of nothing, two units), the texts must be the same.
+/// If the rules don't apply to one of them (`\sqrt` of nothing, two units), the texts must be equal.
 pub(crate) fn is_equivalent(a: &str, b: &str) -> bool {
     match (normalized(a), normalized(b)) {
         (Some(a), Some(b)) => a == b,
@@ -12,7 +12,8 @@ pub(crate) fn is_equivalent(a: &str, b: &str) -> bool {
     }
 }
 
-/// What the last `\boxed{}` of a text holds, braces balanced; or what follows `\boxed ` up to a dollar sign.
+/// The content of the last `\boxed{}` of a text, with balanced braces, or the text between `\boxed ` and a
+/// dollar sign.
 pub(crate) fn boxed(text: &str) -> Option<&str> {
     if let Some((_, last)) = text.rsplit_once(r"\boxed ") {
         return last.split('$').next();
@@ -30,7 +31,7 @@ pub(crate) fn boxed(text: &str) -> Option<&str> {
     Some(&inside[..end])
 }
 
-/// What stands between the first and the last dollar sign; all, if there are fewer than two.
+/// The text between the first and the last dollar sign, or the whole text if there are fewer than two.
 pub(crate) fn between_dollars(text: &str) -> &str {
     match (text.find('$'), text.rfind('$')) {
         (Some(first), Some(last)) if first < last => &text[first + 1..last],
@@ -38,7 +39,7 @@ pub(crate) fn between_dollars(text: &str) -> &str {
     }
 }
 
-/// The formula in the one way of writing it; `None` where the rules fail.
+/// The normalized formula. `None` if the rules fail.
 fn normalized(formula: &str) -> Option<String> {
     let dropped = |text: String, parts: &[&str]| parts.iter().fold(text, |text, part| text.replace(part, ""));
     let text = dropped(formula.to_owned(), &["\n", r"\!"]);
@@ -61,7 +62,7 @@ fn normalized(formula: &str) -> Option<String> {
     with_slash_as_fraction(text)
 }
 
-/// Without the unit on the right, which `\text{ ` introduces; `None` if there are several.
+/// Removes the unit on the right, which `\text{ ` introduces. `None` if there are several.
 fn without_units(text: &str) -> Option<&str> {
     match text.split_once(r"\text{ ") {
         Some((_, rest)) if rest.contains(r"\text{ ") => None,
@@ -70,7 +71,7 @@ fn without_units(text: &str) -> Option<&str> {
     }
 }
 
-/// Without `k = ` at the beginning, where there is one equals sign after a name of at most two characters.
+/// Removes `k = ` at the beginning, if there is one equals sign after a name of at most two characters.
 fn without_name(text: &str) -> &str {
     match text.split_once('=') {
         Some((name, value)) if !value.contains('=') && name.chars().count() <= 2 => value,
@@ -78,7 +79,7 @@ fn without_name(text: &str) -> &str {
     }
 }
 
-/// `\sqrt3` as `\sqrt{3}`; `None` if nothing follows a root.
+/// `\sqrt3` as `\sqrt{3}`. `None` if nothing follows a root.
 fn with_braces_after_roots(text: &str) -> Option<String> {
     let mut parts = text.split(r"\sqrt");
     let mut braced = parts.next()?.to_owned();
@@ -95,7 +96,8 @@ fn with_braces_after_roots(text: &str) -> Option<String> {
     Some(braced)
 }
 
-/// `\frac12` and `\frac1{2}` as `\frac{1}{2}`; the text as it is if a fraction lacks its second part, `None` if it lacks both.
+/// `\frac12` and `\frac1{2}` as `\frac{1}{2}`. The unchanged text if a fraction lacks its second part, `None`
+/// if it lacks both.
 fn with_braces_after_fractions(text: &str) -> Option<String> {
     let mut parts = text.split(r"\frac");
     let mut braced = parts.next()?.to_owned();
@@ -119,8 +121,8 @@ fn with_braces_after_fractions(text: &str) -> Option<String> {
     Some(braced)
 }
 
-/// `1/2` as `\frac{1}{2}`, if both are whole numbers as Python writes them; `None` if there is one slash and one isn't even a number that
-/// Python reads.
+/// `1/2` as `\frac{1}{2}`, if both are whole numbers as Python prints them. `None` if there is one slash and
+/// one side isn't a number that Python reads.
 fn with_slash_as_fraction(text: String) -> Option<String> {
     match text.split_once('/') {
         Some((above, below)) if !below.contains('/') => {
@@ -134,14 +136,14 @@ fn with_slash_as_fraction(text: String) -> Option<String> {
     }
 }
 
-/// What Python's `int` reads, as far as it is ASCII.
+/// Whether Python's `int` reads it, for ASCII texts.
 fn is_whole_number(text: &str) -> bool {
     let text = text.trim_matches(is_python_space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What Python writes for a whole number: no plus, no zeros in front.
+/// Whether Python prints a whole number this way: no plus sign, no leading zeros.
 fn is_plainly_written(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     digits.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !digits.starts_with('0'))

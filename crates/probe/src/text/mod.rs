@@ -1,4 +1,5 @@
-//! Text as Python and the MATH benchmark treat it: whitespace, regular expressions, literals, formulas.
+//! Text in the semantics of Python and of the MATH benchmark: whitespace, regular expressions, literals,
+//! formulas.
 
 // Characters.
 pub(crate) mod whitespace;

@@ -1,12 +1,12 @@
-//! Regular expressions as Python's `re` reads them.
+//! Regular expressions with the semantics of Python's `re`.
 
 use fancy_regex::{Captures, NoExpand, Regex};
 use serde::Deserialize;
 
 /// A regular expression in Python's syntax.
 ///
-/// Lookaround and backreferences are there. `$` and `\Z` mean what they mean in Python, and `[` in a class is itself; what else the two dialects
-/// disagree on (octal escapes, `\s` over four separators) is left as it is.
+/// Supports lookaround and backreferences. `$`, `\Z`, and `[` in a class have their Python meaning. Other
+/// differences between the dialects (octal escapes, `\s` for four separators) remain.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern {
@@ -15,15 +15,18 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern, or says what is wrong with it.
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// A message if it is not a valid regular expression.
     pub fn new(source: &str) -> Result<Self, String> {
         let regex = Regex::new(&translated(source))
-            .map_err(|error| format!("`{source}` is no regular expression: {error}"))?;
+            .map_err(|error| format!("`{source}` is not a valid regular expression: {error}"))?;
         Ok(Self { source: source.to_owned(), regex })
     }
 
-    /// Python's `re.findall`, where of several groups the first that isn't empty stands for a match; without groups, the whole match.
-    /// Fails where the search would take too long.
+    /// Python's `re.findall`. Of several groups, the first non-empty one represents a match. Without groups,
+    /// the whole match. Fails if the search would take too long.
     pub(crate) fn find_all(&self, text: &str) -> Result<Vec<String>, String> {
         let found = |captures: Result<Captures<'_>, _>| {
             let captures = captures.map_err(|error| self.failed(&error))?;
@@ -37,29 +40,30 @@ impl Pattern {
         self.regex.captures_iter(text).map(found).collect()
     }
 
-    /// How many groups it has.
+    /// Number of groups.
     pub(crate) fn groups(&self) -> usize {
         self.regex.captures_len() - 1
     }
 
-    /// Whether it matches anywhere; where the search would take too long, it doesn't.
+    /// Whether it matches anywhere. A search that would take too long counts as no match.
     pub(crate) fn is_in(&self, text: &str) -> bool {
         self.regex.is_match(text).unwrap_or(false)
     }
 
-    /// The text with something else in place of each match.
+    /// Replaces each match by a literal text.
     pub(crate) fn replaced_in(&self, text: &str, with: &str) -> String {
         self.regex.replace_all(text, NoExpand(with)).into_owned()
     }
 
-    /// The text with `expansion`, in which `${1}` is the first group, in place of the first `count` matches; of all, if that is 0.
+    /// Replaces the first `count` matches, or all if `count` is 0, by `expansion`, in which `${1}` is the
+    /// first group.
     pub(crate) fn expanded_in(&self, text: &str, expansion: &str, count: usize) -> Result<String, String> {
         let expanded =
             self.regex.try_replacen(text, count, expansion).map_err(|error| self.failed(&error))?;
         Ok(expanded.into_owned())
     }
 
-    /// Python's `re.sub` with nothing in place of each match.
+    /// Python's `re.sub` with an empty replacement.
     pub(crate) fn removed_from(&self, text: &str) -> Result<String, String> {
         let removed = self.regex.try_replacen(text, 0, "").map_err(|error| self.failed(&error))?;
         Ok(removed.into_owned())
@@ -69,7 +73,7 @@ impl Pattern {
         format!("the pattern `{}` failed: {error}", self.source)
     }
 
-    /// The pattern as it was written.
+    /// The source of the pattern.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
@@ -84,15 +88,15 @@ impl TryFrom<String> for Pattern {
     }
 }
 
-/// Patterns are equal if they are written alike.
+/// Patterns are equal if their sources are.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
     }
 }
 
-/// The pattern in the syntax of `fancy_regex`: Python's `$` also matches before a line break that ends the text, its `\Z` only at the
-/// end, and a `[` within a class is no class of its own.
+/// Translates a pattern to the syntax of `fancy_regex`: Python's `$` also matches before a final line break,
+/// its `\Z` only at the end, and a `[` within a class doesn't open a nested class.
 fn translated(source: &str) -> String {
     let mut translated = String::with_capacity(source.len());
     let mut chars = source.chars().peekable();
@@ -111,7 +115,7 @@ fn translated(source: &str) -> String {
                 in_class = true;
                 translated.push('[');
                 translated.extend(chars.next_if_eq(&'^'));
-                // A `]` that comes first is one of the class.
+                // A leading `]` is part of the class.
                 if chars.next_if_eq(&']').is_some() {
                     translated.push_str(r"\]");
                 }
@@ -136,7 +140,7 @@ mod tests {
         Pattern::new(pattern).unwrap().find_all(text).unwrap()
     }
 
-    /// What Python 3.11's `re` answers.
+    /// Results of Python 3.11's `re`.
     #[test]
     fn patterns_mean_what_they_mean_in_python() {
         assert_eq!(find_all(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", "a $1,200. and 7"), ["$1,200.", "7"]);
@@ -156,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_named() {
         let error = Pattern::new("(a").unwrap_err();
-        assert!(error.starts_with("`(a` is no regular expression"), "{error}");
+        assert!(error.starts_with("`(a` is not a valid regular expression"), "{error}");
         let slow = Pattern::new(r"(?=((x+x+)+)y)(x)\1").unwrap();
         assert!(slow.find_all(&"x".repeat(60)).unwrap_err().contains("failed"));
     }

@@ -1,4 +1,5 @@
-//! Values as Python writes and reads them: `str`, `repr` and `ast.literal_eval`, through which lm-evaluation-harness passes lists and numbers.
+//! Values as Python prints and parses them: `str`, `repr` and `ast.literal_eval`, which lm-evaluation-harness
+//! applies to lists and numbers.
 
 use serde_json::{Map, Number, Value};
 
@@ -30,7 +31,8 @@ pub(crate) fn repr(value: &Value) -> String {
     }
 }
 
-/// The shortest digits that give the number again; with an exponent of at least two digits below 1e-4 and from 1e16 on.
+/// The shortest digits that represent the number. With an exponent of at least two digits below 1e-4 and from
+/// 1e16 on.
 fn real_repr(real: f64) -> String {
     let size = real.abs();
     if size == 0.0 || (1e-4..1e16).contains(&size) {
@@ -47,7 +49,7 @@ fn real_repr(real: f64) -> String {
     }
 }
 
-/// A text between single quotation marks, or double ones if it has single ones only.
+/// A text in single quotes, or in double quotes if it contains only single quotes.
 fn quoted(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut quoted = String::from(quote);
@@ -75,13 +77,13 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A character by its code, in this many hexadecimal digits after a backslash and `kind`.
+/// A character as an escape: a backslash, `kind`, and its code in this many hexadecimal digits.
 fn by_code(kind: char, digits: usize, c: char) -> String {
     format!("\\{kind}{:0digits$x}", u32::from(c))
 }
 
-/// `ast.literal_eval(source)`: strings, numbers, `True`, `False`, `None`, and lists, tuples (as lists) and dictionaries of such. `None` if it is nothing
-/// of the kind.
+/// `ast.literal_eval(source)`: strings, numbers, `True`, `False`, `None`, and lists, tuples (as lists) and
+/// dictionaries of these. `None` for anything else.
 pub(crate) fn literal(source: &str) -> Option<Value> {
     let mut reader = LiteralReader { rest: source.trim_start_matches([' ', '\t']) };
     let value = reader.value()?;
@@ -98,7 +100,7 @@ impl LiteralReader<'_> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r', '\u{c}']);
     }
 
-    /// Passes over `expected` if it comes next.
+    /// Consumes `expected` if it comes next.
     fn takes(&mut self, expected: &str) -> bool {
         self.skip_space();
         let rest = self.rest.strip_prefix(expected);
@@ -151,7 +153,7 @@ impl LiteralReader<'_> {
         Some(Value::Object(fields))
     }
 
-    /// String literals; those that stand side by side are one.
+    /// String literals. Adjacent literals are concatenated.
     fn strings(&mut self) -> Option<Value> {
         let mut joined = String::new();
         while self.rest.starts_with(['\'', '"']) {
@@ -186,7 +188,7 @@ impl LiteralReader<'_> {
         Some(c)
     }
 
-    /// What stands after a backslash.
+    /// An escape sequence after its backslash.
     fn escape(&mut self, text: &mut String) -> Option<()> {
         let c = self.next_char()?;
         let digits = match c {
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What `CPython` 3.11's `repr` answers.
+    /// Results of `CPython` 3.11's `repr`.
     #[test]
     fn values_are_written_as_python_writes_them() {
         let cases = [

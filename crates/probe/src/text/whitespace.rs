@@ -1,6 +1,7 @@
 //! Whitespace and words as Python counts them.
 
-/// Words of a text as lm-evaluation-harness counts them, `len(re.split(r"\s+", text))`: runs of whitespace, plus one.
+/// Number of words as counted by lm-evaluation-harness, `len(re.split(r"\s+", text))`: runs of whitespace,
+/// plus one.
 pub(crate) fn word_count(text: &str) -> usize {
     let mut words = 1;
     let mut in_space = false;
@@ -11,7 +12,8 @@ pub(crate) fn word_count(text: &str) -> usize {
     words
 }
 
-/// What Python's `str.isspace` and `\s` hold for whitespace: Unicode's, and four separators that Unicode does not count.
+/// Whether Python's `str.isspace` and `\s` accept the character: Unicode's whitespace, and four separators
+/// that Unicode doesn't classify as whitespace.
 pub(crate) fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

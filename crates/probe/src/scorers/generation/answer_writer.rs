@@ -1,4 +1,4 @@
-//! Tasks in which the model writes its answers: prompts, the texts after them, what they are worth.
+//! Generation of answers: prompts, attempts, filters and scores.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,30 +22,30 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
-/// Bytes that the caches of a batch may take.
+/// Maximum size of the KV caches of a batch, in bytes.
 const CACHE_BYTES: u64 = 512 << 20;
 
-/// What has the answers of a task written and judged.
+/// Generates and judges the answers to the items of a task.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerWriter {
     rules: GenerationRules,
     tokenizer: Tokenizer,
-    /// Tokens that the model can read at a time.
+    /// Context length of the model, in tokens.
     max_len: usize,
-    /// Tokens that an answer may have, as far as the model can read as many again.
+    /// Maximum number of tokens of an answer, at most half the context length.
     max_new_tokens: usize,
-    /// The texts that end an answer, EOS among them.
+    /// The texts that end an answer, including EOS.
     until: Vec<String>,
-    /// Where programs are run, if the task is one of code.
+    /// Sandbox for programs, in tasks of kind `code`.
     sandbox: Option<Arc<Sandbox>>,
 }
 
-/// Why there are no answers.
+/// Reason why there are no answers.
 #[derive(Debug)]
 pub(crate) enum GenerationStopped {
-    /// The round is to end.
+    /// The round was interrupted.
     Interrupted,
-    /// The task can't be done, for this reason.
+    /// The task can't be evaluated, for this reason.
     Failed(String),
 }
 
@@ -55,31 +55,31 @@ impl From<String> for GenerationStopped {
     }
 }
 
-/// One process's part in a round.
+/// The share of a rank in a round.
 #[derive(Clone, Copy)]
 pub(crate) struct RankTurn<'a> {
     pub(crate) share: RankShare,
     pub(crate) interrupted: &'a dyn Fn() -> bool,
 }
 
-/// What was written to one item, and what it is worth.
+/// The judged answers to one item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WrittenItem {
-    /// The item's index in the task's whole data.
+    /// Index of the item in the complete data of the task.
     pub(crate) item: usize,
-    /// One for each that a filter left of the attempts.
+    /// One answer for each text that a filter extracted from the attempts.
     pub(crate) answers: Vec<WrittenAnswer>,
-    /// Its part in the seconds that the task took.
+    /// Its share of the seconds of the task.
     pub(crate) seconds: f64,
 }
 
-/// What a filter left of an attempt at an item, and what that is worth.
+/// A text that a filter extracted from an attempt, with its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WrittenAnswer {
     filter: Option<String>,
-    /// Which of those that the filter left.
+    /// Index among the texts that the filter extracted.
     number: usize,
-    /// What it left; the text of the attempt, if there is no filter.
+    /// The extracted text. `None` if there is no filter: then the text of the attempt counts.
     left: Option<String>,
     correct: bool,
     score: Option<f64>,
@@ -97,7 +97,7 @@ struct WrittenAttempt {
 }
 
 impl AnswerWriter {
-    /// Refuses programs that may not be run, or can't be.
+    /// Fails if the task needs to run programs, and that is forbidden or impossible.
     pub(crate) fn new(
         task: &Task,
         rules: &GenerationRules,
@@ -113,14 +113,14 @@ impl AnswerWriter {
             }
             _ => None,
         };
-        // The harness refuses a model that can't read more than it is to write; half and half is of more use.
+        // The harness refuses a model whose context is shorter than the answer. Half and half is more useful.
         let max_new_tokens = rules.max_new_tokens.min(max_len / 2);
         if max_new_tokens < rules.max_new_tokens {
             tracing::warn!(
                 task = task.name,
                 max_new_tokens,
                 max_len,
-                "answers may be cut short: the model can't read as many tokens as the task lets it write"
+                "answers may be truncated: the context length is too short for the task's max_new_tokens"
             );
         }
         let eos = tokenizer.eos_id().and_then(|id| tokenizer.token(id));
@@ -134,8 +134,8 @@ impl AnswerWriter {
         })
     }
 
-    /// The prompt of an item, and whether it lost tokens on its left to leave room for an answer: BOS too, as in lm-evaluation-harness
-    /// (`HFLM.tok_batch_encode`).
+    /// The prompt of an item, and whether it was truncated on the left to leave room for an answer. The
+    /// truncation removes BOS too, as in lm-evaluation-harness (`HFLM.tok_batch_encode`).
     pub(crate) fn prompt(&self, index: usize, item: &Item) -> Result<(Prompt, bool), String> {
         let tokenizer = &self.tokenizer;
         let text = tokenizer.encode(&item.context).map_err(|error| error.to_string())?;
@@ -144,9 +144,7 @@ impl AnswerWriter {
             tokens.extend(tokenizer.bos_id().or(tokenizer.eos_id()));
         }
         if tokens.is_empty() {
-            return Err(
-                "its prompt is empty, and the tokenizer has neither BOS nor EOS to put there".to_owned()
-            );
+            return Err("the prompt is empty, and the tokenizer has neither BOS nor EOS".to_owned());
         }
         let excess = tokens.len().saturating_sub(self.max_len - self.max_new_tokens);
         tokens.drain(..excess);
@@ -154,8 +152,8 @@ impl AnswerWriter {
         Ok((Prompt { tokens, continuations: continuations.collect() }, excess > 0))
     }
 
-    /// Has `model` write the answers to items of `task`, given as indices with their prompts, and judges them. `interrupted` is asked before
-    /// each token, and between programs.
+    /// Generates and judges the answers to items of `task`, given as indices with their prompts. Calls
+    /// `interrupted` before each token, and between programs.
     pub(crate) fn write(
         &self,
         model: &Llama,
@@ -185,7 +183,7 @@ impl AnswerWriter {
         Ok(written)
     }
 
-    /// The attempts at the items of this process's share.
+    /// The attempts at the items of this rank's share.
     fn attempts(
         &self,
         model: &Llama,
@@ -197,12 +195,12 @@ impl AnswerWriter {
             stop: Vec::from_iter(self.tokenizer.eos_id()),
             cache_bytes: CACHE_BYTES,
         };
-        // An end that the last token completes is in as many tokens as it has bytes; a few more, since the first one may lose its space, or be a
-        // part of a character.
+        // A stop text completed by the last token spans at most as many tokens as it has bytes. A few more
+        // are decoded, because the first one may lose its space or be a part of a character.
         let looked_at = 4 + self.until.iter().map(String::len).max().unwrap_or(0);
         let control = BatchControl {
             is_finished: &|_, tokens| {
-                // What can't be decoded now is told of at the end.
+                // Tokens that can't be decoded yet are checked at the end.
                 let last = &tokens[tokens.len().saturating_sub(looked_at)..];
                 let text = self.tokenizer.decode(last).unwrap_or_default();
                 self.until.iter().any(|end| text.contains(end.as_str()))
@@ -229,7 +227,8 @@ impl AnswerWriter {
         Ok(taken.map(of_item).collect::<Result<_, String>>()?)
     }
 
-    /// What each filter leaves of the attempts at an item; the attempts, if there is none.
+    /// The texts that each filter extracts from the attempts at an item, or the attempts if there is no
+    /// filter.
     fn filtered(&self, item: &Item, attempts: &[WrittenAttempt]) -> Result<Vec<WrittenAnswer>, String> {
         if self.rules.filters.is_empty() {
             return Ok((0..attempts.len())
@@ -247,7 +246,7 @@ impl AnswerWriter {
         Ok(answers)
     }
 
-    /// Holds every answer to those that are accepted.
+    /// Compares each answer with the accepted ones.
     fn compare(&self, task: &Task, written: &mut [WrittenItem]) -> Result<(), String> {
         for WrittenItem { item, answers, .. } in written {
             for answer in answers {
@@ -260,7 +259,7 @@ impl AnswerWriter {
     }
 }
 
-/// Runs the programs that the answers make, as many at a time as there are cores.
+/// Runs the programs formed by the answers, as many at a time as there are cores.
 fn run_programs(
     sandbox: &Sandbox,
     task: &Task,
@@ -280,7 +279,7 @@ fn run_programs(
             answer.correct = sandbox.run(program)? == ProgramOutcome::Passed;
             Ok(())
         };
-        // Of several failures, the first one's.
+        // Among several failures, report the first.
         let ran: Vec<Result<(), String>> = answers.par_iter_mut().map(run).collect();
         ran.into_iter().collect::<Result<(), String>>()?;
     }
@@ -288,7 +287,7 @@ fn run_programs(
 }
 
 impl WrittenAnswer {
-    /// What `filter` left, by its name; not yet judged.
+    /// An answer before it is judged. `filter` is the filter's name and the extracted text.
     fn new(attempts: &[WrittenAttempt], number: usize, filter: Option<(&String, String)>) -> Self {
         let WrittenAttempt { text, continuation } = &attempts[number];
         let (filter, left) = filter.map(|(name, answer)| (name.clone(), answer)).unzip();
@@ -305,7 +304,7 @@ impl WrittenAnswer {
         }
     }
 
-    /// What is right or wrong.
+    /// The text that is judged.
     fn judged(&self) -> &str {
         self.left.as_ref().unwrap_or(&self.text)
     }
@@ -329,11 +328,11 @@ impl WrittenAnswer {
     }
 }
 
-const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: `allow_code_execution = true` in [[probes]], or \
-                         `--allow-code-execution`, allows it, in a sandbox";
+const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: set `allow_code_execution = true` in [[probes]], \
+                         or pass `--allow-code-execution`, to run them in a sandbox";
 
 impl GenerationRules {
-    /// How the tokens of an attempt at an item are chosen: draws depend on seed, item, attempt and step, and on nothing else.
+    /// Sampling of an attempt at an item. The draws depend only on seed, item, attempt and step.
     fn sampling_of(&self, item: usize, attempt: usize) -> Sampling {
         let Sampling::Random { temperature, top_k, top_p, seed } = self.sampling else {
             return Sampling::Greedy;
@@ -344,7 +343,7 @@ impl GenerationRules {
 }
 
 impl Item {
-    /// The program that an answer makes.
+    /// The program formed by an answer.
     pub(crate) fn with_program(&self, answer: &str) -> String {
         match &self.program {
             Some(program) => format!("{}{answer}\n{}", program.before, program.tests),
@@ -353,7 +352,8 @@ impl Item {
     }
 }
 
-/// What stands before the ends, each looked for in what the one before it left (`postprocess_generated_text`).
+/// The text before the first stop text. Each is searched in the text before the previous one
+/// (`postprocess_generated_text`).
 fn before_first<'a>(text: &'a str, ends: &[String]) -> &'a str {
     ends.iter().fold(text, |text, end| text.split(end.as_str()).next().unwrap_or(text))
 }

@@ -1,4 +1,5 @@
-//! From what the model wrote to what is judged: the filters of lm-evaluation-harness 0.4.13 (`lm_eval/filters`).
+//! Filters that extract from a generated text what is judged: those of lm-evaluation-harness 0.4.13
+//! (`lm_eval/filters`).
 
 use std::collections::HashMap;
 
@@ -9,7 +10,8 @@ use crate::text::pattern::Pattern;
 use crate::text::whitespace::is_python_space;
 
 impl Pipeline {
-    /// What is judged of the attempts at an item that has these `choices`: one answer or more. Fails where a pattern does.
+    /// Extracts what is judged from the attempts at an item with these `choices`: one or more answers. Fails
+    /// if a pattern does.
     pub(crate) fn apply(&self, attempts: &[String], choices: &[String]) -> Result<Vec<String>, String> {
         self.steps.iter().try_fold(attempts.to_vec(), |answers, step| step.apply(answers, choices))
     }
@@ -54,7 +56,7 @@ impl Extraction {
     fn apply(&self, answer: &str) -> Result<String, String> {
         let matches = self.regex_pattern.find_all(answer)?;
         Ok(match selected(&matches, self.group_select) {
-            // A pattern with several groups, all of them empty, found nothing; one with a single group did.
+            // A pattern with several groups that are all empty found nothing. A pattern with one group did.
             Some(text) if text.is_empty() && self.regex_pattern.groups() > 1 => self.fallback.clone(),
             Some(text) => text.trim_matches(is_python_space).to_owned(),
             None => self.fallback.clone(),
@@ -62,14 +64,14 @@ impl Extraction {
     }
 }
 
-/// An element by Python's index. (The harness fails where it is out of range; that is taken for nothing found.)
+/// An element by Python's index. The harness fails if it is out of range. Here, that counts as not found.
 fn selected(matches: &[String], index: i64) -> Option<&String> {
     let magnitude = usize::try_from(index.unsigned_abs()).ok()?;
     let index = if index < 0 { matches.len().checked_sub(magnitude)? } else { magnitude };
     matches.get(index)
 }
 
-/// The first of the most frequent.
+/// The most frequent answer. Among equally frequent ones, the first.
 fn majority(answers: &[String]) -> Vec<String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for answer in answers {
@@ -80,14 +82,14 @@ fn majority(answers: &[String]) -> Vec<String> {
     first.into_iter().collect()
 }
 
-/// How the letters of an item's choices are found (`MultiChoiceRegexFilter`).
+/// Finds the letter of a choice in an answer (`MultiChoiceRegexFilter`).
 struct ChoiceLetters<'a> {
     extraction: &'a ChoiceExtraction,
-    /// The texts of the choices, as far as they count, with their letters.
+    /// Normalized texts of the choices, with their letters.
     texts: Vec<(String, String)>,
-    /// Any of those texts, the longest first.
+    /// Matches any of these texts, the longest first.
     text: Pattern,
-    /// A letter after a colon.
+    /// Matches a letter after a colon.
     letter: Pattern,
 }
 
@@ -124,7 +126,7 @@ impl<'a> ChoiceLetters<'a> {
         }
         let found = find(&self.text, &self.extraction.counted(answer)?)?;
         if !found.is_empty() {
-            // Of equal texts, the last has the letter.
+            // Of equal texts, the last one's letter counts.
             let letter = self.texts.iter().rev().find(|(text, _)| *text == found);
             return Ok(letter.map_or(found, |(_, letter)| letter.clone()));
         }
@@ -134,7 +136,7 @@ impl<'a> ChoiceLetters<'a> {
 }
 
 impl ChoiceExtraction {
-    /// The part of a text that counts.
+    /// Removes the parts of a text that are ignored.
     fn counted(&self, text: &str) -> Result<String, String> {
         let remove = |text: String, pattern: &Pattern| pattern.removed_from(&text);
         let mut text = self.regexes_to_ignore.iter().try_fold(text.to_owned(), remove)?;
@@ -145,7 +147,7 @@ impl ChoiceExtraction {
     }
 }
 
-/// The text as a pattern of itself.
+/// A pattern that matches the text literally.
 fn escaped(text: &str) -> String {
     fancy_regex::escape(text).into_owned()
 }

@@ -1,11 +1,12 @@
-//! Tasks whose answers the model writes: generation, filters, comparison with the accepted answers, execution of programs.
+//! Tasks with generated answers: generation, filters, comparison with the accepted answers, execution of
+//! programs.
 
-// When an answer is right.
+// Whether an answer is correct.
 pub(crate) mod answer_matching;
 pub(crate) mod sandbox;
 
-// What is taken from a text.
+// Extraction of what is judged.
 pub(crate) mod filters;
 
-// Generation, and all of the above in turn.
+// Generation, filters and judgement together.
 pub(crate) mod answer_writer;

@@ -3,10 +3,12 @@
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
-/// Variation below this share of the features' square sum is rounding: the square of what an `f32` resolves.
+/// Variation below this fraction of the features' square sum is rounding: the square of the resolution of
+/// `f32`.
 const LEAST_VARIATION: f64 = (f32::EPSILON as f64) * (f32::EPSILON as f64);
 
-/// The centred Gram matrix of some texts' features, scaled to norm 1; zero if the features are the same for all texts.
+/// The centred Gram matrix of the features of some texts, scaled to norm 1. Zero if the features are the same
+/// for all texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GramMatrix {
     texts: usize,
@@ -15,7 +17,7 @@ pub struct GramMatrix {
 }
 
 impl GramMatrix {
-    /// Of `texts × width` features, row by row.
+    /// From features `[texts, width]`, row by row.
     pub(crate) fn of(features: &[f32], texts: usize) -> Self {
         let width = features.len() / texts;
         let mut x = DMatrix::from_row_iterator(texts, width, features.iter().copied().map(f64::from));
@@ -27,10 +29,10 @@ impl GramMatrix {
         let gram = &x * x.transpose();
         let scale = if gram.trace() <= LEAST_VARIATION * squares { 0.0 } else { 1.0 / gram.norm() };
         let upper = (0..texts).flat_map(|i| (i..texts).map(move |j| (i, j)));
-        Self { texts, upper: upper.map(|place| (gram[place] * scale) as f32).collect() }
+        Self { texts, upper: upper.map(|element| (gram[element] * scale) as f32).collect() }
     }
 
-    /// From what [`upper`](Self::upper) gave; `None` if there are no so many texts.
+    /// From [`upper`](Self::upper). `None` if the length doesn't match the number of texts.
     pub(crate) fn from_upper(texts: usize, upper: Vec<f32>) -> Option<Self> {
         (upper.len() == texts * (texts + 1) / 2).then_some(Self { texts, upper })
     }

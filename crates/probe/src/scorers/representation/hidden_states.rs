@@ -1,10 +1,12 @@
-//! How a model represents a fixed set of texts, layer by layer.
+//! Hidden states of a model for a fixed set of texts, layer by layer.
 //!
-//! Each text is read up to a place drawn once and for all, and the hidden states there, at each depth, are the text's features: after the
-//! embedding, after each layer, and final-normed. Depths are compared with each other and with those of earlier rounds by [`similarity`](crate::similarity).
+//! Each text is read up to a position that is drawn once. The hidden states at this position, at each depth
+//! (after the embedding, after each layer, and after the final norm), are the features of the text. Depths
+//! are compared with each other and with those of earlier rounds in
+//! [`similarity`](crate::metrics::similarity).
 //!
-//! One place for each text: places of the same text are no independent samples, which the estimator takes them for. BOS is never the place; its hidden states are
-//! the same for all texts, and often huge.
+//! Only one position per text is used: positions of the same text are not independent samples, which the
+//! estimator requires. BOS is never used. Its hidden states are the same for all texts, and often huge.
 
 use std::time::Instant;
 
@@ -20,54 +22,54 @@ use crate::requests::encoder::RequestEncoder;
 use crate::scorers::representation::gram::GramMatrix;
 use crate::tasks::task::Task;
 
-/// Texts that similarities can be told from.
+/// Minimum number of texts from which similarities can be estimated.
 const LEAST_TEXTS: usize = 8;
 
-/// Tokens of a text among which the place is drawn.
+/// Maximum position, in tokens.
 const LONGEST: usize = 128;
 
-/// Tokens of a batch, padding included.
+/// Tokens of a batch, including padding.
 const BATCH_TOKENS: usize = 4096;
 
-/// The places are the same in every run.
+/// The positions are the same in every run.
 const SEED: u64 = 0;
 
-/// A text up to the token whose hidden states are looked at.
+/// A text up to the token whose hidden states are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct TextSample {
     item: usize,
     tokens: Vec<u32>,
 }
 
-/// The texts of a task, tokenized and cut.
+/// The texts of a task, tokenized and truncated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TextSamples {
     samples: Vec<TextSample>,
     clusters: Vec<Option<u32>>,
 }
 
-/// What a model makes of the texts of a task: a Gram matrix for each depth.
+/// Gram matrices of the hidden states of a task's texts, one per depth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Representation {
-    /// The texts, by their place in the task's whole data.
+    /// Indices of the texts in the complete data of the task.
     pub items: Vec<u32>,
-    /// What each of them shares with others, if anything.
+    /// Cluster of each text, if any.
     pub clusters: Vec<Option<u32>>,
-    /// After the embedding, after each layer, and final-normed.
+    /// After the embedding, after each layer, and after the final norm.
     pub layers: Vec<GramMatrix>,
 }
 
 /// The representation of one of a suite's tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScoredRepresentation {
-    /// The task's place in the suite.
+    /// Index of the task in the suite.
     pub(crate) task: usize,
     pub(crate) representation: Representation,
     pub(crate) seconds: f64,
 }
 
 impl TextSamples {
-    /// The texts `selected` of `task`, which has `clusters`.
+    /// The texts `selected` of `task`, whose items have these `clusters`.
     pub(crate) fn new(
         task: &Task,
         selected: &[usize],
@@ -75,10 +77,7 @@ impl TextSamples {
         encoder: &RequestEncoder<'_>,
     ) -> Result<Self, ProbeError> {
         if selected.len() < LEAST_TEXTS {
-            let message = format!(
-                "expected at least {LEAST_TEXTS} texts to compare representations by, found {}",
-                selected.len()
-            );
+            let message = format!("expected at least {LEAST_TEXTS} texts, found {}", selected.len());
             return Err(ProbeError::Task { task: task.name.clone(), message });
         }
         let mut selected = selected.to_vec();
@@ -86,13 +85,13 @@ impl TextSamples {
         let sample = |&item: &usize| {
             let tokens =
                 encoder.beginning(&task.items[item].choices[0], LONGEST).and_then(|(tokens, first)| {
-                    let places = first..tokens.len();
-                    if places.is_empty() {
-                        return Err("its text has no tokens".to_owned());
+                    let positions = first..tokens.len();
+                    if positions.is_empty() {
+                        return Err("the text has no tokens".to_owned());
                     }
                     let mut draw =
                         Stream::new(SEED, &format!("probe/representation/{}", task.name), item as u64);
-                    Ok(tokens[..=draw.random_range(places)].to_vec())
+                    Ok(tokens[..=draw.random_range(positions)].to_vec())
                 });
             tokens.map(|tokens| TextSample { item, tokens }).map_err(|message| ProbeError::Item {
                 task: task.name.clone(),
@@ -106,7 +105,7 @@ impl TextSamples {
         })
     }
 
-    /// Puts `model` through the texts of the suite's task at this place. `interrupted` is asked before each batch.
+    /// Computes the representation of the suite's task of this index. Calls `interrupted` before each batch.
     pub(crate) fn represent(
         &self,
         model: &Llama,
@@ -136,7 +135,7 @@ impl TextSamples {
         Ok(ScoredRepresentation { task, representation, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// The texts in batches, the longest first, so that little is padding.
+    /// The texts in batches, the longest first, to keep padding small.
     fn batches(&self) -> Vec<Vec<usize>> {
         let len = |text: usize| self.samples[text].tokens.len();
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
@@ -151,33 +150,34 @@ impl TextSamples {
         batches
     }
 
-    /// Hidden states at the last token of each text of a batch, `texts × hidden` for each depth. Padding is on the right, where nothing sees
-    /// it.
+    /// Hidden states at the last token of each text of a batch, `[texts, hidden]` for each depth. Padding is
+    /// on the right, where no token attends to it.
     fn states(&self, model: &Llama, batch: &[usize]) -> Vec<Vec<f32>> {
         let time = self.samples[batch[0]].tokens.len();
         let mut tokens = Vec::with_capacity(batch.len() * time);
-        let mut places = Vec::with_capacity(batch.len());
+        let mut positions = Vec::with_capacity(batch.len());
         for (row, &text) in batch.iter().enumerate() {
             let own = &self.samples[text].tokens;
-            places.push(((row * time + own.len() - 1) as u32).cast_signed());
+            positions.push(((row * time + own.len() - 1) as u32).cast_signed());
             tokens.extend(own.iter().map(|token| token.cast_signed()));
             tokens.resize((row + 1) * time, 0);
         }
         let device = model.device();
         let tokens_bt = Tensor::<2, Int>::from_data(TensorData::new(tokens, [batch.len(), time]), &device);
-        let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [batch.len()]), &device);
+        let positions_n = Tensor::<1, Int>::from_data(TensorData::new(positions, [batch.len()]), &device);
         let mut states = Vec::new();
         model.visit_hidden(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut |hidden_btd| {
             let [rows, time, width] = hidden_btd.dims();
-            let at_places = hidden_btd.clone().reshape([rows * time, width]).select(0, places_n.clone());
-            states.push(at_places.into_data().iter::<f32>().collect());
+            let at_positions =
+                hidden_btd.clone().reshape([rows * time, width]).select(0, positions_n.clone());
+            states.push(at_positions.into_data().iter::<f32>().collect());
         });
         states
     }
 }
 
 impl Representation {
-    /// How many Gram matrices have numbers that are not finite.
+    /// Number of Gram matrices with values that are not finite.
     pub(crate) fn non_finite(&self) -> usize {
         self.layers.iter().filter(|gram| !gram.is_finite()).count()
     }

@@ -1,4 +1,4 @@
-//! Tasks whose texts are read for the hidden states they give rise to.
+//! Tasks whose hidden states are compared.
 
 // Gram matrices.
 pub(crate) mod gram;

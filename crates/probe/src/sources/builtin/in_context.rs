@@ -1,11 +1,12 @@
-//! The builtin suite `in_context`: random functions, to be picked up from examples in the context.
+//! The built-in suite `in_context`: random functions, to be learned from examples in the context.
 //!
-//! An item is one function drawn from a family, put to as many questions as there are [`ANSWERS`]. The model reads questions and answers one after another, and
-//! each answer is scored given all before it: after no example, after one, and so on (Garg et al. 2022 for regression; the score that sums
-//! it up is that of Olsson et al. 2022).
+//! An item is a function drawn from a family, with [`ANSWERS`] questions. The model reads questions and
+//! answers alternately, and each answer is scored given everything before it: after no example, after one,
+//! and so on (Garg et al. 2022 for regression; the summary score is that of Olsson et al. 2022).
 //!
-//! Since functions and questions are drawn from known distributions, so is what the best learner would say: one that knows the family,
-//! and goes by the share of its functions that agree with all examples so far. Its log-probability stands beside the model's.
+//! Functions and questions are drawn from known distributions. This determines the predictions of the optimal
+//! learner, which knows the family, and predicts by the fraction of its functions that agree with all
+//! examples so far. Its log-probability is stored next to the model's.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +17,16 @@ use crate::tasks::item::{InContextQuestion, Item};
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
-/// Questions of an item: the last one follows 16 examples.
+/// Number of questions of an item. The last one follows 16 examples.
 const ANSWERS: usize = 17;
 
-/// Items of a task.
+/// Number of items of a task.
 const ITEMS: u64 = 128;
 
 /// The items are the same in every run.
 const SEED: u64 = 0;
 
-/// Changes whenever a family or its wording does.
+/// Changes if a family or its wording does.
 const VERSION: &str = "1";
 
 const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
@@ -37,24 +38,24 @@ pub(crate) fn tasks() -> Vec<Task> {
     FunctionFamily::ALL.into_iter().map(FunctionFamily::task).collect()
 }
 
-/// What functions are drawn from.
+/// A family from which functions are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FunctionFamily {
     /// `y = a x + b`
     Linear,
     /// `z = a x + b y + c`
     Plane,
-    /// Each letter to the one so many places on in the alphabet.
+    /// Shifts each letter by a fixed number of positions in the alphabet.
     Shift,
-    /// Three letters in another order, or the same: copying and reversal are among them.
+    /// Permutes three letters. Includes identity and reversal.
     Order,
-    /// Each of six words to a label, drawn for the word.
+    /// Maps each of six words to a label that is drawn once per word.
     Table,
-    /// Each of six words to a label, drawn anew each time. There is nothing to learn but the labels.
+    /// Maps each of six words to a label that is drawn anew each time. Only the set of labels can be learned.
     Noise,
 }
 
-/// A function of small numbers: an element of a family that is small enough to go through.
+/// A function of small integers: an element of a family that can be enumerated.
 #[derive(Clone, Copy, Debug)]
 enum DrawnFunction {
     Linear { slope: u32, offset: u32 },
@@ -63,7 +64,7 @@ enum DrawnFunction {
     Order([usize; 3]),
 }
 
-/// An answer, and how likely it is to the best learner after all examples before.
+/// An answer, and its log-probability under the optimal learner after all previous examples.
 struct OptimalAnswer {
     text: String,
     optimal_logprob: f64,
@@ -103,7 +104,7 @@ impl FunctionFamily {
         }
     }
 
-    /// The item of this number, and how likely the best guess at its last answer is without examples.
+    /// The item of this index, and the probability of the best guess at its last answer without examples.
     fn item(self, index: u64) -> (Item, f64) {
         let mut draw = Stream::new(SEED, &format!("probe/in_context/{}", self.name()), index);
         let (questions, answers, chance) = match self {
@@ -123,7 +124,7 @@ impl FunctionFamily {
         (item, chance)
     }
 
-    /// Questions, answers and chance of a function out of a list.
+    /// Questions, answers and chance of a function from an enumerated family.
     fn computed(self, draw: &mut Stream) -> (Vec<String>, Vec<OptimalAnswer>, f64) {
         let functions = self.functions();
         let function = functions[draw.random_range(0..functions.len())];
@@ -141,7 +142,7 @@ impl FunctionFamily {
         (questions.iter().map(|question| self.text(question)).collect(), answers, chance)
     }
 
-    /// Questions, answers and chance where words have labels.
+    /// Questions, answers and chance of a mapping from words to labels.
     fn labelled(self, draw: &mut Stream) -> (Vec<String>, Vec<OptimalAnswer>, f64) {
         let chance = 1.0 / LABELS.len() as f64;
         let mut known: BTreeMap<&str, &str> = BTreeMap::new();
@@ -159,7 +160,7 @@ impl FunctionFamily {
         (questions, answers, chance)
     }
 
-    /// All functions of the family, each as likely as the others.
+    /// All functions of the family, with equal probability.
     fn functions(self) -> Vec<DrawnFunction> {
         let pairs = |first: std::ops::RangeInclusive<u32>, second: std::ops::RangeInclusive<u32>| {
             first.flat_map(move |a| second.clone().map(move |b| (a, b)))
@@ -179,7 +180,7 @@ impl FunctionFamily {
         }
     }
 
-    /// As many questions as an item has, no two alike.
+    /// The distinct questions of an item.
     fn questions(self, draw: &mut Stream) -> Vec<Vec<u32>> {
         let (parts, values) = match self {
             Self::Linear => (1, 20),
@@ -191,7 +192,7 @@ impl FunctionFamily {
         while questions.len() < ANSWERS {
             let question: Vec<u32> = (0..parts).map(|_| draw.random_range(0..values)).collect();
             let repeats = |question: &[u32]| {
-                self == Self::Order && (1..parts).any(|place| question[..place].contains(&question[place]))
+                self == Self::Order && (1..parts).any(|index| question[..index].contains(&question[index]))
             };
             if !questions.contains(&question) && !repeats(&question) {
                 questions.push(question);
@@ -215,19 +216,19 @@ impl DrawnFunction {
             Self::Plane { slopes, offset } => {
                 (slopes[0] * question[0] + slopes[1] * question[1] + offset).to_string()
             }
-            Self::Shift(places) => spelled(&[(question[0] + places) % LETTERS.len() as u32]),
-            Self::Order(order) => spelled(&order.map(|place| question[place])),
+            Self::Shift(indices) => spelled(&[(question[0] + indices) % LETTERS.len() as u32]),
+            Self::Order(order) => spelled(&order.map(|index| question[index])),
         }
     }
 }
 
-/// Letters by their places in the alphabet, with spaces between them.
+/// Letters by their index in the alphabet, separated by spaces.
 fn spelled(letters: &[u32]) -> String {
-    let letter = |&place: &u32| char::from(LETTERS[place as usize]).to_string();
+    let letter = |&index: &u32| char::from(LETTERS[index as usize]).to_string();
     letters.iter().map(letter).collect::<Vec<_>>().join(" ")
 }
 
-/// How many of the functions give the answer that most of them give.
+/// Number of functions with the most frequent answer.
 fn most_frequent(functions: &[DrawnFunction], question: &[u32]) -> usize {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for function in functions {
@@ -244,9 +245,9 @@ mod tests {
     fn items_are_questions_of_one_function() {
         let (item, _) = FunctionFamily::Linear.item(3);
         let question =
-            |place: usize| item.questions[place].text.strip_suffix(" ->").unwrap().parse().unwrap();
+            |index: usize| item.questions[index].text.strip_suffix(" ->").unwrap().parse().unwrap();
         let points: Vec<(f64, f64)> =
-            (0..ANSWERS).map(|place| (question(place), item.choices[place].parse().unwrap())).collect();
+            (0..ANSWERS).map(|index| (question(index), item.choices[index].parse().unwrap())).collect();
         let slope = (points[1].1 - points[0].1) / (points[1].0 - points[0].0);
         assert!(points.iter().all(|(x, y)| (y - points[0].1 - slope * (x - points[0].0)).abs() < 1e-9));
         assert_eq!(item.gold, ANSWERS - 1);
@@ -254,7 +255,7 @@ mod tests {
         assert!(order.questions[0].text.len() == "a b c ->".len() && order.choices[0].len() == "a b c".len());
     }
 
-    /// Every question of an item tells something else, so that no answer can be looked up.
+    /// The questions of an item are distinct, so no answer can be copied.
     #[test]
     fn only_words_come_again() {
         for family in FunctionFamily::ALL {
@@ -267,20 +268,21 @@ mod tests {
         }
     }
 
-    /// Before any example the best learner knows the family; then it is never surprised by more than what is left to know.
+    /// Before any example, the optimal learner knows the family. Afterwards, its loss is at most what is left
+    /// to learn.
     #[test]
     fn the_best_learner_gains_what_there_is_to_gain() {
         for family in FunctionFamily::ALL {
             let items: Vec<(Item, f64)> = (0..ITEMS).map(|index| family.item(index)).collect();
-            let nats = |place: usize| {
-                let nats = items.iter().map(|(item, _)| -item.questions[place].optimal_logprob);
+            let nats = |index: usize| {
+                let nats = items.iter().map(|(item, _)| -item.questions[index].optimal_logprob);
                 nats.sum::<f64>() / items.len() as f64
             };
             let labels = (LABELS.len() as f64).ln();
             let functions = family.functions().len() as f64;
             match family {
                 FunctionFamily::Noise => {
-                    assert!((0..ANSWERS).all(|place| (nats(place) - labels).abs() < 1e-12));
+                    assert!((0..ANSWERS).all(|index| (nats(index) - labels).abs() < 1e-12));
                 }
                 FunctionFamily::Table => {
                     assert!((nats(0) - labels).abs() < 1e-12 && nats(ANSWERS - 1) < 0.3 * labels);
@@ -293,7 +295,7 @@ mod tests {
                     assert!(nats(1) > 0.0 && nats(ANSWERS - 1) < 0.02, "{family:?}");
                 }
             }
-            // What is learned in all is at most which function it is.
+            // In total, at most the identity of the function can be learned.
             let total: f64 = (0..ANSWERS).map(nats).sum();
             assert!(functions == 0.0 || total <= functions.ln() + 1e-9, "{family:?}");
         }
@@ -308,12 +310,12 @@ mod tests {
         assert!((1.0 / 40.0..0.11).contains(&chance(FunctionFamily::Linear)));
     }
 
-    /// Recorded once: results of different versions are compared.
+    /// Recorded once, because results of different versions are compared.
     #[test]
     fn the_items_are_stable() {
         let beginning = |family: FunctionFamily| {
             let (item, _) = family.item(0);
-            let solved = |place: usize| format!("{} {}", item.questions[place].text, item.choices[place]);
+            let solved = |index: usize| format!("{} {}", item.questions[index].text, item.choices[index]);
             [solved(0), solved(1)].join("; ")
         };
         let all = FunctionFamily::ALL.map(beginning);

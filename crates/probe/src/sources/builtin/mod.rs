@@ -1,4 +1,4 @@
-//! Suites that need no files.
+//! Built-in suites, which need no files.
 
 pub(crate) mod in_context;
 pub(crate) mod representation;

@@ -1,4 +1,4 @@
-//! The built-in suite `representation`: documents of the generated world, whose hidden states are compared.
+//! The built-in suite `representation`: documents of the generated world whose hidden states are compared.
 
 use fineline_tinyworld::{World, WorldConfig};
 
@@ -6,10 +6,10 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
-/// Texts of the builtin task.
+/// Number of texts of the built-in task.
 const TEXTS: u64 = 128;
 
-/// The task of the builtin suite: documents of the generated world that come after those which a run trains on.
+/// The task of the built-in suite: documents of the generated world after those that a run trains on.
 pub(crate) fn world_task(config: &WorldConfig) -> Task {
     let world = World::new(config);
     let text = |index| world.document(config.documents + index);

@@ -1,4 +1,4 @@
-//! A [`Task`] from a task's keys and its records (`ConfigurableTask` of `lm_eval/api/task.py`).
+//! Builds a [`Task`] from a task's keys and its records (`ConfigurableTask` of `lm_eval/api/task.py`).
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -21,13 +21,13 @@ use crate::tasks::task::Task;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
 
-/// The task, with all its items.
-pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
+/// Builds the task with all its items.
+pub(super) fn task(config: &TaskConfig, data_dirs: &[PathBuf]) -> Result<Task, ProbeError> {
     let kind = config.kind()?;
     config.warn_of_metrics();
     let written = (config.output == OutputType::GenerateUntil).then(|| config.rules()).transpose()?;
-    let questions = processed(config.dataset.records(&config.split, data_folders)?, config.process)?;
-    let pool = pool(config, data_folders)?;
+    let questions = processed(config.dataset.records(&config.split, data_dirs)?, config.process)?;
+    let pool = pool(config, data_dirs)?;
     let builder =
         ItemBuilder::new(config, &questions, written.as_ref().is_some_and(|(_, has_prompt)| *has_prompt))?;
     let items = builder.items(&questions, &pool)?;
@@ -44,7 +44,7 @@ pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task
         version: config.version.clone(),
         unconditional: config.is_unconditional().then(String::new),
         target_delimiter: match config.output {
-            // Its target is scored as it is.
+            // Its target is scored without a delimiter.
             OutputType::LogLikelihood => String::new(),
             _ => config.form.target_delimiter.clone(),
         },
@@ -54,7 +54,7 @@ pub(super) fn task(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Task
     })
 }
 
-/// The records as templates see them.
+/// The records after `process_docs`, as templates see them.
 fn processed(records: Vec<Record>, process: Option<RecordFunction>) -> Result<Vec<Record>, ProbeError> {
     let Some(process) = process else { return Ok(records) };
     let apply = |(item, record): (usize, Record)| {
@@ -64,20 +64,20 @@ fn processed(records: Vec<Record>, process: Option<RecordFunction>) -> Result<Ve
     records.into_iter().enumerate().map(apply).collect()
 }
 
-/// The records that examples are taken from; none, if there are no examples.
-fn pool(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Vec<Value>, ProbeError> {
+/// The pool of few-shot examples. Empty if there are no examples.
+fn pool(config: &TaskConfig, data_dirs: &[PathBuf]) -> Result<Vec<Value>, ProbeError> {
     if config.shots == 0 {
         return Ok(Vec::new());
     }
     let of_split = |split: &DatasetSplit, process| -> Result<Vec<Value>, ProbeError> {
-        let records = processed(config.dataset.records(split, data_folders)?, process)?;
+        let records = processed(config.dataset.records(split, data_dirs)?, process)?;
         Ok(records.into_iter().map(|record| record.value).collect())
     };
     match &config.examples.pool {
         ExamplePool::Samples(samples) => Ok(samples.clone()),
         ExamplePool::Split(split) => of_split(split, config.examples.process),
-        ExamplePool::MbppSamples(place) => {
-            let split = DatasetSplit { name: "prompt".to_owned(), place: place.clone() };
+        ExamplePool::MbppSamples(position) => {
+            let split = DatasetSplit { name: "prompt".to_owned(), position: position.clone() };
             let mut samples = of_split(&split, None)?;
             samples.retain(|sample| (2..=4).contains(&sample["task_id"].as_u64().unwrap_or_default()));
             for sample in &mut samples {
@@ -88,14 +88,14 @@ fn pool(config: &TaskConfig, data_folders: &[PathBuf]) -> Result<Vec<Value>, Pro
     }
 }
 
-/// Makes items of records.
+/// Builds items from records.
 struct ItemBuilder<'a> {
     config: &'a TaskConfig,
-    /// The names of the fields that questions have.
+    /// Names of the fields of the questions.
     fields: BTreeSet<String>,
-    /// Whether the choices are contexts, and the target follows each of them.
+    /// Whether the choices are contexts that the target follows.
     has_contexts: bool,
-    /// Whether the prompt stands before an answer that is run.
+    /// Whether a generated program is preceded by the prompt when it is run.
     has_prompt: bool,
 }
 
@@ -113,7 +113,7 @@ impl<'a> ItemBuilder<'a> {
         Ok(builder)
     }
 
-    /// How texts are made, as one text.
+    /// The rules by which texts are made, as one text.
     fn written(&self) -> String {
         let of_form = |form: &PromptForm| {
             let sources = [&form.text, &form.target, &form.choices, &form.prefix];
@@ -136,9 +136,9 @@ impl<'a> ItemBuilder<'a> {
         let solved: Vec<OnceCell<Result<String, String>>> = vec![OnceCell::new(); pool.len()];
         let mut item = |record: &Value| {
             let mut before = String::new();
-            for place in self.examples(record, pool, &mut draws)? {
-                let text = solved[place].get_or_init(|| self.solved(&pool[place]));
-                before.push_str(text.as_ref().map_err(|message| format!("example {place}: {message}"))?);
+            for index in self.examples(record, pool, &mut draws)? {
+                let text = solved[index].get_or_init(|| self.solved(&pool[index]));
+                before.push_str(text.as_ref().map_err(|message| format!("example {index}: {message}"))?);
             }
             self.item(record, &before)
         };
@@ -148,7 +148,7 @@ impl<'a> ItemBuilder<'a> {
         questions.iter().enumerate().map(read).collect()
     }
 
-    /// The places in the pool of the examples before the question that `record` is.
+    /// Indices in the pool of the examples before the question `record`.
     fn examples(
         &self,
         record: &Value,
@@ -156,21 +156,21 @@ impl<'a> ItemBuilder<'a> {
         draws: &mut FewshotDraws,
     ) -> Result<Vec<usize>, String> {
         let TaskConfig { examples, shots, .. } = self.config;
-        let is_question = |place: usize| pool[place] == *record;
+        let is_question = |index: usize| pool[index] == *record;
         let is_question: Option<&dyn Fn(usize) -> bool> =
             if examples.spares_question { Some(&is_question) } else { None };
         let chosen = match examples.sampler {
             _ if *shots == 0 => return Ok(Vec::new()),
             HarnessSampler::Default => draws.next(pool.len(), *shots, is_question),
             HarnessSampler::FirstN => {
-                let is_other = |place: &usize| is_question.is_none_or(|is_question| !is_question(*place));
+                let is_other = |index: &usize| is_question.is_none_or(|is_question| !is_question(*index));
                 let first: Vec<usize> = (0..pool.len()).filter(is_other).take(*shots).collect();
                 if first.len() == *shots { Ok(first) } else { Err(first.len()) }
             }
         };
         chosen.map_err(|found| {
-            let besides = if is_question.is_some() { " besides the question" } else { "" };
-            format!("expected {shots} examples{besides}, found {found}")
+            let others = if is_question.is_some() { " in addition to the question" } else { "" };
+            format!("expected {shots} examples{others}, found {found}")
         })
     }
 
@@ -195,7 +195,7 @@ impl<'a> ItemBuilder<'a> {
         form.prefix.as_ref().map_or(Ok(String::new()), |prefix| prefix.plain(record, &self.fields))
     }
 
-    /// Question and answer of an example, with what stands after it (`build_qa_turn`).
+    /// Question and answer of an example, with the separator after it (`build_qa_turn`).
     fn solved(&self, record: &Value) -> Result<String, String> {
         let form = &self.config.examples.form;
         let (text, choices, target) =
@@ -226,7 +226,7 @@ impl<'a> ItemBuilder<'a> {
         Ok(format!("{question}{delimiter}{prefix}{space}{answer}{}", form.example_delimiter))
     }
 
-    /// What begins the answer to a question, after what separates them.
+    /// The beginning of the answer to a question, after the delimiter.
     fn prefixed(&self, question: &str, prefix: &str) -> String {
         let delimiter =
             if needs_space(question, prefix) { self.config.form.target_delimiter.as_str() } else { "" };
@@ -293,8 +293,9 @@ impl<'a> ItemBuilder<'a> {
             target => vec![choice_of(target, &choices)?],
         };
         if self.config.results == Some(ResultFunction::TruthfulqaSeveral) {
-            let labels =
-                field(record, "mc2_targets.labels")?.as_array().ok_or("`mc2_targets.labels` is no list")?;
+            let labels = field(record, "mc2_targets.labels")?
+                .as_array()
+                .ok_or("`mc2_targets.labels` is not a list")?;
             right = labels
                 .iter()
                 .enumerate()
@@ -331,7 +332,7 @@ impl<'a> ItemBuilder<'a> {
     }
 }
 
-/// Which of the choices a target is: its index, also as `True` or `False`, or its text.
+/// Index of the choice that a target refers to: by index, by `True` or `False`, or by its text.
 fn choice_of(target: &Value, choices: &[String]) -> Result<usize, String> {
     let index = match target {
         Value::Number(number) => number.as_u64().map(|index| index as usize),
@@ -355,7 +356,7 @@ fn string(value: &Value, key: &str) -> Result<String, String> {
         .ok_or_else(|| format!("`{key}` gives {}, expected a text", python::repr(value)))
 }
 
-/// Whether neither text has whitespace at the border of the two (`requires_delimiter`).
+/// Whether neither text has whitespace at the boundary (`requires_delimiter`).
 fn needs_space(before: &str, after: &str) -> bool {
     let ends = before.chars().next_back().zip(after.chars().next());
     ends.is_some_and(|(last, first)| !is_python_space(last) && !is_python_space(first))

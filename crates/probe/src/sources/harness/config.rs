@@ -1,4 +1,4 @@
-//! One task's keys (`TaskConfig` and `FewshotConfig` of `lm_eval/config/task.py`).
+//! The keys of one task (`TaskConfig` and `FewshotConfig` of `lm_eval/config/task.py`).
 
 use serde_json::Value;
 
@@ -7,7 +7,8 @@ use crate::sources::harness::fields::FieldSource;
 use crate::sources::harness::functions::{PythonFunction, RecordFunction, ResultFunction};
 use crate::sources::harness::yaml::{SourcePosition, YamlData, YamlFields, YamlNode};
 
-/// Keys that change nothing here: names and groupings, decontamination, which fineline doesn't do, and what only says how data is fetched or code may be run.
+/// Keys without effect here: names and groupings, decontamination, which fineline doesn't do, and keys about
+/// downloading data or permission to run code.
 const IGNORED: [&str; 9] = [
     "doc_to_decontamination_query",
     "group",
@@ -20,10 +21,10 @@ const IGNORED: [&str; 9] = [
     "unsafe_code",
 ];
 
-/// Keys for what is not here, refused unless they are null.
+/// Unsupported keys. Refused unless they are null.
 const REFUSED: [&str; 5] = ["class", "custom_dataset", "doc_to_audio", "doc_to_image", "use_prompt"];
 
-/// Keys that are read.
+/// Supported keys.
 const READ: [&str; 27] = [
     "dataset_kwargs",
     "dataset_name",
@@ -54,7 +55,7 @@ const READ: [&str; 27] = [
     "include",
 ];
 
-/// Keys of `fewshot_config` that are read.
+/// Supported keys of `fewshot_config`.
 const OF_EXAMPLES: [&str; 11] = [
     "doc_to_choice",
     "doc_to_target",
@@ -69,18 +70,18 @@ const OF_EXAMPLES: [&str; 11] = [
     "target_delimiter",
 ];
 
-/// A task as its files have it.
+/// A task as defined by its files.
 #[derive(Debug)]
 pub(super) struct TaskConfig {
-    /// Where its name stands: what is wrong with no key in particular is said to be here.
-    pub(super) place: SourcePosition,
+    /// Position of its name, for errors that concern no key in particular.
+    pub(super) position: SourcePosition,
     pub(super) name: String,
-    /// What it belongs to, by its first tag.
+    /// Its first tag.
     pub(super) tag: Option<String>,
     pub(super) version: Option<String>,
     pub(super) output: OutputType,
     pub(super) dataset: HarnessDataset,
-    /// The split whose records are asked.
+    /// The split that is evaluated.
     pub(super) split: DatasetSplit,
     pub(super) process: Option<RecordFunction>,
     pub(super) results: Option<ResultFunction>,
@@ -103,23 +104,23 @@ pub(super) enum OutputType {
     GenerateUntil,
 }
 
-/// Where the records are from.
+/// Source of the records.
 #[derive(Debug)]
 pub(super) struct HarnessDataset {
     pub(super) path: String,
     pub(super) name: Option<String>,
     pub(super) files: Option<YamlNode>,
-    pub(super) place: SourcePosition,
+    pub(super) position: SourcePosition,
 }
 
-/// The name of a split, and which key names it.
+/// Name of a split, and the position of the key that names it.
 #[derive(Clone, Debug)]
 pub(super) struct DatasetSplit {
     pub(super) name: String,
-    pub(super) place: SourcePosition,
+    pub(super) position: SourcePosition,
 }
 
-/// How a record is put into words.
+/// Templates of the texts of a record.
 #[derive(Clone, Debug)]
 pub(super) struct PromptForm {
     pub(super) text: Option<FieldSource>,
@@ -130,14 +131,14 @@ pub(super) struct PromptForm {
     pub(super) example_delimiter: String,
 }
 
-/// The solved examples.
+/// The few-shot examples.
 #[derive(Debug)]
 pub(super) struct ExamplesConfig {
     pub(super) form: PromptForm,
     pub(super) process: Option<RecordFunction>,
     pub(super) sampler: HarnessSampler,
     pub(super) pool: ExamplePool,
-    /// Whether a question that is in the pool is left out of its own examples.
+    /// Whether a question that is in the pool is excluded from its own examples.
     pub(super) spares_question: bool,
 }
 
@@ -157,25 +158,26 @@ pub(super) enum ExamplePool {
 impl TaskConfig {
     pub(super) fn new(fields: YamlFields) -> Result<Self, ProbeError> {
         let keys = TaskKeys { fields, inside: "" };
-        let Some(place) = keys.fields.0.first().map(|(_, node)| node.place.clone()) else {
-            return Err(ProbeError::Io(std::io::Error::other("a task file without keys")));
+        let Some(position) = keys.fields.0.first().map(|(_, node)| node.position.clone()) else {
+            return Err(ProbeError::Io(std::io::Error::other("the task file has no keys")));
         };
-        let place = keys.get("task").map_or(place, |node| node.place.clone());
+        let position = keys.get("task").map_or(position, |node| node.position.clone());
         keys.check(&[&READ[..], &IGNORED[..]].concat(), &REFUSED)?;
         let Some(name) = keys.text("task")? else {
-            return Err(place.wrong("`task`: missing: expected the task's name"));
+            return Err(position.wrong("`task`: missing: expected the task's name"));
         };
-        let dataset_place = keys.get("dataset_path").map_or(&place, |node| &node.place).clone();
+        let dataset_position = keys.get("dataset_path").map_or(&position, |node| &node.position).clone();
         let Some(path) = keys.text("dataset_path")? else {
-            return Err(dataset_place.wrong("`dataset_path`: missing"));
+            return Err(dataset_position.wrong("`dataset_path`: missing"));
         };
         let kwargs = keys.map("dataset_kwargs")?;
         let files = kwargs.as_ref().and_then(|kwargs| kwargs.get("data_files")).cloned();
-        let dataset = HarnessDataset { path, name: keys.text("dataset_name")?, files, place: dataset_place };
+        let dataset =
+            HarnessDataset { path, name: keys.text("dataset_name")?, files, position: dataset_position };
         let [training, validation, test] =
             [keys.split("training_split")?, keys.split("validation_split")?, keys.split("test_split")?];
         let Some(split) = test.clone().or_else(|| validation.clone()) else {
-            return Err(place
+            return Err(position
                 .wrong("`test_split`: missing, and so is `validation_split`: expected the name of a split"));
         };
         let form = PromptForm {
@@ -193,7 +195,7 @@ impl TaskConfig {
         let metrics = keys.list("metric_list")?.into_iter().map(|node| match node.data {
             YamlData::Map(fields) => Ok(fields),
             _ => Err(node
-                .place
+                .position
                 .wrong("`metric_list`: expected a list of metrics, each with its name as `metric`")),
         });
         let tag = keys.get("tag").and_then(|node| match &node.data {
@@ -210,9 +212,9 @@ impl TaskConfig {
             results: match keys.function("process_results")? {
                 None => None,
                 Some((PythonFunction::Results(results), _)) => Some(results),
-                Some((_, place)) => {
+                Some((_, position)) => {
                     return Err(
-                        place.wrong("`process_results`: expected a function from responses to metrics")
+                        position.wrong("`process_results`: expected a function from responses to metrics")
                     );
                 }
             },
@@ -221,7 +223,7 @@ impl TaskConfig {
             generation: keys.get("generation_kwargs").cloned(),
             filters: keys.get("filter_list").cloned(),
             repeats: keys.count("repeats")?.unwrap_or(1),
-            place,
+            position,
             name,
             dataset,
             split,
@@ -232,14 +234,14 @@ impl TaskConfig {
     }
 }
 
-/// Keys and values of a mapping that is itself the value of the key `inside`, if that is not empty.
+/// Keys and values of a mapping. The mapping is the value of the key `inside`, if that is not empty.
 struct TaskKeys {
     fields: YamlFields,
     inside: &'static str,
 }
 
 impl TaskKeys {
-    /// A value that is there and not null.
+    /// The value of a key, if it is present and not null.
     fn get(&self, key: &str) -> Option<&YamlNode> {
         self.fields.get(key).filter(|node| node.data != YamlData::Scalar(Value::Null))
     }
@@ -249,18 +251,18 @@ impl TaskKeys {
     }
 
     fn wrong(&self, node: &YamlNode, key: &str, message: &str) -> ProbeError {
-        node.place.wrong(format!("`{}`: {message}", self.path(key)))
+        node.position.wrong(format!("`{}`: {message}", self.path(key)))
     }
 
     fn check(&self, known: &[&str], refused: &[&str]) -> Result<(), ProbeError> {
         for (key, node) in &self.fields.0 {
             if refused.contains(&key.as_str()) {
                 if self.get(key).is_some() {
-                    return Err(self.wrong(node, key, "fineline has no such thing"));
+                    return Err(self.wrong(node, key, "not supported"));
                 }
             } else if !known.contains(&key.as_str()) {
                 let hint = nearest_hint(key, known.iter().copied());
-                return Err(node.place.wrong(format!("unknown key `{}`{hint}", self.path(key))));
+                return Err(node.position.wrong(format!("unknown key `{}`{hint}", self.path(key))));
             }
         }
         Ok(())
@@ -277,8 +279,8 @@ impl TaskKeys {
     }
 
     fn split(&self, key: &str) -> Result<Option<DatasetSplit>, ProbeError> {
-        let place = self.get(key).map(|node| node.place.clone());
-        Ok(self.text(key)?.zip(place).map(|(name, place)| DatasetSplit { name, place }))
+        let position = self.get(key).map(|node| node.position.clone());
+        Ok(self.text(key)?.zip(position).map(|(name, position)| DatasetSplit { name, position }))
     }
 
     fn count(&self, key: &str) -> Result<Option<usize>, ProbeError> {
@@ -307,15 +309,15 @@ impl TaskKeys {
         let Some(node) = self.get(key) else { return Ok(None) };
         let function = PythonFunction::of(node, &self.path(key))?;
         let function = function.ok_or_else(|| self.wrong(node, key, "expected `!function module.name`"))?;
-        Ok(Some((function, node.place.clone())))
+        Ok(Some((function, node.position.clone())))
     }
 
     fn process(&self, key: &str) -> Result<Option<RecordFunction>, ProbeError> {
         match self.function(key)? {
             None => Ok(None),
             Some((PythonFunction::Records(records), _)) => Ok(Some(records)),
-            Some((_, place)) => {
-                Err(place.wrong(format!("`{}`: expected a function of records", self.path(key))))
+            Some((_, position)) => {
+                Err(position.wrong(format!("`{}`: expected a function of records", self.path(key))))
             }
         }
     }
@@ -336,7 +338,7 @@ impl TaskKeys {
         found.ok_or_else(|| {
             let hint = nearest_hint(&name, KINDS.map(|(known, _)| known));
             let names = KINDS.map(|(known, _)| known).join(", ");
-            let message = format!("`{name}` is none{hint}: expected one of {names}");
+            let message = format!("unknown type `{name}`{hint}: expected one of {names}");
             self.get("output_type").map_or_else(
                 || ProbeError::Io(std::io::Error::other(message.clone())),
                 |node| self.wrong(node, "output_type", &message),
@@ -344,7 +346,7 @@ impl TaskKeys {
         })
     }
 
-    /// The examples; what `fewshot_config` doesn't say is as in the questions.
+    /// The few-shot examples. Keys missing in `fewshot_config` default to those of the questions.
     fn examples(
         &self,
         form: &PromptForm,
@@ -367,7 +369,7 @@ impl TaskKeys {
             None | Some("default") => HarnessSampler::Default,
             Some("first_n") => HarnessSampler::FirstN,
             Some(other) => {
-                let message = format!("`{other}` is none: expected `default` or `first_n`");
+                let message = format!("unknown sampler `{other}`: expected `default` or `first_n`");
                 return Err(keys.get("sampler").map_or_else(
                     || ProbeError::Io(std::io::Error::other(message.clone())),
                     |node| keys.wrong(node, "sampler", &message),
@@ -404,7 +406,7 @@ impl TaskKeys {
 
     fn samples(&self, node: &YamlNode) -> Result<ExamplePool, ProbeError> {
         match PythonFunction::of(node, &self.path("samples"))? {
-            Some(PythonFunction::MbppSamples) => return Ok(ExamplePool::MbppSamples(node.place.clone())),
+            Some(PythonFunction::MbppSamples) => return Ok(ExamplePool::MbppSamples(node.position.clone())),
             Some(_) => return Err(self.wrong(node, "samples", "expected a function without arguments")),
             None => {}
         }

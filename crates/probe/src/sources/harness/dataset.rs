@@ -1,4 +1,4 @@
-//! The records of a split, from files that are there: nothing is downloaded.
+//! Records of a split, from local files. Nothing is downloaded.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,26 +11,27 @@ use crate::records::record::Record;
 use crate::sources::harness::config::{DatasetSplit, HarnessDataset};
 use crate::sources::harness::yaml::YamlData;
 
-/// Names that are the format of `data_files`, not of a data set.
+/// Values of `dataset_path` that are the format of `data_files`, not the name of a dataset.
 const FORMATS: [&str; 4] = ["csv", "json", "parquet", "text"];
 
-/// Endings of data files.
+/// Extensions of data files.
 const ENDINGS: [&str; 8] = ["jsonl", "parquet", "csv", "json", "jsonl.gz", "jsonl.zst", "json.gz", "csv.gz"];
 
 impl HarnessDataset {
-    /// The records of a split, each with all fields that any of them has (null where it lacks them), as `datasets` gives them.
+    /// The records of a split. As in `datasets`, each record has the fields of all records, null where it
+    /// lacks them.
     pub(super) fn records(
         &self,
         split: &DatasetSplit,
-        data_folders: &[PathBuf],
+        data_dirs: &[PathBuf],
     ) -> Result<Vec<Record>, ProbeError> {
         let mut records = Vec::new();
-        for file in self.files(split, data_folders)? {
+        for file in self.files(split, data_dirs)? {
             records.extend(read_records(&file)?);
         }
         if records.is_empty() {
             return Err(split
-                .place
+                .position
                 .wrong(format!("split `{}` of `{}` has no records", split.name, self.path)));
         }
         let names: BTreeSet<String> = records
@@ -40,7 +41,7 @@ impl HarnessDataset {
             .collect();
         for (item, record) in records.iter_mut().enumerate() {
             let Value::Object(fields) = &mut record.value else {
-                return Err(record.wrong(item, "the record is no object".to_owned()));
+                return Err(record.wrong(item, "the record is not an object".to_owned()));
             };
             for name in &names {
                 fields.entry(name.clone()).or_insert(Value::Null);
@@ -49,42 +50,37 @@ impl HarnessDataset {
         Ok(records)
     }
 
-    fn files(&self, split: &DatasetSplit, data_folders: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
+    fn files(&self, split: &DatasetSplit, data_dirs: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
         match &self.files {
-            Some(_) => self.named_files(split, data_folders),
-            None if FORMATS.contains(&self.path.as_str()) => Err(self.place.wrong(format!(
+            Some(_) => self.named_files(split, data_dirs),
+            None if FORMATS.contains(&self.path.as_str()) => Err(self.position.wrong(format!(
                 "`dataset_kwargs.data_files`: missing: expected the files of `dataset_path: {}`",
                 self.path
             ))),
-            None => self.of_hub(split, data_folders).map(|file| vec![file]),
+            None => self.of_hub(split, data_dirs).map(|file| vec![file]),
         }
     }
 
-    /// The files that `data_files` names, beside the task file or in a data folder.
-    fn named_files(
-        &self,
-        split: &DatasetSplit,
-        data_folders: &[PathBuf],
-    ) -> Result<Vec<PathBuf>, ProbeError> {
+    /// The files named by `data_files`, next to the task file or in a data directory.
+    fn named_files(&self, split: &DatasetSplit, data_dirs: &[PathBuf]) -> Result<Vec<PathBuf>, ProbeError> {
         let node =
-            self.files.as_ref().ok_or_else(|| self.place.wrong("`dataset_kwargs.data_files`: missing"))?;
-        let wrong = |message: &str| node.place.wrong(format!("`dataset_kwargs.data_files`: {message}"));
+            self.files.as_ref().ok_or_else(|| self.position.wrong("`dataset_kwargs.data_files`: missing"))?;
+        let wrong = |message: &str| node.position.wrong(format!("`dataset_kwargs.data_files`: {message}"));
         let of_split = match &node.data {
             YamlData::Map(splits) => splits.get(&split.name).ok_or_else(|| {
                 let known: Vec<&str> = splits.0.iter().map(|(name, _)| name.as_str()).collect();
-                split.place.wrong(format!(
-                    "there is no split `{}` in `dataset_kwargs.data_files`, which has {}",
+                split.position.wrong(format!(
+                    "no split `{}` in `dataset_kwargs.data_files`: expected one of {}",
                     split.name,
                     known.join(", ")
                 ))
             })?,
-            // What has no split is the split `train`, as in `datasets`.
+            // As in `datasets`, files without a split are the split `train`.
             _ if split.name == "train" => node,
             _ => {
-                return Err(split.place.wrong(format!(
-                    "there is no split `{}`: files without the names of splits are `train`",
-                    split.name
-                )));
+                return Err(split
+                    .position
+                    .wrong(format!("no split `{}`: files without a split name are `train`", split.name)));
             }
         };
         let names = match of_split.value()? {
@@ -94,66 +90,65 @@ impl HarnessDataset {
                 .map(|name| name.as_str().map(str::to_owned))
                 .collect::<Option<_>>()
                 .ok_or_else(|| wrong("expected paths"))?,
-            _ => return Err(wrong("expected a path, a list of paths, or such by split")),
+            _ => return Err(wrong("expected a path, a list of paths, or a mapping from splits to them")),
         };
-        let beside = node.place.path.parent().unwrap_or(Path::new(""));
-        let find = |name: &String| {
-            let places: Vec<PathBuf> = std::iter::once(beside)
-                .chain(data_folders.iter().map(PathBuf::as_path))
-                .map(|folder| folder.join(name))
-                .collect();
-            places
-                .iter()
-                .find(|place| place.exists())
-                .cloned()
-                .ok_or_else(|| wrong(&format!("no such file or folder: looked for {}", listed(&places))))
-        };
+        let beside = node.position.path.parent().unwrap_or(Path::new(""));
+        let find =
+            |name: &String| {
+                let candidates: Vec<PathBuf> = std::iter::once(beside)
+                    .chain(data_dirs.iter().map(PathBuf::as_path))
+                    .map(|dir| dir.join(name))
+                    .collect();
+                candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+                    wrong(&format!("no such file or directory: tried {}", listed(&candidates)))
+                })
+            };
         names.iter().map(find).collect()
     }
 
-    /// The file of a data set of the hub, as `fineline data fetch` names it, or flat.
-    fn of_hub(&self, split: &DatasetSplit, data_folders: &[PathBuf]) -> Result<PathBuf, ProbeError> {
+    /// The file of a dataset of the hub, as `fineline data fetch` names it, or flat.
+    fn of_hub(&self, split: &DatasetSplit, data_dirs: &[PathBuf]) -> Result<PathBuf, ProbeError> {
         let whole = self.path.replace('/', "__");
         let repo = self.path.rsplit('/').next().unwrap_or(&self.path);
         let config = self.name.as_deref().unwrap_or("default");
         let suffix = if config == "default" { String::new() } else { format!("__{config}") };
         let flat = [format!("{repo}{suffix}.{}", split.name), format!("{whole}{suffix}.{}", split.name)];
-        let folders = data_folders.iter().flat_map(|folder| [folder.clone(), folder.join("hf")]);
-        let mut places = Vec::new();
-        for folder in folders {
-            // A data set that has one configuration need not name it.
-            let only = if self.name.is_none() { only_folder(&folder.join(&whole)) } else { None };
+        let dirs = data_dirs.iter().flat_map(|dir| [dir.clone(), dir.join("hf")]);
+        let mut candidates = Vec::new();
+        for dir in dirs {
+            // A dataset with a single configuration need not name it.
+            let only = if self.name.is_none() { only_subdir(&dir.join(&whole)) } else { None };
             let config = only.as_deref().unwrap_or(config);
             for stem in std::iter::once(&format!("{whole}/{config}/{}", split.name)).chain(&flat) {
-                let with_endings = ENDINGS.iter().map(|ending| folder.join(format!("{stem}.{ending}")));
-                if let Some(found) = with_endings.chain([folder.join(stem)]).find(|place| place.exists()) {
+                let with_endings = ENDINGS.iter().map(|ending| dir.join(format!("{stem}.{ending}")));
+                if let Some(found) = with_endings.chain([dir.join(stem)]).find(|path| path.exists()) {
                     return Ok(found);
                 }
-                places.push(folder.join(format!("{stem}.jsonl")));
+                candidates.push(dir.join(format!("{stem}.jsonl")));
             }
         }
-        let looked = if places.is_empty() {
-            "the probes' `data` key names no folder".to_owned()
+        let looked = if candidates.is_empty() {
+            "`data_dir` in [[probes]] is not set".to_owned()
         } else {
-            format!("looked for {} (also .parquet, .csv, .json, .gz, .zst)", listed(&places))
+            format!("tried {} (also .parquet, .csv, .json, .gz, .zst)", listed(&candidates))
         };
-        Err(split.place.wrong(format!(
-            "the split `{}` of `{}` is not here: {looked}; `fineline data fetch` gets it",
+        Err(split.position.wrong(format!(
+            "split `{}` of `{}` not found: {looked}; download it with `fineline data fetch`",
             split.name, self.path
         )))
     }
 }
 
-/// The name of the only folder in a folder.
-fn only_folder(folder: &Path) -> Option<String> {
-    let entries = fs_err::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
-    match &folders[..] {
+/// The name of the only subdirectory of a directory.
+fn only_subdir(dir: &Path) -> Option<String> {
+    let entries = fs_err::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let dirs: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    match &dirs[..] {
         [only] => only.file_name().map(|name| name.to_string_lossy().into_owned()),
         _ => None,
     }
 }
 
-fn listed(places: &[PathBuf]) -> String {
-    places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,5 @@
-//! Text, target and choices of a record (`doc_to_text`, `doc_to_target`, `doc_to_choice` of `lm_eval/api/task.py`).
+//! Text, target and choices of a record (`doc_to_text`, `doc_to_target`, `doc_to_choice` of
+//! `lm_eval/api/task.py`).
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::sources::harness::functions::{FieldFunction, PythonFunction};
 use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::text::python;
 
-/// What a value is made from.
+/// The source of a value.
 #[derive(Clone, Debug)]
 pub(super) struct FieldSource {
     key: String,
@@ -21,7 +22,7 @@ pub(super) struct FieldSource {
 enum FieldSourceKind {
     /// The same for every record.
     Constant(Value),
-    /// The name of a field, or else a template.
+    /// The name of a field, or otherwise a template.
     Text {
         text: String,
         template: Box<Template>,
@@ -29,30 +30,30 @@ enum FieldSourceKind {
     Function(FieldFunction),
 }
 
-/// What is asked of a source: how a text is understood.
+/// Interpretation of a rendered text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TextReading {
     /// As it is.
     Text,
-    /// As a number, if it consists of digits: of tasks with choices.
+    /// As a number, if it consists of digits. For tasks with choices.
     Number,
     /// As a Python literal.
     Literal,
 }
 
 impl FieldSource {
-    /// Of a value that may be `null`-less YAML of any form.
+    /// From a YAML value of any form except null.
     pub(super) fn new(node: &YamlNode, key: &str) -> Result<Self, ProbeError> {
         let kind = match PythonFunction::of(node, key)? {
             Some(PythonFunction::Field(function)) => FieldSourceKind::Function(function),
-            Some(_) => return Err(node.place.wrong(format!("`{key}`: expected a function of a record"))),
+            Some(_) => return Err(node.position.wrong(format!("`{key}`: expected a function of a record"))),
             None => match &node.data {
                 YamlData::Scalar(Value::String(text)) => {
                     let template = Template::parse(text)
-                        .map_err(|message| node.place.wrong(format!("`{key}`: {message}")))?;
+                        .map_err(|message| node.position.wrong(format!("`{key}`: {message}")))?;
                     FieldSourceKind::Text { text: text.clone(), template: Box::new(template) }
                 }
-                // The values of a mapping, in their order.
+                // The values of a mapping, in order.
                 YamlData::Map(fields) => FieldSourceKind::Constant(Value::Array(
                     fields.0.iter().map(|(_, node)| node.value()).collect::<Result<_, _>>()?,
                 )),
@@ -62,7 +63,7 @@ impl FieldSource {
         Ok(Self { key: key.to_owned(), kind })
     }
 
-    /// How it was written, for the hash of the rules.
+    /// Its source text, for the hash of the rules.
     pub(super) fn written(&self) -> String {
         match &self.kind {
             FieldSourceKind::Constant(value) => value.to_string(),
@@ -71,7 +72,7 @@ impl FieldSource {
         }
     }
 
-    /// `doc_to_text`; `has_choices` if the task has.
+    /// `doc_to_text`. `has_choices`: whether the task has choices.
     pub(super) fn text(
         &self,
         record: &Value,
@@ -108,7 +109,7 @@ impl FieldSource {
         }
     }
 
-    /// A text: a description, a prefix.
+    /// A plain text: a description or a prefix.
     pub(super) fn plain(&self, record: &Value, fields: &BTreeSet<String>) -> Result<String, String> {
         Ok(python::text(&self.value(record, fields, TextReading::Text)?))
     }
@@ -134,7 +135,7 @@ impl FieldSource {
                         text.parse::<u64>().map(Value::from).map_err(|error| in_key(error.to_string()))
                     }
                     TextReading::Literal => python::literal(&text)
-                        .ok_or_else(|| in_key(format!("{text:?} is no list as Python writes it"))),
+                        .ok_or_else(|| in_key(format!("{text:?} is not a list in Python syntax"))),
                     _ => Ok(Value::String(text)),
                 }
             }

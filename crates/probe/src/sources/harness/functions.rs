@@ -1,5 +1,6 @@
-//! What the files of lm-evaluation-harness call in Python (`!function module.name`), as far as it is built in. Each is found by the folder of its
-//! file and its name, and does what `lm_eval/tasks/FOLDER/MODULE.py` of version 0.4.13 does.
+//! Built-in versions of the Python functions that task files of lm-evaluation-harness refer to (`!function
+//! module.name`). Each is identified by the directory of its file and its name, and does what
+//! `lm_eval/tasks/DIRECTORY/MODULE.py` of version 0.4.13 does.
 
 use fancy_regex::Regex;
 use serde_json::{Value, json};
@@ -12,10 +13,10 @@ use crate::text::math::boxed;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
 
-/// A function of a task's folder.
+/// A function in a task's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PythonFunction {
-    /// From a record to the one that templates see.
+    /// From a record to the record that templates see.
     Records(RecordFunction),
     /// From a record to its text, target or choices.
     Field(FieldFunction),
@@ -23,16 +24,16 @@ pub(super) enum PythonFunction {
     Results(ResultFunction),
     /// A metric.
     Metric(MetricFunction),
-    /// A filter of written answers.
+    /// A filter of generated answers.
     Filter(FilterFunction),
-    /// The solved examples: those of MBPP's split `prompt` with the task ids 2, 3 and 4.
+    /// The few-shot examples of MBPP: task ids 2, 3 and 4 of the split `prompt`.
     MbppSamples,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordFunction {
     Hellaswag,
-    /// `answer`: what the solution's last box holds.
+    /// Sets `answer` to the content of the solution's last box.
     Math,
 }
 
@@ -53,27 +54,27 @@ pub(super) enum FieldFunction {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResultFunction {
-    /// Bytes and words are those of the page before its spaces are mended.
+    /// Counts bytes and words in the page before detokenization.
     Wikitext,
-    /// The share of probability of all choices that are true.
+    /// Total probability of the correct choices.
     TruthfulqaSeveral,
-    /// Equality of formulas.
+    /// Equivalence of formulas.
     Math,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MetricFunction {
-    /// The share of programs that pass.
+    /// Fraction of programs that pass.
     Passes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FilterFunction {
-    /// The prompt before the answer.
+    /// Puts the prompt before the answer.
     HumanevalProgram,
 }
 
-/// Folder, function, what it is.
+/// Directory, function, meaning.
 const BUILT_IN: [(&str, &str, PythonFunction); 20] = {
     use FieldFunction as F;
     use PythonFunction as U;
@@ -102,22 +103,17 @@ const BUILT_IN: [(&str, &str, PythonFunction); 20] = {
 };
 
 impl PythonFunction {
-    /// The function that `node`, the value of `key`, names; `None` if it names none.
+    /// The function named by `node`, the value of `key`. `None` if it is not a function.
     pub(super) fn of(node: &YamlNode, key: &str) -> Result<Option<Self>, ProbeError> {
         let YamlData::Function(name) = &node.data else { return Ok(None) };
-        let folder = node
-            .place
-            .path
-            .parent()
-            .and_then(|folder| folder.file_name())
-            .unwrap_or_default()
-            .to_string_lossy();
-        let found = BUILT_IN.iter().find(|(family, function, _)| *family == folder && function == name);
+        let dir =
+            node.position.path.parent().and_then(|dir| dir.file_name()).unwrap_or_default().to_string_lossy();
+        let found = BUILT_IN.iter().find(|(family, function, _)| *family == dir && function == name);
         found.map(|(_, _, function)| Some(*function)).ok_or_else(|| {
-            let of_folder = BUILT_IN.iter().filter(|(family, ..)| *family == folder).map(|(_, function, _)| *function);
-            let hint = nearest_hint(name, of_folder);
-            node.place.wrong(format!(
-                "`{key}`: the Python function `{name}` of `{folder}` is not built in{hint}; write a template in its place, or a task in TOML"
+            let of_dir = BUILT_IN.iter().filter(|(family, ..)| *family == dir).map(|(_, function, _)| *function);
+            let hint = nearest_hint(name, of_dir);
+            node.position.wrong(format!(
+                "`{key}`: the Python function `{name}` of `{dir}` is not built in{hint}; replace it by a template, or write the task in TOML"
             ))
         })
     }
@@ -129,7 +125,7 @@ impl RecordFunction {
             Self::Hellaswag => {
                 let gold = text(&record, "label")?.trim().parse::<i64>();
                 let mut record = Preprocess::Hellaswag.apply(record)?;
-                record["gold"] = gold.map_err(|_| "`label` is no number".to_owned())?.into();
+                record["gold"] = gold.map_err(|_| "`label` is not a number".to_owned())?.into();
                 Ok(record)
             }
             Self::Math => {
@@ -172,7 +168,7 @@ fn text(record: &Value, path: &str) -> Result<String, String> {
     scalar(field(record, path)?, path)
 }
 
-/// What stands before and after the gap of a sentence.
+/// The text before and after the gap of a sentence.
 fn gap(record: &Value) -> Result<(String, String), String> {
     let sentence = text(record, "sentence")?;
     let (before, after) = sentence.split_once('_').ok_or("`sentence` has no gap `_`")?;
@@ -182,7 +178,7 @@ fn gap(record: &Value) -> Result<(String, String), String> {
 fn race_problems(record: &Value) -> Result<Vec<Value>, String> {
     match python::literal(&text(record, "problems")?) {
         Some(Value::Array(problems)) if !problems.is_empty() => Ok(problems),
-        _ => Err("`problems` is no list as Python writes it".to_owned()),
+        _ => Err("`problems` is not a list in Python syntax".to_owned()),
     }
 }
 
@@ -202,7 +198,7 @@ fn race_options(problem: &Value) -> Result<Vec<String>, String> {
     (0..4).map(|option| text(problem, &format!("options.{option}"))).collect()
 }
 
-/// The article, its questions with their answers, and the last question without.
+/// The article, its questions with their answers, and the last question without an answer.
 fn race_text(record: &Value) -> Result<String, String> {
     let problems = race_problems(record)?;
     let mut whole = format!("Article: {}\n\n", text(record, "article")?);
@@ -239,7 +235,7 @@ fn copa_choice(record: &Value, path: &str) -> Result<String, String> {
 fn wsc_text(record: &Value) -> Result<String, String> {
     let passage = text(record, "text")?;
     let (noun, pronoun) = (text(record, "span1_text")?, text(record, "span2_text")?);
-    let index = field(record, "span2_index")?.as_u64().ok_or("`span2_index` is no number")? as usize;
+    let index = field(record, "span2_index")?.as_u64().ok_or("`span2_index` is not a number")? as usize;
     let words = passage.split(is_python_space).filter(|word| !word.is_empty()).take(index);
     let before = words.collect::<Vec<_>>().join(" ");
     let after: String = passage.chars().skip(before.chars().count() + pronoun.chars().count() + 1).collect();
@@ -265,7 +261,7 @@ mod tests {
         function.apply(record).unwrap()
     }
 
-    /// What the functions of lm-evaluation-harness 0.4.13 answer.
+    /// Results of the functions of lm-evaluation-harness 0.4.13.
     #[test]
     fn functions_do_what_python_does() {
         use FieldFunction as F;
@@ -297,7 +293,7 @@ mod tests {
             FieldFunction::RaceText
                 .apply(&json!({"article": "", "problems": "x"}))
                 .unwrap_err()
-                .contains("`problems` is no list")
+                .contains("`problems` is not a list")
         );
         assert!(
             FieldFunction::CopaText

@@ -1,4 +1,4 @@
-//! How a task's answers are judged: `metric_list`, `generation_kwargs`, `filter_list`.
+//! Scoring of a task's answers: `metric_list`, `generation_kwargs`, `filter_list`.
 
 use fineline_model::Sampling;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules, Pipeline};
 use crate::tasks::kind::TaskKind;
 
-/// Metrics of choices that are computed, whether a task names them or not.
+/// Metrics of choices, which are always computed.
 const OF_CHOICES: [&str; 5] = ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "brier_score"];
 const OF_LOG_LIKELIHOOD: [&str; 2] = ["acc", "perplexity"];
 const OF_TEXTS: [&str; 3] = ["bits_per_byte", "byte_perplexity", "word_perplexity"];
@@ -20,7 +20,7 @@ const OF_TEXTS: [&str; 3] = ["bits_per_byte", "byte_perplexity", "word_perplexit
 /// Keys of an entry of `metric_list` that are not options of the metric.
 const ABOUT_METRICS: [&str; 4] = ["aggregation", "higher_is_better", "hf_evaluate", "metric"];
 
-/// `generation_kwargs`, as far as they mean something here.
+/// The supported keys of `generation_kwargs`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct GenerationKwargs {
@@ -53,12 +53,12 @@ impl TaskConfig {
         })
     }
 
-    /// Whether the choices are also scored after nothing.
+    /// Whether the choices are also scored after an empty context.
     pub(super) fn is_unconditional(&self) -> bool {
         self.metric_names().any(|name| name == "acc_mutual_info")
     }
 
-    /// Says which metrics of the task's are not computed here.
+    /// Warns of metrics of the task that are not computed here.
     pub(super) fn warn_of_metrics(&self) {
         let known: &[&str] = match self.output {
             _ if self.results.is_some() => return,
@@ -68,7 +68,7 @@ impl TaskConfig {
             OutputType::GenerateUntil => &["exact_match"],
         };
         for metric in self.metric_names().filter(|name| !known.contains(&name.as_str())) {
-            tracing::warn!(task = self.name, metric, "this metric of the task file is not computed");
+            tracing::warn!(task = self.name, metric, "this metric of the task file is not supported");
         }
     }
 
@@ -83,14 +83,14 @@ impl TaskConfig {
         for node in self.metrics.iter().filter_map(|metric| metric.get("metric")) {
             match PythonFunction::of(node, "metric_list.metric")? {
                 Some(PythonFunction::Metric(metric)) => functions.push(metric),
-                Some(_) => return Err(node.place.wrong("`metric_list.metric`: expected a metric")),
+                Some(_) => return Err(node.position.wrong("`metric_list.metric`: expected a metric")),
                 None => {}
             }
         }
         Ok(functions)
     }
 
-    /// How answers are written and judged, and whether the prompt stands before them when they are run.
+    /// Rules of generation and judgement, and whether the prompt precedes the answer when it is run.
     pub(super) fn rules(&self) -> Result<(GenerationRules, bool), ProbeError> {
         let (filters, has_prompt) = self.pipelines()?;
         let generation: GenerationKwargs = match &self.generation {
@@ -135,7 +135,7 @@ impl TaskConfig {
             for (key, node) in metric.0.iter().filter(|(key, _)| !ABOUT_METRICS.contains(&key.as_str())) {
                 options.insert(key.clone(), node.value()?);
             }
-            let node = metric.get("metric").map_or(&self.place, |node| &node.place);
+            let node = metric.get("metric").map_or(&self.position, |node| &node.position);
             let rule: Result<ExactMatch, _> = serde_json::from_value(options.into());
             return rule
                 .map(AnswerEquality::ExactMatch)
@@ -144,14 +144,14 @@ impl TaskConfig {
         if self.metrics.is_empty() || self.metric_functions()?.contains(&MetricFunction::Passes) {
             return Ok(AnswerEquality::ExactMatch(ExactMatch::default()));
         }
-        Err(self.place.wrong("`metric_list`: none of its metrics is computed here: expected `exact_match`"))
+        Err(self.position.wrong("`metric_list`: no supported metric: expected `exact_match`"))
     }
 
     /// The filters, and whether one of them puts the prompt before the answer.
     fn pipelines(&self) -> Result<(Vec<Pipeline>, bool), ProbeError> {
         let Some(node) = &self.filters else { return Ok((Vec::new(), false)) };
         let YamlData::List(list) = &node.data else {
-            return Err(node.place.wrong("`filter_list`: expected a list of filters"));
+            return Err(node.position.wrong("`filter_list`: expected a list of filters"));
         };
         let mut pipelines = Vec::new();
         let mut has_prompt = false;
@@ -166,7 +166,7 @@ impl TaskConfig {
     }
 }
 
-/// Whether a filter consists of the function that puts the prompt before an answer.
+/// Whether a filter is the function that puts the prompt before an answer.
 fn puts_prompt(entry: &YamlNode) -> Result<bool, ProbeError> {
     let YamlData::Map(fields) = &entry.data else { return Ok(false) };
     let Some(YamlNode { data: YamlData::List(steps), .. }) = fields.get("filter") else { return Ok(false) };
@@ -176,7 +176,9 @@ fn puts_prompt(entry: &YamlNode) -> Result<bool, ProbeError> {
             let Some(node) = step.get(key) else { continue };
             match PythonFunction::of(node, &format!("filter_list.{key}"))? {
                 Some(PythonFunction::Filter(FilterFunction::HumanevalProgram)) => return Ok(true),
-                Some(_) => return Err(node.place.wrong(format!("`filter_list.{key}`: expected a filter"))),
+                Some(_) => {
+                    return Err(node.position.wrong(format!("`filter_list.{key}`: expected a filter")));
+                }
                 None => {}
             }
         }
@@ -191,6 +193,6 @@ fn read<T: DeserializeOwned>(node: &YamlNode, value: Value, key: &str) -> Result
         let hint = unknown.map_or_else(String::new, |(name, _)| {
             nearest_hint(name, ["until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p"])
         });
-        node.place.wrong(format!("`{key}`: {message}{hint}"))
+        node.position.wrong(format!("`{key}`: {message}{hint}"))
     })
 }

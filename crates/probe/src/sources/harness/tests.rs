@@ -6,12 +6,13 @@ const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice
                     doc_to_choice: \"{{options}}\"\ndoc_to_target: \"{{options.index(a)}}\"\nmetadata:\n  version: 1.0\n";
 const DATA: &str = "{\"q\":\"one?\",\"options\":[\"x\",\"y\"],\"a\":\"y\"}\n{\"q\":\"two?\",\"options\":[\"it's\",\"z\"],\"a\":\"it's\"}\n{\"q\":\"three?\",\"options\":[\"p\",\"q\"],\"a\":\"p\"}\n";
 
-/// The tasks of `tasks/FIRST`, in a folder with these files and with [`DATA`] as the split `test` of `org/set`; of errors, the text.
+/// The tasks of `tasks/FIRST`, in a directory with these files and with [`DATA`] as the split `test` of
+/// `org/set`. Errors as text.
 fn read(files: &[(&str, &str)]) -> Result<Vec<Task>, String> {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let data = ("data/org__set/default/test.jsonl", DATA);
     for (name, text) in [&data].into_iter().chain(files) {
-        let path = folder.path().join(if name.starts_with("data/") {
+        let path = dir.path().join(if name.starts_with("data/") {
             (*name).to_owned()
         } else {
             format!("tasks/{name}")
@@ -19,9 +20,9 @@ fn read(files: &[(&str, &str)]) -> Result<Vec<Task>, String> {
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, text).unwrap();
     }
-    read_suite(&folder.path().join("tasks").join(files[0].0), &[folder.path().join("data")])
+    read_suite(&dir.path().join("tasks").join(files[0].0), &[dir.path().join("data")])
         .map(|content| content.tasks)
-        .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+        .map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
 }
 
 fn one(text: &str) -> Task {
@@ -66,7 +67,7 @@ fn examples_stand_before_the_question() {
     );
     assert_refused(
         &[("t.yaml", &format!("{TASK}fewshot_split: test\nnum_fewshot: 3"))],
-        "test.jsonl line 1 (item 0): expected 3 examples besides the question, found 2",
+        "test.jsonl line 1 (item 0): expected 3 examples in addition to the question, found 2",
     );
 }
 
@@ -129,7 +130,7 @@ fn written_answers_have_their_rules() {
         "max_gen_tokens",
         "t.yaml line 7: `generation_kwargs`: unknown field `max_gen_tokens`",
     );
-    refused("'#(.)'", "'('", "`filter_list`: `(` is no regular expression");
+    refused("'#(.)'", "'('", "`filter_list`: `(` is not a valid regular expression");
     refused("function: take_first", "function: take_firsts", "`filter_list`: unknown variant `take_firsts`");
     refused(
         "function: take_first",
@@ -205,7 +206,7 @@ fn what_is_wrong_is_named_with_its_place() {
     refused(
         "test_split: test",
         "test_split: tests",
-        "line 4: the split `tests` of `org/set` is not here: looked for DIR/data/org__set/default/tests.jsonl",
+        "line 4: split `tests` of `org/set` not found: tried DIR/data/org__set/default/tests.jsonl",
     );
     refused("test_split: test\n", "", "line 1: `test_split`: missing, and so is `validation_split`");
     refused("{{q}}", "{{q", "line 5: `doc_to_text`: ");
@@ -217,7 +218,7 @@ fn what_is_wrong_is_named_with_its_place() {
     refused(
         "{{options}}",
         "{{q}}",
-        "test.jsonl line 1 (item 0): `doc_to_choice`: \"one?\" is no list as Python writes it",
+        "test.jsonl line 1 (item 0): `doc_to_choice`: \"one?\" is not a list in Python syntax",
     );
     refused(
         "\"{{options.index(a)}}\"",
@@ -227,14 +228,14 @@ fn what_is_wrong_is_named_with_its_place() {
     refused(
         "multiple_choice",
         "multiple_choices",
-        "line 3: `output_type`: `multiple_choices` is none (did you mean `multiple_choice`?)",
+        "line 3: `output_type`: unknown type `multiple_choices` (did you mean `multiple_choice`?)",
     );
-    refused("task: t\n", "task: t\nclass: !function task.T\n", "line 2: `class`: fineline has no such thing");
+    refused("task: t\n", "task: t\nclass: !function task.T\n", "line 2: `class`: not supported");
     refused("task: t\n", "task: t\nnum_fewshot: many\n", "line 2: `num_fewshot`: expected a number");
     refused(
         "task: t\n",
         "task: t\nfewshot_config: {sampler: balanced}\n",
-        "line 2: `fewshot_config.sampler`: `balanced` is none",
+        "line 2: `fewshot_config.sampler`: unknown sampler `balanced`",
     );
     refused(
         "task: t\n",
@@ -271,11 +272,11 @@ fn files_may_be_named() {
     assert_eq!((items.len(), items[0].context.as_str()), (4, "Q: own?\nA:"));
     assert_refused(
         &[("t.yaml", &text)],
-        "line 5: `dataset_kwargs.data_files`: no such file or folder: looked for DIR/tasks/own.jsonl, DIR/data/own.jsonl",
+        "line 5: `dataset_kwargs.data_files`: no such file or directory: tried DIR/tasks/own.jsonl, DIR/data/own.jsonl",
     );
     assert_refused(
         &[("t.yaml", &text.replace("    test:", "    tset:"))],
-        "there is no split `test` in `dataset_kwargs.data_files`, which has tset",
+        "no split `test` in `dataset_kwargs.data_files`: expected one of tset",
     );
     assert_refused(&[("t.yaml", &TASK.replace("org/set", "json"))], "`dataset_kwargs.data_files`: missing");
     assert_refused(

@@ -1,4 +1,5 @@
-//! From a file to the tasks that it names: includes, groups, tags (`lm_eval/tasks/{_yaml_loader,_index,_factory}.py`).
+//! From a file to the tasks that it names: includes, groups, tags
+//! (`lm_eval/tasks/{_yaml_loader,_index,_factory}.py`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,18 +10,18 @@ use crate::error::{ProbeError, nearest_hint};
 use crate::sources::harness::yaml::{self, YamlData, YamlFields, YamlNode};
 use crate::tasks::group::{GroupMean, TaskGroup};
 
-/// Keys of a group that are not passed on to its tasks (`GroupConfig`).
+/// Keys of a group that its tasks don't inherit (`GroupConfig`).
 const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
 
-/// What a file names.
+/// The tasks and groups of a file.
 pub(super) struct HarnessContents {
-    /// The fields of each task.
+    /// The keys of each task.
     pub(super) tasks: Vec<YamlFields>,
-    /// The groups with an `aggregate_metric_list`, those of two tasks or more.
+    /// The groups with an `aggregate_metric_list` and at least two tasks.
     pub(super) groups: Vec<TaskGroup>,
 }
 
-/// What the task or group file at `path` names.
+/// Reads the tasks and groups of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<HarnessContents, ProbeError> {
     let fields = load(path, &mut Vec::new())?;
     let mut names = TaskNames { path, of: None, inside: Vec::new(), groups: Vec::new() };
@@ -33,24 +34,25 @@ pub(super) fn read(path: &Path) -> Result<HarnessContents, ProbeError> {
     Ok(HarnessContents { tasks, groups })
 }
 
-/// The fields of a file over those of the files that it includes. `including` are the files from which it is included.
+/// The keys of a file merged over those of the files that it includes. `including` is the chain of files from
+/// which it is included.
 fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<YamlFields, ProbeError> {
     let mut own = yaml::read(path)?;
     let Some(include) = own.remove("include") else { return Ok(own) };
-    let place = include.place.clone();
+    let position = include.position.clone();
     let paths =
-        texts(&include).ok_or_else(|| place.wrong("`include`: expected a path, or a list of paths"))?;
+        texts(&include).ok_or_else(|| position.wrong("`include`: expected a path, or a list of paths"))?;
     including.push(path.to_owned());
     let mut merged = YamlFields::default();
     for relative in paths {
         let included = path.parent().unwrap_or(Path::new("")).join(&relative);
         if !included.is_file() {
-            return Err(place.wrong(format!("`include`: no such file: {}", included.display())));
+            return Err(position.wrong(format!("`include`: no such file: {}", included.display())));
         }
         let is_same =
             |other: &PathBuf| fs_err::canonicalize(other).ok() == fs_err::canonicalize(&included).ok();
         if including.iter().any(is_same) {
-            return Err(place.wrong(format!("`include`: {} includes itself", included.display())));
+            return Err(position.wrong(format!("`include`: {} includes itself", included.display())));
         }
         let mut fields = load(&included, including)?;
         fields.remove("task_list");
@@ -61,7 +63,7 @@ fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<YamlFields, ProbeEr
     Ok(merged)
 }
 
-/// A text, or a list of texts.
+/// A text or a list of texts.
 fn texts(node: &YamlNode) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match node.value().ok()? {
@@ -70,7 +72,7 @@ fn texts(node: &YamlNode) -> Option<Vec<String>> {
     }
 }
 
-/// What a name stands for.
+/// Meaning of a name.
 enum NamedEntry {
     Task(YamlFields),
     TaskGroup(YamlFields),
@@ -78,26 +80,26 @@ enum NamedEntry {
     Tag(Vec<String>),
 }
 
-/// The names in the files of a folder and of those within it.
+/// The names defined in the files of a directory and its subdirectories.
 struct TaskNames<'a> {
     /// The file that refers to them.
     path: &'a Path,
     of: Option<BTreeMap<String, NamedEntry>>,
-    /// The named groups that the one at hand is in.
+    /// The named groups that enclose the current one.
     inside: Vec<String>,
-    /// Those met so far, inner ones first.
+    /// The groups found so far, inner ones first.
     groups: Vec<TaskGroup>,
 }
 
 impl TaskNames<'_> {
-    /// The tasks of a group; `overrides` of their fields come from the groups around it.
+    /// The tasks of a group. `overrides` are keys from the enclosing groups.
     fn group(&mut self, group: &YamlFields, overrides: &YamlFields) -> Result<Vec<YamlFields>, ProbeError> {
         let mut inherited = YamlFields(
             group.0.iter().filter(|(key, _)| !OF_GROUPS.contains(&key.as_str())).cloned().collect(),
         );
         inherited.update(overrides.clone());
         let Some(YamlNode { data: YamlData::List(members), .. }) = group.get("task") else {
-            let wrong = |node: &YamlNode| node.place.wrong("`task`: expected a list of tasks in a group");
+            let wrong = |node: &YamlNode| node.position.wrong("`task`: expected a list of tasks in a group");
             let node = group.get("task").or(group.get("group"));
             return Err(node.map_or(
                 ProbeError::TaskFile { path: self.path.to_owned(), key: "task", message: "missing".into() },
@@ -112,7 +114,7 @@ impl TaskNames<'_> {
         Ok(tasks)
     }
 
-    /// Keeps the group, if it is to be shown as one.
+    /// Records the group if it is aggregated.
     fn note_group(&mut self, group: &YamlFields, tasks: &[YamlFields]) {
         let names: Vec<String> = tasks.iter().filter_map(|task| task.get("task").and_then(text)).collect();
         let Some(YamlNode { data: YamlData::List(metrics), .. }) = group.get("aggregate_metric_list") else {
@@ -130,9 +132,10 @@ impl TaskNames<'_> {
         }
     }
 
-    /// The tasks of an entry in a group's list: a name, a name with fields in place of its own, or a task or group in itself.
+    /// The tasks of an entry in a group's list: a name, a name with overriding keys, or an inline task or
+    /// group.
     fn member(&mut self, member: &YamlNode, inherited: &YamlFields) -> Result<Vec<YamlFields>, ProbeError> {
-        let wrong = |message: String| member.place.wrong(message);
+        let wrong = |message: String| member.position.wrong(message);
         match &member.data {
             YamlData::Scalar(Value::String(name)) => {
                 self.named(name, inherited, member)?.ok_or_else(|| self.unknown(name, member))
@@ -161,7 +164,7 @@ impl TaskNames<'_> {
         }
     }
 
-    /// The tasks of a name, with `overrides` in place of their own fields; `None` if there is nothing of this name.
+    /// The tasks of a name, with `overrides` of their keys. `None` if the name doesn't exist.
     fn named(
         &mut self,
         name: &str,
@@ -180,7 +183,7 @@ impl TaskNames<'_> {
             Some(NamedEntry::Tag(tasks)) => {
                 let tasks: Vec<&NamedEntry> = tasks.iter().filter_map(|name| names.get(name)).collect();
                 let of_task = |named: &&NamedEntry| match named {
-                    // The tag's name doesn't take the place of the tasks' own.
+                    // The name of the tag doesn't replace the names of its tasks.
                     NamedEntry::Task(task) => Some(YamlFields(
                         with(task)
                             .0
@@ -200,7 +203,7 @@ impl TaskNames<'_> {
                 let mut overrides = overrides.clone();
                 overrides.remove("task");
                 if self.inside.iter().any(|outer| outer == name) {
-                    return Err(member.place.wrong(format!("group `{name}` is part of itself")));
+                    return Err(member.position.wrong(format!("group `{name}` is part of itself")));
                 }
                 self.inside.push(name.to_owned());
                 let tasks = self.group(&group, &overrides)?;
@@ -213,7 +216,7 @@ impl TaskNames<'_> {
     fn unknown(&self, name: &str, member: &YamlNode) -> ProbeError {
         let known = self.of.iter().flat_map(BTreeMap::keys).map(String::as_str);
         let hint = nearest_hint(name, known);
-        member.place.wrong(format!(
+        member.position.wrong(format!(
             "no task, group or tag `{name}`{hint} in the .yaml files of {}",
             root(self.path).display()
         ))
@@ -224,13 +227,15 @@ fn text(node: &YamlNode) -> Option<String> {
     node.value().ok()?.as_str().map(str::to_owned)
 }
 
-/// The folder in whose files names are looked for: of the folders called `tasks` around the file, the nearest; else the one that the file is in.
+/// The directory whose files define the names: the nearest directory called `tasks` around the file, or
+/// otherwise the directory of the file.
 fn root(path: &Path) -> &Path {
     let beside = path.parent().unwrap_or(Path::new("."));
-    beside.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "tasks")).unwrap_or(beside)
+    beside.ancestors().find(|dir| dir.file_name().is_some_and(|name| name == "tasks")).unwrap_or(beside)
 }
 
-/// All names in the `.yaml` files below the [`root`]. Files that can't be read are passed over, as in the harness: whoever needs them is told that their names are unknown.
+/// All names in the `.yaml` files below the [`root`]. As in the harness, files that can't be read are
+/// skipped: a reference to them fails as an unknown name.
 fn index(path: &Path) -> BTreeMap<String, NamedEntry> {
     let mut files = Vec::new();
     yaml_files(root(path), &mut files);
@@ -255,8 +260,8 @@ fn index(path: &Path) -> BTreeMap<String, NamedEntry> {
     names
 }
 
-fn yaml_files(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+fn yaml_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             yaml_files(&path, files);

@@ -1,4 +1,4 @@
-//! YAML 1.1 as `PyYAML` reads it, with the place of each value, and with Python functions as `!function` names them.
+//! YAML 1.1 as read by `PyYAML`, with the position of each value, and with Python functions as `!function`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,11 +9,11 @@ use serde_json::{Map, Number, Value};
 
 use crate::error::ProbeError;
 
-/// Where a value stands.
+/// Position of a value.
 #[derive(Clone, Debug)]
 pub(crate) struct SourcePosition {
     pub(crate) path: Arc<Path>,
-    /// From 1.
+    /// Counted from 1.
     pub(crate) line: usize,
 }
 
@@ -23,25 +23,25 @@ impl SourcePosition {
     }
 }
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct YamlNode {
-    pub(crate) place: SourcePosition,
+    pub(crate) position: SourcePosition,
     pub(crate) data: YamlData,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum YamlData {
-    /// Anything but what follows.
+    /// Any value except the following.
     Scalar(Value),
     List(Vec<YamlNode>),
-    /// In the order of the file; of equal keys, the last.
+    /// In the order of the file. Of equal keys, the last.
     Map(YamlFields),
     /// `!function module.name`.
     Function(String),
 }
 
-/// Two nodes are equal if they hold the same, wherever they stand.
+/// Two nodes are equal if their values are equal, whatever their positions.
 impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.data == other.data
@@ -69,7 +69,7 @@ impl YamlFields {
         Some(self.0.remove(at).1)
     }
 
-    /// Adds the fields of `other`, which take the place of those here.
+    /// Adds the fields of `other`, which replace existing ones.
     pub(crate) fn update(&mut self, other: Self) {
         for (key, node) in other.0 {
             self.insert(&key, node);
@@ -78,7 +78,7 @@ impl YamlFields {
 }
 
 impl YamlNode {
-    /// The value without places; a function has none.
+    /// The value without positions. Fails for a function.
     pub(crate) fn value(&self) -> Result<Value, ProbeError> {
         Ok(match &self.data {
             YamlData::Scalar(value) => value.clone(),
@@ -88,13 +88,13 @@ impl YamlNode {
                 Value::Object(fields.0.iter().map(field).collect::<Result<Map<_, _>, ProbeError>>()?)
             }
             YamlData::Function(name) => {
-                return Err(self.place.wrong(format!("`!function {name}` cannot stand here")));
+                return Err(self.position.wrong(format!("`!function {name}` is not allowed here")));
             }
         })
     }
 }
 
-/// The fields of the mapping that a file consists of.
+/// Reads the fields of the mapping in a file.
 pub(crate) fn read(path: &Path) -> Result<YamlFields, ProbeError> {
     let text = fs_err::read_to_string(path)?;
     let path: Arc<Path> = path.into();
@@ -109,8 +109,8 @@ pub(crate) fn read(path: &Path) -> Result<YamlFields, ProbeError> {
     let parsed = Parser::new_from_str(&text).load(&mut tree, false);
     let scanned = |error: ScanError| SourcePosition { path, line: error.marker().line() }.wrong(error.info());
     parsed.map_err(scanned)?;
-    if let Some((place, message)) = tree.problem {
-        return Err(place.wrong(message));
+    if let Some((position, message)) = tree.problem {
+        return Err(position.wrong(message));
     }
     match tree.root {
         Some(YamlNode { data: YamlData::Map(fields), .. }) => Ok(fields),
@@ -118,10 +118,10 @@ pub(crate) fn read(path: &Path) -> Result<YamlFields, ProbeError> {
     }
 }
 
-/// A tree that grows with the parser's events.
+/// A tree built from the parser's events.
 struct YamlTree {
     path: Arc<Path>,
-    /// What is being filled, from the outside in.
+    /// The open collections, outermost first.
     open: Vec<OpenCollection>,
     anchors: HashMap<usize, YamlNode>,
     root: Option<YamlNode>,
@@ -131,13 +131,13 @@ struct YamlTree {
 struct OpenCollection {
     node: YamlNode,
     anchor: usize,
-    /// Of a mapping: the key whose value comes next.
+    /// In a mapping: the key whose value comes next.
     key: Option<String>,
 }
 
 impl SpannedEventReceiver<'_> for YamlTree {
     fn on_event(&mut self, event: Event<'_>, span: Span) {
-        let place = SourcePosition { path: Arc::clone(&self.path), line: span.start.line() };
+        let position = SourcePosition { path: Arc::clone(&self.path), line: span.start.line() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
@@ -148,15 +148,15 @@ impl SpannedEventReceiver<'_> for YamlTree {
                     None => YamlData::Scalar(Value::from(text)),
                     Some(tag) => {
                         let message = format!("unknown tag `{tag}`: expected `!function`");
-                        self.problem.get_or_insert((place.clone(), message));
+                        self.problem.get_or_insert((position.clone(), message));
                         YamlData::Scalar(Value::Null)
                     }
                 };
-                self.close(YamlNode { place, data }, anchor);
+                self.close(YamlNode { position, data }, anchor);
             }
-            Event::SequenceStart(_, anchor, _) => self.open(place, YamlData::List(Vec::new()), anchor),
+            Event::SequenceStart(_, anchor, _) => self.open(position, YamlData::List(Vec::new()), anchor),
             Event::MappingStart(_, anchor, _) => {
-                self.open(place, YamlData::Map(YamlFields::default()), anchor);
+                self.open(position, YamlData::Map(YamlFields::default()), anchor);
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(OpenCollection { node, anchor, .. }) = self.open.pop() {
@@ -174,11 +174,11 @@ impl SpannedEventReceiver<'_> for YamlTree {
 }
 
 impl YamlTree {
-    fn open(&mut self, place: SourcePosition, data: YamlData, anchor: usize) {
-        self.open.push(OpenCollection { node: YamlNode { place, data }, anchor, key: None });
+    fn open(&mut self, position: SourcePosition, data: YamlData, anchor: usize) {
+        self.open.push(OpenCollection { node: YamlNode { position, data }, anchor, key: None });
     }
 
-    /// Puts a node that is whole into the one around it.
+    /// Adds a complete node to the enclosing one.
     fn close(&mut self, node: YamlNode, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -191,7 +191,7 @@ impl YamlTree {
             YamlData::List(list) => list.push(node),
             YamlData::Map(fields) => match around.key.take() {
                 None => around.key = Some(key(&node)),
-                // What a merged mapping has besides.
+                // The fields of a merged mapping that are not set explicitly.
                 Some(key) if key == "<<" => {
                     if let YamlData::Map(merged) = node.data {
                         let mut all = merged;
@@ -213,7 +213,7 @@ fn key(node: &YamlNode) -> String {
     }
 }
 
-/// An unquoted scalar by the rules of YAML 1.1, in which `no` is a truth value and `1e-5` a text.
+/// An unquoted scalar by the rules of YAML 1.1, in which `no` is a boolean and `1e-5` is a text.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What `PyYAML` makes of them.
+    /// The values that `PyYAML` reads.
     #[test]
     fn plain_scalars_are_those_of_yaml_1_1() {
         for (text, expected) in [
@@ -291,12 +291,12 @@ mod tests {
 
     #[test]
     fn values_know_their_places() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.yaml");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.yaml");
         fs_err::write(&path, "a: &x [1, 'no']\nb:\n  c: !function utils.f\n  \"d\\n\": *x\na: 2\n").unwrap();
         let fields = read(&path).unwrap();
         let b = fields.get("b").unwrap();
-        assert_eq!((b.place.line, fields.get("a").unwrap().value().unwrap()), (3, json!(2)));
+        assert_eq!((b.position.line, fields.get("a").unwrap().value().unwrap()), (3, json!(2)));
         let YamlData::Map(inner) = &b.data else { panic!("{b:?}") };
         assert_eq!(inner.get("c").unwrap().data, YamlData::Function("utils.f".into()));
         assert_eq!(inner.get("d\n").unwrap().value().unwrap(), json!([1, "no"]));
@@ -304,7 +304,7 @@ mod tests {
             b.value()
                 .unwrap_err()
                 .to_string()
-                .ends_with("t.yaml line 3: `!function utils.f` cannot stand here")
+                .ends_with("t.yaml line 3: `!function utils.f` is not allowed here")
         );
         for (text, expected) in [
             ("a: [1", "line"),

@@ -5,14 +5,14 @@ use serde::Deserialize;
 
 use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules, Pipeline};
 
-/// How answers are written and judged, as a task file says it; [`GenerationRules`] says what each is.
+/// Rules of generation and judgement in a task file. See [`GenerationRules`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct GenerationTable {
     until: Vec<String>,
     max_new_tokens: Option<usize>,
     attempts: Option<usize>,
-    /// Absent: the likeliest token, always.
+    /// Absent: greedy decoding.
     temperature: Option<f64>,
     top_k: Option<usize>,
     top_p: Option<f64>,
@@ -33,7 +33,7 @@ enum EqualityName {
 }
 
 impl GenerationTable {
-    /// The rules; otherwise the key at fault and what is wrong there.
+    /// Converts to rules. On failure, the invalid key and the reason.
     pub(crate) fn rules(&self) -> Result<GenerationRules, (&'static str, String)> {
         let of_greedy = GenerationRules::default();
         let draws = [self.top_k.is_some(), self.top_p.is_some(), self.seed.is_some()];
@@ -45,20 +45,20 @@ impl GenerationTable {
                 seed: self.seed.unwrap_or_default(),
             },
             None if draws.contains(&true) => {
-                let message = "missing: `top_k`, `top_p` and `seed` are for tokens drawn at random";
+                let message = "missing: `top_k`, `top_p` and `seed` require a temperature";
                 return Err(("generation.temperature", message.to_owned()));
             }
             None => Sampling::Greedy,
         };
         let attempts = self.attempts.unwrap_or(of_greedy.attempts);
         if attempts > 1 && sampling == Sampling::Greedy {
-            let message = format!("{attempts} greedy attempts would be the same: expected a temperature");
+            let message = format!("{attempts} greedy attempts would be identical: expected a temperature");
             return Err(("generation.temperature", message));
         }
         let equality = match (self.equality, &self.exact_match) {
             (EqualityName::ExactMatch, rule) => AnswerEquality::ExactMatch(rule.clone().unwrap_or_default()),
             (_, Some(_)) => {
-                return Err(("generation.exact_match", "`equality` is another one".to_owned()));
+                return Err(("generation.exact_match", "only with `equality = \"exact_match\"`".to_owned()));
             }
             (EqualityName::Words, None) => AnswerEquality::Words,
             (EqualityName::Math, None) => AnswerEquality::Math,
@@ -118,7 +118,7 @@ mod tests {
         let wrong = toml::from_str::<GenerationTable>(
             "[[filters]]\nname = 'x'\nsteps = [{ function = 'regex', regex_pattern = '(' }]",
         );
-        assert!(wrong.unwrap_err().to_string().contains("is no regular expression"));
+        assert!(wrong.unwrap_err().to_string().contains("is not a valid regular expression"));
         let unknown =
             toml::from_str::<GenerationTable>("[[filters]]\nname = 'x'\nsteps = [{ function = 'magic' }]");
         assert!(unknown.unwrap_err().to_string().contains("magic"));

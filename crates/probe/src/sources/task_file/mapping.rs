@@ -1,4 +1,4 @@
-//! From a record to an item, as a task file says.
+//! Mapping of a record to an item, as defined in a task file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::tasks::item::Item;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::TARGET_DELIMITER;
 
-/// How a record becomes an item; [`TaskFile`]'s mapping with its templates read.
+/// Mapping of a record to an item: a [`TaskFile`] with its templates parsed.
 pub(super) struct RecordMapping<'a> {
     pub(super) file: &'a TaskFile,
     keep: Option<Template>,
     description: Template,
     context: Template,
-    /// Empty where the choices are a field.
+    /// Empty if the choices are a field.
     choices: Vec<Template>,
     continuation: Option<Template>,
     original: Option<Template>,
-    /// Empty where the accepted answers are a field.
+    /// Empty if the accepted answers are a field.
     answers: Vec<Template>,
     solution: Option<Template>,
     program: Option<[Template; 2]>,
@@ -34,7 +34,7 @@ pub(super) struct RecordMapping<'a> {
 }
 
 impl<'a> RecordMapping<'a> {
-    /// Reads the templates; otherwise the key at fault and what is wrong there.
+    /// Parses the templates. On failure, the invalid key and the reason.
     pub(super) fn new(file: &'a TaskFile) -> Result<Self, (&'static str, String)> {
         let has_choices = file.kind.has_choices();
         let choices = match &file.choices {
@@ -52,20 +52,20 @@ impl<'a> RecordMapping<'a> {
                 .map_err(|e| ("choices", e))?,
         };
         if file.kind == TaskKind::InContext {
-            let message = "the in_context tasks are those of the builtin suite; a file can't have one";
+            let message = "in_context tasks can't be defined in files: use the built-in suite";
             return Err(("kind", message.to_owned()));
         }
         if has_choices && file.gold.is_none() && file.right.is_none() {
-            return Err(("gold", "missing: expected the field that says which choice is right".into()));
+            return Err(("gold", "missing: expected the field with the correct choice".into()));
         }
         if file.gold.is_some() && file.right.is_some() {
             return Err(("right", "expected either `gold` or `right`, not both".into()));
         }
         if file.right.is_some() && file.kind != TaskKind::MultipleChoice {
-            return Err(("right", "only a multiple_choice task can have several right choices".into()));
+            return Err(("right", "only a multiple_choice task can have several correct choices".into()));
         }
         if file.original.is_some() && file.kind != TaskKind::Perplexity {
-            return Err(("original", "only the text of a perplexity task is measured by another".into()));
+            return Err(("original", "only for perplexity tasks".into()));
         }
         let parse = |key, text: &str| Template::parse(text).map_err(|message| (key, message));
         let parse_optional =
@@ -95,7 +95,7 @@ impl<'a> RecordMapping<'a> {
         })
     }
 
-    /// The records of a file that are asked: those for which `keep` is true.
+    /// The records of a file for which `keep` is true.
     pub(super) fn records(&self, path: &Path) -> Result<Vec<Record>, ProbeError> {
         let mut records = read_records(path)?;
         let Some(keep) = &self.keep else { return Ok(records) };
@@ -105,7 +105,7 @@ impl<'a> RecordMapping<'a> {
                 "True" => kept.push(record),
                 "False" => {}
                 other => {
-                    let message = format!("`keep` is {other:?}, expected a condition");
+                    let message = format!("`keep` is {other:?}, expected `True` or `False`");
                     return Err(record.wrong(number, message));
                 }
             }
@@ -117,7 +117,7 @@ impl<'a> RecordMapping<'a> {
         optional(record, self.file.id.as_ref())
     }
 
-    /// The record with the fields that `preprocess` and `names` add.
+    /// Adds the fields of `preprocess`, `names` and `prompts` to a record.
     pub(super) fn prepare(&self, record: Value) -> Result<Value, String> {
         let mut record = match self.file.preprocess {
             Some(preprocess) => preprocess.apply(record)?,
@@ -148,7 +148,7 @@ impl<'a> RecordMapping<'a> {
         Ok(Item { context, cluster, ..question })
     }
 
-    /// The item without what stands before its question.
+    /// The item without description and examples.
     pub(super) fn question(&self, record: &Value) -> Result<Item, String> {
         let choices = match &self.file.choices {
             Choices::Field(path) => texts(record, path)?,
@@ -187,14 +187,17 @@ impl<'a> RecordMapping<'a> {
         })
     }
 
-    /// What follows the question in an example, where the model is to write it: the solution, or the first accepted answer.
+    /// The text that follows the question in an example of a task with generated answers: the solution, or
+    /// the first accepted answer.
     pub(super) fn solution(&self, record: &Value) -> Result<Option<String>, String> {
         match &self.solution {
             Some(solution) => solution.render(record).map(Some),
             None if self.file.kind == TaskKind::Generation => {
                 Ok(self.question(record)?.answers.into_iter().next())
             }
-            None if self.file.kind == TaskKind::Code => Err("examples of code need a `solution`".to_owned()),
+            None if self.file.kind == TaskKind::Code => {
+                Err("examples of code tasks require a `solution`".to_owned())
+            }
             None => Ok(None),
         }
     }
@@ -203,7 +206,8 @@ impl<'a> RecordMapping<'a> {
         self.file.target_delimiter.as_deref().unwrap_or(TARGET_DELIMITER)
     }
 
-    /// The index of the right choice: a number (also as text), false and true for 0 and 1, or one of the `labels`.
+    /// Index of the correct choice: a number (also as text), false and true for 0 and 1, or one of the
+    /// `labels`.
     fn gold(&self, record: &Value, path: &str) -> Result<usize, String> {
         let value = field(record, path)?;
         let index = match (value, &self.file.labels) {
@@ -232,23 +236,23 @@ impl Labels {
     }
 }
 
-/// The text of a field that a task need not name.
+/// The text of an optional field.
 fn optional(record: &Value, path: Option<&String>) -> Result<Option<String>, String> {
     path.map(|path| scalar(field(record, path)?, path)).transpose()
 }
 
-/// The places of a list, at least one, at which it says yes: true, or 1.
+/// The indices at which a list is true or 1. At least one.
 fn right_choices(record: &Value, path: &str) -> Result<Vec<usize>, String> {
-    let Value::Array(labels) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
+    let Value::Array(labels) = field(record, path)? else { return Err(format!("`{path}` is not a list")) };
     let is_right = |label: &Value| label.as_bool().unwrap_or_else(|| label.as_u64() == Some(1));
-    let right: Vec<usize> = (0..labels.len()).filter(|place| is_right(&labels[*place])).collect();
+    let right: Vec<usize> = (0..labels.len()).filter(|index| is_right(&labels[*index])).collect();
     if right.is_empty() {
-        return Err(format!("`{path}` says of no choice that it is right: expected a 1 for one at least"));
+        return Err(format!("`{path}` marks no choice as correct: expected at least one 1"));
     }
     Ok(right)
 }
 
-/// A list of texts, or a text by itself.
+/// A list of texts, or a single text.
 fn one_or_more(record: &Value, path: &str) -> Result<Vec<String>, String> {
     match field(record, path)? {
         Value::Array(_) => texts(record, path),
@@ -258,6 +262,6 @@ fn one_or_more(record: &Value, path: &str) -> Result<Vec<String>, String> {
 
 /// A list of texts.
 fn texts(record: &Value, path: &str) -> Result<Vec<String>, String> {
-    let Value::Array(list) = field(record, path)? else { return Err(format!("`{path}` is no list")) };
+    let Value::Array(list) = field(record, path)? else { return Err(format!("`{path}` is not a list")) };
     list.iter().map(|value| scalar(value, path)).collect()
 }

@@ -1,4 +1,4 @@
-//! Tasks from TOML files: where the data is, and how each record becomes an item.
+//! Tasks from TOML files.
 
 // The keys of a task file.
 pub(crate) mod generation_table;
@@ -19,20 +19,20 @@ use crate::sources::task_file::schema::TaskFile;
 use crate::tasks::item::Item;
 use crate::tasks::task::{TARGET_DELIMITER, Task};
 
-/// Reads the task at `path`, whose data is beside it or in one of the `data_folders`.
-pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Result<Task, ProbeError> {
+/// Reads the task at `path`. Its data is next to it or in one of the `data_dirs`.
+pub(crate) fn read_task(path: &Path, text: &str, data_dirs: &[PathBuf]) -> Result<Task, ProbeError> {
     let file: TaskFile = toml::from_str(text)
         .map_err(|source| ProbeError::Toml { path: path.to_owned(), source: source.into() })?;
     let wrong = |key, message| ProbeError::TaskFile { path: path.to_owned(), key, message };
     let mut mapping = RecordMapping::new(&file).map_err(|(key, message)| wrong(key, message))?;
     let generation = file.rules().map_err(|(key, message)| wrong(key, message))?;
     if file.chance.is_some_and(|chance| !(0.0..1.0).contains(&chance)) {
-        return Err(wrong("chance", "expected a share from 0 up to but not including 1".into()));
+        return Err(wrong("chance", "expected a value in [0, 1)".into()));
     }
     let hub = file.hub.as_ref();
     let find = |key, data, split: Option<&String>| {
-        let fetched = hub.zip(split).and_then(|(hub, split)| hub.find(split, data_folders));
-        find_data(path, data, data_folders)
+        let fetched = hub.zip(split).and_then(|(hub, split)| hub.find(split, data_dirs));
+        find_data(path, data, data_dirs)
             .or_else(|message| fetched.ok_or(message))
             .map_err(|message| wrong(key, message))
     };
@@ -70,18 +70,16 @@ pub(crate) fn read_task(path: &Path, text: &str, data_folders: &[PathBuf]) -> Re
     })
 }
 
-/// The first of the places where `data` may be that has it.
-fn find_data(task_file: &Path, data: &Path, folders: &[PathBuf]) -> Result<PathBuf, String> {
+/// The first existing path of `data`, next to the task file or in a data directory.
+fn find_data(task_file: &Path, data: &Path, dirs: &[PathBuf]) -> Result<PathBuf, String> {
     let beside = task_file.parent().unwrap_or(Path::new(""));
-    let places: Vec<PathBuf> = std::iter::once(beside)
-        .chain(folders.iter().map(PathBuf::as_path))
-        .map(|folder| folder.join(data))
-        .collect();
-    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
-        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    let candidates: Vec<PathBuf> =
+        std::iter::once(beside).chain(dirs.iter().map(PathBuf::as_path)).map(|dir| dir.join(data)).collect();
+    candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+        let candidates: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         format!(
-            "no such file or folder: looked for {}; the probes' `data` key, or `--data`, can name the folder that has it, and `fineline data fetch` gets what is on the hub",
-            places.join(", ")
+            "no such file or directory: tried {}; set `data_dir` in [[probes]] or pass `--data`, or download data from the hub with `fineline data fetch`",
+            candidates.join(", ")
         )
     })
 }
@@ -153,11 +151,11 @@ mod tests {
     "#;
 
     fn read(task: &str, data: &str) -> Result<Task, String> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("data")).unwrap();
-        fs::write(folder.path().join("data/t.jsonl"), data).unwrap();
-        read_task(&folder.path().join("t.toml"), task, &[])
-            .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        fs::write(dir.path().join("data/t.jsonl"), data).unwrap();
+        read_task(&dir.path().join("t.toml"), task, &[])
+            .map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
     }
 
     #[test]
@@ -205,11 +203,7 @@ mod tests {
             (task.items[0].gold, &task.items[0].other_gold[..], task.chance),
             (1, &[2][..], Some(2.0 / 3.0))
         );
-        assert_refused(
-            &several,
-            &record("[0,0,0]"),
-            "line 1 (item 0): `key` says of no choice that it is right",
-        );
+        assert_refused(&several, &record("[0,0,0]"), "line 1 (item 0): `key` marks no choice as correct");
         let beyond = read(&several, &record("[0,0,0,1]")).unwrap().check().unwrap_err().to_string();
         assert!(beyond.contains("gold is choice 3, but there are 3"), "{beyond}");
     }
@@ -284,11 +278,7 @@ mod tests {
                      preprocess = \"wikitext\"\nchoices = [\"{{text}}\"]\noriginal = \"{{page}}\"";
         let task = read(pages, "{\"page\":\"a @-@ b , c\"}").unwrap();
         assert_eq!((task.items[0].pair(0).1, task.items[0].measured(0)), ("a-b, c", "a @-@ b , c"));
-        assert_refused(
-            &pages.replace("perplexity", "greedy_match"),
-            "",
-            "`original`: only the text of a perplexity",
-        );
+        assert_refused(&pages.replace("perplexity", "greedy_match"), "", "`original`: only for perplexity");
     }
 
     #[track_caller]
@@ -321,11 +311,11 @@ mod tests {
             &record.replace("\"A\",\"options\"", "\"E\",\"options\""),
             "expected one of `options.label`",
         );
-        assert_refused(CHOICE, &record.replace("[\"a\",\"b\"]", "\"ab\""), "`options.text` is no list");
+        assert_refused(CHOICE, &record.replace("[\"a\",\"b\"]", "\"ab\""), "`options.text` is not a list");
         assert_refused(
             &CHOICE.replace("data/t.jsonl", "none.jsonl"),
             "",
-            "`data`: no such file or folder: looked for DIR/none.jsonl",
+            "`data`: no such file or directory: tried DIR/none.jsonl",
         );
         assert_refused(&CHOICE.replace("{{q}}", "{{q"), "", "DIR/t.toml: `context`: unexpected");
         assert_refused(&CHOICE.replace("gold = \"key\"", ""), "", "`gold`: missing");
@@ -335,6 +325,6 @@ mod tests {
             "`right`: expected either `gold` or `right`",
         );
         assert_refused(&CHOICE.replace("domain", "domian"), "", "unknown field `domian`");
-        assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a share");
+        assert_refused(&format!("{CHOICE}\nchance = 1.0"), "", "`chance`: expected a value in");
     }
 }

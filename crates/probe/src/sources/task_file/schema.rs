@@ -15,7 +15,7 @@ use crate::tasks::generation_rules::GenerationRules;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::SignalOnset;
 
-/// A task file, as written. `docs/concepts/probes.md` explains it to those who write one.
+/// A task file as written. `docs/concepts/probes.md` documents the keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TaskFile {
@@ -57,7 +57,7 @@ pub(crate) struct TaskFile {
     pub(crate) id: Option<String>,
 }
 
-/// `[names]`: what `{{name}}` is, by the value of a field.
+/// `[names]`: values of `{{name}}`, by the value of a field.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Names {
@@ -78,7 +78,7 @@ impl Default for Choices {
     }
 }
 
-/// `[program]`: templates of what makes a program of an answer.
+/// `[program]`: templates that turn an answer into a program.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProgramTable {
@@ -87,15 +87,15 @@ pub(crate) struct ProgramTable {
     pub(crate) tests: String,
 }
 
-/// `[prompts]`: what `{{prompt}}` is, a text file by the value of a field.
+/// `[prompts]`: values of `{{prompt}}`, a text file by the value of a field.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Prompts {
-    /// The folder of the files, which end in `.txt`.
+    /// Directory of the files, which end in `.txt`.
     pub(crate) data: PathBuf,
     /// The field.
     pub(crate) field: String,
-    /// What the text is behind, such as a line that isn't part of it.
+    /// The text begins after this marker, such as a line that isn't part of it.
     pub(crate) after: Option<String>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) enum Labels {
 }
 
 impl TaskFile {
-    /// The rules of generation, where the model writes the answers; otherwise the key at fault and what is wrong there.
+    /// The rules of generation, if answers are generated. On failure, the invalid key and the reason.
     pub(crate) fn rules(&self) -> Result<Option<GenerationRules>, (&'static str, String)> {
         let of_written = [
             ("answers", self.answers.is_some(), self.kind == TaskKind::Generation),
@@ -123,14 +123,14 @@ impl TaskFile {
         match self.kind.is_written() {
             true => self.generation.clone().unwrap_or_default().rules().map(Some),
             false if is_generated => {
-                let message = "only where the model writes the answers, kinds `generation` and `code`";
+                let message = "only for kinds `generation` and `code`";
                 Err(("generation", message.to_owned()))
             }
             false => Ok(None),
         }
     }
 
-    /// How the texts of the items are made. (What the examples say is in the texts.)
+    /// The rules by which the texts of the items are made. Examples are part of the texts themselves.
     pub(crate) fn template(&self) -> String {
         let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
         let Self { original, unconditional, gold, labels, .. } = self;
@@ -153,10 +153,10 @@ impl TaskFile {
 }
 
 impl Prompts {
-    /// The texts in a folder, by the names of their files.
-    pub(crate) fn read(&self, folder: &Path) -> Result<BTreeMap<String, String>, ProbeError> {
+    /// Reads the texts in a directory, by the names of their files.
+    pub(crate) fn read(&self, dir: &Path) -> Result<BTreeMap<String, String>, ProbeError> {
         let mut prompts = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
+        for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "txt") {
                 let text = fs::read_to_string(&path)?;

@@ -1,4 +1,4 @@
-//! When an answer is right.
+//! Whether an answer is correct.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,16 +8,16 @@ use crate::text::math::{between_dollars, boxed, is_equivalent};
 use crate::text::pattern::Pattern;
 use crate::text::whitespace::is_python_space;
 
-/// What an answer is worth.
+/// Judgement of an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AnswerVerdict {
     pub(crate) correct: bool,
-    /// F1 of words, where that is measured.
+    /// Token F1, if it is measured.
     pub(crate) score: Option<f64>,
 }
 
 impl GenerationRules {
-    /// What `answer` is worth if those of `accepted` are right. Fails where a pattern does.
+    /// Judges `answer` against the `accepted` ones. Fails if a pattern does.
     pub(crate) fn judge(&self, answer: &str, accepted: &[String]) -> Result<AnswerVerdict, String> {
         let mut correct = false;
         for other in accepted {
@@ -42,7 +42,8 @@ impl AnswerEquality {
 }
 
 impl ExactMatch {
-    /// The part of a text that counts: `exact_match_hf_evaluate` (`lm_eval/api/metrics.py`, version 0.4.13).
+    /// Removes the parts of a text that are ignored: `exact_match_hf_evaluate` (`lm_eval/api/metrics.py`,
+    /// version 0.4.13).
     fn counted(&self, text: &str) -> Result<String, String> {
         let remove = |text: String, pattern: &Pattern| pattern.removed_from(&text);
         let mut text = self.regexes_to_ignore.iter().try_fold(text.to_owned(), remove)?;
@@ -59,7 +60,7 @@ impl ExactMatch {
     }
 }
 
-/// Without the characters that Unicode counts as punctuation.
+/// Removes the characters that Unicode classifies as punctuation.
 pub(crate) fn without_punctuation(text: &str) -> String {
     text.chars().filter(|&c| !is_punctuation(c)).collect()
 }
@@ -70,7 +71,8 @@ fn is_punctuation(c: char) -> bool {
     PUNCTUATION.as_ref().is_some_and(|pattern| pattern.is_in(c.encode_utf8(&mut buffer)))
 }
 
-/// The words of an answer as `SQuAD`'s evaluation counts them: in small letters, without ASCII punctuation, then without articles.
+/// The words of an answer as in `SQuAD`'s evaluation: in lower case, without ASCII punctuation, then without
+/// articles.
 fn words(text: &str) -> Vec<String> {
     static ARTICLE: LazyLock<Option<Pattern>> = LazyLock::new(|| Pattern::new(r"\b(a|an|the)\b").ok());
     let mut text = text.to_lowercase();
@@ -81,7 +83,8 @@ fn words(text: &str) -> Vec<String> {
     text.split(is_python_space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The harmonic mean of precision and recall of an answer's words (Rajpurkar et al., 2016): 0 if none is shared.
+/// Harmonic mean of precision and recall of an answer's words (Rajpurkar et al., 2016). 0 if no word is
+/// shared.
 fn token_f1(answer: &str, accepted: &str) -> f64 {
     let (answer, accepted) = (words(answer), words(accepted));
     let mut left: HashMap<&str, usize> = HashMap::new();

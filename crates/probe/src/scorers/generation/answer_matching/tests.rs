@@ -1,4 +1,5 @@
-//! Answers against lm-evaluation-harness's own functions: `scripts/fixtures/answers.py` made the fixture.
+//! Tests of answers against lm-evaluation-harness's own functions. `scripts/fixtures/answers.py` writes the
+//! fixture.
 
 use serde_json::Value;
 

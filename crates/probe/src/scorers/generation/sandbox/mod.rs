@@ -1,9 +1,11 @@
-//! Programs that a model wrote, run where they can do no harm.
+//! Sandboxed execution of programs that a model wrote.
 //!
-//! A program runs in namespaces of its own (Linux): of processes, so that it sees none but its own, and all of them end with it; of the network,
-//! which has no way out; and of files, where it finds the system's libraries and Python, read-only, and an empty folder in memory to write to. It
-//! has no capability, no environment, and limits on time, memory, files and processes. Other programs set all this up (`unshare`, `mount`, `chroot`, `setpriv`): where they
-//! are missing, or the system doesn't allow it, there is no sandbox, and nothing is run.
+//! A program runs in its own Linux namespaces. In its process namespace, it sees only its own processes,
+//! which all end with it. Its network namespace has no connections. Its file system has the system's
+//! libraries and Python, read-only, and an empty in-memory directory for writing. It has no capabilities, no
+//! environment, and limits on time, memory, files and processes. The sandbox is set up by other programs
+//! (`unshare`, `mount`, `chroot`, `setpriv`). If they are missing, or the system doesn't allow it, there is
+//! no sandbox, and nothing is run.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -15,67 +17,69 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
-/// Whether programs that a model wrote may be run.
+/// Permission to run programs that a model wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CodeExecution<'a> {
-    /// A suite with tasks that need it is refused.
+    /// Suites with tasks that need it are refused.
     #[default]
     Forbidden,
-    /// In a sandbox, by this Python, or by the `python3` on the path. Where there can be no sandbox, such a suite is refused too.
+    /// In a sandbox, with this Python, or with the `python3` on the path. If a sandbox is impossible, such
+    /// suites are refused too.
     Allowed(Option<&'a Path>),
 }
 
-/// Why programs that a model wrote can't be run on this machine; `None` where they can.
+/// Returns why programs can't be run in a sandbox on this machine, or `None` if they can.
 #[must_use]
 pub fn sandbox_problem() -> Option<String> {
     Sandbox::new(None).err()
 }
 
-/// What a program may use.
+/// Resource limits of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SandboxLimits {
-    /// From its start to its end; half of it is taken for the start of the sandbox on a busy machine.
+    /// From start to end. Half of it covers the start of the sandbox on a busy machine.
     pub(crate) seconds: u64,
     /// Address space of each process.
     pub(crate) memory_bytes: u64,
-    /// Size of a file, and of all files together.
+    /// Maximum size of a file, and a quarter of that of all files together.
     pub(crate) file_bytes: u64,
     pub(crate) processes: u64,
     pub(crate) open_files: u64,
 }
 
 impl Default for SandboxLimits {
-    /// Twice the three seconds of the harness's `code_eval`, and enough memory for what imports a library or two.
+    /// Twice the three seconds of the harness's `code_eval`, and enough memory to import a library or two.
     fn default() -> Self {
         Self { seconds: 6, memory_bytes: 2 << 30, file_bytes: 16 << 20, processes: 16, open_files: 64 }
     }
 }
 
-/// How a program ended.
+/// Outcome of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProgramOutcome {
-    /// It came to its end, and said so.
+    /// It ran to its end, and reported that.
     Passed,
-    /// It ended before, in whatever way.
+    /// It ended early, for whatever reason.
     Failed,
-    /// It was ended at its time limit.
+    /// It was killed at its time limit.
     TimedOut,
 }
 
-/// A place to run Python programs.
+/// A sandbox for Python programs.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    /// The interpreter itself, not a script that finds it.
+    /// The interpreter itself, not a wrapper script.
     python: PathBuf,
-    /// The folder of its library.
+    /// The directory of its standard library.
     prefix: PathBuf,
-    /// An empty folder, over which each run mounts a root of its own.
+    /// An empty directory over which each run mounts its own root.
     mount_point: TempDir,
     limits: SandboxLimits,
     is_root: bool,
 }
 
-/// Makes the root and enters it. It stays the first process of its namespace: when it ends, or is killed with its parent, so does every other there.
+/// Builds the root and enters it. The shell stays the first process of its namespace: when it ends, or is
+/// killed with its parent, so are all others in the namespace.
 const ENTER: &str = r#"
 set -e
 root=$1 prefix=$2 size=$3
@@ -90,7 +94,7 @@ add() {
         mount -o remount,bind,ro,nosuid,nodev "$root$1"
     fi
 }
-for folder in /usr /bin /lib /lib32 /lib64 /nix/store; do add "$folder"; done
+for dir in /usr /bin /lib /lib32 /lib64 /nix/store; do add "$dir"; done
 case $prefix in /usr | /usr/*) ;; *) add "$prefix" ;; esac
 mkdir "$root/dev" "$root/work"
 touch "$root/dev/null"
@@ -100,7 +104,8 @@ cd "$root"
 chroot "$root" setpriv "$@"
 "#;
 
-/// Takes the program from standard input, limits what it may use, and becomes it. The first line of its output says that it got so far.
+/// Reads the program from standard input, sets its limits, and executes it. The first line of output confirms
+/// that this point was reached.
 const BEGIN: &str = r#"
 import os, resource, sys
 seconds, memory, file, processes, files = map(int, sys.argv[1:6])
@@ -124,25 +129,26 @@ os.execve(sys.executable, [sys.executable, "-s", "-B", "program.py"], {"PYTHONHA
 
 const BEGUN: &[u8] = b"begun\n";
 
-/// Bytes of output that are looked at, at its beginning and at its end.
+/// Number of bytes of output that are kept from its beginning and from its end.
 const KEPT: usize = 4096;
 
 impl Sandbox {
-    /// Finds Python (`python`, or `python3` on the path) and makes sure that programs can be run; otherwise says why not.
+    /// Finds Python (`python`, or `python3` on the path) and checks that programs can be run. On failure, the
+    /// reason.
     pub(crate) fn new(python: Option<&Path>) -> Result<Self, String> {
         if !cfg!(target_os = "linux") {
-            return Err("programs are run in Linux namespaces only".to_owned());
+            return Err("the sandbox requires Linux namespaces".to_owned());
         }
         let python = python.unwrap_or(Path::new("python3"));
         let (python, prefix) = interpreter(python)?;
         let failed = |error: std::io::Error| format!("no sandbox: {error}");
         let mount_point = tempfile::Builder::new().prefix("fineline-sandbox-").tempdir().map_err(failed)?;
-        // Who enters may be somebody else by then.
+        // Inside the namespace, the user may be another one.
         let is_root = fs::metadata("/proc/self").map_err(failed)?.uid() == 0;
         let sandbox = Self { python, prefix, mount_point, limits: SandboxLimits::default(), is_root };
         match sandbox.run("pass")? {
             ProgramOutcome::Passed => Ok(sandbox),
-            outcome => Err(format!("no sandbox: a program that does nothing {outcome:?}")),
+            outcome => Err(format!("no sandbox: an empty program ended as {outcome:?}")),
         }
     }
 
@@ -157,13 +163,13 @@ impl Sandbox {
         let sentinel = format!("passed-{}", &blake3::hash(program.as_bytes()).to_hex()[..32]);
         let failed = |error: std::io::Error| format!("no sandbox: `unshare`: {error}");
         let mut child = self.command().spawn().map_err(failed)?;
-        // The end is written past whatever the program did to `print`, and ends its threads too.
+        // The marker is written regardless of what the program did to `print`, and ends its threads too.
         let program =
             format!("{program}\n\n__import__('os').write(1, b'{sentinel}')\n__import__('os')._exit(0)\n");
         let mut stdin = child.stdin.take();
         let stdout = child.stdout.take().map(|pipe| thread::spawn(|| CapturedOutput::of(pipe)));
         let stderr = child.stderr.take().map(|pipe| thread::spawn(|| CapturedOutput::of(pipe)));
-        // The reader takes all of it before the program begins; if it ends before, the rest is of no use.
+        // The reader consumes everything before the program starts. If it ends early, the rest is irrelevant.
         let _ = stdin.take().map(|mut pipe| pipe.write_all(program.as_bytes()));
         let status = wait(&mut child, Duration::from_secs(self.limits.seconds)).map_err(failed)?;
         let output = |reader: Option<thread::JoinHandle<CapturedOutput>>| {
@@ -193,7 +199,7 @@ impl Sandbox {
         command.arg(self.mount_point.path()).arg(&self.prefix);
         command.arg((4 * limits.file_bytes).to_string());
         if self.is_root {
-            // Somebody whom no limit of processes is lifted for, and who isn't anyone else's, not even another program's.
+            // A user for whom the limit on processes holds, and whom no other program uses.
             let user = 1_000_000_000
                 + u64::from(std::process::id() % 1_000_000) * 1000
                 + rayon::current_thread_index().map_or(999, |index| index as u64 % 999);
@@ -206,13 +212,13 @@ impl Sandbox {
         command.args(numbers.map(|number| number.to_string()));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Signals to fineline (Ctrl-C) are not for it.
+        // Signals to fineline (Ctrl-C) are not for the program.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 }
 
-/// The path of the interpreter that `python` stands for, and its prefix.
+/// The path of the interpreter that `python` refers to, and its prefix.
 fn interpreter(python: &Path) -> Result<(PathBuf, PathBuf), String> {
     let ask = "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix, sep='\\n')";
     let name = python.display();
@@ -223,11 +229,11 @@ fn interpreter(python: &Path) -> Result<(PathBuf, PathBuf), String> {
     let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
     match answer.lines().collect::<Vec<_>>()[..] {
         [executable, prefix] => Ok((executable.into(), prefix.into())),
-        _ => Err(format!("`{name}` is no Python 3")),
+        _ => Err(format!("`{name}` is not Python 3")),
     }
 }
 
-/// Waits for the end of `child`, which is killed at the time limit; `None` if it was.
+/// Waits for the end of `child`, which is killed at the time limit. `None` if it was killed.
 fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
@@ -245,7 +251,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
     }
 }
 
-/// The beginning and the end of what a program wrote.
+/// Beginning and end of a program's output.
 #[derive(Debug, Default)]
 struct CapturedOutput {
     head: Vec<u8>,
@@ -253,7 +259,7 @@ struct CapturedOutput {
 }
 
 impl CapturedOutput {
-    /// Reads to the end, however much that is.
+    /// Reads to the end, whatever the length.
     fn of(mut pipe: impl Read) -> Self {
         let mut output = Self::default();
         let mut buffer = [0; 1 << 14];

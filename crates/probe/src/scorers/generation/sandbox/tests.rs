@@ -99,7 +99,7 @@ fn there_is_no_network() {
         );
         assert_outcome(&program, ProgramOutcome::Passed);
     }
-    // Servers of this machine can't be reached either, whose address would be found.
+    // Servers of this machine are unreachable too.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_outcome(
@@ -118,7 +118,7 @@ fn files_of_the_machine_are_out_of_reach() {
     assert_outcome(&format!("open({:?})", secret.path()), ProgramOutcome::Failed);
     for path in ["/usr/x", "/usr/bin/x", "/dev/x"] {
         let program = format!("try: open('{path}', 'w')\nexcept OSError: pass\nelse: raise Exception");
-        // As an ordinary user the root is one's own, in memory, and gone with the program.
+        // For an ordinary user, the root is its own in-memory file system, which vanishes with the program.
         if !path.starts_with("/dev") || sandbox().is_some_and(|sandbox| sandbox.is_root) {
             assert_outcome(&program, ProgramOutcome::Passed);
         }
@@ -181,10 +181,11 @@ fn what_is_no_python_is_named() {
     let error = Sandbox::new(Some(Path::new("no-such-python"))).unwrap_err();
     assert!(error.contains("no-such-python"), "{error}");
     let error = Sandbox::new(Some(Path::new("true"))).unwrap_err();
-    assert_eq!(error, "`true` is no Python 3");
+    assert_eq!(error, "`true` is not Python 3");
 }
 
-/// The solutions that come with the problems of `HumanEval` and, some of them, of MBPP, in the form in which a model's are run.
+/// The reference solutions of `HumanEval` and of some problems of MBPP, in the form in which a model's
+/// answers are run.
 #[test]
 fn solutions_of_people_pass() {
     let Some(eval) = fineline_testing::materials("eval") else { return };
