@@ -52,7 +52,7 @@ fn one_data_set_is_fetched_by_its_name() {
         (&["org/data"][..], "org/data: several configurations; select one of other, words"),
         (&["org/data", "--config", "word"], "did you mean `words`?"),
         (&["no name"], "`no name` isn't a valid repository name"),
-        (&["--suite", "tinyworld"], "no task of `tinyworld` says where on the hub its data is"),
+        (&["--suite", "tinyworld"], "no task of `tinyworld` says where on the Hub its data is"),
     ] {
         let text = fetch(&place, &server, arguments).fails_with(2).stderr();
         assert!(text.contains(expected), "{text}");
