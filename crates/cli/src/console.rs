@@ -1,4 +1,4 @@
-//! RunProgress of a run in the terminal: a progress bar on standard error, probe tables on standard output.
+//! Progress of a run in the terminal: a progress bar on standard error, probe tables on standard output.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Console {
             }
             RunProgress::Step(record) => self.step(record),
             RunProgress::Evaluating { suite, step } => {
-                self.announce(format!("evaluating: {suite} at step {step}"))
+                self.announce(format!("evaluating: {suite} at step {step}"));
             }
             RunProgress::Evaluated(records) => self.probed(records),
             RunProgress::Event(record) => self.event(record),
