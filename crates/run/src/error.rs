@@ -63,7 +63,7 @@ pub enum RunError {
     },
     /// The run's folder was taken away.
     #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
-    FolderGone {
+    DirectoryGone {
         /// The folder.
         dir: PathBuf,
     },

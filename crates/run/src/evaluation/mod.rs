@@ -1,14 +1,14 @@
 //! Validation and probes of a run while it trains.
 
-// How much is asked.
+// How many items a round may evaluate.
 mod probe_schedule;
 
-// All ranks together.
-pub(crate) mod measuring;
-
-// What is asked.
-pub(crate) mod probing;
+// One evaluation on all ranks.
+mod evaluator;
 pub(crate) mod validation;
 
-// Who helps.
-pub(crate) mod sharing;
+// A round: validation and suites.
+pub(crate) mod shared_evaluation;
+
+// Which tables are due, and what their rounds cost.
+pub(crate) mod probe_tables;

@@ -103,7 +103,7 @@ impl ProbeSchedule {
     }
 
     /// The share of `elapsed_s` seconds that rounds have taken.
-    pub(crate) fn share(&self, elapsed_s: f64) -> f64 {
+    pub(crate) fn budget_used(&self, elapsed_s: f64) -> f64 {
         if elapsed_s > 0.0 { self.spent_s / elapsed_s } else { 0.0 }
     }
 
@@ -229,7 +229,7 @@ mod tests {
                     clock += noisy(self.interval);
                 }
             }
-            assert!((schedule.share(clock) - spent / clock).abs() < 1e-12);
+            assert!((schedule.budget_used(clock) - spent / clock).abs() < 1e-12);
             Outcome { share: spent / clock, sizes }
         }
     }
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(schedule.choose(RoundTime { elapsed_s: 0.0, is_last: false }), RoundSize::All);
         schedule.spend(1e9, [TaskCost { task: "t", items: 1000, seconds: 1e9 }]);
         assert_eq!(schedule.choose(RoundTime { elapsed_s: 1.0, is_last: false }), RoundSize::All);
-        assert!((schedule.share(2e9) - 0.5).abs() < 1e-12);
+        assert!((schedule.budget_used(2e9) - 0.5).abs() < 1e-12);
     }
 
     #[test]

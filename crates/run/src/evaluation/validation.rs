@@ -13,7 +13,7 @@ use fineline_random::Permutation;
 use fineline_train::document_spans;
 use serde::{Deserialize, Serialize};
 
-use super::measuring::Evaluator;
+use super::evaluator::Evaluator;
 use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::prepare::Prepared;
@@ -28,7 +28,7 @@ pub(crate) struct Validation<'a> {
 
 /// Log-probabilities of a source's rows.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct SourceScores {
+struct SourceScores {
     /// Of each batch's targets that count, one row after another.
     batches: BTreeMap<usize, Vec<f32>>,
     /// What that took, shared as it was.
@@ -51,42 +51,44 @@ impl<'a> Validation<'a> {
         every > 0 && (step.is_multiple_of(every) || step == last_step)
     }
 
-    /// Puts the model through rows of each source, on all ranks.
-    pub(crate) fn run(&self, measuring: &Evaluator<'_>) -> Result<Vec<TaskResult>, RunError> {
-        let scores = self.score(measuring)?;
-        Ok(self.sources.iter().zip(scores).map(|(source, scores)| self.result(source, scores)).collect())
-    }
-
-    /// The scores of each source's rows, of which every rank makes its share, on rank 0.
-    pub(crate) fn score(&self, measuring: &Evaluator<'_>) -> Result<Vec<SourceScores>, RunError> {
-        let score = |source| {
-            measuring.begins();
-            let mut scores = SourceScores::default();
-            for share in measuring.all(self.score_share(source, measuring))? {
-                scores.batches.extend(share.batches);
-                scores.seconds += share.seconds / measuring.ranks.size() as f64;
+    /// Evaluates the model on the rows of each source. Rank 0 gets the results, other ranks an empty list.
+    ///
+    /// # Errors
+    /// [`RunError::Interrupted`] if a rank was interrupted.
+    pub(crate) fn evaluate(&self, evaluator: &Evaluator<'_>) -> Result<Vec<TaskResult>, RunError> {
+        let mut results = Vec::new();
+        for source in self.sources {
+            evaluator.set_status();
+            let shares = evaluator.gather(self.score_share(source, evaluator))?;
+            if !evaluator.ranks.is_first() {
+                continue;
             }
-            Ok(scores)
-        };
-        self.sources.iter().map(score).collect()
+            let mut scores = SourceScores::default();
+            for share in shares {
+                scores.batches.extend(share.batches);
+                scores.seconds += share.seconds / evaluator.ranks.size() as f64;
+            }
+            results.push(self.result(source, scores));
+        }
+        Ok(results)
     }
 
     fn score_share(
         &self,
         source: &ValidationSource,
-        measuring: &Evaluator<'_>,
+        evaluator: &Evaluator<'_>,
     ) -> Result<SourceScores, Interrupted> {
         let start = Instant::now();
         let mut batches = BTreeMap::new();
         for (batch, numbers) in self.numbers(source).chunks(self.config.train.micro_batch_size).enumerate() {
-            if !measuring.share().takes(batch) {
+            if !evaluator.share().takes(batch) {
                 continue;
             }
-            if (measuring.interrupted)() {
+            if (evaluator.interrupted)() {
                 return Err(Interrupted);
             }
             let rows: Vec<_> = numbers.iter().map(|&number| source.row(number)).collect();
-            batches.insert(batch, self.logprobs(&rows, measuring.model));
+            batches.insert(batch, self.logprobs(&rows, evaluator.model));
         }
         Ok(SourceScores { batches, seconds: start.elapsed().as_secs_f64() })
     }

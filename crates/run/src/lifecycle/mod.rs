@@ -4,6 +4,10 @@
 pub mod faults;
 mod options;
 
+// Where records go, and what rounds leave behind.
+mod round_store;
+mod run_sinks;
+
 // What happens between steps.
 mod heartbeat;
 mod observer;

@@ -6,21 +6,21 @@ use fineline_ranks::{MonitoredRanks, Ranks};
 use fineline_train::{Observer, Session, SessionOutcome, StopReason, Trainer};
 
 use super::heartbeat::HeartbeatMonitor;
-use super::observer::{RunObserver, RunSinks};
+use super::observer::RunObserver;
 use super::observers::{CheckpointRequest, FirstCheckpoint, StopAfter};
 use super::options::TrainOptions;
 use super::prepared_run::PreparedRun;
 use super::rewinds::PreparedRewind;
+use super::run_sinks::RunSinks;
 use super::started_run::{RankContext, StartedRun};
 use crate::checkpoints::writer::checkpointer;
 use crate::config::Resolved;
 use crate::error::RunError;
-use crate::evaluation::sharing::EvaluationWorker;
+use crate::evaluation::shared_evaluation::{EvaluationWorker, SharedEvaluation};
 use crate::evaluation::validation::Validation;
 use crate::progress::RunProgress;
 use crate::ranks::{divide, first_in_turn, on_ranks};
 use crate::records::lock::{RunLock, refuse_foreign_files};
-use crate::sinks::digests::DigestChain;
 use crate::sinks::prometheus::PrometheusServer;
 use crate::sinks::upload::RunUploader;
 use crate::start::download::{DownloadedRun, download_run};
@@ -138,25 +138,21 @@ fn train_on(
     };
     if !ranks.is_first() {
         let validation = Validation::new(config, prepared);
-        let mut helper = EvaluationWorker { validation, suites: &prepared.suites, ranks };
-        observers.insert(0, &mut helper);
+        let mut worker = EvaluationWorker(SharedEvaluation { validation, suites: &prepared.suites, ranks });
+        observers.insert(0, &mut worker);
         return Ok(ended(&session(observers).run(&mut begun.trainer)?, &begun.trainer));
     }
-    let outlets = RunSinks {
-        logs: begun.open_logs(ready, progress)?,
-        digests: config.log.digest.then(|| DigestChain::resume(directory)).transpose()?,
-        mirror: RunUploader::start(config, directory, prepared, &begun.trainer)?,
-        metrics: place.metrics,
-        notifier: Notifier(options.notify.as_ref()),
-        ranks,
-    };
-    let mut observer = RunObserver::new(config, directory, prepared, outlets, progress)?;
+    let logs = begun.open_logs(ready, progress)?;
+    let uploader = RunUploader::start(config, directory, prepared, &begun.trainer)?;
+    let sinks = RunSinks::new(directory, &config.log, logs, uploader, place.metrics, progress)?;
+    let notifier = Notifier(options.notify.as_ref());
+    let mut observer = RunObserver::new(config, directory, prepared, notifier, sinks, ranks)?;
     observers.insert(0, &mut observer);
     let outcome = session(observers).run(&mut begun.trainer);
     if let Ok(SessionOutcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
         let back = PreparedRewind::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
-        observer.go_back(back.step, back.event)?;
+        observer.log_rewind(back.step, back.event)?;
     }
     ranks.set_status("closing the logs and the copy of the run");
     let closed = observer.close(begun.trainer.progress().step);

@@ -18,7 +18,7 @@ use crate::records::metrics::MetricsRecord;
 
 /// Where a run writes what it sees.
 ///
-/// What the disk doesn't take is kept in memory and written when it does; that this began or ended is a [`trouble`](Self::trouble). None of it is an error
+/// What the disk doesn't take is kept in memory and written when it does; that this began or ended is a [status](Self::poll_write_status). None of it is an error
 /// until there is more than [`LogConfig::max_buffered_lines`](crate::config::LogConfig::max_buffered_lines).
 pub(crate) struct Logs {
     metrics: JsonLines,
@@ -31,7 +31,7 @@ pub(crate) struct Logs {
     /// What the last attempt to write said, if it failed.
     failure: Option<LogFailure>,
     /// What the caller has been told of.
-    told: Option<LogFailure>,
+    reported: Option<LogFailure>,
 }
 
 /// A log that can't be written, and why.
@@ -99,7 +99,7 @@ impl Logs {
             tensorboard_folder: directory.tensorboard(),
             every_steps: config.every_steps,
             failure: None,
-            told: None,
+            reported: None,
         };
         // A checkpoint that survives a power cut must not find its logs without names.
         sync_directory(directory.root())?;
@@ -189,18 +189,18 @@ impl Logs {
     }
 
     /// What has changed about what can be written since the last call.
-    pub(crate) fn trouble(&mut self) -> Option<Event> {
+    pub(crate) fn poll_write_status(&mut self) -> Option<Event> {
         if self.unwritten_lines() == 0 && !matches!(self.tensorboard, TensorBoardState::Failed) {
             self.failure = None;
         }
-        let event = match (&self.told, &self.failure) {
+        let event = match (&self.reported, &self.failure) {
             (None, Some(LogFailure { path, reason })) => {
                 Event::LogWriteFailed { path: path.clone(), reason: reason.clone() }
             }
             (Some(LogFailure { path, .. }), None) => Event::LogWriteRecovered { path: path.clone() },
             _ => return None,
         };
-        self.told.clone_from(&self.failure);
+        self.reported.clone_from(&self.failure);
         Some(event)
     }
 

@@ -71,7 +71,7 @@ impl<'a> Triggers<'a> {
     }
 
     /// Looks at a line of the probe log; `before` is the phase that its task was in.
-    pub(crate) fn look(
+    pub(crate) fn check(
         &mut self,
         record: &ProbeRecord,
         before: Option<Phase>,

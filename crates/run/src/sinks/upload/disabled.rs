@@ -24,11 +24,11 @@ impl RunUploader {
         Ok(None)
     }
 
-    pub(crate) fn offer(&mut self, _saved: &SavedCheckpoint) -> Option<Event> {
+    pub(crate) fn enqueue(&mut self, _saved: &SavedCheckpoint) -> Option<Event> {
         match self.0 {}
     }
 
-    pub(crate) fn news(&mut self) -> Vec<Event> {
+    pub(crate) fn poll_events(&mut self) -> Vec<Event> {
         match self.0 {}
     }
 

@@ -66,7 +66,7 @@ impl RunUploader {
     }
 
     /// Has a checkpoint copied, and says what went wrong with that at once.
-    pub(crate) fn offer(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
+    pub(crate) fn enqueue(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
         self.offered = Some(saved.step);
         let error = self.mirror.upload_checkpoint(saved.step, &saved.path).err()?;
         let (what, reason) = (format!("the checkpoint of step {}", saved.step), error.with_causes());
@@ -74,7 +74,7 @@ impl RunUploader {
     }
 
     /// What has happened since the last call.
-    pub(crate) fn news(&mut self) -> Vec<Event> {
+    pub(crate) fn poll_events(&mut self) -> Vec<Event> {
         let news = self.mirror.take_updates();
         news.into_iter().filter_map(|news| self.event(news)).collect()
     }
@@ -102,7 +102,7 @@ impl RunUploader {
         let end = Instant::now() + self.wait;
         loop {
             let done = self.mirror.wait_until_idle(LOOK.min(end.saturating_duration_since(Instant::now())));
-            self.news().into_iter().for_each(&mut *tell);
+            self.poll_events().into_iter().for_each(&mut *tell);
             if done || Instant::now() >= end {
                 break;
             }
