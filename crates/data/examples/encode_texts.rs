@@ -1,5 +1,8 @@
-//! What a tokenizer makes of texts, for scripts that compare and time it: `encode_texts TOKENIZER TEXTS`, where TEXTS is a JSON array of
-//! strings. Prints one JSON object: `seconds` spent encoding, and `texts` as pairs of ids and what these decode to.
+//! Encodes texts, for scripts that compare and time tokenizers: `encode_texts TOKENIZER TEXTS`, where TEXTS
+//! is a JSON array of strings.
+//!
+//! Prints one JSON object: `seconds` spent on encoding, and `texts` as pairs of ids and the text that they
+//! decode to.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 

@@ -5,19 +5,19 @@ use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[tokenizer]`: how text becomes token ids.
+/// `[tokenizer]`: the mapping from text to token ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// A `tokenizer.json`, a SentencePiece `.model`, or a directory that holds one. Absent: a byte-level BPE is trained on the training text, once,
-    /// and kept in `data.cache_dir`.
+    /// A `tokenizer.json`, a SentencePiece `.model`, or a directory that contains one of them. If absent, a
+    /// byte-level BPE is trained on the training text once and kept in `data.cache_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Vocabulary size of the trained tokenizer, special tokens and the 256 bytes included. At least 259.
+    /// Vocabulary size of the trained tokenizer, including special tokens and the 256 bytes. At least 259.
     pub train_vocab_size: usize,
-    /// Whether each document begins with BOS.
+    /// Whether to put BOS before each document.
     pub add_bos: bool,
-    /// Whether each document ends with EOS.
+    /// Whether to put EOS after each document.
     pub add_eos: bool,
 }
 
@@ -27,28 +27,31 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// `[data]`: what is trained on, and how it is cut into rows.
+/// `[data]`: the training data, and how it is cut into rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Tokens of a row that the model reads; each predicts the next one.
+    /// Number of input tokens per row. The target of each is the next token.
     pub seq_len: usize,
     /// How documents fill rows.
     pub packing: Packing,
-    /// In which order the rows of a source come: `"shuffled"` by key, another order in each epoch, or `"sequential"`, as in its files.
+    /// Order of the rows of a source: `"shuffled"` (pseudo-random, different in each epoch) or `"sequential"`
+    /// (as in its files).
     pub order: RowOrder,
-    /// Whether a token may only attend to tokens of its own document.
+    /// Whether a token attends only to tokens of its own document.
     pub document_mask: bool,
-    /// Share of each source, from 0 up to but not including 1, that is kept out of training to measure perplexity: whole
-    /// documents where that makes at least ten of them, otherwise the last tokens of the source.
+    /// Fraction of each source, from 0 up to but not including 1, that is held out from training to measure
+    /// perplexity: complete documents if that makes at least ten of them, otherwise the last tokens of the
+    /// source.
     pub validation_share: f64,
     /// The sources.
     pub mix: Vec<SourceConfig>,
-    /// Rows in numbered files, trained on one file after another, as Amber was. Packing, order, weights and `validation_share`
-    /// have no part in it: its rows are ready.
+    /// Rows in numbered files that are trained on one after another, as Amber was. Packing, order, weights
+    /// and `validation_share` don't apply, because the rows are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunksConfig>,
-    /// Folder for what is made once from the sources: token shards and a trained tokenizer. Safe to delete between runs.
+    /// Directory for files that are made once from the sources: token shards and a trained tokenizer. Safe to
+    /// delete between runs.
     #[schemars(extend("x-resume" = "may-change"))]
     pub cache_dir: PathBuf,
 }
@@ -72,10 +75,12 @@ impl Default for DataConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Packing {
-    /// One contiguous stream of documents, cut into rows: no padding, and documents run on over the ends of rows.
+    /// One contiguous stream of documents, cut into rows. There is no padding, and documents continue across
+    /// the ends of rows.
     #[default]
     Stream,
-    /// Whole documents side by side, longer ones split: a row's rest is padding that no loss counts.
+    /// Complete documents next to each other. Longer documents are split. The rest of a row is padding, which
+    /// is not counted in the loss.
     Rows,
 }
 
@@ -83,47 +88,51 @@ pub enum Packing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RowOrder {
-    /// By key, another order in each epoch.
+    /// Pseudo-random, different in each epoch.
     #[default]
     Shuffled,
-    /// As in the files, again in each epoch: the rows of a step are neighbours in the stream, as in EasyLM, with which `OpenLLaMA` was
-    /// trained.
+    /// As in the files, the same in each epoch. The rows of a step are adjacent in the stream, as in EasyLM,
+    /// with which `OpenLLaMA` was trained.
     Sequential,
 }
 
-/// `[data.chunks]`: rows that lie ready in numbered files.
+/// `[data.chunks]`: rows that are stored in numbered files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunksConfig {
-    /// A directory with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`; each also as `.gz` or `.zst`), whose lines are
-    /// `{"token_ids": [...]}` with `data.seq_len` + 1 ids. On `valid_NAME.jsonl` beside them perplexity is measured. Absent: the chunks are
-    /// made of the sources of `[[data.mix]]`, as `data prepare --recipe amber` makes them, once, and kept in `data.cache_dir`.
+    /// A directory with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`, each also as `.gz`
+    /// or `.zst`), whose lines are `{"token_ids": [...]}` with `data.seq_len` + 1 ids. Perplexity is measured
+    /// on `valid_NAME.jsonl` in the same directory. If absent, the chunks are made once from the sources of
+    /// `[[data.mix]]`, as `data prepare --recipe amber` makes them, and kept in `data.cache_dir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// How many chunks there are. They are numbered from 0.
+    /// Number of chunks. They are numbered from 0.
     pub count: u64,
-    /// How the rows of a chunk are shuffled: `"keyed"` by `run.seed` and the chunk's number, or as `"numpy"` does after
-    /// `numpy.random.seed(run.seed + number)`. Those beyond the last whole batch of the chunk are left out.
+    /// Order of the rows of a chunk: `"keyed"` by `run.seed` and the number of the chunk, or as `"numpy"`
+    /// shuffles after `numpy.random.seed(run.seed + number)`. Rows after the last full batch of the chunk are
+    /// skipped.
     #[serde(default)]
     pub shuffle: ChunkShuffle,
-    /// Numbers of chunks that are left out, and their steps and checkpoints with them.
+    /// Numbers of chunks to skip, along with their steps and checkpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<u64>,
-    /// Chunks in whose place another one is read.
+    /// Chunks that are replaced by other chunks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<Replacement>,
-    /// Where the chunks are made: how many rows of each source are kept out of training to measure perplexity.
+    /// Number of rows of each source that are held out from training to measure perplexity. Only if the
+    /// chunks are made from `[[data.mix]]`.
     #[serde(default)]
     pub validation_rows: u64,
 }
 
-/// Another chunk in the place of one.
+/// Replacement of one chunk by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
-    /// The number of the place, which decides the order of its rows and the name of its checkpoint.
+    /// Number of the chunk to replace. It still determines the order of the rows and the name of the
+    /// checkpoint.
     pub chunk: u64,
-    /// The number of the chunk whose rows are read there.
+    /// Number of the chunk whose rows are read instead.
     pub with: u64,
 }
 
@@ -131,19 +140,20 @@ pub struct Replacement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChunkShuffle {
-    /// Our own, computed place by place.
+    /// Keyed permutation, computed one index at a time.
     #[default]
     Keyed,
-    /// `numpy.random.permutation` of the legacy generator, seeded anew for each chunk: that of amber-train where a process began with
-    /// the chunk.
+    /// `numpy.random.permutation` of the legacy generator, seeded for each chunk. This is the order of
+    /// amber-train in a process that started with the chunk.
     Numpy,
 }
 
-/// The most chunks that a directory may have.
+/// Largest number of chunks.
 const MOST_CHUNKS: u64 = 100_000;
 
 impl ChunksConfig {
-    /// The numbers of the chunks that are trained on, in their order, each with the number of the one that is read for it.
+    /// Returns the numbers of the chunks to train on in order, each with the number of the chunk whose rows
+    /// are read.
     pub(crate) fn assignments(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let read = |number| {
             self.replace.iter().find(|replacement| replacement.chunk == number).map_or(number, |r| r.with)
@@ -189,15 +199,16 @@ impl ConfigSection for ChunksConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// Name in logs and reports, different for each source. Part of what decides the order of its rows.
+    /// Name in logs and reports, unique among the sources. It also determines the order of the rows.
     pub name: String,
-    /// A file, a directory (with all below it) or a glob of `.txt` (one document a file), `.jsonl` or `.json` (one a line), each also
-    /// as `.gz` or `.zst`; or token shards: their prefix, `.bin`, `.idx`, a directory or a glob.
+    /// A file, a directory (searched recursively) or a glob pattern of `.txt` files (one document per file)
+    /// or `.jsonl` or `.json` files (one document per line), each also as `.gz` or `.zst`. Or token shards:
+    /// their prefix, `.bin`, `.idx`, a directory or a glob pattern.
     pub path: String,
-    /// Field of a JSONL record that holds the text.
+    /// Field of a JSONL record that contains the text.
     #[serde(default = "default_field")]
     pub field: String,
-    /// Share of the rows that come from this source, relative to the other weights.
+    /// Weight of this source: its fraction of all rows, relative to the weights of the others.
     #[serde(default = "default_weight")]
     pub weight: f64,
 }

@@ -9,18 +9,18 @@ use crate::error::{DataError, Result};
 use crate::text::TextSource;
 use crate::text::{LocatedFiles, locate};
 
-/// What `[data]` leads to on disk. The files of text are hashed once, however many ask for their fingerprint.
+/// The files of a `[data]` section. Text files are hashed at most once.
 #[derive(Debug)]
 pub struct Corpus {
     config: DataConfig,
     data: Vec<SourceData>,
 }
 
-/// What a source's path leads to.
+/// Contents of a source.
 #[derive(Debug)]
 pub(crate) enum SourceData {
     Text(TextSource),
-    /// Prefixes.
+    /// Prefixes of token shards.
     Shards(Vec<PathBuf>),
 }
 
@@ -35,6 +35,10 @@ impl SourceData {
 
 impl Corpus {
     /// Finds the files of all sources.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] if the section is invalid, and [`DataError::Source`] if the path of a source
+    /// doesn't exist or contains no usable files.
     pub fn find(config: &DataConfig) -> Result<Self> {
         config.validate("data")?;
         let find =
@@ -42,21 +46,21 @@ impl Corpus {
         Ok(Self { config: config.clone(), data: config.mix.iter().map(find).collect::<Result<_>>()? })
     }
 
-    /// What led there.
+    /// Returns the section that was resolved.
     #[must_use]
     pub fn config(&self) -> &DataConfig {
         &self.config
     }
 
-    /// The sources, in the order of the configuration.
+    /// Returns the sources with their contents, in the order of the configuration.
     pub(crate) fn sources(&self) -> impl Iterator<Item = (&SourceConfig, &SourceData)> {
         self.config.mix.iter().zip(&self.data)
     }
 
-    /// The text of every source, with the source's name.
+    /// Returns the text of every source, with the name of the source.
     ///
     /// # Errors
-    /// [`DataError::NoTokenizer`], if one is token shards: the tokenizer is what wants text.
+    /// [`DataError::NoTokenizer`] if a source contains token ids: text is only needed to train a tokenizer.
     pub(crate) fn texts(&self) -> Result<Vec<(&str, &TextSource)>> {
         if let Some(path) = self.config.chunks.as_ref().and_then(|chunks| chunks.path.as_ref()) {
             return Err(DataError::NoTokenizer { name: path.display().to_string() });

@@ -1,16 +1,23 @@
-//! Text to rows of token ids, as a function.
+//! Text to rows of token ids, as a pure function.
 //!
-//! [`Dataset`] is the training mixture: row `i` of a run is computed from the configuration and a seed, not stored, not shuffled, and
-//! depends on nothing else. So a run resumes at any step, on any number of ranks, and the rows of step `k` can be shown long
-//! after.
+//! [`Dataset`] holds the training rows: row `i` of a run is computed from the configuration and a seed. Rows
+//! are neither stored nor shuffled in memory, and depend on nothing else. A run can therefore resume at any
+//! step on any number of ranks, and the rows of step `k` can be inspected at any time.
 //!
-//! The way there: a [`Corpus`] is what the configuration leads to on disk; a [`TextSource`] reads documents out of files; a [`Tokenizer`] makes ids of them; [`prepare`] writes those as
-//! token shards in Megatron's format, which are memory-mapped; a mixture says which source a row comes from; packing says
-//! which tokens stand in it; and a share of each source is kept out of training as [`ValidationSource`]. Rows may also come ready, in
-//! numbered files that are gone through one after another: then a [`Chunk`] takes the place of the mixture.
+//! The steps in between:
 //!
-//! This crate knows nothing of tensors, models, steps, ranks or devices, and draws no random number that is not addressed by
-//! `(seed, purpose, index)`.
+//! - [`Corpus`] resolves the paths of the configuration to files.
+//! - [`TextSource`] reads documents from files.
+//! - [`Tokenizer`] encodes them as token ids.
+//! - [`prepare`] writes the ids as token shards in Megatron's format, which are memory-mapped.
+//! - A mixture determines the source of each row, and packing determines its tokens.
+//! - [`ValidationSource`] holds the fraction of each source that is held out from training.
+//!
+//! Rows may also be stored in numbered files that are trained on one after another. Then a [`Chunk`] takes
+//! the place of the mixture.
+//!
+//! This crate doesn't depend on tensors, models, steps, ranks or devices. It draws no random number that is
+//! not addressed by `(seed, purpose, index)`.
 
 // Ground: configuration, errors and names of files.
 mod boundary_tokens;

@@ -1,21 +1,22 @@
-/// Which source each row comes from, and which of that source's rows it is, by weight.
+/// Assignment of rows to sources by weight.
 ///
-/// Row `i` stands at the van der Corput point of `i`: its 64 bits reversed, read as a fraction. The sources divide `[0, 1)` by
-/// weight, and the row belongs to the one that its point falls into. Every aligned block of `2^m` rows has one point in each of
-/// `2^m` equal cells, hence:
-/// - in every such block (a global batch of `2^m` rows, say) each source has its share of rows to within one row;
-/// - over the first `n` rows it has its share to within the number of ones in the binary form of `n`;
-/// - how many of the first `n` rows a source has is computed in O(log n), without a table.
+/// Row `i` belongs to the van der Corput point of `i`: its 64 bits reversed, read as a fraction. The sources
+/// divide `[0, 1)` by weight, and a row comes from the source whose interval contains its point. Every
+/// aligned block of `2^m` rows has one point in each of `2^m` equal cells. Therefore:
+/// - In every such block (a global batch of `2^m` rows, for example), each source has its fraction of the
+///   rows to within one row.
+/// - Among the first `n` rows, it has its fraction to within the number of ones in the binary form of `n`.
+/// - The number of rows of a source among the first `n` rows is computed in O(log n), without a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixture {
-    /// Ends of the sources' intervals in units of 2^-64, after a leading 0; the last is 2^64.
+    /// Ends of the intervals of the sources in units of 2^-64, after a leading 0. The last is 2^64.
     bounds: Vec<u128>,
 }
 
 const ONE: u128 = 1 << 64;
 
 impl Mixture {
-    /// Sources with the given weights: finite, positive, at least one.
+    /// Creates a mixture of at least one source. The weights must be finite and positive.
     pub(crate) fn new(weights: &[f64]) -> Self {
         let total: f64 = weights.iter().sum();
         let mut sum = 0.0;
@@ -24,31 +25,33 @@ impl Mixture {
             sum += weight;
             bounds.push((sum / total * ONE as f64) as u128);
         }
-        // The sum of shares can miss 1 by rounding.
+        // The sum of the fractions can differ from 1 by rounding.
         *bounds.last_mut().expect("it begins with 0") = ONE;
         Self { bounds }
     }
 
-    /// The source of a row, and how many of the rows before it are that source's.
+    /// Returns the source of a row, and the number of earlier rows that come from the same source.
     pub(crate) fn locate(&self, row: u64) -> (usize, u64) {
         let point = u128::from(row.reverse_bits());
         let source = self.bounds.partition_point(|&bound| bound <= point) - 1;
         (source, self.rows_of_source(source, row))
     }
 
-    /// How many of the first `rows` rows are the source's.
+    /// Returns the number of rows of a source among the first `rows` rows.
     pub(crate) fn rows_of_source(&self, source: usize, rows: u64) -> u64 {
         points_below(rows, self.bounds[source + 1]) - points_below(rows, self.bounds[source])
     }
 
-    /// The share of rows that come from a source.
+    /// Returns the fraction of rows that come from a source.
     pub(crate) fn fraction(&self, source: usize) -> f64 {
         (self.bounds[source + 1] - self.bounds[source]) as f64 / ONE as f64
     }
 }
 
-/// How many of the first `n` points lie below `bound`: for each one in `n`'s binary form, a block of `2^bit` rows whose points
-/// are evenly spaced from the reversed bits above it.
+/// Returns the number of the first `n` points below `bound`.
+///
+/// Each one in the binary form of `n` stands for a block of `2^bit` rows, whose points are evenly spaced from
+/// the reversed bits above it.
 fn points_below(n: u64, bound: u128) -> u64 {
     let ones = (0..u64::BITS).filter(|bit| n >> bit & 1 == 1);
     let count = ones.map(|bit| {
@@ -70,7 +73,7 @@ mod tests {
     }
 
     proptest! {
-        /// A source's rows are counted 0, 1, 2, ... without a gap, whatever the order in which they are asked for.
+        /// The rows of a source are numbered 0, 1, 2, ... without a gap, in any order of access.
         #[test]
         fn places_count_up(weights in weights(), rows in 1_u64..600) {
             let mixture = Mixture::new(&weights);

@@ -1,4 +1,4 @@
-//! Text to token shards.
+//! Tokenization of text into shards.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,19 @@ use crate::shards::{Shard, ShardWriter};
 use crate::text::TextSource;
 use crate::tokenizer::Tokenizer;
 
-/// Changes when the same text and tokenizer would give other shards.
+/// Version of the shards. Changed when the same text and tokenizer would result in different shards.
 const VERSION: &[u8] = b"fineline shards 1";
 
-/// Tokenizes a source of text into the shard `PREFIX.bin`, `PREFIX.idx` and `PREFIX.fineline.json`, replacing what is there.
+/// Tokenizes the text of a source into the shard `PREFIX.bin`, `PREFIX.idx` and `PREFIX.fineline.json`, and
+/// replaces existing files.
 ///
-/// Documents are tokenized in parallel and written in their order, so the bytes depend on the text and the tokenizer only. The
-/// shard appears when it is whole. Memory is bounded by the longest documents.
+/// Documents are tokenized in parallel and written in order, so the bytes depend only on the text and the
+/// tokenizer. The shard appears when it is complete. Memory is bounded by the longest documents.
+///
+/// # Errors
+/// [`DataError::Source`] around one of these: [`DataError::AlreadyTokenized`] if the source contains token
+/// shards, an error of its text (such as [`DataError::NotUtf8`] or [`DataError::MissingField`]),
+/// [`DataError::Tokenize`], or [`DataError::Io`] if a file cannot be read or written.
 pub fn prepare(
     source: &SourceConfig,
     tokenizer: &Tokenizer,
@@ -34,7 +40,8 @@ pub fn prepare(
     preparation.run(progress).map_err(in_source)
 }
 
-/// The prefixes of a source's shards; text is tokenized into the cache first, unless it is there already.
+/// Returns the prefixes of the shards of a source. Text is first tokenized into the cache, unless it is there
+/// already.
 pub(crate) fn shards_of(
     (source, data): (&SourceConfig, &SourceData),
     tokenizer: &Tokenizer,
@@ -61,7 +68,8 @@ pub(crate) fn shards_of(
     }
 }
 
-/// A name that says what the shard is of, with the key of everything that decides its bytes.
+/// Returns the name of a shard in the cache: the name of the source and a hash of everything that determines
+/// the bytes.
 fn cache_name(source: &str, text: &str, tokenizer: &Tokenizer) -> String {
     let boundary = tokenizer.boundary_tokens();
     let key = format!("{text} {} {:?} {:?}", tokenizer.fingerprint(), boundary.bos, boundary.eos);
@@ -81,7 +89,7 @@ fn is_whole(prefix: &Path) -> bool {
     whole.is_ok()
 }
 
-/// One source on its way to a shard.
+/// Tokenization of one source.
 struct ShardPreparation<'a> {
     name: &'a str,
     text: &'a TextSource,
@@ -94,7 +102,7 @@ impl ShardPreparation<'_> {
         let text = self.text.fingerprint()?.to_owned();
         let mut writer = ShardWriter::create(self.prefix, self.tokenizer.vocab_size())?;
         let text_bytes = self.write_documents(&mut writer, progress)?;
-        // Until the new information is written, the shard does not count as whole.
+        // Without this file, the shard counts as incomplete.
         let info_path = info_path(self.prefix);
         if info_path.is_file() {
             fs_err::remove_file(info_path)?;
@@ -115,7 +123,7 @@ impl ShardPreparation<'_> {
         Ok(info)
     }
 
-    /// Tokenizes batch by batch, each in parallel; returns the bytes of text.
+    /// Tokenizes one batch after another, each in parallel, and returns the number of bytes of text.
     fn write_documents(
         &self,
         writer: &mut ShardWriter,

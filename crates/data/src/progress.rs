@@ -1,16 +1,16 @@
-//! Progress of work on files.
+//! Progress of the preparation of data.
 
-/// How far the tokenization of a source is.
+/// Progress of the preparation of a source.
 #[derive(Clone, Debug)]
 pub struct PreparationProgress<'a> {
-    /// `name` of the source.
+    /// Name of the source.
     pub source: &'a str,
-    /// Bytes read from disk.
+    /// Number of bytes read from disk.
     pub bytes: u64,
-    /// Bytes of all its files.
+    /// Size of all its files in bytes.
     pub total_bytes: u64,
-    /// Documents written.
+    /// Number of documents written.
     pub documents: u64,
-    /// Tokens written.
+    /// Number of tokens written.
     pub tokens: u64,
 }

@@ -7,8 +7,10 @@ use fs_err::File;
 
 use crate::error::Result;
 
-/// Takes a file into a hash: of one larger than [`SAMPLED`] bytes its length and evenly spaced parts, so that a run over terabytes starts
-/// at once.
+/// Updates a hash with a file.
+///
+/// Of a file larger than [`SAMPLED`] bytes, only the length and evenly spaced parts are hashed, so that a run
+/// over terabytes of data starts without delay.
 pub(crate) fn hash_sampled(path: &Path, hasher: &mut blake3::Hasher) -> Result<()> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
@@ -25,6 +27,7 @@ pub(crate) fn hash_sampled(path: &Path, hasher: &mut blake3::Hasher) -> Result<(
     Ok(())
 }
 
-/// Bytes of a file that its fingerprint reads at most.
+/// Largest number of bytes of a file that are hashed.
 const SAMPLED: u64 = 64 << 20;
+/// Number of parts of a larger file that are hashed.
 const PARTS: u64 = 64;

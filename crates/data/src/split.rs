@@ -1,16 +1,19 @@
+//! The split of a source into training and validation.
+
 use std::ops::Range;
 
 use fineline_random::Permutation;
 
 use crate::shards::SourceTokens;
 
-/// Fewer held-out documents than this say little about a source; then its last tokens are held out instead.
+/// Smallest number of documents that are held out. If there would be fewer, the last tokens of the source are
+/// held out instead.
 const FEWEST_DOCUMENTS: f64 = 10.0;
 
-/// The split is the same for every seed of a run, so that the perplexities of runs can be compared.
+/// Seed of the split. It is the same for every seed of a run, so that perplexities of runs can be compared.
 const SEED: u64 = 0;
 
-/// A part of a source: ranges of its tokens, in order, addressed as if they lay end to end.
+/// Part of a source: ranges of its tokens, addressed as one contiguous sequence.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenRanges {
     ranges: Vec<Range<u64>>,
@@ -35,7 +38,7 @@ impl TokenRanges {
         self.len += len;
     }
 
-    /// Number of tokens.
+    /// Returns the number of tokens.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -44,26 +47,27 @@ impl TokenRanges {
         &self.ranges
     }
 
-    /// The source's tokens from the given place of this part to the end of the range that it lies in.
+    /// Returns the tokens of the source from index `at` of this part to the end of their range.
     pub(crate) fn from(&self, at: u64) -> Range<u64> {
         let range = self.offsets.partition_point(|&offset| offset <= at) - 1;
         self.ranges[range].start + (at - self.offsets[range])..self.ranges[range].end
     }
 
-    /// The end of the range that holds a token of the source.
+    /// Returns the end of the range that contains a token of the source.
     pub(crate) fn end_of(&self, token: u64) -> u64 {
         self.ranges[self.ranges.partition_point(|range| range.start <= token) - 1].end
     }
 }
 
-/// A source in two parts that share no token.
+/// Split of a source into two parts that share no token.
 #[derive(Debug)]
 pub(crate) struct TrainValidationSplit {
     pub(crate) training: TokenRanges,
     pub(crate) validation: TokenRanges,
 }
 
-/// Keeps a share of a source out of training: documents drawn by key, or, where those would be too few, its last tokens.
+/// Holds out a fraction of a source from training: pseudo-randomly drawn documents or, if those would be too
+/// few, the last tokens.
 pub(crate) fn split(tokens: &SourceTokens, share: f64) -> TrainValidationSplit {
     let mut validation = TokenRanges::default();
     let documents = share * tokens.documents() as f64;
@@ -75,7 +79,7 @@ pub(crate) fn split(tokens: &SourceTokens, share: f64) -> TrainValidationSplit {
             validation.push(tokens.document(number).tokens);
         }
     } else if share > 0.0 {
-        // Two tokens are the least that hold a target.
+        // A target needs at least two tokens.
         let held_out = ((share * tokens.len() as f64).ceil() as u64).max(2).min(tokens.len());
         validation.push(tokens.len() - held_out..tokens.len());
     }

@@ -1,3 +1,5 @@
+//! Rows that are held out from training.
+
 use std::sync::Arc;
 
 use crate::packing::Packer;
@@ -5,7 +7,7 @@ use crate::packing::{DocumentPart, Row};
 use crate::shards::SourceTokens;
 use crate::tokenizer::Tokenizer;
 
-/// The part of a source that is never trained on.
+/// The part of a source that is held out from training.
 #[derive(Debug)]
 pub struct ValidationSource {
     name: String,
@@ -14,13 +16,14 @@ pub struct ValidationSource {
     tokenizer: Tokenizer,
 }
 
-/// A row to measure perplexity on.
+/// A row on which perplexity is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidationRow {
-    /// The tokens. Over all rows of a source, each token that has one before it is a target once.
+    /// The tokens. Over all rows of a source, each token that has a token before it is a target once.
     pub row: Row,
-    /// Bytes of text that the target of each input stands for: none where it doesn't count (`row.target_mask`), and none of a special
-    /// token. Bits per byte are `nats / (ln 2 * bytes)`, both summed over the targets of all rows that have bytes.
+    /// `[seq_len]` numbers of bytes of text that the target of each input stands for. 0 if the target doesn't
+    /// count (`row.target_mask`) and for special tokens. Bits per byte are `nats / (ln 2 * bytes)`, both
+    /// summed over the targets of all rows that have bytes.
     pub target_bytes: Vec<u32>,
 }
 
@@ -29,19 +32,19 @@ impl ValidationSource {
         Self { name: name.to_owned(), tokens, packer, tokenizer }
     }
 
-    /// `name` of the source.
+    /// Returns the name of the source.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How many rows there are; the last is padded.
+    /// Returns the number of rows. The last one is padded.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.packer.rows()
     }
 
-    /// A row by its number, in the order of the documents.
+    /// Returns a row by its number, in the order of the documents.
     ///
     /// # Panics
     /// If `number` is not below [`rows`](Self::rows).
@@ -64,7 +67,8 @@ impl ValidationSource {
         bytes
     }
 
-    /// The place of the target that is the first token of a document's text, to which the tokenizer added its prefix.
+    /// Returns the index of the target that is the first token of the text of a document, to which the
+    /// tokenizer added its prefix.
     fn target_that_begins(&self, row: &Row, part: &DocumentPart) -> Option<usize> {
         let begins_with_bos = Some(row.tokens[part.at.start]) == self.tokenizer.bos_id();
         let first = part.at.start + usize::from(begins_with_bos);

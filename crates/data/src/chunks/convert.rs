@@ -1,3 +1,5 @@
+//! Conversion of files of rows to token shards.
+
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,51 +17,51 @@ use crate::sampled_hash::hash_sampled;
 use crate::shards::{Shard, ShardWriter};
 use crate::text::{TextFile, open_text};
 
-/// Changes when the same file would give another shard.
+/// Version of the conversion. Changed when the same file would result in a different shard.
 const VERSION: &[u8] = b"fineline chunks 1";
 
-/// Bytes of lines in memory, in bytes for each thread.
+/// Bytes of lines in memory, per thread.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Bytes that an id takes in JSON at most, with what stands between ids and with a source's name.
+/// Upper bounds of the bytes that an id takes in JSON with its separators, and that the rest of a line takes.
 const ID_BYTES: usize = 64;
 const NAME_BYTES: usize = 64 << 10;
 
-/// Makes token shards of files of rows, once: they are kept in a cache.
+/// Converts files of rows to token shards once, and keeps them in a cache.
 ///
-/// JSON is four times as large as its ids, and only a shard says in O(1) where a row is, also of a compressed file. So each file is read once,
-/// which is also when all that can be wrong with a row is found.
+/// JSON is four times as large as its ids, and only a shard can locate a row in O(1), in particular in a
+/// compressed file. Each file is therefore read once, which is also when all its rows are validated.
 pub(crate) struct RowFileConverter<'a> {
     pub(crate) seq_len: usize,
-    /// Ids that the tokenizer has.
+    /// Vocabulary size of the tokenizer.
     pub(crate) vocab_size: usize,
     pub(crate) cache: &'a Path,
 }
 
-/// A file of rows as a shard: each row is a document of it.
+/// A file of rows as a shard, in which each row is a document.
 #[derive(Clone, Debug)]
 pub(crate) struct RowShard {
     pub(crate) prefix: PathBuf,
-    /// Of the file.
+    /// Fingerprint of the file.
     pub(crate) fingerprint: blake3::Hash,
     pub(crate) info: RowShardInfo,
 }
 
-/// `PREFIX.rows.json`, written last: a shard that has one is whole.
+/// Content of `PREFIX.rows.json`, which is written last: a shard that has this file is complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RowShardInfo {
     pub(crate) rows: u64,
     pub(crate) max_token_id: u32,
 }
 
-/// A line of a chunk. Amber's rows say which source they are of; nothing depends on it.
+/// A line of a chunk. Amber's lines also have the name of their source, which is ignored.
 #[derive(Deserialize)]
 struct RowRecord {
     token_ids: Vec<u32>,
 }
 
 impl RowFileConverter<'_> {
-    /// The shard of a file, from the cache if it is there.
+    /// Returns the shard of a file, from the cache if possible.
     pub(crate) fn shard(
         &self,
         file: &TextFile,
@@ -142,14 +144,14 @@ impl RowFileConverter<'_> {
     }
 }
 
-/// What is known of a shard that is whole.
+/// Returns the information about a shard, if it is complete.
 fn whole(prefix: &Path) -> Option<RowShardInfo> {
     let json = fs_err::read(info_path(prefix)).ok()?;
     let info: Option<RowShardInfo> = serde_json::from_slice(&json).ok();
     let whole = info.filter(|info| Shard::open(prefix).is_ok_and(|shard| shard.documents() == info.rows));
     if whole.is_none() {
         tracing::warn!("making the damaged {} again", prefix.display());
-        // Until the shard is made, nothing may call it whole.
+        // Without this file, the shard counts as incomplete.
         let _ = fs_err::remove_file(info_path(prefix));
     }
     whole
@@ -159,14 +161,14 @@ fn info_path(prefix: &Path) -> PathBuf {
     with_suffix(prefix, ".rows.json")
 }
 
-/// The lines of a file, with their numbers; empty ones are passed over.
+/// Reader of the lines of a file that aren't blank, with their numbers.
 struct LineReader<'a> {
     file: &'a TextFile,
     reader: Box<dyn BufRead + Send>,
     bytes_read: Arc<AtomicU64>,
     longest: usize,
     line: u64,
-    /// Bytes of text so far.
+    /// Number of bytes of text that were read.
     offset: u64,
 }
 
@@ -177,8 +179,8 @@ impl<'a> LineReader<'a> {
         Ok(Self { file, reader, bytes_read, longest, line: 0, offset: 0 })
     }
 
-    /// The next lines, as many as are worth reading in parallel; none at the end. One that is longer than any row can be is cut there, and
-    /// the last.
+    /// Returns the next lines, about as many as are worth parsing in parallel, or none at the end. A line
+    /// that is longer than any valid row is truncated, and its rest is returned as further lines.
     fn next_batch(&mut self) -> Result<Vec<(u64, Vec<u8>)>> {
         let wanted = BATCH_BYTES * rayon::current_num_threads();
         let (mut batch, mut bytes) = (Vec::new(), 0);

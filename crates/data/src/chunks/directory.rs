@@ -1,3 +1,5 @@
+//! The files of a directory of chunks.
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
@@ -5,17 +7,17 @@ use std::path::{Path, PathBuf};
 use crate::error::{DataError, Result};
 use crate::text::{TextFile, TextFormat};
 
-/// The files of a directory of chunks.
+/// A directory of chunks.
 #[derive(Debug)]
 pub(crate) struct ChunkDirectory {
     path: PathBuf,
     chunks: BTreeMap<u64, TextFile>,
-    /// Rows to measure perplexity on, by the name of their source.
+    /// Files of validation rows, by the name of their source.
     pub(crate) validation: BTreeMap<String, TextFile>,
 }
 
 impl ChunkDirectory {
-    /// Finds `train_K.jsonl` and `valid_NAME.jsonl`, compressed or not; other files are none of its business.
+    /// Finds `train_K.jsonl` and `valid_NAME.jsonl`, compressed or not. Other files are ignored.
     pub(crate) fn find(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             return Err(DataError::ChunksNotFound { path: path.to_owned() });
@@ -46,25 +48,25 @@ impl ChunkDirectory {
         }
     }
 
-    /// Whether there is neither a chunk nor a file for validation.
+    /// Returns whether there is neither a chunk nor a file of validation rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.validation.is_empty()
     }
 
-    /// The file of a chunk.
+    /// Returns the file of a chunk.
     pub(crate) fn chunk(&self, number: u64) -> Result<&TextFile> {
         self.chunks.get(&number).ok_or_else(|| DataError::MissingChunk { dir: self.path.clone(), number })
     }
 }
 
-/// The name of a file of rows without its endings, if it is one.
+/// Returns the name of a file of rows without its extensions, or `None` for another file.
 fn rows_file(path: &Path) -> Option<(String, TextFile)> {
     let file = TextFile::of(path).filter(|file| file.format == TextFormat::Jsonl)?;
     let name = path.file_name()?.to_str()?;
     Some((name.rsplit_once(".json")?.0.to_owned(), file))
 }
 
-/// Digits and nothing else: `parse` alone would take a sign.
+/// Parses a number that consists of digits only. `parse` alone would accept a sign.
 fn number(digits: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }

@@ -1,14 +1,16 @@
-//! Rows that lie ready in numbered files, trained on one file after another: the data of LLM360's Amber, in which chunk `k` makes
-//! checkpoint `k`.
+//! Rows that are stored in numbered files and trained on one file after another, as in LLM360's Amber, where
+//! chunk `k` results in checkpoint `k`.
 //!
-//! [`directory`] finds the files; [`convert`] makes token shards of them, once; [`sequence`] says which row of which chunk a row of the run
-//! is; [`make`] makes such files of documents.
+//! - [`directory`] finds the files.
+//! - [`convert`] converts them to token shards, once.
+//! - [`sequence`] maps a row of the run to a row of a chunk.
+//! - [`make`] makes such files from documents.
 
 // Files of chunks.
 mod convert;
 mod directory;
 
-// Chunks of a run, and how they are made.
+// Chunks of a run, and their creation.
 mod make;
 mod sequence;
 

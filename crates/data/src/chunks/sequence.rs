@@ -1,3 +1,5 @@
+//! The order of the rows of chunks.
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -5,22 +7,22 @@ use fineline_random::{Permutation, numpy_permutation};
 
 use crate::config::ChunkShuffle;
 
-/// A chunk in the run.
+/// A chunk of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Its number, and that of its checkpoint.
+    /// Number of the chunk, and of its checkpoint.
     pub number: u64,
-    /// The numbers that its rows have in the run: whole batches.
+    /// Row indices of the run that the chunk covers: full batches.
     pub rows: Range<u64>,
 }
 
-/// Where the rows of a chunk are.
+/// Source of the rows of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkSource {
     pub(crate) number: u64,
-    /// The source that it is read from.
+    /// Index of the source that is read.
     pub(crate) source: usize,
-    /// Rows that there are, those that are left out among them.
+    /// Number of rows of the source, including those that are skipped.
     pub(crate) rows: u64,
 }
 
@@ -31,12 +33,13 @@ pub(crate) struct ChunkSequence {
     chunks: Vec<Chunk>,
     shuffle: ChunkShuffle,
     seed: u64,
-    /// NumPy's order of the chunk that was last asked for: it is made as a whole.
+    /// NumPy's order of the chunk that was used last, because it can only be computed as a whole.
     latest: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
 
 impl ChunkSequence {
-    /// Of each chunk, the rows that fill no batch of `batch` rows are left out.
+    /// Creates a sequence in which the rows of each chunk after its last full batch of `batch` rows are
+    /// skipped.
     pub(crate) fn new(sources: Vec<ChunkSource>, batch: u64, shuffle: ChunkShuffle, seed: u64) -> Self {
         let mut end = 0;
         let chunk = |sources: &ChunkSource| {
@@ -52,18 +55,19 @@ impl ChunkSequence {
         &self.chunks
     }
 
-    /// Rows of all chunks that are trained on.
+    /// Returns the number of rows to train on.
     pub(crate) fn len(&self) -> u64 {
         self.chunks.last().map_or(0, |last| last.rows.end)
     }
 
-    /// How many of the first `rows` rows are the source's.
+    /// Returns the number of rows of a source among the first `rows` rows.
     pub(crate) fn rows_of_source(&self, source: usize, rows: u64) -> u64 {
         let of_chunk = self.sources.iter().zip(&self.chunks).filter(|(sources, _)| sources.source == source);
         of_chunk.map(|(_, chunk)| rows.clamp(chunk.rows.start, chunk.rows.end) - chunk.rows.start).sum()
     }
 
-    /// The source of a row, and which of that source's rows it is. Beyond the last chunk it begins with the first again.
+    /// Returns the source of a row and the number of the row within the source. After the last chunk, the
+    /// first one follows again.
     pub(crate) fn locate(&self, row: u64) -> (usize, u64) {
         let row = row % self.len();
         let at = self.chunks.partition_point(|chunk| chunk.rows.end <= row);
@@ -77,7 +81,7 @@ impl ChunkSequence {
     }
 
     fn numpy_order(&self, number: u64, rows: u64) -> Arc<[u32]> {
-        // What is kept is whole whoever panicked meanwhile.
+        // The cached order is complete even if another thread panicked.
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*latest {
             Some((known, order)) if *known == number => Arc::clone(order),
@@ -118,7 +122,7 @@ mod tests {
                 assert!(rows.iter().all(|&(from, _)| from == source));
                 assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), 8, "no row twice");
             }
-            // The same rows in another place are in another order.
+            // The same rows in another chunk have a different order.
             assert_ne!(rows(0..8), rows(16..24));
             assert_eq!(rows(24..32), rows(0..8));
             assert_eq!(
@@ -132,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The first places of `numpy.random.seed(11113); numpy.random.permutation(8)`.
+    /// The first values of `numpy.random.seed(11113); numpy.random.permutation(8)`.
     #[test]
     fn each_chunk_has_a_seed_of_its_own() {
         let sequence = sequence(ChunkShuffle::Numpy);

@@ -1,3 +1,5 @@
+//! Datasets of mixtures and of chunks.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -79,7 +81,7 @@ fn ranks_together_see_the_rows_of_one_in_any_order_of_access() {
     let alone: Vec<Row> = (0..batch * steps).map(|index| dataset.row(index)).collect();
     for ranks in [1, 2, 8] {
         let mut together = vec![Row::default(); alone.len()];
-        // Ranks run apart, and later steps may be asked for first.
+        // Ranks run independently, and later steps may be requested first.
         for rank in (0..ranks).rev() {
             for step in (0..steps).rev() {
                 for i in rank * batch / ranks..(rank + 1) * batch / ranks {
@@ -137,7 +139,7 @@ fn validation_covers_its_bytes_and_training_never_meets_it() {
                 let targets = row.tokens[1..].iter().zip(&row.target_mask).filter(|(_, counts)| **counts);
                 targets.map(|(&id, _)| id).filter(|&id| id > 2).collect::<Vec<u32>>()
             };
-            // The tokenizer has one token a byte.
+            // The tokenizer has one token per byte.
             let bytes: usize = rows.iter().map(|row| counted(&row.row).len()).sum();
             assert_eq!(rows.iter().flat_map(|row| &row.target_bytes).sum::<u32>(), bytes as u32);
             for row in &rows {
@@ -263,7 +265,7 @@ fn a_foreign_shard_is_read_whole_once() {
     let kept: Vec<_> =
         fs_err::read_dir(&config.cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(fs_err::read_to_string(&kept[0]).unwrap(), format!("{largest}\n"));
-    // What the cache says is believed, so the shard isn't looked at again; what isn't a number is no answer.
+    // The cache is trusted, so the shard isn't read again. Content that isn't a number is ignored.
     for (content, expected) in [("77\n", 77), ("x", largest)] {
         fs_err::write(&kept[0], content).unwrap();
         assert_eq!(open_with(&config, &tokenizer, 0).unwrap().max_token_id().unwrap(), expected);
@@ -320,7 +322,8 @@ fn real_corpora_make_a_mixture() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
-    /// Whatever the weights, the first rows hold each source's share, and every row has the right lengths.
+    /// For any weights, the first rows contain the fraction of each source, and every row has the right
+    /// lengths.
     #[test]
     fn rows_are_well_formed(first in 0.01..10.0_f64, second in 0.01..10.0_f64, start in 0_u64..1 << 40) {
         let dir = tempfile::tempdir().unwrap();
@@ -339,7 +342,7 @@ proptest! {
     }
 }
 
-/// Files of rows whose ids say where they are: chunk, line, place.
+/// Files of rows whose ids encode their chunk and line.
 fn chunk_files(dir: &Path, rows: &[u32]) -> DataConfig {
     let path = dir.join("chunks");
     fs_err::create_dir(&path).unwrap();
@@ -427,7 +430,8 @@ fn chunks_are_made_of_a_mixture() {
     assert_eq!(open(&config, 3, dir.path()).fingerprint(), dataset.fingerprint());
 }
 
-/// Rows of a step are neighbours: step `b` of `B` rows reads the stream from `b B S` to `(b + 1) B S`, both included, as EasyLM does.
+/// The rows of a step are adjacent: step `b` of `B` rows reads the stream from `b B S` to `(b + 1) B S`, both
+/// included, as in EasyLM.
 #[test]
 fn a_sequential_source_is_one_stream() {
     let dir = tempfile::tempdir().unwrap();

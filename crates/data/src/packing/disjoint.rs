@@ -1,9 +1,10 @@
-//! Rows that are stored ready.
+//! Rows that are stored as they are.
 
 use crate::packing::piece::RowPiece;
 use crate::shards::SourceTokens;
 
-/// Rows that share no token, as they were stored: row `r` is document `r` of the shards. The text documents in it end with EOS.
+/// Stored rows, which share no token: row `r` is document `r` of the shards. The text documents in a row end
+/// with EOS.
 #[derive(Debug)]
 pub(super) struct DisjointPacker {
     rows: u64,
@@ -19,7 +20,8 @@ impl DisjointPacker {
         self.rows
     }
 
-    /// A piece for each text document in the row. Whether the first of them begins there, the row doesn't tell.
+    /// Calls `visit` with a piece for each text document in the row. The row doesn't say whether the first of
+    /// them starts there.
     pub(super) fn pieces(&self, tokens: &SourceTokens, row: u64, mut visit: impl FnMut(RowPiece)) {
         let stored = tokens.document(row).tokens;
         let mut ids = Vec::new();

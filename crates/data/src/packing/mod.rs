@@ -1,7 +1,8 @@
-//! How the documents of a part of a source fill rows of `seq_len` inputs, each with the token that follows as its target.
+//! Packing of documents into rows of `seq_len` inputs, each with the next token as its target.
 //!
-//! Rows that come ready ([`Packer::of_rows`]) are taken as they are: all but their first tokens are targets. Otherwise every token that has one before it in its stream or document is a target exactly once: neighbouring pieces of
-//! the same text overlap by one token.
+//! In stored rows ([`Packer::of_rows`]), all tokens but the first are targets. Otherwise every token that has
+//! a token before it in its stream or document is a target exactly once: adjacent pieces of the same text
+//! overlap by one token.
 
 // Pieces of documents, and rows of them.
 mod piece;

@@ -17,12 +17,12 @@ pub(crate) struct Packer {
     special: PackingTokens,
 }
 
-/// Ids that packing must know.
+/// Token ids that packing depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PackingTokens {
-    /// Never a target at the beginning of a document.
+    /// Never a target at the start of a document.
     pub(crate) bos: Option<u32>,
-    /// Ends the documents in rows that come ready.
+    /// Ends the documents in stored rows.
     pub(crate) eos: Option<u32>,
     pub(crate) padding: u32,
 }
@@ -50,7 +50,7 @@ impl Packer {
         Self { kind, seq_len, special }
     }
 
-    /// Rows that come ready: each document of the source is one.
+    /// Creates a packer of stored rows: each document of the source is one row.
     pub(crate) fn of_rows(tokens: &SourceTokens, seq_len: usize, special: PackingTokens) -> Self {
         Self {
             kind: PackerKind::Disjoint(DisjointPacker::new(tokens.documents(), special.eos)),
@@ -82,7 +82,7 @@ impl Packer {
         row.finish(self.special.padding)
     }
 
-    /// The documents in a row.
+    /// Returns the parts of documents in a row.
     pub(crate) fn parts(&self, tokens: &SourceTokens, number: u64) -> Vec<DocumentPart> {
         let mut parts: Vec<DocumentPart> = Vec::new();
         let mut push = |piece: RowPiece| {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// Consecutive tokens of one document, within one row.
+/// Consecutive tokens of one document within one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowPiece {
     pub(crate) document: u64,
     /// First token of the document.
     pub(crate) document_start: u64,
-    /// In the options of the source.
+    /// Token numbers within the source.
     pub(crate) tokens: Range<u64>,
 }

@@ -1,4 +1,4 @@
-//! Rows and where their tokens come from.
+//! Rows and the origin of their tokens.
 
 use std::ops::Range;
 
@@ -8,21 +8,22 @@ use crate::shards::SourceTokens;
 /// One row of training or validation text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// `seq_len + 1` ids: the inputs are all but the last, their targets all but the first.
+    /// `[seq_len + 1]` ids. The inputs are all but the last, the targets all but the first.
     pub tokens: Vec<u32>,
-    /// `seq_len` flags: whether the target of each input counts. Never set for BOS, for padding and, where documents are packed
-    /// whole, for the first token of a document.
+    /// `[seq_len]` flags: whether the target of each input counts in the loss. Never set for BOS, for padding
+    /// and, if documents are packed whole, for the first token of a document.
     pub target_mask: Vec<bool>,
-    /// `seq_len` numbers: which document of the row (0, 1, 2, ...) each input belongs to. Padding is a document of its own.
+    /// `[seq_len]` numbers of the document of the row (0, 1, 2, ...) that each input belongs to. Padding is a
+    /// document of its own.
     pub documents: Vec<u32>,
 }
 
-/// Where a row's tokens come from.
+/// Origin of the tokens of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowOrigin {
-    /// `name` of the source.
+    /// Name of the source.
     pub source: String,
-    /// How many times the source had been gone through before this row.
+    /// Number of complete passes through the source before this row.
     pub epoch: u64,
     /// Number of the row within the source.
     pub row: u64,
@@ -35,13 +36,13 @@ pub struct RowOrigin {
 pub struct DocumentPart {
     /// Number of the document within the source.
     pub document: u64,
-    /// Which of the document's tokens.
+    /// Range of the tokens within the document.
     pub tokens: Range<u64>,
-    /// Where they stand in [`Row::tokens`].
+    /// Range of the tokens within [`Row::tokens`].
     pub at: Range<usize>,
 }
 
-/// Puts rows together out of pieces of documents, one allocation for each of the row's three lists.
+/// Builds a row from pieces of documents, with one allocation for each of its three lists.
 pub(crate) struct RowBuilder<'a> {
     tokens: &'a SourceTokens,
     seq_len: usize,
@@ -59,7 +60,8 @@ impl<'a> RowBuilder<'a> {
         Self { tokens, seq_len, row, pieces: 0 }
     }
 
-    /// Appends a piece. `is_target` says of its first token whether the token before it is to predict it.
+    /// Appends a piece. `is_target` is called with its first token, and returns whether that token counts as
+    /// a target.
     pub(crate) fn push(&mut self, piece: &RowPiece, is_target: impl FnOnce(u32) -> bool) {
         let at = self.row.tokens.len();
         self.tokens.copy(piece.tokens.clone(), &mut self.row.tokens);
@@ -70,7 +72,7 @@ impl<'a> RowBuilder<'a> {
         self.pieces += 1;
     }
 
-    /// The row, with its rest padded.
+    /// Returns the row, padded to its full length.
     pub(crate) fn finish(mut self, padding: u32) -> Row {
         let filled = self.row.tokens.len();
         self.row.tokens.resize(self.seq_len + 1, padding);

@@ -4,16 +4,17 @@ use crate::packing::piece::RowPiece;
 use crate::shards::SourceTokens;
 use crate::split::TokenRanges;
 
-/// What becomes of tokens that do not fill a last row.
+/// Handling of tokens that do not fill a last row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PartialRow {
-    /// In training they would be padding at every epoch's end.
+    /// For training, where they would be padding at the end of every epoch.
     Drop,
-    /// In validation each token counts.
+    /// For validation, where every token counts.
     Pad,
 }
 
-/// One contiguous stream: row `r` is the tokens from `r * seq_len` to `(r + 1) * seq_len`, both included.
+/// Packer of one contiguous stream: row `r` is the tokens from `r * seq_len` to `(r + 1) * seq_len`, both
+/// included.
 #[derive(Debug)]
 pub(super) struct StreamPacker {
     spans: TokenRanges,

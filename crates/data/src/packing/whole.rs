@@ -1,4 +1,4 @@
-//! Rows of whole documents, side by side.
+//! Rows of complete documents next to each other.
 
 use std::collections::VecDeque;
 
@@ -6,19 +6,19 @@ use crate::packing::piece::RowPiece;
 use crate::shards::SourceTokens;
 use crate::split::TokenRanges;
 
-/// How many rows are open for documents at once. More fill rows better and take longer.
+/// Number of rows that are filled at the same time. More of them leave less padding and take longer.
 const OPEN_ROWS: usize = 64;
 
-/// Whole documents packed first-fit into rows of `seq_len + 1` tokens, documents that are longer split into pieces.
+/// Packer of complete documents by first fit into rows of `seq_len + 1` tokens. Longer documents are split.
 ///
-/// The index is made once: eight bytes for each piece and each row.
+/// The index is built once and takes eight bytes per piece and per row.
 #[derive(Debug)]
 pub(super) struct WholePacker {
     spans: TokenRanges,
     seq_len: u64,
-    /// First token of each piece, row after row; where a piece ends follows from its document.
+    /// First token of each piece, row by row. The end of a piece follows from its document.
     starts: Vec<u64>,
-    /// Where each row ends in `starts`.
+    /// End of each row in `starts`.
     row_ends: Vec<u64>,
 }
 
@@ -36,7 +36,7 @@ impl WholePacker {
             let mut at = range.start;
             while at < range.end {
                 let end = tokens.document_at(at).tokens.end.min(range.end);
-                // A piece's last token is the first of the next, and a single token holds no target.
+                // The last token of a piece is the first of the next, and a single token contains no target.
                 while end - at > 1 {
                     let len = (end - at).min(this.seq_len + 1);
                     this.place(&mut open, at, len);
@@ -51,7 +51,7 @@ impl WholePacker {
         this
     }
 
-    /// Puts a piece into the first open row with room for it; if there is none, into a new one.
+    /// Puts a piece into the first open row with enough room, or into a new row.
     fn place(&mut self, open: &mut VecDeque<OpenRow>, start: u64, len: u64) {
         let room = self.seq_len + 1 - len;
         let row = if let Some(fits) = open.iter().position(|row| row.filled <= room) {
@@ -130,7 +130,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Every token but the first of its document is a target exactly once, with the token before it as input.
+        /// Every token but the first of its document is a target exactly once, with the token before it as
+        /// input.
         #[test]
         fn every_target_counts_once(lengths in prop::collection::vec(0_u32..20, 1..80), seq_len in 1_usize..12) {
             let mut next = 2;

@@ -1,4 +1,4 @@
-//! Constants, token types and file names of Megatron's indexed data set.
+//! Constants, token types and file names of Megatron's indexed dataset.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ pub(super) const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 pub(super) const VERSION: u64 = 1;
 pub(super) const HEADER: usize = 34;
 
-/// The integer type of the tokens in a `.bin`. Megatron's other types (i8 and floats) hold no tokens.
+/// Integer type of the tokens in a `.bin` file. Megatron's other types (i8 and floats) don't contain tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenType {
     U8,
@@ -49,7 +49,7 @@ impl TokenType {
         }
     }
 
-    /// What Megatron chooses for a vocabulary (`DType.optimal_dtype`).
+    /// Returns the type that Megatron selects for a vocabulary (`DType.optimal_dtype`).
     pub(super) fn for_vocab(size: usize) -> Self {
         if size < 65_500 { Self::U16 } else { Self::I32 }
     }

@@ -1,3 +1,5 @@
+//! The index of a shard.
+
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -5,7 +7,7 @@ use memmap2::Mmap;
 use crate::error::{DataError, Result};
 use crate::shards::format::{HEADER, MAGIC, TokenType, VERSION};
 
-/// A memory-mapped `.idx`, checked when it is opened.
+/// A memory-mapped `.idx` file, validated when it is opened.
 #[derive(Debug)]
 pub(super) struct ShardIndex {
     map: Mmap,
@@ -15,11 +17,11 @@ pub(super) struct ShardIndex {
 }
 
 impl ShardIndex {
-    /// Maps the index and checks that it describes sequences that lie end to end, grouped into documents.
+    /// Maps the index and checks that it describes contiguous sequences that are grouped into documents.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = fs_err::File::open(path)?;
-        // SAFETY: shards are written whole and renamed into offset, and never changed after; that nobody truncates one
-        // while it is read is a condition of using it, as for any memory map.
+        // SAFETY: shards are written completely before they are renamed to their path, and not modified
+        // afterwards. As for any memory map, nobody may truncate the file while it is in use.
         #[allow(unsafe_code, reason = "the index of a large corpus is gigabytes")]
         let map = unsafe { Mmap::map(file.file()) }?;
         let wrong = |message: String| DataError::InvalidIndex { path: path.to_owned(), message };
@@ -49,7 +51,7 @@ impl ShardIndex {
         if document_starts == 0 {
             return Err(wrong("it has no document starts".to_owned()));
         }
-        // Both fit: the file is as long as they say.
+        // Both fit into usize, because the file is at least as long.
         let (sequences, documents) = (sequences as usize, document_starts as usize - 1);
         let index = Self { map, token_type, sequences, documents };
         index.check(path.to_owned())?;
@@ -87,14 +89,14 @@ impl ShardIndex {
         self.documents as u64
     }
 
-    /// First token of a document; of the one past the last: the number of tokens.
+    /// Returns the first token of a document, or the number of tokens for the index after the last document.
     pub(super) fn document_start(&self, document: u64) -> u64 {
         let sequence = self.first_sequence(document as usize) as usize;
         let bytes = if sequence < self.sequences { self.offset(sequence) } else { self.bin_bytes() };
         bytes / self.token_type.width() as u64
     }
 
-    /// Bytes that the `.bin` must have.
+    /// Returns the size that the `.bin` file must have.
     pub(super) fn bin_bytes(&self) -> u64 {
         self.sequences.checked_sub(1).map_or(0, |last| {
             self.offset(last) + u64::from(self.size(last).unsigned_abs()) * self.token_type.width() as u64

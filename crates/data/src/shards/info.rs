@@ -1,3 +1,5 @@
+//! Information about a shard of this program.
+
 use std::path::Path;
 
 use fineline_files::write_atomically;
@@ -8,29 +10,34 @@ use crate::error::{DataError, Result};
 use crate::paths::info_path;
 use crate::tokenizer::Tokenizer;
 
-/// What a shard was made of: `PREFIX.fineline.json`, written last, so that a shard that has one is whole.
+/// Information about a shard of this program, in `PREFIX.fineline.json`. It is written last, so that a shard
+/// that has it is complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardInfo {
-    /// Documents.
+    /// Number of documents.
     pub documents: u64,
-    /// Tokens, BOS and EOS included.
+    /// Number of tokens, including BOS and EOS.
     pub tokens: u64,
-    /// Bytes of the documents' text in UTF-8.
+    /// Bytes of the text of the documents, in UTF-8.
     pub text_bytes: u64,
-    /// Largest id that occurs.
+    /// Largest token id.
     pub max_token_id: u32,
-    /// Id at the beginning of each document.
+    /// Id before each document.
     pub bos: Option<u32>,
-    /// Id at the end of each document.
+    /// Id after each document.
     pub eos: Option<u32>,
-    /// BLAKE3 of the `tokenizer.json`.
+    /// BLAKE3 hash of the tokenizer file.
     pub tokenizer: String,
-    /// BLAKE3 of the text: see [`TextSource::fingerprint`](crate::TextSource::fingerprint).
+    /// BLAKE3 hash of the text. See [`TextSource::fingerprint`](crate::TextSource::fingerprint).
     pub text: String,
 }
 
 impl ShardInfo {
-    /// The information beside a shard, or `None` for a shard made by others.
+    /// Reads the information about a shard, or returns `None` for a shard of another tool.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the file cannot be read, and [`DataError::InvalidIndex`] if it is not valid JSON
+    /// of this form.
     pub fn read(prefix: &Path) -> Result<Option<Self>> {
         let path = info_path(prefix);
         if !path.is_file() {
@@ -47,8 +54,8 @@ impl ShardInfo {
         Ok(write_atomically(&info_path(prefix), json.as_bytes())?)
     }
 
-    /// Refuses a shard whose ids mean something else to the tokenizer in use, or whose documents carry other marks than its policy
-    /// puts around them.
+    /// Checks that a shard was made with the tokenizer in use, and with the same BOS and EOS around
+    /// documents.
     pub(crate) fn check(&self, prefix: &Path, tokenizer: &Tokenizer) -> Result<()> {
         let path = info_path(prefix);
         if self.tokenizer != tokenizer.fingerprint() {

@@ -1,9 +1,9 @@
-//! Token shards: Megatron's indexed data set, which Megatron-LM, Megatron-DeepSpeed and GPT-NeoX tools write and read.
+//! Token shards: Megatron's indexed dataset, which tools of Megatron-LM, Megatron-DeepSpeed and GPT-NeoX write and read.
 //!
-//! `PREFIX.bin` is the tokens of all sequences, end to end, as little-endian integers of one width. `PREFIX.idx`, also little-endian,
-//! says where they are (`megatron/core/datasets/indexed_dataset.py`):
+//! `PREFIX.bin` contains the tokens of all sequences as little-endian integers of one width. `PREFIX.idx`, also
+//! little-endian, contains their positions (`megatron/core/datasets/indexed_dataset.py`):
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 9 | `MMIDIDX\0\0` |
 //! | 8 | version, 1 |
@@ -11,12 +11,13 @@
 //! | 8 | n: number of sequences |
 //! | 8 | d: number of documents, plus one |
 //! | 4 n | length of each sequence in tokens, i32 |
-//! | 8 n | its place in `.bin` in bytes, i64 |
+//! | 8 n | position of each sequence in `.bin` in bytes, i64 |
 //! | 8 d | first sequence of each document, i64; the last entry is n |
 //!
-//! fineline writes one sequence per document, and beside the two a `PREFIX.fineline.json` ([`ShardInfo`]) that others ignore.
+//! fineline writes one sequence per document, and beside the two a `PREFIX.fineline.json` ([`ShardInfo`])
+//! that others ignore.
 
-// Format.
+// The file format.
 mod format;
 
 // Files of one shard.
@@ -25,7 +26,7 @@ mod info;
 mod shard;
 mod writer;
 
-// Whole shards.
+// Complete shards.
 mod max_token_id;
 mod tokens;
 

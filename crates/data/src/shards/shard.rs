@@ -1,3 +1,5 @@
+//! One shard.
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,7 +12,7 @@ use crate::sampled_hash::hash_sampled;
 use crate::shards::format::{TokenType, bin_path, idx_path};
 use crate::shards::index::ShardIndex;
 
-/// One memory-mapped shard.
+/// A memory-mapped shard.
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: ShardIndex,
@@ -26,7 +28,8 @@ impl Shard {
         if found != index.bin_bytes() {
             return Err(DataError::TruncatedShard { path, expected: index.bin_bytes(), found });
         }
-        // SAFETY: as for the index: whole when it appears, unchanged after, not truncated under the reader.
+        // SAFETY: as for the index: complete when it appears, not modified afterwards, not truncated while in
+        // use.
         #[allow(unsafe_code, reason = "a corpus is larger than memory")]
         let bin = unsafe { Mmap::map(file.file()) }?;
         Ok(Self { index, bin })
@@ -40,7 +43,7 @@ impl Shard {
         self.index.documents()
     }
 
-    /// First token of a document; of the one past the last: the number of tokens.
+    /// Returns the first token of a document, or the number of tokens for the index after the last document.
     pub(crate) fn document_start(&self, document: u64) -> u64 {
         self.index.document_start(document)
     }
@@ -55,7 +58,7 @@ impl Shard {
         );
     }
 
-    /// The largest token id; reads the whole shard.
+    /// Returns the largest token id. Reads the whole shard.
     pub(crate) fn max_token_id(&self) -> u32 {
         let largest = |bytes: &[u8]| {
             let mut tokens = Vec::with_capacity(bytes.len() / self.index.token_type.width());
@@ -66,7 +69,8 @@ impl Shard {
     }
 }
 
-/// Ids that no vocabulary has (negative, or of more than 32 bits) become `u32::MAX`, which [`Shard::max_token_id`] shows.
+/// Decodes tokens. Ids that fit no vocabulary (negative or longer than 32 bits) become `u32::MAX`, which
+/// [`Shard::max_token_id`] then returns.
 fn decode(token_type: TokenType, bytes: &[u8], out: &mut Vec<u32>) {
     match token_type {
         TokenType::U8 => out.extend(bytes.iter().map(|&id| u32::from(id))),
@@ -86,7 +90,7 @@ fn decode(token_type: TokenType, bytes: &[u8], out: &mut Vec<u32>) {
     }
 }
 
-/// BLAKE3 of both files of a shard, each [sampled](hash_sampled).
+/// Returns the BLAKE3 hash of both files of a shard, each [sampled](hash_sampled).
 pub(crate) fn fingerprint(prefix: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hash_sampled(&idx_path(prefix), &mut hasher)?;

@@ -6,8 +6,8 @@ use super::format::{MAGIC, bin_path, idx_path};
 use super::*;
 use crate::error::DataError;
 
-/// `struct.pack("<9sQBQQ", b"MMIDIDX\0\0", 1, 8, 3, 3) + pack("<3i", 3, 2, 1) + pack("<3q", 0, 6, 10) + pack("<3q", 0, 2, 3)`:
-/// three sequences of u16 tokens, of which the first two are one document.
+/// `struct.pack("<9sQBQQ", b"MMIDIDX\0\0", 1, 8, 3, 3) + pack("<3i", 3, 2, 1) + pack("<3q", 0, 6, 10) +
+/// pack("<3q", 0, 2, 3)`: three sequences of u16 tokens, of which the first two are one document.
 const GOLDEN_IDX: &[u8] = b"MMIDIDX\0\0\
     \x01\0\0\0\0\0\0\0\
     \x08\
@@ -53,7 +53,7 @@ fn what_is_written_is_megatrons_bytes() {
     let written = writer.finish().unwrap();
     assert_eq!((written.documents, written.tokens, written.max_token_id), (3, 6, 65_000));
     assert_eq!(fs_err::read(bin_path(&prefix)).unwrap(), GOLDEN_BIN);
-    // Each sequence is its own document here, so one more document start.
+    // Each sequence is a document of its own here, so there is one more document start.
     let mut expected = GOLDEN_IDX[..GOLDEN_IDX.len() - 24].to_vec();
     expected[26] = 4;
     expected.extend([0_i64, 1, 2, 3].into_iter().flat_map(i64::to_le_bytes));

@@ -6,17 +6,17 @@ use std::path::Path;
 use crate::error::Result;
 use crate::shards::shard::Shard;
 
-/// The tokens of a source: its shards end to end, addressed by one token number and one document number.
+/// The tokens of a source: its shards as one sequence, addressed by token number and document number.
 #[derive(Debug)]
 pub(crate) struct SourceTokens {
     shards: Vec<Shard>,
-    /// First token of each shard, and behind the last the number of all tokens.
+    /// First token of each shard, and the number of all tokens at the end.
     token_starts: Vec<u64>,
-    /// First document of each shard, and behind the last the number of all documents.
+    /// First document of each shard, and the number of all documents at the end.
     document_starts: Vec<u64>,
 }
 
-/// One document's number and place.
+/// Number and tokens of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DocumentSpan {
     pub(crate) number: u64,
@@ -59,7 +59,7 @@ impl SourceTokens {
         self.document_in_shard(shard, number - self.document_starts[shard])
     }
 
-    /// The document that holds the token at `at`.
+    /// Returns the document that contains token `at`.
     pub(crate) fn document_at(&self, at: u64) -> DocumentSpan {
         let shard = last_at_or_before(&self.token_starts, at);
         let at = at - self.token_starts[shard];
@@ -78,7 +78,7 @@ impl SourceTokens {
     }
 }
 
-/// Index of the last entry that is not above `value`; entries of empty shards are passed over.
+/// Returns the index of the last entry that is not above `value`, which skips empty shards.
 fn last_at_or_before(starts: &[u64], value: u64) -> usize {
     starts.partition_point(|&start| start <= value) - 1
 }
@@ -90,7 +90,8 @@ pub(crate) mod tests {
 
     use crate::shards::writer::ShardWriter;
 
-    /// Shards of the given documents, one inner list a shard, in a directory that lives as long as the tokens are used.
+    /// Writes shards of the given documents, one inner list per shard, and opens them. The directory must
+    /// outlive the tokens.
     pub(crate) fn tokens(shards: &[Vec<Vec<u32>>]) -> (tempfile::TempDir, SourceTokens) {
         let dir = tempfile::tempdir().unwrap();
         let prefixes: Vec<PathBuf> =

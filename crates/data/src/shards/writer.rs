@@ -1,3 +1,5 @@
+//! Writing of shards.
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -6,9 +8,9 @@ use fineline_files::{AtomicFile, create_parent_directory};
 use crate::error::{DataError, Result};
 use crate::shards::format::{MAGIC, TokenType, VERSION, bin_path, idx_path};
 
-/// Writes a shard document by document. It appears when it is [finished](Self::finish), or not at all.
+/// Writer of a shard, document by document. The shard appears when [`finish`](Self::finish) succeeds.
 ///
-/// Memory is four bytes a document.
+/// It takes four bytes of memory per document.
 #[derive(Debug)]
 pub(crate) struct ShardWriter {
     prefix: PathBuf,
@@ -20,7 +22,7 @@ pub(crate) struct ShardWriter {
     bytes: Vec<u8>,
 }
 
-/// What a finished shard holds.
+/// Totals of a finished shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShardTotals {
     pub(crate) documents: u64,
@@ -42,7 +44,7 @@ impl ShardWriter {
         })
     }
 
-    /// Appends a document, BOS and EOS included.
+    /// Appends a document, including BOS and EOS.
     pub(crate) fn push(&mut self, document: &[u32]) -> Result<()> {
         let size = i32::try_from(document.len());
         self.sizes.push(size.map_err(|_| DataError::LongDocument { tokens: document.len() })?);
@@ -50,7 +52,7 @@ impl ShardWriter {
         self.bytes.clear();
         for &id in document {
             self.max_token_id = self.max_token_id.max(id);
-            // The type was chosen for the vocabulary that the ids are from.
+            // The type was selected for the vocabulary of these ids.
             match self.token_type {
                 TokenType::U16 => self.bytes.extend((id as u16).to_le_bytes()),
                 _ => self.bytes.extend(id.cast_signed().to_le_bytes()),
@@ -67,11 +69,11 @@ impl ShardWriter {
         self.tokens
     }
 
-    /// Makes the shard durable and visible, its index last.
+    /// Syncs the shard and puts it at its path, the index last.
     pub(crate) fn finish(self) -> Result<ShardTotals> {
         let mut idx = AtomicFile::create(&idx_path(&self.prefix))?;
         self.write_index(&mut idx)?;
-        // An index that was there belongs to another `.bin`.
+        // An existing index belongs to another `.bin` file.
         match fs_err::remove_file(idx_path(&self.prefix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

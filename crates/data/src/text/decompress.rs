@@ -14,16 +14,19 @@ use crate::text::files::{Compression, TextFile};
 
 const BUFFER: usize = 1 << 18;
 
-/// Largest window that zstd's own `--long=31` makes.
+/// Largest window of a frame: that of zstd's `--long=31`.
 const MAX_WINDOW: u64 = 1 << 31;
 
-/// The decompressed bytes of a file; `bytes_read` counts the compressed ones.
+/// Opens a file and decompresses it. `bytes_read` counts the compressed bytes.
 pub(crate) fn open_text(file: &TextFile, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
     let reader = CountingReader { reader: File::open(&file.path)?, bytes: bytes_read };
     Ok(decompressed(reader, file.compression))
 }
 
-/// The bytes of a file, decompressed if its name ends in `.gz` or `.zst`.
+/// Opens a file and decompresses it if its name ends in `.gz` or `.zst`.
+///
+/// # Errors
+/// The error of the file system, with the path.
 pub fn open_decompressed(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     let name = path.to_string_lossy().to_ascii_lowercase();
     Ok(decompressed(File::open(path)?, Compression::of(&name).1))
@@ -38,7 +41,7 @@ fn decompressed(reader: impl Read + Send + 'static, compression: Compression) ->
     }
 }
 
-/// Counts the bytes that pass through, so that progress over compressed files can be shown.
+/// Reader that counts bytes, so that progress over compressed files can be shown.
 #[derive(Debug)]
 struct CountingReader<R> {
     reader: R,
@@ -53,7 +56,7 @@ impl<R: Read> Read for CountingReader<R> {
     }
 }
 
-/// Every frame of a zstd file, one after the other: `pzstd` and `cat` make files of several.
+/// Reader of all frames of a zstd file, of which `pzstd` and `cat` create several.
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -67,7 +70,7 @@ impl<R: BufRead> ZstdFrames<R> {
         Self { source, decoder, in_frame: false }
     }
 
-    /// Goes to the next frame with data; `false` at the end of the file.
+    /// Advances to the next frame with data, or returns `false` at the end of the file.
     fn begin_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.init(&mut self.source) {

@@ -14,20 +14,20 @@ use crate::error::{DataError, Result};
 use crate::text::decompress::open_text;
 use crate::text::files::{Compression, TextFile, TextFormat};
 
-/// A plain file longer than this is cut into several documents, so that memory stays bounded and its parts can be tokenized
-/// in parallel.
+/// Size above which a plain file is split into several documents, so that memory is bounded and the parts can
+/// be tokenized in parallel.
 const MAX_PLAIN: usize = 4 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The documents of one file, in order.
+/// Reader of the documents of one file.
 pub(super) struct FileDocuments {
     path: PathBuf,
     format: TextFormat,
     compression: Compression,
     field: String,
     reader: Box<dyn BufRead + Send>,
-    /// Bytes of text before `buffer`.
+    /// Number of bytes of text before `buffer`.
     offset: u64,
     line: u64,
     buffer: Vec<u8>,
@@ -56,7 +56,7 @@ impl FileDocuments {
         })
     }
 
-    /// The next document (it may be empty), or `None` at the end of the file.
+    /// Returns the next document, which may be empty, or `None` at the end of the file.
     pub(super) fn next_document(&mut self) -> Result<Option<String>> {
         match self.format {
             TextFormat::Plain => self.next_plain(),
@@ -145,7 +145,8 @@ impl FileDocuments {
     }
 }
 
-/// Where to cut a full buffer: behind its last empty line, else behind its last line, else before its last character.
+/// Returns the index at which to cut a full buffer: after its last blank line, otherwise after its last line,
+/// otherwise before its last character.
 fn cut(buffer: &[u8]) -> usize {
     let paragraph = buffer.windows(2).rposition(|pair| pair == b"\n\n").map(|at| at + 2);
     let line = || buffer.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);

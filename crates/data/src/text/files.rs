@@ -1,8 +1,8 @@
-//! Files of text and their kinds.
+//! Text files and their formats.
 
 use std::path::{Path, PathBuf};
 
-/// One file of text.
+/// A text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TextFile {
     pub(crate) path: PathBuf,
@@ -10,14 +10,16 @@ pub(crate) struct TextFile {
     pub(crate) compression: Compression,
 }
 
+/// Format of a text file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextFormat {
     /// The whole file is one document.
     Plain,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 
+/// Compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     None,
@@ -26,7 +28,7 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// A file name in small letters without the ending that says how the file is compressed.
+    /// Splits the extension of a compressed file from a lower-case file name.
     pub(crate) fn of(name: &str) -> (&str, Self) {
         let endings = [(".gz", Self::Gzip), (".zst", Self::Zstd)];
         let stripped = |(ending, compression)| Some((name.strip_suffix(ending)?, compression));
@@ -35,7 +37,7 @@ impl Compression {
 }
 
 impl TextFile {
-    /// The file's kind by its name, or `None` if it is not text.
+    /// Returns the file with the format that its name indicates, or `None` if it is not text.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let (name, compression) = Compression::of(&name);
@@ -47,7 +49,7 @@ impl TextFile {
         Some(Self { path: path.to_owned(), format, compression })
     }
 
-    /// How the bytes are to be read, for fingerprints.
+    /// Returns the format and compression, as they enter fingerprints.
     pub(crate) fn kind(&self) -> String {
         format!("{:?}/{:?}", self.format, self.compression)
     }

@@ -1,3 +1,5 @@
+//! Resolution of the path of a source to files.
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,15 +8,16 @@ use crate::error::{DataError, Result};
 use crate::paths::{info_path, with_suffix};
 use crate::text::files::TextFile;
 
-/// What a source's path leads to.
+/// Files that the path of a source leads to.
 #[derive(Debug)]
 pub(crate) enum LocatedFiles {
     Text(Vec<TextFile>),
-    /// Prefixes: `PREFIX.bin` and `PREFIX.idx` belong together.
+    /// Prefixes of token shards: `PREFIX.bin` and `PREFIX.idx` belong together.
     Shards(Vec<PathBuf>),
 }
 
-/// Finds the files that a source's path names: itself, all below it, or all that match it.
+/// Finds the files of a source: the file at its path, all files below a directory, or all files that match a
+/// pattern.
 pub(crate) fn locate(spec: &str) -> Result<LocatedFiles> {
     let path = Path::new(spec);
     if let Some(prefix) = shard_prefix(path) {
@@ -34,7 +37,7 @@ pub(crate) fn locate(spec: &str) -> Result<LocatedFiles> {
     sort_out(spec, &paths)
 }
 
-/// The prefix of the shards that `path` names: as a prefix, or by one of its two files.
+/// Returns the prefix of the shard that `path` names as a prefix or by one of its two files.
 fn shard_prefix(path: &Path) -> Option<PathBuf> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension {
@@ -43,7 +46,8 @@ fn shard_prefix(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// All files below `directory`, except hidden ones. Links to directories are not followed: they may lead in circles.
+/// Collects all files below a directory, except for hidden ones. Links to directories are not followed,
+/// because they may form cycles.
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs_err::read_dir(dir)? {
         let entry = entry?;
@@ -77,7 +81,7 @@ fn expand(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
 fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<LocatedFiles> {
     let is_index = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "idx");
     let shards: Vec<PathBuf> = paths.iter().filter(is_index).map(|path| path.with_extension("")).collect();
-    // What `data prepare` writes beside a shard looks like text, but says what the shard is.
+    // The information file of a shard looks like text.
     let infos: BTreeSet<PathBuf> = shards.iter().map(|prefix| info_path(prefix)).collect();
     let texts: Vec<TextFile> =
         paths.iter().filter(|path| !infos.contains(*path)).filter_map(|path| TextFile::of(path)).collect();
@@ -89,7 +93,8 @@ fn sort_out(spec: &str, paths: &[PathBuf]) -> Result<LocatedFiles> {
     }
 }
 
-/// Order in which numbers within names count as numbers; ties (`1` and `01`) fall back to plain order.
+/// Compares names such that numbers within them are ordered by value. Ties (`1` and `01`) are broken by plain
+/// order.
 fn natural(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
     while let (Some(first), Some(second)) = (x.first(), y.first()) {
@@ -108,7 +113,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     x.len().cmp(&y.len()).then_with(|| a.cmp(b))
 }
 
-/// Splits the leading digits off, without leading zeros.
+/// Splits off the leading digits and returns them without leading zeros.
 fn take_number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = text.split_at(digits);

@@ -1,13 +1,13 @@
-//! Text on disk: which files a source names, and the documents in them, one at a time.
+//! Text on disk: the files of a source, and the documents in them, one at a time.
 
-// Files and their kinds.
+// Files and their formats.
 mod files;
 
 // Finding files and reading their bytes.
 mod decompress;
 mod locate;
 
-// FileDocuments.
+// Documents.
 mod documents;
 mod source;
 

@@ -9,7 +9,8 @@ use crate::text::documents::FileDocuments;
 use crate::text::files::TextFile;
 use crate::text::locate::{LocatedFiles, locate};
 
-/// The text of one source: files in natural order (`part-2` before `part-10`), read as a stream of documents.
+/// The text of one source: its files in natural order (`part-2` before `part-10`), read as a stream of
+/// documents.
 #[derive(Debug)]
 pub struct TextSource {
     path: String,
@@ -19,7 +20,12 @@ pub struct TextSource {
 }
 
 impl TextSource {
-    /// The text that `config` names, or `None` if that is token shards.
+    /// Opens the text of a source. Returns `None` if the source consists of token shards.
+    ///
+    /// # Errors
+    /// [`DataError::PathNotFound`], [`DataError::NoFiles`], [`DataError::UnknownFileType`] or
+    /// [`DataError::MixedSource`] if the path doesn't lead to usable files, and [`DataError::Io`] if a
+    /// directory cannot be read.
     pub fn open(config: &SourceConfig) -> Result<Option<Self>> {
         match locate(&config.path)? {
             LocatedFiles::Text(files) => Ok(Some(Self::new(config, files))),
@@ -32,14 +38,21 @@ impl TextSource {
         Self { path, field, files, fingerprint: OnceLock::new() }
     }
 
-    /// Bytes of all files as they are on disk.
+    /// Returns the size of all files on disk in bytes.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the metadata of a file cannot be read.
     pub fn file_bytes(&self) -> Result<u64> {
         self.files.iter().map(|file| Ok(fs_err::metadata(&file.path)?.len())).sum()
     }
 
-    /// BLAKE3 of all that decides the documents: the contents and kinds of the files in order, and the field.
+    /// Returns the BLAKE3 hash of everything that determines the documents: the contents and formats of the
+    /// files in order, and the field.
     ///
-    /// Not their paths: a corpus that is moved stays the same. The files are read once, however often this is asked.
+    /// Paths are not hashed, so that a corpus can be moved. The files are read at most once.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if a file cannot be read.
     pub fn fingerprint(&self) -> Result<&str> {
         if let Some(known) = self.fingerprint.get() {
             return Ok(known);
@@ -59,14 +72,14 @@ impl TextSource {
         Ok(all.finalize().to_hex().to_string())
     }
 
-    /// All documents that are not empty, in order; memory is bounded by the longest.
+    /// Returns all documents that aren't empty, in order. Memory is bounded by the longest.
     #[must_use]
     pub fn documents(&self) -> TextDocuments<'_> {
         TextDocuments { source: self, next_file: 0, current: None, bytes_read: Arc::default(), seen: false }
     }
 }
 
-/// The documents of a [`TextSource`]. After an error there are no more.
+/// Iterator over the documents of a [`TextSource`]. It ends after an error.
 #[derive(Debug)]
 pub struct TextDocuments<'a> {
     source: &'a TextSource,
@@ -76,11 +89,11 @@ pub struct TextDocuments<'a> {
     seen: bool,
 }
 
-/// Text that is in memory at once, for each thread.
+/// Bytes of text in memory, per thread.
 const BATCH_BYTES: usize = 1 << 20;
 
 impl TextDocuments<'_> {
-    /// The next documents, about as many as are worth tokenizing in parallel; none at the end.
+    /// Returns the next documents, about as many as are worth tokenizing in parallel, or none at the end.
     pub(crate) fn next_batch(&mut self) -> Result<Vec<String>> {
         let wanted = BATCH_BYTES * rayon::current_num_threads();
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -92,7 +105,7 @@ impl TextDocuments<'_> {
         Ok(batch)
     }
 
-    /// Bytes read from disk so far.
+    /// Returns the number of bytes read from disk.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
@@ -123,7 +136,7 @@ impl Iterator for TextDocuments<'_> {
             Some(Ok(_)) => self.seen = true,
             Some(Err(_)) => self.next_file = self.source.files.len(),
             None if !self.seen => {
-                // Said once, as an error: nothing downstream can use a source without text.
+                // Returned once, as an error, because nothing can use a source without text.
                 self.seen = true;
                 let (path, files) = (self.source.path.clone(), self.source.files.len());
                 return Some(Err(DataError::Empty { path, files }));

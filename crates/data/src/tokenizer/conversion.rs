@@ -1,17 +1,17 @@
-//! Which of two files is right, where a directory holds a `tokenizer.json` and a SentencePiece model, and whether a `tokenizer.json`
-//! that stands alone is a bad copy of one.
+//! Detection of wrong conversions of SentencePiece models to `tokenizer.json`.
 //!
-//! OpenLLaMA's models come with (or get, from `transformers`) a converted `tokenizer.json` that gives other ids than the
-//! `tokenizer.model` they were trained with: it keeps runs of spaces that the model collapses, and spells whole words in pieces. Who
-//! trains on with these ids, trains on noise.
+//! OpenLLaMA's models come with (or get from `transformers`) a converted `tokenizer.json` that gives other
+//! ids than the `tokenizer.model` with which they were trained: it keeps runs of spaces that the model
+//! collapses, and splits complete words into pieces. Training with these ids is training on noise.
 
 use std::path::Path;
 
 use crate::error::{DataError, Result};
 use crate::tokenizer::file::TokenizerFile;
 
-/// Texts on which a conversion that is wrong shows: spaces in runs, at both ends and of other kinds, line breaks, digits, capitals,
-/// words that are one token in most vocabularies, characters that are in few.
+/// Texts on which wrong conversions differ: runs of spaces, spaces at both ends and of other kinds, line
+/// breaks, digits, capitals, words that are one token in most vocabularies, and characters that are in few
+/// vocabularies.
 const PROBES: [&str; 14] = [
     "thermal",
     "hello world",
@@ -29,14 +29,14 @@ const PROBES: [&str; 14] = [
     "1234567890 3.14159 1e-6 (x_1, x_2) https://example.org/a?b=c&d",
 ];
 
-/// The tokenizer of a directory, and what is to be doubted about it.
+/// Opens the tokenizer of a directory, with a warning if there is something suspicious.
 ///
-/// The `tokenizer.json` where both files give the same ids for the probes, since others read it too; otherwise the SentencePiece
-/// model, which is what a LLaMA was trained with.
+/// This is the `tokenizer.json` if both files give the same ids for the probe texts, because other programs
+/// read it too. Otherwise it is the SentencePiece model, because that is what a LLaMA was trained with.
 pub(super) fn open_directory(dir: &Path) -> Result<(TokenizerFile, Option<String>)> {
     let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
     if !model.is_file() && !json.is_file() {
-        let message = "the folder holds neither tokenizer.json nor tokenizer.model; a file under another name can be given itself";
+        let message = "the directory contains neither tokenizer.json nor tokenizer.model; give the path of the file if it has another name";
         return Err(DataError::BadTokenizer { path: dir.to_owned(), message: message.to_owned() });
     }
     if !model.is_file() {
@@ -48,49 +48,54 @@ pub(super) fn open_directory(dir: &Path) -> Result<(TokenizerFile, Option<String
     let json = TokenizerFile::read(&json)?;
     let model = match TokenizerFile::read(&model) {
         Ok(model) => model,
-        // Other formats have the name too: that of `tiktoken`, say.
-        Err(error) => return Ok((json, Some(format!("only tokenizer.json is used: {error}")))),
+        // Other formats use this name too, for example `tiktoken`.
+        Err(error) => {
+            return Ok((
+                json,
+                Some(format!("only tokenizer.json is used, because tokenizer.model cannot be read: {error}")),
+            ));
+        }
     };
     match first_difference(&json, &model)? {
         None => Ok((json, None)),
         Some(text) => {
-            let doubt = format!(
-                "`{}` and tokenizer.model beside it give different ids for {text:?}: tokenizer.model is used, which a conversion to \
-                 tokenizer.json may have got wrong; to use the other, name the file itself",
+            let warning = format!(
+                "`{}` and tokenizer.model in the same directory give different ids for {text:?}; tokenizer.model is used, \
+                 because a conversion to tokenizer.json may be wrong; to use tokenizer.json, give the path of that file",
                 json.path.display()
             );
-            Ok((model, Some(doubt)))
+            Ok((model, Some(warning)))
         }
     }
 }
 
-/// The tokenizer of a file, and what is to be doubted about it.
+/// Opens the tokenizer of a file, with a warning if there is something suspicious.
 pub(super) fn open_file(path: &Path) -> Result<(TokenizerFile, Option<String>)> {
     let tokenizer = TokenizerFile::read(path)?;
-    let doubt = match compare_with_other_file(&tokenizer)? {
+    let warning = match compare_with_other_file(&tokenizer)? {
         TokenizerComparison::Different { text } => Some(format!(
             "`{}` gives other ids than tokenizer.model beside it for {text:?}: a conversion may have got it wrong; to use \
              tokenizer.model, name that file or the dir",
             path.display()
         )),
         TokenizerComparison::Same => None,
-        TokenizerComparison::SingleFile => doubt_of_pieces(&tokenizer)?.map(|doubt| {
-            format!("`{}` may be a wrong conversion of a SentencePiece model: {doubt}", path.display())
+        TokenizerComparison::SingleFile => find_suspicious_pieces(&tokenizer)?.map(|reason| {
+            format!("`{}` may be a wrong conversion of a SentencePiece model: {reason}", path.display())
         }),
     };
-    Ok((tokenizer, doubt))
+    Ok((tokenizer, warning))
 }
 
-/// Whether a `tokenizer.json` and the `tokenizer.model` beside it agree.
+/// Comparison of a `tokenizer.json` with the `tokenizer.model` of the same directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenizerComparison {
-    /// There is one file only, or the other can't be read.
+    /// There is only one file, or the other cannot be read.
     SingleFile,
-    /// They give the same ids for all texts that were tried.
+    /// Both give the same ids for all texts that were tried.
     Same,
-    /// They don't.
+    /// They give different ids.
     Different {
-        /// A text for which they differ.
+        /// A text with different ids.
         text: String,
     },
 }
@@ -123,17 +128,18 @@ fn first_difference(one: &TokenizerFile, other: &TokenizerFile) -> Result<Option
     Ok(None)
 }
 
-/// Pieces of words that are tried.
+/// Largest number of words that are tried.
 const TRIED: usize = 512;
 
-/// Fewer words than this say nothing.
+/// Smallest number of words that allows a conclusion.
 const FEWEST: usize = 32;
 
-/// With fewer pieces than this, none need be left for runs of spaces.
+/// Smallest vocabulary that is expected to have tokens for runs of spaces.
 const LARGE: usize = 4096;
 
-/// What speaks against a `tokenizer.json` of pieces whose SentencePiece model isn't there to compare with.
-fn doubt_of_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
+/// Returns what is suspicious about a `tokenizer.json` of SentencePiece pieces whose model isn't available
+/// for comparison.
+fn find_suspicious_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     if !tokenizer.is_converted_from_pieces() {
         return Ok(None);
     }
@@ -157,7 +163,7 @@ fn doubt_of_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     if let Some(word) = broken.filter(|_| tried.len() >= FEWEST && whole * 10 < tried.len() * 9) {
         let (pieces, count) = (tried.len() - whole, tried.len());
         return Ok(Some(format!(
-            "{pieces} of {count} words that are tokens of their own come out in parts ({word:?})"
+            "{pieces} of {count} words that are tokens of the vocabulary are split into several tokens ({word:?})"
         )));
     }
     if tokens.len() < LARGE {
@@ -165,9 +171,9 @@ fn doubt_of_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     }
     let has_runs = tokens.iter().any(|(_, token)| token.contains("▁▁"));
     if !has_runs && tried.len() >= FEWEST && tokenizer.encode("a  b")? != tokenizer.encode("a b")? {
-        let doubt = "it keeps runs of spaces, for which its vocabulary has no token, so that the model probably collapsed them \
-                     (remove_extra_whitespaces); get its tokenizer.model";
-        return Ok(Some(doubt.to_owned()));
+        let warning = "it keeps runs of spaces, for which its vocabulary has no token, so the original model probably collapses \
+                      them (remove_extra_whitespaces); use its tokenizer.model";
+        return Ok(Some(warning.to_owned()));
     }
     Ok(None)
 }

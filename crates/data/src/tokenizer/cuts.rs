@@ -6,34 +6,37 @@ use tokenizers::Tokenizer as Inner;
 
 use crate::tokenizer::spelling::TokenSpelling;
 
-/// Where a text may be cut so that the tokens of its parts are the tokens of the whole.
+/// Rules for cutting a text such that the tokens of its parts are the tokens of the whole.
 ///
-/// A tokenizer takes memory and, without a pre-tokenizer (SentencePiece), time that grow faster than its text; it uses one thread;
-/// and it does the same words again and again. Parts of a few thousand bytes, and words, avoid all of that. A cut is made
-/// before a line feed or a space, where no token of the vocabulary has it beside the character before: so none could have
-/// crossed the cut. That a tokenizer treats both alike at the beginning of a text and inside it, and how many tokens it puts
-/// before each text, is found by trying.
+/// The memory of a tokenizer and, without a pre-tokenizer (SentencePiece), its time grow faster than its
+/// text. It uses one thread, and tokenizes the same words repeatedly. Parts of a few thousand bytes, and
+/// words, avoid all of this. A cut is made before a line feed or a space if no token of the vocabulary
+/// contains it together with the character before it, so that no token can cross the cut. Trials establish
+/// that the tokenizer treats both alike at the start of a text and inside it, and how many tokens it puts
+/// before each text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CutRules {
-    /// Characters that some token has before a line feed; `BEYOND_ASCII` stands for all those.
+    /// Characters that some token contains before a line feed. `BEYOND_ASCII` stands for all those beyond
+    /// ASCII.
     before_line_feed: BTreeSet<char>,
     /// The same for a space, if text may be cut there.
     before_space: Option<BTreeSet<char>>,
-    /// Tokens put before each text (the `▁` of SentencePiece), to be left out of later parts.
+    /// Number of tokens that are put before each text (the `▁` of SentencePiece), to be removed from all
+    /// parts but the first.
     prefix: usize,
 }
 
-/// A part ends at the first place behind this many bytes where it may.
+/// Smallest size of a part in bytes, except for the last.
 const PART_BYTES: usize = 8 << 10;
 
 const BEYOND_ASCII: char = '\u{80}';
 
-/// Texts that are tokenized together and apart.
+/// Texts that are tokenized together and separately.
 const TRIALS: [(&str, &str); 4] =
     [("the quick fox", "Jumps over"), ("naïve 中文", "日本語 text"), ("x", "  y"), ("in 1999", "\n42 is it")];
 
 impl CutRules {
-    /// `None` for a tokenizer whose texts cannot be cut.
+    /// Returns the rules of a tokenizer, or `None` if its texts cannot be cut.
     pub(super) fn of(inner: &Inner) -> tokenizers::Result<Option<Self>> {
         let spelling = TokenSpelling::of(inner);
         if spelling == TokenSpelling::Decoded {
@@ -50,12 +53,13 @@ impl CutRules {
         Ok(Some(Self { before_line_feed, before_space: words.then(|| before(' ')), prefix }))
     }
 
-    /// For text that a byte-level tokenizer is trained on: it splits before a line feed behind visible text.
+    /// Returns the rules for text on which a byte-level tokenizer is trained, which splits before a line feed
+    /// after visible text.
     pub(super) fn for_training() -> Self {
         Self { before_line_feed: [' ', '\t', '\r', '\n'].into(), before_space: None, prefix: 0 }
     }
 
-    /// The parts of a text, in order; a short text is one part.
+    /// Returns the parts of a text in order. A short text is one part.
     pub(super) fn parts<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let mut parts = Vec::with_capacity(1 + text.len() / PART_BYTES);
         let mut rest = text;
@@ -68,12 +72,13 @@ impl CutRules {
         parts
     }
 
-    /// How many leading tokens of a part are the tokenizer's own.
+    /// Returns the number of leading tokens of a part that the tokenizer added.
     pub(super) fn prefix_of(&self, part: usize) -> usize {
         if part == 0 { 0 } else { self.prefix }
     }
 
-    /// The words of a text, each with the space or line feed before it, or `None` if it cannot be cut into words.
+    /// Returns the words of a text, each with the space or line feed before it, or `None` if it cannot be cut
+    /// into words.
     pub(super) fn words<'t>(&self, text: &'t str) -> Option<impl Iterator<Item = &'t str>> {
         let before_space = self.before_space.as_ref()?;
         let mut rest = text;
@@ -99,7 +104,8 @@ impl CutRules {
     }
 }
 
-/// How many tokens are put before a text, if texts that are joined by `mark` have the same tokens together and apart.
+/// Returns the number of tokens that are put before a text, if texts joined by `mark` have the same tokens
+/// together and separately.
 fn prefix_at(inner: &Inner, mark: char) -> tokenizers::Result<Option<usize>> {
     let mut prefixes = vec![0, 1];
     for (first, second) in TRIALS {
@@ -119,7 +125,7 @@ fn may_cut(before: &str, joined: &BTreeSet<char>) -> bool {
     last.is_some_and(|last| !joined.contains(&last))
 }
 
-/// The characters that a token has before `mark`.
+/// Returns the characters that a token contains before `mark`.
 fn joined_by(token: &str, mark: char, spelling: TokenSpelling) -> impl Iterator<Item = char> + '_ {
     let plain = move |c: char| match (spelling, c) {
         (TokenSpelling::ByteLevel, 'Ċ') => '\n',

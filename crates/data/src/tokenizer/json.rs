@@ -8,7 +8,7 @@ use crate::tokenizer::cuts::CutRules;
 use crate::tokenizer::spelling::{TokenSpelling, token_bytes};
 use crate::tokenizer::word_cache::WordCache;
 
-/// A `tokenizer.json`, through the `tokenizers` crate.
+/// A `tokenizer.json`, used through the `tokenizers` crate.
 #[derive(Debug)]
 pub(super) struct JsonTokenizer {
     pub(super) inner: Inner,
@@ -18,18 +18,21 @@ pub(super) struct JsonTokenizer {
 }
 
 impl JsonTokenizer {
-    /// From the bytes of a file; an error says what is wrong with it.
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// A description of what is wrong with the file.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let mut inner = Inner::from_bytes(bytes).map_err(|error| error.to_string())?;
         inner.set_encode_special_tokens(true);
-        // Padding and truncation are settings of whoever saved the file; here they would change documents.
+        // Padding and truncation are settings for other purposes, and would change documents here.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| error.to_string())?;
         let cuts = CutRules::of(&inner).map_err(|error| error.to_string())?;
         Ok(Self { spelling: TokenSpelling::of(&inner), inner, cuts, word_cache: WordCache::default() })
     }
 
-    /// Appends the ids of a text.
+    /// Appends the ids of a text to `ids`.
     pub(super) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let Some(cuts) = &self.cuts else {
             ids.extend(self.encode_part(text)?);
@@ -61,12 +64,12 @@ impl JsonTokenizer {
         self.inner.decode(ids, true).map_err(failed)
     }
 
-    /// One more than the largest id.
+    /// Returns the largest id plus one.
     pub(super) fn vocab_size(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
     }
 
-    /// Bytes of text that an id stands for.
+    /// Returns the number of bytes of text that an id stands for.
     pub(super) fn byte_len(&self, id: u32) -> Result<usize> {
         let added = self.inner.get_added_tokens_decoder();
         match (added.get(&id), self.inner.id_to_token(id)) {
@@ -77,19 +80,19 @@ impl JsonTokenizer {
         }
     }
 
-    /// Special tokens and others that were added.
+    /// Returns the ids of special and other added tokens, in ascending order.
     pub(super) fn special_tokens(&self) -> Vec<u32> {
         let mut ids = self.inner.get_added_tokens_decoder().into_keys().collect::<Vec<_>>();
         ids.sort_unstable();
         ids
     }
 
-    /// Whether tokens are spelled as SentencePiece's pieces.
+    /// Returns whether tokens are spelled like the pieces of SentencePiece.
     pub(super) fn is_of_pieces(&self) -> bool {
         self.spelling == TokenSpelling::Pieces
     }
 
-    /// What kind of tokenizer this is, in words.
+    /// Returns the kind of tokenizer, in words.
     pub(super) fn kind(&self) -> &'static str {
         match (self.inner.get_model(), self.spelling) {
             (ModelWrapper::BPE(_), TokenSpelling::ByteLevel) => "byte-level BPE",

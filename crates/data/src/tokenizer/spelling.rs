@@ -2,14 +2,14 @@
 
 use tokenizers::{DecoderWrapper, Tokenizer as Inner};
 
-/// How a vocabulary spells the bytes of a token.
+/// Spelling of the bytes of a token in a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenSpelling {
-    /// One character a byte (GPT-2): `Ġ` for a space, `Ċ` for a line break.
+    /// One character per byte (GPT-2): `Ġ` for a space, `Ċ` for a line break.
     ByteLevel,
-    /// Text with `▁` for a space, and `<0xHH>` for a byte that has no token (SentencePiece).
+    /// Text with `▁` for a space, and `<0xHH>` for a byte without a token (SentencePiece).
     Pieces,
-    /// Anything else: as it decodes on its own.
+    /// Anything else: the decoded text of the single token.
     Decoded,
 }
 
@@ -31,7 +31,7 @@ impl TokenSpelling {
     }
 }
 
-/// Bytes of text that a token which isn't special stands for.
+/// Returns the number of bytes of text that a token which isn't special stands for.
 pub(super) fn token_bytes(
     inner: &Inner,
     id: u32,

@@ -69,8 +69,8 @@ fn unusable_files_are_refused() {
     ");
 }
 
-/// A directory with a SentencePiece model of the fixtures, and `tokenizer.json` with the same pieces and a merge for each, which
-/// keeps all spaces.
+/// A directory with a SentencePiece model of the fixtures, and a `tokenizer.json` with the same pieces and a
+/// merge for each, which keeps all spaces.
 fn dir_of(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sentencepiece");
@@ -80,7 +80,7 @@ fn dir_of(name: &str) -> tempfile::TempDir {
     dir
 }
 
-/// What a conversion that knows no flags makes of a model whose pieces are in the order of their scores.
+/// A conversion that ignores the flags of a model whose pieces are in the order of their scores.
 fn converted(model: &Tokenizer) -> serde_json::Value {
     let tokens = (0..model.vocab_size() as u32).map(|id| (model.token(id).unwrap(), id));
     let tokens = tokens.collect::<Vec<_>>();
@@ -192,7 +192,7 @@ fn the_files_of_a_model_make_a_dir_of_it() {
         settings.contains(r#""tokenizer_class":"LlamaTokenizer","bos_token":"<s>","eos_token":"</s>""#),
         "{settings}"
     );
-    // A class that reads no SentencePiece model gives way to one that does.
+    // A class that cannot read SentencePiece models is replaced.
     let config = dir.path().join("tokenizer_config.json");
     fs_err::write(config, r#"{"eos_token": "<s>", "tokenizer_class": "PreTrainedTokenizerFast"}"#).unwrap();
     let files = Tokenizer::from_file(dir.path().join("tokenizer.model")).unwrap().files().unwrap();

@@ -5,10 +5,10 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::error::Result;
 
-/// The tokens of words that were seen before. Most of a text is words seen before, and finding them here is many times faster
-/// than a tokenizer's work.
+/// Cache of the tokens of words. Most words of a text were seen before, and a lookup is many times faster
+/// than tokenization.
 ///
-/// Filled up, it stays as it is. What it gives never depends on who filled it.
+/// A full cache isn't changed any more. Results don't depend on the content of the cache.
 #[derive(Debug, Default)]
 pub(super) struct WordCache {
     shards: [RwLock<WordIds>; SHARDS],
@@ -16,15 +16,15 @@ pub(super) struct WordCache {
 
 type WordIds = HashMap<Box<str>, Box<[u32]>>;
 
-/// Threads that look up different words rarely meet.
+/// Number of locks, so that threads that look up different words rarely wait for each other.
 const SHARDS: usize = 32;
 const WORDS_PER_SHARD: usize = 8192;
 
-/// Longer words come too seldom.
+/// Size of the longest words that are cached. Longer ones are rare.
 const WORD_BYTES: usize = 32;
 
 impl WordCache {
-    /// Appends the tokens of a word to `ids`; those of a new one are what `encode` gives.
+    /// Appends the tokens of a word to `ids`. `encode` is called for a word that isn't in the cache.
     pub(super) fn encode(
         &self,
         word: &str,

@@ -1,4 +1,4 @@
-//! Documents to chunks, as amber-data-prep makes them.
+//! Creation of chunks from documents, as amber-data-prep creates them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,51 +18,60 @@ use crate::shards::{Shard, ShardWriter};
 use crate::text::TextSource;
 use crate::tokenizer::Tokenizer;
 
-/// Changes when the same text and settings would give other files.
+/// Version of the files. Changed when the same text and settings would result in different files.
 const VERSION: &[u8] = b"fineline amber chunks 1";
 
-/// What chunks were made of: written first, so that a directory tells whose it is, and again at the end.
+/// Name of the record of a directory of chunks. It is written first, so that the origin of incomplete chunks
+/// is known, and again at the end.
 const RECORD: &str = "chunks.json";
 
-/// Where rows wait until all are counted.
+/// Name of the temporary directory of rows.
 const ROWS: &str = ".rows";
 
-/// Into how many chunks text is dealt.
+/// Parameters of the chunks to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkSpec {
-    /// Ids of a row: the inputs, and the target of the last of them.
+    /// Number of ids per row: the inputs, and the target of the last input.
     pub row_len: usize,
-    /// How many chunks.
+    /// Number of chunks.
     pub chunks: u64,
-    /// Rows of each source that are kept out of them.
+    /// Number of rows of each source that are held out for validation.
     pub validation_rows: u64,
-    /// What the draw of those is keyed by.
+    /// Seed of the draw of validation rows.
     pub seed: u64,
 }
 
-/// What was made.
+/// Record of chunks that were made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkSetInfo {
-    /// BLAKE3 of all that decides the files.
+    /// BLAKE3 hash of everything that determines the files.
     fingerprint: String,
-    /// Whether all files are there.
+    /// Whether all files exist.
     complete: bool,
-    /// Rows of each chunk.
+    /// Number of rows per chunk.
     pub rows: u64,
-    /// Rows that are in no file, because they would not give each chunk one more.
+    /// Number of rows that are in no file, because they are too few to add one row to each chunk.
     pub unused_rows: u64,
-    /// The sources in their order within a chunk.
+    /// Names of the sources in the order of their rows within a chunk.
     pub sources: Vec<String>,
 }
 
-/// Makes `train_000.jsonl`, ... and `valid_NAME.jsonl` of the sources' documents in `directory`.
+/// Makes `train_000.jsonl`, ... and `valid_NAME.jsonl` in `dir` from the documents of the sources.
 ///
-/// After amber-data-prep: documents are tokenized, each with the marks of the tokenizer's policy, laid end to end per source and cut into rows that share
-/// no token; rows are dealt to the chunks in turn, and stand in them source by source in alphabetic order. What fills no row, or no round of all
-/// chunks, is left out. One thing differs: which rows are held out there was a draw that can't be repeated, and is one by key here.
+/// This follows amber-data-prep: documents are tokenized with the BOS and EOS that the tokenizer is
+/// configured for, concatenated per source and cut into rows that share no token. Rows are dealt to the
+/// chunks in turn, and are ordered by source within a chunk, in alphabetic order. Tokens that don't fill a
+/// row and rows that don't fill a round of all chunks are skipped. One thing differs: the validation rows of
+/// amber-data-prep are a random draw that cannot be repeated, and here they are a keyed draw.
 ///
-/// Every file appears whole. After a kill the same call goes on where it was, and the files are the same. Memory is bounded by the longest documents and
-/// four bytes a row.
+/// Every file appears only when it is complete. After a kill, the same call resumes, and the files are the
+/// same. Memory is bounded by the longest documents and four bytes per row.
+///
+/// # Errors
+/// [`DataError::Source`] around the error of a source, for example [`DataError::AlreadyTokenized`] or
+/// [`DataError::TooFewRows`]. [`DataError::OtherChunks`] if `dir` contains other chunks,
+/// [`DataError::ChunksLocked`] if another process is making chunks there, and [`DataError::Io`] if a file
+/// cannot be read or written.
 pub fn make_chunks(
     sources: &[SourceConfig],
     tokenizer: &Tokenizer,
@@ -80,7 +89,7 @@ pub fn make_chunks(
     make_chunks_from_texts(&texts, tokenizer, spec, dir, progress)
 }
 
-/// [`make_chunks`] of text that is found already.
+/// Makes chunks from text whose files have been found. See [`make_chunks`].
 pub(crate) fn make_chunks_from_texts(
     texts: &[(&str, &TextSource)],
     tokenizer: &Tokenizer,
@@ -121,7 +130,8 @@ pub(crate) fn make_chunks_from_texts(
     Ok(made)
 }
 
-/// The directory in a cache for the chunks of these texts, by the key of all that decides them.
+/// Returns the directory in a cache for the chunks of these texts. Its name contains a hash of everything
+/// that determines them.
 pub(crate) fn cached_chunks_dir(
     texts: &[(&str, &TextSource)],
     tokenizer: &Tokenizer,
@@ -133,7 +143,7 @@ pub(crate) fn cached_chunks_dir(
     Ok(cache.join(format!("chunks-{}", &fingerprint(&texts, tokenizer, spec)?[..16])))
 }
 
-/// The key of all that decides the files of chunks, whose texts are in alphabetic order.
+/// Returns the hash of everything that determines the files. The texts must be in alphabetic order.
 fn fingerprint(texts: &[(&str, &TextSource)], tokenizer: &Tokenizer, spec: &ChunkSpec) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     // The fingerprint depends on this spelling.
@@ -160,7 +170,7 @@ fn stored(record: &Path) -> Result<Option<ChunkSetInfo>> {
     serde_json::from_slice(&bytes).map(Some).map_err(wrong)
 }
 
-/// Refuses files of chunks that no record tells of: they would be taken for our own.
+/// Returns an error if there are chunks without a record, because they would be taken for chunks of this run.
 fn refuse_unrecorded(dir: &Path) -> Result<()> {
     let found = ChunkDirectory::find(dir)?;
     if !found.is_empty() {
@@ -187,7 +197,7 @@ fn validation_file(dir: &Path, source: &str) -> PathBuf {
     dir.join(format!("valid_{source}.jsonl"))
 }
 
-/// The files that aren't there yet.
+/// Returns the files that don't exist yet.
 fn missing(texts: &[(&str, &TextSource)], spec: &ChunkSpec, dir: &Path) -> Vec<PathBuf> {
     let held_out = texts.iter().filter(|_| spec.validation_rows > 0);
     let validation = held_out.map(|(name, _)| validation_file(dir, name));
@@ -195,13 +205,13 @@ fn missing(texts: &[(&str, &TextSource)], spec: &ChunkSpec, dir: &Path) -> Vec<P
     validation.chain(train).filter(|path| !path.is_file()).collect()
 }
 
-/// The rows of a source, cut and counted.
+/// The rows of a source.
 struct SourceRows {
     name: String,
     shard: Shard,
-    /// Numbers of those that are held out, ascending.
+    /// Numbers of the validation rows, ascending.
     held_out: Vec<u64>,
-    /// Rows that each chunk gets.
+    /// Number of rows per chunk.
     per_chunk: u64,
 }
 
@@ -216,7 +226,7 @@ impl SourceRows {
         ids
     }
 
-    /// The number of a training row, which are counted without those that are held out.
+    /// Returns the number of the `nth` training row. Validation rows are not counted in `nth`.
     fn training_row(&self, nth: u64) -> u64 {
         let training_before = |place: usize| self.held_out[place] - place as u64;
         let (mut before, mut end) = (0, self.held_out.len());
@@ -287,7 +297,7 @@ impl ChunkMaker<'_> {
         Ok(())
     }
 
-    /// Draws the rows that are held out, and says how many each chunk gets.
+    /// Draws the validation rows, and computes the number of rows per chunk.
     fn count(&self, name: &str, shard: Shard) -> Result<SourceRows> {
         let (rows, &ChunkSpec { chunks, validation_rows: validation, seed, .. }) =
             (shard.documents(), self.spec);
@@ -301,7 +311,7 @@ impl ChunkMaker<'_> {
         Ok(SourceRows { name: name.to_owned(), shard, held_out, per_chunk })
     }
 
-    /// Writes the files that aren't there yet, as many at once as there are threads.
+    /// Writes the files that don't exist yet, with all threads in parallel.
     fn deal(&self, sources: &[SourceRows], progress: &mut dyn FnMut(&PreparationProgress)) -> Result<()> {
         let mut held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
         held_out.try_for_each(|source| self.write_validation(source))?;
@@ -343,14 +353,14 @@ impl ChunkMaker<'_> {
     }
 }
 
-/// A file of rows in the making.
+/// Writer of a file of rows.
 struct RowFileWriter {
     file: AtomicFile,
     line: String,
 }
 
 impl RowFileWriter {
-    /// Nothing for a file that is there: it is whole.
+    /// Returns `None` if the file exists, because then it is complete.
     fn create(path: &Path) -> Result<Option<Self>> {
         if path.is_file() {
             return Ok(None);
@@ -358,7 +368,7 @@ impl RowFileWriter {
         Ok(Some(Self { file: AtomicFile::create(path)?, line: String::new() }))
     }
 
-    /// Appends a row, spelled as Python's `json.dumps` does.
+    /// Appends a row, formatted as by Python's `json.dumps`.
     fn push(&mut self, ids: &[u32], source: &str) -> Result<()> {
         self.line.clear();
         self.line.push_str("{\"token_ids\": [");

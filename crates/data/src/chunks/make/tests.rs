@@ -12,7 +12,7 @@ struct Text {
     sources: Vec<SourceConfig>,
 }
 
-/// Two sources, given out of alphabetic order.
+/// Two sources that are not in alphabetic order.
 fn text() -> Text {
     let dir = tempfile::tempdir().unwrap();
     let tokenizer = tiny_tokenizer(dir.path());
@@ -44,7 +44,7 @@ fn lines(path: &Path) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The files of a directory that have no dot before their name.
+/// The files of a directory that aren't hidden.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs_err::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
@@ -53,7 +53,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// The definition, one row after another.
+/// The definition, one row at a time.
 #[test]
 fn rows_are_dealt_as_amber_data_prep_deals_them() {
     let text = text();
@@ -108,7 +108,7 @@ fn what_a_kill_left_is_made_whole_and_the_same() {
     made(&text, &SPEC, "whole").unwrap();
     made(&text, &SPEC, "killed").unwrap();
     let killed = text.dir.path().join("killed");
-    // As after a kill: some files are missing, one is half written, and nobody has said that all is done.
+    // The state after a kill: some files are missing, one is incomplete, and the record is not final.
     fs_err::remove_file(killed.join("train_002.jsonl")).unwrap();
     fs_err::remove_file(killed.join("valid_web.jsonl")).unwrap();
     fs_err::write(killed.join(".writing-train_002.jsonl.1-1"), "{\"token_ids\"").unwrap();

@@ -1,26 +1,29 @@
+//! Places where normalized text may be cut.
+
 use std::collections::HashSet;
 
 use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary};
 
-/// Where normalized text may be cut so that the pieces of its parts are the pieces of the whole: between two characters that no piece
-/// has side by side.
+/// Places where normalized text may be cut such that the pieces of its parts are the pieces of the whole:
+/// between two characters that no piece contains next to each other.
 ///
-/// A piece is made of smaller ones by merging neighbours, so none ever reaches over such a place; a merge on one side of it changes
-/// nothing on the other; and of two merges on the same side the same one comes first, whether the other side is there or not. Of
-/// user-defined symbols the same holds, since they are found from left to right and none reaches over the place either.
+/// A piece is the result of merging adjacent smaller pieces, so none ever crosses such a place. A merge on
+/// one side of it changes nothing on the other side, and of two merges on the same side the same one is
+/// first, whether or not the other side is present. The same holds for user-defined symbols, because they are
+/// found from left to right and none crosses the place.
 ///
-/// It doesn't hold for pieces that come apart again because they aren't used: SentencePiece takes them apart as it last saw them
-/// joined, wherever that was. Nor for unigram models, whose sums of probabilities are rounded: of two ways that are almost
-/// equally good, which one is taken depends on how far into the text they are.
+/// It doesn't hold for unused pieces, which are split again: SentencePiece splits them where they were joined
+/// last, wherever that was. Nor does it hold for unigram models, whose sums of probabilities are rounded:
+/// which of two almost equally good segmentations is selected depends on their position in the text.
 #[derive(Clone, Debug)]
 pub(super) struct PieceBoundaries {
-    /// By the first character, a bit for each second one.
+    /// Bit set of second characters, by first character.
     ascii: Box<[u128; 128]>,
     others: HashSet<(char, char)>,
 }
 
 impl PieceBoundaries {
-    /// `None` where pieces depend on all of the text.
+    /// Returns the boundaries of a BPE model, or `None` if its pieces depend on the whole text.
     pub(super) fn of_bpe(vocabulary: &Vocabulary) -> Option<Self> {
         let mut this = Self { ascii: Box::new([0; 128]), others: HashSet::new() };
         for (_, piece) in vocabulary.text_pieces() {
@@ -49,7 +52,8 @@ impl PieceBoundaries {
         }
     }
 
-    /// The parts of a text in order, each cut at the first place behind `least` bytes (at least 1) where it may.
+    /// Returns the parts of a text in order, each cut at the first possible place after at least `least`
+    /// bytes (at least 1).
     pub(super) fn parts<'t>(&self, text: &'t str, least: usize) -> impl Iterator<Item = &'t str> {
         let mut rest = text;
         std::iter::from_fn(move || {

@@ -1,11 +1,15 @@
+//! The BPE encoder.
+
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
 use crate::tokenizer::sentencepiece::trie::Trie;
 use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary};
 
-/// Appends the ids of normalized text: neighbours are merged as long as they are a piece together, the best score first, and the
-/// leftmost of equals; symbols are never merged (`bpe_model.cc`).
+/// Appends the ids of normalized text.
+///
+/// Adjacent parts are merged as long as they form a piece, in descending order of scores, from left to right
+/// among equal scores. Symbols are never merged (`bpe_model.cc`).
 pub(super) fn encode(text: &str, vocabulary: &Vocabulary, symbols: &Trie, ids: &mut Vec<u32>) {
     let mut merger = BpeMerger {
         text,
@@ -27,10 +31,10 @@ pub(super) fn encode(text: &str, vocabulary: &Vocabulary, symbols: &Trie, ids: &
     }
 }
 
-/// A character, a symbol, or what was merged so far.
+/// A character, a symbol, or the result of merges.
 struct BpePart {
     begin: usize,
-    /// Equal to `begin` once this has been merged into its left neighbour.
+    /// Equal to `begin` after this part was merged into its left neighbour.
     end: usize,
     is_symbol: bool,
     previous: Option<usize>,
@@ -42,7 +46,7 @@ struct BpeMerger<'t> {
     vocabulary: &'t Vocabulary,
     parts: Vec<BpePart>,
     merges: BinaryHeap<BpeMerge>,
-    /// Where the pieces that aren't used were last joined, in bytes from their beginning: there they come apart again.
+    /// Byte offset at which each unused piece was joined last, and at which it is split again.
     unused: HashMap<&'t str, usize>,
 }
 
@@ -51,7 +55,7 @@ struct BpeMerge {
     score: f32,
     left: usize,
     right: usize,
-    /// Bytes of both when this was found; other parts since then make it void.
+    /// Length of both parts in bytes when this merge was found. If it has changed, the merge is void.
     len: usize,
 }
 
@@ -122,7 +126,7 @@ impl BpeMerger<'_> {
         }
     }
 
-    /// Appends the id of a part, or those that a piece which isn't used comes apart into.
+    /// Appends the id of a part, or those of the parts of an unused piece.
     fn push(&self, range: std::ops::Range<usize>, ids: &mut Vec<u32>) {
         let mut pending = vec![&self.text[range]];
         while let Some(text) = pending.pop() {

@@ -1,17 +1,19 @@
-//! SentencePiece's `.model` files: BPE and unigram models, with the ids that the `sentencepiece` package gives.
+//! SentencePiece's `.model` files: BPE and unigram models, with the ids of the `sentencepiece` package.
 //!
-//! What LLaMA, OpenLLaMA and Mistral were trained with. `transformers` asks the package itself (`LlamaTokenizer(use_fast=False, legacy=True)`),
-//! so the package decides what is right, ties and roundings included; `scripts/fixtures/sentencepiece.py` and
-//! `scripts/parity/sentencepiece_parity.py` hold this module to it.
+//! LLaMA, OpenLLaMA and Mistral were trained with such models. `transformers` calls the package
+//! (`LlamaTokenizer(use_fast=False, legacy=True)`), so the package is the reference, including ties and
+//! rounding. `scripts/fixtures/sentencepiece.py` and `scripts/parity/sentencepiece_parity.py` compare this
+//! module with it.
 //!
-//! It is our own because no library that was tried gives the package's ids for each model (figures in `docs/concepts/tokenizers.md`):
-//! `kitoken` differs where spaces collapse, rules apply or symbols are defined, `sentencepiece-rs` where pieces aren't used, and it is
-//! slow; a `tokenizers` pipeline made from the model has one rank a merge where SentencePiece has equal scores, and applies rules
-//! to whole graphemes, not to the longest sequence; bindings of the C++ library need a C++ toolchain for what are few hundred
-//! lines. Borrowed are the reader of the protobuf (`prost`) and the builder of tries (`yada`).
+//! None of the libraries that were tried gives the ids of the package for every model (measurements are in
+//! `docs/concepts/tokenizers.md`). `kitoken` differs where spaces collapse, rules apply or symbols are
+//! defined. `sentencepiece-rs` differs for unused pieces, and is slow. A `tokenizers` pipeline that is built
+//! from the model has one rank per merge where SentencePiece has equal scores, and applies rules to graphemes
+//! instead of the longest sequence. Bindings of the C++ library need a C++ toolchain for a few hundred lines
+//! of code. The protobuf reader (`prost`) and the trie builder (`yada`) are libraries.
 //!
-//! One thing differs on purpose: text is only ever text. A control symbol that is a single character is that character's bytes (or
-//! unknown) here, and the control symbol in SentencePiece.
+//! One difference is intended: text is always encoded as text. A control symbol that is a single character is
+//! encoded as the bytes of that character (or as unknown) here, and as the control symbol by SentencePiece.
 
 // Ground: the file format and tries.
 mod proto;
@@ -49,7 +51,7 @@ pub(super) struct SentencePiece {
     vocabulary: Vocabulary,
     algorithm: PieceAlgorithm,
     trainer: TrainerProto,
-    /// Name of the normalizer's rules (`nmt_nfkc`, `identity`), as the model has it.
+    /// Name of the rules of the normalizer (`nmt_nfkc`, `identity`) in the model.
     rules: String,
 }
 
@@ -60,15 +62,19 @@ enum PieceAlgorithm {
     Unigram(Unigram),
 }
 
-/// Parts of at least this many bytes are worked on in parallel.
+/// Smallest size of parts that are encoded in parallel, in bytes.
 const PART_BYTES: usize = 8 << 10;
 
 impl SentencePiece {
-    /// From the bytes of a file; an error says what is wrong with it.
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// A description of what is wrong with the file.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let proto = ModelProto::decode(bytes)
             .map_err(|error| format!("it is no SentencePiece model, or damaged ({error})"))?;
-        // Pieces come first in a file, so that one which is cut off behind any of them is still a message.
+        // Pieces come first in a file, so a file that is truncated after any of them is still a valid
+        // message.
         let Some(trainer) = proto.trainer.filter(|_| !proto.pieces.is_empty()) else {
             return Err(
                 "it has no pieces, or no trainer_spec behind them: it is no SentencePiece model, or cut off"
@@ -91,7 +97,7 @@ impl SentencePiece {
         })
     }
 
-    /// Appends the ids of a text.
+    /// Appends the ids of a text to `ids`.
     pub(super) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let normalized = self.normalizer.normalize(text);
         let begin = ids.len();
@@ -123,7 +129,7 @@ impl SentencePiece {
         ids
     }
 
-    /// Neighbours that are unknown are one unknown.
+    /// Merges adjacent unknown ids into one.
     fn fuse_unknown(&self, ids: &mut Vec<u32>, begin: usize) {
         let unknown = self.vocabulary.unknown;
         if self.vocabulary.bytes.is_none() && ids[begin..].contains(&unknown) {
@@ -133,7 +139,7 @@ impl SentencePiece {
         }
     }
 
-    /// The text of ids. Control symbols, and ids outside the vocabulary, give nothing.
+    /// Returns the text of ids. Control symbols and ids outside the vocabulary are ignored.
     pub(super) fn decode(&self, ids: &[u32]) -> String {
         let flags = self.normalizer.flags;
         let mut text = String::new();
@@ -153,7 +159,8 @@ impl SentencePiece {
                 _ => {
                     let strips = at_begin && (flags.add_dummy_prefix || flags.remove_extra_whitespaces);
                     let stripped = piece.text.strip_prefix(SPACE).filter(|_| strips);
-                    // Where runs of spaces collapse, all of them go; otherwise only the one that was added.
+                    // If runs of spaces collapse, all leading spaces are removed. Otherwise only the added
+                    // one is.
                     took_space = stripped.is_some() && !flags.remove_extra_whitespaces;
                     text.push_str(&stripped.unwrap_or(&piece.text).replace(SPACE, " "));
                 }
@@ -166,12 +173,12 @@ impl SentencePiece {
         }
     }
 
-    /// The spelling of an id.
+    /// Returns the spelling of an id.
     pub(super) fn token(&self, id: u32) -> Option<&str> {
         self.vocabulary.piece(id).map(|piece| &*piece.text)
     }
 
-    /// The id of a spelling; control symbols go before text.
+    /// Returns the id of a spelling. Control symbols take precedence over text.
     pub(super) fn id_of(&self, token: &str) -> Option<u32> {
         self.vocabulary.id_of(token)
     }
@@ -180,7 +187,8 @@ impl SentencePiece {
         self.vocabulary.len()
     }
 
-    /// Bytes of normalized text that an id stands for: none for control symbols and what is unknown.
+    /// Returns the number of bytes of normalized text that an id stands for: 0 for control symbols and the
+    /// unknown piece.
     pub(super) fn byte_len(&self, id: u32) -> usize {
         let Some(piece) = self.vocabulary.piece(id) else { return 0 };
         match piece.kind {
@@ -191,7 +199,7 @@ impl SentencePiece {
         }
     }
 
-    /// BOS and EOS as the model has them: control symbols of the names that it was trained with.
+    /// Returns BOS and EOS of the model: the control symbols with the names of its training.
     pub(super) fn boundary_tokens(&self) -> BoundaryTokens {
         let control = |name: &str| self.id_of(name).filter(|&id| self.is_control(id));
         BoundaryTokens { bos: control(self.trainer.bos_piece()), eos: control(self.trainer.eos_piece()) }
@@ -201,13 +209,13 @@ impl SentencePiece {
         self.vocabulary.piece(id).is_some_and(|piece| piece.kind == PieceKind::Control)
     }
 
-    /// Ids that are no text, and user-defined symbols.
+    /// Returns the ids that aren't text, and user-defined symbols.
     pub(super) fn special_tokens(&self) -> Vec<u32> {
         let special = |kind| matches!(kind, PieceKind::Unknown | PieceKind::Control | PieceKind::UserDefined);
         self.vocabulary.pieces().filter(|(_, piece)| special(piece.kind)).map(|(id, _)| id).collect()
     }
 
-    /// What kind of model this is, in words.
+    /// Returns the kind of model, in words.
     pub(super) fn kind(&self) -> &'static str {
         match self.algorithm {
             PieceAlgorithm::Bpe { .. } => "SentencePiece BPE",
@@ -215,7 +223,7 @@ impl SentencePiece {
         }
     }
 
-    /// What decides how text is read, as the model's own file names it.
+    /// Returns the settings of normalization, by the names of the file format.
     pub(super) fn settings(&self) -> String {
         let flags = self.normalizer.flags;
         let mut settings = format!(
@@ -270,7 +278,7 @@ fn text_normalizer(
     Normalizer::new(spec, symbols(vocabulary)?, trainer.treat_whitespace_as_suffix())
 }
 
-/// Moves bytes to a text, a replacement character for each that is no UTF-8.
+/// Moves bytes to the end of a text, with a replacement character for each byte that isn't UTF-8.
 fn push_bytes(bytes: &mut Vec<u8>, text: &mut String) {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());

@@ -1,10 +1,12 @@
+//! Normalization of text.
+
 use crate::tokenizer::sentencepiece::proto::NormalizerProto;
 use crate::tokenizer::sentencepiece::trie::Trie;
 
-/// What stands for a space in pieces.
+/// Spelling of a space in pieces.
 pub(super) const SPACE: &str = "▁";
 
-/// What SentencePiece does to a text before it looks for pieces: its `Normalizer`.
+/// Normalization of a text before it is encoded: SentencePiece's `Normalizer`.
 #[derive(Clone, Debug)]
 pub(super) struct Normalizer {
     rules: Option<CharsMap>,
@@ -12,31 +14,32 @@ pub(super) struct Normalizer {
     pub(super) flags: NormalizerFlags,
 }
 
-/// The switches of a model's `normalizer_spec`.
+/// Flags of a model's `normalizer_spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are as the model has them")]
 pub(super) struct NormalizerFlags {
-    /// Whether a space is put before each text (behind it, with `whitespace_as_suffix`).
+    /// Whether a space is added before each text (after it, with `whitespace_as_suffix`).
     pub(super) add_dummy_prefix: bool,
-    /// Whether spaces at both ends go, and runs of them become one.
+    /// Whether spaces at both ends are removed, and runs of them become one space.
     pub(super) remove_extra_whitespaces: bool,
     /// Whether spaces become `▁`.
     pub(super) escape_whitespaces: bool,
-    /// Whether the added space goes behind the text.
+    /// Whether the added space comes after the text.
     pub(super) whitespace_as_suffix: bool,
 }
 
-/// A `precompiled_charsmap`: sequences of characters and what each becomes, the longest first.
+/// A `precompiled_charsmap`: sequences of characters and their replacements. The longest sequence takes
+/// precedence.
 #[derive(Clone, Debug)]
 struct CharsMap {
-    /// From a sequence to the place of its replacement.
+    /// Offset of the replacement of each sequence.
     sequences: Trie,
-    /// Replacements, each with a NUL behind it.
+    /// Replacements, each terminated by NUL.
     replacements: String,
 }
 
 impl Normalizer {
-    /// `symbols` stay as they are.
+    /// Creates a normalizer that doesn't change `symbols`.
     pub(super) fn new(
         spec: &NormalizerProto,
         symbols: Trie,
@@ -104,7 +107,7 @@ impl Normalizer {
         normalized
     }
 
-    /// The next characters of a text that isn't empty, as they become, and what is behind them.
+    /// Returns the replacement of the next characters of a text that isn't empty, and the rest of the text.
     fn next<'t>(&'t self, text: &'t str) -> (&'t str, &'t str) {
         if let Some((len, _)) = self.symbols.longest_prefix(text.as_bytes()) {
             return text.split_at(len);
@@ -116,7 +119,7 @@ impl Normalizer {
         if self.rules.is_some() || !self.symbols.is_empty() {
             return text.split_at(text.chars().next().map_or(0, char::len_utf8));
         }
-        // Nothing but spaces matters: all up to the next one at once.
+        // Only spaces matter, so everything up to the next one is returned.
         match text.find(' ') {
             Some(0) => text.split_at(1),
             Some(at) => text.split_at(at),
@@ -126,7 +129,7 @@ impl Normalizer {
 }
 
 impl CharsMap {
-    /// From `<bytes of the trie, u32><trie><replacements>`.
+    /// Reads `<length of the trie in bytes, u32><trie><replacements>`.
     fn of(charsmap: &[u8]) -> Result<Self, String> {
         let damaged = || "its precompiled_charsmap is damaged".to_owned();
         let (len, rest) = charsmap.split_first_chunk::<4>().ok_or_else(damaged)?;
@@ -136,10 +139,11 @@ impl CharsMap {
         Ok(Self { sequences: Trie::from_bytes(trie), replacements })
     }
 
-    /// What the longest known sequence at the beginning of a text becomes, and what is behind it.
+    /// Returns the replacement of the longest known sequence at the start of a text, and the rest of the
+    /// text.
     fn longest<'t>(&'t self, text: &'t str) -> Option<(&'t str, &'t str)> {
         let (len, at) = self.sequences.longest_prefix(text.as_bytes())?;
-        // In a damaged model either may lie outside, or within a character.
+        // In a damaged model, either offset may be out of range or within a character.
         let (behind, replaced) = (text.get(len..)?, self.replacements.get(at as usize..)?);
         Some((replaced.split('\0').next()?, behind))
     }

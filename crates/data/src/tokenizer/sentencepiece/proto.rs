@@ -1,4 +1,5 @@
-//! The fields of SentencePiece's `sentencepiece_model.proto` that decide ids and text. Others (how the model was trained) are skipped.
+//! The fields of SentencePiece's `sentencepiece_model.proto` that determine ids and text. Other fields
+//! (settings of the training) are skipped.
 
 use prost::Message;
 

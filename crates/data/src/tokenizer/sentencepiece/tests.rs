@@ -1,3 +1,5 @@
+//! SentencePiece models of the fixtures, and damaged ones.
+
 use proptest::prelude::*;
 
 use fineline_testing::materials;
@@ -48,7 +50,8 @@ fn ids_and_text_are_those_of_the_package() {
     }
 }
 
-/// The golden cases of OpenLLaMA's first tokenizer, which collapses runs of spaces but keeps line breaks, and its second, which keeps both.
+/// The golden cases of OpenLLaMA's first tokenizer, which collapses runs of spaces but keeps line breaks, and
+/// of its second, which keeps both.
 #[test]
 fn runs_of_spaces_collapse_as_the_model_says() {
     let (first, second) = (model("v1"), model("v2"));
@@ -119,7 +122,7 @@ fn real_models_give_the_ids_of_their_conversions() {
     }
 }
 
-/// The ids of a text as one part, without memory of earlier words.
+/// The ids of a text that is encoded as one part, without the cache.
 fn encode_whole(model: &SentencePiece, text: &str) -> Vec<u32> {
     let PieceAlgorithm::Bpe { symbols, .. } = &model.algorithm else { panic!("no BPE") };
     let mut ids = model.encode_word(&model.normalizer.normalize(text), symbols);
@@ -171,7 +174,7 @@ proptest! {
         }
     }
 
-    /// The rules of a model are where damage would lead astray.
+    /// Damage of the rules of a model is the most likely to cause invalid offsets.
     #[test]
     fn damaged_rules_are_an_error_or_work(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),

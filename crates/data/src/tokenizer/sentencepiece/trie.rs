@@ -1,22 +1,25 @@
+//! Tries of pieces and rules.
+
 use yada::builder::DoubleArrayBuilder;
 
-/// A double-array trie in the layout of Darts-clone, which SentencePiece stores in its models.
+/// A double-array trie in the format of Darts-clone, which SentencePiece stores in its models.
 ///
-/// Built by `yada`, and read here: `yada` trusts what it reads, and what a damaged model holds must not end the program.
+/// It is built by `yada` and read by this module, because `yada` doesn't check what it reads, and a damaged
+/// model must not cause a panic.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trie {
     units: Vec<u32>,
 }
 
 impl Trie {
-    /// From units as they lie in a file; bytes behind the last whole one are ignored.
+    /// Reads the units of a file. Bytes after the last complete unit are ignored.
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let units =
             bytes.chunks_exact(4).map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));
         Self { units: units.collect() }
     }
 
-    /// A trie of keys without NUL, each at most once; `None` where they are too many for the layout.
+    /// Builds a trie of distinct keys without NUL. Returns `None` if they are too many for the format.
     pub(super) fn of(mut keys: Vec<(&str, u32)>) -> Option<Self> {
         if keys.is_empty() {
             return Some(Self::default());
@@ -25,12 +28,14 @@ impl Trie {
         Some(Self::from_bytes(&DoubleArrayBuilder::build(&keys).ok()?))
     }
 
-    /// The keys that `text` begins with: length in bytes and value, the shortest first.
+    /// Returns the keys that are prefixes of `text` with their lengths in bytes and values, the shortest
+    /// first.
     pub(super) fn prefixes<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (usize, u32)> + 't {
         let mut at = self.units.first().map_or(0, |&root| offset(root));
         let nodes = text.iter().enumerate().map_while(move |(index, &byte)| {
             let unit = *self.units.get((at ^ u32::from(byte)) as usize)?;
-            // The label of a node, with the bit that tells values from nodes. A NUL would lead to the value of the node before, or nowhere.
+            // The label of a node, with the bit that distinguishes values from nodes. A NUL would lead to the
+            // value of the previous node, or out of range.
             if byte == 0 || unit & (1 << 31 | 0xFF) != u32::from(byte) {
                 return None;
             }
@@ -50,7 +55,7 @@ impl Trie {
     }
 }
 
-/// How far from a node its children begin.
+/// Returns the distance between a node and its children.
 fn offset(unit: u32) -> u32 {
     (unit >> 10) << ((unit & 1 << 9) >> 6)
 }

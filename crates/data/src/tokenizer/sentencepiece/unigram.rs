@@ -1,30 +1,33 @@
+//! The unigram encoder.
+
 use crate::tokenizer::sentencepiece::trie::Trie;
 use crate::tokenizer::sentencepiece::vocabulary::{PieceKind, Vocabulary, VocabularyPiece};
 
-/// How much less likely than the least likely piece a character without one is.
+/// Difference between the score of the least likely piece and that of a character without a piece.
 const UNKNOWN_PENALTY: f32 = 10.0;
 
-/// Sums beyond this start anew at zero, so that they don't lose their last digits in a long text.
+/// Largest sum of scores before sums are reset to zero, so that they keep their precision in a long text.
 const LARGEST_SUM: f32 = 100_000.0;
 
-/// The most probable pieces of a text, as the optimized encoder of SentencePiece 0.2.3 finds them (`unigram_model.cc`).
+/// Encoder by the most probable segmentation, equal to the optimized encoder of SentencePiece 0.2.3
+/// (`unigram_model.cc`).
 #[derive(Clone, Debug)]
 pub(super) struct Unigram {
     trie: Trie,
     unknown: f32,
 }
 
-/// The best way to a place in the text. There is one for each byte of a text, so it is small.
+/// The best segmentation that ends at a byte of the text. There is one per byte, so it is small.
 #[derive(Clone, Copy, Default)]
 struct BestPath {
     score: f32,
     /// The last piece, or [`UNKNOWN`].
     id: u32,
-    /// Bytes of the last piece; 0 where no way leads.
+    /// Length of the last piece in bytes. 0 if there is no segmentation.
     len: u32,
 }
 
-/// Stands for a character without a piece.
+/// Id of a character without a piece.
 const UNKNOWN: u32 = u32::MAX;
 
 impl Unigram {
@@ -59,7 +62,10 @@ impl Unigram {
         ids[first..].reverse();
     }
 
-    /// Sums are rounded as SentencePiece rounds them: which of two ways that are almost equally good is taken depends on it.
+    /// Returns the best segmentation for each byte.
+    ///
+    /// Sums are rounded as in SentencePiece, because the choice between two almost equally good segmentations
+    /// depends on it.
     fn best_paths(&self, text: &str, vocabulary: &Vocabulary) -> Vec<BestPath> {
         let mut paths = vec![BestPath::default(); text.len() + 1];
         let mut reached = 0;
@@ -92,7 +98,8 @@ impl Unigram {
     }
 }
 
-/// A user-defined symbol is better than whatever its characters could be otherwise.
+/// Returns the score of a piece. A user-defined symbol is preferred to any other segmentation of its
+/// characters.
 fn score(piece: &VocabularyPiece, len: usize) -> f32 {
     match piece.kind {
         PieceKind::UserDefined => (0.1 * (len as f64 - 1.0)) as f32,

@@ -1,3 +1,5 @@
+//! The pieces of a model.
+
 use std::collections::HashMap;
 
 use crate::tokenizer::sentencepiece::proto::PieceProto;
@@ -6,12 +8,12 @@ use crate::tokenizer::sentencepiece::proto::PieceProto;
 #[derive(Clone, Debug)]
 pub(super) struct Vocabulary {
     pieces: Vec<VocabularyPiece>,
-    /// Pieces that text can become.
+    /// Pieces that text can be encoded as.
     by_text: HashMap<Box<str>, u32>,
-    /// Pieces that text can't become: the unknown one, control symbols, bytes.
+    /// Pieces that text is never encoded as: the unknown piece, control symbols, bytes.
     reserved: HashMap<Box<str>, u32>,
     pub(super) unknown: u32,
-    /// Ids of the 256 bytes, where the model falls back on them.
+    /// Ids of the 256 bytes, if the model uses byte fallback.
     pub(super) bytes: Option<Box<[u32; 256]>>,
     longest: usize,
 }
@@ -23,15 +25,15 @@ pub(super) struct VocabularyPiece {
     pub(super) kind: PieceKind,
 }
 
-/// The type of a piece. The numbers are the format's.
+/// Type of a piece. The numbers are those of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PieceKind {
     Normal,
-    /// For what has no piece.
+    /// The piece for characters without a piece.
     Unknown,
-    /// `<s>`, `</s>`: never in a text.
+    /// `<s>`, `</s>`: never the result of encoding text.
     Control,
-    /// Always one token, never merged with what is beside it.
+    /// Always one token, never merged with its neighbours.
     UserDefined,
     /// In the vocabulary, but never in a result.
     Unused,
@@ -40,7 +42,10 @@ pub(super) enum PieceKind {
 }
 
 impl Vocabulary {
-    /// Refuses what SentencePiece refuses, and numbers that are none.
+    /// Checks the pieces as SentencePiece does, and that their scores are finite.
+    ///
+    /// # Errors
+    /// A description of the first invalid piece.
     pub(super) fn new(protos: Vec<PieceProto>, byte_fallback: bool) -> Result<Self, String> {
         let mut unknown = None;
         let mut bytes = [None; 256];
@@ -94,17 +99,17 @@ impl Vocabulary {
         (0..).zip(&self.pieces)
     }
 
-    /// Pieces that text can become, with their ids.
+    /// Returns the pieces that text can be encoded as, with their ids.
     pub(super) fn text_pieces(&self) -> impl Iterator<Item = (u32, &VocabularyPiece)> {
         self.pieces().filter(|(_, piece)| piece.is_text())
     }
 
-    /// User-defined symbols.
+    /// Returns the user-defined symbols.
     pub(super) fn symbols(&self) -> impl Iterator<Item = (u32, &VocabularyPiece)> {
         self.pieces().filter(|(_, piece)| piece.kind == PieceKind::UserDefined)
     }
 
-    /// The piece that a text is, if it is one.
+    /// Returns the piece with exactly this text.
     pub(super) fn of_text(&self, text: &str) -> Option<(u32, &VocabularyPiece)> {
         if text.len() > self.longest {
             return None;
@@ -112,12 +117,12 @@ impl Vocabulary {
         self.by_text.get(text).map(|&id| (id, &self.pieces[id as usize]))
     }
 
-    /// The id of a name; control symbols go before text.
+    /// Returns the id of a name. Control symbols take precedence over text.
     pub(super) fn id_of(&self, name: &str) -> Option<u32> {
         self.reserved.get(name).or_else(|| self.by_text.get(name)).copied()
     }
 
-    /// Appends what stands for characters without a piece: their bytes, or the unknown piece.
+    /// Appends the ids for characters without a piece: their bytes, or the unknown piece.
     pub(super) fn push_unknown(&self, text: &str, ids: &mut Vec<u32>) {
         match &self.bytes {
             Some(bytes) => ids.extend(text.bytes().map(|byte| bytes[usize::from(byte)])),
@@ -155,7 +160,7 @@ impl VocabularyPiece {
     }
 }
 
-/// The byte that `<0x0A>` spells: two digits, in capitals.
+/// Returns the byte that a piece such as `<0x0A>` spells, with two upper-case digits.
 fn byte_of(piece: &str) -> Option<u8> {
     let hex = piece.strip_prefix("<0x")?.strip_suffix('>')?;
     let byte = u8::from_str_radix(hex, 16).ok()?;
