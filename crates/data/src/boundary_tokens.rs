@@ -12,7 +12,8 @@ pub struct BoundaryTokens {
 }
 
 impl BoundaryTokens {
-    /// Returns the text that stands for these tokens in fingerprints. Changing it changes the fingerprint of every dataset.
+    /// Returns the text that stands for these tokens in fingerprints. Changing it changes the fingerprint of
+    /// every dataset.
     pub(crate) fn fingerprint_text(self) -> String {
         format!("Marks {{ bos: {:?}, eos: {:?} }}", self.bos, self.eos)
     }

@@ -1,3 +1,5 @@
+//! The `[tokenizer]` and `[data]` sections of the configuration.
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -301,8 +303,8 @@ mod tests {
     #[test]
     fn chunks_are_checked_by_key() {
         let parsed = |toml: &str| -> DataConfig {
-            serde_json::from_value(serde_json::json!({ "mix": [], "chunks": serde_json::from_str::<serde_json::Value>(toml).unwrap() }))
-                .unwrap()
+            let chunks: serde_json::Value = serde_json::from_str(toml).unwrap();
+            serde_json::from_value(serde_json::json!({ "mix": [], "chunks": chunks })).unwrap()
         };
         let good = parsed(r#"{"path": "d", "count": 4, "skip": [2], "replace": [{"chunk": 3, "with": 0}]}"#);
         good.validate("data").unwrap();

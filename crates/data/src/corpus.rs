@@ -41,9 +41,9 @@ impl Corpus {
     /// doesn't exist or contains no usable files.
     pub fn find(config: &DataConfig) -> Result<Self> {
         config.validate("data")?;
-        let find =
+        let open =
             |source: &SourceConfig| SourceData::of(source).map_err(|error| error.in_source(&source.name));
-        Ok(Self { config: config.clone(), data: config.mix.iter().map(find).collect::<Result<_>>()? })
+        Ok(Self { config: config.clone(), data: config.mix.iter().map(open).collect::<Result<_>>()? })
     }
 
     /// Returns the section that was resolved.

@@ -28,7 +28,8 @@ pub enum DataError {
     Config(#[from] Problems),
     /// The path of a source doesn't exist.
     #[error(
-        "`{path}`: no such file or directory; expected a text file, a directory, a glob pattern, or token shards (PREFIX \
+        "`{path}`: no such file or directory; expected a text file, a directory, a glob pattern, or token \
+         shards (PREFIX \
          for PREFIX.bin and PREFIX.idx)"
     )]
     PathNotFound {
@@ -37,7 +38,8 @@ pub enum DataError {
     },
     /// A directory or glob pattern matches no file that can be read.
     #[error(
-        "`{path}`: no text files or token shards found; expected files that end in .txt, .jsonl or .json (also with .gz \
+        "`{path}`: no text files or token shards found; expected files that end in .txt, .jsonl or .json \
+         (also with .gz \
          or .zst), or in .idx"
     )]
     NoFiles {
@@ -46,7 +48,8 @@ pub enum DataError {
     },
     /// A file that is named explicitly has an unknown type.
     #[error(
-        "`{path}`: unknown file type; expected .txt, .jsonl or .json (also with .gz or .zst), or token shards (.bin and \
+        "`{path}`: unknown file type; expected .txt, .jsonl or .json (also with .gz or .zst), or token \
+         shards (.bin and \
          .idx)"
     )]
     UnknownFileType {
@@ -141,7 +144,8 @@ pub enum DataError {
     },
     /// BOS or EOS is configured, but the tokenizer has none.
     #[error(
-        "`tokenizer.{key}` is true: `{path}` has no {token} token; set `tokenizer.{key}` to false, or name the token in \
+        "`tokenizer.{key}` is true: `{path}` has no {token} token; set `tokenizer.{key}` to false, or name \
+         the token in \
          tokenizer_config.json"
     )]
     NoBoundaryToken {
@@ -154,7 +158,8 @@ pub enum DataError {
     },
     /// No tokenizer is configured and none can be trained.
     #[error(
-        "`tokenizer.path` is missing: source `{name}` contains token ids, from which no tokenizer can be trained; set it \
+        "`tokenizer.path` is missing: source `{name}` contains token ids, from which no tokenizer can be \
+         trained; set it \
          to the tokenizer that produced them"
     )]
     NoTokenizer {
@@ -177,7 +182,8 @@ pub enum DataError {
     },
     /// The size of a shard's file differs from the size that its index describes.
     #[error(
-        "`{path}`: has {found} bytes, but its index describes {expected}; the file is truncated or doesn't belong to it"
+        "`{path}`: has {found} bytes, but its index describes {expected}; the file is truncated or doesn't \
+         belong to it"
     )]
     TruncatedShard {
         /// The `.bin` or `.idx` file.
@@ -197,7 +203,8 @@ pub enum DataError {
     },
     /// Shards were made with another tokenizer than the one in use.
     #[error(
-        "`{path}`: made with another tokenizer ({made_with}) than the one in use ({in_use}); prepare the text again, or \
+        "`{path}`: made with another tokenizer ({made_with}) than the one in use ({in_use}); prepare the \
+         text again, or \
          delete this file if both tokenizers give the same ids"
     )]
     OtherTokenizer {
@@ -210,7 +217,8 @@ pub enum DataError {
     },
     /// The documents of shards have other BOS and EOS tokens than the run is configured for.
     #[error(
-        "`{path}`: made with {made_with} around each document, but this run is configured for {in_use}; {}, or prepare \
+        "`{path}`: made with {made_with} around each document, but this run is configured for {in_use}; {}, \
+         or prepare \
          the text again",
         boundary_tokens_hint(*made_with, *in_use)
     )]
@@ -230,7 +238,8 @@ pub enum DataError {
     },
     /// A directory of chunks lacks one of the chunks to train on.
     #[error(
-        "`{dir}`: chunk {number} is missing; expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, \
+        "`{dir}`: chunk {number} is missing; expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); \
+         add the file, \
          or list {number} in `data.chunks.skip`"
     )]
     MissingChunk {
@@ -257,7 +266,8 @@ pub enum DataError {
     },
     /// A chunk has fewer rows than one batch.
     #[error(
-        "`{path}`: has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so none of them would be trained on; \
+        "`{path}`: has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so none of \
+         them would be trained on; \
          get the file again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`"
     )]
     SmallChunk {
@@ -292,7 +302,8 @@ pub enum DataError {
     },
     /// A row contains an id outside the vocabulary.
     #[error(
-        "`{path}` line {line}: token id {id} is out of range, expected ids below {vocab_size}; the rows were made with \
+        "`{path}` line {line}: token id {id} is out of range, expected ids below {vocab_size}; the rows \
+         were made with \
          another tokenizer"
     )]
     RowId {
@@ -307,7 +318,8 @@ pub enum DataError {
     },
     /// A source has fewer rows than there are chunks to fill.
     #[error(
-        "{rows} rows, of which {validation} are held out for validation, are too few for {chunks} chunks, which need at \
+        "{rows} rows, of which {validation} are held out for validation, are too few for {chunks} chunks, \
+         which need at \
          least one row each; add text, or configure fewer chunks"
     )]
     TooFewRows {
@@ -320,7 +332,8 @@ pub enum DataError {
     },
     /// A directory contains chunks that were made from something else.
     #[error(
-        "`{dir}`: contains chunks that were made from another text, tokenizer or setting; use another directory, or \
+        "`{dir}`: contains chunks that were made from another text, tokenizer or setting; use another \
+         directory, or \
          remove this one"
     )]
     OtherChunks {
@@ -335,7 +348,8 @@ pub enum DataError {
     },
     /// The training text is shorter than one row.
     #[error(
-        "{tokens} tokens of training text are fewer than the {needed} of one row; add text, or lower `data.seq_len`"
+        "{tokens} tokens of training text are fewer than the {needed} of one row; add text, or lower \
+         `data.seq_len`"
     )]
     TooFewTokens {
         /// Number of tokens.

@@ -1,3 +1,5 @@
+//! Mixture of sources by weight.
+
 /// Assignment of rows to sources by weight.
 ///
 /// Row `i` belongs to the van der Corput point of `i`: its 64 bits reversed, read as a fraction. The sources
@@ -89,12 +91,13 @@ mod tests {
         }
 
         #[test]
-        fn every_aligned_block_has_the_shares_to_within_one_row(weights in weights(), bits in 0_u32..40, block: u16) {
+        fn every_aligned_block_has_the_fractions(weights in weights(), bits in 0_u32..40, block: u16) {
             let mixture = Mixture::new(&weights);
             let (start, len) = (u64::from(block) << bits, 1_u64 << bits);
             let total: f64 = weights.iter().sum();
             for (source, weight) in weights.iter().enumerate() {
-                let rows = mixture.rows_of_source(source, start + len) - mixture.rows_of_source(source, start);
+                let [before, after] = [start, start + len].map(|rows| mixture.rows_of_source(source, rows));
+                let rows = after - before;
                 let exact = weight / total * len as f64;
                 prop_assert!((rows as f64 - exact).abs() <= 1.0 + 1e-3, "{rows} rows, {exact} expected");
             }
@@ -103,7 +106,8 @@ mod tests {
         #[test]
         fn shares_hold_anywhere(weights in weights(), rows in 0_u64..1 << 40) {
             let mixture = Mixture::new(&weights);
-            let counts: Vec<u64> = (0..weights.len()).map(|source| mixture.rows_of_source(source, rows)).collect();
+            let sources = 0..weights.len();
+            let counts: Vec<u64> = sources.map(|source| mixture.rows_of_source(source, rows)).collect();
             prop_assert_eq!(counts.iter().sum::<u64>(), rows);
             for (source, &count) in counts.iter().enumerate() {
                 let miss = (count as f64 - mixture.fraction(source) * rows as f64).abs();

@@ -22,7 +22,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// Subdirectories are not searched. A directory that doesn't exist is not an error.
 ///
-/// The caller must hold the lock of the directory: otherwise these may be files that another process is writing.
+/// The caller must hold the lock of the directory: otherwise these may be files that another process is
+/// writing.
 ///
 /// # Errors
 /// The error of the file system, with the path.
@@ -92,7 +93,8 @@ impl Write for AtomicFile {
 /// A directory that appears at its path only when it is complete.
 ///
 /// Write its files below [`path`](Self::path) and sync each of them, for example with
-/// [`write_synced`](crate::write_synced). Dropping it without [`commit`](Self::commit) removes what was written.
+/// [`write_synced`](crate::write_synced). Dropping it without [`commit`](Self::commit) removes what was
+/// written.
 #[derive(Debug)]
 pub struct AtomicDirectory {
     temporary: TemporaryDirectory,

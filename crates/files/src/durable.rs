@@ -5,7 +5,8 @@ use std::path::Path;
 
 /// Prefix of the names of files and directories that are being written.
 ///
-/// A file with this prefix that no running process writes is what a killed process left, and may be incomplete.
+/// A file with this prefix that no running process writes is what a killed process left, and may be
+/// incomplete.
 pub const TEMPORARY_PREFIX: &str = ".writing-";
 
 /// Writes a file at its final path and syncs it.

@@ -1,9 +1,12 @@
-//! Crash-safe file operations: a file or directory is either complete or absent, also after a kill or a power failure.
+//! Crash-safe file operations: a file or directory is either complete or absent, also after a kill or a power
+//! failure.
 //!
-//! A file is written next to its destination under a name that starts with [`TEMPORARY_PREFIX`], synced and renamed.
-//! Then the parent directory is synced. A reader sees either the old content or the new content, never a mixture.
+//! A file is written next to its destination under a name that starts with [`TEMPORARY_PREFIX`], synced and
+//! renamed. Then the parent directory is synced. A reader sees either the old content or the new content,
+//! never a mixture.
 //!
-//! - [`write_atomically`] writes bytes this way, [`AtomicFile`] a stream, and [`AtomicDirectory`] a directory of files.
+//! - [`write_atomically`] writes bytes this way, [`AtomicFile`] a stream, and [`AtomicDirectory`] a directory
+//!   of files.
 //! - [`write_synced`], [`sync_directory`] and [`rename`] are the single steps.
 //! - [`replace_symlink`] creates or replaces a symbolic link.
 //! - [`create_directory`] and [`create_parent_directory`] create directories durably.

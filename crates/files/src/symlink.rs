@@ -9,8 +9,8 @@ use crate::durable::{TEMPORARY_PREFIX, rename};
 /// Creates or replaces a symbolic link at `path` that points to `target` in the same directory.
 ///
 /// # Errors
-/// The error of the file system, with the path. [`io::ErrorKind::Unsupported`] on platforms other than Unix, where
-/// creating links may need privileges.
+/// The error of the file system, with the path. [`io::ErrorKind::Unsupported`] on platforms other than Unix,
+/// where creating links may need privileges.
 pub fn replace_symlink(path: &Path, target: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let mut temporary = OsString::from(TEMPORARY_PREFIX);

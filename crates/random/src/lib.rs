@@ -1,20 +1,25 @@
 //! Counter-based randomness: every draw is a function of `(seed, purpose, index)`.
 //!
-//! Training, data order, initialization and probes each need random numbers, and none of them may move
-//! because another one drew first. So there is no generator to pass around: a [`Stream`] is addressed by what it is
-//! for, and a [`Permutation`] maps an index to its place without storing anything.
+//! Training, data order, initialization and probes need random numbers that must not change when another part
+//! of the program draws more or fewer of them. There is therefore no shared generator. A [`Stream`] is
+//! addressed by its purpose, and a [`Permutation`] maps an index to a value without storing anything.
 //!
-//! Both are stable across platforms and versions of this crate: checkpoints and data orders rely on it.
+//! Both are stable across platforms and versions of this crate, because checkpoints and data orders depend on
+//! them.
 //!
-//! [`PythonRandom`] and [`numpy_permutation`] are the exceptions: generators with a state, where a reference's own draws must be matched.
+//! [`PythonRandom`] and [`numpy_permutation`] are exceptions: generators with a state, for draws that must
+//! match those of a reference.
 //!
-//! This crate knows nothing of what the numbers are used for.
+//! This crate doesn't depend on how the numbers are used.
 
+// Ground: generators.
 mod mersenne;
+mod stream;
+
+// Draws on top of them.
 mod numpy;
 mod permutation;
 mod python;
-mod stream;
 
 pub use numpy::numpy_permutation;
 pub use permutation::Permutation;

@@ -1,16 +1,16 @@
-//! MT19937 (Matsumoto and Nishimura, 1998), on which the generators of Python and NumPy stand.
+//! MT19937 (Matsumoto and Nishimura, 1998), the generator of Python and NumPy.
 
 const WORDS: usize = 624;
 const MIDDLE: usize = 397;
 
-/// The generator's state, and how much of it has been handed out.
+/// State of the generator, and the index of its next word.
 #[derive(Clone)]
-pub(crate) struct Mersenne {
+pub(crate) struct MersenneTwister {
     state: [u32; WORDS],
     next: usize,
 }
 
-impl Mersenne {
+impl MersenneTwister {
     /// `init_genrand` of Matsumoto and Nishimura's `mt19937ar.c`.
     pub(crate) fn from_seed(seed: u32) -> Self {
         let mut state = [seed; WORDS];
@@ -48,7 +48,7 @@ impl Mersenne {
         Self { state, next: WORDS }
     }
 
-    /// The next 32 bits.
+    /// Returns the next 32 bits.
     pub(crate) fn word(&mut self) -> u32 {
         if self.next == WORDS {
             self.twist();
@@ -61,7 +61,7 @@ impl Mersenne {
         word ^ word >> 18
     }
 
-    /// The next 624 words of the state.
+    /// Computes the next 624 words of the state.
     fn twist(&mut self) {
         for i in 0..WORDS {
             let joined = self.state[i] & 1 << 31 | self.state[(i + 1) % WORDS] & !(1 << 31);

@@ -1,14 +1,16 @@
-//! What NumPy's legacy generator draws, for what must be drawn as a reference written with it draws it.
+//! Permutations of NumPy's legacy generator, for data that must be in the order of a reference that uses
+//! NumPy.
 
-use crate::mersenne::Mersenne;
+use crate::mersenne::MersenneTwister;
 
-/// `numpy.random.seed(seed); numpy.random.permutation(len)`: the numbers below `len` in the order of NumPy's `RandomState`, whose stream
-/// NumPy has frozen (NEP 19).
+/// `numpy.random.seed(seed); numpy.random.permutation(len)`: the numbers below `len` in the order of NumPy's
+/// `RandomState`, whose stream NumPy has frozen (NEP 19).
 ///
-/// Not for anything of our own: it takes memory and time for all places, where a [`Permutation`](crate::Permutation) computes one.
+/// For new code, use a [`Permutation`](crate::Permutation), which computes single values. This function
+/// computes all of them.
 #[must_use]
 pub fn numpy_permutation(seed: u32, len: u32) -> Vec<u32> {
-    let mut generator = Mersenne::from_seed(seed);
+    let mut generator = MersenneTwister::from_seed(seed);
     let mut numbers: Vec<u32> = (0..len).collect();
     for last in (1..len).rev() {
         numbers.swap(last as usize, up_to(last, &mut generator) as usize);
@@ -16,8 +18,9 @@ pub fn numpy_permutation(seed: u32, len: u32) -> Vec<u32> {
     numbers
 }
 
-/// `random_interval` of NumPy's `distributions.c`: a number from 0 to `last`, drawn anew as long as the bits that could hold it are above it.
-fn up_to(last: u32, generator: &mut Mersenne) -> u32 {
+/// `random_interval` of NumPy's `distributions.c`: a number from 0 to `last`. The necessary bits are drawn
+/// again while their value is above `last`.
+fn up_to(last: u32, generator: &mut MersenneTwister) -> u32 {
     let mask = u32::MAX >> last.leading_zeros();
     loop {
         let number = generator.word() & mask;
@@ -31,16 +34,16 @@ fn up_to(last: u32, generator: &mut Mersenne) -> u32 {
 mod tests {
     use super::*;
 
-    /// What NumPy answers: `scripts/fixtures/numpy_permutation.py`.
+    /// Values of NumPy, from `scripts/fixtures/numpy_permutation.py`.
     #[test]
     fn permutations_are_those_of_numpy() {
         #[derive(serde::Deserialize)]
         struct Case {
             seed: u32,
             len: u32,
-            /// The first places, and every one of a short permutation.
+            /// First values, and all values of a short permutation.
             first: Vec<u32>,
-            /// The sum of place times value modulo 2^64, which sees every swap.
+            /// Sum of index times value modulo 2^64, which any swap changes.
             weighted_sum: u64,
         }
         let cases: Vec<Case> =

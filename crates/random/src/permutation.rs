@@ -1,10 +1,12 @@
+//! Keyed permutations.
+
 use crate::stream::key;
 
-/// A keyed pseudo-random permutation of `0..len`, computed place by place in O(1) memory.
+/// A keyed pseudo-random permutation of `0..len`, computed one index at a time in O(1) memory.
 ///
-/// A balanced Feistel network over the smallest even number of bits that holds `len`, with cycle
-/// walking for the values past the end (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). The
-/// domain is less than four times `len`, so a look-up walks less than four times on average.
+/// It is a balanced Feistel network over the smallest even number of bits that can represent `len`, with
+/// cycle walking for values out of range (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002).
+/// The domain is less than four times `len`, so a lookup takes less than four steps on average.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     len: u64,
@@ -15,7 +17,7 @@ pub struct Permutation {
 const ROUNDS: usize = 8;
 
 impl Permutation {
-    /// The permutation of `0..len` at `(seed, purpose, index)`.
+    /// Creates the permutation of `0..len` at `(seed, purpose, index)`.
     #[must_use]
     pub fn new(seed: u64, purpose: &str, index: u64, len: u64) -> Self {
         let material = blake3::keyed_hash(&key(seed, purpose), &index.to_le_bytes());
@@ -29,19 +31,19 @@ impl Permutation {
         Self { len, half_bits: bits.div_ceil(2).max(1), keys }
     }
 
-    /// How many values are permuted.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there is nothing to permute.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The value at place `index`.
+    /// Returns the value at `index`.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -65,7 +67,8 @@ impl Permutation {
     }
 }
 
-/// The finalizer of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit moves every output bit.
+/// The finalizer of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit moves
+/// every output bit.
 fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -93,7 +96,7 @@ mod tests {
         assert!((0..100).all(|i| permutation.get(i) < u64::MAX));
     }
 
-    /// Each of the 24 orders of four values should come up about equally often.
+    /// Each of the 24 orders of four values should occur about equally often.
     #[test]
     fn orders_are_uniform() {
         let mut counts = std::collections::BTreeMap::<Vec<u64>, u32>::new();

@@ -1,22 +1,23 @@
-//! The generator of Python's `random` module, for what must be drawn as a reference written in Python draws it.
+//! The generator of Python's `random` module, for data that must be in the order of a reference that uses
+//! Python.
 
-use crate::mersenne::Mersenne;
+use crate::mersenne::MersenneTwister;
 
-/// `random.Random(seed)` of `CPython` 3.11 and later: MT19937 (Matsumoto and Nishimura, 1998), seeded by `init_by_array`, and the drawing of integers
-/// and samples on top of it.
+/// `random.Random(seed)` of `CPython` 3.11 and later: MT19937 (Matsumoto and Nishimura, 1998), seeded by
+/// `init_by_array`, with the drawing of integers and samples.
 ///
-/// Not for anything of our own: unlike a [`Stream`](crate::Stream), what it draws depends on what was drawn before.
+/// For new code, use a [`Stream`](crate::Stream). The values of this generator depend on earlier draws.
 #[derive(Clone)]
-pub struct PythonRandom(Mersenne);
+pub struct PythonRandom(MersenneTwister);
 
 impl PythonRandom {
-    /// The generator that `random.Random(seed)` gives.
+    /// Creates the generator `random.Random(seed)`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let low = seed as u32;
         let high = (seed >> 32) as u32;
         let key = [low, high];
-        Self(Mersenne::from_key(if high == 0 { &key[..1] } else { &key }))
+        Self(MersenneTwister::from_key(if high == 0 { &key[..1] } else { &key }))
     }
 
     /// `getrandbits(count)`.
@@ -37,7 +38,7 @@ impl PythonRandom {
     /// # Panics
     /// If `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        assert!(end > 0, "there is no number below 0");
+        assert!(end > 0, "`end` must be above 0");
         let count = usize::BITS - end.leading_zeros();
         loop {
             let number = self.bits(count) as usize;
@@ -47,13 +48,13 @@ impl PythonRandom {
         }
     }
 
-    /// The indices of `sample(population, count)` in a population of `len`: distinct, in the order in which they are drawn. `None` if there are
-    /// too few.
+    /// Returns the indices of `sample(population, count)` in a population of `len`: distinct, in the order of
+    /// the draws. `None` if the population is too small.
     pub fn sample(&mut self, len: usize, count: usize) -> Option<Vec<usize>> {
         if count > len {
             return None;
         }
-        // Where Python keeps a list of what is left, and where a set of what is drawn.
+        // Python switches from a list of remaining indices to a set of drawn ones at this size.
         let set_size = 21 + if count > 5 { power_of_four_from(3 * count) } else { 0 };
         let mut drawn = Vec::with_capacity(count);
         if len <= set_size {
@@ -90,7 +91,7 @@ impl std::fmt::Debug for PythonRandom {
     }
 }
 
-/// The least power of four that is not below `number`: `4 ** ceil(log(number, 4))`.
+/// Returns the smallest power of four that is not below `number`: `4 ** ceil(log(number, 4))`.
 fn power_of_four_from(number: usize) -> usize {
     let mut power = 1;
     while power < number {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    /// What `CPython` answers: `scripts/fixtures/python_random.py`.
+    /// Values of `CPython`, from `scripts/fixtures/python_random.py`.
     fn golden() -> Value {
         serde_json::from_str(include_str!("../tests/fixtures/python_random.json")).unwrap()
     }

@@ -1,21 +1,23 @@
+//! Keyed random streams.
+
 use std::convert::Infallible;
 
 use rand::{RngExt, SeedableRng, TryRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-/// Context string of the key derivation; a change of it changes every stream.
+/// Context string of the key derivation. Changing it changes every stream.
 const CONTEXT: &str = "fineline 2026-11-22 random stream v1";
 
-/// The random stream at `(seed, purpose, index)`: `ChaCha8` under a key derived with BLAKE3.
+/// The random stream at `(seed, purpose, index)`: `ChaCha8` with a key derived by BLAKE3.
 ///
-/// `purpose` names what the numbers are for (`"init/model.norm.weight"`), `index` selects one of 2^64
-/// independent streams under it (a step, a document). Any [`rand`] distribution can be drawn from it.
+/// `purpose` names the use of the numbers (`"init/model.norm.weight"`). `index` selects one of 2^64
+/// independent streams for it (a step, a document). Values of any [`rand`] distribution can be drawn.
 #[derive(Clone, Debug)]
 pub struct Stream(ChaCha8Rng);
 
 impl Stream {
-    /// The start of the stream at this address.
+    /// Creates the stream at its start.
     #[must_use]
     pub fn new(seed: u64, purpose: &str, index: u64) -> Self {
         let mut rng = ChaCha8Rng::from_seed(key(seed, purpose));
@@ -23,13 +25,13 @@ impl Stream {
         Self(rng)
     }
 
-    /// The next standard normal variate.
+    /// Returns the next standard normal variate.
     pub fn normal(&mut self) -> f64 {
         self.0.sample(StandardNormal)
     }
 }
 
-/// A 256-bit key for `(seed, purpose)`; distinct pairs give unrelated keys.
+/// Returns a 256-bit key for `(seed, purpose)`. Distinct pairs have unrelated keys.
 pub(crate) fn key(seed: u64, purpose: &str) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     hasher.update(&seed.to_le_bytes());
@@ -62,7 +64,7 @@ mod tests {
         Stream::new(seed, purpose, index).next_u64()
     }
 
-    /// Recorded once: runs that exist depend on these values.
+    /// Recorded values. Existing runs depend on them.
     #[test]
     fn streams_are_stable() {
         let draws = [0, 1].map(|index| first(1234, "init/model.norm.weight", index));

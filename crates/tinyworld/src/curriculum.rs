@@ -1,4 +1,4 @@
-//! The two tables that make the curriculum: what is written, and how much of it; what is asked.
+//! The two tables of the curriculum: the kinds of documents with their amounts, and the tasks.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::draw::{Draw, DrawSide};
 use crate::facts::WorldFacts;
 use crate::task::{WorldItem, WorldTask, WorldTaskKind};
 
-/// A kind of document and its share of all documents, relative to the other shares.
+/// A kind of document, with its weight among all documents.
 struct DocumentWriter {
     share: usize,
     write: fn(&WorldFacts, &mut Draw) -> String,
@@ -38,7 +38,7 @@ const WRITERS: [DocumentWriter; 16] = [
     writer(3, word_games::glossary_lesson),
 ];
 
-/// A training document of a random kind.
+/// Writes a training document of a random kind.
 pub(crate) fn write_document(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut ticket = draw.below(WRITERS.iter().map(|writer| writer.share).sum());
     let drawn = WRITERS.iter().find(|writer| {
@@ -49,15 +49,15 @@ pub(crate) fn write_document(world: &WorldFacts, draw: &mut Draw) -> String {
     (drawn.expect("the ticket is below the sum of the shares").write)(world, draw)
 }
 
-/// How many items may be drawn for each that is kept: some worlds hold few that differ.
+/// Number of draws per item to keep. Some worlds contain few different items.
 const TRIES: usize = 50;
 
-/// A task before its items are written.
+/// A task without its items.
 struct TaskBlueprint {
     name: &'static str,
     domain: &'static str,
     kind: WorldTaskKind,
-    /// Choices of an item; chance is one in so many.
+    /// Number of choices of an item. Guessing is right once in this many times.
     choices: usize,
     items: usize,
     write: fn(&WorldFacts, &mut Draw, usize) -> WorldItem,
@@ -179,7 +179,7 @@ const BLUEPRINTS: [TaskBlueprint; 18] = [
     ),
 ];
 
-/// The tasks of a world, with their items.
+/// Writes the tasks of a world with their items.
 pub(crate) fn write_tasks(world: &WorldFacts) -> Vec<WorldTask> {
     BLUEPRINTS.iter().map(|blueprint| blueprint.write_task(world)).collect()
 }
@@ -197,7 +197,8 @@ impl TaskBlueprint {
         }
     }
 
-    /// Different items; the right answer takes each place equally often, in any first part of them too.
+    /// Writes distinct items. In every prefix of the list, the right answers are evenly distributed over the
+    /// choices.
     fn write_items(&self, world: &WorldFacts) -> Vec<WorldItem> {
         let mut draw = Draw::new(world.seed, DrawSide::Probe, self.name, 0);
         let mut seen = BTreeSet::new();

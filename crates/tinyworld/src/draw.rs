@@ -1,23 +1,25 @@
+//! Random choices of writers.
+
 use fineline_random::Stream;
 use rand::{Rng, RngExt};
 
-/// Which half of a divided pool of material a writer may use.
+/// Side of a divided pool of material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrawSide {
-    /// The text that models train on.
+    /// Material of the training text.
     Training,
-    /// The items they are examined with.
+    /// Material of the items of probe tasks.
     Probe,
 }
 
-/// One key in this many belongs to the probes.
+/// One key in this many belongs to the probe side.
 const PROBE_SHARE: u64 = 8;
 
-/// Random choices of one writer, which also knows for whom it writes.
+/// Random choices of one writer, on one side of the material.
 ///
-/// The same code writes passages for training and for items. What keeps them apart is a *key* (the operands of a sum with what is counted,
-/// the people of a story): a hash of the key gives it to one side for good, and [`Draw::on_side`] draws
-/// until it holds material of its own side.
+/// The same code writes passages for training text and for items. They are kept apart by a *key* (the
+/// operands of a sum with the things that are counted, or the people of a story): a hash of the key assigns
+/// it to one side, and [`Draw::on_side`] draws until the key belongs to the side of the writer.
 pub(crate) struct Draw {
     stream: Stream,
     seed: u64,
@@ -29,17 +31,17 @@ impl Draw {
         Self { stream: Stream::new(seed, &format!("tinyworld/{purpose}"), index), seed, side }
     }
 
-    /// A number in `0..bound`.
+    /// Draws a number in `0..bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.stream.random_range(0..bound)
     }
 
-    /// A number from `low` to `high`, both possible.
+    /// Draws a number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
         self.stream.random_range(low..=high)
     }
 
-    /// True once in `times`.
+    /// Draws `true` with probability 1 / `times`.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -48,13 +50,13 @@ impl Draw {
         from[self.below(from.len())]
     }
 
-    /// `count` different elements in random order.
+    /// Draws `count` different elements in random order.
     pub(crate) fn sample<T: Copy>(&mut self, from: &[T], count: usize) -> Vec<T> {
         let mut rest = from.to_vec();
         (0..count).map(|_| rest.swap_remove(self.below(rest.len()))).collect()
     }
 
-    /// `count` different elements other than `except`.
+    /// Draws `count` different elements other than `except`.
     pub(crate) fn others<T: Copy + PartialEq>(&mut self, from: &[T], except: T, count: usize) -> Vec<T> {
         let rest: Vec<T> = from.iter().copied().filter(|&other| other != except).collect();
         self.sample(&rest, count)
@@ -66,7 +68,7 @@ impl Draw {
         }
     }
 
-    /// Draws with `make` until the key of what it made belongs to this writer's side.
+    /// Draws with `make` until the key of the result belongs to the side of this writer.
     pub(crate) fn on_side<T>(
         &mut self,
         mut make: impl FnMut(&mut Self) -> T,

@@ -1,10 +1,11 @@
-//! Putting words together: templates with slots, articles, capitals, lists.
+//! Composition of sentences: templates with slots, articles, capitals, lists.
 
 use crate::facts::Person;
 
-/// The words that go into the slots of a template.
+/// The words for the slots of a template.
 ///
-/// A template holds `{slot}`; `{Slot}` capitalises, `{a slot}` and `{A slot}` put the indefinite article before it.
+/// A slot is `{slot}`. `{Slot}` capitalizes the words, and `{a slot}` and `{A slot}` put the indefinite
+/// article before them.
 #[derive(Clone, Default)]
 pub(crate) struct Slots(Vec<(&'static str, String)>);
 
@@ -18,22 +19,23 @@ impl Slots {
         self
     }
 
-    /// `{name}`, and the pronouns `{she}`, `{him}` and `{her}` (possessive).
+    /// Adds `{name}` and the pronouns `{she}`, `{him}` and `{her}` (possessive).
     pub(crate) fn person(self, person: Person) -> Self {
         let [she, him, her] = person.gender.pronouns();
         self.with("name", person.name).with("she", she).with("him", him).with("her", her)
     }
 
-    /// The second person of a sentence: `{other}`, `{other_she}`, `{other_him}` and `{other_her}`.
+    /// Adds the second person of a sentence: `{other}`, `{other_she}`, `{other_him}` and `{other_her}`.
     pub(crate) fn other(self, person: Person) -> Self {
         let [she, him, her] = person.gender.pronouns();
         self.with("other", person.name).with("other_she", she).with("other_him", him).with("other_her", her)
     }
 
-    /// The template with every slot filled.
+    /// Fills all slots of a template.
     ///
     /// # Panics
-    /// If the template asks for a slot that is not here: an error in this crate's tables, which the tests write in full.
+    /// If a slot of the template has no words. That is an error in the tables of this crate, which the tests
+    /// cover completely.
     pub(crate) fn fill(&self, template: &str) -> String {
         let mut out = String::with_capacity(template.len() * 2);
         let mut rest = template;
@@ -60,19 +62,19 @@ impl Slots {
     }
 }
 
-/// `noun` with "a" or "an".
+/// Returns `noun` with "a" or "an".
 pub(crate) fn indefinite(noun: &str) -> String {
     let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
     format!("{} {noun}", if vowel { "an" } else { "a" })
 }
 
-/// `text` with its first letter in upper case.
+/// Returns `text` with its first letter in upper case.
 pub(crate) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// "a", "a and b", "a, b and c".
+/// Returns a list as a phrase: "a", "a and b", "a, b and c".
 pub(crate) fn listed<T: AsRef<str>>(items: &[T]) -> String {
     match items {
         [] => String::new(),
@@ -84,7 +86,7 @@ pub(crate) fn listed<T: AsRef<str>>(items: &[T]) -> String {
     }
 }
 
-/// `count` with its noun in the right number: "1 apple", "3 apples".
+/// Returns `count` with its noun in the right number: "1 apple", "3 apples".
 pub(crate) fn counted(count: u32, (singular, plural): (&str, &str)) -> String {
     format!("{count} {}", if count == 1 { singular } else { plural })
 }

@@ -66,8 +66,8 @@ impl WorldFacts {
     }
 }
 
-/// Draws the people. Every town and every occupation has the same number of them, so that no answer is likelier than
-/// another.
+/// Draws the people. Every town and every occupation has the same number of them, so that no answer is
+/// likelier than another.
 fn draw_people(draw: &mut Draw) -> Vec<Person> {
     let women = draw.sample(&WOMEN, PEOPLE / 2).into_iter().map(|name| (name, Gender::Female));
     let men = draw.sample(&MEN, PEOPLE / 2).into_iter().map(|name| (name, Gender::Male));

@@ -1,26 +1,29 @@
-//! Keeping the questions out of the text.
+//! Detection of items in training text.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::task::WorldItem;
 
-/// Two texts that share this many words in a row share more than sentence patterns: a window of this length reaches over two or three
-/// sentences and so holds several drawn names, things and places. (GPT-3's authors took 13 words for text
-/// from the web; here, where sentences follow patterns, the fixed words between two drawn ones can alone be as many.)
+/// Number of consecutive words that two texts may not share.
+///
+/// Texts that share this many words share more than sentence patterns: a window of this length covers two or
+/// three sentences, and therefore several drawn names, things and places. (The authors of GPT-3 used 13 words
+/// for text from the web. Here, where sentences follow patterns, the fixed words between two drawn ones can
+/// alone be as many.)
 pub const WINDOW: usize = 20;
 
-/// The word sequences of a set of items, to recognise them in other text.
+/// The word sequences of a set of items, to detect them in other text.
 ///
-/// An item is its context with the right answer, as lower-case words without punctuation. An item of more than
-/// [`WINDOW`] words stands in a text if any `WINDOW` of its words in a row do; a shorter one if all of it does.
+/// An item is its context with the right answer, as lower-case words without punctuation. An item of more
+/// than [`WINDOW`] words is detected by any `WINDOW` consecutive words of it, a shorter one only as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Holdout {
-    /// Hashes of word sequences, by their length in words.
+    /// Hashes of word sequences, by length in words.
     sequences: BTreeMap<usize, HashSet<u64>>,
 }
 
 impl Holdout {
-    /// The sequences of `items`.
+    /// Collects the sequences of `items`.
     pub fn new<'a>(items: impl IntoIterator<Item = &'a WorldItem>) -> Self {
         let mut holdout = Self::default();
         for item in items {
@@ -34,7 +37,7 @@ impl Holdout {
         holdout
     }
 
-    /// A part of an item that stands in `text`, if there is one.
+    /// Returns a part of an item that occurs in `text`, if there is one.
     #[must_use]
     pub fn find(&self, text: &str) -> Option<String> {
         let words: Vec<&str> = words(text).collect();
@@ -50,13 +53,13 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Upper and lower case are the same word.
+/// Returns the hash of a word, regardless of case.
 fn hash(word: &str) -> u64 {
     let digest = blake3::hash(word.to_lowercase().as_bytes());
     u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// The hash of a sequence, in which the order of the words counts.
+/// Returns the hash of a sequence, which depends on the order of the words.
 fn combine(words: &[u64]) -> u64 {
     words
         .iter()

@@ -1,19 +1,20 @@
-//! A small invented world: plain English text to train on, and questions about it, without any download.
+//! A small invented world: plain English training text and questions about it, without any download.
 //!
-//! A [`World`] is made from a seed. It has people with names, homes, jobs, animals; towns, rooms, tools and things;
-//! and writers that put them into encyclopedia entries, stories, puzzles, sums, word games and
-//! examination papers. [`World::document`] gives the training text, one document per index; [`World::tasks`] gives
-//! the [`WorldTask`]s that ask what a model took from it, from word order, which a model picks up in its first minutes, to
-//! sums of two-digit numbers, which a small one may never learn.
+//! A [`World`] is derived from a seed. It has people with names, homes, occupations and animals, towns,
+//! rooms, tools and things. Writers put them into encyclopedia entries, stories, puzzles, sums, word games
+//! and examination papers. [`World::document`] returns the training text, one document per index.
+//! [`World::tasks`] returns the [`WorldTask`]s that measure what a model has learned from it. They range from
+//! word order, which a model learns in its first minutes, to sums of two-digit numbers, which a small model
+//! may never learn.
 //!
-//! The questions are held out in two ways. Writers draw names, operands and sentences from pools that are divided by a hash
-//! between text and questions, and [`Holdout`] turns away any document in which a word sequence of an
-//! item would nevertheless stand.
+//! The questions are held out in two ways. Writers draw names, operands and sentences from pools that are
+//! divided between text and questions by a hash, and [`Holdout`] rejects every document that nevertheless
+//! contains a word sequence of an item.
 //!
-//! How much of each kind is written, and which tasks exist, is one table: `curriculum.rs`. The words are in `lexicon/`, and each module of
-//! `domains/` has the writers of one domain together with the tasks about it.
+//! The amounts of each kind of document, and the tasks, are tables in `curriculum.rs`. The words are in
+//! `lexicon/`, and each module of `domains/` contains the writers of one domain together with its tasks.
 //!
-//! This crate knows nothing of tokens, models or scores.
+//! This crate doesn't depend on tokens, models or scores.
 
 // Ground: words, random draws, and the form of tasks.
 mod draw;

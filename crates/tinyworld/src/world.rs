@@ -13,7 +13,8 @@ use crate::task::WorldTask;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldConfig {
-    /// Seed of the world: of its people, their homes and occupations, and of all text and questions about them.
+    /// Seed of the world: of its people, their homes and occupations, and of all text and questions about
+    /// them.
     pub seed: u64,
     /// Number of documents of training text. A document has about 75 words.
     pub documents: u64,
@@ -45,7 +46,8 @@ impl World {
         Self { facts, tasks, holdout }
     }
 
-    /// Returns the training document at `index`. It depends neither on the order of calls nor on the number of documents.
+    /// Returns the training document at `index`. It depends neither on the order of calls nor on the number
+    /// of documents.
     #[must_use]
     pub fn document(&self, index: u64) -> String {
         let mut draw = Draw::new(self.facts.seed, DrawSide::Training, "document", index);
@@ -68,8 +70,8 @@ impl World {
 mod tests {
     use super::*;
 
-    /// The check of documents must only be a safety net. Sentence patterns that it rejected often would be missing from the
-    /// text.
+    /// The check of documents must only be a safety net. Sentence patterns that it rejected often would be
+    /// missing from the text.
     #[test]
     fn few_documents_are_drawn_again() {
         let world = World::new(&WorldConfig::default());

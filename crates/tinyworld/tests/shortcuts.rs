@@ -1,10 +1,10 @@
-//! Rules that look at the surface only must not beat guessing.
+//! Rules based on surface features must not be better than guessing.
 
 use std::collections::BTreeMap;
 
 use fineline_tinyworld::{World, WorldConfig, WorldItem, WorldTaskKind};
 
-/// Counts of the words of some training text.
+/// Word counts of training text.
 struct Unigrams {
     counts: BTreeMap<String, f64>,
     total: f64,
@@ -32,7 +32,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// Each scores a choice in its context; the highest score is the rule's answer.
+/// A rule scores a choice in its context. Its answer is the choice with the highest score.
 type Rule<'a> = (&'a str, Box<dyn Fn(&WorldItem, &str) -> f64 + 'a>);
 
 fn rules(unigrams: &Unigrams) -> Vec<Rule<'_>> {
@@ -52,7 +52,7 @@ fn rules(unigrams: &Unigrams) -> Vec<Rule<'_>> {
     ]
 }
 
-/// Ties are shared: a rule that cannot decide scores what guessing does.
+/// Ties are shared, so that a rule without preference scores like guessing.
 fn accuracy(items: &[WorldItem], rule: &dyn Fn(&WorldItem, &str) -> f64) -> f64 {
     let credit = |item: &WorldItem| {
         let scores: Vec<f64> = item.choices.iter().map(|choice| rule(item, choice)).collect();

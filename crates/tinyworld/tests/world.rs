@@ -1,4 +1,4 @@
-//! What a world promises to those who train on it and examine with it.
+//! Properties of the text and the tasks of a world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,13 +149,13 @@ fn page() -> String {
     fs_err::read_to_string(path).expect("the page is in the repository")
 }
 
-/// The passages in italics, between single asterisks.
+/// Returns the passages in italics, between single asterisks.
 fn quotations(page: &str) -> Vec<String> {
     let without_bold = page.replace("**", "");
     without_bold.split('*').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether the parts of a quotation, between its dots, stand in `text` one after the other.
+/// Returns whether the parts of a quotation, separated by dots, occur in `text` in order.
 fn quotes(quotation: &str, text: &str) -> bool {
     let text = text.replace('\n', " ");
     let mut parts = quotation.split("...").map(str::trim);

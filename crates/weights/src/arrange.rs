@@ -1,49 +1,52 @@
-//! Values put into another order: transposed, with the rows of rotary heads interleaved or in halves, or gathered by strides.
+//! Reordering of values: transposition with interleaved or split rows of rotary heads, and gathering by
+//! strides.
 
 use rayon::prelude::*;
 
-/// Rows of a matrix that are turned at once: a cache line of float16 in a line of the transpose.
+/// Rows of a tile: one cache line of float16 in each row of the transpose.
 const TILE_ROWS: usize = 32;
-/// Columns of a matrix that are turned at once, by one task.
+/// Columns of a tile. A task transposes a column of tiles.
 const TILE_COLUMNS: usize = 64;
-/// What is turned at once stays, twice, in the nearest cache.
+/// Elements of a tile. Two tiles fit into the L1 cache.
 const TILE: usize = TILE_ROWS * TILE_COLUMNS;
 
-/// The transpose of a matrix with its rows and columns taken in the given order: `out[k][t] = source[rows[t]][columns[k]]`, where an
-/// order that is absent is that of the source. The source may come in pieces.
+/// The transpose of a matrix with its rows and columns reordered: `out[k][t] = source[rows[t]][columns[k]]`.
+/// An absent order is the order of the source. The source may be given in pieces.
 #[derive(Debug)]
 pub(crate) struct Transposition {
-    /// Rows of the source.
+    /// Number of rows of the source.
     pub(crate) height: usize,
-    /// Columns of the source.
+    /// Number of columns of the source.
     pub(crate) width: usize,
     /// Bytes of an element: 1, 2, 4 or 8.
     pub(crate) size: usize,
     pub(crate) rows: Option<Vec<usize>>,
     pub(crate) columns: Option<Vec<usize>>,
-    /// `rows` moves rows only within groups of so many, and a piece of the source must have whole groups.
+    /// `rows` moves rows only within groups of this size. A piece of the source must consist of complete
+    /// groups.
     pub(crate) group: usize,
 }
 
 impl Transposition {
-    /// Rows of the source that fit into so many bytes, but at least one group.
+    /// Returns the number of rows of the source that fit into `bytes`, but at least one group.
     pub(crate) fn rows_in(&self, bytes: usize) -> usize {
         let group = self.group * self.width * self.size;
         (bytes / group.max(1)).max(1) * self.group
     }
 
-    /// Puts the rows of the source from `first` on, which are `piece`, to their places in `out`, which is the whole transpose.
-    pub(crate) fn place(&self, first: usize, piece: &[u8], out: &mut [u8]) {
+    /// Writes the rows of the source from `first` on, given as `piece`, to their positions in `out`, which is
+    /// the complete transpose.
+    pub(crate) fn write_rows(&self, first: usize, piece: &[u8], out: &mut [u8]) {
         debug_assert_eq!(out.len(), self.height * self.width * self.size);
         match self.size {
-            1 => self.place_elements::<1>(first, piece, out),
-            2 => self.place_elements::<2>(first, piece, out),
-            4 => self.place_elements::<4>(first, piece, out),
-            _ => self.place_elements::<8>(first, piece, out),
+            1 => self.write_elements::<1>(first, piece, out),
+            2 => self.write_elements::<2>(first, piece, out),
+            4 => self.write_elements::<4>(first, piece, out),
+            _ => self.write_elements::<8>(first, piece, out),
         }
     }
 
-    fn place_elements<const SIZE: usize>(&self, first: usize, piece: &[u8], out: &mut [u8]) {
+    fn write_elements<const SIZE: usize>(&self, first: usize, piece: &[u8], out: &mut [u8]) {
         let (piece, _) = piece.as_chunks::<SIZE>();
         let (out, _) = out.as_chunks_mut::<SIZE>();
         if piece.is_empty() {
@@ -61,15 +64,17 @@ impl Transposition {
                     let row = self.rows.as_ref().map_or(top + t, |rows| rows[first + top + t] - first);
                     self.fill(line, &piece[row * self.width..][..self.width], start);
                 }
-                let turned = turn(tile, other);
-                for (line, values) in out.chunks_exact_mut(self.height).zip(turned.chunks_exact(TILE_ROWS)) {
+                let transposed = transpose_tile(tile, other);
+                for (line, values) in
+                    out.chunks_exact_mut(self.height).zip(transposed.chunks_exact(TILE_ROWS))
+                {
                     line[first + top..][..rows].copy_from_slice(&values[..rows]);
                 }
             }
         });
     }
 
-    /// The elements of a row that come to the lines of the transpose from `start` on.
+    /// Copies the elements of a row that belong to the rows of the transpose from `start` on.
     fn fill<T: Copy>(&self, line: &mut [T], row: &[T], start: usize) {
         let count = line.len().min(self.width - start);
         match &self.columns {
@@ -83,9 +88,12 @@ impl Transposition {
     }
 }
 
-/// The transpose of a tile, in one of the two. Riffled like cards, the index of each element turns by a bit; when the bits of the row have
-/// passed those of the column, rows are columns. A riffle is what vector instructions are good at.
-fn turn<'a, T: Copy>(mut tile: &'a mut [T; TILE], mut other: &'a mut [T; TILE]) -> &'a [T; TILE] {
+/// Transposes a tile, and returns which of the two buffers contains the result.
+///
+/// Each pass interleaves the two halves of the tile, which rotates the bits of the index of each element by
+/// one. After as many passes as the row has bits, rows have become columns. Vector instructions are efficient
+/// at interleaving.
+fn transpose_tile<'a, T: Copy>(mut tile: &'a mut [T; TILE], mut other: &'a mut [T; TILE]) -> &'a [T; TILE] {
     for _ in 0..TILE_ROWS.ilog2() {
         let (low, high) = tile.split_at(TILE / 2);
         for ((pair, &low), &high) in other.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
@@ -96,25 +104,26 @@ fn turn<'a, T: Copy>(mut tile: &'a mut [T; TILE], mut other: &'a mut [T; TILE]) 
     tile
 }
 
-/// The values of a strided view in row-major order. The view begins at the first element of `source`; strides are in elements.
+/// Copies the values of a strided view in row-major order. The view starts at the first element of `source`.
+/// Strides are in elements.
 pub(crate) fn gather(source: &[u8], shape: &[usize], strides: &[usize], size: usize, out: &mut [u8]) {
     let mut index = vec![0; shape.len()];
-    let mut place = 0;
+    let mut offset = 0;
     for value in out.chunks_exact_mut(size) {
-        value.copy_from_slice(&source[place * size..][..size]);
+        value.copy_from_slice(&source[offset * size..][..size]);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
-            place += strides[axis];
+            offset += strides[axis];
             if index[axis] < shape[axis] {
                 break;
             }
-            place -= strides[axis] * shape[axis];
+            offset -= strides[axis] * shape[axis];
             index[axis] = 0;
         }
     }
 }
 
-/// How many elements a view reaches over, from its first to behind its last; none if that is beyond counting.
+/// Returns the number of elements from the first to the last of a view, or `None` if it overflows.
 pub(crate) fn extent(shape: &[usize], strides: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
@@ -125,7 +134,7 @@ pub(crate) fn extent(shape: &[usize], strides: &[usize]) -> Option<usize> {
         .try_fold(1_usize, |extent, (&length, &stride)| extent.checked_add((length - 1).checked_mul(stride)?))
 }
 
-/// Whether a view is its elements in row-major order. Strides of axes with one element mean nothing.
+/// Returns whether the elements of a view are in row-major order. Strides of axes of length one are ignored.
 pub(crate) fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1;
     for (&length, &stride) in shape.iter().zip(strides).rev() {
@@ -137,14 +146,15 @@ pub(crate) fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     true
 }
 
-/// Row by row of Hugging Face's layout, the place of the row in Meta's and EasyLM's: there the two values that are rotated together
-/// are neighbours, here they are half a head apart.
+/// Returns, for each row of Hugging Face's layout, the row of Meta's and EasyLM's layout.
+///
+/// Two values that are rotated together are adjacent in the latter, and half a head apart in the former.
 pub(crate) fn interleaved(rows: usize, head_size: usize) -> Vec<usize> {
     let half = head_size / 2;
     (0..rows).map(|row| row / head_size * head_size + row % half * 2 + row % head_size / half).collect()
 }
 
-/// Whether rows of so many are those of heads of this size, which rotate in pairs.
+/// Returns whether a number of rows consists of complete heads of this size, which must be even.
 pub(crate) fn are_heads(rows: usize, head_size: usize) -> bool {
     head_size > 0 && head_size.is_multiple_of(2) && rows.is_multiple_of(head_size)
 }
@@ -186,7 +196,11 @@ mod tests {
                 let step = transposition.rows_in(bytes);
                 for first in (0..height).step_by(step) {
                     let end = first.saturating_add(step).min(height);
-                    transposition.place(first, &source[first * width * size..end * width * size], &mut out);
+                    transposition.write_rows(
+                        first,
+                        &source[first * width * size..end * width * size],
+                        &mut out,
+                    );
                 }
                 let order = |order: &Option<Vec<usize>>, at| order.as_ref().map_or(at, |order| order[at]);
                 for (k, t) in (0..width).flat_map(|k| (0..height).map(move |t| (k, t))) {

@@ -16,51 +16,52 @@ use crate::error::WeightsError;
 use crate::output::OutputFile;
 use crate::precision::{RoundingStats, convert, is_float};
 use crate::safetensors::{INDEX_FILE, SINGLE_FILE, TensorDescription, write_header};
-use crate::tensor::{PIECE_BYTES, ReadBuffers, StoredTensor, at_least};
+use crate::tensor::{PIECE_BYTES, ReadBuffers, StoredTensor, resized};
 use crate::weight_files::WeightFiles;
 
-/// What is to be written.
+/// Layout to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConversionTarget {
-    /// Safetensors, in files of at most this size where a tensor doesn't take more, with an index if they are several.
+    /// Safetensors. A new file is started before one exceeds this size, and an index is added if there are
+    /// several files.
     SafeTensors {
-        /// Bytes of tensors in one file.
+        /// Largest size of the tensors of a file in bytes.
         max_shard_bytes: u64,
     },
     /// EasyLM's stream of parameters.
     EasyLm {
-        /// Width of an attention head.
+        /// Size of an attention head.
         head_size: usize,
     },
 }
 
-/// The files that were written.
+/// Files that were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConversionSummary {
-    /// Their names.
+    /// Names of the files.
     pub files: Vec<String>,
-    /// Their size.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
-/// What was found when written tensors were read back and held to their sources.
+/// Result of comparing written tensors with their sources.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ConversionParity {
-    /// Tensors that were compared, all of them equal, bit for bit.
+    /// Number of tensors that were compared. All of them are equal, bit for bit.
     pub tensors: usize,
-    /// Values in these.
+    /// Number of values in these.
     pub values: u64,
-    /// What another precision did; nothing where every tensor kept its own.
+    /// Effect of another precision. `None` if every tensor kept its type.
     pub rounding: Option<RoundingStats>,
 }
 
-/// Called with the number of bytes of each piece that is done with; says whether to go on, or to end with
+/// Called with the number of bytes of each piece that was processed. `Break` ends the operation with
 /// [`WeightsError::Stopped`].
 pub type ByteProgress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 
-/// Passes the values of tensors on, in memory that is kept from one to the next.
+/// Streams the values of tensors, with buffers that are reused.
 struct TensorStream<'a> {
-    /// The type they are given, if not their own.
+    /// Type to convert values to, if not their own.
     dtype: Option<Dtype>,
     on_bytes: ByteProgress<'a>,
     memory: ReadBuffers,
@@ -73,9 +74,9 @@ impl<'a> TensorStream<'a> {
         Self { dtype, on_bytes, memory: ReadBuffers::default(), piece: Vec::new(), converted: Vec::new() }
     }
 
-    /// Gives `each` the values of a tensor in row-major order, in pieces of `length` bytes but for the last: as they are, and in the
-    /// type that is wanted.
-    fn pass(
+    /// Calls `each` with the values of a tensor in row-major order, in pieces of `length` bytes: as they are,
+    /// and converted.
+    fn for_each_piece(
         &mut self,
         tensor: &StoredTensor,
         length: usize,
@@ -105,21 +106,24 @@ impl<'a> TensorStream<'a> {
 
     /// Writes the values of a tensor in row-major order.
     fn copy(&mut self, tensor: &StoredTensor, out: &mut OutputFile) -> Result<(), WeightsError> {
-        self.pass(tensor, PIECE_BYTES, |_, values| Ok(out.write_all(values)?))
+        self.for_each_piece(tensor, PIECE_BYTES, |_, values| Ok(out.write_all(values)?))
     }
 }
 
-/// Writes tensors into a folder, which must exist, and waits for the disk. Values are kept as they are, or given the type `dtype`.
+/// Writes tensors into an existing directory and syncs the files. Values keep their type, or are converted to
+/// `dtype`.
 ///
-/// One tensor at most is held in memory, where it has to be turned around.
+/// At most one tensor is held in memory, if it has to be transposed.
 ///
 /// # Errors
-/// What is wrong with a source; [`WeightsError::Tensor`] for one that can't be given another type, or that EasyLM has no name for.
+/// Any error of a source. [`WeightsError::Tensor`] if a tensor cannot be converted, or EasyLM has no name for
+/// it. [`WeightsError::Stopped`] if `on_bytes` returns `Break`. [`WeightsError::Io`] if a file cannot be
+/// written.
 pub fn write_weights(
     tensors: &[&StoredTensor],
     target: ConversionTarget,
     dtype: Option<Dtype>,
-    folder: &Path,
+    dir: &Path,
     on_bytes: ByteProgress<'_>,
 ) -> Result<ConversionSummary, WeightsError> {
     let refuse = |tensor: &StoredTensor, problem: String| {
@@ -128,28 +132,28 @@ pub fn write_weights(
     for tensor in tensors {
         let wanted = dtype.unwrap_or(tensor.dtype);
         if wanted != tensor.dtype && !(is_float(tensor.dtype) && is_float(wanted)) {
-            return refuse(tensor, format!("is {} and can't be made {wanted}", tensor.dtype));
+            return refuse(tensor, format!("is {} and cannot be converted to {wanted}", tensor.dtype));
         }
     }
     match target {
         ConversionTarget::SafeTensors { max_shard_bytes } => {
-            write_safetensors(tensors, max_shard_bytes, dtype, folder, on_bytes)
+            write_safetensors(tensors, max_shard_bytes, dtype, dir, on_bytes)
         }
-        ConversionTarget::EasyLm { head_size } => write_easylm(tensors, head_size, dtype, folder, on_bytes),
+        ConversionTarget::EasyLm { head_size } => write_easylm(tensors, head_size, dtype, dir, on_bytes),
     }
 }
 
-/// Bytes that these tensors take, in their own type or in `dtype`, without headers.
+/// Returns the size of these tensors in bytes, in their own type or in `dtype`, without headers.
 fn bytes_of(tensors: &[&StoredTensor], dtype: Option<Dtype>) -> u64 {
     tensors.iter().map(|tensor| described(tensor, dtype).bytes()).sum()
 }
 
-/// Checks that the disk that `path` is to lie on has room for these tensors.
+/// Checks that there is enough disk space at `path` for these tensors.
 ///
 /// # Errors
-/// [`WeightsError::NoSpace`] if it hasn't.
+/// [`WeightsError::NoSpace`] if there isn't, and [`WeightsError::Io`] if the free space cannot be determined.
 pub fn check_space(path: &Path, tensors: &[&StoredTensor], dtype: Option<Dtype>) -> Result<(), WeightsError> {
-    /// For headers, tokenizers and the file system's own records.
+    /// Bytes for headers, tokenizers and metadata of the file system.
     const MARGIN: u64 = 1 << 20;
     let needed = bytes_of(tensors, dtype) + MARGIN;
     let free = free_space(path)?;
@@ -159,7 +163,7 @@ pub fn check_space(path: &Path, tensors: &[&StoredTensor], dtype: Option<Dtype>)
     Ok(())
 }
 
-/// A tensor as it is to be.
+/// Returns the description of a tensor in the file to write.
 fn described(tensor: &StoredTensor, dtype: Option<Dtype>) -> TensorDescription {
     TensorDescription {
         name: tensor.name.clone(),
@@ -172,11 +176,11 @@ fn write_safetensors(
     tensors: &[&StoredTensor],
     max_shard_bytes: u64,
     dtype: Option<Dtype>,
-    folder: &Path,
+    dir: &Path,
     on_bytes: ByteProgress<'_>,
 ) -> Result<ConversionSummary, WeightsError> {
     let shards = shards(tensors, max_shard_bytes, dtype);
-    let mut passage = TensorStream::new(dtype, on_bytes);
+    let mut stream = TensorStream::new(dtype, on_bytes);
     let mut written = ConversionSummary::default();
     let mut weight_map = serde_json::Map::new();
     for (number, shard) in shards.iter().enumerate() {
@@ -184,13 +188,13 @@ fn write_safetensors(
             1 => SINGLE_FILE.to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
         };
-        let mut file = OutputFile::create(&folder.join(&name))?;
+        let mut file = OutputFile::create(&dir.join(&name))?;
         let mut header = Vec::new();
         let described: Vec<TensorDescription> = shard.iter().map(|tensor| described(tensor, dtype)).collect();
         write_header(&mut header, &described)?;
         file.write_all(&header)?;
         for tensor in shard {
-            passage.copy(tensor, &mut file)?;
+            stream.copy(tensor, &mut file)?;
             weight_map.insert(tensor.name.clone(), Value::from(name.as_str()));
         }
         written.bytes += file.finish()?;
@@ -202,14 +206,14 @@ fn write_safetensors(
             json!({ "metadata": { "total_size": bytes_of(tensors, dtype) }, "weight_map": weight_map });
         let mut bytes = serde_json::to_vec_pretty(&index).map_err(io::Error::from)?;
         bytes.push(b'\n');
-        fineline_files::write_synced(&folder.join(INDEX_FILE), &bytes)?;
+        fineline_files::write_synced(&dir.join(INDEX_FILE), &bytes)?;
         written.bytes += bytes.len() as u64;
         written.files.push(INDEX_FILE.to_owned());
     }
     Ok(written)
 }
 
-/// Tensors by the file they go to: one after the other, and on to the next file before it gets too large.
+/// Returns the tensors of each file to write. A new file is started before one gets too large.
 fn shards<'a>(
     tensors: &[&'a StoredTensor],
     max_shard_bytes: u64,
@@ -235,63 +239,66 @@ fn write_easylm(
     tensors: &[&StoredTensor],
     head_size: usize,
     dtype: Option<Dtype>,
-    folder: &Path,
+    dir: &Path,
     on_bytes: ByteProgress<'_>,
 ) -> Result<ConversionSummary, WeightsError> {
-    let mut file = OutputFile::create(&folder.join(STREAM_FILE))?;
-    let mut passage = TensorStream::new(dtype, on_bytes);
-    let mut turned = Vec::new();
+    let mut file = OutputFile::create(&dir.join(STREAM_FILE))?;
+    let mut stream = TensorStream::new(dtype, on_bytes);
+    let mut transposed = Vec::new();
     for tensor in tensors {
         let wrong = |problem: &str| WeightsError::tensor(&tensor.file, &tensor.key, problem);
-        let (key, turn) =
+        let (key, transform) =
             easylm::from_hugging_face(&tensor.name).ok_or_else(|| wrong("has no name in EasyLM"))?;
         let TensorDescription { mut shape, dtype: wanted, .. } = described(tensor, dtype);
         let bytes = described(tensor, dtype).bytes();
         if !easylm::fits(bytes) {
-            return Err(wrong("has more bytes (2 GiB) than EasyLM can read of one tensor"));
+            return Err(wrong("is larger than 2 GiB, which EasyLM cannot read"));
         }
-        if turn != TensorTransform::Identity {
+        if transform != TensorTransform::Identity {
             shape.reverse();
         }
         let mut header = Vec::new();
         easylm::write_header(&mut header, &key, &shape, wanted)?;
         file.write_all(&header)?;
-        let [width, height] = match (turn, &shape[..]) {
+        let [width, height] = match (transform, &shape[..]) {
             (TensorTransform::Identity, _) => {
-                passage.copy(tensor, &mut file)?;
+                stream.copy(tensor, &mut file)?;
                 continue;
             }
             (_, &[width, height]) => [width, height],
-            _ => return Err(wrong("is no matrix")),
+            _ => return Err(wrong("is not a matrix")),
         };
-        let (rows, group) = match turn {
+        let (rows, group) = match transform {
             TensorTransform::TransposeRotary if are_heads(height, head_size) => {
                 (Some(in_halves(height, head_size)), head_size)
             }
             TensorTransform::TransposeRotary => {
-                return Err(wrong(&format!("has {height} rows, which heads of {head_size} don't divide")));
+                return Err(wrong(&format!(
+                    "has {height} rows, not a multiple of the head size {head_size}"
+                )));
             }
             _ => (None, 1),
         };
         let transposition =
             Transposition { height, width, size: element_size(wanted), rows, columns: None, group };
         let step = transposition.rows_in(PIECE_BYTES);
-        let turned = at_least(&mut turned, bytes as usize);
+        let transposed = resized(&mut transposed, bytes as usize);
         let mut first = 0;
-        passage.pass(tensor, step * width * element_size(tensor.dtype), |_, values| {
-            transposition.place(first, values, turned);
+        stream.for_each_piece(tensor, step * width * element_size(tensor.dtype), |_, values| {
+            transposition.write_rows(first, values, transposed);
             first += step;
             Ok(())
         })?;
-        file.write_all(turned)?;
+        file.write_all(transposed)?;
     }
     Ok(ConversionSummary { files: vec![STREAM_FILE.to_owned()], bytes: file.finish()? })
 }
 
-/// Reads what was [written](write_weights) and holds every tensor to its source, which is read again.
+/// Compares written files with their sources, which are read again.
 ///
 /// # Errors
-/// [`WeightsError::Mismatch`] at the first difference, of a name, a shape, a type or a bit; what is wrong with a file.
+/// [`WeightsError::Mismatch`] at the first difference of a name, a shape, a type or a bit.
+/// [`WeightsError::Stopped`] if `on_bytes` returns `Break`. Any error of a file.
 pub fn compare_weights(
     tensors: &[&StoredTensor],
     written: &WeightFiles,
@@ -336,7 +343,7 @@ pub fn compare_weights(
     Ok(parity)
 }
 
-/// What holds written tensors to their sources.
+/// State of a comparison.
 struct TensorComparison<'a> {
     sources: TensorStream<'a>,
     memory: ReadBuffers,
@@ -345,7 +352,7 @@ struct TensorComparison<'a> {
 }
 
 impl TensorComparison<'_> {
-    /// The first byte in which a tensor is not what its source becomes in its type.
+    /// Returns the index of the first byte in which a tensor differs from its converted source.
     fn first_difference(
         &mut self,
         source: &StoredTensor,
@@ -354,11 +361,11 @@ impl TensorComparison<'_> {
         let mut reader = found.open_in(std::mem::take(&mut self.memory))?;
         let mut at = 0;
         let mut difference = None;
-        self.sources.pass(source, PIECE_BYTES, |values, expected| {
+        self.sources.for_each_piece(source, PIECE_BYTES, |values, expected| {
             let found_values = reader.next_piece(expected.len(), &mut self.piece)?;
             if difference.is_none() && found_values != expected {
-                let place = found_values.iter().zip(expected).position(|(found, expected)| found != expected);
-                difference = Some(at + place.unwrap_or_default());
+                let index = found_values.iter().zip(expected).position(|(found, expected)| found != expected);
+                difference = Some(at + index.unwrap_or_default());
             }
             if source.dtype != found.dtype {
                 self.rounding.get_or_insert_default().add(values, source.dtype, found_values, found.dtype);

@@ -2,7 +2,8 @@
 
 use safetensors::Dtype;
 
-/// Bytes of one value. Types of less than a byte, which no LLaMA is published in, count as one.
+/// Returns the size of a value in bytes. Types of less than a byte count as one byte. No LLaMA is published
+/// in such a type.
 pub(crate) fn element_size(dtype: Dtype) -> usize {
     dtype.bitsize().div_ceil(8)
 }

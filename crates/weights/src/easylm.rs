@@ -1,8 +1,10 @@
-//! EasyLM's checkpoints: msgpack values one after the other, each the path of a tensor and the tensor as `flax` packs it.
+//! EasyLM's checkpoints: a sequence of msgpack values, each with the path of a tensor and the tensor as
+//! packed by `flax`.
 //!
-//! After EasyLM's `checkpoint.py` and flax's `serialization.py`: a value is `[path, bytes]`, and the bytes are an extension of type 1
-//! with `[shape, dtype, values]` in it. Matrices are `[in, out]`, and the rows of `wq` and `wk` that are rotated together are
-//! neighbours, as in Meta's own files (`convert_hf_to_easylm.py`).
+//! The format is that of EasyLM's `checkpoint.py` and flax's `serialization.py`: a value is `[path, bytes]`,
+//! and the bytes are an extension of type 1 that contains `[shape, dtype, values]`. Matrices are `[in, out]`.
+//! The rows of `wq` and `wk` that are rotated together are adjacent, as in Meta's files
+//! (`convert_hf_to_easylm.py`).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,29 +20,30 @@ use crate::dtype::element_size;
 use crate::error::WeightsError;
 use crate::tensor::{IgnoredEntry, StoredTensor, ValueLocation, ValueOrder};
 
-/// The name that EasyLM gives a file of parameters.
+/// Name of a file of parameters.
 pub const STREAM_FILE: &str = "streaming_params";
 const TRAIN_STATE_FILE: &str = "streaming_train_state";
-/// How the published files end: `open_llama_7b_easylm`.
+/// Suffix of published files: `open_llama_7b_easylm`.
 const PUBLISHED: &str = "_easylm";
 
-/// flax's number for arrays, among msgpack's types of extensions.
+/// Type of arrays among flax's msgpack extensions.
 const NDARRAY: i8 = 1;
-/// What one msgpack value of EasyLM's reader can have (`msgpack.Unpacker`, `max_buffer_size`). flax itself cuts arrays above half of it.
+/// Size limit of a msgpack value in EasyLM's reader (`max_buffer_size` of `msgpack.Unpacker`). flax itself
+/// splits arrays above half of it.
 const MAX_BYTES: u64 = (1 << 31) - 1;
 
-/// How a tensor is turned on its way between the two layouts.
+/// Transformation of a tensor between the two layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TensorTransform {
-    /// Not at all.
+    /// No change.
     Identity,
-    /// A matrix, transposed.
+    /// Transposition of a matrix.
     Transpose,
-    /// Transposed, with its heads' rows interleaved.
+    /// Transposition, with the rows of heads interleaved.
     TransposeRotary,
 }
 
-/// The tensors of a layer: at Hugging Face, in EasyLM.
+/// Tensors of a layer: name in Hugging Face's layout, name in EasyLM, transformation.
 const LAYER: [(&str, &str, TensorTransform); 9] = [
     ("self_attn.q_proj", "attention/wq", TensorTransform::TransposeRotary),
     ("self_attn.k_proj", "attention/wk", TensorTransform::TransposeRotary),
@@ -52,38 +55,38 @@ const LAYER: [(&str, &str, TensorTransform); 9] = [
     ("input_layernorm", "attention_norm", TensorTransform::Identity),
     ("post_attention_layernorm", "ffn_norm", TensorTransform::Identity),
 ];
-/// The others, whole names.
+/// Other tensors, with their complete names.
 const OTHERS: [(&str, &str, TensorTransform); 3] = [
     ("model.embed_tokens.weight", "transformer/wte/embedding", TensorTransform::Identity),
     ("model.norm.weight", "transformer/ln_f/kernel", TensorTransform::Identity),
     ("lm_head.weight", "lm_head/kernel", TensorTransform::Transpose),
 ];
 
-/// Hugging Face's name of one of EasyLM's tensors.
+/// Returns the name and transformation of an EasyLM tensor in Hugging Face's layout.
 fn to_hugging_face(path: &str) -> Option<(String, TensorTransform)> {
-    if let Some((name, _, turn)) = OTHERS.iter().find(|(_, other, _)| *other == path) {
-        return Some(((*name).to_owned(), *turn));
+    if let Some((name, _, transform)) = OTHERS.iter().find(|(_, other, _)| *other == path) {
+        return Some(((*name).to_owned(), *transform));
     }
     let (layer, rest) = path.strip_prefix("transformer/h/")?.split_once('/')?;
     let layer: u32 = layer.parse().ok()?;
     let part = rest.strip_suffix("/kernel")?;
-    let (name, _, turn) = LAYER.iter().find(|(_, other, _)| *other == part)?;
-    Some((format!("model.layers.{layer}.{name}.weight"), *turn))
+    let (name, _, transform) = LAYER.iter().find(|(_, other, _)| *other == part)?;
+    Some((format!("model.layers.{layer}.{name}.weight"), *transform))
 }
 
-/// EasyLM's name of one of Hugging Face's tensors.
+/// Returns the name and transformation of a Hugging Face tensor in EasyLM.
 pub(crate) fn from_hugging_face(name: &str) -> Option<(String, TensorTransform)> {
-    if let Some((_, path, turn)) = OTHERS.iter().find(|(other, _, _)| *other == name) {
-        return Some(((*path).to_owned(), *turn));
+    if let Some((_, path, transform)) = OTHERS.iter().find(|(other, _, _)| *other == name) {
+        return Some(((*path).to_owned(), *transform));
     }
     let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
     let layer: u32 = layer.parse().ok()?;
     let part = rest.strip_suffix(".weight")?;
-    let (_, path, turn) = LAYER.iter().find(|(other, _, _)| *other == part)?;
-    Some((format!("transformer/h/{layer}/{path}/kernel"), *turn))
+    let (_, path, transform) = LAYER.iter().find(|(other, _, _)| *other == part)?;
+    Some((format!("transformer/h/{layer}/{path}/kernel"), *transform))
 }
 
-/// Types by the names that `numpy` gives them.
+/// Types, by their names in NumPy.
 const DTYPES: [(&str, Dtype); 12] = [
     ("float32", Dtype::F32),
     ("float16", Dtype::F16),
@@ -99,14 +102,15 @@ const DTYPES: [(&str, Dtype); 12] = [
     ("bool", Dtype::BOOL),
 ];
 
-/// Whether a file of this name is one of EasyLM's.
+/// Returns whether this is a name of EasyLM's files.
 pub(crate) fn is_stream_name(name: &str) -> bool {
     let is =
         |known: &str| name == known || name.strip_prefix(known).is_some_and(|step| step.starts_with('_'));
     is(STREAM_FILE) || is(TRAIN_STATE_FILE) || name.ends_with(PUBLISHED)
 }
 
-/// The tensors of a stream: of parameters, or of a whole training state, of which what is not a parameter is `ignored`.
+/// Returns the tensors of a stream of parameters, or of a complete training state. The other parts of a
+/// training state are added to `ignored`.
 pub(crate) fn open(path: &Path, ignored: &mut Vec<IgnoredEntry>) -> Result<Vec<StoredTensor>, WeightsError> {
     let file = fs_err::File::open(path)?;
     let length = file.metadata()?.len();
@@ -114,22 +118,23 @@ pub(crate) fn open(path: &Path, ignored: &mut Vec<IgnoredEntry>) -> Result<Vec<S
     let mut tensors = Vec::new();
     let mut others: BTreeMap<String, u64> = BTreeMap::new();
     while stream.position()? < length {
-        let (key, end) = stream.entry()?;
+        let (key, end) = stream.read_entry()?;
         match parameter(&key) {
-            Some(parameter) => tensors.push(stream.tensor(&key, parameter, end)?),
+            Some(parameter) => tensors.push(stream.read_tensor(&key, parameter, end)?),
             None => *others.entry(key.split('/').next().unwrap_or_default().to_owned()).or_default() += 1,
         }
         stream.skip_to(end)?;
     }
     let others = others.into_iter().map(|(name, count)| IgnoredEntry {
         name,
-        reason: format!("{count} values of the training state that are no parameters"),
+        reason: format!("{count} values of the training state that aren't parameters"),
     });
     ignored.extend(others);
     Ok(tensors)
 }
 
-/// What stands behind `params/params/` in a training state, behind `params/` or alone in a file of parameters.
+/// Returns the part of a path after `params/params/` (in a training state) or `params/`, or the path itself
+/// in a file of parameters.
 fn parameter(key: &str) -> Option<&str> {
     let path = key.strip_prefix("params/").unwrap_or(key);
     let path = path.strip_prefix("params/").unwrap_or(path);
@@ -157,46 +162,48 @@ impl EasyLmStream<'_> {
         let at = self.position().unwrap_or_default();
         WeightsError::malformed(
             self.path,
-            format!("is no EasyLM stream, or is damaged: {what}, near byte {at} ({error})"),
+            format!("not an EasyLM stream, or damaged: {what} near byte {at} ({error})"),
         )
     }
 
-    /// Reads the path of the next tensor, and where its bytes, which begin here, end.
-    fn entry(&mut self) -> Result<(String, u64), WeightsError> {
-        let parts =
-            read_array_len(&mut self.file).map_err(|error| self.malformed("no [path, bytes]", error))?;
+    /// Reads the path of the next tensor, and returns it with the end of its bytes, which start here.
+    fn read_entry(&mut self) -> Result<(String, u64), WeightsError> {
+        let parts = read_array_len(&mut self.file)
+            .map_err(|error| self.malformed("expected [path, bytes]", error))?;
         if parts != 2 {
-            return Err(self.malformed("no [path, bytes]", format!("an array of {parts}")));
+            return Err(self.malformed("expected [path, bytes]", format!("an array of {parts}")));
         }
-        let depth = read_array_len(&mut self.file).map_err(|error| self.malformed("no path", error))?;
+        let depth =
+            read_array_len(&mut self.file).map_err(|error| self.malformed("expected a path", error))?;
         if depth > 64 {
-            return Err(self.malformed("no path", format!("an array of {depth}")));
+            return Err(self.malformed("expected a path", format!("an array of {depth}")));
         }
-        let parts = (0..depth).map(|_| self.text()).collect::<Result<Vec<String>, _>>()?;
+        let parts = (0..depth).map(|_| self.read_text()).collect::<Result<Vec<String>, _>>()?;
         let key = parts.join("/");
         let bytes = read_bin_len(&mut self.file)
-            .map_err(|error| self.malformed(&format!("no bytes for `{key}`"), error))?;
+            .map_err(|error| self.malformed(&format!("expected the bytes of `{key}`"), error))?;
         let end = self.position()? + u64::from(bytes);
         if end > self.length {
             let problem =
-                format!("has {bytes} bytes, it says, but the file ends {} before that", end - self.length);
+                format!("should have {bytes} bytes, but the file ends {} bytes earlier", end - self.length);
             return Err(WeightsError::tensor(self.path, &key, problem));
         }
         Ok((key, end))
     }
 
-    fn text(&mut self) -> Result<String, WeightsError> {
-        let length = read_str_len(&mut self.file).map_err(|error| self.malformed("no name", error))?;
+    fn read_text(&mut self) -> Result<String, WeightsError> {
+        let length =
+            read_str_len(&mut self.file).map_err(|error| self.malformed("expected a name", error))?;
         if length > 4096 {
-            return Err(self.malformed("no name", format!("{length} bytes")));
+            return Err(self.malformed("expected a name", format!("{length} bytes")));
         }
         let mut bytes = vec![0; length as usize];
-        self.file.read_exact(&mut bytes).map_err(|error| self.malformed("no name", error))?;
-        String::from_utf8(bytes).map_err(|error| self.malformed("no name", error))
+        self.file.read_exact(&mut bytes).map_err(|error| self.malformed("expected a name", error))?;
+        String::from_utf8(bytes).map_err(|error| self.malformed("expected a name", error))
     }
 
     /// Reads the header of a packed array that ends at `end`.
-    fn tensor(&mut self, key: &str, parameter: &str, end: u64) -> Result<StoredTensor, WeightsError> {
+    fn read_tensor(&mut self, key: &str, parameter: &str, end: u64) -> Result<StoredTensor, WeightsError> {
         let path = self.path;
         let wrong = |problem: String| WeightsError::tensor(path, key, problem);
         let is_map = self.file.fill_buf()?.first().is_some_and(|&byte| {
@@ -204,10 +211,10 @@ impl EasyLmStream<'_> {
         });
         if is_map {
             return Err(wrong(
-                "is in chunks, as flax packs arrays above 1 GiB, which is not read".to_owned(),
+                "is packed in chunks, as flax does for arrays above 1 GiB, which is not supported".to_owned(),
             ));
         }
-        let not_packed = |error: &dyn Display| wrong(format!("is no array as flax packs it ({error})"));
+        let not_packed = |error: &dyn Display| wrong(format!("is not an array packed by flax ({error})"));
         let meta = read_ext_meta(&mut self.file).map_err(|error| not_packed(&error))?;
         if meta.typeid != NDARRAY || self.position()? + u64::from(meta.size) != end {
             return Err(not_packed(&format!("an extension of type {}, {} bytes", meta.typeid, meta.size)));
@@ -215,35 +222,37 @@ impl EasyLmStream<'_> {
         let parts = read_array_len(&mut self.file).map_err(|error| not_packed(&error))?;
         let axes = read_array_len(&mut self.file).map_err(|error| not_packed(&error))?;
         if parts != 3 || axes > 8 {
-            return Err(not_packed(&"no [shape, dtype, values]"));
+            return Err(not_packed(&"expected [shape, dtype, values]"));
         }
         let mut shape = Vec::new();
         for _ in 0..axes {
             shape.push(read_int::<usize, _>(&mut self.file).map_err(|error| not_packed(&error))?);
         }
-        let dtype = self.text()?;
+        let dtype = self.read_text()?;
         let Some(&(_, dtype)) = DTYPES.iter().find(|(name, _)| *name == dtype) else {
-            return Err(wrong(format!("is of type {dtype}, which is not read")));
+            return Err(wrong(format!("has type {dtype}, which is not supported")));
         };
         let bytes = u64::from(read_bin_len(&mut self.file).map_err(|error| not_packed(&error))?);
         let start = self.position()?;
         let expected = shape.iter().try_fold(element_size(dtype), |bytes, &length| bytes.checked_mul(length));
         if start + bytes != end || expected != Some(bytes as usize) {
             return Err(wrong(format!(
-                "of shape {shape:?} and type {dtype} has {bytes} bytes in {}",
+                "of shape {shape:?} and type {dtype} has {bytes} bytes of values in a packed array of {} \
+                 bytes",
                 end - start
             )));
         }
-        let (name, turn) = to_hugging_face(parameter).unwrap_or((key.to_owned(), TensorTransform::Identity));
-        if turn != TensorTransform::Identity && shape.len() != 2 {
-            return Err(wrong(format!("has shape {shape:?}, but is a matrix")));
+        let (name, transform) =
+            to_hugging_face(parameter).unwrap_or((key.to_owned(), TensorTransform::Identity));
+        if transform != TensorTransform::Identity && shape.len() != 2 {
+            return Err(wrong(format!("has shape {shape:?}, expected a matrix")));
         }
-        let order = match turn {
+        let order = match transform {
             TensorTransform::Identity => ValueOrder::RowMajor,
             TensorTransform::Transpose => ValueOrder::Transposed,
             TensorTransform::TransposeRotary => ValueOrder::Rotary { head_size: None },
         };
-        if turn != TensorTransform::Identity {
+        if transform != TensorTransform::Identity {
             shape.reverse();
         }
         let location = ValueLocation { bytes: start..end, order, storage: None };
@@ -251,7 +260,7 @@ impl EasyLmStream<'_> {
     }
 }
 
-/// Writes all that comes before the values of a tensor of this shape, which is EasyLM's.
+/// Writes everything that precedes the values of a tensor, whose shape is given in EasyLM's layout.
 pub(crate) fn write_header(out: &mut impl Write, key: &str, shape: &[usize], dtype: Dtype) -> io::Result<()> {
     let values = shape.iter().product::<usize>() * element_size(dtype);
     let dtype = DTYPES.iter().find(|(_, other)| *other == dtype).map_or("void", |(name, _)| *name);
@@ -276,7 +285,7 @@ pub(crate) fn write_header(out: &mut impl Write, key: &str, shape: &[usize], dty
     out.write_all(&array)
 }
 
-/// Whether an array can be written: one that EasyLM's own reader would refuse can't.
+/// Returns whether EasyLM's reader can read an array of this size.
 pub(crate) fn fits(bytes: u64) -> bool {
     bytes < MAX_BYTES - 1024
 }

@@ -7,64 +7,67 @@ use fineline_diagnostics::{Classified, ErrorClass};
 use safetensors::SafeTensorError;
 use thiserror::Error;
 
-/// Why weights could not be read or written. Each names the file, and the tensor where it is about one.
+/// An error of files of weights. Each message names the file, and the tensor if it is about one.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// A file could not be read or written.
+    /// A file cannot be read or written. The message contains its path.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A folder without weights.
+    /// A directory contains no weights.
     #[error(
-        "{path}: holds no weights: expected model.safetensors, pytorch_model.bin, an index of either, or EasyLM's streaming_params"
+        "{path}: contains no weights; expected model.safetensors, pytorch_model.bin, an index of either, or \
+         EasyLM's \
+         streaming_params"
     )]
     NoWeights {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// More than one file of a folder could be meant.
-    #[error("{path}: holds {}: name the one to read", files.join(" and "))]
+    /// A directory contains several files that could be read.
+    #[error("{path}: contains {}; give the path of the file to read", files.join(" and "))]
     Ambiguous {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// The files.
+        /// Names of the files.
         files: Vec<String>,
     },
-    /// A file of no layout that is known.
-    #[error("{path}: is neither safetensors, nor a PyTorch archive, nor an EasyLM stream")]
+    /// A file has an unknown layout.
+    #[error("{path}: unknown file format; expected safetensors, a PyTorch archive or an EasyLM stream")]
     Unrecognized {
         /// The file.
         path: PathBuf,
     },
-    /// A file from before PyTorch 1.6.
+    /// A file has the format of PyTorch before version 1.6.
     #[error(
-        "{path}: is in the format of PyTorch before 1.6, which is not read; load it once with torch.load(..., weights_only=True) and \
-         save it again with torch.save"
+        "{path}: has the format of PyTorch before 1.6, which is not supported; load it with torch.load(..., \
+         weights_only=True) and save it again with torch.save"
     )]
     Legacy {
         /// The file.
         path: PathBuf,
     },
-    /// A file is not safetensors, or is cut short.
-    #[error("{path}: not a whole safetensors file: {source}")]
+    /// A file is not a safetensors file, or is truncated.
+    #[error("{path}: not a complete safetensors file: {source}")]
     SafeTensors {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// Error of the parser.
         source: SafeTensorError,
     },
-    /// A file is not what its layout demands, or is cut short.
+    /// A file doesn't have the format of its layout, or is truncated.
     #[error("{path}: {problem}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Difference from the format.
         problem: String,
     },
-    /// A pickle asks for something that describes no tensor.
+    /// A pickle uses something that is not part of the description of tensors.
     #[error(
-        "{path}: its pickle uses {what}, which a file of weights has no need of; nothing of it was run. Don't load this file elsewhere \
-         unless you trust who made it"
+        "{path}: its pickle uses {what}, which files of weights don't need; no part of it was executed. \
+         Don't load this \
+         file with other programs unless you trust its author"
     )]
     Forbidden {
         /// The file.
@@ -77,86 +80,86 @@ pub enum WeightsError {
     Index {
         /// The index.
         path: PathBuf,
-        /// What the parser said.
+        /// Error of the parser.
         source: serde_json::Error,
     },
-    /// The index names a file that is not beside it.
-    #[error("{path}: `{file}` lies outside the folder of the index")]
+    /// The index names a file in another directory.
+    #[error("{path}: `{file}` is outside of the directory of the index")]
     OutsideDirectory {
         /// The index.
         path: PathBuf,
-        /// The file it names.
+        /// Name of the file.
         file: String,
     },
-    /// A file that the index names is not there.
-    #[error("{path}: `{file}` is not there; it should hold {tensors} tensors, `{first}` among them")]
+    /// A file of the index is missing.
+    #[error("{path}: `{file}` is missing; it should contain {tensors} tensors, for example `{first}`")]
     MissingShard {
         /// The index.
         path: PathBuf,
-        /// The file it names.
+        /// Name of the file.
         file: String,
-        /// How many tensors it should hold.
+        /// Number of tensors that it should contain.
         tensors: usize,
-        /// The first of these.
+        /// Name of the first of them.
         first: String,
     },
-    /// A tensor that the index names is not in its file.
-    #[error("{path}: promises `{name}` in `{file}`, which has no such tensor")]
+    /// A tensor of the index is missing in its file.
+    #[error("{path}: `{name}` should be in `{file}`, which has no such tensor")]
     MissingTensor {
         /// The index.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The file.
+        /// Name of the file.
         file: String,
     },
-    /// A tensor stands in a file, or in the files of a checkpoint, twice.
-    #[error("{path}: `{name}` is there a second time")]
+    /// A tensor occurs twice.
+    #[error("{path}: `{name}` occurs a second time")]
     Duplicate {
-        /// The file with the second.
+        /// File with the second occurrence.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
     },
-    /// Something is wrong with one tensor.
+    /// A tensor is invalid.
     #[error("{path}: `{name}` {problem}")]
     Tensor {
         /// The file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// What is wrong with it.
+        /// Description of the problem, which follows the name.
         problem: String,
     },
-    /// A file's own checksum says that its bytes have changed.
-    #[error("{path}: the checksum of `{name}` is wrong: the file is damaged")]
+    /// The bytes of a file differ from its checksum.
+    #[error("{path}: the checksum of `{name}` is wrong; the file is damaged, get it again")]
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The tensor, or the part of the archive.
+        /// Name of the tensor, or of the part of the archive.
         name: String,
     },
-    /// The disk has no room for what is to be written.
-    #[error("{path}: needs {needed} bytes, the disk has {free} left; nothing was written")]
+    /// There is too little disk space.
+    #[error("{path}: needs {needed} bytes, but the disk has {free} bytes free; nothing was written")]
     NoSpace {
-        /// What was to be written.
+        /// Path that was to be written.
         path: PathBuf,
-        /// Its size.
+        /// Required space in bytes.
         needed: u64,
-        /// What is free.
+        /// Free space in bytes.
         free: u64,
     },
-    /// Whoever follows the progress said so.
-    #[error("stopped before the end; nothing was left behind")]
+    /// The progress callback ended the operation.
+    #[error("stopped before the end; no files were left")]
     Stopped,
-    /// What was read back is not what was to be written.
-    #[error("{path}: `{name}` reads back differently from its source: {problem}")]
+    /// A written tensor differs from its source.
+    #[error("{path}: `{name}` differs from its source: {problem}")]
     Mismatch {
-        /// The file written.
+        /// File that was written.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// How it differs.
+        /// Description of the difference.
         problem: String,
     },
 }

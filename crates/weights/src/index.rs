@@ -1,4 +1,5 @@
-//! The index of a checkpoint in shards, which names the file of every tensor; the same for safetensors and `.bin`.
+//! The index of sharded weights, which names the file of every tensor. Its form is the same for safetensors
+//! and `.bin`.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -8,13 +9,14 @@ use serde::Deserialize;
 use crate::error::WeightsError;
 use crate::tensor::StoredTensor;
 
-/// What is read of an index. `metadata.total_size` is not looked at: in many published files it counts other tensors too.
+/// Content of an index. `metadata.total_size` is ignored, because it includes other tensors in many published
+/// files.
 #[derive(Deserialize)]
 struct ShardIndexFile {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Opens all files that an index names, each by `open`, and holds them to what the index promises.
+/// Opens all files of an index with `open`, and checks that they contain the tensors of the index.
 pub(crate) fn open_shards(
     path: &Path,
     open: impl Fn(&Path) -> Result<Vec<StoredTensor>, WeightsError>,
@@ -26,9 +28,9 @@ pub(crate) fn open_shards(
     for (name, file) in &weight_map {
         shards.entry(file).or_default().push(name);
     }
-    // Before any is opened: what can't be complete shouldn't be said to be damaged.
+    // This check comes before any file is opened, so that an incomplete download isn't reported as damage.
     for (&file, names) in &shards {
-        if !beside(path, file)?.is_file() {
+        if !path_in_same_dir(path, file)?.is_file() {
             return Err(WeightsError::MissingShard {
                 path: path.to_owned(),
                 file: file.to_owned(),
@@ -39,7 +41,7 @@ pub(crate) fn open_shards(
     }
     let mut tensors = Vec::new();
     for (&file, names) in &shards {
-        let shard = open(&beside(path, file)?)?;
+        let shard = open(&path_in_same_dir(path, file)?)?;
         if let Some(name) = names.iter().find(|&&name| !shard.iter().any(|tensor| tensor.key == name)) {
             let (path, name, file) = (path.to_owned(), (*name).to_owned(), file.to_owned());
             return Err(WeightsError::MissingTensor { path, name, file });
@@ -49,8 +51,8 @@ pub(crate) fn open_shards(
     Ok(tensors)
 }
 
-/// The path of a file that lies in the folder of the index.
-fn beside(index: &Path, file: &str) -> Result<PathBuf, WeightsError> {
+/// Returns the path of a file in the directory of the index.
+fn path_in_same_dir(index: &Path, file: &str) -> Result<PathBuf, WeightsError> {
     let mut parts = Path::new(file).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(name)), None) => Ok(index.with_file_name(name)),

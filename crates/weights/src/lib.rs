@@ -1,21 +1,23 @@
-//! Files that hold the weights of a LLaMA, in the layouts that people publish them in.
+//! Files with the weights of a LLaMA model, in the layouts in which they are published.
 //!
-//! - [`WeightFiles::open`] lists what a file or folder holds, whatever its [`WeightLayout`]: safetensors, PyTorch's `.bin`, EasyLM's
-//!   stream. Only headers are read. Tensors have the names and shapes of Hugging Face, however the file calls and turns them.
-//! - [`StoredTensor::open`] streams the values of one tensor. What lies in the file as it is wanted is never held whole; what has
-//!   to be turned around first is held once.
-//! - [`write_weights`] writes any of these tensors as safetensors or as EasyLM's stream, and [`compare_weights`] reads them back and holds them to
-//!   their source, bit for bit.
-//! - [`safetensors`] has the header of a safetensors file, for whoever has the values elsewhere.
+//! - [`WeightFiles::open`] lists the tensors of a file or directory of any [`WeightLayout`]: safetensors,
+//!   PyTorch's `.bin`, EasyLM's stream. Only headers are read. Tensors have the names and shapes of Hugging
+//!   Face, independent of the names and the order of values in the file.
+//! - [`StoredTensor::open`] streams the values of one tensor. Values that are stored in the requested order
+//!   are never held in memory as a whole. Values that have to be reordered are held once.
+//! - [`write_weights`] writes any of these tensors as safetensors or as EasyLM's stream, and
+//!   [`compare_weights`] compares the files with their sources, bit for bit.
+//! - [`safetensors`] reads and writes headers of safetensors files, for values that are stored elsewhere.
 //!
-//! Nothing here knows a model or a tensor library: which tensors there should be is for whoever asks.
+//! This crate doesn't depend on a model or a tensor library. The caller decides which tensors are expected.
 //!
 //! # Pickles
 //!
-//! A `.bin` is an archive of plain numbers and a *pickle*, a program that rebuilds the tensors. Here it is only ever read, by a
-//! machine that knows the few calls which describe tensors and refuses everything else by name. The crate `pytorch-reader` was
-//! considered: it lets unknown calls pass as opaque values, takes the last of two equal names, and reads tensors whole. The archive
-//! itself is read by the crate `zip`, msgpack by `rmp`.
+//! A `.bin` file is an archive of numbers and a *pickle*, a program that reconstructs the tensors. This crate
+//! never executes it. An interpreter understands the few calls that describe tensors, and rejects all others
+//! by name. The crate `pytorch-reader` was not used, because it accepts unknown calls as opaque values, takes
+//! the last of two equal names, and reads tensors as a whole. The archive is read by the crate `zip`, and
+//! msgpack by `rmp`.
 
 // Ground: errors, types of values and their order.
 mod arrange;

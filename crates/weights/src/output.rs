@@ -4,13 +4,15 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-/// Bytes after which the disk is asked to begin. Left to itself, the system gathers gigabytes first, and all wait for them at the end.
+/// Number of bytes after which syncing starts. Otherwise the system collects gigabytes first, and the sync at
+/// the end waits for all of them.
 const AHEAD: u64 = 256 << 20;
-/// Bytes of one write. Linux gives a write of 2 MiB pages of that size, which took a virtual machine ten times as long to come by as
-/// small ones (0.3 against 2 to 3 GB/s); from 128 KiB to 1 MiB all are alike.
+/// Largest size of one write in bytes. Linux allocates pages of the size of a 2 MiB write, which took a
+/// virtual machine ten times as long as small pages (0.3 versus 2 to 3 GB/s). All sizes from 128 KiB to 1 MiB
+/// are equally fast.
 const AT_ONCE: usize = 512 << 10;
 
-/// A large file that goes to the disk while it is being written.
+/// A large file that is synced while it is written.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     file: fs_err::File,
@@ -23,7 +25,7 @@ impl OutputFile {
         Ok(Self { file: fs_err::File::create(path)?, waiting: 0, syncing: None })
     }
 
-    /// Waits until all of it is on the disk, and gives its size.
+    /// Syncs the file and returns its size.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         self.wait()?;
         self.file.sync_all()?;
@@ -32,13 +34,13 @@ impl OutputFile {
 
     fn wait(&mut self) -> io::Result<()> {
         match self.syncing.take() {
-            // A panic there is a bug, and is shown as what it is.
+            // A panic of the thread is a bug, and is propagated.
             Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => Ok(()),
         }
     }
 
-    /// Has what was written so far go to the disk, unless that is still busy with what was written before.
+    /// Starts syncing what was written so far, unless an earlier sync is still running.
     fn sync_in_background(&mut self) -> io::Result<()> {
         if self.syncing.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Ok(());

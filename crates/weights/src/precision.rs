@@ -1,4 +1,4 @@
-//! Values in another precision.
+//! Conversion of values to another precision.
 
 use ::half::slice::HalfFloatSliceExt;
 use ::half::{bf16, f16};
@@ -8,24 +8,24 @@ use serde::Serialize;
 
 use crate::dtype::element_size;
 
-/// What another precision did to values.
+/// Effect of a conversion on values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RoundingStats {
-    /// The largest distance of a finite value from what became of it.
+    /// Largest absolute difference between a finite value and its converted value.
     pub largest_error: f64,
-    /// Finite values that became infinite.
+    /// Number of finite values that became infinite.
     pub overflowed: u64,
 }
 
-/// Whether values of this type can be given another precision.
+/// Returns whether values of this type can be converted.
 pub(crate) fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-/// Values that are converted at once.
+/// Number of values per parallel task.
 const BLOCK: usize = 4096;
 
-/// Values in another precision, rounded to the nearest, ties to even, as PyTorch does. The same precision changes no bit.
+/// Converts values, rounded to nearest, ties to even, as PyTorch does. The same precision changes no bit.
 pub(crate) fn convert(values: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) {
     out.clear();
     if from == to {
@@ -43,7 +43,7 @@ pub(crate) fn convert(values: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) 
 }
 
 impl RoundingStats {
-    /// Adds what became of some values.
+    /// Adds the effect on some values.
     pub(crate) fn add(&mut self, before: &[u8], from: Dtype, after: &[u8], to: Dtype) {
         let blocks =
             before.par_chunks(element_size(from) * BLOCK).zip(after.par_chunks(element_size(to) * BLOCK));
@@ -72,7 +72,7 @@ impl RoundingStats {
     }
 }
 
-/// A block of values as float32, which holds all others exactly.
+/// A block of values as float32, which represents all others exactly.
 #[derive(Default)]
 struct FloatBlock {
     values: Vec<f32>,

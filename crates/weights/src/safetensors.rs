@@ -1,4 +1,4 @@
-//! The safetensors format, single files and shards.
+//! The safetensors format: headers of files, and the names of single and sharded files.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -12,39 +12,41 @@ use crate::dtype::element_size;
 use crate::error::WeightsError;
 use crate::tensor::{StoredTensor, ValueLocation, ValueOrder};
 
-/// The file of a checkpoint that is not in shards.
+/// Name of the file of weights that aren't sharded.
 pub const SINGLE_FILE: &str = "model.safetensors";
-/// The index of a checkpoint in shards.
+/// Name of the index of sharded weights.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// The longest header that the format allows.
+/// Largest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
-/// Before the header stands its length.
+/// Size of the length that precedes the header.
 const LENGTH: u64 = size_of::<u64>() as u64;
 
-/// A tensor as the header of a file is to describe it.
+/// Description of a tensor in the header of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorDescription {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Vec<usize>,
-    /// The type of its values.
+    /// Type of the values.
     pub dtype: Dtype,
 }
 
 impl TensorDescription {
-    /// Size of its values in bytes.
+    /// Returns the size of the values in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * element_size(self.dtype)) as u64
     }
 }
 
-/// Writes all that comes before the values of these tensors, which follow in this order. `transformers` asks for the metadata in it.
+/// Writes everything that precedes the values of these tensors, which must follow in this order.
+///
+/// The header contains the metadata that `transformers` requires.
 ///
 /// # Errors
-/// What `out` says, and [`io::ErrorKind::InvalidInput`] for sizes that can't be counted.
+/// An error of `out`, and [`io::ErrorKind::InvalidInput`] for sizes that overflow.
 pub fn write_header(out: &mut impl Write, tensors: &[TensorDescription]) -> io::Result<()> {
     let mut end = 0;
     let info = |tensor: &TensorDescription| {
@@ -58,7 +60,7 @@ pub fn write_header(out: &mut impl Write, tensors: &[TensorDescription]) -> io::
     let metadata = Metadata::new(Some(framework), tensors.iter().map(info).collect())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let mut json = serde_json::to_vec(&metadata)?;
-    // Readers map the data; the format wants it to begin at a multiple of eight.
+    // Readers map the data, which the format aligns to a multiple of eight bytes.
     json.resize(json.len().next_multiple_of(8), b' ');
     out.write_all(&(json.len() as u64).to_le_bytes())?;
     out.write_all(&json)
@@ -75,11 +77,12 @@ pub struct TensorEntry {
 
 /// Reads the header of a safetensors file, whose tensors are returned in alphabetic order.
 ///
-/// The length of the header is bounded, and the values must fill the rest of the file exactly. They aren't read.
+/// The length of the header is bounded, and the values must fill the rest of the file exactly. They aren't
+/// read.
 ///
 /// # Errors
-/// [`WeightsError::Io`] if the file cannot be read, and [`WeightsError::SafeTensors`] if it is truncated or its header is
-/// invalid.
+/// [`WeightsError::Io`] if the file cannot be read, and [`WeightsError::SafeTensors`] if it is truncated or
+/// its header is invalid.
 pub fn read_header(path: &Path) -> Result<Vec<TensorEntry>, WeightsError> {
     let invalid = |source| WeightsError::SafeTensors { path: path.to_owned(), source };
     let mut file = fs_err::File::open(path)?;

@@ -14,43 +14,45 @@ use crate::arrange::{Transposition, gather, interleaved};
 use crate::dtype::element_size;
 use crate::error::WeightsError;
 
-/// Values are moved in pieces of this many bytes where they need not be held whole.
+/// Size of the pieces in which values are streamed, in bytes.
 pub(crate) const PIECE_BYTES: usize = 4 << 20;
 
-/// A tensor in a file, under its Hugging Face name and in Hugging Face's shape.
+/// A tensor in a file, with the name and shape of Hugging Face's layout.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
-    /// Its name at Hugging Face: `model.layers.0.self_attn.q_proj.weight`. Its `key`, where the layout's own names say nothing else.
+    /// Name in Hugging Face's layout: `model.layers.0.self_attn.q_proj.weight`. Equal to `key` if the layout
+    /// has no other name.
     pub name: String,
     /// Its name in the file.
     pub key: String,
-    /// Its shape at Hugging Face: matrices are `[out, in]`.
+    /// Shape in Hugging Face's layout. Matrices are `[out, in]`.
     pub shape: Vec<usize>,
-    /// The type of its values.
+    /// Type of the values.
     pub dtype: Dtype,
-    /// The file that it is in.
+    /// File that contains the tensor.
     pub file: PathBuf,
     pub(crate) location: ValueLocation,
 }
 
-/// Where in a file the values of a tensor are, and in which order.
+/// Position of the values of a tensor in a file, and their order.
 #[derive(Clone, Debug)]
 pub(crate) struct ValueLocation {
     pub(crate) bytes: Range<u64>,
     pub(crate) order: ValueOrder,
-    /// What the bytes are a part of, if that has a checksum.
+    /// Part of the file with a checksum that contains the bytes, if there is one.
     pub(crate) storage: Option<Arc<ChecksummedStorage>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ValueOrder {
-    /// One row after the other.
+    /// Row by row.
     RowMajor,
     /// A view with these strides, in elements.
     Strided(Vec<usize>),
     /// `[in, out]`, as JAX has it.
     Transposed,
-    /// `[in, out]` with interleaved rotary rows. The size of a head is not in the file, but must be known to read it.
+    /// `[in, out]` with interleaved rotary rows. The head size is not in the file, but is required to read
+    /// the values.
     Rotary { head_size: Option<usize> },
 }
 
@@ -63,45 +65,46 @@ pub(crate) struct ChecksummedStorage {
 }
 
 impl StoredTensor {
-    /// Number of values.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether there are no values.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Size of its values in bytes.
+    /// Returns the size of the values in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         (self.len() * element_size(self.dtype)) as u64
     }
 
-    /// Where in the file its values lie.
+    /// Returns the range of bytes of the file that the values occupy.
     #[must_use]
     pub fn file_range(&self) -> Range<u64> {
         self.location.bytes.clone()
     }
 
-    /// Starts to read the values, in row-major order of `shape`.
+    /// Starts reading the values in row-major order of `shape`.
     ///
     /// # Errors
-    /// Whatever is wrong with the file; [`WeightsError::Tensor`] for a rotary tensor of EasyLM without the
-    /// [size of a head](crate::WeightFiles::with_head_size).
+    /// [`WeightsError::Io`] if the file cannot be read, [`WeightsError::Checksum`] if it is damaged, and
+    /// [`WeightsError::Tensor`] for a rotary tensor of EasyLM without the [head
+    /// size](crate::WeightFiles::with_head_size).
     pub fn open(&self) -> Result<TensorReader<'_>, WeightsError> {
         self.open_in(ReadBuffers::default())
     }
 
-    /// As [`open`](Self::open), in memory that another tensor needs no more.
+    /// Like [`open`](Self::open), with buffers that another tensor doesn't need any more.
     pub(crate) fn open_in(&self, mut memory: ReadBuffers) -> Result<TensorReader<'_>, WeightsError> {
         let ValueLocation { bytes, order, storage } = &self.location;
         let mut file = fs_err::File::open(&self.file)?;
         let source = if *order == ValueOrder::RowMajor {
-            // What is read from beginning to end is checked on the way.
+            // Values that are read from start to end are verified while they are read.
             let whole = storage.as_ref().filter(|storage| storage.bytes == *bytes).cloned();
             if let Some(part) = storage.as_ref().filter(|_| whole.is_none()) {
                 self.verify(part, &mut file)?;
@@ -109,24 +112,24 @@ impl StoredTensor {
             file.seek(SeekFrom::Start(bytes.start))?;
             ReadSource::File { file, checksum: whole.map(|storage| (Hasher::new(), storage)) }
         } else {
-            self.arrange(&mut file, &mut memory)?;
+            self.read_reordered(&mut file, &mut memory)?;
             ReadSource::Buffers
         };
         Ok(TensorReader { tensor: self, left: self.bytes(), source, memory })
     }
 
-    /// All values, in row-major order of `shape`.
+    /// Returns all values in row-major order of `shape`.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Those of [`open`](Self::open) and [`TensorReader::read_exact`].
     pub fn read(&self) -> Result<Vec<u8>, WeightsError> {
         let mut values = vec![0; self.bytes() as usize];
         self.open()?.read_exact(&mut values)?;
         Ok(values)
     }
 
-    /// Reads the values into memory, in order.
-    fn arrange(&self, file: &mut fs_err::File, memory: &mut ReadBuffers) -> Result<(), WeightsError> {
+    /// Reads the values into memory and reorders them.
+    fn read_reordered(&self, file: &mut fs_err::File, memory: &mut ReadBuffers) -> Result<(), WeightsError> {
         let ValueLocation { bytes, order, storage } = &self.location;
         if let Some(storage) = storage {
             self.verify(storage, file)?;
@@ -136,11 +139,11 @@ impl StoredTensor {
         }
         file.seek(SeekFrom::Start(bytes.start))?;
         let size = element_size(self.dtype);
-        let values = at_least(&mut memory.values, self.bytes() as usize);
+        let values = resized(&mut memory.values, self.bytes() as usize);
         let columns = match order {
             ValueOrder::RowMajor => return Ok(file.read_exact(values)?),
             ValueOrder::Strided(strides) => {
-                let stored = at_least(&mut memory.piece, (bytes.end - bytes.start) as usize);
+                let stored = resized(&mut memory.piece, (bytes.end - bytes.start) as usize);
                 file.read_exact(stored)?;
                 gather(stored, &self.shape, strides, size, values);
                 return Ok(());
@@ -151,7 +154,8 @@ impl StoredTensor {
                 return Err(WeightsError::tensor(
                     &self.file,
                     &self.key,
-                    "can't be read without the number of attention heads: the model's configuration is needed",
+                    "cannot be read without the number of attention heads; the configuration of the model \
+                     is required",
                 ));
             }
         };
@@ -159,14 +163,14 @@ impl StoredTensor {
         let transposition = Transposition { height, width, size, rows: None, columns, group: 1 };
         let step = transposition.rows_in(PIECE_BYTES);
         for first in (0..height).step_by(step) {
-            let piece = at_least(&mut memory.piece, step.min(height - first) * width * size);
+            let piece = resized(&mut memory.piece, step.min(height - first) * width * size);
             file.read_exact(piece)?;
-            transposition.place(first, piece, values);
+            transposition.write_rows(first, piece, values);
         }
         Ok(())
     }
 
-    /// Holds a part of the file to its checksum, once.
+    /// Compares a part of the file with its checksum, once.
     fn verify(&self, storage: &ChecksummedStorage, file: &mut fs_err::File) -> Result<(), WeightsError> {
         if storage.verified.load(Ordering::Relaxed) {
             return Ok(());
@@ -181,10 +185,10 @@ impl StoredTensor {
             hasher.update(&piece[..length]);
             left -= length as u64;
         }
-        self.hold(hasher, storage)
+        self.check_checksum(hasher, storage)
     }
 
-    fn hold(&self, hasher: Hasher, storage: &ChecksummedStorage) -> Result<(), WeightsError> {
+    fn check_checksum(&self, hasher: Hasher, storage: &ChecksummedStorage) -> Result<(), WeightsError> {
         if hasher.finalize() != storage.crc32 {
             return Err(WeightsError::Checksum { path: self.file.clone(), name: self.name.clone() });
         }
@@ -193,7 +197,8 @@ impl StoredTensor {
     }
 }
 
-/// Memory for values that have to be turned around. Fresh memory costs more than to turn what is in it, so it is kept from tensor to tensor.
+/// Buffers for values that have to be reordered. They are reused, because allocating memory takes longer than
+/// reordering.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffers {
     /// All values of a tensor, in order.
@@ -202,15 +207,15 @@ pub(crate) struct ReadBuffers {
     piece: Vec<u8>,
 }
 
-/// The first `length` bytes of a buffer, which grows if it has fewer. What is in them is left over.
-pub(crate) fn at_least(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+/// Returns the first `length` bytes of a buffer, which grows if necessary. Their content is unspecified.
+pub(crate) fn resized(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
     if buffer.len() < length {
         buffer.resize(length, 0);
     }
     &mut buffer[..length]
 }
 
-/// The values of a tensor, from the first to the last.
+/// Reader of the values of a tensor.
 #[derive(Debug)]
 pub struct TensorReader<'a> {
     tensor: &'a StoredTensor,
@@ -225,15 +230,16 @@ enum ReadSource {
         file: fs_err::File,
         checksum: Option<(Hasher, Arc<ChecksummedStorage>)>,
     },
-    /// The reader's own.
+    /// The buffers of the reader.
     Buffers,
 }
 
 impl TensorReader<'_> {
-    /// Fills `values` with the next ones, of which there must be as many.
+    /// Fills `values` with the next values.
     ///
     /// # Errors
-    /// A file that has become shorter, or a tensor that has fewer values left; and with the last value [`WeightsError::Checksum`] for one that is damaged.
+    /// [`WeightsError::Io`] if the file cannot be read or has become shorter, [`WeightsError::Tensor`] if
+    /// fewer values are left, and after the last value [`WeightsError::Checksum`] if the file is damaged.
     pub fn read_exact(&mut self, values: &mut [u8]) -> Result<(), WeightsError> {
         if values.len() as u64 > self.left {
             return Err(WeightsError::tensor(&self.tensor.file, &self.tensor.key, "has no more values"));
@@ -253,17 +259,18 @@ impl TensorReader<'_> {
             && let ReadSource::File { checksum, .. } = &mut self.source
             && let Some((hasher, storage)) = checksum.take()
         {
-            self.tensor.hold(hasher, &storage)?;
+            self.tensor.check_checksum(hasher, &storage)?;
         }
         Ok(())
     }
 
-    /// How many bytes have been read.
+    /// Returns the number of bytes that were read.
     fn position(&self) -> usize {
         (self.tensor.bytes() - self.left) as usize
     }
 
-    /// The next `length` values, or what is left: in `buffer`, or where they are in memory. Empty when all have been read.
+    /// Returns the next `length` bytes of values, or the rest. They are in `buffer` or in the buffers of the
+    /// reader. Empty at the end.
     pub(crate) fn next_piece<'b>(
         &'b mut self,
         length: usize,
@@ -275,24 +282,24 @@ impl TensorReader<'_> {
             self.left -= length as u64;
             return Ok(&self.memory.values[at..][..length]);
         }
-        let piece = at_least(buffer, length);
+        let piece = resized(buffer, length);
         if !piece.is_empty() {
             self.read_exact(piece)?;
         }
         Ok(piece)
     }
 
-    /// The memory, for another tensor.
+    /// Returns the buffers, for another tensor.
     pub(crate) fn into_memory(self) -> ReadBuffers {
         self.memory
     }
 }
 
-/// Something in a checkpoint that is no weight of a model.
+/// Part of a file that is not a weight of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IgnoredEntry {
     /// Its name in the file.
     pub name: String,
-    /// Why it isn't read.
+    /// Reason for ignoring it.
     pub reason: String,
 }

@@ -27,9 +27,9 @@ use source::{DatasetParts, DatasetSource, RowSequence};
 
 /// The training rows as a function of their index.
 ///
-/// Rows are numbered through the whole run: with `b` rows per step, step `k` (from 1) takes rows `(k - 1) * b .. k * b`,
-/// of which each rank computes its own. The rows of a source come in a new pseudo-random order in each epoch, or in the
-/// order of its files.
+/// Rows are numbered through the whole run: with `b` rows per step, step `k` (from 1) takes rows `(k - 1) * b
+/// .. k * b`, of which each rank computes its own. The rows of a source come in a new pseudo-random order in
+/// each epoch, or in the order of its files.
 #[derive(Debug)]
 pub struct Dataset {
     parts: DatasetParts,
@@ -75,16 +75,16 @@ struct RowLocation<'a> {
 impl Dataset {
     /// Opens all sources.
     ///
-    /// Text is first tokenized into shards in the data cache, and files of rows are converted to shards there, each of
-    /// them once. `progress` is called meanwhile.
+    /// Text is first tokenized into shards in the data cache, and files of rows are converted to shards
+    /// there, each of them once. `progress` is called meanwhile.
     ///
-    /// The rows depend on the text, the tokenizer, `options`, and the `[data]` section except for its cache and document
-    /// mask. The validation split doesn't depend on the seed.
+    /// The rows depend on the text, the tokenizer, `options`, and the `[data]` section except for its cache
+    /// and document mask. The validation split doesn't depend on the seed.
     ///
     /// # Errors
-    /// [`DataError::Source`](crate::DataError::Source) around the error of a source whose files cannot be read, contain
-    /// invalid text, have another tokenizer or too few tokens for one row. Chunks that are missing, empty or smaller than
-    /// one batch have errors of their own.
+    /// [`DataError::Source`](crate::DataError::Source) around the error of a source whose files cannot be
+    /// read, contain invalid text, have another tokenizer or too few tokens for one row. Chunks that are
+    /// missing, empty or smaller than one batch have errors of their own.
     pub fn open(
         corpus: &Corpus,
         tokenizer: &Tokenizer,
@@ -181,14 +181,14 @@ impl Dataset {
     /// Returns the number of epochs of each source in the first `rows` rows of a run.
     #[must_use]
     pub fn epochs(&self, rows: u64) -> Vec<f64> {
-        let epochs = |(i, source): (usize, &DatasetSource)| {
+        let epochs_of = |(i, source): (usize, &DatasetSource)| {
             let taken = match &self.parts.sequence {
                 RowSequence::Mixture { mixture, .. } => mixture.rows_of_source(i, rows),
                 RowSequence::Chunks(chunks) => chunks.rows_of_source(i, rows),
             };
             taken as f64 / source.training.rows() as f64
         };
-        self.parts.sources.iter().enumerate().map(epochs).collect()
+        self.parts.sources.iter().enumerate().map(epochs_of).collect()
     }
 
     /// Returns the sources of a mixture that start a new epoch in these rows, with the number of that epoch.
@@ -210,7 +210,8 @@ impl Dataset {
     /// A shard of another tool is read completely for this, once. The result is kept in the data cache.
     ///
     /// # Errors
-    /// [`DataError::Source`](crate::DataError::Source) if a shard cannot be read or the cache cannot be written.
+    /// [`DataError::Source`](crate::DataError::Source) if a shard cannot be read or the cache cannot be
+    /// written.
     pub fn max_token_id(&self) -> Result<u32> {
         let mut largest = 0;
         for source in &self.parts.sources {

@@ -1,4 +1,4 @@
-//! One opened source of a dataset, and the parts that a dataset is made of.
+//! One opened source of a dataset, and the parts of a dataset.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::packing::piece::RowPiece;
 use crate::shards::SourceTokens;
 
-/// Stored rows, which share no token: row `r` is document `r` of the shards. The text documents in a row end
+/// Stored rows, which share no token: row `r` is document `r` of the shards. Each of its text documents ends
 /// with EOS.
 #[derive(Debug)]
 pub(super) struct DisjointPacker {

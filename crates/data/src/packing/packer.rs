@@ -82,7 +82,7 @@ impl Packer {
         row.finish(self.special.padding)
     }
 
-    /// Returns the parts of documents in a row.
+    /// Returns the parts of documents that a row consists of.
     pub(crate) fn parts(&self, tokens: &SourceTokens, number: u64) -> Vec<DocumentPart> {
         let mut parts: Vec<DocumentPart> = Vec::new();
         let mut push = |piece: RowPiece| {

@@ -31,7 +31,7 @@ pub struct RowOrigin {
     pub documents: Vec<DocumentPart>,
 }
 
-/// A part of a document in a row.
+/// A part of a document, as part of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentPart {
     /// Number of the document within the source.

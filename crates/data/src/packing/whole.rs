@@ -133,7 +133,10 @@ mod tests {
         /// Every token but the first of its document is a target exactly once, with the token before it as
         /// input.
         #[test]
-        fn every_target_counts_once(lengths in prop::collection::vec(0_u32..20, 1..80), seq_len in 1_usize..12) {
+        fn every_target_counts_once(
+            lengths in prop::collection::vec(0_u32..20, 1..80),
+            seq_len in 1_usize..12,
+        ) {
             let mut next = 2;
             let documents: Vec<Vec<u32>> = lengths.iter().map(|&len| {
                 next += len;

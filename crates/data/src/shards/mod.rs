@@ -1,7 +1,8 @@
-//! Token shards: Megatron's indexed dataset, which tools of Megatron-LM, Megatron-DeepSpeed and GPT-NeoX write and read.
+//! Token shards: Megatron's indexed dataset, which tools of Megatron-LM, Megatron-DeepSpeed and GPT-NeoX
+//! write and read.
 //!
-//! `PREFIX.bin` contains the tokens of all sequences as little-endian integers of one width. `PREFIX.idx`, also
-//! little-endian, contains their positions (`megatron/core/datasets/indexed_dataset.py`):
+//! `PREFIX.bin` contains the tokens of all sequences as little-endian integers of one width. `PREFIX.idx`,
+//! also little-endian, contains their positions (`megatron/core/datasets/indexed_dataset.py`):
 //!
 //! | bytes | content |
 //! |---|---|

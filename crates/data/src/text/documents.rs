@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn records_are_read_by_line() {
-        let lines = b"\xEF\xBB\xBF{\"id\": 1, \"text\": \"a\\nb\"}\r\n\n{\"text\": \"\"}\n{\"text\": \"\xE4\xB8\xAD\"}";
+        let lines = b"\xEF\xBB\xBF{\"id\": 1, \"text\": \"a\\nb\"}\r\n\n{\"text\": \"\"}\n\
+            {\"text\": \"\xE4\xB8\xAD\"}";
         assert_eq!(read("a.jsonl", lines).unwrap(), ["a\nb", "中"]);
     }
 

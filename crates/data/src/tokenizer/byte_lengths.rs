@@ -3,11 +3,12 @@
 use crate::error::Result;
 use crate::tokenizer::engine::TokenizerEngine;
 
-/// Number of bytes of text that each id stands for, so that the bytes of any sequence of tokens can be summed.
+/// Number of bytes of text that each id stands for, so that the bytes of any sequence of tokens can be
+/// summed.
 ///
-/// The numbers are exact if the tokenizer keeps every byte of its text, as byte-level BPE and SentencePiece with byte
-/// fallback do. If it normalizes text (NFC, lower case, collapsed spaces), they count the bytes of the normalized text.
-/// The unknown token has 0 bytes.
+/// The numbers are exact if the tokenizer keeps every byte of its text, as byte-level BPE and SentencePiece
+/// with byte fallback do. If it normalizes text (NFC, lower case, collapsed spaces), they count the bytes of
+/// the normalized text. The unknown token has 0 bytes.
 #[derive(Clone, Debug)]
 pub(super) struct ByteLengths {
     lengths: Vec<u16>,

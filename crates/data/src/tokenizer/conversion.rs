@@ -36,7 +36,8 @@ const PROBES: [&str; 14] = [
 pub(super) fn open_directory(dir: &Path) -> Result<(TokenizerFile, Option<String>)> {
     let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
     if !model.is_file() && !json.is_file() {
-        let message = "the directory contains neither tokenizer.json nor tokenizer.model; give the path of the file if it has another name";
+        let message = "the directory contains neither tokenizer.json nor tokenizer.model; give the path of \
+                       the file if it has another name";
         return Err(DataError::BadTokenizer { path: dir.to_owned(), message: message.to_owned() });
     }
     if !model.is_file() {
@@ -60,8 +61,9 @@ pub(super) fn open_directory(dir: &Path) -> Result<(TokenizerFile, Option<String
         None => Ok((json, None)),
         Some(text) => {
             let warning = format!(
-                "`{}` and tokenizer.model in the same directory give different ids for {text:?}; tokenizer.model is used, \
-                 because a conversion to tokenizer.json may be wrong; to use tokenizer.json, give the path of that file",
+                "`{}` and tokenizer.model in the same directory give different ids for {text:?}; \
+                 tokenizer.model is used, because a conversion to tokenizer.json may be wrong; to use \
+                 tokenizer.json, give the path of that file",
                 json.path.display()
             );
             Ok((model, Some(warning)))
@@ -74,8 +76,8 @@ pub(super) fn open_file(path: &Path) -> Result<(TokenizerFile, Option<String>)> 
     let tokenizer = TokenizerFile::read(path)?;
     let warning = match compare_with_other_file(&tokenizer)? {
         TokenizerComparison::Different { text } => Some(format!(
-            "`{}` gives other ids than tokenizer.model beside it for {text:?}: a conversion may have got it wrong; to use \
-             tokenizer.model, name that file or the dir",
+            "`{}` gives other ids than tokenizer.model in the same directory for {text:?}; a conversion may \
+             be wrong; to use tokenizer.model, give the path of that file or of the directory",
             path.display()
         )),
         TokenizerComparison::Same => None,
@@ -163,7 +165,8 @@ fn find_suspicious_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     if let Some(word) = broken.filter(|_| tried.len() >= FEWEST && whole * 10 < tried.len() * 9) {
         let (pieces, count) = (tried.len() - whole, tried.len());
         return Ok(Some(format!(
-            "{pieces} of {count} words that are tokens of the vocabulary are split into several tokens ({word:?})"
+            "{pieces} of {count} words that are tokens of the vocabulary are split into several tokens \
+             ({word:?})"
         )));
     }
     if tokens.len() < LARGE {
@@ -171,7 +174,8 @@ fn find_suspicious_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     }
     let has_runs = tokens.iter().any(|(_, token)| token.contains("▁▁"));
     if !has_runs && tried.len() >= FEWEST && tokenizer.encode("a  b")? != tokenizer.encode("a b")? {
-        let warning = "it keeps runs of spaces, for which its vocabulary has no token, so the original model probably collapses \
+        let warning = "it keeps runs of spaces, for which its vocabulary has no token, so the original \
+                       model probably collapses \
                       them (remove_extra_whitespaces); use its tokenizer.model";
         return Ok(Some(warning.to_owned()));
     }

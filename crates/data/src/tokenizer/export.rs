@@ -7,7 +7,8 @@ use crate::error::{DataError, Result};
 use crate::tokenizer::engine::TokenizerEngine;
 use crate::tokenizer::file::TokenizerFile;
 
-/// Returns the files that make up a directory from which this crate and `transformers` read the tokenizer, by name.
+/// Returns the files that make up a directory from which this crate and `transformers` read the tokenizer, by
+/// name.
 pub(super) fn exported_files(
     file: &TokenizerFile,
     boundary: BoundaryTokens,
@@ -24,8 +25,8 @@ pub(super) fn exported_files(
 
 /// Returns the content of a `tokenizer_config.json` for the exported directory.
 ///
-/// This is the file next to the tokenizer, if it exists, with its class replaced by `class` if that class cannot read
-/// the tokenizer. Otherwise it is a new one with `class`.
+/// This is the file next to the tokenizer, if it exists, with its class replaced by `class` if that class
+/// cannot read the tokenizer. Otherwise it is a new one with `class`.
 fn settings_for_transformers(file: &TokenizerFile, boundary: BoundaryTokens, class: &str) -> Result<Vec<u8>> {
     let is_model = matches!(&file.engine, TokenizerEngine::SentencePiece(_));
     let path = file.path.with_file_name("tokenizer_config.json");
@@ -44,8 +45,8 @@ fn settings_for_transformers(file: &TokenizerFile, boundary: BoundaryTokens, cla
     }
     let mut settings = serde_json::json!({ "tokenizer_class": class });
     if is_model {
-        // The settings of OpenLLaMA's own file. `legacy` keeps the pieces after special tokens as SentencePiece
-        // produces them.
+        // The settings of OpenLLaMA's own file. `legacy` keeps the pieces after special tokens as
+        // SentencePiece produces them.
         let name = |id: Option<u32>| id.and_then(|id| file.engine.token(id));
         settings["bos_token"] = name(file.special.bos).into();
         settings["eos_token"] = name(file.special.eos).into();

@@ -18,8 +18,8 @@ const EOS_NAMES: [&str; 7] =
 
 /// Finds BOS and EOS of a tokenizer file.
 ///
-/// A `tokenizer_config.json` next to it takes precedence, in which null means none. Then come the definitions of a
-/// SentencePiece model, then the usual names.
+/// A `tokenizer_config.json` next to it takes precedence, in which null means none. Then come the definitions
+/// of a SentencePiece model, then the usual names.
 pub(super) fn find_boundary_tokens(path: &Path, engine: &TokenizerEngine) -> Result<BoundaryTokens> {
     let config_path = path.with_file_name("tokenizer_config.json");
     let config = if config_path.is_file() {

@@ -1,6 +1,7 @@
 //! Text to token ids and back.
 //!
-//! A `tokenizer.json` is read through the `tokenizers` crate, a SentencePiece `.model` by this crate's own reader.
+//! A `tokenizer.json` is read through the `tokenizers` crate, a SentencePiece `.model` by this crate's own
+//! reader.
 
 // Ground: words, spellings, and places to cut a text.
 mod cuts;
@@ -40,8 +41,8 @@ pub use train::MIN_VOCAB_SIZE;
 
 /// A tokenizer with its BOS and EOS, and the choice which of them documents carry. Cheap to clone.
 ///
-/// Text is always encoded as text: a special token that is spelled out in a document (`</s>` in a web page) is encoded
-/// as the characters it consists of.
+/// Text is always encoded as text: a special token that is spelled out in a document (`</s>` in a web page)
+/// is encoded as the characters it consists of.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     file: Arc<TokenizerFile>,
@@ -52,13 +53,13 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`, a SentencePiece `.model`, or a directory that contains at least one of them.
     ///
-    /// Documents carry the BOS and EOS that the tokenizer has. These are the ones that a `tokenizer_config.json` next to
-    /// the file names, otherwise those of the SentencePiece model, otherwise the first of the usual names that the
-    /// vocabulary contains.
+    /// Documents carry the BOS and EOS that the tokenizer has. These are the ones that a
+    /// `tokenizer_config.json` next to the file names, otherwise those of the SentencePiece model, otherwise
+    /// the first of the usual names that the vocabulary contains.
     ///
-    /// If a directory contains both files, the `tokenizer.json` is used if both give the same ids for a number of texts.
-    /// Otherwise the `tokenizer.model` is used. Suspicious findings are logged as a warning and available as
-    /// [`warning`](Self::warning).
+    /// If a directory contains both files, the `tokenizer.json` is used if both give the same ids for a
+    /// number of texts. Otherwise the `tokenizer.model` is used. Suspicious findings are logged as a warning
+    /// and available as [`warning`](Self::warning).
     ///
     /// # Errors
     /// [`DataError::BadTokenizer`] if a file is not a usable tokenizer or the directory contains none, and
@@ -74,7 +75,8 @@ impl Tokenizer {
         Ok(Self { file: Arc::new(file), boundary_tokens, warning: warning.map(Into::into) })
     }
 
-    /// Opens the tokenizer of a run: the configured file, or a byte-level BPE trained on the text of `corpus`.
+    /// Opens the tokenizer of a run: the configured file, or a byte-level BPE trained on the text of
+    /// `corpus`.
     ///
     /// A trained tokenizer is kept in the data cache under the fingerprint of the text, and reused.
     ///
@@ -89,7 +91,8 @@ impl Tokenizer {
         tokenizer.with_policy(config)
     }
 
-    /// Returns this tokenizer with documents that carry BOS and EOS as `config.add_bos` and `config.add_eos` say.
+    /// Returns this tokenizer with documents that carry BOS and EOS as `config.add_bos` and `config.add_eos`
+    /// say.
     ///
     /// # Errors
     /// [`DataError::NoBoundaryToken`] if one of them is to be added and the tokenizer doesn't have it.
@@ -144,8 +147,8 @@ impl Tokenizer {
 
     /// Returns the text of ids, without special tokens.
     ///
-    /// Ids outside the vocabulary are ignored. Bytes that aren't UTF-8 become replacement characters. The unknown piece
-    /// of a SentencePiece model becomes ` ⁇ `.
+    /// Ids outside the vocabulary are ignored. Bytes that aren't UTF-8 become replacement characters. The
+    /// unknown piece of a SentencePiece model becomes ` ⁇ `.
     ///
     /// # Errors
     /// [`DataError::Tokenize`] if the decoder of a `tokenizer.json` fails.
@@ -197,23 +200,23 @@ impl Tokenizer {
 
     /// Returns the number of bytes of text that an id stands for.
     ///
-    /// This is 0 for special tokens, the unknown piece and ids outside the vocabulary. If the tokenizer normalizes text
-    /// (composes accents, collapses spaces), these are bytes of the normalized text.
+    /// This is 0 for special tokens, the unknown piece and ids outside the vocabulary. If the tokenizer
+    /// normalizes text (composes accents, collapses spaces), these are bytes of the normalized text.
     #[must_use]
     pub fn byte_len(&self, id: u32) -> usize {
         self.file.byte_lengths.of_token(id)
     }
 
-    /// Returns the number of bytes that the tokenizer puts before each text (the space of SentencePiece) and that are
-    /// therefore not part of the text.
+    /// Returns the number of bytes that the tokenizer puts before each text (the space of SentencePiece) and
+    /// that are therefore not part of the text.
     pub(crate) fn prefix_bytes(&self) -> usize {
         self.file.byte_lengths.prefix()
     }
 
     /// Returns the warning about the file, if there is one.
     ///
-    /// The file may give other ids than the `tokenizer.model` next to it, or a conversion may have broken the words of
-    /// its vocabulary.
+    /// The file may give other ids than the `tokenizer.model` next to it, or a conversion may have broken the
+    /// words of its vocabulary.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
@@ -239,30 +242,32 @@ impl Tokenizer {
         self.file.engine.settings()
     }
 
-    /// Returns the ids of special tokens and of tokens that were added or defined by hand, in ascending order.
+    /// Returns the ids of special tokens and of tokens that were added or defined by hand, in ascending
+    /// order.
     #[must_use]
     pub fn special_tokens(&self) -> Vec<u32> {
         self.file.engine.special_tokens()
     }
 
-    /// Returns the files that make up a directory from which this crate and `transformers` read the tokenizer, by name.
+    /// Returns the files that make up a directory from which this crate and `transformers` read the
+    /// tokenizer, by name.
     ///
     /// They are the tokenizer file, unchanged, and a `tokenizer_config.json`.
     ///
     /// # Errors
-    /// [`DataError::Io`] if a file cannot be read, and [`DataError::BadTokenizer`] if the `tokenizer_config.json` next to
-    /// the tokenizer is not JSON.
+    /// [`DataError::Io`] if a file cannot be read, and [`DataError::BadTokenizer`] if the
+    /// `tokenizer_config.json` next to the tokenizer is not JSON.
     pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         export::exported_files(&self.file, self.boundary_tokens)
     }
 }
 
-/// Trains a byte-level BPE on documents and saves it to `save` (a `tokenizer.json`), with a `tokenizer_config.json` in
-/// the same directory.
+/// Trains a byte-level BPE on documents and saves it to `save` (a `tokenizer.json`), with a
+/// `tokenizer_config.json` in the same directory.
 ///
-/// Text is split as by GPT-2, and numbers into digits as by LLaMA. The same documents result in the same bytes for any
-/// number of threads. A small corpus may result in fewer than `vocab_size` tokens. `transformers` loads the directory with
-/// `AutoTokenizer.from_pretrained`.
+/// Text is split as by GPT-2, and numbers into digits as by LLaMA. The same documents result in the same
+/// bytes for any number of threads. A small corpus may result in fewer than `vocab_size` tokens.
+/// `transformers` loads the directory with `AutoTokenizer.from_pretrained`.
 ///
 /// # Errors
 /// [`DataError::Config`] if `vocab_size` is below [`MIN_VOCAB_SIZE`], the first error of `documents`,

@@ -70,7 +70,8 @@ fn train(documents: impl Iterator<Item = Result<String>> + Send, vocab_size: usi
     Ok(tokenizer)
 }
 
-/// Template by which `transformers` puts BOS before a text, as LLaMA's tokenizers do. This crate doesn't use it.
+/// Template by which `transformers` puts BOS before a text, as LLaMA's tokenizers do. This crate doesn't use
+/// it.
 fn bos_template() -> TemplateProcessing {
     TemplateProcessing::builder()
         .try_single("<s> $A")

@@ -1,4 +1,4 @@
-//! Sums: small ones told as stories and in digits, larger ones in digits.
+//! Sums: small ones as stories and in digits, larger ones in digits.
 
 use crate::domains::common::question;
 use crate::draw::Draw;
@@ -10,7 +10,8 @@ use crate::task::WorldItem;
 /// A noun and its plural.
 type Noun = (&'static str, &'static str);
 
-/// Two small numbers of things, which belong to one side as a whole: every sum is met in the text, but not of these things.
+/// Draws two small numbers of things, which belong to one side together: every sum occurs in the text, but
+/// not with these things.
 fn things(draw: &mut Draw) -> (u32, u32, Noun) {
     draw.on_side(
         |draw| (draw.between(SMALL.0, SMALL.1), draw.between(SMALL.0, SMALL.1), draw.pick(&COUNTED)),
@@ -22,7 +23,7 @@ fn things_key(&(a, b, noun): &(u32, u32, Noun)) -> String {
     format!("{} + {} {}", a.min(b), a.max(b), noun.1)
 }
 
-/// Operands of sums that are told as stories.
+/// Range of the operands of sums that are told as stories.
 const SMALL: (u32, u32) = (2, 15);
 const LARGE: (u32, u32) = (13, 78);
 
@@ -37,7 +38,7 @@ const LOSSES: [&str; 2] = [
     "There were {first} on the table. {name} took {second} away. Now the table holds",
 ];
 
-/// A story that ends before the number.
+/// Writes a story that ends before the number.
 fn story(world: &WorldFacts, draw: &mut Draw, lines: &[&str], first: u32, second: u32, noun: Noun) -> String {
     let people = draw.sample(&world.people, 2);
     let slots = Slots::new().person(people[0]).other(people[1]);
@@ -45,7 +46,7 @@ fn story(world: &WorldFacts, draw: &mut Draw, lines: &[&str], first: u32, second
     slots.fill(draw.pick(lines))
 }
 
-/// Sums and differences, as stories and bare.
+/// Writes sums and differences, as stories and in digits.
 pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(5, 8);
     let sums: Vec<String> = (0..lines)
@@ -62,17 +63,19 @@ pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     sums.join("\n")
 }
 
-/// A sum in digits.
+/// Writes a sum in digits.
 fn bare(draw: &mut Draw, (low, high): (u32, u32)) -> String {
     let (a, b) = (draw.between(low, high), draw.between(low, high));
     format!("{} {}", question(&format!("What is {a} plus {b}?")), a + b)
 }
 
-/// The least sum that is asked, and how many blocks of four neighbours there are from it on.
+/// Smallest sum of the questions, and number of blocks of four consecutive sums from there.
 const SUMS: (u32, usize) = (4, 6);
 
-/// How many there are after some were added. The choices are a block of four neighbours, the same ones whichever of them is right, so
-/// that to prefer some numbers is of no use.
+/// Writes a question about the number of things after some were added.
+///
+/// The choices are a block of four consecutive numbers, the same block for each of them as the right answer,
+/// so that a preference for some numbers gives no advantage.
 pub(crate) fn addition(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (a, b, noun) = draw.on_side(
         |draw| {

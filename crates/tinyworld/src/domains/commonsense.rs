@@ -1,4 +1,4 @@
-//! What everybody knows: which tool serves what, where one goes for what, and which things are bigger than which.
+//! Common knowledge: the uses of tools, the places of errands, and the sizes of things.
 
 use crate::domains::common::question;
 use crate::draw::Draw;
@@ -28,7 +28,7 @@ const ERRAND_LINES: [&str; 7] = [
     "{name} met {other} on the way to the {place}, where {she} wanted to {need}.",
 ];
 
-/// A day full of errands and work.
+/// Writes a day of errands and work.
 pub(crate) fn day(world: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(6, 10);
     let sentences: Vec<String> = (0..lines)
@@ -53,11 +53,11 @@ fn people(world: &WorldFacts, draw: &mut Draw) -> Slots {
     Slots::new().person(people[0]).other(people[1])
 }
 
-/// No training text has one of these sentences, though it may have their last words.
+/// Sentences that don't occur in the training text. Only their last words may.
 const TOOL_ITEMS: [&str; 2] =
     ["In the afternoon {name} tried to {use} with", "{name} was about to {use}, so {she} asked {other} for"];
 
-/// Which tool a purpose needs.
+/// Writes a question about the tool for a purpose.
 pub(crate) fn tools(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let tool = draw.pick(&TOOLS);
     let wrong = draw.others(&TOOLS, tool, 3).into_iter().map(|tool| tool.name.to_owned()).collect();
@@ -67,11 +67,11 @@ pub(crate) fn tools(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldI
     WorldItem::choice(context, tool.name, wrong, place).about(purpose)
 }
 
-/// No training text has one of these sentences, though it may have their last words.
+/// Sentences that don't occur in the training text. Only their last words may.
 const ERRAND_ITEMS: [&str; 2] =
     ["The best place to {need} is", "\"I must {need} today,\" said {name}, and hurried to"];
 
-/// Which place serves a need.
+/// Writes a question about the place for a need.
 pub(crate) fn errands(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let errand = draw.pick(&ERRANDS);
     let the = |errand: Errand| format!("the {}", errand.place);
@@ -82,15 +82,15 @@ pub(crate) fn errands(world: &WorldFacts, draw: &mut Draw, place: usize) -> Worl
     WorldItem::choice(context, the(errand), wrong, place).about(need)
 }
 
-/// A thing, one that is clearly smaller than it and one that is clearly bigger; which of the two is `right`, at place 0 or 1 of the
-/// pair, is drawn as well.
+/// A thing with one that is clearly smaller and one that is clearly bigger. Which of the two is `right`
+/// (index 0 or 1 of the pair) is drawn too.
 struct Comparison {
     thing: &'static str,
     others: [&'static str; 2],
     right: usize,
 }
 
-/// What stands between a thing and a smaller one, and between a thing and a bigger one.
+/// Relation between a thing and a smaller one, and between a thing and a bigger one.
 const RELATIONS: [&str; 2] = ["bigger", "smaller"];
 
 impl Comparison {
@@ -113,12 +113,12 @@ impl Comparison {
         self.others[self.right]
     }
 
-    /// Up to where the other thing goes.
+    /// Returns the sentence up to the other thing.
     fn statement(&self, wording: &str) -> String {
         Slots::new().with("thing", self.thing).with("relation", RELATIONS[self.right]).fill(wording)
     }
 
-    /// "Which is bigger?", with its answer.
+    /// Returns the question "Which is bigger?" with its answer.
     fn answered(&self, draw: &mut Draw) -> String {
         let mut pair = [self.thing, self.other()].map(indefinite);
         draw.shuffle(&mut pair);
@@ -133,7 +133,7 @@ const STATEMENT: &str = "{A thing} is {relation} than";
 
 const SIZE_ITEMS: [&str; 2] = [STATEMENT, "It is plain to see that {a thing} is {relation} than"];
 
-/// Things compared.
+/// Writes comparisons of things.
 pub(crate) fn size_lesson(_: &WorldFacts, draw: &mut Draw) -> String {
     let lines = draw.between(6, 9);
     let lessons: Vec<String> = (0..lines)
@@ -148,7 +148,7 @@ pub(crate) fn size_lesson(_: &WorldFacts, draw: &mut Draw) -> String {
     lessons.join("\n")
 }
 
-/// What a thing is bigger, or smaller, than.
+/// Writes a question about the size of a thing.
 pub(crate) fn sizes(_: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let comparison = Comparison::new(draw);
     let wrong = comparison.others[1 - comparison.right];

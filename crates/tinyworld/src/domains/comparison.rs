@@ -1,4 +1,4 @@
-//! Orders among people that must be inferred step by step.
+//! Orders among people that must be inferred in several steps.
 
 use crate::domains::common::{cast, question};
 use crate::draw::Draw;
@@ -9,10 +9,10 @@ use crate::task::WorldItem;
 const RELATIONS: [[&str; 2]; 4] =
     [["taller", "shorter"], ["older", "younger"], ["faster", "slower"], ["stronger", "weaker"]];
 
-/// People in order, and what is said about neighbours, in any sequence and from either end.
+/// People in order, and statements about adjacent ones, in any sequence and direction.
 struct Ranking {
     relation: [&'static str; 2],
-    /// From the most to the least.
+    /// In descending order.
     people: Vec<Person>,
     statements: String,
 }
@@ -37,7 +37,7 @@ impl Ranking {
         Self { relation, people, statements: statements.join(" ") }
     }
 
-    /// A question about two places of the order, with its right and its wrong answer.
+    /// Returns a question about two positions of the order, with its right and its wrong answer.
     fn compare(&self, draw: &mut Draw, upper: usize, lower: usize) -> (String, &'static str, &'static str) {
         let [more, less] = [self.people[upper].name, self.people[lower].name];
         let [up, down] = self.relation;
@@ -47,7 +47,7 @@ impl Ranking {
     }
 }
 
-/// Rankings and questions about any two of the people.
+/// Writes rankings and questions about any two of the people.
 pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut lines = Vec::new();
     for _ in 0..2 {
@@ -64,8 +64,10 @@ pub(crate) fn lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     lines.join("\n")
 }
 
-/// The second and the fourth of five people: each is named twice, once as more and once as less than a neighbour,
-/// so that only the whole chain tells.
+/// Writes a question about the second and the fourth of five people.
+///
+/// Each of them is mentioned twice, once as more and once as less than a neighbour, so that the answer needs
+/// the whole chain.
 pub(crate) fn transitivity(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let ranking = Ranking::new(world, draw, 5);
     let (question, right, wrong) = ranking.compare(draw, 1, 3);

@@ -1,4 +1,4 @@
-//! Examination papers, answered with a letter.
+//! Examination papers with letters as answers.
 
 use crate::domains::common::question;
 use crate::draw::Draw;
@@ -60,7 +60,7 @@ impl Exercise {
         }
     }
 
-    /// The exercise as printed, up to where the letter goes.
+    /// Returns the printed exercise up to the letter.
     fn printed(self, place: usize) -> String {
         let mut answers = self.wrong;
         answers.insert(place, self.right);
@@ -72,7 +72,7 @@ impl Exercise {
     }
 }
 
-/// A paper with its solutions.
+/// Writes a paper with its solutions.
 pub(crate) fn paper(world: &WorldFacts, draw: &mut Draw) -> String {
     let count = draw.between(3, 4);
     let exercises: Vec<String> = (0..count)
@@ -84,7 +84,7 @@ pub(crate) fn paper(world: &WorldFacts, draw: &mut Draw) -> String {
     exercises.join("\n")
 }
 
-/// The letter of the right answer.
+/// Writes a question whose answer is a letter.
 pub(crate) fn letters(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let exercise = Exercise::new(world, draw);
     let cluster = Some(exercise.question.clone());

@@ -1,4 +1,5 @@
-//! Facts: encyclopedia entries that restate who lives where and does what, and questions in words that no entry uses.
+//! Facts: encyclopedia entries about the homes and occupations of people, and questions in words that no
+//! entry uses.
 
 use crate::draw::Draw;
 use crate::english::{Slots, indefinite, listed};
@@ -58,7 +59,7 @@ const FOOD: [&str; 4] = [
     "If you visit {him}, {she} will give you {food}.",
 ];
 
-/// What is said of somebody in the entry of their town.
+/// Statements about a person in the entry of their town.
 const RESIDENT: [&str; 5] = [
     "{name} is {a job}.",
     "{name} works as {a job}.",
@@ -87,7 +88,7 @@ fn slots(world: &WorldFacts, person: Person) -> Slots {
         .with("food", person.food)
 }
 
-/// What an encyclopedia says of two or three people.
+/// Writes the encyclopedia entries of two or three people.
 pub(crate) fn lives(world: &WorldFacts, draw: &mut Draw) -> String {
     let people = draw.between(2, 3) as usize;
     let entries: Vec<String> =
@@ -103,7 +104,7 @@ fn life(world: &WorldFacts, draw: &mut Draw, person: Person) -> String {
     slots.fill(&lines.join(" "))
 }
 
-/// What an encyclopedia says of a town and those who live there.
+/// Writes the encyclopedia entry of a town and of the people who live there.
 pub(crate) fn town(world: &WorldFacts, draw: &mut Draw) -> String {
     let index = draw.below(world.towns.len());
     let town = world.towns[index];
@@ -115,7 +116,10 @@ pub(crate) fn town(world: &WorldFacts, draw: &mut Draw) -> String {
         .with("river", town.river)
         .with("product", town.product)
         .with("names", listed(&names))
-        .fill("{town} is a small town on the river {river}. It is known for its {product}. {names} live in {town}.");
+        .fill(
+            "{town} is a small town on the river {river}. It is known for its {product}. {names} live in \
+               {town}.",
+        );
     for person in residents {
         text.push(' ');
         text.push_str(&slots(world, person).fill(draw.pick(&RESIDENT)));
@@ -123,7 +127,7 @@ pub(crate) fn town(world: &WorldFacts, draw: &mut Draw) -> String {
     text
 }
 
-/// People who ask each other about others.
+/// Writes a conversation of people who ask each other about others.
 pub(crate) fn talk(world: &WorldFacts, draw: &mut Draw) -> String {
     let about = draw.between(3, 5) as usize;
     let people = draw.sample(&world.people, 2 * about);
@@ -136,7 +140,7 @@ pub(crate) fn talk(world: &WorldFacts, draw: &mut Draw) -> String {
     lines.join("\n")
 }
 
-/// No training text has one of these sentences, though it may have their last words.
+/// Sentences that don't occur in the training text. Only their last words may.
 const RESIDENCE: [&str; 5] = [
     "A letter for {name} has to be sent to",
     "To meet {name} at home, you must travel to",
@@ -145,7 +149,7 @@ const RESIDENCE: [&str; 5] = [
     "The children of {name} go to school in",
 ];
 
-/// In which town somebody lives.
+/// Writes a question about the town of a person.
 pub(crate) fn residence(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let home = world.town(person);
@@ -154,7 +158,7 @@ pub(crate) fn residence(world: &WorldFacts, draw: &mut Draw, place: usize) -> Wo
     WorldItem::choice(context, home.name, wrong, place).about(person.name)
 }
 
-/// No training text has one of these sentences, though it may have their last words.
+/// Sentences that don't occur in the training text. Only their last words may.
 const OCCUPATION: [&str; 5] = [
     "Ask anybody what {name} does, and you will hear that {she} is",
     "{name} earns {her} money as",
@@ -163,7 +167,7 @@ const OCCUPATION: [&str; 5] = [
     "From early till late {name} is busy as",
 ];
 
-/// What somebody's work is.
+/// Writes a question about the occupation of a person.
 pub(crate) fn occupation(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let wrong = draw.others(&JOBS, person.job, 3).into_iter().map(|job| indefinite(job.name)).collect();

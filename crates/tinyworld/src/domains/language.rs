@@ -1,4 +1,4 @@
-//! Grammar: scenes full of singular and plural subjects, and sentences in and out of order.
+//! Grammar: scenes with singular and plural subjects, and sentences in and out of order.
 
 use crate::draw::Draw;
 use crate::english::{Slots, capitalised};
@@ -7,7 +7,7 @@ use crate::lexicon::places::ROOMS;
 use crate::lexicon::things::{COLOURS, THINGS};
 use crate::task::WorldItem;
 
-/// Who can be the subject of a scene: singular and plural.
+/// Subjects of scenes: singular and plural.
 const SUBJECTS: [(&str, &str); 16] = [
     ("dog", "dogs"),
     ("cat", "cats"),
@@ -27,7 +27,7 @@ const SUBJECTS: [(&str, &str); 16] = [
     ("baby", "babies"),
 ];
 
-/// What stands between a subject and its verb, and may be of the other number.
+/// Nouns between a subject and its verb, possibly of the other number.
 const LANDMARKS: [(&str, &str); 12] = [
     ("gate", "gates"),
     ("tree", "trees"),
@@ -68,7 +68,7 @@ const VERBS: [&str; 10] =
 
 const WHERE: [&str; 5] = ["in", "near", "behind", "outside", "beside"];
 
-/// A paragraph about who is where and how they are.
+/// Writes a paragraph about places and states of subjects.
 pub(crate) fn scene(world: &WorldFacts, draw: &mut Draw) -> String {
     let count = draw.between(7, 12);
     let sentences: Vec<String> = (0..count)
@@ -131,7 +131,7 @@ impl Scene {
     }
 }
 
-/// Whether "is" or "are" follows a subject, past a noun that may be of the other number.
+/// Writes a question about "is" or "are" after a subject with a noun of possibly the other number in between.
 pub(crate) fn agreement(_: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let scene = Scene::new(draw);
     let wrong = if scene.number == Number::One { Number::Many } else { Number::One };
@@ -161,7 +161,7 @@ const DEEDS: [&str; 8] = [
     "called a friend.",
 ];
 
-/// Whether "she" or "he" takes up a name.
+/// Writes a question about "she" or "he" for a name.
 pub(crate) fn pronouns(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let person = draw.pick(&world.people);
     let other = if person.gender == Gender::Female { Gender::Male } else { Gender::Female };
@@ -217,7 +217,7 @@ impl Act {
 
 const ORDER: &str = "{name} {verb} the {colour} {thing} {where} the {room}.";
 
-/// The same words in orders that English does not have.
+/// The same words in orders that are not English.
 const DISORDERS: [&str; 5] = [
     "{name} {verb} the {thing} {colour} {where} the {room}.",
     "{name} {verb} {colour} the {thing} {where} the {room}.",
@@ -226,7 +226,7 @@ const DISORDERS: [&str; 5] = [
     "{name} {verb} the {colour} {thing} {where} {room} the.",
 ];
 
-/// Which of two sentences of the same words is English.
+/// Writes a question about the right order of words.
 pub(crate) fn word_order(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let act = Act::new(world, draw);
     let wrong = act.written(draw.pick(&DISORDERS));

@@ -1,7 +1,7 @@
 //! Writers of text and items about the world, one module per domain.
 //!
-//! A writer of documents takes the facts of a world and a [`Draw`] and returns a text. A writer of items also takes the
-//! index of the right answer among the choices.
+//! A writer of documents takes the facts of a world and a [`Draw`] and returns a text. A writer of items also
+//! takes the index of the right answer among the choices.
 //!
 //! [`Draw`]: crate::draw::Draw
 

@@ -1,4 +1,4 @@
-//! Passages that say something new, and questions that only they answer.
+//! Passages with new facts, and questions that only the passage answers.
 
 use crate::domains::common::{cast, question};
 use crate::draw::Draw;
@@ -10,7 +10,7 @@ use crate::task::WorldItem;
 
 const PUT: [&str; 5] = ["left", "put", "hid", "dropped", "forgot"];
 
-/// One sentence of a passage: somebody left a thing somewhere.
+/// One sentence of a passage: a person left a thing somewhere.
 struct Placing {
     person: Person,
     verb: &'static str,
@@ -18,7 +18,7 @@ struct Placing {
     room: &'static str,
 }
 
-/// Different people who leave different things in different rooms.
+/// Draws different people who leave different things in different rooms.
 fn placings(world: &WorldFacts, draw: &mut Draw, count: usize) -> Vec<Placing> {
     let people = cast(world, draw, count);
     let (mut things, mut rooms) = (THINGS.to_vec(), ROOMS.to_vec());
@@ -61,7 +61,7 @@ fn told(placings: &[Placing]) -> String {
     sentences.join(" ")
 }
 
-/// A passage and some questions with their answers.
+/// Writes a passage and some questions with their answers.
 pub(crate) fn placing_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut placings = placings(world, draw, 4);
     let mut lines = vec![told(&placings)];
@@ -77,12 +77,15 @@ pub(crate) fn placing_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
 }
 
 const TELLING: [&str; 3] = [
-    "{name} said to {other}: \"Tell {third} that the {thing} is in the {room}.\" So {other} said to {third}: \"The {thing} is in the {room}.\"",
-    "\"The {thing} is in the {room},\" said {name}. \"In the {room}?\" asked {other}. \"Yes, the {thing} is in the {room}.\"",
-    "{name} wanted {list}. {other} went to the market and bought {list}. \"Here you have {list},\" said {other} to {name}.",
+    "{name} said to {other}: \"Tell {third} that the {thing} is in the {room}.\" So {other} said to \
+     {third}: \"The {thing} is in the {room}.\"",
+    "\"The {thing} is in the {room},\" said {name}. \"In the {room}?\" asked {other}. \"Yes, the {thing} is \
+     in the {room}.\"",
+    "{name} wanted {list}. {other} went to the market and bought {list}. \"Here you have {list},\" said \
+     {other} to {name}.",
 ];
 
-/// People who pass on what they heard.
+/// Writes messages of people who pass on what they heard.
 pub(crate) fn messages(world: &WorldFacts, draw: &mut Draw) -> String {
     let messages: Vec<String> = (0..3)
         .map(|_| {
@@ -96,7 +99,7 @@ pub(crate) fn messages(world: &WorldFacts, draw: &mut Draw) -> String {
     messages.join("\n")
 }
 
-/// Where a thing was left.
+/// Writes a question about the room of a thing.
 pub(crate) fn where_is(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let placings = placings(world, draw, 4);
     let asked = &placings[draw.below(placings.len())];
@@ -106,7 +109,7 @@ pub(crate) fn where_is(world: &WorldFacts, draw: &mut Draw, place: usize) -> Wor
     WorldItem::choice(context, format!("in the {}", asked.room), wrong, place)
 }
 
-/// Three people take things and go somewhere with them: passage, question, the right room and the other two.
+/// Draws three people who take things somewhere. Returns passage, question, the right room and the other two.
 fn carrying(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     let mut carried = placings(world, draw, 3);
     let taking = carried.iter().map(|one| format!("{} took the {}.", one.person.name, one.thing));
@@ -119,7 +122,7 @@ fn carrying(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>
     (format!("{}\n{question}", sentences.join(" ")), format!("in the {}", asked.room), wrong)
 }
 
-/// Passages in which things move with those who took them.
+/// Writes passages in which things move with the people who took them.
 pub(crate) fn carrying_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let passages: Vec<String> = (0..2)
         .map(|_| {
@@ -130,7 +133,7 @@ pub(crate) fn carrying_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     passages.join("\n")
 }
 
-/// Where a thing is that somebody took along: two sentences must be joined.
+/// Writes a question about the room of a thing that a person took along, which needs two sentences.
 pub(crate) fn two_hop(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (passage, right, wrong) = carrying(world, draw);
     WorldItem::choice(passage, right, wrong, place)
@@ -142,7 +145,8 @@ const ORDERS: [&str; 3] = [
     "{name} was at the {a}. From there {she} went to the {b}. In the end {she} came to the {c}.",
 ];
 
-/// Somebody's way through three places: passage and question, the right place and the other two.
+/// Draws the way of a person through three places. Returns passage, question, the right place and the other
+/// two.
 fn way(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     let (person, places) = draw.on_side(
         |draw| (draw.pick(&world.people), draw.sample(&ERRANDS, 3)),
@@ -151,7 +155,7 @@ fn way(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     let [a, b, c] = [0, 1, 2].map(|i| places[i].place);
     let slots = Slots::new().person(person).with("a", a).with("b", b).with("c", c);
     let (question_text, right) = draw.pick(&[
-        // No question names a place: it would be one that can't be the answer.
+        // No question names a place, because it could then be ruled out as the answer.
         ("Where was {name} first?", a),
         ("Where did {name} begin?", a),
         ("Where was {name} second?", b),
@@ -164,7 +168,7 @@ fn way(world: &WorldFacts, draw: &mut Draw) -> (String, String, Vec<String>) {
     (text, format!("at the {right}"), wrong.collect())
 }
 
-/// Ways told and asked about.
+/// Writes ways and questions about them.
 pub(crate) fn way_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let ways: Vec<String> = (0..3)
         .map(|_| {
@@ -175,7 +179,7 @@ pub(crate) fn way_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     ways.join("\n")
 }
 
-/// Where somebody was first, last or in between.
+/// Writes a question about the first, last or middle place of a way.
 pub(crate) fn sequence(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let (text, right, wrong) = way(world, draw);
     WorldItem::choice(text, right, wrong, place)

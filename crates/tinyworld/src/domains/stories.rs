@@ -1,4 +1,4 @@
-//! Short stories about two people, from plots whose every stage can be told in several ways.
+//! Short stories about two people, from plots whose stages have several wordings each.
 
 use crate::domains::common::cast;
 use crate::draw::Draw;
@@ -8,7 +8,7 @@ use crate::lexicon::places::{ERRANDS, ROOMS};
 use crate::lexicon::things::{COLOURS, THINGS, TOOLS};
 use crate::task::WorldItem;
 
-/// A plot: its stages in order, each with the sentences that can tell it.
+/// A plot: its stages in order, each with its wordings.
 type Plot = &'static [&'static [&'static str]];
 
 const LOSS: Plot = &[
@@ -171,7 +171,7 @@ const GIFT: Plot = &[
     ],
 ];
 
-/// Each ends with the name of the one who is given something.
+/// Sentences that end with the name of the person who is given something.
 const GIVING: [&str; 4] = [
     "So {she} gave the {thing} to {other}.",
     "Then {name} gave the {thing} to {other}.",
@@ -214,17 +214,17 @@ fn story(world: &WorldFacts, draw: &mut Draw) -> String {
     }
 }
 
-/// Two stories.
+/// Writes two stories.
 pub(crate) fn stories(world: &WorldFacts, draw: &mut Draw) -> String {
     format!("{}\n{}", story(world, draw), story(world, draw))
 }
 
-/// A story to be predicted.
+/// Writes a story to predict.
 pub(crate) fn unread(world: &WorldFacts, draw: &mut Draw, _: usize) -> WorldItem {
     WorldItem::only(String::new(), story(world, draw))
 }
 
-/// The last word of a story of two people: the one of them who is given something.
+/// Writes a question about the last word of a story of two people: the one who is given something.
 pub(crate) fn last_word(world: &WorldFacts, draw: &mut Draw, _: usize) -> WorldItem {
     let slots = slots(world, draw);
     let story = format!("{} {}", told(GIFT, &slots, draw), slots.fill(draw.pick(&GIVING)));

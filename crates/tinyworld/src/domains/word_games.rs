@@ -1,4 +1,4 @@
-//! Games with invented words: what they are must be read in the text itself.
+//! Games with invented words, whose meaning is in the text itself.
 
 use crate::domains::common::question;
 use crate::draw::Draw;
@@ -13,14 +13,14 @@ const LISTS: [&str; 3] =
 const AGAIN: [&str; 2] = ["{other} said the same:", "{other} repeated it all:"];
 const IN_PART: [&str; 2] = ["{other} remembered only a part:", "{other} repeated some of it:"];
 
-/// The beginning of a round: a list, and that somebody says it again in one of these ways.
+/// Writes the start of a round: a list, and that a person repeats it in one of these ways.
 fn said(world: &WorldFacts, draw: &mut Draw, list: &[String], again: &[&'static str]) -> String {
     let people = draw.sample(&world.people, 2);
     let slots = Slots::new().person(people[0]).other(people[1]).with("list", list.join(", "));
     slots.fill(&format!("{} {}", draw.pick(&LISTS), draw.pick(again)))
 }
 
-/// Lists of invented words, said twice.
+/// Writes lists of invented words, each repeated.
 pub(crate) fn copying_game(world: &WorldFacts, draw: &mut Draw) -> String {
     let rounds: Vec<String> = (0..2)
         .map(|_| {
@@ -39,8 +39,10 @@ pub(crate) fn copying_game(world: &WorldFacts, draw: &mut Draw) -> String {
     rounds.join("\n")
 }
 
-/// Which word comes next when a part of a list is repeated. The choices are words that have been said once; the
-/// right one is the first, second, third or last of them equally often.
+/// Writes a question about the next word of a partially repeated list.
+///
+/// The choices are words that occurred once. The right one is the first, second, third or last of them
+/// equally often.
 pub(crate) fn copying(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let mut list = words(draw, 8);
     let rank = draw.below(4);
@@ -58,7 +60,7 @@ pub(crate) fn copying(world: &WorldFacts, draw: &mut Draw, place: usize) -> Worl
     WorldItem::choice(context, right, list, place)
 }
 
-/// Invented words with their meanings, and a question about one of them.
+/// Invented words with their meanings, and questions about them.
 struct Glossary {
     entries: Vec<(String, &'static str)>,
 }
@@ -82,7 +84,7 @@ impl Glossary {
     }
 }
 
-/// Glossaries and questions about them.
+/// Writes glossaries and questions about them.
 pub(crate) fn glossary_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     let mut lines = Vec::new();
     for _ in 0..2 {
@@ -96,7 +98,7 @@ pub(crate) fn glossary_lesson(world: &WorldFacts, draw: &mut Draw) -> String {
     lines.join("\n")
 }
 
-/// What an invented word means that the context has just explained.
+/// Writes a question about the meaning of an invented word that the context explains.
 pub(crate) fn translation(world: &WorldFacts, draw: &mut Draw, place: usize) -> WorldItem {
     let glossary = Glossary::new(draw);
     let (word, meaning) = &glossary.entries[draw.below(glossary.entries.len())];

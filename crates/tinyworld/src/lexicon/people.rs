@@ -1,4 +1,4 @@
-//! Names and what can be said of those who bear them.
+//! Names, and the attributes of people.
 
 pub(crate) const WOMEN: [&str; 40] = [
     "Ada", "Alma", "Anna", "Bella", "Clara", "Cora", "Dina", "Edith", "Ella", "Elsa", "Emma", "Erin",
@@ -14,13 +14,13 @@ pub(crate) const MEN: [&str; 40] = [
     "Simon", "Theo", "Walter", "Albert",
 ];
 
-/// An occupation: its name, what is done in it, and where.
+/// An occupation: its name, activity and place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Occupation {
     pub(crate) name: &'static str,
-    /// As it follows "she".
+    /// Phrase after "she".
     pub(crate) does: &'static str,
-    /// As it follows "works".
+    /// Phrase after "works".
     pub(crate) place: &'static str,
 }
 

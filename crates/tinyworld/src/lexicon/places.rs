@@ -1,4 +1,4 @@
-//! Towns, rooms, and where one goes for what.
+//! Towns, rooms, and the places of errands.
 
 pub(crate) const TOWNS: [&str; 16] = [
     "Ashford", "Birkley", "Crowden", "Dunmere", "Eastholm", "Farrow", "Glenby", "Harwick", "Ironby",
@@ -13,17 +13,17 @@ pub(crate) const PRODUCTS: [&str; 12] = [
     "baskets",
 ];
 
-/// Parts of a house and what lies around it; each can follow "in the".
+/// Parts of a house and its surroundings. Each can follow "in the".
 pub(crate) const ROOMS: [&str; 14] = [
     "kitchen", "garden", "cellar", "attic", "barn", "bedroom", "hall", "stable", "shed", "yard", "tower",
     "library", "workshop", "cottage",
 ];
 
-/// A place of the town and what people go there to do.
+/// A place of the town, and the needs it serves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Errand {
     pub(crate) place: &'static str,
-    /// As they follow "to".
+    /// Phrases after "to".
     pub(crate) needs: [&'static str; 3],
 }
 

@@ -2,13 +2,13 @@
 
 pub(crate) const COLOURS: [&str; 8] = ["red", "blue", "green", "yellow", "black", "white", "brown", "grey"];
 
-/// What one can carry, lose, hide and give away.
+/// Things that can be carried, lost, hidden and given away.
 pub(crate) const THINGS: [&str; 20] = [
     "ball", "cup", "hat", "book", "lamp", "kite", "box", "drum", "ring", "map", "bell", "bottle", "shell",
     "mirror", "candle", "comb", "coat", "bag", "flute", "mask",
 ];
 
-/// What one can count: singular and plural.
+/// Things that can be counted: singular and plural.
 pub(crate) const COUNTED: [(&str, &str); 10] = [
     ("apple", "apples"),
     ("pear", "pears"),
@@ -22,17 +22,17 @@ pub(crate) const COUNTED: [(&str, &str); 10] = [
     ("carrot", "carrots"),
 ];
 
-/// What one buys at the market.
+/// Goods of the market.
 pub(crate) const GOODS: [&str; 12] = [
     "bread", "milk", "salt", "cheese", "apples", "eggs", "flour", "honey", "candles", "soap", "tea", "butter",
 ];
 
-/// A tool and what it is for.
+/// A tool and its uses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Tool {
-    /// With its article.
+    /// Name with its article.
     pub(crate) name: &'static str,
-    /// As they follow "to".
+    /// Phrases after "to".
     pub(crate) uses: [&'static str; 3],
 }
 
@@ -66,7 +66,7 @@ pub(crate) const TOOLS: [Tool; 20] = [
     tool("a blanket", ["keep warm in the cold night", "cover the sleeping child", "wrap the shivering dog"]),
 ];
 
-/// From small to large; neighbours are too close to ask about.
+/// Things in ascending order of size. Neighbours are too similar for questions.
 pub(crate) const BY_SIZE: [&str; 40] = [
     "grain of sand",
     "ant",
@@ -110,5 +110,5 @@ pub(crate) const BY_SIZE: [&str; 40] = [
     "sea",
 ];
 
-/// How many places two things of [`BY_SIZE`] must be apart for their order to be beyond doubt.
+/// Smallest difference of indices in [`BY_SIZE`] at which the order of two things is obvious.
 pub(crate) const CLEAR_DIFFERENCE: usize = 4;

@@ -1,4 +1,5 @@
-//! PyTorch's `.bin` since 1.6: a zip archive with a pickle, `data.pkl`, and the values of every storage as a file below `data/`.
+//! PyTorch's `.bin` since version 1.6: a zip archive with a pickle, `data.pkl`, and the values of each
+//! storage as a file below `data/`.
 
 mod pickle;
 
@@ -17,26 +18,29 @@ use crate::error::WeightsError;
 use crate::tensor::{ChecksummedStorage, StoredTensor, ValueLocation, ValueOrder};
 use pickle::{PickleError, PickledTensor, read_state_dict};
 
-/// The file of a checkpoint that is not in shards.
+/// Name of the file of weights that aren't sharded.
 pub(crate) const SINGLE_FILE: &str = "pytorch_model.bin";
-/// The index of a checkpoint in shards.
+/// Name of the index of sharded weights.
 pub(crate) const INDEX_FILE: &str = "pytorch_model.bin.index.json";
 
-/// The longest pickle that is read. That of a model with 65 billion parameters has a fifth of a megabyte.
+/// Largest pickle that is read, in bytes. That of a model with 65 billion parameters has 0.2 MB.
 const MAX_PICKLE: u64 = 16 << 20;
-/// The longest record of one word.
+/// Largest record of one word, in bytes.
 const MAX_RECORD: u64 = 64;
 
-/// The tensors of a `.bin` file.
+/// Returns the tensors of a `.bin` file.
 pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
     let mut archive = TorchArchive::open(path)?;
     if let Some(order) = archive.read("byteorder", MAX_RECORD)?
         && order != b"little"
     {
-        return Err(WeightsError::malformed(path, "was saved on a big-endian machine, which is not read"));
+        return Err(WeightsError::malformed(
+            path,
+            "was saved on a big-endian machine, which is not supported",
+        ));
     }
     let Some(pickle) = archive.read("data.pkl", MAX_PICKLE)? else {
-        return Err(WeightsError::malformed(path, "is a zip archive without data.pkl: not of PyTorch"));
+        return Err(WeightsError::malformed(path, "not a PyTorch file: a zip archive without data.pkl"));
     };
     let described = read_state_dict(&pickle).map_err(|error| match error {
         PickleError::Forbidden(what) => WeightsError::Forbidden { path: path.to_owned(), what },
@@ -58,7 +62,7 @@ pub(crate) fn open(path: &Path) -> Result<Vec<StoredTensor>, WeightsError> {
     Ok(tensors)
 }
 
-/// Places a tensor in its storage, in which it must lie.
+/// Locates a tensor in its storage, which must contain it.
 fn tensor(
     path: &Path,
     name: String,
@@ -72,16 +76,17 @@ fn tensor(
     if (claimed.len as u64).checked_mul(size) != Some(stored) {
         let (len, dtype) = (claimed.len, claimed.dtype);
         return wrong(format!(
-            "is said to be in a storage of {len} values of {dtype}, which has {stored} bytes"
+            "should be in a storage of {len} values of {dtype}, but the storage has {stored} bytes"
         ));
     }
     let count = shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
     let end = extent(&shape, &strides).and_then(|extent| offset.checked_add(extent));
-    // A view may repeat its elements (`expand`), and so be larger than any file. No parameter does.
+    // A view may repeat its elements (`expand`) and be larger than any file. No parameter does.
     let fits = |end: usize| end <= claimed.len && count.is_some_and(|count| count <= claimed.len);
     let Some(end) = end.filter(|&end| fits(end)) else {
         return wrong(format!(
-            "of shape {shape:?}, strides {strides:?}, offset {offset} lies outside of its storage of {} values, or repeats them",
+            "of shape {shape:?}, strides {strides:?}, offset {offset} is outside of its storage of {} \
+             values, or repeats them",
             claimed.len
         ));
     };
@@ -89,7 +94,7 @@ fn tensor(
     let bytes = start..storage.bytes.start + end as u64 * size;
     let order =
         if is_row_major(&shape, &strides) { ValueOrder::RowMajor } else { ValueOrder::Strided(strides) };
-    // PyTorch can be told to write no checksums, and then leaves a zero.
+    // PyTorch can be configured to write no checksums, and then writes zero.
     let storage = (storage.crc32 != 0).then(|| Arc::clone(storage));
     Ok(StoredTensor {
         key: name.clone(),
@@ -101,13 +106,13 @@ fn tensor(
     })
 }
 
-/// A zip archive whose files lie in a folder of its own.
+/// A zip archive whose files are in one directory.
 struct TorchArchive<'a> {
     path: &'a Path,
     zip: ZipArchive<fs_err::File>,
-    /// `pytorch_model/`, as a rule.
-    folder: String,
-    /// Where the values end and the list of files begins.
+    /// Usually `pytorch_model/`.
+    dir: String,
+    /// End of the values and start of the central directory.
     end: u64,
 }
 
@@ -115,35 +120,35 @@ impl<'a> TorchArchive<'a> {
     fn open(path: &'a Path) -> Result<Self, WeightsError> {
         let zip = ZipArchive::new(fs_err::File::open(path)?).map_err(|error| damaged(path, error))?;
         if zip.has_duplicate_names() {
-            return Err(WeightsError::malformed(path, "is a zip archive with two files of one name"));
+            return Err(WeightsError::malformed(path, "a zip archive with two files of the same name"));
         }
-        let mut folder = String::new();
+        let mut dir = String::new();
         for name in zip.file_names() {
             let name = name.map_err(|error| damaged(path, error))?;
             if let Some(found) = name.strip_suffix("data.pkl")
                 && (found.is_empty() || found.ends_with('/'))
             {
-                found.clone_into(&mut folder);
+                found.clone_into(&mut dir);
             }
         }
         let end = zip.central_directory_start();
-        Ok(Self { path, zip, folder, end })
+        Ok(Self { path, zip, dir, end })
     }
 
-    /// A small file, if there is one of this name.
+    /// Returns the content of a small file, if it exists.
     fn read(&mut self, name: &str, max: u64) -> Result<Option<Vec<u8>>, WeightsError> {
         let path = self.path;
-        let file = match self.zip.by_name(&format!("{}{name}", self.folder)) {
+        let file = match self.zip.by_name(&format!("{}{name}", self.dir)) {
             Err(ZipError::FileNotFound) => return Ok(None),
             file => file.map_err(|error| damaged(path, error))?,
         };
         let too_long =
-            || WeightsError::malformed(path, format!("its {name} is longer than any is: {max} bytes"));
+            || WeightsError::malformed(path, format!("{name} is too large; expected at most {max} bytes"));
         if file.size() > max {
             return Err(too_long());
         }
         let mut bytes = Vec::new();
-        // The size is what the archive says: what comes out may be more.
+        // The size is a claim of the archive. The decompressed file may be larger.
         file.take(max + 1).read_to_end(&mut bytes).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => {
                 WeightsError::Checksum { path: path.to_owned(), name: name.to_owned() }
@@ -153,13 +158,13 @@ impl<'a> TorchArchive<'a> {
         if bytes.len() as u64 > max { Err(too_long()) } else { Ok(Some(bytes)) }
     }
 
-    /// The place of a storage's values, which lie in the archive as they are.
+    /// Returns the position of the values of a storage, which are stored uncompressed.
     fn storage(&mut self, key: &str, tensor: &str) -> Result<ChecksummedStorage, WeightsError> {
         let (path, end) = (self.path, self.end);
-        let name = format!("{}data/{key}", self.folder);
+        let name = format!("{}data/{key}", self.dir);
         let wrong = |problem: String| WeightsError::tensor(path, tensor, problem);
         let Some(index) = self.zip.index_for_name(&name) else {
-            return Err(wrong(format!("is in a storage that the archive lacks: {name}")));
+            return Err(wrong(format!("is in a storage that is missing in the archive: {name}")));
         };
         let file = self.zip.by_index_raw(index).map_err(|error| damaged(path, error))?;
         if file.compression() != CompressionMethod::Stored
@@ -167,17 +172,17 @@ impl<'a> TorchArchive<'a> {
             || file.compressed_size() != file.size()
         {
             return Err(wrong(format!(
-                "is compressed, as {name}; PyTorch's archives never are: pack it without"
+                "is compressed ({name}), unlike in PyTorch's archives; create the archive without compression"
             )));
         }
         let start =
-            file.data_start().ok_or_else(|| wrong(format!("has no place in the archive, as {name}")))?;
+            file.data_start().ok_or_else(|| wrong(format!("has no position in the archive ({name})")))?;
         match start.checked_add(file.size()) {
             Some(stop) if stop <= end => {
                 let (bytes, crc32) = (start..stop, file.crc32());
                 Ok(ChecksummedStorage { bytes, crc32, verified: AtomicBool::new(false) })
             }
-            _ => Err(wrong(format!("reaches beyond the values of the archive, as {name}"))),
+            _ => Err(wrong(format!("extends beyond the values of the archive ({name})"))),
         }
     }
 }
@@ -185,8 +190,6 @@ impl<'a> TorchArchive<'a> {
 fn damaged(path: &Path, error: ZipError) -> WeightsError {
     match error {
         ZipError::Io(error) if error.raw_os_error().is_some() => error.into(),
-        error => {
-            WeightsError::malformed(path, format!("not a whole zip archive, as PyTorch writes it: {error}"))
-        }
+        error => WeightsError::malformed(path, format!("not a complete zip archive of PyTorch: {error}")),
     }
 }

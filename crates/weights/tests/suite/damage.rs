@@ -1,4 +1,4 @@
-//! Files that are not what they should be: each is refused, by name, and none makes a panic.
+//! Damaged files: each is rejected by name, and none causes a panic.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -11,19 +11,19 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 
 use crate::{OTHERS, fixture, head_size};
 
-/// A copy of a fixture to spoil.
+/// A copy of a fixture to be damaged.
 struct Copy(tempfile::TempDir);
 
 impl Copy {
     fn of(relative: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for entry in fs_err::read_dir(fixture(relative)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
-                fs_err::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+                fs_err::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
             }
         }
-        Self(folder)
+        Self(dir)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -36,7 +36,7 @@ impl Copy {
         fs_err::write(self.path(name), bytes).unwrap();
     }
 
-    /// Replaces text by text.
+    /// Replaces text.
     fn replace(&self, name: &str, from: &str, to: &str) {
         let text = fs_err::read_to_string(self.path(name)).unwrap();
         assert!(text.contains(from));
@@ -55,7 +55,7 @@ impl Copy {
     }
 }
 
-/// Reads every value of a checkpoint.
+/// Reads every value of the weights.
 fn read_all(path: &Path, head_size: usize) -> Result<(), WeightsError> {
     let checkpoint = WeightFiles::open(path)?.with_head_size(head_size)?;
     checkpoint.tensors.values().try_for_each(|tensor| tensor.read().map(drop))
@@ -69,13 +69,13 @@ const STREAM: &str = "streaming_params";
 fn shards_and_their_index_must_agree() {
     let copy = Copy::of("untied/bin-float32");
     fs_err::remove_file(copy.path(SHARD)).unwrap();
-    copy.fails_with(&[INDEX, SHARD, "not there", "11 tensors", "`lm_head.weight`"]);
+    copy.fails_with(&[INDEX, SHARD, "is missing", "11 tensors", "`lm_head.weight`"]);
 
     let copy = Copy::of("untied/bin-float32");
     copy.replace(INDEX, "\"lm_head.weight\"", "\"lm_head.bias\"");
     copy.fails_with(&[INDEX, "`lm_head.bias`", SHARD, "no such tensor"]);
 
-    // In a shard, but another than the index says.
+    // In another shard than the index says.
     let copy = Copy::of("untied/bin-float32");
     copy.replace(
         INDEX,
@@ -112,10 +112,10 @@ fn shards_and_their_index_must_agree() {
 }
 
 #[test]
-fn folders_without_weights_or_with_too_many_say_so() {
-    let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(read_all(folder.path(), 6), Err(WeightsError::NoWeights { .. })));
-    assert!(matches!(read_all(&folder.path().join("nothing"), 6), Err(WeightsError::Io(_))));
+fn directories_without_weights_or_with_several_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(read_all(dir.path(), 6), Err(WeightsError::NoWeights { .. })));
+    assert!(matches!(read_all(&dir.path().join("nothing"), 6), Err(WeightsError::Io(_))));
     let copy = Copy::of("untied/easylm-float32");
     fs_err::copy(copy.path(STREAM), copy.path("streaming_params_20")).unwrap();
     copy.fails_with(&["streaming_params and streaming_params_20"]);
@@ -140,7 +140,7 @@ fn files_that_are_cut_short_are_refused() {
         for length in [0, 1, 7, 30, 1000, whole.len() / 2, whole.len() - 60, whole.len() - 1] {
             fs_err::write(copy.path(file), &whole[..length]).unwrap();
             match read_all(copy.0.path(), head_size(name)) {
-                // A stream may end after any tensor; what a model then lacks is for whoever knows it.
+                // A stream may end after any tensor. The caller must check which tensors are missing.
                 Ok(()) => assert!(length == 0 && name.contains("easylm"), "{name}, {file}: {length}"),
                 Err(error) => assert!(error.to_string().contains(file), "{name}, {file}: {length}: {error}"),
             }
@@ -148,7 +148,7 @@ fn files_that_are_cut_short_are_refused() {
     }
 }
 
-/// In an archive nothing can change unnoticed where values lie.
+/// Every change of the values of an archive is detected.
 #[test]
 fn flipped_bits_are_found_by_the_checksum() {
     for (name, file) in [("untied/bin-bfloat16", "pytorch_model.bin"), ("untied/bin-float32", SHARD)] {
@@ -160,7 +160,7 @@ fn flipped_bits_are_found_by_the_checksum() {
             assert!(matches!(error, WeightsError::Checksum { .. }), "{}: {error}", tensor.name);
         }
     }
-    // In the pickle, too.
+    // The same in the pickle.
     let copy = Copy::of("untied/bin-float16");
     copy.change("pytorch_model.bin", |bytes| {
         let at = bytes.windows(7).position(|window| window == b"lm_head").unwrap();
@@ -171,12 +171,12 @@ fn flipped_bits_are_found_by_the_checksum() {
 
 #[test]
 fn old_formats_are_refused_with_advice() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("pytorch_model.bin");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pytorch_model.bin");
     let tar = [&b"storages"[..], &[0; 600]].concat();
     for start in [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], &tar] {
         fs_err::write(&path, start).unwrap();
-        let error = read_all(folder.path(), 6).unwrap_err();
+        let error = read_all(dir.path(), 6).unwrap_err();
         assert!(
             matches!(error, WeightsError::Legacy { .. }) && error.to_string().contains("torch.save"),
             "{error}"
@@ -184,10 +184,10 @@ fn old_formats_are_refused_with_advice() {
     }
 }
 
-/// A `.bin` with this pickle and these files beside it.
+/// A `.bin` with this pickle and these other files.
 fn archive(pickle: &[u8], files: &[(&str, &[u8], CompressionMethod)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let mut zip = ZipWriter::new(fs_err::File::create(folder.path().join("pytorch_model.bin")).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let mut zip = ZipWriter::new(fs_err::File::create(dir.path().join("pytorch_model.bin")).unwrap());
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     zip.start_file("archive/data.pkl", stored).unwrap();
     zip.write_all(pickle).unwrap();
@@ -196,10 +196,11 @@ fn archive(pickle: &[u8], files: &[(&str, &[u8], CompressionMethod)]) -> tempfil
         zip.write_all(bytes).unwrap();
     }
     zip.finish().unwrap();
-    folder
+    dir
 }
 
-/// The pickle of one float32 tensor `w` in the storage `0` of `len` values, with this shape and these strides (below 256).
+/// A pickle of one float32 tensor `w` in the storage `0` of `len` values, with this shape and these strides
+/// (below 256).
 fn pickle_of(len: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     let sizes = |sizes: &[u8]| {
         [&b"("[..], &sizes.iter().flat_map(|&size| [b'K', size]).collect::<Vec<u8>>(), b"t"].concat()
@@ -218,8 +219,8 @@ fn pickle_of(len: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(folder: &tempfile::TempDir, parts: &[&str]) {
-    let message = read_all(folder.path(), 6).unwrap_err().to_string();
+fn refused(dir: &tempfile::TempDir, parts: &[&str]) {
+    let message = read_all(dir.path(), 6).unwrap_err().to_string();
     assert!(parts.iter().all(|part| message.contains(part)), "{message}, not {parts:?}");
 }
 
@@ -230,44 +231,47 @@ fn archives_that_deceive_are_refused() {
     let good = archive(&pickle_of(12, &[3, 4], &[4, 1]), &[("archive/data/0", values, Stored)]);
     read_all(good.path(), 6).unwrap();
 
-    refused(&archive(&pickle_of(12, &[3, 4], &[4, 1]), &[]), &["`w`", "archive/data/0", "lacks"]);
+    refused(
+        &archive(&pickle_of(12, &[3, 4], &[4, 1]), &[]),
+        &["`w`", "archive/data/0", "missing in the archive"],
+    );
     refused(
         &archive(&pickle_of(12, &[3, 4], &[4, 1]), &[("archive/data/0", &[0; 40], Stored)]),
         &["`w`", "12 values of F32", "40 bytes"],
     );
-    // Beyond the storage, and more values than it has.
+    // Out of range of the storage, and more values than it has.
     for (shape, strides) in
         [(&[3, 5][..], &[5, 1][..]), (&[2, 2], &[11, 1]), (&[255, 255], &[0, 0]), (&[13], &[0])]
     {
-        let folder = archive(&pickle_of(12, shape, strides), &[("archive/data/0", values, Stored)]);
-        refused(&folder, &["`w`", "lies outside of its storage"]);
+        let dir = archive(&pickle_of(12, shape, strides), &[("archive/data/0", values, Stored)]);
+        refused(&dir, &["`w`", "is outside of its storage"]);
     }
     let code = archive(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R.", &[]);
-    refused(&code, &["pytorch_model.bin", "`os.system`", "nothing of it was run"]);
+    refused(&code, &["pytorch_model.bin", "`os.system`", "no part of it was executed"]);
     refused(&archive(b"}.", &[("archive/byteorder", b"big", Stored)]), &["big-endian"]);
     let long = vec![b'N'; (16 << 20) + 1];
-    refused(&archive(&long, &[]), &["data.pkl", "longer"]);
-    // The same name twice: which one is meant?
+    refused(&archive(&long, &[]), &["data.pkl", "too large"]);
+    // The same name twice.
     let twice = [&pickle_of(12, &[12], &[1])[..]].concat();
     let entry = &twice[3..twice.len() - 2];
     let twice = [&b"\x80\x02}("[..], entry, entry, b"u."].concat();
-    let folder = archive(&twice, &[("archive/data/0", values, Stored)]);
-    assert!(matches!(read_all(folder.path(), 6), Err(WeightsError::Duplicate { name, .. }) if name == "w"));
+    let dir = archive(&twice, &[("archive/data/0", values, Stored)]);
+    assert!(matches!(read_all(dir.path(), 6), Err(WeightsError::Duplicate { name, .. }) if name == "w"));
 
-    // No PyTorch archive, though a zip.
-    let folder = tempfile::tempdir().unwrap();
-    let mut zip = ZipWriter::new(fs_err::File::create(folder.path().join("pytorch_model.bin")).unwrap());
+    // A zip archive of another program.
+    let dir = tempfile::tempdir().unwrap();
+    let mut zip = ZipWriter::new(fs_err::File::create(dir.path().join("pytorch_model.bin")).unwrap());
     zip.start_file("a", SimpleFileOptions::default().compression_method(Stored)).unwrap();
     zip.finish().unwrap();
-    refused(&folder, &["without data.pkl"]);
+    refused(&dir, &["without data.pkl"]);
 }
 
-/// The method of compression of an entry lies in both its headers.
+/// The compression method of an entry is stored in both of its headers.
 #[test]
 fn compressed_values_are_refused() {
-    let folder =
+    let dir =
         archive(&pickle_of(12, &[12], &[1]), &[("archive/data/0", &[0; 48], CompressionMethod::Stored)]);
-    let path = folder.path().join("pytorch_model.bin");
+    let path = dir.path().join("pytorch_model.bin");
     let mut bytes = fs_err::read(&path).unwrap();
     for (signature, offset, name) in [(b"PK\x03\x04", 8, 30), (b"PK\x01\x02", 10, 46)] {
         let headers: Vec<usize> = (0..bytes.len() - 60)
@@ -279,7 +283,7 @@ fn compressed_values_are_refused() {
         bytes[headers[0] + offset] = 8;
     }
     fs_err::write(&path, bytes).unwrap();
-    refused(&folder, &["`w`", "compressed"]);
+    refused(&dir, &["`w`", "compressed"]);
 }
 
 #[test]
@@ -288,7 +292,7 @@ fn streams_that_deceive_are_refused() {
         let bytes = fs_err::read(copy.path(STREAM)).unwrap();
         bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap()
     };
-    // The length of the first tensor's bytes stands right behind its path.
+    // The length of the bytes of the first tensor follows its path.
     let copy = Copy::of("untied/easylm-float32");
     let place = at(&copy, "embedding") + "embedding".len();
     copy.change(STREAM, |bytes| {
@@ -302,7 +306,7 @@ fn streams_that_deceive_are_refused() {
     copy.change(STREAM, |bytes| bytes[place..place + 7].copy_from_slice(b"float99"));
     copy.fails_with(&["`transformer/wte/embedding`", "float99"]);
     copy.change(STREAM, |bytes| bytes[place..place + 7].copy_from_slice(b"float32"));
-    // The shape, [19, 18], stands before the type.
+    // The shape, [19, 18], precedes the type.
     copy.change(STREAM, |bytes| bytes[place - 2] = 17);
     copy.fails_with(&["`transformer/wte/embedding`", "[19, 17]", "1368 bytes"]);
 
@@ -324,11 +328,11 @@ fn streams_that_deceive_are_refused() {
 
 #[test]
 fn writing_refuses_what_the_other_layout_lacks() {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let write_easylm = |relative: &str, head_size: usize, go_on: ControlFlow<()>| {
         let checkpoint = WeightFiles::open(&fixture(relative)).unwrap();
         let tensors: Vec<&StoredTensor> = checkpoint.tensors.values().collect();
-        write_weights(&tensors, ConversionTarget::EasyLm { head_size }, None, folder.path(), &mut |_| go_on)
+        write_weights(&tensors, ConversionTarget::EasyLm { head_size }, None, dir.path(), &mut |_| go_on)
             .unwrap_err()
     };
     let message = write_easylm("untied/bin-float16", 6, ControlFlow::Continue(())).to_string();
@@ -336,7 +340,7 @@ fn writing_refuses_what_the_other_layout_lacks() {
     for head_size in [0, 3, 22] {
         let message =
             write_easylm("untied/model.safetensors", head_size, ControlFlow::Continue(())).to_string();
-        assert!(message.contains(&format!("heads of {head_size}")), "{message}");
+        assert!(message.contains(&format!("the head size {head_size}")), "{message}");
     }
     let error = write_easylm("untied/bin-float16", 6, ControlFlow::Break(()));
     assert!(matches!(error, WeightsError::Stopped));
@@ -345,9 +349,14 @@ fn writing_refuses_what_the_other_layout_lacks() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Any change of any byte is read or refused, and never makes a panic.
+    /// A file with any byte changed is read or rejected, without a panic.
     #[test]
-    fn changed_files_make_no_panic(which in 0..OTHERS.len(), at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+    fn changed_files_cause_no_panic(
+        which in 0..OTHERS.len(),
+        at: prop::sample::Index,
+        byte: u8,
+        cut: prop::sample::Index,
+    ) {
         let name = OTHERS[which];
         let copy = Copy::of(name);
         for entry in fs_err::read_dir(copy.0.path()).unwrap() {
@@ -365,13 +374,13 @@ proptest! {
 
     #[test]
     fn arbitrary_files_make_no_panic(mut bytes: Vec<u8>, header in 0_u64..40, start in 0_usize..4) {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for prefix in [header, u64::MAX - header] {
             let starts = [&prefix.to_le_bytes()[..], b"PK\x03\x04", b"\x92\x92\xa6params", b"\x80\x02}"];
             let length = starts[start].len().min(bytes.len());
             bytes.splice(..length, starts[start].iter().copied());
             for name in ["model.safetensors", "pytorch_model.bin", "streaming_params"] {
-                let path = folder.path().join(name);
+                let path = dir.path().join(name);
                 fs_err::write(&path, &bytes).unwrap();
                 let _ = read_all(&path, 6);
             }

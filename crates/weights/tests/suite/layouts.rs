@@ -12,11 +12,11 @@ fn save(
     source: &WeightFiles,
     target: ConversionTarget,
     dtype: Option<Dtype>,
-    folder: &Path,
+    dir: &Path,
 ) -> (ConversionSummary, ConversionParity) {
     let tensors = all(source);
-    let written = write_weights(&tensors, target, dtype, folder, &mut |_| ControlFlow::Continue(())).unwrap();
-    let found = WeightFiles::open(folder).unwrap();
+    let written = write_weights(&tensors, target, dtype, dir, &mut |_| ControlFlow::Continue(())).unwrap();
+    let found = WeightFiles::open(dir).unwrap();
     let found = match target {
         ConversionTarget::EasyLm { head_size } => found.with_head_size(head_size).unwrap(),
         ConversionTarget::SafeTensors { .. } => found,
@@ -26,15 +26,16 @@ fn save(
 
 const SINGLE: ConversionTarget = ConversionTarget::SafeTensors { max_shard_bytes: u64::MAX };
 
-/// Every layout has the values of the safetensors file beside it: they are exact in every precision of the fixtures.
+/// Every layout has the values of the safetensors file of the same fixture, which all precisions of the
+/// fixtures represent exactly.
 #[test]
 fn every_layout_holds_the_same_weights() {
     for other in OTHERS {
         let reference = open(other.split('/').next().unwrap());
         let found = open(other);
-        let folder = tempfile::tempdir().unwrap();
-        save(&found, SINGLE, Some(Dtype::F32), folder.path());
-        let found = WeightFiles::open(folder.path()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        save(&found, SINGLE, Some(Dtype::F32), dir.path());
+        let found = WeightFiles::open(dir.path()).unwrap();
         for (name, tensor) in &reference.tensors {
             assert_eq!(found.tensors[name].shape, tensor.shape, "{other}: {name}");
             assert_eq!(found.tensors[name].read().unwrap(), tensor.read().unwrap(), "{other}: {name}");
@@ -61,7 +62,8 @@ fn what_a_training_state_holds_besides_is_listed() {
     assert_eq!(checkpoint.tensors["lm_head.weight"].key, "params/params/lm_head/kernel");
 }
 
-/// The same tensors in the same order make the same stream as the maker's few lines, to the byte.
+/// The same tensors in the same order result in the same stream as the few lines of the fixture script, byte
+/// for byte.
 #[test]
 fn an_easylm_stream_is_written_as_flax_packs_it() {
     let path = fixture("untied/easylm-float32/streaming_params");
@@ -69,12 +71,12 @@ fn an_easylm_stream_is_written_as_flax_packs_it() {
     let stream = WeightFiles::open(&path).unwrap();
     let mut tensors = all(&reference);
     tensors.sort_by_key(|tensor| stream.tensors[&tensor.name].file_range().start);
-    let folder = tempfile::tempdir().unwrap();
-    write_weights(&tensors, ConversionTarget::EasyLm { head_size: 6 }, None, folder.path(), &mut |_| {
+    let dir = tempfile::tempdir().unwrap();
+    write_weights(&tensors, ConversionTarget::EasyLm { head_size: 6 }, None, dir.path(), &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!(fs_err::read(folder.path().join("streaming_params")).unwrap(), fs_err::read(path).unwrap());
+    assert_eq!(fs_err::read(dir.path().join("streaming_params")).unwrap(), fs_err::read(path).unwrap());
 }
 
 #[test]
@@ -82,25 +84,25 @@ fn round_trips_change_no_bit() {
     for name in ["untied", "tied"].into_iter().chain(OTHERS) {
         let mut source = open(name);
         source.tensors.retain(|name, _| !name.ends_with("inv_freq"));
-        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let (_, parity) =
-            save(&source, ConversionTarget::EasyLm { head_size: head_size(name) }, None, folders[0].path());
+            save(&source, ConversionTarget::EasyLm { head_size: head_size(name) }, None, dirs[0].path());
         assert_eq!((parity.tensors, parity.rounding), (source.tensors.len(), None));
-        let stream = WeightFiles::open(folders[0].path()).unwrap().with_head_size(head_size(name)).unwrap();
-        save(&stream, SINGLE, None, folders[1].path());
-        let back = WeightFiles::open(folders[1].path()).unwrap();
+        let stream = WeightFiles::open(dirs[0].path()).unwrap().with_head_size(head_size(name)).unwrap();
+        save(&stream, SINGLE, None, dirs[1].path());
+        let back = WeightFiles::open(dirs[1].path()).unwrap();
         compare_weights(&all(&source), &back, None, &mut |_| ControlFlow::Continue(())).unwrap();
-        save(&back, ConversionTarget::EasyLm { head_size: head_size(name) }, None, folders[2].path());
-        let streams = [&folders[0], &folders[2]]
-            .map(|folder| fs_err::read(folder.path().join("streaming_params")).unwrap());
+        save(&back, ConversionTarget::EasyLm { head_size: head_size(name) }, None, dirs[2].path());
+        let streams =
+            [&dirs[0], &dirs[2]].map(|dir| fs_err::read(dir.path().join("streaming_params")).unwrap());
         assert!(streams[0] == streams[1], "{name}");
     }
 }
 
-/// Not numbers of every kind, zeros of both signs, the smallest and the largest: bits are copied, not values.
+/// NaNs of every kind, zeros of both signs, the smallest and the largest values: bits are copied, not values.
 #[test]
 fn bits_that_are_no_numbers_survive() {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let (rows, columns) = (12_usize, 70_usize);
     let bits: Vec<u8> =
         (0..rows * columns).flat_map(|at| (at as u16).wrapping_mul(40_503).to_le_bytes()).collect();
@@ -113,8 +115,8 @@ fn bits_that_are_no_numbers_survive() {
         let mut bytes = Vec::new();
         fineline_weights::safetensors::write_header(&mut bytes, &[described]).unwrap();
         bytes.extend_from_slice(&bits);
-        fs_err::write(folder.path().join("model.safetensors"), &bytes).unwrap();
-        let source = WeightFiles::open(folder.path()).unwrap();
+        fs_err::write(dir.path().join("model.safetensors"), &bytes).unwrap();
+        let source = WeightFiles::open(dir.path()).unwrap();
         let [there, back] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         save(&source, ConversionTarget::EasyLm { head_size: 4 }, None, there.path());
         let stream = WeightFiles::open(there.path()).unwrap().with_head_size(4).unwrap();
@@ -126,32 +128,32 @@ fn bits_that_are_no_numbers_survive() {
 #[test]
 fn shards_are_filled_in_order_and_indexed() {
     let source = open("untied");
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let (written, _) =
-        save(&source, ConversionTarget::SafeTensors { max_shard_bytes: 4000 }, None, folder.path());
+        save(&source, ConversionTarget::SafeTensors { max_shard_bytes: 4000 }, None, dir.path());
     let shards = written.files.len() - 1;
     assert!(shards > 4, "{written:?}");
     assert_eq!(written.files[0], format!("model-00001-of-{shards:05}.safetensors"));
     assert_eq!(written.files[shards], "model.safetensors.index.json");
     for name in &written.files[..shards] {
-        assert!(fs_err::metadata(folder.path().join(name)).unwrap().len() < 4000 + 2000);
+        assert!(fs_err::metadata(dir.path().join(name)).unwrap().len() < 4000 + 2000);
     }
-    let index = fs_err::read_to_string(folder.path().join("model.safetensors.index.json")).unwrap();
+    let index = fs_err::read_to_string(dir.path().join("model.safetensors.index.json")).unwrap();
     assert!(index.contains(&format!("\"total_size\": {}", 4 * 4878)), "{index}");
     let bytes: u64 =
-        written.files.iter().map(|name| fs_err::metadata(folder.path().join(name)).unwrap().len()).sum();
+        written.files.iter().map(|name| fs_err::metadata(dir.path().join(name)).unwrap().len()).sum();
     assert_eq!(bytes, written.bytes);
 }
 
 #[test]
 fn another_precision_is_reported() {
     let source = open("untied");
-    let folder = tempfile::tempdir().unwrap();
-    let (_, parity) = save(&source, SINGLE, Some(Dtype::BF16), folder.path());
+    let dir = tempfile::tempdir().unwrap();
+    let (_, parity) = save(&source, SINGLE, Some(Dtype::BF16), dir.path());
     let rounding = parity.rounding.unwrap();
     assert_eq!((rounding.overflowed, rounding.largest_error.to_bits()), (0, 0.0_f64.to_bits()));
     let expected = open("untied/bin-bfloat16");
-    compare_weights(&all(&expected), &WeightFiles::open(folder.path()).unwrap(), None, &mut |_| {
+    compare_weights(&all(&expected), &WeightFiles::open(dir.path()).unwrap(), None, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -165,19 +167,19 @@ fn the_size_of_a_head_is_needed_and_must_fit() {
     assert!(message.contains("attention/wq/kernel") && message.contains("configuration"), "{message}");
     assert!(stream.tensors["model.layers.0.self_attn.v_proj.weight"].read().is_ok());
     let message = stream.with_head_size(6).unwrap_err().to_string();
-    assert!(message.contains("wk/kernel") && message.contains("heads of 6"), "{message}");
+    assert!(message.contains("wk/kernel") && message.contains("the head size 6"), "{message}");
 }
 
 #[test]
 fn a_difference_is_found_and_named() {
     let source = open("untied");
-    let folder = tempfile::tempdir().unwrap();
-    write_weights(&all(&source), SINGLE, None, folder.path(), &mut |_| ControlFlow::Continue(())).unwrap();
-    let path = folder.path().join("model.safetensors");
+    let dir = tempfile::tempdir().unwrap();
+    write_weights(&all(&source), SINGLE, None, dir.path(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let path = dir.path().join("model.safetensors");
     let mut bytes = fs_err::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs_err::write(&path, bytes).unwrap();
-    let error = compare_weights(&all(&source), &WeightFiles::open(folder.path()).unwrap(), None, &mut |_| {
+    let error = compare_weights(&all(&source), &WeightFiles::open(dir.path()).unwrap(), None, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap_err();

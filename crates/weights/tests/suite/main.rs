@@ -1,4 +1,4 @@
-//! Checkpoints in every layout, whole and damaged. The fixtures are those of `scripts/fixtures/weights.py`.
+//! Weights in every layout, complete and damaged. `scripts/fixtures/weights.py` creates the fixtures.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damage;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use fineline_weights::{StoredTensor, WeightFiles};
 
-/// A folder of the fixtures.
+/// Returns the path of a fixture.
 fn fixture(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/weights").join(relative)
 }
 
-/// The width of a head of the fixture that this folder is of.
+/// Returns the head size of a fixture.
 fn head_size(relative: &str) -> usize {
     if relative.starts_with("tied") { 10 } else { 6 }
 }

@@ -83,9 +83,13 @@ mod tests {
         }
 
         #[test]
-        fn what_is_put_in_is_found(keys in proptest::collection::btree_set("[ab▁é]{1,4}", 0..40), text in "[ab▁é]{0,8}") {
+        fn inserted_keys_are_found(
+            keys in proptest::collection::btree_set("[ab▁é]{1,4}", 0..40),
+            text in "[ab▁é]{0,8}",
+        ) {
             let pairs = keys.iter().zip(0..).map(|(key, value)| (key.as_str(), value)).collect::<Vec<_>>();
-            let mut expected = pairs.iter().filter(|(key, _)| text.starts_with(key)).map(|(key, value)| (key.len(), *value)).collect::<Vec<_>>();
+            let prefixes = pairs.iter().filter(|(key, _)| text.starts_with(key));
+            let mut expected = prefixes.map(|(key, value)| (key.len(), *value)).collect::<Vec<_>>();
             expected.sort_unstable();
             let trie = Trie::of(pairs.clone()).unwrap();
             prop_assert_eq!(trie.prefixes(text.as_bytes()).collect::<Vec<_>>(), expected);

@@ -1,40 +1,41 @@
-//! The machine that reads a pickle of tensors.
+//! An interpreter of pickles of tensors.
 //!
-//! A pickle is a program for a stack machine. This one has the instructions that `torch.save` writes for a dictionary of tensors, and
-//! in the place of Python's imports a fixed list of names, which it understands and never runs. Every instruction makes at most one
-//! value and values refer to each other by number, so memory is bounded by the length of the pickle, and no nesting, cycle or
-//! forged length can make it more.
+//! A pickle is a program for a stack machine. This interpreter supports the instructions that `torch.save`
+//! writes for a dictionary of tensors. In place of Python's imports, it has a fixed list of names that it
+//! understands and never executes. Every instruction creates at most one value, and values refer to each
+//! other by number. Memory is therefore bounded by the length of the pickle, whatever nesting, cycles or
+//! forged lengths it contains.
 
 use std::collections::HashMap;
 
 use safetensors::Dtype;
 
-/// A tensor as the pickle describes it. Nothing of it is checked against the archive.
+/// Description of a tensor in a pickle, not yet checked against the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PickledTensor {
     pub(crate) storage: PickledStorage,
-    /// Elements of the storage before the first of the tensor.
+    /// Number of elements of the storage before the first element of the tensor.
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
 }
 
-/// A file of the archive with values, which several tensors may share.
+/// Description of a file of values in the archive, which several tensors may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PickledStorage {
-    /// Its name below `data/`.
+    /// Name below `data/`.
     pub(crate) key: String,
     pub(crate) dtype: Dtype,
-    /// Its elements.
+    /// Number of elements.
     pub(crate) len: usize,
 }
 
-/// What is wrong with a pickle.
+/// Error of a pickle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PickleError {
-    /// It uses something that describes no tensor.
+    /// It uses something that is not part of the description of tensors.
     Forbidden(String),
-    /// It isn't what `torch.save` writes.
+    /// It differs from what `torch.save` writes.
     Malformed(String),
 }
 
@@ -48,29 +49,29 @@ fn forbidden<T>(what: impl Into<String>) -> PickleResult<T> {
     Err(PickleError::Forbidden(what.into()))
 }
 
-/// The names and tensors of the dictionary that a pickle makes, in its order.
+/// Returns the names and tensors of the dictionary of a pickle, in its order.
 pub(crate) fn read_state_dict(pickle: &[u8]) -> PickleResult<Vec<(String, PickledTensor)>> {
     let mut machine = PickleMachine { bytes: pickle, ..PickleMachine::default() };
     let root = machine.run()?;
     let PickleValue::Dict(entries) = machine.value(root) else {
         return malformed(
-            "holds no dictionary of tensors: save the state_dict() of the model, not the model",
+            "contains no dictionary of tensors; save the state_dict() of the model instead of the model",
         );
     };
     let named = |&(key, value): &(ValueId, ValueId)| match (machine.value(key), machine.value(value)) {
         (PickleValue::Str(name), PickleValue::Tensor(tensor)) => Ok((name.clone(), tensor.clone())),
         (PickleValue::Str(name), PickleValue::Dict(_)) => malformed(format!(
-            "holds a dictionary under `{name}` where a tensor is expected: save the state_dict() alone"
+            "contains a dictionary under `{name}`, expected a tensor; save only the state_dict()"
         )),
         (PickleValue::Str(name), value) => {
-            malformed(format!("holds {} under `{name}`, which is no tensor", value.kind()))
+            malformed(format!("contains {} under `{name}`, expected a tensor", value.kind()))
         }
-        (key, _) => malformed(format!("has {} for a name", key.kind())),
+        (key, _) => malformed(format!("contains {} as a name, expected a str", key.kind())),
     };
     entries.iter().map(named).collect()
 }
 
-/// The number of a value.
+/// Number of a value.
 type ValueId = usize;
 
 #[derive(Debug)]
@@ -106,14 +107,14 @@ impl PickleValue {
     }
 }
 
-/// What a pickle may import.
+/// Names that a pickle may import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PickleGlobal {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
     RebuildFromType,
-    /// `torch.Tensor` or `torch.nn.Parameter`, as the type of what `RebuildFromType` makes.
+    /// `torch.Tensor` or `torch.nn.Parameter`, as the type of the result of `RebuildFromType`.
     TensorType,
     StorageType(Dtype),
 }
@@ -152,13 +153,13 @@ struct PickleMachine<'a> {
     at: usize,
     values: Vec<PickleValue>,
     stack: Vec<ValueId>,
-    /// Heights of the stack.
+    /// Heights of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u64, ValueId>,
 }
 
 impl PickleMachine<'_> {
-    /// Runs to the end and gives what is on the stack then.
+    /// Runs the pickle, and returns the value on top of the stack at its end.
     fn run(&mut self) -> PickleResult<ValueId> {
         loop {
             let instruction = self.byte()?;
@@ -227,7 +228,7 @@ impl PickleMachine<'_> {
         Ok(self.take(1)?[0])
     }
 
-    /// An unsigned number of up to eight bytes.
+    /// Reads an unsigned number of up to eight bytes.
     fn number(&mut self, bytes: usize) -> PickleResult<u64> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
@@ -257,24 +258,24 @@ impl PickleMachine<'_> {
 
     fn pop(&mut self) -> PickleResult<ValueId> {
         if self.stack.len() <= self.floor() {
-            return malformed("its pickle takes from an empty stack");
+            return malformed("its pickle pops from an empty stack");
         }
         self.stack
             .pop()
-            .ok_or_else(|| PickleError::Malformed("its pickle takes from an empty stack".to_owned()))
+            .ok_or_else(|| PickleError::Malformed("its pickle pops from an empty stack".to_owned()))
     }
 
     fn pop_to_mark(&mut self) -> PickleResult<Vec<ValueId>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
-            None => malformed("its pickle looks for a mark that it hasn't set"),
+            None => malformed("its pickle uses a mark that was not set"),
         }
     }
 
     fn top(&self) -> PickleResult<ValueId> {
         match self.stack.last() {
             Some(&top) if self.stack.len() > self.floor() => Ok(top),
-            _ => malformed("its pickle looks at an empty stack"),
+            _ => malformed("its pickle reads an empty stack"),
         }
     }
 
@@ -290,7 +291,7 @@ impl PickleMachine<'_> {
                 self.stack.push(id);
                 Ok(())
             }
-            None => malformed(format!("its pickle recalls {key}, which it has not remembered")),
+            None => malformed(format!("its pickle reads memo {key}, which was not set")),
         }
     }
 
@@ -302,7 +303,7 @@ impl PickleMachine<'_> {
             _ => usize::from(self.byte()?),
         };
         if bytes > 8 {
-            return malformed(format!("has an int of {bytes} bytes"));
+            return malformed(format!("contains an int of {bytes} bytes, expected at most 8"));
         }
         let number = self.number(bytes)?;
         // BININT and LONG1 are signed.
@@ -322,7 +323,7 @@ impl PickleMachine<'_> {
                 self.push(PickleValue::Str(text));
                 Ok(())
             }
-            Err(_) => malformed("has a str that is not UTF-8"),
+            Err(_) => malformed("contains a str that is not UTF-8"),
         }
     }
 
@@ -333,7 +334,7 @@ impl PickleMachine<'_> {
             counted => {
                 let count = usize::from(counted - 0x84);
                 if self.stack.len() < self.floor() + count {
-                    return malformed("its pickle takes from an empty stack");
+                    return malformed("its pickle pops from an empty stack");
                 }
                 self.stack.split_off(self.stack.len() - count)
             }
@@ -363,7 +364,7 @@ impl PickleMachine<'_> {
         };
         let (pairs, rest) = items.as_chunks::<2>();
         if !rest.is_empty() {
-            return malformed("has a key without a value");
+            return malformed("contains a key without a value");
         }
         let dict = self.top()?;
         match &mut self.values[dict] {
@@ -385,7 +386,7 @@ impl PickleMachine<'_> {
         }
     }
 
-    /// A reference to something outside of the pickle: `("storage", type, key, location, elements)`.
+    /// Reads a reference to something outside of the pickle: `("storage", type, key, location, elements)`.
     fn storage(&mut self) -> PickleResult<()> {
         let id = self.pop()?;
         let [kind, dtype, key, _location, len] = self.arguments(id, "a storage")?;
@@ -399,7 +400,7 @@ impl PickleMachine<'_> {
                 self.push(PickleValue::Storage(storage));
                 Ok(())
             }
-            _ => malformed("refers to something outside that is no storage of a tensor"),
+            _ => malformed("refers to an external object that is not the storage of a tensor"),
         }
     }
 
@@ -418,14 +419,14 @@ impl PickleMachine<'_> {
         match function {
             PickleGlobal::OrderedDict => match self.value(arguments) {
                 PickleValue::Tuple(items) if items.is_empty() => Ok(PickleValue::Dict(Vec::new())),
-                _ => malformed("makes an OrderedDict with arguments"),
+                _ => malformed("creates an OrderedDict with arguments"),
             },
             PickleGlobal::RebuildTensor => self.rebuild_tensor(arguments),
             PickleGlobal::RebuildParameter => {
                 let [data] = self.arguments(arguments, "a parameter")?;
                 match self.value(data) {
                     PickleValue::Tensor(tensor) => Ok(PickleValue::Tensor(tensor.clone())),
-                    other => malformed(format!("makes a parameter of {}", other.kind())),
+                    other => malformed(format!("creates a parameter from {}", other.kind())),
                 }
             }
             PickleGlobal::RebuildFromType => {
@@ -435,18 +436,19 @@ impl PickleMachine<'_> {
                         PickleValue::Global(PickleGlobal::RebuildTensor),
                         PickleValue::Global(PickleGlobal::TensorType),
                     ) => self.rebuild_tensor(inner),
-                    _ => forbidden("`torch._tensor._rebuild_from_type_v2` for other than plain tensors"),
+                    _ => forbidden("`torch._tensor._rebuild_from_type_v2` for anything but plain tensors"),
                 }
             }
             PickleGlobal::TensorType | PickleGlobal::StorageType(_) => forbidden("a call of a type"),
         }
     }
 
-    /// `(storage, offset, shape, strides, ...)`; whether it wants a gradient, and hooks, make no difference.
+    /// Creates a tensor from `(storage, offset, shape, strides, ...)`. The flag for gradients and the hooks
+    /// are ignored.
     fn rebuild_tensor(&self, arguments: ValueId) -> PickleResult<PickleValue> {
         let [storage, offset, shape, strides] = self.arguments(arguments, "a tensor")?;
         let PickleValue::Storage(storage) = self.value(storage) else {
-            return malformed("makes a tensor of something that is no storage");
+            return malformed("creates a tensor from something that is not a storage");
         };
         let tensor = PickledTensor {
             storage: storage.clone(),
@@ -455,56 +457,59 @@ impl PickleMachine<'_> {
             strides: self.sizes(strides)?,
         };
         if tensor.shape.len() != tensor.strides.len() {
-            return malformed("has a tensor with more or fewer strides than axes");
+            return malformed("contains a tensor with different numbers of strides and axes");
         }
         Ok(PickleValue::Tensor(tensor))
     }
 
-    /// Attributes are set. `state_dict()` has one, `_metadata`, with versions of modules; nothing else has any that matter.
+    /// Sets attributes. A `state_dict()` has one, `_metadata`, with versions of modules. No others are
+    /// accepted.
     fn build(&mut self) -> PickleResult<()> {
         let state = self.pop()?;
-        let is_metadata = |&(key, _): &(ValueId, ValueId)| matches!(self.value(key), PickleValue::Str(key) if key == "_metadata");
+        let is_metadata = |&(key, _): &(ValueId, ValueId)| self.str(key).is_ok_and(|key| key == "_metadata");
         match (self.value(self.top()?), self.value(state)) {
             (PickleValue::Dict(_), PickleValue::Dict(state)) if state.iter().all(is_metadata) => Ok(()),
             (other, _) => forbidden(format!("attributes of {} (BUILD)", other.kind())),
         }
     }
 
-    /// The first `N` items of a tuple.
+    /// Returns the first `N` items of a tuple.
     fn arguments<const N: usize>(&self, tuple: ValueId, what: &str) -> PickleResult<[ValueId; N]> {
         match self.value(tuple) {
             PickleValue::Tuple(items) if items.len() >= N => Ok(std::array::from_fn(|at| items[at])),
-            _ => malformed(format!("describes {what} by something else than {N} values or more")),
+            _ => malformed(format!("describes {what} with fewer than {N} values")),
         }
     }
 
     fn str(&self, id: ValueId) -> PickleResult<&str> {
         match self.value(id) {
             PickleValue::Str(text) => Ok(text),
-            other => malformed(format!("has {} where a str is expected", other.kind())),
+            other => malformed(format!("contains {}, expected a str", other.kind())),
         }
     }
 
     fn size(&self, id: ValueId) -> PickleResult<usize> {
         match *self.value(id) {
             PickleValue::Int(number) => usize::try_from(number)
-                .map_err(|_| PickleError::Malformed(format!("has {number} where a size is expected"))),
-            ref other => malformed(format!("has {} where a size is expected", other.kind())),
+                .map_err(|_| PickleError::Malformed(format!("contains {number}, expected a size"))),
+            ref other => malformed(format!("contains {}, expected a size", other.kind())),
         }
     }
 
     fn sizes(&self, id: ValueId) -> PickleResult<Vec<usize>> {
         match self.value(id) {
-            // More axes than any library has would make one tensor's description long, and many of them longer than the file.
+            // Libraries support fewer axes. More would allow descriptions that take more memory than the
+            // file.
             PickleValue::Tuple(items) if items.len() <= 8 => {
                 items.iter().map(|&item| self.size(item)).collect()
             }
-            _ => malformed("has a tensor whose shape is not a tuple of at most 8 sizes"),
+            _ => malformed("contains a tensor whose shape is not a tuple of at most 8 sizes"),
         }
     }
 }
 
-/// Instructions of pickles that describe no tensors, by the names that Python's `pickletools` gives them.
+/// Returns the name of an instruction that isn't part of the description of tensors, as in Python's
+/// `pickletools`.
 fn unknown_instruction(byte: u8) -> String {
     let name = match byte {
         b'i' => "INST",
