@@ -348,7 +348,7 @@ mod tests {
         let config = DistributedConfig { ranks_per_process: 2, ..DistributedConfig::default() };
         let error =
             Division::for_rank(&config, &train, &LlamaConfig::default(), 0, 3).unwrap_err().to_string();
-        assert_eq!(error, "distributed.ranks_per_process (2) doesn't divide the 3 ranks");
+        assert_eq!(error, "distributed.ranks_per_process = 2: must divide the 3 ranks");
     }
 
     #[test]
