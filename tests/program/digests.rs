@@ -77,7 +77,10 @@ fn a_rate_changed_at_a_resume_is_found_where_it_acts() {
     );
     assert!(found["config"].as_array().unwrap().iter().any(|value| value["key"] == "optim.lr"), "{found}");
     let page = place.run(&["verify", "diff", "left", "right"]).fails_with(1).stdout();
-    assert!(page.contains("differ after step 9: 21 of 21 tensors, first model.embed_tokens.weight"), "{page}");
+    assert!(
+        page.contains("differ after step 9: 21 of 21 tensors, first model.embed_tokens.weight"),
+        "{page}"
+    );
 }
 
 #[test]

@@ -452,7 +452,7 @@ fn a_missing_chunk_and_too_many_steps_are_told_before_training() {
     insta::assert_snapshot!([steps, missing, both, seed].concat(), @r#"
     error: train.steps = 3 (--set): is 3 steps, but the chunks have 2: rows of a chunk that don't fill a batch are skipped
     error: `chunks`: chunk 1 is missing; expected `train_001.jsonl` (or .jsonl.gz, .jsonl.zst); add the file, or list 1 in `data.chunks.skip`
-    error: data.chunks.path = "chunks" (--set): must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix
+    error: data.chunks.path = "chunks" (--set): must be absent if there are [[data.mix]] tables: chunks are read or made of the mix
     error: run.seed = 4294967295 (--set): plus the number of a chunk must be below 2^32, as NumPy's seeds are
     "#);
     run(&["data.chunks.count=3", "data.chunks.skip=[1]", "train.steps=2"], 0);

@@ -7,19 +7,20 @@ use fineline_diagnostics::{Checker, ConfigSection, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[tokenizer]`: the mapping from text to token ids.
+/// The `[tokenizer]` section: from text to token ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// A `tokenizer.json`, a SentencePiece `.model`, or a directory that contains one of them. If absent, a
-    /// byte-level BPE is trained on the training text once and kept in `data.cache_dir`.
+    /// Path to a `tokenizer.json`, a SentencePiece `.model`, or a directory that contains one. Absent: a
+    /// byte-level BPE tokenizer is trained once on the training text and stored in `data.cache_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Vocabulary size of the trained tokenizer, including special tokens and the 256 bytes. At least 259.
+    /// Vocabulary size of the trained tokenizer, including special tokens and the 256 bytes. At least 259,
+    /// and at most `model.vocab_size`. Unused if `path` is set.
     pub train_vocab_size: usize,
-    /// Whether to put BOS before each document.
+    /// Whether each document starts with the BOS token.
     pub add_bos: bool,
-    /// Whether to put EOS after each document.
+    /// Whether each document ends with the EOS token.
     pub add_eos: bool,
 }
 
@@ -29,31 +30,32 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// `[data]`: the training data, and how it is cut into rows.
+/// The `[data]` section: the training text, and how it is cut into rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Number of input tokens per row. The target of each is the next token.
+    /// Sequence length: number of tokens of a row that the model reads. Each of them predicts the next one,
+    /// so a row has `seq_len + 1` tokens. At most `model.max_position_embeddings`.
     pub seq_len: usize,
-    /// How documents fill rows.
+    /// How documents fill rows: `"stream"` concatenates them and cuts the stream into rows, `"rows"` packs
+    /// complete documents and pads.
     pub packing: Packing,
-    /// Order of the rows of a source: `"shuffled"` (pseudo-random, different in each epoch) or `"sequential"`
-    /// (as in its files).
+    /// Order of the rows of a source: `"shuffled"`, differently in each epoch, or `"sequential"`, as in its
+    /// files.
     pub order: RowOrder,
-    /// Whether a token attends only to tokens of its own document.
+    /// Whether tokens attend only to tokens of their own document.
     pub document_mask: bool,
-    /// Fraction of each source, from 0 up to but not including 1, that is held out from training to measure
-    /// perplexity: complete documents if that makes at least ten of them, otherwise the last tokens of the
-    /// source.
+    /// Fraction of each source that is held out for validation, at least 0 and below 1: complete documents if
+    /// that gives at least ten of them, otherwise the last tokens of the source.
     pub validation_share: f64,
-    /// The sources.
+    /// The sources of the mixture.
     pub mix: Vec<SourceConfig>,
-    /// Rows in numbered files that are trained on one after another, as Amber was. Packing, order, weights
-    /// and `validation_share` don't apply, because the rows are stored.
+    /// Rows in numbered files, which are trained on one file after another, as Amber was. `packing`, `order`,
+    /// `validation_share` and the weights of sources don't apply to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunksConfig>,
-    /// Directory for files that are made once from the sources: token shards and a trained tokenizer. Safe to
-    /// delete between runs.
+    /// Directory for files that are derived from the sources: token shards and a trained tokenizer. Can be
+    /// deleted between runs.
     #[schemars(extend("x-resume" = "may-change"))]
     pub cache_dir: PathBuf,
 }
@@ -77,64 +79,64 @@ impl Default for DataConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Packing {
-    /// One contiguous stream of documents, cut into rows. There is no padding, and documents continue across
-    /// the ends of rows.
+    /// One contiguous stream of documents, cut into rows. There is no padding, and documents continue in the
+    /// next row.
     #[default]
     Stream,
     /// Complete documents next to each other. Longer documents are split. The rest of a row is padding, which
-    /// is not counted in the loss.
+    /// no loss counts.
     Rows,
 }
 
-/// The order of a source's rows.
+/// The order of the rows of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RowOrder {
-    /// Pseudo-random, different in each epoch.
+    /// A keyed permutation, different in each epoch.
     #[default]
     Shuffled,
-    /// As in the files, the same in each epoch. The rows of a step are adjacent in the stream, as in EasyLM,
-    /// with which `OpenLLaMA` was trained.
+    /// As in the files, in each epoch: the rows of a step are neighbors in the stream. This is the order of
+    /// EasyLM, with which `OpenLLaMA` was trained.
     Sequential,
 }
 
-/// `[data.chunks]`: rows that are stored in numbered files.
+/// The `[data.chunks]` section: rows in numbered files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunksConfig {
-    /// A directory with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`, each also as `.gz`
-    /// or `.zst`), whose lines are `{"token_ids": [...]}` with `data.seq_len` + 1 ids. Perplexity is measured
-    /// on `valid_NAME.jsonl` in the same directory. If absent, the chunks are made once from the sources of
-    /// `[[data.mix]]`, as `data prepare --recipe amber` makes them, and kept in `data.cache_dir`.
+    /// Directory with `train_000.jsonl`, `train_001.jsonl`, ... (also `train_0.jsonl`, and each also as `.gz`
+    /// or `.zst`), whose lines are `{"token_ids": [...]}` with `data.seq_len + 1` ids. Files
+    /// `valid_NAME.jsonl` in it are validation sources. Absent: the chunks are made once from the sources of
+    /// `[[data.mix]]`, as by `data prepare --recipe amber`, and stored in `data.cache_dir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Number of chunks. They are numbered from 0.
+    /// Number of chunks, from 1 to 100000. They are numbered from 0.
     pub count: u64,
-    /// Order of the rows of a chunk: `"keyed"` by `run.seed` and the number of the chunk, or as `"numpy"`
-    /// shuffles after `numpy.random.seed(run.seed + number)`. Rows after the last full batch of the chunk are
-    /// skipped.
+    /// How the rows of a chunk are shuffled: `"keyed"` by `run.seed` and the number of the chunk, or
+    /// `"numpy"`, as NumPy does after `numpy.random.seed(run.seed + number)`. Rows after the last complete
+    /// batch of a chunk are skipped.
     #[serde(default)]
     pub shuffle: ChunkShuffle,
-    /// Numbers of chunks to skip, along with their steps and checkpoints.
+    /// Numbers of the chunks that are skipped, with their steps and checkpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<u64>,
-    /// Chunks that are replaced by other chunks.
+    /// Chunks that are read in place of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<Replacement>,
-    /// Number of rows of each source that are held out from training to measure perplexity. Only if the
-    /// chunks are made from `[[data.mix]]`.
+    /// Number of rows per source that are held out for validation, if the chunks are made from
+    /// `[[data.mix]]`.
     #[serde(default)]
     pub validation_rows: u64,
 }
 
-/// Replacement of one chunk by another.
+/// A chunk that is read in place of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
-    /// Number of the chunk to replace. It still determines the order of the rows and the name of the
+    /// Number of the chunk that is replaced. It determines the order of the rows and the name of the
     /// checkpoint.
     pub chunk: u64,
-    /// Number of the chunk whose rows are read instead.
+    /// Number of the chunk whose rows are read.
     pub with: u64,
 }
 
@@ -142,20 +144,20 @@ pub struct Replacement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChunkShuffle {
-    /// Keyed permutation, computed one index at a time.
+    /// A keyed permutation, of which each position can be computed by itself.
     #[default]
     Keyed,
     /// `numpy.random.permutation` of the legacy generator, seeded for each chunk. This is the order of
-    /// amber-train in a process that started with the chunk.
+    /// amber-train if a process started with the chunk.
     Numpy,
 }
 
-/// Largest number of chunks.
+/// Maximum number of chunks in a directory.
 const MOST_CHUNKS: u64 = 100_000;
 
 impl ChunksConfig {
-    /// Returns the numbers of the chunks to train on in order, each with the number of the chunk whose rows
-    /// are read.
+    /// The numbers of the chunks that are trained on, in their order, each with the number of the one that is
+    /// read for it.
     pub(crate) fn assignments(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let read = |number| {
             self.replace.iter().find(|replacement| replacement.chunk == number).map_or(number, |r| r.with)
@@ -175,7 +177,7 @@ impl ConfigSection for ChunksConfig {
             self.path.is_none() || self.validation_rows == 0,
             "validation_rows",
             self.validation_rows,
-            "must be absent if data.chunks.path is given: its valid_NAME.jsonl files are the validation rows",
+            "must be absent if data.chunks.path is given: valid_NAME.jsonl in it are the validation rows",
         );
         let below_count = format!("must contain only numbers below data.chunks.count = {count}");
         checker.require(self.skip.iter().all(|number| *number < count), "skip", &self.skip, below_count);
@@ -197,20 +199,23 @@ impl ConfigSection for ChunksConfig {
     }
 }
 
-/// `[[data.mix]]`: one source of the mixture.
+/// A `[[data.mix]]` table: one source of the mixture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// Name in logs and reports, unique among the sources. It also determines the order of the rows.
+    /// Name in logs and reports. Must differ from the names of the other sources. It affects the order of the
+    /// rows.
     pub name: String,
-    /// A file, a directory (searched recursively) or a glob pattern of `.txt` files (one document per file)
-    /// or `.jsonl` or `.json` files (one document per line), each also as `.gz` or `.zst`. Or token shards:
-    /// their prefix, `.bin`, `.idx`, a directory or a glob pattern.
+    /// A file, a directory (with all subdirectories) or a glob pattern of `.txt` files (one document each) or
+    /// `.jsonl` or `.json` files (one document per line), each also as `.gz` or `.zst`. Or token shards:
+    /// their prefix, a `.bin` or `.idx` file, a directory or a glob pattern. `tinyworld` is the generated
+    /// world.
     pub path: String,
     /// Field of a JSONL record that contains the text.
     #[serde(default = "default_field")]
     pub field: String,
-    /// Weight of this source: its fraction of all rows, relative to the weights of the others.
+    /// Relative weight: the fraction of the rows that come from this source is its weight divided by the sum
+    /// of all weights. Above 0.
     #[serde(default = "default_weight")]
     pub weight: f64,
 }
@@ -244,7 +249,8 @@ impl ConfigSection for DataConfig {
         if let Some(chunks) = &self.chunks {
             chunks.check(&mut checker.nested("chunks"));
             if let (Some(path), false) = (&chunks.path, self.mix.is_empty()) {
-                let message = "must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix";
+                let message =
+                    "must be absent if there are [[data.mix]] tables: chunks are read or made of the mix";
                 checker.nested("chunks").report("path", path, message);
             }
         }
@@ -303,8 +309,7 @@ mod tests {
     #[test]
     fn chunks_are_checked_by_key() {
         let parsed = |toml: &str| -> DataConfig {
-            let chunks: serde_json::Value = serde_json::from_str(toml).unwrap();
-            serde_json::from_value(serde_json::json!({ "mix": [], "chunks": chunks })).unwrap()
+            serde_json::from_str(&format!(r#"{{ "mix": [], "chunks": {toml} }}"#)).unwrap()
         };
         let good = parsed(r#"{"path": "d", "count": 4, "skip": [2], "replace": [{"chunk": 3, "with": 0}]}"#);
         good.validate("data").unwrap();
@@ -324,12 +329,12 @@ mod tests {
         insta::assert_snapshot!(messages.join("\n") + "\n" + &message(&both), @r#"
         data.chunks.count = 0: must be from 1 to 100000
         data.mix: is missing: at least one [[data.mix]] table with a name and a path is required
-        data.chunks.validation_rows = 2: must be absent if data.chunks.path is given: its valid_NAME.jsonl files are the validation rows
+        data.chunks.validation_rows = 2: must be absent if data.chunks.path is given: valid_NAME.jsonl in it are the validation rows
         data.chunks.skip = [3]: must contain only numbers below data.chunks.count = 3
         data.chunks.skip = [0, 1]: must not contain all chunks
         data.chunks.replace[0].with = 7: must be below data.chunks.count = 3
         data.chunks.replace[0].chunk = 1: must not be in data.chunks.skip too
-        data.chunks.path = "d": must be absent if there are [[data.mix]] tables: chunks are either read or made of the mix
+        data.chunks.path = "d": must be absent if there are [[data.mix]] tables: chunks are read or made of the mix
         "#);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-/// Returns the message of an error followed by those of its causes. A message that an earlier one contains isn't repeated.
+/// Returns the message of an error followed by those of its causes. A message that an earlier one contains
+/// isn't repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

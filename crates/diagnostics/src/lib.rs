@@ -1,8 +1,9 @@
 //! Errors and configuration problems, as all crates report them.
 //!
-//! - [`ErrorClass`] says whose fault an error is. Each crate's error enum implements [`Classified`]; exit codes follow from it.
+//! - [`ErrorClass`] says whose fault an error is. Each crate's error enum implements [`Classified`]; exit
+//!   codes follow from it.
 //! - [`with_causes`] is the message of an error with those of its causes.
-//! - [`ConfigSection`] is how a section of the configuration checks itself: it reports every [`Problem`] that it finds, each with
+//! - [`ConfigSection`] is how a section of the configuration checks itself: it reports each [`Problem`] with
 //!   its [`Key`], its value and a remedy.
 //! - [`nearest`] finds the name that a misspelled one was meant to be.
 

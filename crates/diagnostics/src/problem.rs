@@ -14,7 +14,8 @@ pub struct Problem {
     pub key: Key,
     /// The offending value, as TOML writes it. Absent if the value itself is absent or too long to show.
     pub value: Option<String>,
-    /// Where the value was set: `FILE:LINE` or `--set`. A section doesn't know it; whoever read the files fills it in.
+    /// Where the value was set: `FILE:LINE` or `--set`. A section doesn't know it; whoever read the files
+    /// fills it in.
     pub place: Option<String>,
     /// What was expected, as a phrase that follows the key.
     pub message: String,
@@ -29,8 +30,8 @@ impl Problem {
         Self { key, value: None, place: None, message: message.into(), remedy: None }
     }
 
-    /// Adds the offending value. Its `Debug` form must be how TOML writes it, as it is for numbers, strings and lists of them;
-    /// `format_args!` shows anything else.
+    /// Adds the offending value. Its `Debug` form must be how TOML writes it, as it is for numbers, strings
+    /// and lists of them; `format_args!` shows anything else.
     #[must_use]
     pub fn with_value(mut self, value: impl fmt::Debug) -> Self {
         self.value = Some(format!("{value:?}"));

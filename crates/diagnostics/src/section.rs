@@ -6,10 +6,12 @@ use crate::{Key, Problem, Problems};
 
 /// A section of the configuration that checks itself.
 pub trait ConfigSection {
-    /// Reports every value that is out of its range or contradicts another value of this section. No file is read.
+    /// Reports every value that is out of its range or contradicts another value of this section. No file is
+    /// read.
     fn check(&self, checker: &mut Checker<'_>);
 
-    /// Checks the section by itself, under the name that it has in the configuration (or `""`, if it isn't part of one).
+    /// Checks the section by itself, under the name that it has in the configuration (or `""`, if it isn't
+    /// part of one).
     ///
     /// # Errors
     /// All problems that [`check`](Self::check) reports.

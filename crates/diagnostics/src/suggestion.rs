@@ -3,7 +3,8 @@
 /// Jaro-Winkler similarity (1: equal) above which a name is suggested in place of another.
 const MIN_SIMILARITY: f64 = 0.7;
 
-/// Returns the one of the `known` names that is most similar to `name`, if any is similar enough to have been meant.
+/// Returns the one of the `known` names that is most similar to `name`, if any is similar enough to have been
+/// meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

@@ -17,7 +17,7 @@ pub struct ProbeConfig {
     /// Names of the tasks to run. Empty: all tasks of the suite.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<String>,
-    /// Steps between two rounds. 0: no regular rounds.
+    /// Number of steps between evaluations. 0: no regular evaluations.
     #[serde(default = "default_every_steps")]
     pub every_steps: u64,
     /// Whether to run rounds at steps 1, 2, 4, 8, ... below `every_steps`.

@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The architecture of a LLaMA, under the field names of a Hugging Face `config.json`.
+/// The architecture of a LLaMA model, with the field names of a Hugging Face `config.json`.
 ///
-/// The defaults describe a model of 1.05M parameters that trains on a laptop.
+/// The defaults are a model of 1.05M parameters that trains on a laptop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaConfig {
-    /// Number of rows of the embedding and the head. Must be at least the size of the tokenizer's vocabulary.
+    /// Number of token ids of the embedding and the head. At least the vocabulary size of the tokenizer.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -21,27 +21,26 @@ pub struct LlamaConfig {
     pub intermediate_size: usize,
     /// Number of transformer layers.
     pub num_hidden_layers: usize,
-    /// Number of query heads per layer.
+    /// Number of query heads per layer. Divides `hidden_size` unless `head_dim` is set.
     pub num_attention_heads: usize,
-    /// Number of key-value heads per layer, a divisor of `num_attention_heads`. Absent: the number of query
-    /// heads.
+    /// Number of key-value heads per layer. Divides `num_attention_heads`. Absent: the number of query heads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
-    /// Size of a head, an even number. Absent: `hidden_size / num_attention_heads`.
+    /// Width of a head. Even. Absent: `hidden_size / num_attention_heads`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
-    /// Maximum sequence length in tokens.
+    /// Maximum sequence length, in tokens.
     pub max_position_embeddings: usize,
-    /// Value added to the mean square in RMSNorm.
+    /// Term added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies.
+    /// Base of the frequencies of the rotary position embedding.
     pub rope_theta: f64,
-    /// Whether the output head shares the embedding matrix.
+    /// Whether the output head shares the weights of the embedding.
     pub tie_word_embeddings: bool,
-    /// Standard deviation of the normal distribution of initial matrix values.
+    /// Standard deviation of the normal distribution that matrices are initialized from.
     pub initializer_range: f64,
-    /// Id of the padding token. Its embedding is initialized to zero and never trained, as with the
-    /// `padding_idx` of `torch.nn.Embedding`. Absent: all embeddings are trained.
+    /// Id of the padding token. Its embedding is initialized to zero and never trained, as with `padding_idx`
+    /// of `torch.nn.Embedding`. Requires `tie_word_embeddings = false`. Absent: all embeddings are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_token_id: Option<usize>,
 }

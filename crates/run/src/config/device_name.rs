@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A device, as `run.device` and `--device` name it.
+/// A device, as in `run.device` and `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -14,13 +14,14 @@ pub enum DeviceName {
     /// `cpu`: the processor.
     #[default]
     Cpu,
-    /// `wgpu`: the best device that WebGPU reaches, through Vulkan, Metal or Direct3D 12.
+    /// `wgpu`: the best device available to WebGPU, through Vulkan, Metal or Direct3D 12.
     Wgpu,
-    /// `cuda:N`: a CUDA device by its number. `cuda`: the one that the process's place among those of its machine gives it.
+    /// `cuda:N`: a CUDA device by its number. `cuda`: the device whose number is the rank of the process on
+    /// its machine.
     Cuda(Option<usize>),
 }
 
-/// A name that no device has, in any build.
+/// A name that isn't a device in any build.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown device \"{0}\": expected `cpu`, `wgpu`, `cuda` or `cuda:N`")]
 pub struct UnknownDevice(String);
@@ -67,7 +68,7 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// The kinds of device in this build, by the names that choose them.
+/// The kinds of device in this build, by their names.
 pub const BUILT_IN: &[&str] = &[
     "cpu",
     #[cfg(feature = "wgpu")]
@@ -77,7 +78,7 @@ pub const BUILT_IN: &[&str] = &[
 ];
 
 impl DeviceName {
-    /// Its kind: what it is called in [`BUILT_IN`], and the feature that brings it.
+    /// Returns the kind of the device: its name in [`BUILT_IN`], and the feature that enables it.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
@@ -87,7 +88,7 @@ impl DeviceName {
         }
     }
 
-    /// Whether this build has its kind.
+    /// Whether this build supports the device.
     #[must_use]
     pub fn is_built_in(self) -> bool {
         BUILT_IN.contains(&self.kind())

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration.
+//! Errors of configurations.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use fineline_diagnostics::{Classified, ErrorClass, Problems};
 use thiserror::Error;
 
-/// What is wrong with a configuration.
+/// An error of a configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file can't be read; the source names it.
+    /// A file can't be read. The message names it.
     #[error(transparent)]
     Read(#[from] io::Error),
     /// A file isn't TOML.
@@ -23,10 +23,10 @@ pub enum ConfigError {
         /// What the parser expected.
         message: String,
     },
-    /// A file extends itself, through others or at once.
+    /// A file extends itself, directly or through others.
     #[error("{}: this file extends itself", path.display())]
     ExtendsCycle {
-        /// The file that comes up twice.
+        /// The file.
         path: PathBuf,
     },
     /// An override that isn't `key=value`, or whose key can't be reached.
@@ -34,7 +34,7 @@ pub enum ConfigError {
     BadOverride {
         /// The argument.
         assignment: String,
-        /// What is wrong with it.
+        /// What is wrong.
         message: String,
     },
     /// Values that can't be used, and keys that don't exist or are missing.
@@ -42,7 +42,7 @@ pub enum ConfigError {
     Invalid {
         /// The file that was read. It may extend others.
         file: PathBuf,
-        /// All that is wrong, each with its place.
+        /// The problems, each with its place.
         problems: Problems,
     },
 }
@@ -53,7 +53,7 @@ impl Classified for ConfigError {
     }
 }
 
-/// One problem on a line by itself, or all of them below the name of the file.
+/// Formats one problem as a line by itself, and several as a list below the name of the file.
 fn list(file: &Path, problems: &Problems) -> String {
     if problems.len() == 1 { problems.to_string() } else { format!("{} has {problems}", file.display()) }
 }

@@ -7,26 +7,29 @@ use fineline_train::TokenCount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The `[init]` section: weights that the run starts from. Where in training they stand is said by at most one of `step`, `tokens` and `chunk`, or else by
-/// their name: `ckpt_100`, `step-00000200`, `open_llama_7b_step_2500`, `open_llama_7b_700bt`, `OpenLLaMA-Reproduce-100.66B`.
+/// The `[init]` section: weights to start from. Their position in training is set by at most one of `step`,
+/// `tokens` and `chunk`, or else derived from their name: `ckpt_100`, `step-00000200`,
+/// `open_llama_7b_step_2500`, `open_llama_7b_700bt`, `OpenLLaMA-Reproduce-100.66B`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InitConfig {
-    /// A folder or a file of weights in any layout, a checkpoint of another run, or `hf://org/name@revision` that `fineline weights fetch` has fetched.
+    /// Directory or file of weights in any supported layout, a checkpoint of another run, or
+    /// `hf://org/name@revision`, downloaded by `fineline weights fetch`.
     pub from: String,
-    /// The folder of fetched models, as `--out` of `weights fetch` named it.
+    /// Directory of downloaded models: `--out` of `fineline weights fetch`.
     #[serde(default = "default_models_dir")]
     pub models_dir: PathBuf,
-    /// Steps of this run's batches that the weights have been trained for.
+    /// Position of the weights in optimizer steps, with the batch size of this run.
     pub step: Option<u64>,
-    /// Tokens that they have been trained on; the nearest step counts.
+    /// Position of the weights in tokens, rounded to the nearest step.
     pub tokens: Option<TokenCount>,
-    /// The chunk of `[data.chunks]` after which they were saved.
+    /// Position of the weights: the chunk of `[data.chunks]` after which they were saved.
     pub chunk: Option<u64>,
-    /// Whether a checkpoint's moments of the optimizer are taken over, where there are any. Released weights have none.
+    /// Optimizer state of a checkpoint: `"keep"` or `"reset"` it. Released weights have none.
     #[serde(default)]
     pub optimizer_state: OptimizerStateFrom,
-    /// Steps over which the learning rate rises again, from 0 to what the schedule says, while the moments fill.
+    /// Number of steps of a second warm-up, in which the learning rate rises from 0 to the schedule while the
+    /// optimizer state builds up. 0: none.
     #[serde(default)]
     pub rewarm_steps: u64,
 }
@@ -35,14 +38,15 @@ fn default_models_dir() -> PathBuf {
     PathBuf::from("models")
 }
 
-/// Where the moments of the optimizer come from.
+/// What happens to the optimizer state of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerStateFrom {
-    /// From the checkpoint, which then is continued as its own run would; where it has none, they begin at zero.
+    /// It is loaded, and the run continues as the checkpoint's own run would. If there is none, it starts at
+    /// zero.
     #[default]
     Keep,
-    /// They begin at zero in any case.
+    /// It is ignored and starts at zero.
     Reset,
 }
 

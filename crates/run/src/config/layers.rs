@@ -1,4 +1,4 @@
-//! From TOML files and overrides to one tree of values, each with its origin.
+//! TOML files and overrides, merged into one tree of values with their origins.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +10,21 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 
-/// Where a value of the resolved configuration came from.
+/// Where a value of the resolved configuration was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// A line (1-based) of a file.
+    /// A line of a file.
     File {
-        /// The file, as it was named.
+        /// Path of the file, as given.
         path: PathBuf,
-        /// The line on which the value starts.
+        /// Line on which the value starts, from 1.
         line: usize,
     },
     /// A `--set` argument.
     Override,
     /// A model preset, by name.
     Preset(String),
-    /// Nobody said: the value that the documentation states.
+    /// Not set: the documented default.
     Default,
 }
 
@@ -39,16 +39,17 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// A tree of configuration values, merged from layers, that remembers the origin of each.
+/// A tree of configuration values, merged from layers, with the origin of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layers {
-    /// The uppermost file.
+    /// The file that was read. It may extend others.
     pub(super) file: PathBuf,
     pub(super) values: Map<String, Value>,
     pub(super) origins: BTreeMap<Key, ValueOrigin>,
 }
 
-/// Where to look for the value at `key`: where it was written, or what it holds, or else its section, or the file.
+/// Returns where to look for the value at `key`: where it or a value in it was set, or else its section, or
+/// the file.
 pub(super) fn place(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, key: &Key) -> String {
     let within = || origins.iter().find(|(other, _)| other.starts_with(key)).map(|(_, origin)| origin);
     let around = || std::iter::successors(key.parent(), Key::parent).find_map(|above| origins.get(&above));
@@ -57,7 +58,7 @@ pub(super) fn place(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, key: &Key
 }
 
 impl Layers {
-    /// Reads `path` over the files that it extends.
+    /// Reads `path`, merged over the files that it extends.
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::read_within(path, &mut Vec::new())
     }
@@ -80,12 +81,12 @@ impl Layers {
         Ok(merged)
     }
 
-    /// Where to look for the value at `key`.
+    /// Returns where to look for the value at `key`.
     pub(super) fn place(&self, key: &Key) -> String {
         place(&self.file, &self.origins, key)
     }
 
-    /// The error that consists of one problem.
+    /// Returns the error that consists of one problem.
     fn invalid(&self, problem: Problem) -> ConfigError {
         let problem = Problem { place: Some(self.place(&problem.key)), ..problem };
         ConfigError::Invalid { file: self.file.clone(), problems: problem.into() }
@@ -113,7 +114,7 @@ impl Layers {
         let mut values = Map::new();
         for (name, value) in table {
             let key = at.field(name.get_ref());
-            // A table's own origin is its name's line: that is what an unknown section points at.
+            // The origin of a table is the line of its name, which the error about an unknown section names.
             self.origins.insert(key.clone(), origin_at(name.span().start));
             values.insert(name.get_ref().to_string(), self.convert(value.get_ref(), &key, origin_at)?);
         }
@@ -168,7 +169,7 @@ impl Layers {
         serde_json::from_value(value).map_err(|_| invalid)
     }
 
-    /// Lays `upper` over this tree: tables merge, anything else (lists too) replaces what was there.
+    /// Merges `upper` over this tree. Tables are merged. Anything else, lists included, is replaced.
     pub(super) fn overlay(&mut self, upper: Self) {
         let replaced = merge(&mut self.values, upper.values, &Key::default());
         self.origins.retain(|key, _| !replaced.iter().any(|gone| key.starts_with(gone)));
@@ -212,7 +213,7 @@ fn merge(lower: &mut Map<String, Value>, upper: Map<String, Value>, at: &Key) ->
     replaced
 }
 
-/// The place of `key` in the tree; missing tables on the way are made.
+/// Returns the slot of `key` in the tree. Missing tables on the way are created.
 fn slot<'a>(values: &'a mut Map<String, Value>, key: &Key) -> Result<&'a mut Value, String> {
     let (first, rest) = key.segments().split_first().ok_or("expected a key")?;
     let KeySegment::Field(name) = first else { return Err("a key starts with a section's name".into()) };

@@ -1,8 +1,9 @@
-//! What a run is to do: [`RunConfig`], read from TOML and resolved.
+//! The configuration of a run: [`RunConfig`], read from TOML files and resolved.
 //!
-//! A configuration is a tree of values laid over one another: the defaults, a model preset, the files named by `extends`, the file
-//! itself, `--set` arguments. Each value keeps its [`ValueOrigin`], so that `config show` can tell it and errors can point at the line.
-//! Each crate owns the struct of its section; the doc comments on the fields are the reference.
+//! A configuration is a tree of values, merged from layers: defaults, a model preset, the files named by
+//! `extends`, the file itself, and `--set` arguments. Each value has a [`ValueOrigin`], which `config show`
+//! prints and errors refer to. Each crate defines the structs of its sections and their checks. The doc
+//! comments of their fields are the reference.
 
 // Values, and errors that name them.
 mod error;
@@ -19,7 +20,7 @@ mod triggers;
 mod recipe;
 mod run_config;
 
-// Reading it.
+// Reading and checking it.
 mod checks;
 mod read;
 mod resolved;

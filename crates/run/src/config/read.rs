@@ -41,9 +41,9 @@ pub(super) fn expand_preset(layers: &mut Layers, problems: &mut Problems) {
 
 /// Reads the configuration.
 ///
-/// Serde stops at the first value that it can't read. To report all of them, unknown keys and values of the wrong type are
-/// removed, values that are missing are replaced by placeholders, and the rest is read again. The result is only valid
-/// if there are no `problems`. None if not even that is readable.
+/// Serde stops at the first value that it can't read. To report all of them, unknown keys and values of the
+/// wrong type are removed, values that are missing are replaced by placeholders, and the rest is read again.
+/// The result is only valid if there are no `problems`. None if not even that is readable.
 pub(super) fn read(values: &Map<String, Value>, problems: &mut Problems) -> Option<RunConfig> {
     let mut values = values.clone();
     problems.iter().for_each(|problem| remove(&mut values, &problem.key));

@@ -1,10 +1,10 @@
-//! The part of the configuration that decides what a training step does.
+//! The part of the configuration that determines a training step.
 
 use fineline_train::TrainingRecipe;
 
 use super::run_config::RunConfig;
 
-/// Everything in the configuration that decides what a step does.
+/// Returns the part of the configuration that determines a training step.
 pub(crate) fn recipe(config: &RunConfig) -> TrainingRecipe {
     TrainingRecipe {
         optim: config.optim.clone(),

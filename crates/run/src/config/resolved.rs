@@ -22,11 +22,12 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Reads and resolves `path`, then applies `overrides` (`key=value`) in their order. Nothing but configuration files is read.
+    /// Reads and resolves `path`, then applies `overrides` (`key=value`) in their order. Nothing but
+    /// configuration files is read.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] with all problems of the configuration, each with its key and where it was set. Any other
-    /// [`ConfigError`] if a file can't be read or isn't TOML, or an override isn't `key=value`.
+    /// [`ConfigError::Invalid`] with all problems of the configuration, each with its key and where it was
+    /// set. Any other [`ConfigError`] if a file can't be read or isn't TOML, or an override isn't `key=value`.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut layers = Layers::read(path)?;
         for assignment in overrides {
@@ -79,7 +80,8 @@ impl Resolved {
     }
 }
 
-/// Adds where the value was set, and which other keys in the message were given by `--set`: those aren't in the file.
+/// Adds where the value was set, and which other keys in the message were given by `--set`: those aren't in
+/// the file.
 fn located(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, mut problem: Problem) -> Problem {
     let place = place(file, origins, &problem.key);
     let overridden = origins.iter().filter(|(_, origin)| **origin == ValueOrigin::Override);

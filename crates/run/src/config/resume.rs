@@ -9,8 +9,8 @@ use super::run_config::RunConfig;
 use super::schema::{json_schema, properties, resolve};
 use super::values::leaves;
 
-/// The schema's extension for a key whose value may change: `#[schemars(extend("x-resume" = "may-change"))]` on the field. On a section it
-/// applies to all of its keys.
+/// The extension of the schema for a key whose value may change: `#[schemars(extend("x-resume" =
+/// "may-change"))]` on the field. On a section, it applies to all keys of the section.
 const EXTENSION: &str = "x-resume";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| json_schema().into());
@@ -21,7 +21,8 @@ pub(super) fn is_marked(field: &Value) -> bool {
 }
 
 impl RunConfig {
-    /// Returns whether the value at `key` may differ when a run is resumed: losses and weights don't depend on it.
+    /// Returns whether the value at `key` may differ when a run is resumed: losses and weights don't depend
+    /// on it.
     #[must_use]
     pub fn may_change_on_resume(key: &str) -> bool {
         let Ok(key) = key.parse::<Key>() else { return false };
@@ -40,7 +41,8 @@ impl RunConfig {
         false
     }
 
-    /// Returns the BLAKE3 hash of all values but those that [may change on resume](Self::may_change_on_resume).
+    /// Returns the BLAKE3 hash of all values but those that [may change on
+    /// resume](Self::may_change_on_resume).
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();

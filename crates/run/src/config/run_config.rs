@@ -1,4 +1,4 @@
-//! The configuration as a whole, and how two of them compare.
+//! The whole configuration, and differences between two of them.
 
 use std::collections::BTreeSet;
 
@@ -23,20 +23,21 @@ use super::values::{drop_nulls, leaves};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The run as such: its name and place, seed, device.
+    /// Name, directory, seed and device of the run.
     pub run: RunSection,
-    /// The model: a preset's name (`preset = "llama-7b"`), or the field names of a Hugging Face LLaMA `config.json`.
+    /// The model: the name of a preset (`preset = "llama-7b"`), or the fields of a Hugging Face LLaMA
+    /// `config.json`.
     pub model: LlamaConfig,
-    /// Weights to start from; without it, a run starts from fresh ones.
+    /// Weights to start from. Absent: the model is initialized randomly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<InitConfig>,
-    /// The generated world; its text is a source wherever a mix says `path = "tinyworld"`.
+    /// The generated world. Its text is the source of a `[[data.mix]]` table with `path = "tinyworld"`.
     #[serde(default)]
     pub tinyworld: WorldConfig,
-    /// The tokenizer, and which special tokens go around a document.
+    /// The tokenizer, and the special tokens around a document.
     #[serde(default)]
     pub tokenizer: TokenizerConfig,
-    /// The text to train on.
+    /// The training text, and how it is cut into rows.
     pub data: DataConfig,
     /// The optimizer.
     #[serde(default)]
@@ -44,58 +45,58 @@ pub struct RunConfig {
     /// The learning rate over the run.
     #[serde(default)]
     pub schedule: ScheduleConfig,
-    /// How long to train, and on how much at a time.
+    /// Length of the run and batch sizes.
     pub train: TrainConfig,
     /// When checkpoints are written, and which are kept.
     #[serde(default)]
     #[schemars(extend("x-resume" = "may-change"))]
     pub checkpoint: CheckpointConfig,
-    /// A copy of the run elsewhere.
+    /// Upload of checkpoints and logs to remote storage. Requires a build with `--features storage`.
     #[serde(default)]
     #[schemars(extend("x-resume" = "may-change"))]
     pub storage: StorageConfig,
-    /// Loss on the validation split, per source.
+    /// Loss on held-out rows, per source.
     #[serde(default)]
     pub validation: ValidationConfig,
-    /// Probes: suites of tasks, and when they are run.
+    /// Suites of tasks, and the schedules on which the model is evaluated on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-resume" = "may-change"))]
     pub probes: Vec<ProbeConfig>,
-    /// What happens when a step goes wrong.
+    /// Reactions to steps that go wrong.
     #[serde(default)]
     pub guard: GuardConfig,
     /// How several ranks share a step.
     #[serde(default)]
     pub distributed: DistributedConfig,
-    /// What is done when probes say something.
+    /// Actions that follow from evaluation results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-resume" = "may-change"))]
     pub triggers: Vec<TriggerConfig>,
-    /// What is logged, and where to.
+    /// Logs and metrics.
     #[serde(default)]
     #[schemars(extend("x-resume" = "may-change"))]
     pub log: LogConfig,
 }
 
-/// A value that two configurations don't share.
+/// A value that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConfigDifference {
-    /// The value's key.
+    /// Key of the value.
     pub key: String,
-    /// The left configuration's value; none where it has no such key.
+    /// Value in the left configuration. None if it has no such key.
     pub left: Option<Value>,
-    /// The right configuration's value.
+    /// Value in the right configuration. None if it has no such key.
     pub right: Option<Value>,
 }
 
 impl RunConfig {
-    /// The keys of all values that are set.
+    /// Returns the keys of all values that are set.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         leaves(&self.to_values()).keys().map(ToString::to_string).collect()
     }
 
-    /// The configuration as a tree of values, without those that are unset.
+    /// Returns the configuration as a tree of values, without those that are unset.
     #[must_use]
     pub fn to_values(&self) -> Map<String, Value> {
         let Ok(Value::Object(mut values)) = serde_json::to_value(self) else {
@@ -105,7 +106,7 @@ impl RunConfig {
         values
     }
 
-    /// The configuration as a TOML file that resolves to itself.
+    /// Returns the configuration as a TOML file that resolves to itself.
     ///
     /// # Panics
     /// Never: every section is a table.
@@ -115,7 +116,7 @@ impl RunConfig {
             .expect("a tree of tables, lists and scalars is TOML")
     }
 
-    /// The values in which `self` and `other` differ, by key.
+    /// Returns the values in which `self` and `other` differ, by key.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<ConfigDifference> {
         let (left, right) = (leaves(&self.to_values()), leaves(&other.to_values()));

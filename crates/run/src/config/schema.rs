@@ -1,4 +1,4 @@
-//! The JSON schema of the configuration, and what it says of keys.
+//! The JSON schema of the configuration.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) fn json_schema() -> Schema {
             json!({
                 "type": "array",
                 "items": { "type": "string" },
-                "description": "Files that this file is merged over, in their order. Paths are relative to this file.",
+                "description": "Files that this file is merged over, in order. Paths are relative to this file.",
             }),
         );
     }
@@ -38,7 +38,8 @@ pub(super) fn json_schema() -> Schema {
 
 /// Returns the JSON schema of a single configuration file, for editors and validators.
 ///
-/// No key is required in a table that another file may complete (`extends`). In a list, which a file replaces as a whole, keys are.
+/// No key is required in a table that another file may complete (`extends`). In a list, which a file replaces
+/// as a whole, keys are.
 #[must_use]
 pub fn file_schema() -> Schema {
     let mut schema = json_schema();
@@ -115,7 +116,7 @@ fn visit(
     }
 }
 
-/// A value of the type that the schema demands at `key`.
+/// Returns a value of the type that the schema requires at `key`.
 pub(super) fn placeholder(key: &Key) -> Option<Value> {
     let schema = json_schema();
     let root = schema.as_value();
@@ -133,12 +134,12 @@ pub(super) fn placeholder(key: &Key) -> Option<Value> {
     }
 }
 
-/// The fields of the table that `schema` describes; none where it describes something else.
+/// Returns the fields of the table that `schema` describes. None if it describes something else.
 pub(super) fn properties<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Map<String, Value>> {
     resolve(root, schema).get("properties")?.as_object()
 }
 
-/// Follows references, and an optional value to the value itself.
+/// Resolves references, and the schema of an optional value to that of the value.
 pub(super) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(target) =
         schema.get("$ref").and_then(Value::as_str).and_then(|at| root.pointer(at.trim_start_matches('#')))

@@ -10,27 +10,28 @@ use serde::{Deserialize, Serialize};
 
 use super::device_name::{BUILT_IN, DeviceName};
 
-/// The `[run]` section.
+/// The `[run]` section: name, directory, seed and device of the run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSection {
-    /// A name for people.
+    /// Name of the run, for people.
     #[schemars(extend("x-resume" = "may-change"))]
     pub name: String,
-    /// The run's folder; everything that the run writes is in it.
+    /// Directory of the run. The run writes only there and to `data.cache_dir`.
     #[schemars(extend("x-resume" = "may-change"))]
     pub dir: PathBuf,
-    /// The seed of initialization and data order.
+    /// Seed of the initialization and of the data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Where tensors live: `cpu`; `wgpu`, in a build with that feature; `cuda:N`, in a build with `cuda`. `cuda` alone is, for the k-th process of a
-    /// machine, its k-th device.
+    /// Device: `cpu`, `wgpu` (in a build with that feature), or `cuda:N` (in a build with `cuda`). `cuda`
+    /// without a number is the k-th device for the k-th process on a machine.
     #[serde(default)]
     pub device: DeviceName,
     /// Precision of the matrix multiplications.
     #[serde(default)]
     pub precision: Precision,
-    /// Threads for computation; absent: one per core. Results are bit-identical only at equal thread counts.
+    /// Number of compute threads. Absent: one per core. Results are bit-identical only with the same number
+    /// of threads.
     pub threads: Option<usize>,
 }
 
@@ -38,14 +39,16 @@ fn default_seed() -> u64 {
     1234
 }
 
-/// The `[validation]` section.
+/// The `[validation]` section: loss on held-out rows.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
-    /// Steps between two measurements; there is one at the start and one at the end besides. 0: none at all.
+    /// Number of steps between validations. There is also one before the first step and one after the last.
+    /// 0: no validation.
     #[schemars(extend("x-resume" = "may-change"))]
     pub every_steps: u64,
-    /// Rows per source at most: the same ones, drawn from all of the split, each time.
+    /// Maximum number of rows per source. They are drawn from the whole held-out split and are the same each
+    /// time.
     #[schemars(extend("x-resume" = "may-change"))]
     pub rows: usize,
 }
@@ -56,22 +59,25 @@ impl Default for ValidationConfig {
     }
 }
 
-/// The `[log]` section.
+/// The `[log]` section: logs and metrics.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// Steps between two lines of `metrics.jsonl`.
+    /// Number of steps between lines of `metrics.jsonl`.
     pub every_steps: u64,
-    /// Whether TensorBoard event files are written.
+    /// Whether to write TensorBoard event files.
     pub tensorboard: bool,
-    /// What one device can do at most, in TFLOP/s; without it, no model FLOP utilization is reported.
+    /// Peak performance of one device, in TFLOP/s. Absent: no model FLOP utilization (MFU) is reported.
     pub peak_tflops: Option<f64>,
-    /// Lines of all logs that are kept in memory while the disk takes none. With more the run stops, after a checkpoint that carries them.
+    /// Maximum number of log lines, over all logs, that are buffered in memory while the disk can't be
+    /// written. Beyond that, the run stops after a checkpoint that includes them.
     pub max_buffered_lines: usize,
-    /// Whether each step's line in `metrics.jsonl` has a hash of all parameters, and `digests.jsonl` one of each: what `verify diff` tells runs apart by. For
-    /// debugging; it takes about as long as copying the model to the host and hashing it.
+    /// Whether to write a hash of all parameters to each line of `metrics.jsonl`, and one of each parameter
+    /// to `digests.jsonl`, for `verify diff`. For debugging: it takes about as long as copying the model to
+    /// the host and hashing it.
     pub digest: bool,
-    /// Where metrics are served for Prometheus, as `"127.0.0.1:9100"` or a port (of the loopback address); port 0 is any free one. Absent: nowhere.
+    /// Address at which metrics are served for Prometheus: `"127.0.0.1:9100"`, or a port of the loopback
+    /// address. Port 0 selects a free port. Absent: metrics aren't served.
     pub prometheus: Option<ListenAddress>,
 }
 
@@ -88,16 +94,17 @@ impl Default for LogConfig {
     }
 }
 
-/// The `[storage]` section: a copy of the run elsewhere. It takes a build with `--features storage`.
+/// The `[storage]` section: upload to remote storage. Requires a build with `--features storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageConfig {
-    /// Where checkpoints and logs are copied to in the background, and where a run is brought back from that is further there than in its folder:
-    /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path. Each run needs one of its own. Credentials come from the usual
-    /// environment variables. Absent: no copy.
+    /// Remote storage: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or a path.
+    /// Checkpoints and logs are uploaded there in the background. If the remote run is further than the one
+    /// in `run.dir`, it is downloaded at the start. Each run needs its own prefix. Credentials come from the
+    /// usual environment variables. Absent: no upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Seconds that the end of a run waits at most for what is still to be copied.
+    /// Maximum number of seconds that the end of a run waits for pending uploads.
     pub drain_timeout_s: u64,
 }
 
@@ -107,7 +114,7 @@ impl Default for StorageConfig {
     }
 }
 
-/// An address to listen at: a port alone is one of the loopback address.
+/// An address to listen at. A port alone is a port of the loopback address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "PortOrAddress", into = "String")]
 #[schemars(with = "PortOrAddress")]

@@ -1,4 +1,4 @@
-//! A resolved configuration for people: as TOML, with origins.
+//! A resolved configuration as annotated TOML.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use super::resolved::Resolved;
 use super::values::leaves;
 
 impl Resolved {
-    /// The configuration as TOML, each value with its origin in a comment.
+    /// Returns the configuration as TOML, each value with its origin in a comment.
     #[must_use]
     pub fn to_annotated_toml(&self) -> String {
         let plain = self.config.to_toml();
@@ -36,7 +36,7 @@ impl Resolved {
         text
     }
 
-    /// Every value with its origin, by key.
+    /// Returns each value with its origin, by key.
     #[must_use]
     pub fn origins(&self) -> BTreeMap<String, (Value, ValueOrigin)> {
         leaves(&self.config.to_values())

@@ -5,57 +5,61 @@ use fineline_dynamics::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[[triggers]]`: what is to be done when probes say something. There is one condition: `worsens`, `above`, `below` or `phase`. It holds only where the whole 95 %
-/// interval says so, and is looked at after each round of the task. That it held is an event; the other actions come besides.
+/// A `[[triggers]]` table: actions that follow from evaluation results. It has exactly one condition:
+/// `worsens`, `above`, `below` or `phase`. Conditions are checked after each evaluation of the task, against
+/// the whole 95 % confidence interval. A condition that holds is logged as an event, in addition to the
+/// actions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TriggerConfig {
-    /// A name for events and files: letters, digits, `-` and `_`.
+    /// Name for events and files: letters, digits, `-` and `_`.
     pub name: String,
-    /// The task or group that it looks at, or `validation/SOURCE`.
+    /// Name of the task or group, or `validation/SOURCE`.
     pub task: String,
-    /// Holds when the task's primary metric got worse by more than this: the interval of the paired change, over the items asked both times, is beyond it as
-    /// a whole. 0: when it got worse at all.
+    /// Condition: the primary metric of the task got worse by more than this. The whole interval of the
+    /// paired difference, over the items of both evaluations, must exceed it. 0: it got worse at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worsens: Option<f64>,
-    /// What `worsens` compares with.
+    /// The earlier evaluation that `worsens` compares with: `"previous"` or `"best"`.
     #[serde(default)]
     pub against: TriggerBaseline,
-    /// Holds when the whole interval of `metric` is above this.
+    /// Condition: the whole interval of `metric` is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<f64>,
-    /// Holds when the whole interval of `metric` is below this.
+    /// Condition: the whole interval of `metric` is below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<f64>,
-    /// The metric of `above` and `below`. Absent: the task's primary metric.
+    /// Metric of `above` and `below`. Absent: the primary metric of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// Holds when the task comes into this phase.
+    /// Condition: the task enters this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What is done besides the event: `"keep"`, `"probe"`, `"branch"`, `"rewind"`, `"stop"`.
+    /// Actions in addition to the event: `"keep"`, `"probe"`, `"branch"`, `"rewind"`, `"stop"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<TriggerAction>,
-    /// An address that the event is posted to, as JSON. Nobody waits for the answer.
+    /// URL that the event is posted to, as JSON. The run doesn't wait for the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
-    /// A program and its arguments, started beside the run. It finds `FINELINE_TRIGGER`, `FINELINE_TASK`, `FINELINE_STEP`, `FINELINE_RUN` and
-    /// `FINELINE_EVENT` (JSON) in its environment, and where there is one `FINELINE_CHECKPOINT` or `FINELINE_BRANCH`, once the checkpoint is whole.
+    /// Program with arguments, started in parallel to the run. Its environment has `FINELINE_TRIGGER`,
+    /// `FINELINE_TASK`, `FINELINE_STEP`, `FINELINE_RUN` and `FINELINE_EVENT` (JSON), and, if the actions
+    /// write a checkpoint, `FINELINE_CHECKPOINT` or `FINELINE_BRANCH`; then it starts once the checkpoint is
+    /// complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// `"probe"`: steps between two rounds of all probes, for a while.
+    /// For `"probe"`: number of steps between evaluations of all probes.
     #[serde(default = "default_probe_every")]
     pub probe_every: u64,
-    /// `"probe"`: for how many steps.
+    /// For `"probe"`: number of steps for which `probe_every` applies.
     #[serde(default = "default_steps")]
     pub probe_steps: u64,
-    /// `"branch"`: steps over which the branch lowers the learning rate to `schedule.min_lr`.
+    /// For `"branch"`: number of steps over which the branch decays the learning rate to `schedule.min_lr`.
     #[serde(default = "default_steps")]
     pub branch_steps: u64,
-    /// Steps after it held in which it isn't looked at again.
+    /// Number of steps after a trigger fired in which its condition isn't checked.
     #[serde(default = "default_steps")]
     pub cooldown_steps: u64,
-    /// Only the event: what would have been done stands in it.
+    /// Whether to log only the event, with the actions that would have been taken.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -68,14 +72,14 @@ fn default_steps() -> u64 {
     1000
 }
 
-/// The earlier round that a change is taken since.
+/// The earlier evaluation that a change is measured from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TriggerBaseline {
-    /// The task's previous round.
+    /// The previous evaluation of the task.
     #[default]
     Previous,
-    /// The best of all earlier rounds, which is partly the luckiest.
+    /// The best earlier evaluation. It is biased, since the best one is partly luck.
     Best,
 }
 
@@ -83,15 +87,17 @@ pub enum TriggerBaseline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerAction {
-    /// A checkpoint of this step, kept for good: `checkpoints/kept-00000200` is a link to it.
+    /// Writes a checkpoint of this step that is kept permanently, with the link `checkpoints/kept-00000200`.
     Keep,
-    /// All probes every `probe_every` steps, for `probe_steps` steps.
+    /// Evaluates all probes every `probe_every` steps, for `probe_steps` steps.
     Probe,
-    /// A checkpoint that is kept, and in `branches/` what it takes to train on from it with a decaying learning rate.
+    /// Writes a checkpoint that is kept permanently, and a configuration in `branches/` that continues from
+    /// it with a decaying learning rate.
     Branch,
-    /// Back to the newest checkpoint that is not after the task's previous round. The rows since then are left out.
+    /// Goes back to the newest checkpoint that isn't after the previous evaluation of the task. The rows
+    /// since then are skipped.
     Rewind,
-    /// The end of the run, after a checkpoint.
+    /// Stops the run after a checkpoint.
     Stop,
 }
 

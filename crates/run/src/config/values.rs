@@ -30,7 +30,7 @@ fn collect(values: &Map<String, Value>, at: &Key, found: &mut BTreeMap<Key, Valu
     }
 }
 
-/// The value at `key`, if there is one.
+/// Returns the value at `key`, if there is one.
 pub(super) fn value_at<'a>(values: &'a Map<String, Value>, key: &Key) -> Option<&'a Value> {
     let (first, rest) = key.segments().split_first()?;
     let KeySegment::Field(name) = first else { return None };
@@ -40,7 +40,8 @@ pub(super) fn value_at<'a>(values: &'a Map<String, Value>, key: &Key) -> Option<
     })
 }
 
-/// Removes the value at `key`. An item of a list can't be removed without moving others: the whole list is.
+/// Removes the value at `key`. If it is an item of a list, the whole list is removed, since the others would
+/// move.
 pub(super) fn remove(values: &mut Map<String, Value>, key: &Key) {
     let mut segments = key.segments();
     while let Some((KeySegment::Index(_), above)) = segments.split_last() {
