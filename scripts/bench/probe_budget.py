@@ -54,8 +54,8 @@ def main():
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         events, metrics = read(run / "events.jsonl"), read(run / "metrics.jsonl")
-    rounds = [event for event in events if event["event"] == "probe_round"]
-    skipped = [event for event in events if event["event"] == "probes_skipped"]
+    rounds = [event for event in events if event["event"] == "evaluation_finished"]
+    skipped = [event for event in events if event["event"] == "evaluation_skipped"]
     when = lambda event: datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
     # The event of the last round is the last one except for that of the last checkpoint.
     wall = (when(rounds[-1]) - when(events[0])).total_seconds()
