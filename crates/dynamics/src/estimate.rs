@@ -45,10 +45,9 @@ impl Estimate {
     /// transformed too, so it stays above 0. The standard error follows from the delta method.
     #[must_use]
     pub fn exp(self) -> Self {
-        let exp = |x: Option<f64>| x.map(f64::exp);
-        let value = exp(self.value);
+        let value = self.value.map(f64::exp);
         let stderr = self.stderr.zip(value).map(|(stderr, value)| stderr * value);
-        Self { value, stderr, lo: exp(self.lo), hi: exp(self.hi) }.finite()
+        Self { value, stderr, lo: self.lo.map(f64::exp), hi: self.hi.map(f64::exp) }.finite()
     }
 
     /// Replaces infinite and NaN values by `None`. Arithmetic on huge scores can overflow.
@@ -317,7 +316,8 @@ mod tests {
         fn with_unit_denominators_a_ratio_is_a_mean((scores, clusters) in clustered(-9.0..9.0_f64)) {
             let documents: Vec<(f64, f64)> = scores.iter().map(|&x| (x, 1.0)).collect();
             let (of_ones, mean) = (super::ratio(&documents, &clusters), super::mean(&scores, &clusters));
-            for (a, b) in [(of_ones.value, mean.value), (of_ones.stderr, mean.stderr), (of_ones.lo, mean.lo)] {
+            let pairs = [(of_ones.value, mean.value), (of_ones.stderr, mean.stderr), (of_ones.lo, mean.lo)];
+            for (a, b) in pairs {
                 prop_assert_eq!(a.is_some(), b.is_some());
                 prop_assert!(a.zip(b).is_none_or(|(a, b)| (a - b).abs() < 1e-11), "{of_ones:?} {mean:?}");
             }

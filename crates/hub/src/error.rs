@@ -104,7 +104,8 @@ pub enum HubError {
     },
     /// The repository has no weights in a supported format.
     #[error(
-        "{name} at {commit}: no weights at the top level, expected model*.safetensors, pytorch_model*.bin, or an EasyLM file"
+        "{name} at {commit}: no weights at the top level, \
+         expected model*.safetensors, pytorch_model*.bin, or an EasyLM file"
     )]
     NoWeights {
         /// The repository.
@@ -113,7 +114,10 @@ pub enum HubError {
         commit: String,
     },
     /// A model isn't on disk, or is incomplete.
-    #[error("{address}: not in {models}; fetch it with `fineline weights fetch {address} --out {models}`", models = models.display())]
+    #[error(
+        "{address}: not in {models}; fetch it with `fineline weights fetch {address} --out {models}`",
+        models = models.display()
+    )]
     NotFetched {
         /// The model.
         address: String,
@@ -121,7 +125,10 @@ pub enum HubError {
         models: PathBuf,
     },
     /// The disk has too little free space.
-    #[error("{directory}: {needed} bytes are needed, but only {free} are free; nothing was downloaded", directory = directory.display())]
+    #[error(
+        "{directory}: {needed} bytes are needed, but only {free} are free; nothing was downloaded",
+        directory = directory.display()
+    )]
     InsufficientSpace {
         /// The destination directory.
         directory: PathBuf,
@@ -171,7 +178,10 @@ pub enum HubError {
         known: Vec<String>,
     },
     /// The configuration has no such split.
-    #[error("{name}, configuration `{config}`: no split `{asked}`{hint}, expected one of {}", known.join(", "))]
+    #[error(
+        "{name}, configuration `{config}`: no split `{asked}`{hint}, expected one of {}",
+        known.join(", ")
+    )]
     NoSplit {
         /// The data set.
         name: String,

@@ -356,7 +356,8 @@ configs: no
         let error = layout.config("a/b", Some("ARC-easy")).expect_err("no such").to_string();
         assert_eq!(
             error,
-            "a/b: no configuration `ARC-easy` (did you mean `ARC-Easy`?), expected one of ARC-Challenge, ARC-Easy"
+            "a/b: no configuration `ARC-easy` (did you mean `ARC-Easy`?), \
+             expected one of ARC-Challenge, ARC-Easy"
         );
         let error = layout.config("a/b", None).expect_err("two").to_string();
         assert_eq!(error, "a/b: several configurations; select one of ARC-Challenge, ARC-Easy");

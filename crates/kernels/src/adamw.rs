@@ -17,18 +17,18 @@ use crate::cpu;
 pub fn adamw(
     parameter_n: Tensor<1>,
     gradient_n: Tensor<1>,
-    moments_n: [Tensor<1>; 2],
+    state_n: [Tensor<1>; 2],
     update: &AdamW,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
     let len = parameter_n.dims();
     assert!(
-        moments_n.iter().chain([&gradient_n]).all(|tensor| tensor.dims() == len),
+        state_n.iter().chain([&gradient_n]).all(|tensor| tensor.dims() == len),
         "one value for each of {len:?}"
     );
     if cpu::supports(&parameter_n) {
-        return cpu::adamw(parameter_n, gradient_n, moments_n, &update.factors());
+        return cpu::adamw(parameter_n, gradient_n, state_n, &update.factors());
     }
-    portable(parameter_n, gradient_n, moments_n, &update.factors())
+    portable(parameter_n, gradient_n, state_n, &update.factors())
 }
 
 fn portable(
@@ -94,14 +94,14 @@ mod tests {
     fn both_bodies_agree() {
         for len in [1, 15, 16, 1000, 70_001] {
             let inputs = || {
-                let moments = [vector(len, 3), vector(len, 4).abs()];
-                (vector(len, 1), vector(len, 2), moments)
+                let state = [vector(len, 3), vector(len, 4).abs()];
+                (vector(len, 1), vector(len, 2), state)
             };
             let ((p, g, m), (q, h, n)) = (inputs(), inputs());
-            let (fast, fast_moments) = adamw(p, g, m, &update());
-            let (expected, expected_moments) = portable(q, h, n, &update().factors());
+            let (fast, fast_state) = adamw(p, g, m, &update());
+            let (expected, expected_state) = portable(q, h, n, &update().factors());
             assert_close(&fast, &expected, 1e-6);
-            for (fast, expected) in fast_moments.iter().zip(&expected_moments) {
+            for (fast, expected) in fast_state.iter().zip(&expected_state) {
                 assert_close(fast, expected, 1e-6);
             }
         }
@@ -109,13 +109,13 @@ mod tests {
 
     #[test]
     fn what_others_hold_is_left_alone() {
-        let (parameter, moments) = (vector(9, 1), [vector(9, 2), vector(9, 3).abs()]);
-        let before = [&parameter, &moments[0], &moments[1]].map(Tensor::to_data);
+        let (parameter, state) = (vector(9, 1), [vector(9, 2), vector(9, 3).abs()]);
+        let before = [&parameter, &state[0], &state[1]].map(Tensor::to_data);
         let gradient = vector(9, 4);
-        let (updated, _) = adamw(parameter.clone(), gradient.clone(), moments.clone(), &update());
+        let (updated, _) = adamw(parameter.clone(), gradient.clone(), state.clone(), &update());
         let _ = add_to(parameter.clone(), gradient);
         assert_ne!(updated.into_data(), before[0]);
-        assert_eq!([&parameter, &moments[0], &moments[1]].map(Tensor::to_data), before);
+        assert_eq!([&parameter, &state[0], &state[1]].map(Tensor::to_data), before);
     }
 
     #[test]

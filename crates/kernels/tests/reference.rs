@@ -217,7 +217,7 @@ mod exact {
 
 /// All earlier tokens, or, in each row, a shared prefix of two tokens and texts of five that don't attend to
 /// each other.
-fn mask(causal: bool, batch: usize, time: usize) -> AttentionMask {
+fn key_mask(causal: bool, batch: usize, time: usize) -> AttentionMask {
     if causal {
         return AttentionMask::Causal;
     }
@@ -293,7 +293,8 @@ proptest! {
             &[Array::random([1, vocab, d], 1)],
             |[w]| embedding(w.squeeze_dim(0), ids.clone()),
             |[w]| {
-                let rows = tokens.iter().flat_map(|&token| w.values[token as usize * d..][..d].iter().copied());
+                let row = |&token: &i32| w.values[token as usize * d..][..d].iter().copied();
+                let rows = tokens.iter().flat_map(row);
                 Array { shape: [b, t, d], values: rows.collect() }
             },
         );
@@ -311,7 +312,8 @@ proptest! {
         check(
             &[Array::random([1, n, d], 1), Array::random([1, vocab, d], 2)],
             |[hidden, head]| {
-                cross_entropy(hidden.squeeze_dim(0), head.squeeze_dim(0), ids.clone(), factors.clone()).reshape([1, 1, 1])
+                let (hidden, head) = (hidden.squeeze_dim(0), head.squeeze_dim(0));
+                cross_entropy(hidden, head, ids.clone(), factors.clone()).reshape([1, 1, 1])
             },
             |[hidden, head]| exact::cross_entropy(hidden, head, &targets, &weights),
         );
@@ -324,7 +326,8 @@ proptest! {
         let logits = exact::linear(&hidden, &head);
         let targets: Vec<i32> = (0..n).map(|i| (i * 31 % vocab) as i32).collect();
         let ids = Tensor::<1, Int>::from_data(TensorData::new(targets.clone(), [n]), &device);
-        let scores = token_logprobs(hidden.tensor(&device).squeeze_dim(0), head.tensor(&device).squeeze_dim(0), ids);
+        let [hidden, head] = [hidden, head].map(|array| array.tensor(&device).squeeze_dim(0));
+        let scores = token_logprobs(hidden, head, ids);
         let expected = logits.rows().zip(&targets).map(|(logits, &target)| {
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             logits[target as usize] - largest - logits.iter().map(|x| (x - largest).exp()).sum::<f64>().ln()
@@ -334,18 +337,25 @@ proptest! {
 
     #[test]
     fn adamw_is_exact(n in 1_usize..40_000, scale in 0.1_f64..1.0) {
-        let update = AdamW { lr: 0.01, betas: [0.9, 0.95], eps: 1e-8, weight_decay: 0.1, bias_corrections: [0.271, 0.143], gradient_scale: scale };
+        let update = AdamW {
+            lr: 0.01,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            bias_corrections: [0.271, 0.143],
+            gradient_scale: scale,
+        };
         let inputs = [1, 2, 3, 4].map(|seed| Array::random([1, 1, n], seed));
         let device = Device::flex();
         let [p, g, m, v] = inputs.each_ref().map(|input| input.tensor(&device).flatten::<1>(0, 2));
-        let (parameter, moments) = adamw(p, g.clone(), [m, v.abs()], &update);
+        let (parameter, state) = adamw(p, g.clone(), [m, v.abs()], &update);
         let expected: Vec<[f64; 3]> = (0..n).map(|i| {
             let [p, g, m, v] = inputs.each_ref().map(|input| input.values[i]);
             let (g, v) = (g * scale, v.abs());
             let (m, v) = (0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g);
             [p * (1.0 - 0.01 * 0.1) - 0.01 * (m / 0.271) / ((v / 0.143).sqrt() + 1e-8), m, v]
         }).collect();
-        let [m, v] = moments;
+        let [m, v] = state;
         for (place, actual) in [parameter, m, v].into_iter().enumerate() {
             close("value", actual.into_data().iter::<f64>().zip(expected.iter().map(|exact| exact[place])));
         }
@@ -378,21 +388,41 @@ proptest! {
     #![proptest_config(config(10))]
 
     #[test]
-    fn attention_is_exact(b in 1_usize..3, t in 1_usize..140, past in 0_usize..20, k in 1_usize..3, group in 1_usize..4, d in head_dims(), causal: bool) {
-        let (h, s, mask) = (k * group, t + past, mask(causal, b, t));
+    fn attention_is_exact(
+        b in 1_usize..3,
+        t in 1_usize..140,
+        past in 0_usize..20,
+        k in 1_usize..3,
+        group in 1_usize..4,
+        e in head_dims(),
+        causal: bool,
+    ) {
+        let (h, s, mask) = (k * group, t + past, key_mask(causal, b, t));
         check(
-            &[Array::random([b, t, h * d], 1), Array::random([b, s, k * d], 2), Array::random([b, s, k * d], 3)],
+            &[
+                Array::random([b, t, h * e], 1),
+                Array::random([b, s, k * e], 2),
+                Array::random([b, s, k * e], 3),
+            ],
             |[q, keys, values]| {
-                let (q, keys, values) = (q.reshape([b, t, h, d]), keys.reshape([b, s, k, d]), values.reshape([b, s, k, d]));
-                attention(q, keys, values, &mask, Precision::F32).reshape([b, t, h * d])
+                let [keys, values] = [keys, values].map(|x| x.reshape([b, s, k, e]));
+                attention(q.reshape([b, t, h, e]), keys, values, &mask, Precision::F32).reshape([b, t, h * e])
             },
-            |[q, keys, values]| exact::attention([q, keys, values], d, &mask),
+            |[q, keys, values]| exact::attention([q, keys, values], e, &mask),
         );
     }
 
     #[test]
-    fn self_attention_is_exact(b in 1_usize..3, t in 1_usize..100, width in 1_usize..30, k in 1_usize..3, group in 1_usize..4, e in head_dims(), causal: bool) {
-        let (q, kv, mask) = (k * group * e, k * e, mask(causal, b, t));
+    fn self_attention_is_exact(
+        b in 1_usize..3,
+        t in 1_usize..100,
+        width in 1_usize..30,
+        k in 1_usize..3,
+        group in 1_usize..4,
+        e in head_dims(),
+        causal: bool,
+    ) {
+        let (q, kv, mask) = (k * group * e, k * e, key_mask(causal, b, t));
         let [x, norm] = [Array::random([b, t, width], 1), Array::random([1, 1, width], 2)];
         let mut seed = 2;
         let [queries, keys, values, out] = [[1, q, width], [1, kv, width], [1, kv, width], [1, width, q]]

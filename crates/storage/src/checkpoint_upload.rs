@@ -35,11 +35,11 @@ impl CheckpointUpload {
         let manifest = fs::read(&path)?;
         let parsed = CheckpointManifest::parse(&manifest)
             .map_err(|error| StorageError::NoManifest { path, reason: error.to_string() })?;
-        let open = |(name, entry): (String, ManifestEntry)| {
+        let open_file = |(name, entry): (String, ManifestEntry)| {
             let path = dir.join(&name);
             Ok(OpenFile { file: fs::File::open(&path)?, name, entry, path })
         };
-        let files = parsed.files.into_iter().map(open).collect::<std::io::Result<_>>()?;
+        let files = parsed.files.into_iter().map(open_file).collect::<std::io::Result<_>>()?;
         Ok(Self { step, dir: dir.to_owned(), manifest, files, sent: BTreeSet::new() })
     }
 

@@ -10,7 +10,8 @@ use fineline_diagnostics::{Classified, ErrorClass};
 pub enum StorageError {
     /// The address is invalid.
     #[error(
-        "`{address}`: {reason}; expected s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a path"
+        "`{address}`: {reason}; \
+         expected s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a path"
     )]
     Address {
         /// The given address.

@@ -92,9 +92,8 @@ fn old_ones_go_once_a_newer_one_is_whole() {
         uploader.upload_checkpoint(step, &path_of(&root, step)).unwrap();
         assert!(uploader.wait_until_idle(SOON));
     }
-    assert!(
-        matches!(&uploader.take_updates()[2], UploadUpdate::Uploaded { step: 3, removed, .. } if removed == &[1])
-    );
+    let updates = uploader.take_updates();
+    assert!(matches!(&updates[2], UploadUpdate::Uploaded { step: 3, removed, .. } if removed == &[1]));
     assert_eq!(RemoteRun::new(store(&remote)).steps().unwrap(), [2, 3]);
     assert!(!remote.join("checkpoints/step-00000001/weights").exists());
 
@@ -142,8 +141,11 @@ fn what_fails_is_told_and_tried_again() {
     assert!(uploader.wait_until_idle(SOON));
     let updates = uploader.take_updates();
     for step in [1, 2] {
-        let given_up = |update: &UploadUpdate| matches!(update, UploadUpdate::Superseded { step: given_up, .. } if *given_up == step);
-        assert!(updates.iter().any(given_up), "{step}: {updates:?}");
+        let is_superseded = |update: &UploadUpdate| match update {
+            UploadUpdate::Superseded { step: superseded, .. } => *superseded == step,
+            _ => false,
+        };
+        assert!(updates.iter().any(is_superseded), "{step}: {updates:?}");
     }
     assert!(
         updates.iter().any(|update| matches!(update, UploadUpdate::Uploaded { step: 3, .. })),

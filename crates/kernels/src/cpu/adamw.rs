@@ -18,12 +18,12 @@ const BLOCK: usize = 1 << 14;
 pub(crate) fn adamw(
     parameter: Tensor<1>,
     gradient: Tensor<1>,
-    moments: [Tensor<1>; 2],
+    state: [Tensor<1>; 2],
     factors: &AdamWFactors,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
     let mut parameter = flat(parameter);
     let gradient = flat(gradient);
-    let [mut exp_avg, mut exp_avg_sq] = moments.map(flat);
+    let [mut exp_avg, mut exp_avg_sq] = state.map(flat);
     parameter
         .storage_mut::<f32>()
         .par_chunks_mut(BLOCK)
@@ -44,8 +44,8 @@ fn update<S: Simd>(
     exp_avg_sq: &mut [f32],
     factors: AdamWFactors,
 ) {
-    let moments = exp_avg.iter_mut().zip(exp_avg_sq);
-    for ((parameter, gradient), (exp_avg, exp_avg_sq)) in parameter.iter_mut().zip(gradient).zip(moments) {
+    let state = exp_avg.iter_mut().zip(exp_avg_sq);
+    for ((parameter, gradient), (exp_avg, exp_avg_sq)) in parameter.iter_mut().zip(gradient).zip(state) {
         let gradient = gradient * factors.gradient;
         *exp_avg = *exp_avg * factors.keep[0] + gradient * factors.join[0];
         *exp_avg_sq = *exp_avg_sq * factors.keep[1] + gradient * gradient * factors.join[1];

@@ -13,7 +13,7 @@
 #![allow(
     clippy::inline_always,
     clippy::extra_unused_type_parameters,
-    reason = "plain loops become vector code by being inlined into the functions that `with_simd` makes per instruction set"
+    reason = "plain loops are vectorized where they are inlined into the functions of `with_simd`"
 )]
 
 // Memory, and loops over it.

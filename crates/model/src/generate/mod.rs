@@ -79,7 +79,8 @@ pub enum GenerateError {
     },
     /// The prompt was encoded for another vocabulary.
     #[error(
-        "the prompt contains token {token}, but the model's vocabulary has {vocab_size} tokens; use the model's tokenizer"
+        "the prompt contains token {token}, but the model's vocabulary has {vocab_size} tokens; \
+         use the model's tokenizer"
     )]
     TokenOutsideVocabulary {
         /// The token.

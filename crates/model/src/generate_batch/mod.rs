@@ -248,9 +248,9 @@ impl<'a> BatchGenerator<'a> {
         let mut before = KvCache::new();
         if prefix > 0 {
             let tokens_bt = self.tokens(&first[..prefix], 1);
-            let read =
-                || self.model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut before);
-            in_pool(read);
+            in_pool(|| {
+                self.model.extend(tokens_bt, &Positions::Sequential, &AttentionMask::Causal, &mut before)
+            });
         }
         let (mut texts, mut caches, mut logits) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in batch.chunks((PREFILL_TOKENS / time).max(1)) {

@@ -90,7 +90,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn batching_changes_nothing(
-        prompts in prop::collection::vec((0_usize..12, prop::collection::vec(0_u32..29, 1..12), 1_usize..3), 1..9),
+        prompts in prop::collection::vec(
+            (0_usize..12, prop::collection::vec(0_u32..29, 1..12), 1_usize..3),
+            1..9,
+        ),
         rows in 1_u64..9,
         seed in 0_u64..3,
     ) {
@@ -104,7 +107,8 @@ proptest! {
                 Prompt { tokens, continuations: (0..continuations).map(sampling).collect() }
             })
             .collect();
-        let config = BatchConfig { cache_bytes: rows * 30 * model.config().cache_bytes_per_token(), ..config(10) };
+        let cache_bytes = rows * 30 * model.config().cache_bytes_per_token();
+        let config = BatchConfig { cache_bytes, ..config(10) };
         let written = whole(generate_batch(&model, &prompts, &config, BatchControl::ALL));
         assert_as_alone(&model, &prompts, &config, &written);
     }

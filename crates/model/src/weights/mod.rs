@@ -69,7 +69,8 @@ pub enum ModelWeightsError {
     },
     /// The head differs from the embedding that the configuration ties it to.
     #[error(
-        "{path}: `{HEAD}` differs from the embedding, but config.json sets tie_word_embeddings; correct one of them"
+        "{path}: `{HEAD}` differs from the embedding, but config.json sets tie_word_embeddings; \
+         correct one of them"
     )]
     UntiedHead {
         /// The file.
