@@ -55,7 +55,8 @@ export OMPI_MCA_btl_tcp_if_include=wire OMPI_MCA_oob_tcp_if_include=wire
 export OMPI_MCA_hwloc_base_binding_policy=none
 
 train() { # the run directory
-    local settings=(--set "run.dir=$1" --set run.threads=1 --set train.micro_batch_size=4 --set train.steps=120
+    local settings=(--set "run.dir=$1" --set run.threads=1
+        --set train.micro_batch_size=4 --set train.steps=120
         --set probes=[] --set checkpoint.every_steps=10
         --set distributed.deterministic=true --set "distributed.timeout_s=$timeout_s")
     ip netns exec fineline-a unshare --uts sh -c 'hostname fineline-a; exec "$@"' sh \

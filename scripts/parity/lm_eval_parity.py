@@ -159,7 +159,8 @@ def run_fineline(args, suite):
         ).stdout
     )
     run(args.fineline, "probe", args.checkpoint, "--suite", suite, "--out", out, *limit)
-    asked = run(args.request_tokens, args.checkpoint, suite, args.data, *map(str, [args.limit] if args.limit else []))
+    limit_argument = [str(args.limit)] if args.limit else []
+    asked = run(args.request_tokens, args.checkpoint, suite, args.data, *limit_argument)
     rows = {
         task: group for task, group in pandas.read_parquet(out / "items.parquet").groupby("task", sort=False)
     }

@@ -310,7 +310,8 @@ def main():
     parser.add_argument(
         "--request-tokens",
         type=pathlib.Path,
-        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/request_tokens",
+        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+        / "release/examples/request_tokens",
     )
     args = parser.parse_args()
     args.checkpoint = args.checkpoint.resolve()
