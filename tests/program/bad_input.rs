@@ -114,7 +114,8 @@ fn all_problems_are_reported_together() {
     place.write(
         "many.toml",
         "extends = [\"tiny.toml\"]\n[optim]\nlearning_rte = 1\nlr = \"fast\"\n[train]\nmicro_batch_size = 3\n\
-         [guard.loss_spike]\nz = 0\n[checkpoint]\nkeep_last = 0\nevery_steps = -1\n[model]\npreset = \"llama-7\"\n",
+         [guard.loss_spike]\nz = 0\n[checkpoint]\nkeep_last = 0\nevery_steps = -1\n\
+         [model]\npreset = \"llama-7\"\n",
     );
     let arguments =
         ["config", "check", "many.toml", "--set", "data.seq_len=0", "--set", "probes[0].budget=2"];
@@ -242,8 +243,8 @@ fn a_checkpoint_of_another_shape_is_refused() {
     assert!(error.contains("hidden_size"), "{error}");
 }
 
-/// A file system of a megabyte: the run says what it could not write, the last checkpoint stays whole, and with more room the run
-/// goes on from it.
+/// A file system of a megabyte: the run says what it could not write, the last checkpoint stays whole, and
+/// with more room the run goes on from it.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_loses_nothing() {
@@ -428,7 +429,8 @@ fn a_misspelled_task_is_told_by_line_before_any_work() {
     assert!(!place.path("cache").exists());
 }
 
-/// Rows are counted by batch and length: a change would leave rows out or repeat them, so that no leave helps.
+/// Rows are counted by batch and length: a change would leave rows out or repeat them, so that no leave
+/// helps.
 #[test]
 fn what_rows_are_counted_by_cannot_change_under_a_resume() {
     let place = Workplace::new();

@@ -45,7 +45,8 @@ fn a_preset_lies_beneath_what_the_section_says() {
     place.write(
         "big.toml",
         "[run]\nname = \"big\"\ndir = \"big\"\n[model]\npreset = \"llama-7b\"\nvocab_size = 50000\n\
-         [data]\nseq_len = 2048\n[[data.mix]]\nname = \"a\"\npath = \"a\"\n[train]\ntokens = \"1T\"\nglobal_batch_size = 2048\nmicro_batch_size = 1\n",
+         [data]\nseq_len = 2048\n[[data.mix]]\nname = \"a\"\npath = \"a\"\n[train]\ntokens = \"1T\"\n\
+             global_batch_size = 2048\nmicro_batch_size = 1\n",
     );
     let shown = place.run(&["config", "show", "big.toml", "--json"]).success().json();
     assert_eq!(shown["config"]["model"]["hidden_size"], 4096);

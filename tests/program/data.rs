@@ -35,7 +35,8 @@ fn own_text_is_trained_on_from_text_and_from_shards() {
     place.write("mine/a.jsonl", &(0..300).map(line).collect::<String>());
     place.write("mine/deep/b.jsonl", &(300..500).map(line).collect::<String>());
     place.write("notes.txt", &"A note about the sea. ".repeat(300));
-    let mix = "data.mix=[{name=\"mine\", path=\"mine\", field=\"body\", weight=3.0}, {name=\"notes\", path=\"notes.txt\"}]";
+    let mix = "data.mix=[{name=\"mine\", path=\"mine\", field=\"body\", weight=3.0}, {name=\"notes\", \
+              path=\"notes.txt\"}]";
     place.train(&["run.dir=text", mix, "probes=[]"]);
     let validated: Vec<String> = place
         .log("text/probes.jsonl")

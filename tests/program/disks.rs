@@ -1,4 +1,5 @@
-//! File systems that are full, read-only, or taken away while a run trains: it goes on if it can, says what it could not write, and stops before it loses anything.
+//! File systems that are full, read-only, or taken away while a run trains: it goes on if it can, says what
+//! it could not write, and stops before it loses anything.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
@@ -8,7 +9,8 @@ use serde_json::Value;
 
 use crate::support::{Mounted, Running, Workplace, wait_for};
 
-/// A run that is long enough to be interfered with, and probes only at its ends: a round whose items can't be written is lost.
+/// A run that is long enough to be interfered with, and probes only at its ends: a round whose items can't be
+/// written is lost.
 const SETTINGS: [&str; 10] = [
     "train.steps=150",
     "train.global_batch_size=8",
@@ -85,7 +87,8 @@ fn a_disk_that_is_full_for_a_while_costs_nothing() {
     drop(disk);
 }
 
-/// Takes all the room that is left, and what is freed by a checkpoint that didn't fit, until no more is logged.
+/// Takes all the room that is left, and what is freed by a checkpoint that didn't fit, until no more is
+/// logged.
 fn fill(place: &Workplace) {
     let of = format!("of={}", place.path("disk/filling").display());
     loop {

@@ -9,9 +9,13 @@ fn sweep(place: &Workplace) {
     let estimate =
         |value: f64| json!({"value": value, "stderr": 0.005, "lo": value - 0.01, "hi": value + 0.01});
     let record = |chunk: u64, task: &str, metric: &str, shots: usize, value: f64| {
-        json!({"step": 762 * (chunk + 1), "tokens": 762 * 2240 * 2048 * (chunk + 1), "task": task, "domain": "d", "kind": "multiple_choice", "n": 100,
-            "shots": shots, "chance": 0.25, "primary_metric": metric, "metrics": {metric: estimate(value)}, "delta": null, "best": null, "min_detectable_effect": null, "phase": null,
-            "truncated": 0, "non_finite": 0, "seconds": 1.0, "provenance": {"data": "", "template": "", "tokenizer": "", "scorer": ""}})
+        json!({
+            "step": 762 * (chunk + 1), "tokens": 762 * 2240 * 2048 * (chunk + 1), "task": task, "domain": "d",
+            "kind": "multiple_choice", "n": 100, "shots": shots, "chance": 0.25, "primary_metric": metric,
+            "metrics": {metric: estimate(value)}, "delta": null, "best": null, "min_detectable_effect": null,
+            "phase": null, "truncated": 0, "non_finite": 0, "seconds": 1.0,
+            "provenance": {"data": "", "template": "", "tokenizer": "", "scorer": ""}
+        })
     };
     let lines = [
         record(0, "hellaswag_10shot", "acc_norm", 10, 0.28),

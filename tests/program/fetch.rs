@@ -18,7 +18,8 @@ fn fetch(place: &Workplace, server: &Server, arguments: &[&str]) -> Finished {
 fn what_a_suite_needs_is_fetched_and_found() {
     let place = Workplace::new();
     let server = Server::start(&[("words/test.jsonl", RECORDS), ("words/train.jsonl", RECORDS)]);
-    let task = "name = \"words\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata = \"elsewhere.jsonl\"\ncontext = \"{{q}}\"\nchoices = [\"{{a}}\"]\n";
+    let task = "name = \"words\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata = \"elsewhere.jsonl\"\n\
+               context = \"{{q}}\"\nchoices = [\"{{a}}\"]\n";
     place.write(
         "probes/words.toml",
         &format!("{task}[hub]\nrepo = \"org/data\"\nconfig = \"words\"\nsplit = \"test\"\n"),

@@ -1,4 +1,5 @@
-//! The fine line, on a shorter run of the shipped quickstart: some capabilities come early, some late, some not at all.
+//! The fine line, on a shorter run of the shipped quickstart: some capabilities come early, some late, some
+//! not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,8 +11,8 @@ use crate::support::Workplace;
 const STEPS: u64 = 600;
 const EVERY: u64 = 60;
 
-/// From which step on each task's accuracy has its 95 % interval clear above chance in every round, which must be the last two at
-/// least: one alone may be luck.
+/// From which step on each task's accuracy has its 95 % interval clear above chance in every round, which
+/// must be the last two at least: one alone may be luck.
 fn arrivals(records: &[Value]) -> BTreeMap<String, Option<u64>> {
     let mut rounds = BTreeMap::<String, Vec<(u64, bool)>>::new();
     for record in records.iter().filter(|record| record.get("members").is_none()) {

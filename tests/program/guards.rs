@@ -1,4 +1,5 @@
-//! The guard: each rule, each action, proved by faults on purpose; and that a run which was stopped amid all that equals one that wasn't.
+//! The guard: each rule, each action, proved by faults on purpose; and that a run which was stopped amid all
+//! that equals one that wasn't.
 
 use serde_json::Value;
 
@@ -207,7 +208,10 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
     let settings = ["guard.loss_spike.action=\"rewind\""];
     let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
     assert!(
-        error.contains("has gone back to run/checkpoints/step-00000012 3 times (guard.max_rewinds), and step 15 goes wrong again"),
+        error.contains(
+            "has gone back to run/checkpoints/step-00000012 3 times (guard.max_rewinds), and \
+                       step 15 goes wrong again"
+        ),
         "{error}"
     );
     let counts: Vec<Value> =
@@ -224,7 +228,8 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
     assert_eq!(events(&place, "run", "rewound").len(), 4);
 }
 
-/// Killed after every step in turn that has anything to do with it, a run with all actions in it equals one that wasn't killed.
+/// Killed after every step in turn that has anything to do with it, a run with all actions in it equals one
+/// that wasn't killed.
 #[test]
 fn a_resumed_run_decides_as_the_unbroken_one() {
     let place = workplace();
@@ -256,7 +261,8 @@ fn a_resumed_run_decides_as_the_unbroken_one() {
     }
 }
 
-/// Amber's way: the rest of a chunk of data is left out, the chunk's end comes earlier, and the next chunk begins.
+/// Amber's way: the rest of a chunk of data is left out, the chunk's end comes earlier, and the next chunk
+/// begins.
 #[test]
 fn the_rest_of_a_chunk_is_left_out() {
     let place = workplace();

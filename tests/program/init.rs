@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::server::Server;
 use crate::support::{Finished, Workplace, files_below};
 
-/// A run of twelve steps with checkpoints at 4, 8 and 12, and its fourth as others would release it: weights and tokenizer alone.
+/// A run of twelve steps with checkpoints at 4, 8 and 12, and its fourth as others would release it: weights
+/// and tokenizer alone.
 fn released() -> Workplace {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
@@ -88,7 +89,10 @@ fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
         .fails_with(2)
         .stderr();
     assert!(
-        text.contains("init.step = 5 (--set): must be absent: run/checkpoints/step-00000004 is a checkpoint, which has its own step"),
+        text.contains(
+            "init.step = 5 (--set): must be absent: run/checkpoints/step-00000004 is a \
+                      checkpoint, which has its own step"
+        ),
         "{text}"
     );
     let rewarmed = "{from=\"run/checkpoints/step-00000004\", rewarm_steps=5}";
@@ -151,7 +155,13 @@ fn weights_of_the_hub_are_found_where_they_were_fetched() {
     let place = released();
     let init = "{from=\"hf://org/data@ckpt_1\", tokens=512}";
     let text = train_from(&place, init, &[]).fails_with(2).stderr();
-    assert!(text.contains("init.from = \"hf://org/data@ckpt_1\" (--set): isn't in models; download it first, with `fineline weights fetch hf://org/data@ckpt_1 --out models`"), "{text}");
+    assert!(
+        text.contains(
+            "init.from = \"hf://org/data@ckpt_1\" (--set): isn't in models; download it \
+                          first, with `fineline weights fetch hf://org/data@ckpt_1 --out models`"
+        ),
+        "{text}"
+    );
 
     // What the hub's server here has is text; the released files take the place of what was fetched.
     let files: Vec<(String, Vec<u8>)> = files_below(&place.path("released/step_4"))
@@ -185,7 +195,8 @@ fn what_can_not_be_started_from_is_named() {
         (
             "{from=\"released/mine\"}",
             &[],
-            "init.from = \"released/mine\" (--set): the name doesn't say how far these weights were trained; set init.step, init.tokens or init.chunk",
+            "init.from = \"released/mine\" (--set): the name doesn't say how far these weights were \
+            trained; set init.step, init.tokens or init.chunk",
         ),
         (
             "{from=\"released/mine\", step=4, chunk=1}",

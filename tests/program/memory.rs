@@ -19,8 +19,8 @@ fn peak_of_a_run(place: &Workplace, overrides: &[&str]) -> f64 {
     peak
 }
 
-/// How high memory goes depends on whether a checkpoint is written before the next backward pass is at its height, which is the disk's
-/// affair: a run lies between the plan's two heights, each to within a fifth.
+/// How high memory goes depends on whether a checkpoint is written before the next backward pass is at its
+/// height, which is the disk's affair: a run lies between the plan's two heights, each to within a fifth.
 #[test]
 #[cfg(target_os = "linux")]
 fn planned_memory_is_within_a_fifth_of_the_measured() {

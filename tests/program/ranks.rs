@@ -1,4 +1,5 @@
-//! Several processes that `mpirun` started train as one. Built with `--features mpi`; skipped where there is no `mpirun`.
+//! Several processes that `mpirun` started train as one. Built with `--features mpi`; skipped where there is
+//! no `mpirun`.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,7 +68,8 @@ fn losses_weights_and_probes_are_those_of_one_process_to_the_bit() {
     }
 }
 
-/// Two processes with two ranks each: the bits of one rank, and within rounding where the devices of a process add up first.
+/// Two processes with two ranks each: the bits of one rank, and within rounding where the devices of a
+/// process add up first.
 #[test]
 fn processes_may_have_several_ranks_each() {
     if mpirun_is_missing() {

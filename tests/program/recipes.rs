@@ -1,4 +1,5 @@
-//! The recipes of released models: their figures, a hundred steps of each as the original code makes them, and the small versions of both.
+//! The recipes of released models: their figures, a hundred steps of each as the original code makes them,
+//! and the small versions of both.
 
 use std::path::{Path, PathBuf};
 
@@ -80,7 +81,8 @@ fn learning_rates_are_those_of_the_released_runs() {
     assert_eq!(openllama.lr(0), 0.0);
 }
 
-/// What both recipes are in the fixtures: small, and everything that is no matter of size from the shipped base.
+/// What both recipes are in the fixtures: small, and everything that is no matter of size from the shipped
+/// base.
 fn small(base: &str, fixtures: &Path, rest: &str) -> String {
     let base = repository(&format!("configs/base/{base}.toml"));
     let tokenizer = fixtures.join("tokenizer.json");
@@ -158,7 +160,8 @@ fn relative_distance(actual: &[u8], expected: &[u8]) -> f64 {
     norm(&difference) / norm(&expected)
 }
 
-/// A hundred steps from the same files and weights as the reference: the same losses and learning rates, and the same weights at the end.
+/// A hundred steps from the same files and weights as the reference: the same losses and learning rates, and
+/// the same weights at the end.
 #[track_caller]
 fn follow(place: &Workplace, fixture: &Path) {
     let init = format!("init={{from={:?}, step=0}}", fixture.to_str().unwrap());
@@ -228,7 +231,8 @@ const SMALLER: [&str; 8] = [
     "data.cache_dir=cache",
 ];
 
-/// Runs a shipped configuration unbroken, and again with kills: while its data are made, after its first checkpoint, and later. Both must leave the same.
+/// Runs a shipped configuration unbroken, and again with kills: while its data are made, after its first
+/// checkpoint, and later. Both must leave the same.
 #[track_caller]
 fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64) {
     let path = repository(&format!("configs/{config}.toml"));
@@ -339,7 +343,8 @@ fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
     }
 }
 
-/// From the weights of its own twentieth step, exported as others would release them, and from its checkpoint with moments.
+/// From the weights of its own twentieth step, exported as others would release them, and from its checkpoint
+/// with moments.
 #[test]
 fn openllama_mini_goes_on_from_its_own_checkpoint() {
     let place = Workplace::new();
@@ -387,7 +392,8 @@ fn openllama_mini_goes_on_from_its_own_checkpoint() {
     assert_eq!(train("stream", "init={from=\"easylm/step_20\"}"), without, "the layout changes nothing");
 }
 
-/// Two chunks of five rows each under `chunks`, of the tokenizer of the fixtures, and the arguments to train on them.
+/// Two chunks of five rows each under `chunks`, of the tokenizer of the fixtures, and the arguments to train
+/// on them.
 fn chunks(place: &Workplace) -> Vec<String> {
     let row = format!("{{\"token_ids\": [{}]}}\n", vec!["5"; 33].join(", "));
     for chunk in 0..2 {

@@ -34,8 +34,9 @@ fn resume_is_exact_on_two_threads() {
 
 const KILLS: u32 = 20;
 
-/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing. Every other one comes only
-/// after the run has got further than the last one let it, so that not all of them hit the start.
+/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing. Every
+/// other one comes only after the run has got further than the last one let it, so that not all of them hit
+/// the start.
 #[test]
 fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
     let place = Workplace::new();
@@ -57,7 +58,8 @@ fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
             std::thread::sleep(Duration::from_millis(2));
         }
         if run.has_ended() {
-            // It came to its end in spite of all: look at it, and begin again, so that there are twenty kills.
+            // It came to its end in spite of all: look at it, and begin again, so that there are twenty
+            // kills.
             run.wait().success();
             resumed += check_equal(&place, "killed", "unbroken", 100);
             fs_err::remove_dir_all(place.path("killed")).unwrap();
@@ -91,7 +93,8 @@ fn newest_checkpoint(place: &Workplace, run: &str) -> Option<u64> {
     names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).max()
 }
 
-/// Compares all that two runs have left but events and times, and counts how often the first one went on from a checkpoint.
+/// Compares all that two runs have left but events and times, and counts how often the first one went on from
+/// a checkpoint.
 #[track_caller]
 fn check_equal(place: &Workplace, run: &str, other: &str, last: u64) -> usize {
     for log in ["metrics", "probes"] {
@@ -142,7 +145,8 @@ fn logged_steps(place: &Workplace) -> usize {
     text.matches('\n').count()
 }
 
-/// Another process fills the cache: the run says for whom it waits, ends when it is asked to, and promises nothing that isn't so.
+/// Another process fills the cache: the run says for whom it waits, ends when it is asked to, and promises
+/// nothing that isn't so.
 #[test]
 fn a_signal_before_training_ends_the_run_at_once() {
     let place = Workplace::new();
@@ -165,7 +169,8 @@ fn a_signal_before_training_ends_the_run_at_once() {
     assert!(files_below(&place.path("run")) == before, "the run is as it was");
 }
 
-/// A branch begins with a checkpoint of its own, and goes on by the command that began it or without `--resume`.
+/// A branch begins with a checkpoint of its own, and goes on by the command that began it or without
+/// `--resume`.
 #[test]
 fn a_branch_goes_on_from_its_own_checkpoints() {
     let place = Workplace::new();

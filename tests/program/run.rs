@@ -93,7 +93,8 @@ fn bench_and_doctor_report_as_json() {
     assert_eq!(found["devices"][0]["problem"], Value::Null);
 }
 
-/// Whoever asks for JSON on standard error gets nothing else there: events, notes, diagnostics, and why it failed.
+/// Whoever asks for JSON on standard error gets nothing else there: events, notes, diagnostics, and why it
+/// failed.
 #[test]
 fn every_line_of_a_json_log_is_an_object() {
     let place = Workplace::new();
@@ -131,7 +132,8 @@ fn every_line_of_a_json_log_is_an_object() {
     }
 }
 
-/// Two tables of one suite, with tasks and items of their own: what is asked of a checkpoint is what both asked.
+/// Two tables of one suite, with tasks and items of their own: what is asked of a checkpoint is what both
+/// asked.
 #[test]
 fn offline_probes_ask_what_all_tables_of_the_suite_ask() {
     let place = Workplace::new();

@@ -37,9 +37,11 @@ impl Store {
     fn request(&self, method: &str, key: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         // moto asks who it is, and not whether that is true.
-        let who = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let who = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, \
+                  Signature=0";
         let head = format!(
-            "{method} /runs/{key} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {who}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{method} /runs/{key} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {who}\r\nContent-Length: \
+            0\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -202,7 +204,8 @@ fn check_equal(place: &Workplace, run: &str, other: &str) {
     }
 }
 
-/// As after the loss of a machine, with the newest checkpoint not yet copied: its manifest is what makes it whole.
+/// As after the loss of a machine, with the newest checkpoint not yet copied: its manifest is what makes it
+/// whole.
 fn lose(place: &Workplace, store: &Store) {
     fs_err::remove_dir_all(place.path("run")).unwrap();
     store.request("DELETE", "tiny/checkpoints/step-00000012/manifest.json");
@@ -322,7 +325,8 @@ fn what_is_kept_for_good_is_kept_there() {
     let place = Workplace::new();
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     let text = text.replace("every_steps = 6\nrows = 4", "every_steps = 2\nrows = 4");
-    let trigger = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\nactions = [\"keep\"]\ncooldown_steps = 4\n";
+    let trigger = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\nactions = \
+                  [\"keep\"]\ncooldown_steps = 4\n";
     place.write("tiny.toml", &format!("{text}\n{trigger}"));
     place.train(&["storage.remote=copy", "checkpoint.keep_last=1", "checkpoint.every_steps=2"]);
     let kept = |step: &str| place.path(&format!("copy/checkpoints/step-{step}/manifest.json")).exists();

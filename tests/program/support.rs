@@ -66,7 +66,8 @@ every_steps = 6
 limit = 4
 "#;
 
-/// What runs have in common that ranks share in one and not in another: eight micro-batches a step, and as many threads on each rank.
+/// What runs have in common that ranks share in one and not in another: eight micro-batches a step, and as
+/// many threads on each rank.
 pub(crate) const SHARED: [&str; 4] = [
     "run.threads=1",
     "train.micro_batch_size=1",
@@ -189,7 +190,8 @@ impl Running {
         self.child().try_wait().unwrap().is_some()
     }
 
-    /// Sends a signal by its name, such as `INT`. `kill` is built into every shell; as a program it may be absent.
+    /// Sends a signal by its name, such as `INT`. `kill` is built into every shell; as a program it may be
+    /// absent.
     pub(crate) fn signal(&mut self, name: &str) {
         let command = format!("kill -{name} {}", self.id());
         let status: ExitStatus = Command::new("sh").args(["-c", &command]).status().unwrap();

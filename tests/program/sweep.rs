@@ -6,7 +6,8 @@ use crate::support::{Workplace, files_below};
 
 const SWEEP: [&str; 6] = ["sweep", "run", "--suite", "tinyworld", "--out", "log"];
 
-/// The lines of steps that both the loop and a sweep have been through, without what depends on the rounds before.
+/// The lines of steps that both the loop and a sweep have been through, without what depends on the rounds
+/// before.
 fn comparable(lines: Vec<Value>) -> Vec<Value> {
     let is_of_both = |line: &Value| [4, 12].contains(&line["step"].as_u64().unwrap());
     let mut lines: Vec<Value> = lines

@@ -46,13 +46,15 @@ fn devices_that_add_up_among_themselves_learn_the_same() {
     assert!(place.path("divided/checkpoints/step-00000012/optimizer-00002-of-00002.safetensors").is_file());
 }
 
-/// Choices, answers that the model writes, examples in its context, representations: every item has the same bits.
+/// Choices, answers that the model writes, examples in its context, representations: every item has the same
+/// bits.
 #[test]
 fn every_kind_of_probe_is_shared() {
     let place = Workplace::new();
     place.write(
         "written.toml",
-        "name = \"written\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \"{{q}}\"\nanswers = \"a\"\n\
+        "name = \"written\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \
+        \"{{q}}\"\nanswers = \"a\"\n\
          [generation]\nmax_new_tokens = 20\n",
     );
     let questions: Vec<String> =

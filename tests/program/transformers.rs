@@ -45,7 +45,8 @@ fn report(python: &OsStr, checkpoint: &Path, logits: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Writes `input_ids` `[3, 64]` and the checkpoint's `logits` `[3, 64, vocab]` for them to `file`; gives the number of logits.
+/// Writes `input_ids` `[3, 64]` and the checkpoint's `logits` `[3, 64, vocab]` for them to `file`; gives the
+/// number of logits.
 fn write_logits(checkpoint: &Path, file: &Path) -> usize {
     let device = Device::flex();
     let model = load(checkpoint, &device).unwrap();

@@ -27,7 +27,8 @@ fn steps(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["step"].as_u64().unwrap()).collect()
 }
 
-/// The bits per byte of the validation split fall from 5 on: the interval is below this from the first round on.
+/// The bits per byte of the validation split fall from 5 on: the interval is below this from the first round
+/// on.
 const ALWAYS: &str = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\n";
 
 #[test]
@@ -65,7 +66,8 @@ fn a_dry_run_says_what_would_have_been() {
 #[test]
 fn a_checkpoint_is_kept_for_good() {
     let place = workplace(&format!(
-        "{ALWAYS}actions = [\"keep\"]\ncooldown_steps = 4\ncommand = [\"sh\", \"-c\", \"echo $FINELINE_TRIGGER $FINELINE_TASK $FINELINE_STEP $FINELINE_CHECKPOINT\"]\n"
+        "{ALWAYS}actions = [\"keep\"]\ncooldown_steps = 4\ncommand = [\"sh\", \"-c\", \"echo \
+        $FINELINE_TRIGGER $FINELINE_TASK $FINELINE_STEP $FINELINE_CHECKPOINT\"]\n"
     ));
     let settings = ["checkpoint.keep_last=1", "checkpoint.every_steps=2"];
     place.train(&[&["train.steps=8"], &settings[..]].concat());
@@ -132,11 +134,13 @@ fn a_trigger_stops_the_run() {
     assert!(place.path(&format!("run/checkpoints/step-{step:08}")).exists());
 }
 
-/// The rate is so high that validation gets worse: the run goes back, leaves out the rows since then, and in the end stops.
+/// The rate is so high that validation gets worse: the run goes back, leaves out the rows since then, and in
+/// the end stops.
 #[test]
 fn a_change_for_the_worse_takes_the_run_back() {
     let place = workplace(
-        "[[triggers]]\nname = \"worse\"\ntask = \"validation/world\"\nworsens = 0.0\nactions = [\"rewind\"]\ncooldown_steps = 0\n",
+        "[[triggers]]\nname = \"worse\"\ntask = \"validation/world\"\nworsens = 0.0\nactions = \
+        [\"rewind\"]\ncooldown_steps = 0\n",
     );
     let error = place
         .run(&[
@@ -166,7 +170,8 @@ fn a_change_for_the_worse_takes_the_run_back() {
 
 #[test]
 fn a_branch_is_ready_to_be_trained() {
-    let branch = "actions = [\"branch\"]\nbranch_steps = 6\ncommand = [\"sh\", \"-c\", \"FINELINE=$PROGRAM exec $FINELINE_BRANCH/train.sh\"]\n";
+    let branch = "actions = [\"branch\"]\nbranch_steps = 6\ncommand = [\"sh\", \"-c\", \"FINELINE=$PROGRAM \
+                 exec $FINELINE_BRANCH/train.sh\"]\n";
     let place = workplace("");
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     let trigger = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 4.6\n";

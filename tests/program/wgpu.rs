@@ -1,5 +1,5 @@
-//! Whole runs on a GPU's backend against the same on the processor. Of a build with `--features wgpu`; the GPU may be Mesa's software one,
-//! so everything is tiny.
+//! Whole runs on a GPU's backend against the same on the processor. Of a build with `--features wgpu`; the
+//! GPU may be Mesa's software one, so everything is tiny.
 //!
 //!     cargo test --release -p fineline -p fineline-kernels --features wgpu --test wgpu
 #![allow(
@@ -107,7 +107,8 @@ fn a_run_is_that_of_the_processor() {
     assert_eq!(on_wgpu["ids"], on_cpu["ids"]);
 }
 
-/// Two ranks of one process, as each of several devices would have one; here they share the one that there is.
+/// Two ranks of one process, as each of several devices would have one; here they share the one that there
+/// is.
 #[test]
 fn ranks_of_a_process_train_as_the_processor_does() {
     let Some(place) = workplace() else { return };
