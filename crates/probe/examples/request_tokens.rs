@@ -1,5 +1,6 @@
-//! What a suite puts to a model, as JSON lines: `request_tokens CHECKPOINT SUITE DATA [ITEMS]`, with the tokenizer and the context length of a Hugging
-//! Face folder. Each line has the item's texts and, for a choice, the token ids of its context and of what is scored.
+//! The requests of a suite as JSON lines: `request_tokens CHECKPOINT SUITE DATA [ITEMS]`, with the tokenizer
+//! and the context length of a Hugging Face directory. Each line has the item's texts and, for a choice, the
+//! token ids of its context and of what is scored.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 

@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | `exact_match` | generation | `c / n` | proportion; mean, where an item has several answers |
 //! | `f1` | generation with `f1` enabled | mean over the answers | mean |
-//! | `pass@k` | code, and generation with several answers | `1 − C(n − c, k) / C(n, k)` | proportion if `n = 1`, else mean |
+//! | `pass@k` | code; generation with several answers | `1 − C(n − c, k) / C(n, k)` | as `exact_match` |
 //!
 //! `pass@k` is the unbiased estimator of Chen et al., 2021 (arXiv 2107.03374, equation 1), for each `k` up to
 //! `n` that is a power of two or of ten, and for `n`. Metrics of all filters but the first have the name of

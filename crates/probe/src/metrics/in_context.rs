@@ -14,8 +14,14 @@ macro_rules! after {
     ($($examples:literal),*) => {
         &[$(
             loss(concat!("nats_at_", $examples), ItemMeasure::Score(|item| nats_after(item, $examples))),
-            metric(concat!("acc_at_", $examples), ItemMeasure::Outcome(|item| is_right_after(item, $examples))),
-            loss(concat!("excess_nats_at_", $examples), ItemMeasure::Score(|item| excess_after(item, $examples))),
+            metric(
+                concat!("acc_at_", $examples),
+                ItemMeasure::Outcome(|item| is_right_after(item, $examples)),
+            ),
+            loss(
+                concat!("excess_nats_at_", $examples),
+                ItemMeasure::Score(|item| excess_after(item, $examples)),
+            ),
         )*]
     };
 }

@@ -2,16 +2,20 @@
 //!
 //! Notation: `ℓ_i` is the log-likelihood of choice `i` in nats, `C_i` its number of characters, `B_i` its
 //! number of bytes (both without the space before it), `g` the correct choice.
+//! `T_i` is the number of its scored tokens, which in a full prompt are all but the first, and `u_i` its
+//! log-likelihood after the context shared by all items. If several choices are correct, accuracies accept
+//! any of them.
 //!
 //! | metric | kinds | per item | over items |
 //! |---|---|---|---|
 //! | `acc` | multiple choice | `argmax ℓ_i = g`; of equal ones the first | proportion |
 //! | `acc` | greedy match | every token of the answer is the most likely one | proportion |
-//! | `acc` | full prompt | `argmin c_i = g`, where `c_i = −ℓ_i / (T_i + 1)` is the mean over the prompt's tokens, `T_i` of them scored | proportion |
-//! | `acc` | suffix | `argmin c_i = g`, where `c_i = −ℓ_i / T_i` is the mean over the scored tokens | proportion |
-//! | `acc_norm`, `acc_bytes` | multiple choice | `argmax ℓ_i / C_i = g`, `argmax ℓ_i / B_i = g` | proportion |
-//! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g`, `u_i` after the context that all items share | proportion |
-//! | `prob_of_right` | multiple choice with several correct choices | `Σ softmax(ℓ)_i` over the correct ones; accuracies accept any of them | mean |
+//! | `acc` | full prompt | `argmin c_i = g` with `c_i = −ℓ_i / (T_i + 1)` | proportion |
+//! | `acc` | suffix | `argmin c_i = g` with `c_i = −ℓ_i / T_i` | proportion |
+//! | `acc_norm` | multiple choice | `argmax ℓ_i / C_i = g` | proportion |
+//! | `acc_bytes` | multiple choice | `argmax ℓ_i / B_i = g` | proportion |
+//! | `acc_mutual_info` | multiple choice with `unconditional` | `argmax (ℓ_i − u_i) = g` | proportion |
+//! | `prob_of_right` | with several correct choices | `Σ softmax(ℓ)_i` over them | mean |
 //! | `prob`, `log_prob` | multiple choice | `softmax(ℓ)_g`, its logarithm | mean |
 //! | `prob` | full prompt, suffix | `softmax(−c)_g` | mean |
 //! | `brier` | multiple choice | `Σ (softmax(ℓ)_i − [i = g])²` | mean |
@@ -26,7 +30,7 @@
 //! | `token_perplexity`, `word_perplexity` | perplexity | `−ℓ`, tokens, words | exp of the ratio of sums |
 //! | `perplexity` | greedy match | `−ℓ` | exp of the mean |
 //! | `nats_at_k` | in context | `−ℓ_k`, of the answer after `k` examples | mean |
-//! | `acc_at_k`, `acc` | in context | every token of the answer after `k` examples, of the last answer, is the most likely one | proportion |
+//! | `acc_at_k`, `acc` | in context | every token of the answer is the most likely one | proportion |
 //! | `excess_nats_at_k` | in context | `o_k − ℓ_k`, `o_k` the optimal learner's log-probability | mean |
 //! | `late_nats` | in context | mean of `−ℓ_k` over the last quarter of the answers | mean |
 //! | `icl_gain` | in context | `−ℓ_0` minus `late_nats` | mean |
@@ -51,9 +55,11 @@ pub(crate) mod item_metric;
 // Quantities of an item.
 mod choice_score;
 
+// Quantities of the correct choice.
 mod accuracy;
 mod loss;
 
+// Quantities of all choices.
 mod probability;
 
 // Metrics by kind of task.

@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn hellaswag_loses_its_marks() {
         let record = json!({
-            "activity_label": "Roof", "ctx_a": "[header] How to [title] Go up [step] a  b", "ctx_b": "THEN he",
+            "activity_label": "Roof", "ctx_a": "[header] How to [title] Go up [step] a  b",
+            "ctx_b": "THEN he",
             "endings": [" [substeps] up.", "down [title] x [y\nz]", "[open"],
         });
         let record = Preprocess::Hellaswag.apply(record).unwrap();
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn wikitext_loses_its_tokenizers_spaces() {
-        let page = " = Gold = \n\n The 1 @,@ 5 @-@ km road ( A 1 ) , \" new \" ; it 's 20 \u{b0} C . \n = = Old = = \n [ x";
+        let page = " = Gold = \n\n The 1 @,@ 5 @-@ km road ( A 1 ) , \" new \" ; it 's 20 \u{b0} C . \n = = \
+            Old = = \n [ x";
         let expected = "= Gold =\n\nThe 1,5-km road (A 1), \"new\"; it's 20\u{b0}C.\n== Old ==\n[ x";
         assert_eq!(detokenized(page).trim_start(), expected);
     }

@@ -88,8 +88,10 @@ mod tests {
             .map(|(_, record)| record.unwrap())
             .collect();
         let expected = [
-            json!({"id": "a", "question": "Wo?", "choices": {"text": ["x", "猫"], "label": ["A", "B"]}, "answer": 1, "ok": true, "p": 0.5, "tags": []}),
-            json!({"id": "b", "question": null, "choices": {"text": ["y"], "label": ["A"]}, "answer": -2, "ok": false, "p": 2.0, "tags": [["t"], []]}),
+            json!({"id": "a", "question": "Wo?", "choices": {"text": ["x", "猫"], "label": ["A", "B"]},
+                "answer": 1, "ok": true, "p": 0.5, "tags": []}),
+            json!({"id": "b", "question": null, "choices": {"text": ["y"], "label": ["A"]}, "answer": -2,
+                "ok": false, "p": 2.0, "tags": [["t"], []]}),
         ];
         assert_eq!(records, expected);
     }

@@ -12,4 +12,5 @@ pub(crate) mod in_context;
 // Batches with shared prefixes.
 pub(crate) mod shared_prefix;
 
+// Packing of rows and batches.
 pub(crate) mod packing;

@@ -282,7 +282,8 @@ mod tests {
             for rows in batches {
                 let batch = build(rows, &requests, 0);
                 prop_assert!(batch.tokens.len() <= BATCH_TOKENS.max(batch.time));
-                prop_assert!(rows.iter().all(|row| row.len() == 1 || row.iter().map(|&i| lens[i]).sum::<usize>() <= ROW_TOKENS));
+                let len = |row: &Vec<usize>| row.iter().map(|&i| lens[i]).sum::<usize>();
+                prop_assert!(rows.iter().all(|row| row.len() == 1 || len(row) <= ROW_TOKENS));
             }
         }
     }

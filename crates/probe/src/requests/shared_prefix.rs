@@ -155,7 +155,8 @@ mod tests {
             prop_assert!(seen.into_iter().eq(0..requests.len()));
             for PrefixGroup { shared, members } in &groups[1..] {
                 let first = &requests[members[0]].context[..*shared];
-                prop_assert!(*shared > 0 && members.iter().all(|&member| requests[member].context.starts_with(first)));
+                let starts_with_first = |&member: &usize| requests[member].context.starts_with(first);
+                prop_assert!(*shared > 0 && members.iter().all(starts_with_first));
                 prop_assert!(members.iter().all(|&member| requests[member].context.len() > *shared));
             }
         }

@@ -51,7 +51,8 @@ pub fn results_json(results: &[TaskResult], groups: &[TaskGroup], header: &Resul
         "configs": by_task(&config),
         "versions": by_both(&version, &|_| json!("N/A")),
         "n-shot": by_both(&|result| json!(result.shots), &|group| json!(group.shots)),
-        "higher_is_better": by_both(&|result| directions(&result.metrics), &|group| directions(&group.metrics)),
+        "higher_is_better": by_both(&|result| directions(&result.metrics),
+        &|group| directions(&group.metrics)),
         "n-samples": by_task(&|result| json!({"original": result.total, "effective": result.n})),
         "config": {
             "model": "fineline",
@@ -106,7 +107,8 @@ fn config(result: &TaskResult) -> Value {
         TaskKind::Perplexity => "loglikelihood_rolling",
         TaskKind::Generation | TaskKind::Code => "generate_until",
     };
-    json!({"task": result.task, "output_type": output_type, "target_delimiter": " ", "num_fewshot": result.shots})
+    json!({"task": result.task, "output_type": output_type, "target_delimiter": " ",
+        "num_fewshot": result.shots})
 }
 
 fn directions(metrics: &BTreeMap<String, Estimate>) -> Value {

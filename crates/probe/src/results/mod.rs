@@ -4,6 +4,7 @@
 // Results of a round.
 pub(crate) mod task_result;
 
+// Results of groups of tasks.
 pub(crate) mod group_result;
 
 // Comparisons between rounds.

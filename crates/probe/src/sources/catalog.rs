@@ -227,7 +227,8 @@ mod tests {
         let error = catalog.check("tinywrold").unwrap_err().to_string();
         let dirs = [&catalog.suite_dirs[0], &catalog.suite_dirs[1]].map(|dir| dir.display().to_string());
         let expected = format!(
-            "unknown probe suite `tinywrold` (did you mean `tinyworld`?): expected one of early, in_context, representation, tinyworld (searched {})",
+            "unknown probe suite `tinywrold` (did you mean `tinyworld`?): expected one of early, \
+             in_context, representation, tinyworld (searched {})",
             dirs.join(", ")
         );
         assert_eq!(error, expected);

@@ -1,4 +1,5 @@
-//! In-context tasks put to small models: each answer of a chain is scored as if it came alone after all before it.
+//! In-context tasks on small models: each answer of a chain is scored as if it alone followed everything
+//! before it.
 
 use burn::tensor::Device;
 use fineline_data::{Tokenizer, TokenizerConfig};
@@ -50,7 +51,7 @@ fn chained_answers_score_as_if_each_were_alone() {
             );
             let task = suite.tasks().find(|task| task.name == asked.task).unwrap();
             let item = &task.items[asked.item];
-            // What is read and scored is the text of the examples, the question and its answer.
+            // The text that is read and scored consists of the examples, the question and its answer.
             let pairs = item.questions.iter().zip(&item.choices);
             let solved = pairs.map(|(question, answer)| format!("{} {answer}", question.text));
             let text: Vec<String> = solved.take(asked.choice + 1).collect();
@@ -75,7 +76,8 @@ fn chained_answers_score_as_if_each_were_alone() {
     }
 }
 
-/// A model without weights finds all tokens equally likely: its nats are tokens times the logarithm of the vocabulary's size.
+/// A model with zero weights predicts all tokens with equal probability: its nats are the number of tokens
+/// times the logarithm of the vocabulary size.
 #[test]
 fn the_curve_of_a_model_that_knows_nothing_is_known() {
     let tokenizer = tokenizer();
@@ -113,8 +115,8 @@ fn a_short_context_has_fewer_examples() {
     assert!(refused.contains("expected room for 2 examples") && refused.contains("12 tokens"), "{refused}");
 }
 
-/// With the tokenizers of other model families, some of which take spaces and digits together: the tokens read and scored are those of the
-/// text up to the answer, and the border is before the answer's space.
+/// With tokenizers of other model families, some of which merge spaces and digits: the tokens read and scored
+/// are those of the text up to the answer, and the boundary is before the answer's space.
 #[test]
 fn answers_are_found_whatever_the_tokenizer() {
     for name in [

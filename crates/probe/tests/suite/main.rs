@@ -1,4 +1,4 @@
-//! Suites put to models: small ones with weights at random, and a real one where it is at hand.
+//! Evaluation of suites on small models with random weights, and on a real one if it is available.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! Representations of small models: what is compared is the hidden state of one token of each text.
+//! Representations of small models: the hidden state of one token of each text is compared.
 
 use std::cell::Cell;
 
@@ -55,7 +55,7 @@ fn the_same_weights_are_alike_and_others_less() {
         (result.kind, result.n, result.total, result.non_finite),
         (TaskKind::Representation, 40, 128, 0)
     );
-    // After the embedding, after two layers, final-normed: all pairs.
+    // After the embedding, after two layers, after the final norm: all pairs.
     assert_eq!(rows.len(), 16);
     let of = |a, b| rows.iter().find(|row| (row.layer_a, row.layer_b) == (a, b)).unwrap();
     for depth in 0..4 {
@@ -85,7 +85,7 @@ fn a_smaller_subset_has_the_same_texts_cut_at_the_same_places() {
     let places: Vec<usize> =
         few.items.iter().map(|item| many.items.iter().position(|other| other == item).unwrap()).collect();
     for (few_layer, many_layer) in few.layers.iter().zip(&many.layers) {
-        // Distances don't change with the centre: they are those of the larger set, up to its scale.
+        // Distances don't depend on the centre: they are those of the larger set, up to its scale.
         let few_distances = distances(few_layer.upper(), 12, &(0..12).collect::<Vec<_>>());
         let many_distances = distances(many_layer.upper(), 40, &places);
         let scale = many_distances.iter().sum::<f64>() / few_distances.iter().sum::<f64>();
@@ -96,7 +96,7 @@ fn a_smaller_subset_has_the_same_texts_cut_at_the_same_places() {
     }
 }
 
-/// Squared distances between the texts at `places`, pair by pair.
+/// Squared distances between the texts of these indices, pair by pair.
 fn distances(upper: &[f32], texts: usize, places: &[usize]) -> Vec<f64> {
     let at = |i: usize, j: usize| f64::from(upper[i * texts - i * (i + 1) / 2 + j]);
     let pairs = places.iter().enumerate().flat_map(|(n, &i)| places[n + 1..].iter().map(move |&j| (i, j)));

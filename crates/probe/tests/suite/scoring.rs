@@ -1,4 +1,5 @@
-//! Suites put to a small random LLaMA: packing changes no score, and everything that is written comes from the rows.
+//! Evaluation of suites on a small random LLaMA: packing changes no score, and all results are computed from
+//! the rows.
 
 use std::cell::Cell;
 
@@ -15,11 +16,12 @@ use crate::support::{self, naive, small_config, task, tokenizer_of};
 const MAX_LEN: usize = 48;
 
 fn tokenizer() -> Tokenizer {
-    let text = "The cat sat on the mat. A dog is in the house; the bird sings. 猫坐在垫子上。狗在房子里。 Question: where? Answer: here.";
+    let text = "The cat sat on the mat. A dog is in the house; the bird sings. 猫坐在垫子上。狗在房子里。 Question: \
+        where? Answer: here.";
     tokenizer_of(text, 320)
 }
 
-/// Weights large enough that the model has opinions.
+/// Weights large enough for distinct predictions.
 fn model(tokenizer: &Tokenizer, initializer_range: f64) -> Llama {
     let config = LlamaConfig {
         num_key_value_heads: Some(2),
@@ -35,7 +37,8 @@ fn item(context: &str, choices: &[&str], gold: usize) -> Item {
     Item { context: context.into(), choices, gold, ..Item::default() }
 }
 
-/// Awkward items: no context, spaces at its end, Chinese, equal choices, choices of all lengths, contexts that have to be cut.
+/// Edge cases: no context, trailing spaces, Chinese, equal choices, choices of various lengths, contexts that
+/// must be truncated.
 fn choice_items() -> Vec<Item> {
     let long = "the bird sings on the mat; ".repeat(6);
     vec![
@@ -54,7 +57,7 @@ fn choice_items() -> Vec<Item> {
     ]
 }
 
-/// The same items, each about one of three things in turn; the first is about nothing that another is about.
+/// The same items in three clusters. The first item has no cluster.
 fn clustered_items() -> Vec<Item> {
     let mut items = choice_items();
     for (number, item) in items.iter_mut().enumerate().skip(1) {
@@ -106,7 +109,7 @@ fn packed_choices_score_as_if_each_were_alone() {
     assert_close(same[0].logprob, same[1].logprob);
 }
 
-/// CORE's score: the mean over the tokens from where the prompts part.
+/// CORE's score: the mean over the tokens from where the prompts diverge.
 #[test]
 fn suffixes_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();
@@ -135,7 +138,8 @@ fn suffixes_score_as_if_each_were_alone() {
     assert_eq!(result.provenance.scorer, "suffix_mean_ce/1");
 }
 
-/// `OpenCompass`'s score: the cross-entropies of all tokens but the first, summed up and divided by the number of all.
+/// `OpenCompass`'s score: the sum of the cross-entropies of all tokens but the first, divided by the number
+/// of all tokens.
 #[test]
 fn full_prompts_score_as_if_each_were_alone() {
     let tokenizer = tokenizer();
@@ -258,7 +262,7 @@ fn the_same_suite_gives_the_same_bits() {
     assert_eq!(first.provenance, second.provenance);
 }
 
-/// Questions after the same solved examples, which are read once for all of them.
+/// Questions after the same few-shot examples, which are computed once for all of them.
 fn few_shot_items() -> Vec<Item> {
     let examples = "The cat sat on the mat. A dog is in the house; ".repeat(2);
     let question = |number: usize| {
@@ -305,7 +309,7 @@ fn several_processes_score_what_one_scores() {
         for rank in (0..of).rev() {
             let part = suite.score(&model, &round, RankShare { rank, size: of }).unwrap();
             parts += usize::from(part != RoundScores::default());
-            // As they would be sent from process to process.
+            // As sent between processes.
             together.merge(serde_json::from_str(&serde_json::to_string(&part).unwrap()).unwrap());
         }
         assert!(parts > 1, "the work is shared");

@@ -1,4 +1,4 @@
-//! The task files in `configs/probes`, against the data they are for and a real model. Skipped where that is absent.
+//! The task files in `configs/probes` with their data and a real model. Skipped if these are unavailable.
 
 use std::collections::BTreeSet;
 
@@ -107,7 +107,8 @@ fn a_real_model_is_scored_on_real_questions() {
     }
 }
 
-/// Mean cross-entropies from transformers in float64, `cross_entropy(logits[:-1], ids[1:]).sum() / len(ids)`, of PIQA's first questions.
+/// Mean cross-entropies from transformers in float64, `cross_entropy(logits[:-1], ids[1:]).sum() / len(ids)`,
+/// of PIQA's first questions.
 #[test]
 fn full_prompts_have_the_scores_of_a_direct_computation() {
     let Some(catalog) = catalog() else { return };
@@ -168,7 +169,7 @@ fn answers_are_asked_for_in_the_harness_s_words() {
     );
 }
 
-/// The solutions that come with the problems, run as a model's answers would be.
+/// The reference solutions of the problems, run like a model's answers.
 #[test]
 fn code_s_own_solutions_pass_their_tests() {
     let Some(catalog) = catalog() else { return };

@@ -1,5 +1,5 @@
-//! The suites in `configs/probes` whose data isn't at hand, on records written by hand in the form that the hub has them; and OLMES against
-//! its own requests, where those are.
+//! The suites in `configs/probes` whose data is unavailable, on handwritten records in the hub's format; and
+//! OLMES against its own requests, if available.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::shipped_suites;
 
-/// The task of a file in `configs/probes/tasks`, with these records where `fineline data fetch` would have put them.
+/// The task of a file in `configs/probes/tasks`, with these records where `fineline data fetch` would put
+/// them.
 fn task(name: &str, records: &[Value]) -> Task {
     let data = tempfile::tempdir().unwrap();
     let mut catalog = Catalog { suite_dirs: vec![shipped_suites().join("tasks")], ..Catalog::default() };
@@ -59,24 +60,29 @@ impl Owned for &[&str] {
 /// In the wording of lm-evaluation-harness 0.4.13's task files.
 #[test]
 fn records_become_prompts_of_the_harness() {
-    let record = json!({"context": "Ann ran.", "question": "Why?", "answerA": "late", "answerB": "fun", "answerC": "no", "label": "2"});
+    let record = json!({"context": "Ann ran.", "question": "Why?", "answerA": "late", "answerB": "fun",
+        "answerC": "no", "label": "2"});
     assert_item("siqa", &record, "Q: Ann ran. Why?\nA:", &["late", "fun", "no"], 1);
     let choices = json!({"text": ["wood", "iron"], "label": ["A", "B"]});
     let record =
         json!({"id": "7-1", "question_stem": "A magnet attracts", "choices": choices, "answerKey": "B"});
     assert_item("openbookqa", &record, "A magnet attracts", &["wood", "iron"], 1);
-    let record = json!({"premise": "The man fell. ", "choice1": "He slept.", "choice2": "It was icy.", "question": "cause", "label": 1, "idx": 0});
+    let record = json!({"premise": "The man fell. ", "choice1": "He slept.", "choice2": "It was icy.",
+        "question": "cause", "label": 1, "idx": 0});
     assert_item("copa", &record, "The man fell because", &["he slept.", "it was icy."], 1);
-    let record = json!({"premise": "It rained.", "choice1": "We left.", "choice2": "I sang.", "question": "effect", "label": 0});
+    let record = json!({"premise": "It rained.", "choice1": "We left.", "choice2": "I sang.",
+        "question": "effect", "label": 0});
     assert_item("copa", &record, "It rained therefore", &["we left.", "i sang."], 0);
-    let record = json!({"input_sentence_1": "A.", "input_sentence_2": "B.", "input_sentence_3": "C.", "input_sentence_4": "D.",
+    let record = json!({"input_sentence_1": "A.", "input_sentence_2": "B.", "input_sentence_3": "C.",
+        "input_sentence_4": "D.",
         "sentence_quiz1": "E.", "sentence_quiz2": "F.", "answer_right_ending": 2});
     assert_item("storycloze_2016", &record, "A. B. C. D.", &["E.", "F."], 1);
     let record = json!({"sentence1": "It is.", "sentence2": "It was.", "label": 1, "idx": 3});
     assert_item("rte", &record, "It is.\nQuestion: It was. True or False?\nAnswer:", &["True", "False"], 1);
     let record =
         json!({"sentence1": "A bank é here", "sentence2": "The bank", "start1": 2, "end1": 6, "label": 0});
-    let context = "Sentence 1: A bank é here\nSentence 2: The bank\nQuestion: Is the word 'bank' used in the same way in the two sentences above?\nAnswer:";
+    let context = "Sentence 1: A bank é here\nSentence 2: The bank\nQuestion: Is the word 'bank' used in \
+        the same way in the two sentences above?\nAnswer:";
     assert_item("wic", &record, context, &["no", "yes"], 0);
     for name in ["anli_r1", "anli_r2", "anli_r3"] {
         let record = json!({"uid": "u", "premise": "P.", "hypothesis": "H.", "label": 2});
@@ -130,7 +136,7 @@ fn examples_come_before_the_question() {
     }
 }
 
-/// Each task file says what the documentation asks of it.
+/// Each task file has the keys that the documentation requires.
 #[test]
 fn every_task_is_described() {
     for entry in fs::read_dir(shipped_suites().join("tasks")).unwrap() {

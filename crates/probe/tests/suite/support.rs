@@ -1,4 +1,4 @@
-//! What the tests put suites to, and what they hold scores to.
+//! Models, tasks and reference scores of the tests.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use fineline_kernels::AttentionMask;
 use fineline_model::{Llama, LlamaConfig, Positions};
 use fineline_probe::{CodeExecution, Item, SuiteOptions, Task, TaskKind};
 
-/// The folder of the suites that come with fineline.
+/// The directory of the suites that come with fineline.
 pub(crate) fn shipped_suites() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/probes"))
 }
@@ -31,12 +31,12 @@ pub(crate) fn small_config(tokenizer: &Tokenizer) -> LlamaConfig {
     }
 }
 
-/// All items of all tasks, for a model that reads `max_len` tokens.
+/// All items of all tasks, for a model with a context length of `max_len` tokens.
 pub(crate) fn options(tokenizer: &Tokenizer, max_len: usize) -> SuiteOptions<'_> {
     SuiteOptions { tokenizer, max_len, limit: None, tasks: &[], code: CodeExecution::Forbidden }
 }
 
-/// A task that says nothing but what it asks.
+/// A task with these items and otherwise empty fields.
 pub(crate) fn task(kind: TaskKind, items: Vec<Item>) -> Task {
     Task {
         name: kind.name().into(),
@@ -60,7 +60,8 @@ pub(crate) fn task(kind: TaskKind, items: Vec<Item>) -> Task {
     }
 }
 
-/// Log-probability and greediness of the tokens after the first `read`, the sequence alone in the model, softmax in float64.
+/// Log-probability and greediness of the tokens after the first `read`, with the sequence alone in the model
+/// and the softmax in float64.
 pub(crate) fn naive(model: &Llama, tokens: &[u32], read: usize) -> (f64, bool) {
     let ids: Vec<i32> = tokens.iter().map(|&id| id.cast_signed()).collect();
     let input = TensorData::new(ids[..ids.len() - 1].to_vec(), [1, ids.len() - 1]);

@@ -1,4 +1,4 @@
-//! Tasks in which a real, if small, model writes its answers. Skipped where that model is absent.
+//! Tasks whose answers a real, if small, model generates. Skipped if that model is unavailable.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,8 @@ fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
     Task { name: name.into(), generation: Some(rules), ..support::task(TaskKind::Generation, items) }
 }
 
-/// Written answers: the same in one process or three, judged, counted, and recomputable from their rows.
+/// Generated answers are the same in one process or three, are judged and counted, and can be recomputed from
+/// their rows.
 #[test]
 fn what_a_model_writes_is_judged() {
     let Some(folder) = materials("models/stories260K/hf") else { return };
@@ -78,7 +79,7 @@ fn what_a_model_writes_is_judged() {
     assert!(suite.run(&model, &EvaluationRound { interrupted: &|| true, ..EvaluationRound::WHOLE }).is_err());
 }
 
-/// A pattern that takes forever is the failure of its task, not of the round.
+/// A pattern that takes forever fails its task, not the round.
 #[test]
 fn a_task_that_cannot_be_judged_fails_alone() {
     let Some(folder) = materials("models/stories260K/hf") else { return };

@@ -328,7 +328,8 @@ impl WrittenAnswer {
     }
 }
 
-const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: set `allow_code_execution = true` in [[probes]], \
+const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: set \
+    `allow_code_execution = true` in [[probes]], \
                          or pass `--allow-code-execution`, to run them in a sandbox";
 
 impl GenerationRules {

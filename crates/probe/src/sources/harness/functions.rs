@@ -110,10 +110,12 @@ impl PythonFunction {
             node.position.path.parent().and_then(|dir| dir.file_name()).unwrap_or_default().to_string_lossy();
         let found = BUILT_IN.iter().find(|(family, function, _)| *family == dir && function == name);
         found.map(|(_, _, function)| Some(*function)).ok_or_else(|| {
-            let of_dir = BUILT_IN.iter().filter(|(family, ..)| *family == dir).map(|(_, function, _)| *function);
+            let of_dir =
+                BUILT_IN.iter().filter(|(family, ..)| *family == dir).map(|(_, function, _)| *function);
             let hint = nearest_hint(name, of_dir);
             node.position.wrong(format!(
-                "`{key}`: the Python function `{name}` of `{dir}` is not built in{hint}; replace it by a template, or write the task in TOML"
+                "`{key}`: the Python function `{name}` of `{dir}` is not built in{hint}; replace it by a \
+                 template, or write the task in TOML"
             ))
         })
     }
@@ -241,7 +243,8 @@ fn wsc_text(record: &Value) -> Result<String, String> {
     let after: String = passage.chars().skip(before.chars().count() + pronoun.chars().count() + 1).collect();
     let passage = without_token_spaces(&format!("{before} *{pronoun}*{after}"))?;
     Ok(format!(
-        "Passage: {passage}\nQuestion: In the passage above, does the pronoun \"*{pronoun}*\" refer to \"*{noun}*\"?\nAnswer:"
+        "Passage: {passage}\nQuestion: In the passage above, does the pronoun \"*{pronoun}*\" refer \
+         to \"*{noun}*\"?\nAnswer:"
     ))
 }
 
@@ -265,7 +268,9 @@ mod tests {
     #[test]
     fn functions_do_what_python_does() {
         use FieldFunction as F;
-        let race = json!({"article": "It rained.", "problems": "[{'question': 'What fell  _  .', 'answer': 'B', 'options': ['a', 'rain', 'c', 'd']}, {'question': 'Why?', 'answer': 'A', 'options': ['e', 'f', 'g', 'h']}, {'question': 'Who?', 'answer': 'D', 'options': ['i', 'j', 'k', \"l's\"]}]"});
+        let race = json!({"article": "It rained.", "problems": "[{'question': 'What fell  _  .', 'answer': \
+            'B', 'options': ['a', 'rain', 'c', 'd']}, {'question': 'Why?', 'answer': 'A', 'options': ['e', \
+                'f', 'g', 'h']}, {'question': 'Who?', 'answer': 'D', 'options': ['i', 'j', 'k', \"l's\"]}]"});
         assert_eq!(
             apply(F::RaceText, &race),
             "Article: It rained.\n\nWhat fell rain\nQuestion: Why?\nAnswer: e\nWho?"
@@ -274,14 +279,17 @@ mod tests {
             (apply(F::RaceTarget, &race), apply(F::RaceChoices, &race)),
             (json!(3), json!(["i", "j", "k", "l's"]))
         );
-        let copa = json!({"premise": " The man fell. ", "question": "cause", "choice1": "He Tripped.", "choice2": "Él flew.", "label": 1});
+        let copa = json!({"premise": " The man fell. ", "question": "cause", "choice1": "He Tripped.",
+            "choice2": "Él flew.", "label": 1});
         assert_eq!(apply(F::CopaText, &copa), "The man fell because");
         assert_eq!(
             (apply(F::CopaTarget, &copa), apply(F::CopaChoices, &copa)),
             (json!(" él flew."), json!([" he Tripped.", " él flew."]))
         );
-        let wsc = json!({"text": "Ann said ( to Bo ) she did n't know .", "span1_text": "Ann", "span2_text": "she", "span2_index": 6});
-        let expected = "Passage: Ann said (to Bo) *she* didn't know.\nQuestion: In the passage above, does the pronoun \"*she*\" refer to \"*Ann*\"?\nAnswer:";
+        let wsc = json!({"text": "Ann said ( to Bo ) she did n't know .", "span1_text": "Ann",
+            "span2_text": "she", "span2_index": 6});
+        let expected = "Passage: Ann said (to Bo) *she* didn't know.\nQuestion: In the passage above, does \
+            the pronoun \"*she*\" refer to \"*Ann*\"?\nAnswer:";
         assert_eq!(apply(F::WscText, &wsc), expected);
         let math = RecordFunction::Math.apply(json!({"solution": "so $\\boxed{\\frac{1}{2}}$."})).unwrap();
         assert_eq!(math["answer"], "\\frac{1}{2}");

@@ -2,9 +2,12 @@ use super::*;
 use crate::tasks::kind::TaskKind;
 use crate::tasks::task::Task;
 
-const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: \"Q: {{q}}\\nA:\"\n\
-                    doc_to_choice: \"{{options}}\"\ndoc_to_target: \"{{options.index(a)}}\"\nmetadata:\n  version: 1.0\n";
-const DATA: &str = "{\"q\":\"one?\",\"options\":[\"x\",\"y\"],\"a\":\"y\"}\n{\"q\":\"two?\",\"options\":[\"it's\",\"z\"],\"a\":\"it's\"}\n{\"q\":\"three?\",\"options\":[\"p\",\"q\"],\"a\":\"p\"}\n";
+const TASK: &str = "task: t\ndataset_path: org/set\noutput_type: multiple_choice\ntest_split: \
+    test\ndoc_to_text: \"Q: {{q}}\\nA:\"\n\
+                    doc_to_choice: \"{{options}}\"\ndoc_to_target: \"{{options.index(a)}}\"\nmetadata:\n  \
+                        version: 1.0\n";
+const DATA: &str = "{\"q\":\"one?\",\"options\":[\"x\",\"y\"],\"a\":\"y\"}\n{\"q\":\"two?\",\"options\":\
+    [\"it's\",\"z\"],\"a\":\"it's\"}\n{\"q\":\"three?\",\"options\":[\"p\",\"q\"],\"a\":\"p\"}\n";
 
 /// The tasks of `tasks/FIRST`, in a directory with these files and with [`DATA`] as the split `test` of
 /// `org/set`. Errors as text.
@@ -59,7 +62,8 @@ fn examples_stand_before_the_question() {
         with("fewshot_split: test\nfewshot_config: {sampler: first_n}"),
         "About two?\nQ: one?\nA: y\n\nQ: two?\nA:"
     );
-    let samples = "fewshot_config:\n  samples:\n  - {q: zero, options: [a, b], a: a}\n  doc_to_text: \"{{q}}\"\n  target_delimiter: '='\n  fewshot_delimiter: ';'\n  sampler: first_n";
+    let samples = "fewshot_config:\n  samples:\n  - {q: zero, options: [a, b], a: a}\n  \
+        doc_to_text: \"{{q}}\"\n  target_delimiter: '='\n  fewshot_delimiter: ';'\n  sampler: first_n";
     assert_eq!(with(samples), "About two?\nzero=a;Q: two?\nA:");
     assert_eq!(
         with("gen_prefix: \"The answer is\"\nfewshot_config: {sampler: first_n}"),
@@ -106,10 +110,13 @@ fn targets_of_log_likelihoods_are_scored_as_they_are() {
 
 #[test]
 fn written_answers_have_their_rules() {
-    let text = "task: t\ndataset_path: org/set\ntest_split: test\ndoc_to_text: q\ndoc_to_target: \"{{options}}\"\nrepeats: 2\n\
+    let text = "task: t\ndataset_path: org/set\ntest_split: test\ndoc_to_text: \
+        q\ndoc_to_target: \"{{options}}\"\nrepeats: 2\n\
                 generation_kwargs: {until: [\"\\n\"], max_gen_toks: 7, do_sample: true, temperature: 0.5}\n\
-                filter_list:\n- name: strict\n  filter:\n  - {function: regex, regex_pattern: '#(.)', group_select: -1}\n  - function: take_first\n\
-                metric_list:\n- {metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true, regexes_to_ignore: [',']}\n";
+                filter_list:\n- name: strict\n  filter:\n  - {function: regex, regex_pattern: '#(.)', \
+                    group_select: -1}\n  - function: take_first\n\
+                metric_list:\n- {metric: exact_match, aggregation: mean, higher_is_better: true, \
+                    ignore_case: true, regexes_to_ignore: [',']}\n";
     let task = one(text);
     let rules = task.generation.unwrap();
     assert_eq!(
@@ -266,13 +273,18 @@ fn a_data_set_with_one_configuration_need_not_name_it() {
 
 #[test]
 fn files_may_be_named() {
-    let text = TASK.replace("dataset_path: org/set\n", "dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: [own.jsonl, org__set/default/test.jsonl]\n");
+    let text = TASK.replace(
+        "dataset_path: org/set\n",
+        "dataset_path: json\ndataset_kwargs:\n  \
+        data_files:\n    test: [own.jsonl, org__set/default/test.jsonl]\n",
+    );
     let own = "{\"q\":\"own?\",\"options\":[\"x\",\"y\"],\"a\":\"y\"}";
     let items = read(&[("t.yaml", &text), ("own.jsonl", own)]).unwrap().remove(0).items;
     assert_eq!((items.len(), items[0].context.as_str()), (4, "Q: own?\nA:"));
     assert_refused(
         &[("t.yaml", &text)],
-        "line 5: `dataset_kwargs.data_files`: no such file or directory: tried DIR/tasks/own.jsonl, DIR/data/own.jsonl",
+        "line 5: `dataset_kwargs.data_files`: no such file or directory: tried DIR/tasks/own.jsonl, \
+         DIR/data/own.jsonl",
     );
     assert_refused(
         &[("t.yaml", &text.replace("    test:", "    tset:"))],

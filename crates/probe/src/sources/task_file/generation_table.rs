@@ -93,7 +93,8 @@ mod tests {
     fn filters_are_named_as_in_the_harness() {
         let rules = rules(
             "until = ['\\n']\nexact_match.regexes_to_ignore = [',']\n[[filters]]\nname = 'strict'\n\
-             steps = [{ function = 'regex', regex_pattern = '#(.)', group_select = -1 }, { function = 'take_first' }]",
+             steps = [{ function = 'regex', regex_pattern = '#(.)', group_select = -1 }, { function = \
+                 'take_first' }]",
         )
         .unwrap();
         assert_eq!(rules.until, ["\\n"]);

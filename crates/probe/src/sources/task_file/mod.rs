@@ -78,7 +78,8 @@ fn find_data(task_file: &Path, data: &Path, dirs: &[PathBuf]) -> Result<PathBuf,
     candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let candidates: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         format!(
-            "no such file or directory: tried {}; set `data_dir` in [[probes]] or pass `--data`, or download data from the hub with `fineline data fetch`",
+            "no such file or directory: tried {}; set `data_dir` in [[probes]] or pass `--data`, or \
+             download data from the hub with `fineline data fetch`",
             candidates.join(", ")
         )
     })
@@ -160,8 +161,10 @@ mod tests {
 
     #[test]
     fn records_become_items() {
-        let data = "{\"id\":1,\"q\":\"wer?\",\"key\":\"B\",\"options\":{\"text\":[\"ich\",\"你\"],\"label\":[\"A\",\"B\"]}}\n\n\
-                    {\"id\":2,\"q\":\"\",\"key\":\"1\",\"options\":{\"text\":[\"a\",\"b\",\"c\",\"d\"],\"label\":[1,2,3,4]}}";
+        let data = "{\"id\":1,\"q\":\"wer?\",\"key\":\"B\",\"options\":{\"text\":[\"ich\",\"你\"],\"label\":\
+            [\"A\",\"B\"]}}\n\n\
+                    {\"id\":2,\"q\":\"\",\"key\":\"1\",\"options\":{\"text\":\
+                        [\"a\",\"b\",\"c\",\"d\"],\"label\":[1,2,3,4]}}";
         let task = read(CHOICE, data).unwrap();
         let first = Item {
             context: "Question: wer?\nAnswer:".into(),
@@ -210,7 +213,8 @@ mod tests {
 
     #[test]
     fn greedy_match_has_one_template_and_no_gold() {
-        let cloze = "name = \"t\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata = \"data/t.jsonl\"\ncontext = \"{{c}}\"\n";
+        let cloze = "name = \"t\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata \
+            = \"data/t.jsonl\"\ncontext = \"{{c}}\"\n";
         let task = read(&format!("{cloze}choices = [\"{{{{a}}}}\"]"), "{\"c\":\"x\",\"a\":\"y\"}").unwrap();
         assert_eq!((task.chance, task.items[0].choices.as_slice()), (None, &["y".to_owned()][..]));
         let error = read(&format!("{cloze}choices = \"a\""), "").unwrap_err();
@@ -264,7 +268,8 @@ mod tests {
     #[test]
     fn a_continuation_may_follow_the_choices() {
         let partial = "name = \"t\"\ndomain = \"d\"\nkind = \"multiple_choice\"\ndata = \"data/t.jsonl\"\n\
-                       preprocess = \"winogrande\"\nchoices = [\"{{before}}{{one}}\", \"{{before}}{{two}}\"]\n\
+                       preprocess = \"winogrande\"\nchoices = \
+                           [\"{{before}}{{one}}\", \"{{before}}{{two}}\"]\n\
                        continuation = \"{{after}}\"\ngold = \"answer\"";
         let record = "{\"sentence\":\"So _ left.\",\"one\":\"A\",\"two\":\"B\",\"answer\":1}";
         let task = read(partial, record).unwrap();
@@ -289,7 +294,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let record = "{\"id\":1,\"q\":\"?\",\"key\":\"A\",\"options\":{\"text\":[\"a\",\"b\"],\"label\":[\"A\",\"B\"]}}";
+        let record = "{\"id\":1,\"q\":\"?\",\"key\":\"A\",\"options\":{\"text\":[\"a\",\"b\"],\"label\":\
+            [\"A\",\"B\"]}}";
         assert_refused(CHOICE, &format!("{record}\n{{"), "DIR/data/t.jsonl line 2 (item 1): not JSON");
         assert_refused(
             CHOICE,

@@ -135,8 +135,8 @@ impl TaskFile {
         let Self { preprocess, names, shots, description, context, choices, continuation, .. } = self;
         let Self { original, unconditional, gold, labels, .. } = self;
         let template = format!(
-            "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} {original:?} \
-             {unconditional:?} {gold:?} {labels:?}"
+            "{preprocess:?} {names:?} {shots} {description:?} {context:?} {choices:?} {continuation:?} \
+             {original:?} {unconditional:?} {gold:?} {labels:?}"
         );
         let template = match &self.right {
             Some(right) => format!("{template} {right:?}"),

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use crate::scorers::generation::sandbox::{ProgramOutcome, Sandbox, SandboxLimits};
 
-/// A sandbox with little time. Where there cannot be one, the test is recorded as skipped.
+/// A sandbox with a short time limit. If a sandbox is impossible, the test is recorded as skipped.
 fn sandbox() -> Option<Sandbox> {
     let limits = SandboxLimits {
         seconds: 2,
@@ -69,7 +69,8 @@ fn time_is_limited() {
         "the limit of CPU time may come first"
     );
     assert_outcome(
-        "import signal, time\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\ntime.sleep(60)",
+        "import signal, time\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n    except \
+         (OSError, ValueError): pass\ntime.sleep(60)",
         ProgramOutcome::TimedOut,
     );
 }
@@ -79,11 +80,13 @@ fn memory_files_and_processes_are_limited() {
     assert_outcome("x = bytearray(1 << 30)", ProgramOutcome::Failed);
     assert_outcome("open('x', 'wb').write(bytes(2 << 20))", ProgramOutcome::Failed);
     assert_outcome(
-        "try:\n    for i in range(100):\n        open(str(i), 'wb').write(bytes(1 << 19))\nexcept OSError: pass\nelse: raise Exception",
+        "try:\n    for i in range(100):\n        open(str(i), 'wb').write(bytes(1 << 19))\nexcept OSError: \
+         pass\nelse: raise Exception",
         ProgramOutcome::Passed,
     );
     assert_outcome(
-        "import os\ncount = 0\ntry:\n    for i in range(100):\n        if os.fork() == 0:\n            import time; time.sleep(60)\n        count += 1\nexcept OSError: pass\nassert 0 < count < 20, count",
+        "import os\ncount = 0\ntry:\n    for i in range(100):\n        if os.fork() == 0:\n            \
+         import time; time.sleep(60)\n        count += 1\nexcept OSError: pass\nassert 0 < count < 20, count",
         ProgramOutcome::Passed,
     );
     let bomb = outcome("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass");
@@ -95,7 +98,8 @@ fn memory_files_and_processes_are_limited() {
 fn there_is_no_network() {
     for address in ["('8.8.8.8', 53)", "('127.0.0.1', 22)"] {
         let program = format!(
-            "import socket\ns = socket.socket()\ns.settimeout(1)\ntry: s.connect({address})\nexcept OSError: pass\nelse: raise Exception"
+            "import socket\ns = socket.socket()\ns.settimeout(1)\ntry: s.connect({address})\nexcept \
+             OSError: pass\nelse: raise Exception"
         );
         assert_outcome(&program, ProgramOutcome::Passed);
     }
@@ -142,7 +146,8 @@ fn children_do_not_outlive_a_program() {
     let Some(sandbox) = sandbox() else { return };
     let mark = format!("sleeper{}", std::process::id());
     let program = format!(
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.execv('/usr/bin/sleep', ['{mark}', '60'])\n    os._exit(0)\ntime.sleep(0.2)"
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        \
+         os.execv('/usr/bin/sleep', ['{mark}', '60'])\n    os._exit(0)\ntime.sleep(0.2)"
     );
     assert_eq!(sandbox.run(&program).unwrap(), ProgramOutcome::Passed);
     let runs = |entry: std::io::Result<fs::DirEntry>| {
