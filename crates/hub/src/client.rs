@@ -117,7 +117,7 @@ impl Hub {
     ) -> Result<T, HubError> {
         let mut attempts = 1;
         loop {
-            let (error, asked) = match attempt(attempts) {
+            let (error, requested) = match attempt(attempts) {
                 Ok(value) => return Ok(value),
                 Err(AttemptError::Fatal(error)) => return Err(*error),
                 Err(AttemptError::Retry { error, .. }) if attempts >= self.config.attempts => {
@@ -126,7 +126,7 @@ impl Hub {
                 Err(AttemptError::Retry { error, wait }) => (error, wait),
             };
             let own = self.config.first_wait * 2_u32.saturating_pow(attempts - 1);
-            let wait = asked.unwrap_or(own).min(self.config.longest_wait);
+            let wait = requested.unwrap_or(own).min(self.config.longest_wait);
             tracing::warn!("{error}; the next attempt is in {} s", wait.as_secs_f32());
             std::thread::sleep(wait);
             attempts += 1;

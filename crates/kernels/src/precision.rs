@@ -1,4 +1,4 @@
-//! What an operation computes in.
+//! Precision and other numerical settings of operations.
 
 use burn::tensor::{FloatDType, Tensor};
 use schemars::JsonSchema;

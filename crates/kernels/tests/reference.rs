@@ -82,15 +82,15 @@ fn check<const N: usize>(
     let objective = |inputs: &[Array; N]| -> f64 {
         exact(inputs).values.iter().zip(&projection.values).map(|(y, p)| y * p).sum()
     };
-    let gradients_of = |(place, input): (usize, &Array)| -> Vec<(f64, f64)> {
+    let gradients_of = |(index, input): (usize, &Array)| -> Vec<(f64, f64)> {
         let gradient: Vec<f64> =
-            tracked[place].grad(&gradients).expect("every input is tracked").into_data().iter().collect();
+            tracked[index].grad(&gradients).expect("every input is tracked").into_data().iter().collect();
         let step = input.values.len().div_ceil(ELEMENTS);
         let elements = (0..input.values.len()).step_by(step);
         let with_difference = |element: usize| {
             let at = |delta: f64| {
                 let mut inputs = inputs.clone();
-                inputs[place].values[element] += delta;
+                inputs[index].values[element] += delta;
                 objective(&inputs)
             };
             (gradient[element], (at(1e-5) - at(-1e-5)) / 2e-5)
@@ -101,18 +101,18 @@ fn check<const N: usize>(
     // If the terms of a gradient cancel out (a query with a single visible key), they are as large as the
     // gradients of other inputs. A few of their units in the last place remain.
     let largest = gradients.iter().flatten().fold(0.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
-    for (place, pairs) in gradients.into_iter().enumerate() {
-        close_beside(&format!("gradient of input {place}"), pairs, 1e-6 * largest);
+    for (index, pairs) in gradients.into_iter().enumerate() {
+        close_within(&format!("gradient of input {index}"), pairs, 1e-6 * largest);
     }
 }
 
 /// Asserts that pairs differ by at most the float32 rounding of sums of their size.
 fn close(what: &str, pairs: impl Iterator<Item = (f64, f64)>) {
-    close_beside(what, pairs.collect(), 0.0);
+    close_within(what, pairs.collect(), 0.0);
 }
 
 /// As [`close`], with an additional tolerance.
-fn close_beside(what: &str, pairs: Vec<(f64, f64)>, allowance: f64) {
+fn close_within(what: &str, pairs: Vec<(f64, f64)>, allowance: f64) {
     let largest = pairs.iter().fold(1.0_f64, |largest, (_, exact)| largest.max(exact.abs()));
     for (i, (actual, exact)) in pairs.into_iter().enumerate() {
         let tolerance = 2e-5 * largest + allowance;
@@ -179,11 +179,11 @@ mod exact {
                 let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
                 let total: f64 = weights.iter().sum();
-                let mut mixed = vec![0.0; dim];
+                let mut output = vec![0.0; dim];
                 for (&key, weight) in seen.iter().zip(weights) {
-                    mixed.iter_mut().zip(of(v, key)).for_each(|(mixed, v)| *mixed += weight / total * v);
+                    output.iter_mut().zip(of(v, key)).for_each(|(output, v)| *output += weight / total * v);
                 }
-                out.extend(mixed);
+                out.extend(output);
             }
         }
         q.with(out)
@@ -243,7 +243,7 @@ fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let rng_seed = match default.rng_seed {
         RngSeed::Random => RngSeed::Fixed(1),
-        asked @ RngSeed::Fixed(_) => asked,
+        seed @ RngSeed::Fixed(_) => seed,
     };
     ProptestConfig { cases, rng_seed, failure_persistence: None, ..default }
 }
@@ -356,8 +356,8 @@ proptest! {
             [p * (1.0 - 0.01 * 0.1) - 0.01 * (m / 0.271) / ((v / 0.143).sqrt() + 1e-8), m, v]
         }).collect();
         let [m, v] = state;
-        for (place, actual) in [parameter, m, v].into_iter().enumerate() {
-            close("value", actual.into_data().iter::<f64>().zip(expected.iter().map(|exact| exact[place])));
+        for (index, actual) in [parameter, m, v].into_iter().enumerate() {
+            close("value", actual.into_data().iter::<f64>().zip(expected.iter().map(|exact| exact[index])));
         }
         let squares = f64::from(sum_of_squares(g).into_scalar::<f32>());
         let exact: f64 = inputs[1].values.iter().map(|x| x * x).sum();
@@ -438,8 +438,8 @@ proptest! {
             |[x, norm, q, k, v, out]| {
                 let normed = exact::rms_norm(x, norm, 1e-5);
                 let [q, k] = [q, k].map(|weight| exact::rope(&exact::linear(&normed, weight), e, THETA));
-                let mixed = exact::attention([&q, &k, &exact::linear(&normed, v)], e, &mask);
-                exact::add(x, &exact::linear(&mixed, out))
+                let output = exact::attention([&q, &k, &exact::linear(&normed, v)], e, &mask);
+                exact::add(x, &exact::linear(&output, out))
             },
         );
     }

@@ -56,13 +56,13 @@ fn check<const N: usize>(shapes: [[usize; 3]; N], body: impl Fn([Tensor<3>; N], 
         [result.inner()].into_iter().chain(values).map(|tensor| tensor.into_data().iter().collect()).collect()
     };
     with_wgpu(|device| {
-        for (place, (actual, expected)) in on(device).into_iter().zip(on(&Device::flex())).enumerate() {
+        for (index, (actual, expected)) in on(device).into_iter().zip(on(&Device::flex())).enumerate() {
             let largest = expected.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
             assert_eq!(actual.len(), expected.len());
             for (actual, expected) in actual.into_iter().zip(expected) {
                 assert!(
                     (actual - expected).abs() <= 1e-4 * largest,
-                    "{place}: {actual} instead of {expected}"
+                    "{index}: {actual} instead of {expected}"
                 );
             }
         }

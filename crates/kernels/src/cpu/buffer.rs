@@ -126,8 +126,8 @@ impl BufferPool {
     /// Takes the smallest free piece that fits, or allocates one.
     fn take(&mut self, lines: usize) -> Vec<CacheLine> {
         let fitting = self.free.iter().enumerate().filter(|(_, piece)| fits(piece.len(), lines));
-        let found = fitting.min_by_key(|(_, piece)| piece.len()).map(|(place, _)| place);
-        let piece = match found.and_then(|place| self.free.remove(place)) {
+        let found = fitting.min_by_key(|(_, piece)| piece.len()).map(|(index, _)| index);
+        let piece = match found.and_then(|index| self.free.remove(index)) {
             Some(piece) => {
                 self.kept -= piece.len();
                 piece
@@ -175,11 +175,11 @@ mod tests {
     fn what_is_given_back_is_taken_again() {
         let mut pool = pool();
         let (small, large) = (pool.take(10), pool.take(100));
-        let place = large.as_ptr();
+        let address = large.as_ptr();
         pool.give_back(small);
         pool.give_back(large);
         let again = pool.take(95);
-        assert_eq!((again.as_ptr(), again.len()), (place, 100));
+        assert_eq!((again.as_ptr(), again.len()), (address, 100));
         assert_eq!((pool.used, pool.kept, pool.peak), (100, 10, 110));
     }
 
@@ -207,10 +207,10 @@ mod tests {
         for (value, i) in buffer.iter_mut().zip(0_i16..) {
             *value = f32::from(i);
         }
-        let place = buffer.as_ptr();
-        assert_eq!(place.align_offset(64), 0);
+        let address = buffer.as_ptr();
+        assert_eq!(address.align_offset(64), 0);
         let mut tensor = buffer.into_tensor([2, 3]);
-        assert_eq!(tensor.storage::<f32>().as_ptr(), place);
+        assert_eq!(tensor.storage::<f32>().as_ptr(), address);
         let copy = tensor.clone();
         tensor.storage_mut::<f32>()[0] = 9.0;
         assert_eq!(tensor.storage::<f32>(), [9.0, 1.0, 2.0, 3.0, 4.0, 5.0]);

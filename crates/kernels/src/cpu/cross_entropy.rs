@@ -26,7 +26,7 @@ impl CrossEntropy {
     pub(super) fn new(targets: &IntTensor<Flex>, weights: &CpuTensor) -> Self {
         let weights = weights.to_contiguous();
         let tokens = indices(targets).into_iter().zip(values(&weights)).enumerate();
-        let counted = tokens.map(|(place, (target, &weight))| (place, target, weight));
+        let counted = tokens.map(|(index, (target, &weight))| (index, target, weight));
         Self { counted: counted.filter(|&(_, _, weight)| weight != 0.0).collect() }
     }
 
@@ -43,8 +43,8 @@ impl CrossEntropy {
         let mut logits_nv = Buffer::new(rows * vocab);
         for counted in self.counted.chunks(rows) {
             let hidden_nd = &mut hidden_nd[..counted.len() * width];
-            for (&(place, _, _), row) in counted.iter().zip(hidden_nd.chunks_exact_mut(width)) {
-                row.copy_from_slice(&values(hidden)[place * width..][..width]);
+            for (&(index, _, _), row) in counted.iter().zip(hidden_nd.chunks_exact_mut(width)) {
+                row.copy_from_slice(&values(hidden)[index * width..][..width]);
             }
             let logits_nv = &mut logits_nv[..counted.len() * vocab];
             let head_dv = Matrix::new(values(lm_head), width).t();
@@ -108,8 +108,8 @@ impl CpuOp<2> for CrossEntropy {
                 MatmulThreads::All,
             );
             accumulate = Accumulate::Add;
-            for (&(place, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
-                dhidden[place * width..][..width].copy_from_slice(row);
+            for (&(index, _, _), row) in counted.iter().zip(dhidden_nd.chunks_exact(width)) {
+                dhidden[index * width..][..width].copy_from_slice(row);
             }
         });
         if accumulate == Accumulate::Overwrite {

@@ -471,8 +471,8 @@ mod tests {
             let right = out.split_columns(4).nth(1).unwrap();
             matmul(right, head, head.t(), Accumulate::Overwrite, MatmulThreads::One);
         }
-        for (place, value) in out.into_iter().enumerate() {
-            let (token, column) = (place / 8, place % 8);
+        for (index, value) in out.into_iter().enumerate() {
+            let (token, column) = (index / 8, index % 8);
             let element = |token: usize, i: usize| x[token * 6 + 3 + i];
             let (row, other) = (token, token / 4 * 4 + column % 4);
             let dot = (0..3).map(|i| element(row, i) * element(other, i)).sum::<f32>();

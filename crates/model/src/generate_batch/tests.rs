@@ -154,10 +154,10 @@ fn the_caller_may_end_a_text() {
 fn an_interruption_leaves_texts_unfinished() {
     let prompts = [prompt(&[1], &[Sampling::Greedy]), prompt(&[2; 20], &[Sampling::Greedy])];
     let config = BatchConfig { stop: Vec::new(), cache_bytes: 1, ..config(9) };
-    let asked = Cell::new(0);
+    let checks = Cell::new(0);
     let interrupted = || {
-        asked.set(asked.get() + 1);
-        asked.get() > 4
+        checks.set(checks.get() + 1);
+        checks.get() > 4
     };
     let control = BatchControl { interrupted: &interrupted, ..BatchControl::ALL };
     let written = whole(generate_batch(&model(3), &prompts, &config, control));

@@ -17,7 +17,7 @@ impl LlamaConfig {
     /// Each matrix has its own random stream, so its values depend only on `seed`, its name and its shape.
     #[must_use]
     pub fn init(&self, seed: u64, device: &Device) -> Llama {
-        let values = self.parameters().into_par_iter().enumerate().map(|(place, spec)| {
+        let values = self.parameters().into_par_iter().enumerate().map(|(index, spec)| {
             let mut values: Vec<f32> = if spec.is_matrix() {
                 let mut stream = Stream::new(seed, &format!("init/{}", spec.name), 0);
                 (0..spec.len()).map(|_| (stream.normal() * self.initializer_range) as f32).collect()
@@ -25,7 +25,7 @@ impl LlamaConfig {
                 vec![1.0; spec.len()]
             };
             // The embedding is the first parameter.
-            if let Some(row) = self.pad_token_id.filter(|_| place == 0) {
+            if let Some(row) = self.pad_token_id.filter(|_| index == 0) {
                 values[row * self.hidden_size..][..self.hidden_size].fill(0.0);
             }
             TensorData::new(values, spec.shape)
