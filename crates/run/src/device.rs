@@ -1,4 +1,4 @@
-//! Devices by name: which there are in this build, which on this machine, and whether they compute.
+//! Devices: those that this build supports, those of this machine, and whether they compute correctly.
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn_std::stream::StreamPolicy;
@@ -9,8 +9,10 @@ use crate::config::{DeviceName, RunConfig};
 use crate::error::RunError;
 
 impl DeviceName {
-    /// The device of a rank, where a process sees `count` of the kind: `cuda` becomes the one of the rank's number on its machine. But where
-    /// a process sees no more than its own ranks need, as where the launcher hands them out, they are its own. Another name stays as it is.
+    /// Returns the device of a rank, if its process sees `count` devices of the kind. `cuda` becomes the
+    /// device with the rank's number on its machine. If a process sees only as many devices as it has ranks,
+    /// because the launcher assigns them, the rank's number within its process counts. Other names are
+    /// returned as they are.
     #[must_use]
     pub fn of(self, place: &LocalRank, count: usize) -> Self {
         let &LocalRank { process, thread, threads } = place;
@@ -21,7 +23,7 @@ impl DeviceName {
         }
     }
 
-    /// Opens the device, without automatic differentiation. `cuda` is that of this process, which has one rank.
+    /// Opens the device, without automatic differentiation, for a process of one rank.
     ///
     /// # Errors
     /// As [`open_at`](Self::open_at).
@@ -29,10 +31,11 @@ impl DeviceName {
         self.open_at(&LocalRank::of(&SingleRank))
     }
 
-    /// Opens the device, without automatic differentiation. `cuda` is that of a rank at this place.
+    /// Opens the device of a rank, without automatic differentiation.
     ///
     /// # Errors
-    /// [`RunError::DeviceNotBuilt`] where this build lacks its kind, [`RunError::NoDevice`] where this machine lacks it.
+    /// [`RunError::DeviceNotBuilt`] if this build lacks its kind, [`RunError::NoDevice`] if this machine
+    /// lacks it.
     pub fn open_at(self, place: &LocalRank) -> Result<Device, RunError> {
         if !self.is_built_in() {
             return Err(RunError::DeviceNotBuilt { name: self });
@@ -47,10 +50,10 @@ impl DeviceName {
         found.into_iter().nth(number).ok_or(RunError::NoDevice { name, found: names() })
     }
 
-    /// Opens the device and has it multiply two small matrices.
+    /// Opens the device and multiplies two small matrices on it.
     ///
     /// # Errors
-    /// As [`open`](Self::open); or [`RunError::BrokenDevice`].
+    /// As [`open`](Self::open). [`RunError::BrokenDevice`] if the result is wrong.
     pub fn check(self) -> Result<(), RunError> {
         let device = self.open()?;
         let left = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
@@ -65,13 +68,15 @@ impl DeviceName {
     }
 }
 
-/// Has all threads of the process queue their work for a device one after another. By default each thread has a stream of its own, and with Burn 0.22.1 what one
-/// thread made is now and then read wrongly by another: on a busy machine, validation gave other numbers in 4 of 20 equal runs on `wgpu`.
+/// Makes all threads of the process queue their work for a device in one stream. By default each thread has
+/// its own stream, and with Burn 0.22.1 a tensor made by one thread is sometimes read wrongly by another: on
+/// a busy machine, validation differed in 4 of 20 equal runs on `wgpu`.
 fn use_one_stream() {
     burn_std::stream::set_policy(StreamPolicy::Single);
 }
 
-/// The devices of this kind here, in the order of their numbers. Of those that WebGPU reaches, there is the best one.
+/// Returns the devices of a kind on this machine, in the order of their numbers. For WebGPU this is the best
+/// one only.
 fn on_this_machine(name: DeviceName) -> Vec<Device> {
     match name {
         DeviceName::Cpu => vec![Device::flex()],
@@ -88,7 +93,7 @@ fn on_this_machine(name: DeviceName) -> Vec<Device> {
     }
 }
 
-/// The devices of this build that this machine has.
+/// Returns the devices of this machine that this build supports.
 #[must_use]
 pub fn names() -> Vec<DeviceName> {
     let numbered = |count: usize| (0..count).map(|index| DeviceName::Cuda(Some(index)));
@@ -99,7 +104,7 @@ pub fn names() -> Vec<DeviceName> {
         .collect()
 }
 
-/// The precisions that `run.precision` may have on a device.
+/// Returns the precisions that a device supports for `run.precision`.
 #[must_use]
 pub fn precisions(device: &Device) -> Vec<Precision> {
     let has_bfloat16 = device.supports_dtype(FloatDType::BF16);
@@ -107,10 +112,10 @@ pub fn precisions(device: &Device) -> Vec<Precision> {
 }
 
 impl RunConfig {
-    /// Opens what `run.device` is for a rank; it must be able to compute in `run.precision`.
+    /// Opens `run.device` for a rank, and checks that it supports `run.precision`.
     ///
     /// # Errors
-    /// As [`DeviceName::open_at`]; or [`RunError::NoPrecision`].
+    /// As [`DeviceName::open_at`]. [`RunError::NoPrecision`] if it lacks the precision.
     pub fn open_device(&self, ranks: &dyn Ranks) -> Result<Device, RunError> {
         let device = self.open_device_at(&LocalRank::of(ranks))?;
         if let Some(threads) = ranks.threads() {
@@ -119,7 +124,7 @@ impl RunConfig {
         Ok(device)
     }
 
-    /// The same for the rank at a place, alone: whether devices can add up among themselves isn't tried.
+    /// As [`open_device`](Self::open_device), but without testing sums among devices.
     ///
     /// # Errors
     /// As [`open_device`](Self::open_device).
@@ -133,7 +138,7 @@ impl RunConfig {
     }
 }
 
-/// Has the devices of a process add up one number of each, if they can add up among themselves.
+/// Tests the all-reduce among the devices of a process, if they support it.
 fn check_sums(name: DeviceName, device: &Device, threads: &RankThreads) -> Result<(), RunError> {
     let devices = threads.all_gather(device.clone());
     if !has_all_reduce(&devices) {
@@ -150,7 +155,7 @@ fn check_sums(name: DeviceName, device: &Device, threads: &RankThreads) -> Resul
     }
 }
 
-/// What the device calls itself, if it says.
+/// Returns the device's own name, if it has one.
 #[must_use]
 pub fn description(device: &Device) -> Option<String> {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -162,7 +167,8 @@ pub fn description(device: &Device) -> Option<String> {
     }
 }
 
-/// The device that `run.device = "cuda"` gives this process, where build and machine have any; the processor otherwise.
+/// Returns the device that `run.device = "cuda"` gives this process, or the CPU if build or machine have no
+/// CUDA.
 #[must_use]
 pub fn of_this_rank() -> DeviceName {
     let cuda = DeviceName::Cuda(None);
@@ -170,19 +176,19 @@ pub fn of_this_rank() -> DeviceName {
     if count == 0 { DeviceName::Cpu } else { cuda.of(&LocalRank::of(&SingleRank), count) }
 }
 
-/// Where a rank is on its machine.
+/// Position of a rank on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalRank {
-    /// The number of its process among those of the machine.
+    /// Index of its process among those of the machine.
     pub process: usize,
-    /// Its number among the ranks of its process.
+    /// Index of the rank within its process.
     pub thread: usize,
-    /// How many ranks its process has.
+    /// Number of ranks of its process.
     pub threads: usize,
 }
 
 impl LocalRank {
-    /// Where this rank is, as its launcher tells.
+    /// Returns the position of this rank, as its launcher states it.
     #[must_use]
     pub fn of(ranks: &dyn Ranks) -> Self {
         let process = local_rank(|variable| std::env::var(variable).ok()).unwrap_or(0);
@@ -191,8 +197,8 @@ impl LocalRank {
     }
 }
 
-/// The number of this process among those that a launcher (Open MPI, MPICH, Slurm) started on this machine, as `variable` tells; none
-/// where no launcher did.
+/// Returns the index of this process among those that a launcher (Open MPI, MPICH, Slurm) started on this
+/// machine, from the environment variables that `variable` reads. `None` without a launcher.
 #[must_use]
 pub fn local_rank(variable: impl Fn(&str) -> Option<String>) -> Option<usize> {
     const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
@@ -224,11 +230,12 @@ mod tests {
         let cuda = DeviceName::Cuda(None);
         let one = LocalRank { process: 3, thread: 0, threads: 1 };
         assert_eq!(cuda.of(&one, 8), DeviceName::Cuda(Some(3)));
-        // More processes than devices: the number stays, so that opening it says what is there.
+        // With more processes than devices, the number stays, so that opening the device reports which there
+        // are.
         assert_eq!(cuda.of(&one, 2), DeviceName::Cuda(Some(3)));
-        // The launcher shows each process only its own.
+        // The launcher shows each process only its own devices.
         assert_eq!(cuda.of(&one, 1), DeviceName::Cuda(Some(0)));
-        // Two processes, two devices each.
+        // Two processes with two devices each.
         let second_of_two = LocalRank { process: 1, thread: 1, threads: 2 };
         assert_eq!(cuda.of(&second_of_two, 4), DeviceName::Cuda(Some(3)));
         assert_eq!(cuda.of(&second_of_two, 2), DeviceName::Cuda(Some(1)));
@@ -247,7 +254,8 @@ mod tests {
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[("SLURM_LOCALID", "2")]), Some(2));
         assert_eq!(told(&[("MPI_LOCALRANKID", "1")]), Some(1));
-        // `mpirun` within a Slurm job: every process inherits Slurm's variable from the one step that started them.
+        // `mpirun` within a Slurm job: every process inherits Slurm's variable from the one job step that
+        // started them.
         assert_eq!(told(&[("SLURM_LOCALID", "0"), ("OMPI_COMM_WORLD_LOCAL_RANK", "5")]), Some(5));
         assert_eq!(told(&[("SLURM_LOCALID", "first")]), None);
     }

@@ -1,4 +1,4 @@
-//! Why a run, or a look at one, failed.
+//! Errors of a run.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,17 +9,17 @@ use thiserror::Error;
 
 use crate::config::{BUILT_IN, ConfigDifference, ConfigError, DeviceName};
 
-/// Why a run, or a look at one, failed.
+/// An error of a run, or of a tool that reads one.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The file system failed; the message has the path.
+    /// The file system failed. The message has the path.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Data can't be read or don't fit.
+    /// The data can't be read, or don't match the configuration.
     #[error(transparent)]
     Data(#[from] fineline_data::DataError),
     /// A model's configuration can't be read.
@@ -31,71 +31,71 @@ pub enum RunError {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] fineline_train::TrainError),
-    /// Probes can't be read or scored.
+    /// Probes can't be read or evaluated.
     #[error(transparent)]
     Probe(#[from] fineline_probe::ProbeError),
-    /// Probes were stopped before their end.
+    /// An evaluation was interrupted.
     #[error(transparent)]
     Interrupted(#[from] fineline_probe::Interrupted),
-    /// A stop was asked for while nothing was done yet.
+    /// A signal requested a stop before training.
     #[error("stopped by signal {signal} before training")]
     Stopped {
-        /// Its number.
+        /// The signal's number.
         signal: usize,
     },
-    /// Another process trains in this folder.
+    /// Another process trains in this directory.
     #[error("{}: another process trains in this folder; stop it, or give this run a folder of its own (run.dir)", dir.display())]
     Locked {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
     },
-    /// There is no run in a directory.
+    /// There is no run in the directory.
     #[error("{}: no run in this directory", dir.display())]
     NoRun {
         /// The directory.
         dir: PathBuf,
     },
-    /// There is neither a run nor a sweep in a directory.
+    /// There is neither a run nor a sweep in the directory.
     #[error("{}: neither a run nor a sweep in this directory", dir.display())]
     NeitherRunNorSweep {
         /// The directory.
         dir: PathBuf,
     },
-    /// The run's folder was taken away.
+    /// The directory was removed or replaced during training.
     #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
     DirectoryGone {
         /// The folder.
         dir: PathBuf,
     },
-    /// More lines of the logs wait for the disk than may.
+    /// More log lines are buffered than `log.max_buffered_lines` allows.
     #[error("stopped with {lines} lines of the logs that {} doesn't take{}; they are in the run's last checkpoint. Make room, and start the run again", dir.display(), over(*limit, *lines))]
     LogsUnwritable {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
-        /// How many wait.
+        /// Number of buffered lines.
         lines: usize,
-        /// How many may.
+        /// Maximum number.
         limit: usize,
     },
-    /// Nothing can be served where metrics were to be.
+    /// The address of `log.prometheus` can't be used.
     #[error("log.prometheus: can't listen at {address}")]
     Prometheus {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system said.
+        /// What the system reported.
         source: io::Error,
     },
-    /// What a run has elsewhere can't be read.
+    /// Remote storage can't be read.
     #[error("the run's copy elsewhere (storage.remote, --resume)")]
     #[cfg(feature = "storage")]
     Storage(#[from] fineline_storage::StorageError),
-    /// This build knows no stores.
+    /// This build doesn't support remote storage.
     #[error("{address}: this build can't read from stores; build it with `--features storage`")]
     NoStorage {
         /// The address.
         address: String,
     },
-    /// A look ahead at a run that is in a store.
+    /// A dry run of a run in remote storage.
     #[error(
         "--resume {address}: a dry run fetches nothing; fetch the run by starting it, or leave `--resume` out"
     )]
@@ -103,128 +103,128 @@ pub enum RunError {
         /// The address.
         address: String,
     },
-    /// There are checkpoints of a run where another's are to be copied to.
+    /// The remote storage holds checkpoints of another run.
     #[error("storage.remote: {url} holds the checkpoints of another run; give each run a place of its own")]
     MirrorInUse {
-        /// The place.
+        /// Address of the run in remote storage.
         url: String,
     },
-    /// There is no run where one was asked for.
+    /// The remote storage has no complete checkpoint.
     #[error("{url}: no whole checkpoint there{}", beside_steps(steps))]
     NothingRemote {
-        /// The place.
+        /// Address of the run in remote storage.
         url: String,
-        /// Steps whose checkpoints there are.
+        /// Steps of the checkpoints that it has.
         steps: Vec<u64>,
     },
-    /// A run is there already, and was not to be continued.
+    /// There already is a run in the directory, and `--resume never` was given.
     #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
     Exists {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
     },
-    /// The configuration isn't the one that the run was started with.
+    /// The configuration differs from that of the last start.
     #[error("{}: this run was last started with another configuration:\n{}\nAllow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)", dir.display(), list(differences))]
     ConfigChanged {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
-        /// What differs, and may not without leave.
+        /// Differences that aren't allowed.
         differences: Vec<ConfigDifference>,
     },
-    /// What the rows of a run are counted by differs from what its checkpoint was made with.
+    /// Values that determine the numbering of rows differ from those of the checkpoint.
     #[error("{}: what is saved here was made with other values:\n{}\nThe rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)", checkpoint.display(), list(differences))]
     RowsRecounted {
         /// The checkpoint.
         checkpoint: PathBuf,
-        /// What differs.
+        /// The differences.
         differences: Vec<ConfigDifference>,
     },
-    /// There are checkpoints, but none that can be trusted.
+    /// All checkpoints are damaged.
     #[error("{}: none of the checkpoints in it is whole; put one back, or move the run's folder away to begin at step 0 again", dir.display())]
     NothingWhole {
-        /// The folder.
+        /// Directory of the checkpoints.
         dir: PathBuf,
-        /// What is wrong with the newest.
+        /// What is wrong with the newest one.
         source: Box<fineline_train::TrainError>,
     },
-    /// The run has come to grief after the same checkpoint again and again.
+    /// The run would go back to the same checkpoint once more than allowed.
     #[error("stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} goes wrong again: {reason}. That checkpoint stays where it is; leave more rows out (guard.skip_steps), lower optim.lr, or go back further with `--resume CHECKPOINT`", checkpoint.display())]
     TooManyRewinds {
-        /// Where it would have gone back to.
+        /// The checkpoint.
         checkpoint: PathBuf,
-        /// How many times it has been there.
+        /// Number of rewinds to it so far.
         count: u32,
-        /// The step that went wrong.
+        /// Step at which the problem occurred.
         from: u64,
-        /// What went wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// The data or the tokenizer aren't those of the run's last start.
+    /// The data or the tokenizer differ from those of the last start.
     #[error("{}: changed since this run was last started: {}; restore what it was, or allow the change with {}", dir.display(), changed.join(" and "), changed.iter().map(|key| format!("`--allow-change {key}`")).collect::<Vec<_>>().join(" "))]
     DataChanged {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
         /// `tokenizer`, `data`, or both.
         changed: Vec<&'static str>,
     },
-    /// Leave was given to change something that doesn't exist.
+    /// `--allow-change` names an unknown key.
     #[error("--allow-change {key}: no value of the configuration has this key")]
     UnknownAllowance {
         /// The key.
         key: String,
     },
-    /// A checkpoint of another run was to be put into this one.
+    /// A checkpoint of another run was given for a run that has its own.
     #[error("{}: this checkpoint isn't of the run in run.dir, which has checkpoints of its own and didn't branch off there; give the branch a folder of its own (run.dir)", path.display())]
     OtherRunsCheckpoint {
         /// The checkpoint.
         path: PathBuf,
     },
-    /// The run had checkpoints, and has none any more.
+    /// The log mentions checkpoints, but there are none.
     #[error("{}: this run's checkpoints are gone; put one back, or move the folder away to begin at step 0 again", dir.display())]
     CheckpointsGone {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
     },
-    /// The checkpoint that a run branched off from is gone, and it has none of its own yet.
+    /// The checkpoint that the run branched off from is missing, and the run has none of its own.
     #[error("{}: this run branched off from here, and the checkpoint is gone before the run had one of its own; put it back, or move the folder {} away to begin at step 0", origin.display(), dir.display())]
     OriginGone {
-        /// The run's folder.
+        /// Directory of the run.
         dir: PathBuf,
         /// The checkpoint.
         origin: PathBuf,
     },
-    /// The folder has files of a run's names, but no run.
+    /// The directory has files that a run would overwrite, but no run.
     #[error("{}: this isn't the folder of a run (it has no run.json), but it has a `{name}`, which a run would write over; give the run another folder (run.dir)", dir.display())]
     ForeignFiles {
-        /// The folder.
+        /// The directory.
         dir: PathBuf,
-        /// The file or folder.
+        /// Name of the file or directory.
         name: String,
     },
-    /// A tokenizer has more ids than the model knows.
+    /// The tokenizer has more ids than the model's embedding has rows.
     #[error("{}: the tokenizer has {ids} ids, but the model knows only {rows}", path.display())]
     LargerVocabulary {
-        /// The model's folder.
+        /// Directory of the model.
         path: PathBuf,
-        /// Ids of the tokenizer.
+        /// Number of ids of the tokenizer.
         ids: usize,
-        /// Rows of the model's embedding.
+        /// Number of rows of the embedding.
         rows: usize,
     },
-    /// There is no checkpoint where one was asked for.
+    /// There is no checkpoint at the path.
     #[error("{}: no checkpoint{}", path.display(), beside_hint(beside))]
     NoCheckpoint {
         /// The path.
         path: PathBuf,
-        /// Steps whose checkpoints lie in the same folder.
+        /// Steps of the checkpoints in the same directory.
         beside: Vec<u64>,
     },
-    /// A file of the run isn't the JSON that it should be.
+    /// A file of the run isn't valid JSON.
     #[error("{}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser expected.
+        /// What the parser reported.
         source: serde_json::Error,
     },
     /// A file of the run was written by a newer version.
@@ -232,17 +232,17 @@ pub enum RunError {
     Schema {
         /// The file.
         path: PathBuf,
-        /// Which version it has.
+        /// The version.
         source: UnsupportedSchema,
     },
-    /// A line of a log isn't the JSON that it should be.
+    /// A line of a log isn't valid JSON.
     #[error("{}:{line}", path.display())]
     JsonLine {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What the parser expected.
+        /// What the parser reported.
         source: serde_json::Error,
     },
     /// The stored configuration can't be read.
@@ -250,32 +250,32 @@ pub enum RunError {
     StoredConfig {
         /// The file.
         path: PathBuf,
-        /// What the parser expected.
+        /// What the parser reported.
         source: Box<toml::de::Error>,
     },
-    /// An event file can't be written.
+    /// A TensorBoard event file can't be written.
     #[error("{}", path.display())]
     TensorBoard {
         /// The file.
         path: PathBuf,
-        /// What failed.
+        /// What was reported.
         source: Box<tfrecord::error::Error>,
     },
-    /// A device of a kind that this build lacks.
+    /// This build doesn't support devices of this kind.
     #[error("device \"{name}\" takes a build with `--features {}`; this one has {}", name.kind(), BUILT_IN.join(", "))]
     DeviceNotBuilt {
         /// The name.
         name: DeviceName,
     },
-    /// A device that this machine lacks.
+    /// This machine doesn't have the device.
     #[error("there is no device \"{name}\" here{}; there is {}", driver_hint(*name), join(found))]
     NoDevice {
         /// The name.
         name: DeviceName,
-        /// What there is.
+        /// Devices that it has.
         found: Vec<DeviceName>,
     },
-    /// A device can't compute in the precision asked for.
+    /// The device doesn't support the precision.
     #[error("run.precision: device \"{device}\" has no {precision}; take `f32`, or another device")]
     NoPrecision {
         /// The device.
@@ -283,31 +283,31 @@ pub enum RunError {
         /// The precision.
         precision: &'static str,
     },
-    /// A device doesn't compute what it should.
+    /// The device computes wrongly.
     #[error("device \"{name}\" doesn't work: {problem}")]
     BrokenDevice {
         /// The name.
         name: DeviceName,
-        /// What it did.
+        /// What is wrong.
         problem: String,
     },
     /// The threads can't be started.
     #[error("can't start {threads} threads: {message}")]
     Threads {
-        /// How many.
+        /// Number of threads.
         threads: usize,
-        /// What the system said.
+        /// What the system reported.
         message: String,
     },
-    /// Two runs have no step in common, so nothing can be compared.
+    /// Two runs have no logged step in common.
     #[error("{} and {} have no logged step in common", left.display(), right.display())]
     NothingInCommon {
-        /// One run's folder.
+        /// Directory of one run.
         left: PathBuf,
-        /// The other's.
+        /// Directory of the other.
         right: PathBuf,
     },
-    /// Two runs that must be equal aren't.
+    /// A resumed run differs from the unbroken one.
     #[error("the resumed run differs from the unbroken one: {0}")]
     NotEqual(String),
 }

@@ -1,49 +1,49 @@
-//! A run put together: its configuration, its folder, its logs, and what is called when.
+//! A run: its configuration, its directory, its logs, and the order in which everything is called.
 //!
-//! [`config::Resolved`] is a configuration with the origin of each value; [`prepare`] makes ready what it reads;
-//! [`lifecycle::train`] runs it to its end, or goes on with it, in a [`RunDirectory`]. [`tools`] answer questions about a run without
-//! being one.
+//! [`config::Resolved`] is a configuration with the origin of each value. [`prepare`] prepares the data and
+//! the suites, [`lifecycle::train`] starts or resumes a run in a [`RunDirectory`] and trains to its end.
+//! [`tools`] analyze runs and machines without being a run.
 //!
-//! What a caller sees while something takes long are [`RunProgress`] values; this crate prints nothing.
+//! Callers get [`RunProgress`] values during long work. This crate prints nothing.
 //!
-//! Deliberately unknown here: the command line and the terminal. How a step, a row, a score or an interval comes about is the business
-//! of the crates below.
+//! This crate doesn't depend on the command line or the terminal. Steps, rows, scores and intervals are
+//! computed by the crates below.
 
-// What a run is to do, and what can go wrong with it.
+// Configuration, and errors.
 pub mod config;
 mod error;
 
-// Records: what a run's folder holds.
+// Records: the contents of a run's directory.
 pub mod records;
 
-// What a caller sees meanwhile, and how it ends that.
+// Progress for the caller, and its requests to stop.
 mod progress;
 mod stop;
 
-// The machine.
+// The machine: devices, ranks, threads.
 pub mod device;
 mod ranks;
 
-// What a run reads.
+// Inputs: text, tokenizer, rows, suites.
 pub mod prepare;
 
-// Checkpoints: found, named, written.
+// Checkpoints.
 pub mod checkpoints;
 
-// Where what a run sees goes.
+// Outputs: logs, TensorBoard, Prometheus, remote storage.
 mod sinks;
 
-// Validation and probes, and what they set off.
+// Validation, probes, and triggers on their results.
 mod evaluation;
 pub mod triggers;
 
-// Where training begins.
+// The state that training starts from.
 pub mod start;
 
-// A run, from its beginning to its end.
+// A run, from its start to its end.
 pub mod lifecycle;
 
-// What answers questions about a run without being one.
+// Tools that analyze runs.
 pub mod tools;
 
 pub use error::RunError;
@@ -51,7 +51,7 @@ pub use fineline_layout::RunDirectory;
 pub use fineline_train::{DistributedMode, StopSignal, TokenCount};
 pub use progress::RunProgress;
 
-/// What probes leave behind, for whoever shows it.
+/// Types of probe results, for callers that show them.
 pub mod probe {
     pub use fineline_dynamics::{
         Estimate, PairedDifference, PublishedBand, SeriesPosition, benjamini_hochberg, is_above,

@@ -1,4 +1,4 @@
-//! What a caller of something long sees of it.
+//! Progress of long work, for the caller.
 
 use std::path::Path;
 
@@ -7,46 +7,46 @@ use fineline_probe::ProbeRecord;
 use crate::records::events::EventRecord;
 use crate::records::metrics::MetricsRecord;
 
-/// What a caller of something long sees of it.
+/// Progress of long work, for the caller.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum RunProgress<'a> {
-    /// Something is being made ready.
+    /// Something is being prepared.
     Preparing(&'a str),
-    /// Another process fills the data cache: preparing goes on when it is done.
+    /// Another process fills the data cache. Preparation continues when it is done.
     Waiting {
-        /// The cache's folder.
+        /// Directory of the cache.
         cache: &'a Path,
-        /// The number of the other process, if it has written it down.
+        /// The other process, if it has written its number.
         process: Option<u32>,
     },
     /// Metrics are served for Prometheus.
     Serving {
-        /// Where.
+        /// Address.
         address: std::net::SocketAddr,
     },
-    /// Training begins, or goes on, after `step` of `total_steps`.
+    /// Training starts or continues after `step` of `total_steps`.
     Training {
-        /// Steps done.
+        /// Number of steps made so far.
         step: u64,
-        /// Steps of the whole run.
+        /// Number of steps of the whole run.
         total_steps: u64,
-        /// Parameters of the model.
+        /// Number of parameters of the model.
         parameters: u64,
-        /// The run's folder.
+        /// Directory of the run.
         directory: &'a Path,
     },
-    /// A step is done.
+    /// A step is complete.
     Step(&'a MetricsRecord),
-    /// A round of probes begins.
+    /// The evaluation of a suite starts.
     Evaluating {
         /// The suite.
         suite: &'a str,
-        /// The step that it looks at.
+        /// The step of the model.
         step: u64,
     },
-    /// A round of probes, or of validation, is done.
+    /// A round of validation or probes is complete.
     Evaluated(&'a [ProbeRecord]),
-    /// Something happened.
+    /// An event was logged.
     Event(&'a EventRecord),
 }

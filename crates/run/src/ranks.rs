@@ -1,4 +1,4 @@
-//! The ranks and threads of a process.
+//! Ranks and threads of a process.
 
 use fineline_ranks::{Ranks, run_on_threads};
 use fineline_train::{Division, TrainError};
@@ -6,7 +6,8 @@ use fineline_train::{Division, TrainError};
 use crate::config::{Resolved, RunConfig};
 use crate::error::RunError;
 
-/// What the first rank of this process comes to, on so many ranks and threads as the configuration gives it.
+/// Runs `first` on rank 0 of this process and `others` on its remaining ranks, and returns the result of
+/// `first`.
 pub(crate) fn on_ranks<T>(
     config: &RunConfig,
     processes: &dyn Ranks,
@@ -17,7 +18,7 @@ pub(crate) fn on_ranks<T>(
     run_on_threads(config.distributed.ranks_per_process, processes, first, others)
 }
 
-/// Sets the number of threads that compute. The first caller in a process decides.
+/// Sets the number of compute threads. The first call in a process decides.
 pub(crate) fn use_threads(config: &RunConfig) -> Result<(), RunError> {
     let Some(threads) = config.run.threads else { return Ok(()) };
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
@@ -27,7 +28,7 @@ pub(crate) fn use_threads(config: &RunConfig) -> Result<(), RunError> {
     }
 }
 
-/// Who does what of a step.
+/// Returns the division of a step among ranks.
 pub(crate) fn divide(resolved: &Resolved, ranks: &dyn Ranks) -> Result<Division, RunError> {
     divide_among(resolved, ranks.rank(), ranks.size())
 }
@@ -40,7 +41,7 @@ pub(crate) fn divide_among(resolved: &Resolved, rank: usize, size: usize) -> Res
     }
 }
 
-/// Does something on rank 0, then on the others, which find what it has left: the data in the cache.
+/// Runs `work` on rank 0, then on the other ranks, which find its results in the data cache.
 pub(crate) fn first_in_turn<T>(ranks: &dyn Ranks, work: impl FnOnce() -> T) -> T {
     if !ranks.is_first() {
         ranks.barrier();

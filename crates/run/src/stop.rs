@@ -1,10 +1,13 @@
-//! Requests to stop, before there is anything to stop at.
+//! Requests to stop before training.
 
 use fineline_train::StopSignal;
 
 use crate::error::RunError;
 
-/// Ends what is being prepared, if that was asked for.
+/// Returns [`RunError::Stopped`] if a stop was requested.
+///
+/// # Errors
+/// [`RunError::Stopped`].
 pub(crate) fn check_stop(stop: &StopSignal) -> Result<(), RunError> {
     match stop.requested() {
         Some(signal) => Err(RunError::Stopped { signal }),

@@ -1,4 +1,4 @@
-//! What a checkpoint carries besides tensors.
+//! Files that a checkpoint carries besides tensors: the tokenizer and the configuration.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,11 @@ use fs_err as fs;
 use crate::config::RunConfig;
 use crate::error::RunError;
 
-/// The configuration of the run that a checkpoint is of; none in a folder that others made.
+/// Reads the configuration of the run that a checkpoint belongs to. `None` if the checkpoint isn't
+/// fineline's.
+///
+/// # Errors
+/// [`RunError::StoredConfig`] if the file isn't a configuration.
 pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunError> {
     let path = checkpoint.join(RUN_CONFIG_FILE);
     if !path.is_file() {
@@ -22,8 +26,9 @@ pub(crate) fn stored_config(checkpoint: &Path) -> Result<Option<RunConfig>, RunE
         .map_err(|source| RunError::StoredConfig { path, source: Box::new(source) })
 }
 
-/// What a checkpoint carries besides tensors: the tokenizer, so that others can load it, and the configuration, so that `probe` asks
-/// the questions of the run. The copy names no folder: equal runs leave equal checkpoints wherever they lie.
+/// Returns the companion files of a checkpoint: the tokenizer, so that other tools can load it, and the
+/// configuration, so that `probe` evaluates as the run does. The copy of the configuration names no
+/// directory: equal runs write equal checkpoints in any place.
 pub(super) fn companion_files(
     config: &RunConfig,
     tokenizer: &Tokenizer,

@@ -1,4 +1,4 @@
-//! Checkpoints of a run: what they carry besides tensors, and how one is found.
+//! Finds the checkpoint or the weights that a path refers to.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,11 @@ use fs_err as fs;
 
 use crate::error::RunError;
 
-/// The checkpoint that `path` means: a model folder itself, or the newest checkpoint of a run's folder, of its `checkpoints` or by its
-/// `latest`.
+/// Finds the checkpoint that `path` refers to: a model directory itself, or the newest checkpoint of a run's
+/// directory, of its `checkpoints`, or by its `latest`.
 ///
 /// # Errors
-/// [`RunError::NoCheckpoint`], with those that lie beside it.
+/// [`RunError::NoCheckpoint`] with the checkpoints in the same directory.
 pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
     if path.join(MODEL_CONFIG_FILE).is_file() {
         return Ok(path.to_owned());
@@ -29,18 +29,18 @@ pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
     Err(RunError::NoCheckpoint { path: path.to_owned(), beside })
 }
 
-/// The weights that `path` means: those of [`find_checkpoint`], or a file or folder that holds weights and no configuration. A
-/// run's checkpoint is held to its manifest.
+/// Finds the weights that `path` refers to: those of [`find_checkpoint`], or a file or directory of weights
+/// without a configuration. A checkpoint of a run is verified against its manifest.
 ///
 /// # Errors
-/// [`RunError::NoCheckpoint`] if nothing is there; a checkpoint that is damaged.
+/// [`RunError::NoCheckpoint`] if there is nothing. A damaged checkpoint.
 pub fn find_weights(path: &Path) -> Result<PathBuf, RunError> {
     let found = locate_weights(path)?;
     hold_to_manifest(&found)?;
     Ok(found)
 }
 
-/// The same, but whether they are whole is not looked at: that takes as long as reading them.
+/// As [`find_weights`], without the verification, which takes as long as reading the weights.
 pub(crate) fn locate_weights(path: &Path) -> Result<PathBuf, RunError> {
     match find_checkpoint(path) {
         Err(RunError::NoCheckpoint { .. }) if path.exists() => Ok(path.to_owned()),
@@ -48,7 +48,7 @@ pub(crate) fn locate_weights(path: &Path) -> Result<PathBuf, RunError> {
     }
 }
 
-/// Holds weights to their manifest, if they have one: a run's checkpoint does.
+/// Verifies weights against their manifest, if they have one.
 pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
     if weights.join(MANIFEST_FILE).is_file() {
         fineline_train::verify_checkpoint(weights)?;
@@ -56,7 +56,7 @@ pub(crate) fn hold_to_manifest(weights: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Step and tokens of a checkpoint, where it says so itself.
+/// Reads the step and the number of tokens of a checkpoint from its state. `None` if it has no state.
 pub(crate) fn position(checkpoint: &Path) -> Result<Option<(u64, u64)>, RunError> {
     let path = checkpoint.join(STATE_FILE);
     if !path.is_file() {

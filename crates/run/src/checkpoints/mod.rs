@@ -1,6 +1,6 @@
-//! Checkpoints of a run: what they carry besides tensors, how they are named, and how one is found.
+//! Checkpoints of a run: their companion files, their names, how one is found, and how they are written.
 
-// Parts.
+// Companion files and names.
 pub(crate) mod companions;
 pub(crate) mod names;
 

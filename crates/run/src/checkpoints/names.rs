@@ -1,19 +1,19 @@
-//! What a checkpoint's name tells of where in training it stands.
+//! The position in training, as far as a checkpoint's name states it.
 
 use fineline_train::TokenCount;
 
-/// What a checkpoint's name tells of where in training it stands.
+/// A position in training, as a checkpoint's name states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedPosition {
-    /// Steps done.
+    /// Number of steps.
     Step(u64),
-    /// Tokens trained on, rounded as the name has them.
+    /// Number of tokens, rounded as in the name.
     Tokens(u64),
-    /// Its number among the checkpoints: Amber's, one after each chunk.
+    /// Number of the checkpoint, such as Amber's, which has one per chunk.
     Checkpoint(u64),
 }
 
-/// What this name tells; of a step and tokens, the step.
+/// Parses the position in a name. If it has both a step and tokens, returns the step.
 pub(crate) fn position_in_name(name: &str) -> Option<NamedPosition> {
     let step = number_after(name, &["step", "params", "state", "checkpoint"]).map(NamedPosition::Step);
     let tokens = || tokens_in(name).map(NamedPosition::Tokens);
@@ -21,12 +21,12 @@ pub(crate) fn position_in_name(name: &str) -> Option<NamedPosition> {
     step.or_else(tokens).or_else(number)
 }
 
-/// The words of a name, in lower case.
+/// Splits a name into words, in lower case.
 fn words(name: &str) -> Vec<String> {
     name.split(['-', '_', '=', ' ']).map(str::to_lowercase).collect()
 }
 
-/// The number that stands after one of these words, or as its end: `step_2500`, `step1000`.
+/// Returns the number that follows one of the markers or is appended to it: `step_2500`, `step1000`.
 pub(crate) fn number_after(name: &str, markers: &[&str]) -> Option<u64> {
     let words = words(name);
     words.iter().enumerate().find_map(|(place, word)| {
@@ -36,7 +36,8 @@ pub(crate) fn number_after(name: &str, markers: &[&str]) -> Option<u64> {
     })
 }
 
-/// The number of tokens in a name: `tokens4B`, `200bt`, or, as its end and with a point, `100.66B`.
+/// Returns the number of tokens in a name: `tokens4B`, `200bt`, or, at its end and with a decimal point,
+/// `100.66B`.
 pub(crate) fn tokens_in(name: &str) -> Option<u64> {
     let words = words(name);
     let count = |text: &str| text.parse::<TokenCount>().ok().map(|count| count.0);

@@ -1,4 +1,4 @@
-//! The checkpointer of a run, and the checkpoints that it keeps for good.
+//! The checkpointer of a run, and the checkpoints that it keeps permanently.
 
 use fineline_layout::{RunDirectory, kept_name};
 use fineline_model::SpecialTokens;
@@ -14,7 +14,7 @@ use crate::prepare::chunks::chunk_ends;
 use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 
-/// Writes the checkpoints of a run that stands where `trainer` does.
+/// Creates the checkpointer of a run at the step of `trainer`.
 pub(crate) fn checkpointer(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -42,7 +42,8 @@ pub(crate) fn checkpointer(
     Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
 }
 
-/// The checkpoints that are kept for good because of what they are: ends of chunks, and what a trigger has kept.
+/// Returns the milestones, which are kept permanently: checkpoints at ends of chunks, and those kept by
+/// triggers.
 pub(crate) fn milestones(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -60,7 +61,7 @@ pub(crate) fn milestones(
     Ok(milestones)
 }
 
-/// The steps whose checkpoints triggers have kept for good.
+/// Returns the steps whose checkpoints triggers keep.
 fn kept_steps(events: &[EventRecord]) -> impl Iterator<Item = u64> + '_ {
     events.iter().filter_map(|record| match &record.event {
         Event::Triggered { actions, dry_run: false, .. } => {

@@ -1,7 +1,7 @@
 //! Evaluation on all ranks: each scores its share of the batches, and rank 0 gets the scores of all.
 //!
-//! All ranks call the functions of an [`Evaluator`] in the same order, because each call is a collective. A batch has the
-//! same scores on any rank, so the results don't depend on the number of ranks.
+//! All ranks call the functions of an [`Evaluator`] in the same order, because each call is a collective. A
+//! batch has the same scores on any rank, so the results don't depend on the number of ranks.
 
 use fineline_model::Llama;
 use fineline_probe::{EvaluationRound, Interrupted, RankShare, RoundResults, RoundScores, Suite};
@@ -48,7 +48,8 @@ impl Evaluator<'_> {
         Ok(if self.ranks.is_first() { all } else { Vec::new() })
     }
 
-    /// Evaluates a suite on at most `limit` items per task. Returns the results on rank 0, and `None` on other ranks.
+    /// Evaluates a suite on at most `limit` items per task. Returns the results on rank 0, and `None` on
+    /// other ranks.
     ///
     /// # Errors
     /// [`RunError::Interrupted`] if a rank was interrupted.
@@ -68,7 +69,7 @@ impl Evaluator<'_> {
             scores.merge(share);
         }
         let mut results = suite.results(&round, &scores);
-        // The seconds of all ranks together, as if one rank of their number had taken them.
+        // A task's seconds on all ranks, divided by their number.
         results.results.iter_mut().for_each(|result| result.seconds /= self.ranks.size() as f64);
         Ok(Some(results))
     }

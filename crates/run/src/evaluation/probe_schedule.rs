@@ -1,31 +1,33 @@
-//! How many items each round of probes asks, so that probing takes the share of the time that it was given.
+//! Chooses the number of items of each evaluation round, so that probes stay within their budget.
 //!
-//! An account: time brings in `budget` seconds a second, rounds cost what they cost, and a round may spend what is there. Its price is foreseen from the seconds an
-//! item of each task took so far. No clock here: the caller says how late it is.
+//! Each `[[probes]]` table has an account. It earns `budget` seconds per second of the run, and each round is
+//! charged its duration. The cost of a round is predicted from the seconds per item of each task so far. The
+//! schedule reads no clock: the caller passes the elapsed time.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// The smallest round asks this part of what the largest task has ...
+/// The smallest round evaluates this fraction of the items of the largest task, ...
 const SMALLEST_PART: usize = 16;
 
-/// ... within these bounds (or all that a task has): fewer items say nothing, and so many say something of a task of any size.
+/// ... within these bounds (or all items of a task): fewer items have too wide an interval, and this many are
+/// enough for a task of any size.
 const SMALLEST_ITEMS: RangeInclusive<usize> = 30..=100;
 
-/// Rounds come in sizes, each this many times the one before, so that neighbouring rounds mostly ask the same items.
+/// Ratio of neighbouring round sizes. It is small, so that consecutive rounds mostly evaluate the same items.
 const STEP_OF_SIZE: f64 = 1.19;
 
-/// What the latest round counts for in what an item is taken to cost.
+/// Weight of the latest round in the estimated cost per item.
 const WEIGHT_OF_LATEST: f64 = 0.5;
 
 /// The account of one `[[probes]]` table.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeSchedule {
-    /// Share of the time that rounds may take; `None` if there is no limit.
+    /// Fraction of the time that rounds may take. `None` if there is no limit.
     budget: Option<f64>,
-    /// Items of each task.
+    /// Items of each task, by its name.
     tasks: BTreeMap<String, Items>,
-    /// Seconds of a round that belong to no item.
+    /// Estimated seconds of a round that don't belong to any item.
     overhead_s: f64,
     spent_s: f64,
 }
@@ -33,31 +35,31 @@ pub(crate) struct ProbeSchedule {
 #[derive(Clone, Copy, Debug)]
 struct Items {
     total: usize,
-    /// Seconds that one takes; `None` before the first round.
+    /// Estimated seconds per item. `None` before the first round.
     seconds: Option<f64>,
 }
 
-/// What is to be asked in a round that is due.
+/// Size of a round that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoundSize {
     /// All items.
     All,
-    /// So many items of each task, or all that it has.
+    /// This number of items per task, or all items of a task that has fewer.
     Items(usize),
-    /// Nothing: there is no room for the smallest round.
+    /// No round: the budget doesn't allow the smallest one.
     Skip,
 }
 
-/// When a round is due.
+/// Time of a round that is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoundTime {
-    /// Seconds since the run began.
+    /// Seconds since the run started.
     pub(crate) elapsed_s: f64,
-    /// Whether it is the round after the last step, which is never left out.
+    /// Whether it is the round after the last step, which is never skipped.
     pub(crate) is_last: bool,
 }
 
-/// What a task took in a round.
+/// Cost of a task in a round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskCost<'a> {
     pub(crate) task: &'a str,
@@ -66,17 +68,18 @@ pub(crate) struct TaskCost<'a> {
 }
 
 impl ProbeSchedule {
-    /// For tasks of these numbers of items.
+    /// Creates the schedule of tasks with these numbers of items.
     pub(crate) fn new(budget: Option<f64>, tasks: impl IntoIterator<Item = (String, usize)>) -> Self {
         let tasks = tasks.into_iter().map(|(task, total)| (task, Items { total, seconds: None }));
         Self { budget, tasks: tasks.collect(), overhead_s: 0.0, spent_s: 0.0 }
     }
 
-    /// What a round that is due asks: the largest that the account can pay. Before anything is known of the price it is the smallest.
+    /// Chooses the size of a round that is due: the largest that the account can pay for. While the cost is
+    /// unknown, this is the smallest.
     pub(crate) fn choose(&self, due: RoundTime) -> RoundSize {
         let Some(budget) = self.budget else { return RoundSize::All };
         let sizes = self.sizes();
-        // The round itself takes time, which brings in its share too.
+        // The round itself takes time, for which the account earns too.
         let room = (budget * due.elapsed_s - self.spent_s) / (1.0 - budget);
         let affordable = |size: &&usize| self.price(**size).is_some_and(|price| price <= room);
         match sizes.iter().rev().find(affordable) {
@@ -86,7 +89,7 @@ impl ProbeSchedule {
         }
     }
 
-    /// Takes a round into the account: what it took as a whole, and its tasks.
+    /// Charges a round to the account: its total seconds, and the cost of each task.
     pub(crate) fn spend<'a>(&mut self, seconds: f64, costs: impl IntoIterator<Item = TaskCost<'a>>) {
         let is_first = self.is_first();
         let mut overhead = seconds;
@@ -102,7 +105,7 @@ impl ProbeSchedule {
         self.spent_s += seconds;
     }
 
-    /// The share of `elapsed_s` seconds that rounds have taken.
+    /// Returns the fraction of `elapsed_s` seconds that rounds have taken.
     pub(crate) fn budget_used(&self, elapsed_s: f64) -> f64 {
         if elapsed_s > 0.0 { self.spent_s / elapsed_s } else { 0.0 }
     }
@@ -119,7 +122,7 @@ impl ProbeSchedule {
         if size < self.largest() { RoundSize::Items(size) } else { RoundSize::All }
     }
 
-    /// The sizes of rounds, rising, from the smallest to all items.
+    /// Returns the sizes of rounds in ascending order, from the smallest to all items.
     fn sizes(&self) -> Vec<usize> {
         let largest = self.largest();
         let smallest = largest.div_ceil(SMALLEST_PART).clamp(*SMALLEST_ITEMS.start(), *SMALLEST_ITEMS.end());
@@ -131,16 +134,16 @@ impl ProbeSchedule {
         rising.take_while(|size| *size < largest).chain([largest]).collect()
     }
 
-    /// The seconds that a round of this size should take; `None` if nothing is known of that.
+    /// Predicts the seconds of a round of this size. `None` while no cost is known.
     fn price(&self, size: usize) -> Option<f64> {
-        // A task that has not been asked yet, because it failed, is taken to cost nothing.
+        // A task without a cost so far, because it failed, counts as free.
         let of_task = |items: &Items| items.seconds.unwrap_or(0.0) * items.total.min(size) as f64;
         let known = !self.is_first();
         known.then(|| self.overhead_s + self.tasks.values().map(of_task).sum::<f64>())
     }
 }
 
-/// A running mean.
+/// Returns an exponential moving average.
 fn towards(known: f64, latest: f64) -> f64 {
     known + WEIGHT_OF_LATEST * (latest - known)
 }
@@ -151,14 +154,14 @@ mod tests {
 
     use super::*;
 
-    /// A task as it really is: its items and the seconds each takes.
+    /// A simulated task: the number of its items, and the seconds of each.
     #[derive(Clone, Copy)]
     struct Real {
         items: usize,
         seconds: f64,
     }
 
-    /// A run on a clock of its own.
+    /// A run with a simulated clock.
     struct Simulated {
         tasks: Vec<Real>,
         budget: f64,
@@ -166,9 +169,9 @@ mod tests {
         /// Seconds of training between two rounds.
         interval: f64,
         overhead: f64,
-        /// The spread of the logarithm of each cost.
+        /// Standard deviation of the logarithm of each cost.
         noise: f64,
-        /// How many times longer an item takes in the last round than in the first.
+        /// Ratio of the cost of an item in the last round to that in the first.
         drift: f64,
     }
 
@@ -247,7 +250,7 @@ mod tests {
 
     #[test]
     fn fifty_rounds_keep_to_the_budget() {
-        // All items of the mix take 284 s; a round may take 2 % of the interval.
+        // All items of the mix take 284 s, and a round may take 2 % of the interval.
         for interval in [1_000.0, 3_000.0, 10_000.0] {
             let outcome = assert_within_a_quarter(&Simulated::new(&MIX, interval));
             let asked = outcome.sizes.iter().flatten().count();
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn where_the_smallest_round_is_dear_rounds_are_left_out() {
-        // The smallest round takes 56 s: eight times what an interval brings in.
+        // The smallest round takes 56 s, eight times what the account earns in an interval.
         let outcome = assert_within_a_quarter(&Simulated::new(&MIX, 350.0));
         assert!(outcome.sizes[0].is_some() && outcome.sizes[50].is_some(), "{outcome:?}");
         let left_out = outcome.sizes.iter().filter(|size| size.is_none()).count();

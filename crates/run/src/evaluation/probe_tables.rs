@@ -1,4 +1,5 @@
-//! The `[[probes]]` tables of a run: which suites are due at a step, on how many items, and what their rounds cost.
+//! The `[[probes]]` tables of a run: which suites are due at a step, on how many items, and what their rounds
+//! cost.
 
 use std::time::Instant;
 
@@ -50,7 +51,8 @@ impl<'a> ProbeTables<'a> {
         Self { tables, started: Instant::now(), elapsed_before_s: elapsed_s(events) }
     }
 
-    /// Plans the round after `step` of a run of `last_step` steps. A table is due by its own cadence, or by `is_also_due`.
+    /// Plans the round after `step` of a run of `last_step` steps. A table is due by its own cadence, or by
+    /// `is_also_due`.
     pub(crate) fn plan(
         &self,
         step: u64,
@@ -79,8 +81,9 @@ impl<'a> ProbeTables<'a> {
         suites.iter().flat_map(|suite| self.tables[suite.request.table].suite.groups()).cloned().collect()
     }
 
-    /// Charges the costs of a round to the accounts of its tables. The time of logging is divided among validation and the
-    /// tables in proportion to the time of their evaluation. Returns an event for each table.
+    /// Charges the costs of a round to the accounts of its tables. The time of logging is divided among
+    /// validation and the tables in proportion to the time of their evaluation. Returns an event for each
+    /// table.
     pub(crate) fn record_costs(&mut self, results: &EvaluationResults, logging_s: f64) -> Vec<Event> {
         let evaluation_s =
             results.validation_s + results.suites.iter().map(|suite| suite.seconds).sum::<f64>();
@@ -144,8 +147,9 @@ fn cost(result: &TaskResult) -> TaskCost<'_> {
     TaskCost { task: &result.task, items: result.n, seconds: result.seconds }
 }
 
-/// Computes the seconds that a run took from its events: from each start or resume to the last event before the next one.
-/// Events after a checkpoint that the run resumed from are dropped with their steps, and don't count.
+/// Computes the seconds that a run took from its events: from each start or resume to the last event before
+/// the next one. Events after a checkpoint that the run resumed from are dropped with their steps, and don't
+/// count.
 fn elapsed_s(events: &[EventRecord]) -> f64 {
     let is_start = |record: &EventRecord| matches!(record.event, Event::Started | Event::Resumed { .. });
     let mut seconds = 0.0;

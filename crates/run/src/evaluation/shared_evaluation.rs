@@ -74,9 +74,10 @@ pub(crate) struct SharedEvaluation<'a> {
 }
 
 impl SharedEvaluation<'_> {
-    /// Evaluates the model on all ranks. All ranks call this at the same steps, and make the same collectives in the same order.
-    /// Rank 0 passes the request and gets the results. Other ranks pass `None`, get the request by broadcast, and return empty
-    /// results. `on_suite` is called with the name of each suite before its evaluation.
+    /// Evaluates the model on all ranks. All ranks call this at the same steps, and make the same collectives
+    /// in the same order. Rank 0 passes the request and gets the results. Other ranks pass `None`, get the
+    /// request by broadcast, and return empty results. `on_suite` is called with the name of each suite
+    /// before its evaluation.
     ///
     /// Returns `None` if a rank was asked to stop. The round then leaves no trace.
     ///

@@ -1,4 +1,4 @@
-//! The loss on text that is never trained on, as a probe of its own.
+//! Validation: the loss on held-out text, evaluated as a probe of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::prepare::Prepared;
 
-/// Measures perplexity and bits per byte of each source's validation split: rows as in training, each row an item.
+/// Measures perplexity and bits per byte on the validation split of each source. Rows are packed as in
+/// training, and each row is an item.
 pub(crate) struct Validation<'a> {
     config: &'a RunConfig,
     sources: &'a [ValidationSource],
@@ -26,12 +27,12 @@ pub(crate) struct Validation<'a> {
     tokenizer_fingerprint: &'a str,
 }
 
-/// Log-probabilities of a source's rows.
+/// Log-probabilities of the rows of a source.
 #[derive(Default, Serialize, Deserialize)]
 struct SourceScores {
-    /// Of each batch's targets that count, one row after another.
+    /// Log-probabilities of each batch's targets that count, row by row.
     batches: BTreeMap<usize, Vec<f32>>,
-    /// What that took, shared as it was.
+    /// Seconds that the batches took.
     seconds: f64,
 }
 
@@ -45,7 +46,7 @@ impl<'a> Validation<'a> {
         }
     }
 
-    /// Whether there is a measurement after `step` of a run of `last_step` steps.
+    /// Whether validation is due after `step` of a run of `last_step` steps.
     pub(crate) fn is_due(&self, step: u64, last_step: u64) -> bool {
         let every = self.config.validation.every_steps;
         every > 0 && (step.is_multiple_of(every) || step == last_step)
@@ -123,7 +124,8 @@ impl<'a> Validation<'a> {
         }
     }
 
-    /// The rows that are asked: the same ones in every run, and those of a smaller number among those of a larger.
+    /// Returns the numbers of the rows to evaluate. They are the same in every run, and a smaller number of
+    /// rows is a subset of a larger one.
     fn numbers(&self, source: &ValidationSource) -> Vec<u64> {
         let order = Permutation::new(0, "validation/rows", 0, source.rows());
         let count = source.rows().min(self.config.validation.rows as u64);
@@ -132,7 +134,8 @@ impl<'a> Validation<'a> {
         numbers
     }
 
-    /// Log-probabilities of the targets that count, one row after another. The head is applied only there.
+    /// Computes the log-probabilities of the targets that count, row by row. The head is only applied to
+    /// them.
     fn logprobs(&self, rows: &[ValidationRow], model: &Llama) -> Vec<f32> {
         let (device, time) = (model.device(), self.config.data.seq_len);
         let mut tokens = Vec::with_capacity(rows.len() * time);
@@ -160,7 +163,8 @@ impl<'a> Validation<'a> {
     }
 }
 
-/// A row as an item: the sums over its targets, whose log-probabilities are the next ones. Special tokens are targets, but no bytes.
+/// Returns a row as an item: the sums over its targets, whose log-probabilities are taken from the iterator.
+/// Special tokens are targets, but have no bytes.
 fn item(
     task: &Arc<str>,
     number: u64,

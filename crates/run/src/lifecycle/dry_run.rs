@@ -1,4 +1,4 @@
-//! A run up to its first step.
+//! A dry run: everything before the first step.
 
 use fineline_data::SourceStats;
 use fineline_model::ParameterSpec;
@@ -16,28 +16,28 @@ use crate::records::events::Event;
 use crate::start::ResumeRequest;
 use fineline_layout::RunDirectory;
 
-/// What [`train`](super::train) would begin with.
+/// The state that [`train`](super::train) would start from.
 #[derive(Clone, Debug)]
 pub struct DryRunReport {
-    /// Steps done by then.
+    /// Number of steps made so far.
     pub step: u64,
-    /// Steps of the whole run.
+    /// Number of steps of the whole run.
     pub total_steps: u64,
-    /// What would be logged first.
+    /// Events that would be logged first.
     pub events: Vec<Event>,
-    /// The names and shapes of all parameters, in their order.
+    /// Names and shapes of all parameters, in order.
     pub parameters: Vec<ParameterSpec>,
-    /// The sources of the training rows.
+    /// Sources of the training rows.
     pub sources: Vec<SourceStats>,
-    /// Suites, and how many tasks each has.
+    /// Suites, with the number of their tasks.
     pub suites: Vec<(String, usize)>,
 }
 
-/// Does all that [`train`](super::train) does before its first step, but puts no model into memory and writes nothing into the run's folder. What is made of the data is kept in
-/// `data.cache_dir`, where the run will find it.
+/// Runs all checks that [`train`](super::train) makes before its first step, without loading a model or
+/// writing into the run's directory. Prepared data are kept in `data.cache_dir` for the run.
 ///
 /// # Errors
-/// What [`train`](super::train) would find wrong before its first step.
+/// As of [`train`](super::train), before its first step.
 pub fn dry_run(
     resolved: &Resolved,
     options: &TrainOptions,

@@ -33,7 +33,7 @@ pub struct Faults {
     steps: Vec<(u64, StepFault)>,
 }
 
-/// A fault of a step.
+/// A fault at a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum StepFault {
     Stall(Duration),
@@ -100,12 +100,12 @@ impl Faults {
         Some(())
     }
 
-    /// Those of a step's numbers.
+    /// Returns the faults of losses and gradients.
     pub(crate) fn numbers(&self) -> Vec<MetricFault> {
         self.numbers.clone()
     }
 
-    /// How much later the rows of a step come.
+    /// Returns the delay of the rows of a step.
     fn stall(&self, step: u64) -> Option<Duration> {
         let stall = |&(at, fault): &(u64, StepFault)| match fault {
             StepFault::Stall(duration) if at == step => Some(duration),
@@ -114,12 +114,12 @@ impl Faults {
         self.steps.iter().find_map(stall)
     }
 
-    /// Lets rows come late.
+    /// Wraps a source of rows, some of which are delayed.
     pub(crate) fn rows<'a>(&'a self, rows: &'a dyn RowSource, global_batch_size: usize) -> DelayedRows<'a> {
         DelayedRows { rows, schedule: RowSchedule::without_skips(global_batch_size), faults: self }
     }
 
-    /// Lets the others happen.
+    /// Returns the observer that injects the other faults.
     pub(crate) fn observer<'a>(&'a self, ranks: &'a dyn Ranks) -> FaultObserver<'a> {
         FaultObserver { faults: self, ranks }
     }
@@ -129,7 +129,7 @@ impl Faults {
     }
 }
 
-/// Rows of which some come late.
+/// Rows, some of which are delayed.
 pub(crate) struct DelayedRows<'a> {
     rows: &'a dyn RowSource,
     schedule: RowSchedule,
@@ -151,7 +151,7 @@ impl RowSource for DelayedRows<'_> {
     }
 }
 
-/// Lets faults of steps happen.
+/// Injects the faults that belong to steps.
 pub(crate) struct FaultObserver<'a> {
     faults: &'a Faults,
     ranks: &'a dyn Ranks,

@@ -1,10 +1,11 @@
-//! Signs of life: how a step that hangs is told of, and a dead or hung rank found and named.
+//! Heartbeats: report steps that hang, and detect ranks that are dead or hang.
 //!
-//! A step that takes far longer than those before is told of while it lasts: it may never end.
+//! A step that takes much longer than those before is reported while it lasts, because it may never end.
 //!
-//! MPI waits for ever for a rank that doesn't come. Each rank therefore has a thread that writes down twice a second what the rank does,
-//! into `.ranks/` of the run's folder, which all share. A rank that has waited for the others longer than `distributed.timeout_s` reads what they have
-//! written, and ends the job with a message that says whom it waited for.
+//! MPI waits forever for a rank that doesn't call a collective. Therefore each rank has a thread that writes
+//! its status twice a second into `.ranks/` of the run's directory, which all ranks share. A rank that has
+//! waited longer than `distributed.timeout_s` reads the status of the others, and aborts the job with a
+//! message that names the ranks it waited for.
 
 use std::fmt;
 use std::io;
@@ -23,28 +24,28 @@ use serde::{Deserialize, Serialize};
 use crate::config::RunConfig;
 use crate::error::RunError;
 
-/// How often a rank gives a sign of life.
+/// Interval between two heartbeats of a rank.
 const BEAT: Duration = Duration::from_millis(500);
-/// A rank that has given none for this long is stopped or gone; clocks of different hosts may differ by less.
+/// A rank without a heartbeat for this long is stopped or gone. Clocks of hosts may differ by less.
 const SILENCE_S: f64 = 10.0;
 
-/// What a rank writes down.
+/// The status of a rank, as it is written to its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Heartbeat {
     rank: usize,
     host: String,
     pid: u32,
-    /// When it was written.
+    /// Time of writing.
     at: Timestamp,
     /// What the rank was doing.
     doing: String,
-    /// Whether it was waiting for the others.
+    /// Whether it was waiting in a collective.
     waits: bool,
-    /// Whether it was at something that may take long.
+    /// Whether it was doing work that may take long.
     busy: bool,
-    /// For how long, in seconds.
+    /// Seconds since it started doing that.
     for_s: f64,
-    /// How many meetings of all ranks it had come to.
+    /// Number of collectives that it had called.
     meetings: u64,
 }
 
@@ -54,14 +55,14 @@ impl fmt::Display for Heartbeat {
     }
 }
 
-/// The thread that gives signs of life and looks for those of others; it ends when this is dropped.
+/// The thread that writes heartbeats and checks those of the other ranks. It ends when this is dropped.
 pub(crate) struct HeartbeatMonitor {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl HeartbeatMonitor {
-    /// Begins to watch this rank's steps, and the other ranks.
+    /// Starts to monitor the steps of this rank, and the other ranks.
     pub(crate) fn start(
         give_up: Option<fn(&str) -> !>,
         folder: PathBuf,
@@ -70,7 +71,7 @@ impl HeartbeatMonitor {
         clock: Arc<StepClock>,
     ) -> Result<Self, RunError> {
         if ranks.is_first() && ranks.size() > 1 {
-            // What a killed job has left is nobody's sign of life.
+            // Heartbeats of a killed job don't count.
             if folder.exists() {
                 fs_err::remove_dir_all(&folder)?;
             }
@@ -102,12 +103,12 @@ impl HeartbeatMonitor {
 impl Drop for HeartbeatMonitor {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A panic there is told by the panic itself; training is over.
+        // A panic of the thread prints its own message, and training is over.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// What the thread knows.
+/// State of the thread.
 struct HeartbeatThread {
     rank: usize,
     size: usize,
@@ -117,7 +118,7 @@ struct HeartbeatThread {
     activity: Arc<RankActivity>,
     give_up: Option<fn(&str) -> !>,
     clock: Arc<StepClock>,
-    /// The late step that was told of last, and how late it was.
+    /// The delayed step that was reported last, with its delay at that time.
     told: Option<LateStep>,
 }
 
@@ -147,12 +148,12 @@ impl HeartbeatThread {
         if self.size == 1 {
             return self.tell_if_late(&own);
         }
-        // A disk that takes no sign of life is told of by what matters more: logs and checkpoints.
+        // If the disk is full, logs and checkpoints report it.
         let _ = write_beat(&self.folder, &own);
         if self.rank == 0 {
             self.tell_if_late(&own);
         }
-        // The first rank speaks first: one message is enough.
+        // Rank 0 reports first, because one message is enough.
         let patience_s = self.timeout_s + 2.0 * self.rank.min(3) as f64;
         if let Some(give_up) = self.give_up.filter(|_| own.waits && own.for_s > patience_s)
             && let Some(verdict) = verdict(&own, &self.others())
@@ -161,7 +162,7 @@ impl HeartbeatThread {
         }
     }
 
-    /// Says that the step being made is late, and again whenever twice as much time has gone by.
+    /// Reports that the current step is delayed, and again whenever the delay has doubled.
     fn tell_if_late(&mut self, own: &Heartbeat) {
         let Some(late) = self.clock.late() else { return };
         let is_news = |told: LateStep| told.step != late.step || late.seconds >= 2.0 * told.seconds;
@@ -172,7 +173,7 @@ impl HeartbeatThread {
         }
     }
 
-    /// What the ranks have written down last.
+    /// Reads the last heartbeats of all ranks.
     fn others(&self) -> Vec<Option<Heartbeat>> {
         (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect()
     }
@@ -182,7 +183,7 @@ impl HeartbeatThread {
             return;
         }
         let _ = fs_err::remove_file(beat_path(&self.folder, self.rank));
-        // The last to leave finds it empty.
+        // Only the last rank to leave finds the directory empty.
         let _ = fs_err::remove_dir(&self.folder);
     }
 }
@@ -195,12 +196,13 @@ fn write_beat(folder: &Path, beat: &Heartbeat) -> io::Result<()> {
     write_atomically(&beat_path(folder, beat.rank), &serde_json::to_vec(beat)?)
 }
 
-/// `None` for a rank that has never written, or whose file can't be read.
+/// Returns `None` for a rank that has never written, or whose file can't be read.
 fn read_beat(folder: &Path, rank: usize) -> Option<Heartbeat> {
     serde_json::from_slice(&fs_err::read(beat_path(folder, rank)).ok()?).ok()
 }
 
-/// Why a rank that has waited too long should go on no more; `None` as long as another is at something that may take long.
+/// Returns why a rank that has waited too long must give up. `None` as long as another rank does work that
+/// may take long.
 fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
     let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.for_s, own.doing);
     let others_busy = others
@@ -222,7 +224,7 @@ fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
     ))
 }
 
-/// A step that lasts too long, and whom this rank waits for, if it does.
+/// Describes a delayed step, and the ranks that this rank waits for.
 fn lateness(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> String {
     let LateStep { step, seconds, limit } = late;
     let late = format!(
@@ -237,12 +239,12 @@ fn lateness(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> S
     if culprits.is_empty() { waits } else { format!("{waits}: {}", culprits.join("; ")) }
 }
 
-/// For how long the other had given no sign of life.
+/// Returns the seconds since the other rank's last heartbeat.
 fn silent_s(own: &Heartbeat, other: &Heartbeat) -> f64 {
     own.at.duration_since(other.at).as_secs_f64()
 }
 
-/// The ranks that this one waits for, and what is known of each.
+/// Describes the ranks that this rank waits for.
 fn culprits(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Vec<String> {
     let mut culprits = Vec::new();
     for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {

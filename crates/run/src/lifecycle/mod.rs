@@ -1,24 +1,24 @@
-//! A run from its beginning, or from where it stopped, to its end.
+//! A run, from its start to its end.
 
-// What the caller decides.
+// Options of the caller.
 pub mod faults;
 mod options;
 
-// Where records go, and what rounds leave behind.
+// Where records go, and what rounds store.
 mod round_store;
 mod run_sinks;
 
-// What happens between steps.
+// Between steps.
 mod heartbeat;
 mod observer;
 mod observers;
 pub mod rewinds;
 
-// The beginning.
+// The start.
 mod prepared_run;
 mod started_run;
 
-// From the beginning to the end.
+// From the start to the end.
 mod dry_run;
 mod train;
 

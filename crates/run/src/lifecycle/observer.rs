@@ -72,7 +72,8 @@ impl<'a> RunObserver<'a> {
         self.triggers.rewinding()
     }
 
-    /// Logs durably that the run goes back to `step`, because the skipped rows must outlive the steps that are undone.
+    /// Logs durably that the run goes back to `step`, because the skipped rows must outlive the steps that
+    /// are undone.
     ///
     /// # Errors
     /// [`RunError::LogsUnwritable`] if the event can't be written.
@@ -89,8 +90,8 @@ impl<'a> RunObserver<'a> {
         self.sinks.close(step)
     }
 
-    /// Runs validation and probes as far as they are due at this step and haven't run yet. A round that is interrupted by a
-    /// request to stop leaves no trace, and runs after the resume.
+    /// Runs validation and probes as far as they are due at this step and haven't run yet. A round that is
+    /// interrupted by a request to stop leaves no trace, and runs after the resume.
     fn evaluate_if_due(&mut self, view: &StepView<'_>) -> Result<TrainerControl, RunError> {
         let is_done = self.last_round == Some(view.step);
         let plan = if is_done { EvaluationPlan::default() } else { self.plan(view) };
@@ -131,8 +132,8 @@ impl<'a> RunObserver<'a> {
         self.tables.plan(view.step, view.total_steps, is_also_due)
     }
 
-    /// Stores the items, then writes the lines of the log, which can be computed again from the items. If the items can't be
-    /// stored, the round is lost and training continues.
+    /// Stores the items, then writes the lines of the log, which can be computed again from the items. If the
+    /// items can't be stored, the round is lost and training continues.
     fn record(
         &mut self,
         view: &StepView<'_>,
@@ -157,7 +158,8 @@ impl<'a> RunObserver<'a> {
         Ok(control)
     }
 
-    /// Evaluates the conditions of triggers on the records of a round. The known phases are still those of earlier rounds.
+    /// Evaluates the conditions of triggers on the records of a round. The known phases are still those of
+    /// earlier rounds.
     fn fire_triggers(
         &mut self,
         records: &[ProbeRecord],

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fineline_train::{Observer, ObserverError, StepReport, StepView, TrainerControl};
 
-/// Ends training after a step before the last.
+/// Stops training after a given step.
 pub(super) struct StopAfter(pub(super) Option<u64>);
 
 impl Observer for StopAfter {
@@ -17,7 +17,7 @@ impl Observer for StopAfter {
     }
 }
 
-/// Has a checkpoint written when the caller asks for one.
+/// Writes a checkpoint when the caller requests one.
 pub(super) struct CheckpointRequest<'a>(pub(super) &'a AtomicBool);
 
 impl Observer for CheckpointRequest<'_> {
@@ -31,8 +31,9 @@ impl Observer for CheckpointRequest<'_> {
     }
 }
 
-/// Has a run begin with a checkpoint of its own: a branch, since the one that it comes from is another run's to remove, and a run that may
-/// have to go back before its first regular one.
+/// Writes a checkpoint before the first step. A branch needs it, because the run that it comes from may
+/// remove the checkpoint it started with, and so does a run that may rewind before its first regular
+/// checkpoint.
 pub(super) struct FirstCheckpoint(pub(super) bool);
 
 impl Observer for FirstCheckpoint {

@@ -1,4 +1,4 @@
-//! What the caller of `train` decides.
+//! Options of `train`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,26 +10,28 @@ use super::faults::Faults;
 use crate::start::{FetchedWeights, ResumeRequest};
 use crate::triggers::Notify;
 
-/// What the caller of [`train`](super::train) decides.
+/// Options of [`train`](super::train).
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {
-    /// Where to begin.
+    /// State to start from.
     pub resume: ResumeRequest,
-    /// Keys that may differ from what the run was started with.
+    /// Keys that may differ from the configuration of the last start.
     pub allow_changes: Vec<String>,
-    /// What `init.from` stands for, if that is a model of the hub: the caller, who knows of the hub, has found it.
+    /// The downloaded model, if `init.from` names one of the hub. The caller finds it, because this crate
+    /// doesn't depend on the hub.
     pub fetched: Option<FetchedWeights>,
-    /// How the caller asks for the end.
+    /// Signal by which the caller requests a stop.
     pub stop: StopSignal,
-    /// Ends the process at once, with a message, where other ranks are waited for in vain. Nothing else can: the thread of this one waits.
-    /// Without it, ranks wait for ever.
+    /// Aborts the process with a message when another rank doesn't answer in time. Called from the heartbeat
+    /// thread, because the rank's own thread is blocked in a collective. Without it, ranks wait forever.
     pub give_up: Option<fn(&str) -> !>,
-    /// Stop, as if asked to, after this step.
+    /// Step after which training stops, as if a stop was requested.
     pub stop_after: Option<u64>,
-    /// How the caller asks for a checkpoint, after which training goes on. Taken back once it is seen.
+    /// Flag by which the caller requests a checkpoint. It is cleared when the request is accepted, and
+    /// training continues.
     pub checkpoint: Arc<AtomicBool>,
-    /// Who tells others of triggers; without one, webhooks are not called.
+    /// Client for the webhooks of triggers. Without one, webhooks aren't called.
     pub notify: Option<Arc<dyn Notify>>,
-    /// What is to go wrong on purpose.
+    /// Faults to inject.
     pub faults: Faults,
 }

@@ -1,4 +1,4 @@
-//! What there is before it is decided where training begins.
+//! A run whose inputs are ready, before its starting state is chosen.
 
 use super::options::TrainOptions;
 
@@ -14,18 +14,18 @@ use crate::start::changes::{changes_since_start, data_changes};
 use crate::start::resume_point::ResumeContext;
 use fineline_layout::RunDirectory;
 
-/// What there is before it is decided where training begins.
+/// A run whose inputs are ready, before its starting state is chosen.
 pub(super) struct PreparedRun<'a> {
     pub(super) resolved: &'a Resolved,
     pub(super) options: &'a TrainOptions,
     pub(super) directory: &'a RunDirectory,
-    /// Where to begin.
+    /// State to start from.
     resume: ResumeRequest,
-    /// What the folder tells of the run that is in it.
+    /// Identity of the run in the directory, if there is one.
     pub(super) stored: Option<RunIdentity>,
-    /// What the run reads.
+    /// Inputs of the run.
     pub(super) prepared: Prepared,
-    /// What differs in the configuration from the run's last start.
+    /// Differences from the configuration of the last start, as events.
     pub(super) changes: Vec<Event>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> PreparedRun<'a> {
         Ok(Self { resolved, options, directory, resume, stored, prepared, changes })
     }
 
-    /// Makes ready for another start, from the run's own newest checkpoint.
+    /// Prepares another start, from the run's newest checkpoint.
     pub(super) fn go_back(&mut self) -> Result<(), RunError> {
         self.resume = ResumeRequest::Auto;
         self.changes.clear();
@@ -63,7 +63,7 @@ impl<'a> PreparedRun<'a> {
         }
     }
 
-    /// What differs in tokenizer and data, where it is the run itself that goes on.
+    /// Returns the differences in tokenizer and data from the last start, if the run is resumed.
     pub(super) fn data_changes(&self, goes_on: bool) -> Result<Vec<Event>, RunError> {
         match self.stored.as_ref().filter(|_| goes_on) {
             Some(stored) => data_changes(stored, &self.prepared, self.directory, &self.options.allow_changes),
@@ -72,7 +72,10 @@ impl<'a> PreparedRun<'a> {
     }
 }
 
-/// Refuses a run that would end before the step at which it stands: what it has made since then belongs to a longer one.
+/// Refuses a configuration that would end the run before the step that it has reached.
+///
+/// # Errors
+/// [`RunError::Config`] at the key of the length.
 pub(super) fn refuse_shorter_run(resolved: &Resolved, step: u64) -> Result<(), RunError> {
     let config = &resolved.config;
     let total = config.train.total_steps(config.data.seq_len)?;

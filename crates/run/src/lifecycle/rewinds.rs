@@ -1,7 +1,7 @@
-//! Going back: where to, how often, and which rows are left out then.
+//! Rewinds: the checkpoint to go back to, how often, and the rows to skip from then on.
 //!
-//! What a run has gone back for stands in `events.jsonl`, at the step that it went back to: there it outlives the steps that are
-//! undone, and is dropped with those that a user takes back.
+//! A rewind is logged in `events.jsonl` at the step of its checkpoint. There it outlives the steps that are
+//! undone, and is dropped with those that a user undoes.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,21 @@ use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use fineline_layout::RunDirectory;
 
-/// What is done about a [`Rewind`].
+/// A rewind that is ready to be logged.
 pub(crate) struct PreparedRewind {
-    /// The step of the checkpoint that the run goes back to.
+    /// Step of the checkpoint that the run goes back to.
     pub(crate) step: u64,
-    /// What is to be logged at that step, before training goes on.
+    /// Event to log at that step before training continues.
     pub(crate) event: Event,
 }
 
 impl PreparedRewind {
-    /// Sets aside the checkpoints that the run goes back behind. `trigger` is the name of the one that asked, if one did.
+    /// Finds the checkpoint to go back to, and renames those after it. `trigger` is the name of the trigger
+    /// that requested the rewind, if one did.
     ///
     /// # Errors
-    /// [`RunError::TooManyRewinds`] where it has gone back there `max_rewinds` times already; no whole checkpoint.
+    /// [`RunError::TooManyRewinds`] if the run has gone back to this checkpoint `max_rewinds` times.
+    /// [`RunError::NothingWhole`] or [`RunError::CheckpointsGone`] if there is no complete checkpoint.
     pub(crate) fn prepare(
         directory: &RunDirectory,
         rewind: &Rewind,
@@ -80,9 +82,9 @@ fn reason(rewind: &Rewind, trigger: Option<&str>) -> String {
     }
 }
 
-/// A time that a run has gone back.
+/// A rewind in the log.
 struct PastRewind {
-    /// To the checkpoint of this step.
+    /// Step of its checkpoint.
     step: u64,
     skipped_rows: RowRange,
 }
@@ -96,13 +98,17 @@ fn returns(directory: &RunDirectory) -> Result<Vec<PastRewind>, RunError> {
     Ok(events.into_iter().filter_map(past).collect())
 }
 
-/// The rows that a run has learned to leave out since it made its checkpoint of `step`. Those that it learned before are in the checkpoint.
+/// Returns the rows that rewinds to the checkpoint of `step` skip. Rows of earlier rewinds are in the
+/// checkpoint.
 pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<RowRange>, RunError> {
     let past = returns(directory)?.into_iter().filter(|past| past.step == step);
     Ok(past.map(|past| past.skipped_rows).collect())
 }
 
-/// The rows that the run in this folder leaves out as of its newest checkpoint; none where there is no run.
+/// Returns the rows that the run in `directory` skips after its newest checkpoint. Empty if there is no run.
+///
+/// # Errors
+/// A log or checkpoint that can't be read.
 pub fn skipped_rows(directory: &RunDirectory) -> Result<SkippedRows, RunError> {
     let folder = CheckpointDirectory::new(directory.checkpoints());
     let Some(step) = folder.steps()?.pop() else { return Ok(SkippedRows::default()) };

@@ -95,7 +95,8 @@ impl<'a> RoundStore<'a> {
     }
 }
 
-/// Reads the file of an earlier round. If the file was removed, returns the default, and changes since that round are unknown.
+/// Reads the file of an earlier round. If the file was removed, returns the default, and changes since that
+/// round are unknown.
 fn read_if_exists<T: Default>(
     path: &Path,
     read: impl Fn(&Path) -> Result<T, ProbeError>,

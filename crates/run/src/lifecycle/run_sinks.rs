@@ -17,8 +17,8 @@ use crate::sinks::logs::{Logs, UNWRITTEN};
 use crate::sinks::prometheus::PrometheusServer;
 use crate::sinks::upload::RunUploader;
 
-/// Writes each record of a run to the log files, TensorBoard, Prometheus and the caller's progress display, and uploads
-/// checkpoints.
+/// Writes each record of a run to the log files, TensorBoard, Prometheus and the caller's progress display,
+/// and uploads checkpoints.
 pub(super) struct RunSinks<'a> {
     directory: &'a RunDirectory,
     config: &'a LogConfig,
@@ -97,7 +97,8 @@ impl<'a> RunSinks<'a> {
         events.into_iter().try_for_each(|event| self.event(step, event))
     }
 
-    /// Checks that the logs can be written, and records when that changes. Stops training if too many lines are buffered.
+    /// Checks that the logs can be written, and records when that changes. Stops training if too many lines
+    /// are buffered.
     ///
     /// # Errors
     /// [`RunError::DirectoryGone`] if the directory was removed or replaced.
@@ -112,7 +113,8 @@ impl<'a> RunSinks<'a> {
         Ok(if stop { TrainerControl::Stop } else { TrainerControl::Continue })
     }
 
-    /// Syncs the logs to disk. Returns the lines that could not be written, for the checkpoint to carry, with their key.
+    /// Syncs the logs to disk. Returns the lines that could not be written, for the checkpoint to carry, with
+    /// their key.
     pub(super) fn sync(&mut self, step: u64) -> Result<Option<(String, Value)>, RunError> {
         let unwritten = self.logs.sync(step)?;
         if unwritten.is_empty() {

@@ -1,4 +1,4 @@
-//! A run that is about to take its next step.
+//! A run that is ready for its next step.
 
 use std::sync::Arc;
 
@@ -20,35 +20,35 @@ use crate::sinks::logs::{Logs, UnwrittenLogs};
 use crate::sinks::prometheus::PrometheusServer;
 use crate::start::initial_state::InitialState;
 
-/// What computes, and with whom.
+/// What a rank computes with.
 pub(super) struct RankContext<'a> {
     pub(super) device: &'a Device,
     pub(super) division: &'a Division,
     pub(super) ranks: &'a dyn Ranks,
-    /// Who sees which step is being made.
+    /// Clock of the current step, for the heartbeat.
     pub(super) clock: Arc<StepClock>,
-    /// Who is told of the metrics.
+    /// Server of metrics for Prometheus.
     pub(super) metrics: Option<&'a PrometheusServer>,
-    /// What was done before there were logs.
+    /// Events from before the logs were open.
     pub(super) brought: Vec<Event>,
 }
 
-/// A run that is about to take its next step.
+/// A run that is ready for its next step.
 pub(super) struct StartedRun {
     pub(super) trainer: Trainer,
-    /// Whether it is the run itself that goes on, and not a new one.
+    /// Whether the run is resumed from its own checkpoint.
     pub(super) goes_on: bool,
-    /// Lines that a checkpoint has kept for the logs.
+    /// Log lines that a checkpoint carries.
     pub(super) unwritten: UnwrittenLogs,
-    /// What is to be logged first.
+    /// Events to log first.
     pub(super) events: Vec<Event>,
-    /// Whether there must be a checkpoint before the first step.
+    /// Whether to write a checkpoint before the first step.
     pub(super) needs_checkpoint: bool,
     pub(super) parameters: u64,
 }
 
 impl StartedRun {
-    /// Finds where the run stands, on all ranks, and says what it is in its folder.
+    /// Chooses the starting state on all ranks, and writes the identity of the run.
     pub(super) fn find(ready: &PreparedRun<'_>, place: &RankContext<'_>) -> Result<Self, RunError> {
         let &RankContext { device, division, ranks, .. } = place;
         let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
@@ -78,7 +78,7 @@ impl StartedRun {
         Ok(Self { trainer, goes_on, unwritten, events, needs_checkpoint, parameters: identity.parameters })
     }
 
-    /// Opens the logs at the step where the run stands, and says in them how it began.
+    /// Opens the logs at the step of the starting state, and logs the first events.
     pub(super) fn open_logs(
         &self,
         ready: &PreparedRun<'_>,
@@ -103,12 +103,12 @@ impl StartedRun {
     }
 }
 
-/// Whether something may take the run back. Then it begins with a checkpoint.
+/// Whether a rewind is possible. If so, the run writes a checkpoint before its first step.
 fn may_rewind(config: &RunConfig) -> bool {
     config.guard.may_rewind() || config.triggers.iter().any(TriggerConfig::may_rewind)
 }
 
-/// What the run is, as of now.
+/// Returns the identity of the run at this start.
 fn identify(
     config: &RunConfig,
     prepared: &Prepared,

@@ -1,4 +1,4 @@
-//! A run from its beginning, or from where it stopped, to its end.
+//! Trains a run to its end, over rewinds.
 
 use std::sync::Arc;
 
@@ -27,26 +27,26 @@ use crate::start::download::{DownloadedRun, download_run};
 use crate::triggers::Notifier;
 use fineline_layout::RunDirectory;
 
-/// How [`train`] ended, where it didn't fail.
+/// How [`train`] ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// All steps are done.
+    /// All steps are complete.
     Finished,
-    /// It was asked to stop.
+    /// A stop was requested.
     Stopped {
-        /// The step whose checkpoint it can go on from; none if training hadn't begun or gone on yet.
+        /// Step of the checkpoint to resume from. `None` if training hadn't started.
         step: Option<u64>,
-        /// The signal that asked, if one did.
+        /// The signal that requested it, if one did.
         signal: Option<usize>,
     },
 }
 
-/// Runs the configuration to its end, or to a request to stop, on `processes` that train together, each of which has
-/// `distributed.ranks_per_process` ranks.
+/// Trains the configured run to its end, or until a stop is requested. `processes` train together, and each
+/// has `distributed.ranks_per_process` ranks.
 ///
 /// # Errors
-/// Before the first step: all that is wrong with configuration, data or folder. After it: what training can't go on with. The last
-/// checkpoint stays whole in any case.
+/// Before the first step: an invalid configuration, data or directory. After it: whatever prevents training
+/// from continuing. The last checkpoint stays complete in any case.
 pub fn train(
     resolved: &Resolved,
     options: &TrainOptions,
@@ -61,7 +61,7 @@ pub fn train(
     )
 }
 
-/// What one rank does.
+/// Trains as one rank.
 fn train_as(
     ranks: &MonitoredRanks<'_>,
     resolved: &Resolved,
@@ -108,7 +108,8 @@ fn train_as(
     }
 }
 
-/// Trains from where the run stands to its end, or until it is to go back: then nothing is returned, and the logs say where to.
+/// Trains from the starting state to the end of the run, or until a rewind. Returns `None` after a rewind,
+/// which the logs describe.
 fn train_on(
     ready: &PreparedRun<'_>,
     place: &RankContext<'_>,
@@ -119,7 +120,8 @@ fn train_on(
     let config = &resolved.config;
     let mut begun = StartedRun::find(ready, place)?;
 
-    // Later checkpoints go before the logs of their steps do: a kill in between must not leave checkpoints without logs.
+    // The checkpointer sets later checkpoints aside before the logs drop their steps, so that a kill in
+    // between can't leave checkpoints without logs.
     let checkpointer = checkpointer(config, directory, prepared, &begun.trainer, ranks)?;
     let mut limit = StopAfter(options.stop_after);
     let mut request = CheckpointRequest(&options.checkpoint);
@@ -161,7 +163,7 @@ fn train_on(
     Ok(ended(&outcome, &begun.trainer))
 }
 
-/// How it ended; not at all if the run is to go back.
+/// Returns how training ended. `None` for a rewind.
 fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<RunOutcome> {
     let step = Some(trainer.progress().step);
     match outcome {
@@ -174,13 +176,13 @@ fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<RunOutcome> {
     }
 }
 
-/// This rank was asked to stop before training: the others hear of it.
+/// Sends the signal that stopped this rank before training to the other ranks.
 fn stopped_before(signal: usize, ranks: &dyn Ranks) -> RunOutcome {
     let _ = ranks.all_gather(&Some(signal));
     RunOutcome::Stopped { step: None, signal: Some(signal) }
 }
 
-/// The signal that another rank was stopped by before training.
+/// Returns the signal that stopped another rank before training.
 fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
     ranks.all_gather(&None).into_iter().flatten().next()
 }

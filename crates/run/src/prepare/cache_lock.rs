@@ -1,4 +1,5 @@
-//! Runs that start at once fill the data cache one after another: the second finds what the first has made.
+//! Lock of the data cache. Runs that start at the same time fill the cache one after another, and the second
+//! finds what the first has prepared.
 
 use std::fs::TryLockError;
 use std::io::{self, Read, Seek, Write};
@@ -13,20 +14,21 @@ use crate::error::RunError;
 use crate::progress::RunProgress;
 use crate::stop::check_stop;
 
-/// Time between two looks at whether the cache is free, or a stop asked for.
+/// Interval between two checks whether the cache is free or a stop was requested.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The right to fill a cache. The operating system takes it back when the process ends, however it does.
+/// The lock. The operating system releases it when the process ends for any reason.
 #[derive(Debug)]
 pub(crate) struct CacheLock {
     _file: fs::File,
 }
 
 impl CacheLock {
-    /// Waits until nobody else fills `cache`, which is made if need be. Who is waited for, `progress` hears.
+    /// Waits for the lock of `cache`, which is created if it doesn't exist. `progress` gets the process that
+    /// holds the lock.
     ///
     /// # Errors
-    /// [`RunError::Stopped`], if `stop` comes in between.
+    /// [`RunError::Stopped`] if a stop is requested meanwhile.
     pub(crate) fn take(
         cache: &Path,
         stop: &StopSignal,
@@ -61,7 +63,7 @@ impl CacheLock {
     }
 }
 
-/// Removes what a killed run has left half written, beside the shards and in the folders of tokenizers.
+/// Removes the temporary files of killed runs.
 fn clear(cache: &Path) -> io::Result<()> {
     remove_temporary_files(cache)?;
     for entry in fs::read_dir(cache)? {
@@ -73,7 +75,7 @@ fn clear(cache: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The process that has the lock, as far as it has written its number down.
+/// Returns the process that holds the lock, if it has written its number.
 fn holder(file: &mut fs::File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
@@ -92,7 +94,7 @@ mod tests {
             let path = cache.join(name);
             fineline_files::create_parent_directory(&path).unwrap();
             fineline_files::write_atomically(&path, b"whole").unwrap();
-            // Nobody drops it: so does a kill.
+            // A killed process doesn't drop its file either.
             std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());
         }
         let files = |folder: &Path| fs::read_dir(folder).unwrap().count();

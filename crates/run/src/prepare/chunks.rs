@@ -1,4 +1,4 @@
-//! Chunks of data in a run: where they end, and what their checkpoints are called.
+//! Chunks of data: the steps at which they end, and the names of their checkpoints.
 
 use fineline_data::Dataset;
 use fineline_layout::chunk_name;
@@ -6,8 +6,8 @@ use fineline_train::{CheckpointMilestones, RowSchedule};
 
 use crate::config::{ConfigError, Resolved};
 
-/// The last step of each chunk, with the name of its checkpoint, as Amber's are called; none where the data are a mixture, and none of a chunk
-/// all of whose rows are left out.
+/// Returns the last step of each chunk with the name of its checkpoint, as Amber names them. Empty if the
+/// data are a mixture. A chunk all of whose rows are skipped is omitted.
 pub(crate) fn chunk_ends(dataset: &Dataset, rows: &RowSchedule) -> CheckpointMilestones {
     let end = |chunk: &fineline_data::Chunk| {
         let [start, end] = [chunk.rows.start, chunk.rows.end].map(|row| rows.steps_before(row));
@@ -16,7 +16,7 @@ pub(crate) fn chunk_ends(dataset: &Dataset, rows: &RowSchedule) -> CheckpointMil
     dataset.chunks().iter().filter_map(end).collect()
 }
 
-/// Refuses a run that goes on when its chunks are at an end.
+/// Refuses a run that continues after its last chunk.
 pub(crate) fn check_steps(resolved: &Resolved, dataset: &Dataset) -> Result<(), ConfigError> {
     let config = &resolved.config;
     let rows = RowSchedule::without_skips(config.train.global_batch_size);

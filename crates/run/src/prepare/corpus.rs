@@ -1,4 +1,4 @@
-//! The text of a run, with that of the generated world.
+//! The text of a run, including that of the generated world.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::config::RunConfig;
 use crate::error::RunError;
 use crate::progress::RunProgress;
 
-/// The path by which a mix asks for the generated world's text.
+/// The path by which a mix names the text of the generated world.
 pub const TINYWORLD: &str = "tinyworld";
 
-/// The files of all sources, with every `path = "tinyworld"` replaced by the generated corpus.
+/// Returns the files of all sources, with every `path = "tinyworld"` replaced by the generated corpus.
 pub(super) fn find_corpus(
     config: &RunConfig,
     progress: &mut dyn FnMut(RunProgress<'_>),
@@ -30,11 +30,12 @@ pub(super) fn find_corpus(
     Ok(Corpus::find(&data)?)
 }
 
-/// Documents that a corpus is known by: enough that each kind of document is among them many times.
+/// Number of documents that identify a corpus. It is large enough for every kind of document to occur many
+/// times.
 const SAMPLED_DOCUMENTS: u64 = 1000;
 
-/// Writes the world's text into the cache, unless it is there. The name holds a fingerprint of the first documents, so that a
-/// generator that writes otherwise makes another file.
+/// Writes the text of the world into the cache, unless it exists. Its name has a fingerprint of the first
+/// documents, so that a changed generator writes another file.
 fn generate_corpus(config: &RunConfig, cache: &Path) -> Result<PathBuf, RunError> {
     let world = World::new(&config.tinyworld);
     let documents = config.tinyworld.documents;

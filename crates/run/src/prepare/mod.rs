@@ -1,4 +1,4 @@
-//! From a configuration to what a run reads: text, tokenizer, rows, probes.
+//! Inputs of a run: text, tokenizer, rows, suites.
 
 // Parts.
 mod cache_lock;
@@ -6,7 +6,7 @@ pub(crate) mod chunks;
 mod corpus;
 pub(crate) mod suites;
 
-// All of it.
+// All of them.
 mod prepared;
 
 pub use corpus::TINYWORLD;

@@ -1,4 +1,4 @@
-//! From a configuration to what a run reads: text, tokenizer, rows, probes.
+//! Prepares the inputs of a run.
 
 use fineline_data::{Corpus, Dataset, DatasetOptions, Tokenizer};
 use fineline_diagnostics::choice_hint;
@@ -14,10 +14,10 @@ use crate::error::RunError;
 use crate::progress::RunProgress;
 use crate::stop::check_stop;
 
-/// What a run reads, ready to be read.
+/// The inputs of a run.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The tokenizer, with the policy of the configuration.
+    /// The tokenizer, with the configured special tokens.
     pub tokenizer: Tokenizer,
     /// The training mixture and the validation split.
     pub dataset: Dataset,
@@ -25,11 +25,11 @@ pub struct Prepared {
     pub suites: Vec<Suite>,
 }
 
-/// Makes ready what the run reads. What takes long is kept in `data.cache_dir`.
+/// Prepares the inputs of a run. Results that take long are kept in `data.cache_dir`.
 ///
 /// # Errors
-/// All that can be known before the first step: missing files, text that can't be read, a vocabulary that doesn't fit, items that
-/// can't be asked. [`RunError::Stopped`], if `stop` comes before the end.
+/// Problems that are known before the first step: missing files, unreadable text, a vocabulary that doesn't
+/// fit, invalid items. [`RunError::Stopped`] if a stop is requested meanwhile.
 pub fn prepare(
     resolved: &Resolved,
     stop: &StopSignal,
@@ -58,7 +58,7 @@ pub fn prepare(
     Ok(Prepared { tokenizer, dataset, suites })
 }
 
-/// Refuses a tokenizer that isn't there, before anything else takes time.
+/// Refuses a missing tokenizer before anything takes time.
 fn check_tokenizer_path(resolved: &Resolved) -> Result<(), RunError> {
     match &resolved.config.tokenizer.path {
         Some(path) if !path.exists() => {
@@ -70,7 +70,7 @@ fn check_tokenizer_path(resolved: &Resolved) -> Result<(), RunError> {
     }
 }
 
-/// Refuses a trigger on a task that nothing asks: it would never hold.
+/// Refuses a trigger on a task that isn't evaluated, because its condition would never hold.
 fn refuse_unknown_tasks(resolved: &Resolved, dataset: &Dataset, suites: &[Suite]) -> Result<(), RunError> {
     let tasks = suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone());
     let groups = suites.iter().flat_map(Suite::groups).map(|group| group.name.clone());
@@ -104,7 +104,7 @@ fn open_rows(
     Ok(Dataset::open(corpus, tokenizer, options, &mut tokenizing)?)
 }
 
-/// The tokenizer and the rows alone.
+/// Opens the tokenizer and the rows only.
 ///
 /// # Errors
 /// As of [`prepare`].
@@ -130,7 +130,7 @@ fn check_vocabulary(resolved: &Resolved, tokenizer: &Tokenizer) -> Result<(), Ru
     Err(resolved.invalid("model.vocab_size", message).into())
 }
 
-/// Refuses shards that hold ids which the model has no embedding for.
+/// Refuses shards with ids that the model's embedding doesn't have.
 fn check_tokens(resolved: &Resolved, dataset: &Dataset) -> Result<(), RunError> {
     let rows = resolved.config.model.vocab_size;
     let id = dataset.max_token_id()?;

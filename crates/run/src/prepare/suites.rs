@@ -12,19 +12,19 @@ use fineline_tinyworld::WorldConfig;
 use crate::config::Resolved;
 use crate::error::RunError;
 
-/// What a suite is made for.
+/// What suites are loaded for.
 pub(crate) struct SuiteContext<'a> {
     pub(crate) world: &'a WorldConfig,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) model: &'a LlamaConfig,
-    /// Folders with data, besides that of the `[[probes]]` table.
+    /// Data directories, in addition to that of the `[[probes]]` table.
     pub(crate) data: &'a [PathBuf],
 }
 
-/// Folder of suite and task files, relative to the working directory.
+/// Directory of suite and task files, relative to the working directory.
 const SUITES: &str = "configs/probes";
 
-/// Where the suites of a `[[probes]]` table are found.
+/// Returns the catalog of a `[[probes]]` table.
 fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
     Catalog {
         world: world.clone(),
@@ -33,15 +33,15 @@ fn catalog(world: &WorldConfig, probes: &ProbeConfig) -> Catalog {
     }
 }
 
-/// Where the data of a suite's tasks can be fetched from.
+/// Returns where the data of a suite's tasks can be downloaded from.
 ///
 /// # Errors
-/// A suite that there isn't, or whose files can't be read.
+/// A suite that doesn't exist, or whose files can't be read.
 pub fn suite_sources(suite: &str) -> Result<Vec<TaskSource>, RunError> {
     Ok(catalog(&WorldConfig::default(), &ProbeConfig::all(suite)).sources(suite)?)
 }
 
-/// Refuses the name of a suite or task that doesn't exist before anything takes time.
+/// Refuses unknown suites and tasks before anything takes time.
 pub(super) fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
     let config = &resolved.config;
     for (place, probes) in config.probes.iter().enumerate() {
@@ -56,7 +56,7 @@ pub(super) fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What is wrong with the first of the tasks that a `[[probes]]` table names and its suite hasn't.
+/// Describes the first task that a `[[probes]]` table names and its suite doesn't have.
 fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String>, RunError> {
     if probes.tasks.is_empty() {
         return Ok(None);
@@ -70,7 +70,8 @@ fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String
     }))
 }
 
-/// The suites that `[[probes]]` tables ask for, in the loop or out of it. A log knows a group by its name: of several with one name the first stays.
+/// Loads the suites of `[[probes]]` tables, for a run or a single evaluation. Logs identify a group by its
+/// name, so only the first of several groups with the same name is kept.
 pub(crate) fn load_suites(
     setting: &SuiteContext<'_>,
     tables: &[ProbeConfig],
@@ -106,7 +107,7 @@ fn load_suite(setting: &SuiteContext<'_>, probes: &ProbeConfig) -> Result<Suite,
     Ok(Suite::load(&catalog, &probes.suite, options)?)
 }
 
-/// Refuses a task that two suites have: the log knows a task by its name.
+/// Refuses a task that two suites have, because logs identify a task by its name.
 pub(super) fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunError> {
     let mut names = BTreeSet::new();
     for (place, suite) in suites.iter().enumerate() {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 pub(crate) struct DigestRecord {
     /// The step whose update was just made.
     pub(crate) step: u64,
-    /// BLAKE3 of the chain before it, then the step and the hashes of all tensors: two runs in which it is equal were equal at each step until then.
+    /// BLAKE3 of the previous chain, the step and the hashes of all tensors. If it is equal in two runs, all
+    /// their steps until then were equal.
     pub(crate) chain: String,
-    /// BLAKE3 of each parameter's float32 values, little-endian, in the model's order.
+    /// BLAKE3 of each parameter's float32 values, little-endian, in the order of the model.
     pub(crate) tensors: Map<String, Value>,
 }

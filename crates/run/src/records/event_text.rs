@@ -1,4 +1,4 @@
-//! Events as sentences, for the console.
+//! Text of events, for the console.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `events.jsonl`: what happened in a run besides its steps.
+//! `events.jsonl`: everything in a run that isn't a step.
 
 use std::path::PathBuf;
 
@@ -12,233 +12,234 @@ use crate::config::TriggerAction;
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// The step after which it happened; 0 is before the first.
+    /// The step after which it happened. 0 is before the first step.
     pub step: u64,
-    /// When it happened.
+    /// Time.
     pub time: jiff::Timestamp,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What can happen in a run.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Training began at step 0.
+    /// Training started at step 0.
     Started,
-    /// Training went on from a checkpoint.
+    /// Training resumed from a checkpoint.
     Resumed {
-        /// The checkpoint's folder.
+        /// Directory of the checkpoint.
         checkpoint: PathBuf,
     },
-    /// Training began with released weights.
+    /// Training started from released weights.
     Initialized {
-        /// What they are, and what is exact about going on from them.
+        /// The weights, and what is exact about continuing from them.
         init: Box<InitRecord>,
     },
-    /// A configuration value differs from the one that the run was started with.
+    /// A configuration value differs from that of the last start.
     ConfigChanged {
-        /// The value's key.
+        /// Key of the value.
         key: String,
-        /// The value until now.
+        /// Value of the last start.
         before: serde_json::Value,
-        /// The value from here on.
+        /// Value from now on.
         after: serde_json::Value,
     },
-    /// A checkpoint is whole and published.
+    /// A checkpoint is complete and has its final name.
     Checkpoint {
-        /// Its folder.
+        /// Directory of the checkpoint.
         path: PathBuf,
-        /// Seconds from the snapshot to the rename, in the background.
+        /// Seconds from the snapshot to the final name, in the background.
         seconds: f64,
-        /// Seconds that training stood still for it; 0 in logs of earlier versions.
+        /// Seconds for which training was blocked.
         #[serde(default)]
         blocked_s: f64,
-        /// Size on disk.
+        /// Size in bytes.
         bytes: u64,
     },
-    /// A checkpoint could not be written. Training goes on, and tries again soon.
+    /// A checkpoint could not be written. Training continues, and the checkpoint is retried soon.
     CheckpointFailed {
-        /// The folder that it was to become.
+        /// Directory that the checkpoint would have had.
         path: PathBuf,
-        /// What the system said.
+        /// What the system reported.
         reason: String,
-        /// Bytes that it needs.
+        /// Bytes that the checkpoint needs.
         bytes: u64,
-        /// Checkpoints in a row that failed, this one included.
+        /// Number of consecutive failures, with this one.
         consecutive: u32,
     },
-    /// A checkpoint is still being written while the next one is due: training waits for it.
+    /// A checkpoint is due while the previous one is still being written. Training waits for it.
     CheckpointDelayed {
-        /// The step that it is of.
+        /// Step of the checkpoint that is being written.
         checkpoint_step: u64,
-        /// Seconds for which it has been written.
+        /// Seconds since its writing started.
         seconds: f64,
     },
-    /// A log can't be written. Its lines, and those of the others, are kept in memory as long as there are no more than `log.max_buffered_lines`; TensorBoard's are lost.
+    /// A log can't be written. The lines of all logs are buffered in memory, up to `log.max_buffered_lines`.
+    /// Those of TensorBoard are lost.
     LogWriteFailed {
-        /// The file, or TensorBoard's folder.
+        /// The file, or the directory of TensorBoard.
         path: PathBuf,
-        /// What the system said.
+        /// What the system reported.
         reason: String,
     },
-    /// What could not be written has been written now.
+    /// The buffered lines have been written.
     LogWriteRecovered {
-        /// The file, or TensorBoard's folder.
+        /// The file, or the directory of TensorBoard.
         path: PathBuf,
     },
-    /// A checkpoint stands whole in `storage.remote`.
+    /// A checkpoint is complete in `storage.remote`.
     Uploaded {
-        /// Its step, which may be some steps ago.
+        /// Step of the checkpoint, which may be earlier than the event's.
         checkpoint_step: u64,
-        /// Where it is.
+        /// Address.
         url: String,
-        /// Its size.
+        /// Size in bytes.
         bytes: u64,
-        /// Seconds from when it stood whole here.
+        /// Seconds since the checkpoint was complete on disk.
         seconds: f64,
-        /// Steps whose checkpoints were removed there, by the rules of `[checkpoint]`.
+        /// Steps whose remote checkpoints were removed, by the rules of `[checkpoint]`.
         removed: Vec<u64>,
     },
-    /// Something could not be copied to `storage.remote`. It is tried again; training goes on.
+    /// Something could not be uploaded to `storage.remote`. It is retried, and training continues.
     UploadFailed {
-        /// What.
+        /// Name of what was uploaded.
         what: String,
         /// What went wrong.
         reason: String,
-        /// Attempts so far.
+        /// Number of attempts so far.
         attempts: u32,
-        /// Seconds until the next one; null if there is none.
+        /// Seconds until the next attempt. Null if there is none.
         retry_s: Option<f64>,
     },
-    /// A checkpoint will not be copied: a newer one was there first.
+    /// A checkpoint will not be uploaded, because the run has removed it for a newer one.
     UploadSuperseded {
-        /// Its step.
+        /// Step of the checkpoint.
         checkpoint_step: u64,
-        /// The newer one's.
+        /// Step of the newer one.
         by: u64,
     },
-    /// The run came to its end, and its newest checkpoint is not, or not wholly, in `storage.remote`.
+    /// The run ended, and its newest checkpoint isn't complete in `storage.remote`.
     UploadIncomplete {
-        /// Where it should be.
+        /// Address of the run there.
         url: String,
-        /// The newest step that is there, of those that this start copied.
+        /// Newest step that this start has uploaded.
         copied: Option<u64>,
     },
-    /// The run was brought back from a store.
+    /// The run was downloaded from remote storage.
     Downloaded {
-        /// The checkpoint's address.
+        /// Address of the checkpoint.
         url: String,
     },
-    /// A checkpoint was passed over on a resume.
+    /// A damaged checkpoint was skipped on a resume.
     CheckpointDamaged {
-        /// Its folder.
+        /// Directory of the checkpoint.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is damaged.
         reason: String,
     },
-    /// An update was left out.
+    /// An update was skipped.
     UpdateSkipped {
-        /// Why.
+        /// Reason.
         reason: String,
-        /// Skipped steps in a row, this one included.
+        /// Number of consecutive skipped updates, with this one.
         consecutive: u32,
     },
     /// A step broke a rule of the guard.
     GuardTriggered {
-        /// Which, what is done about it, and the evidence.
+        /// The rule, its action, and the evidence.
         #[serde(flatten)]
         alarm: GuardAlarm,
     },
-    /// The run went back to the checkpoint of this event's step. What came after it is undone.
+    /// The run went back to the checkpoint of this event's step. Later steps are undone.
     Rewound {
-        /// The step after which it went back.
+        /// The step from which it went back.
         from: u64,
         /// The checkpoint.
         checkpoint: PathBuf,
-        /// The rows that are left out from now on, by their numbers in the run.
+        /// Rows that are skipped from now on, by their numbers in the run.
         skipped_rows: RowRange,
-        /// How many times the run has gone back to this checkpoint, this time included.
+        /// Number of rewinds to this checkpoint, with this one.
         count: u32,
-        /// Why, for people.
+        /// Reason, as text.
         reason: String,
-        /// Why, if it was the guard.
+        /// The guard's alarm, if the guard caused it.
         alarm: Option<GuardAlarm>,
-        /// The trigger that asked for it, if one did.
+        /// The trigger, if one caused it.
         trigger: Option<String>,
     },
-    /// All rows of a source had been trained on, and it was begun anew.
+    /// All rows of a source have been trained on, and a new epoch of it started.
     EpochStarted {
-        /// The source.
+        /// Name of the source.
         source: String,
-        /// How many times it had been gone through.
+        /// Number of complete epochs.
         epoch: u64,
     },
-    /// A suite was put to the model.
+    /// A suite was evaluated.
     EvaluationFinished {
-        /// The place of its table among `[[probes]]`, from 0.
+        /// Index of its table in `[[probes]]`.
         table: usize,
-        /// The suite.
+        /// Name of the suite.
         suite: String,
-        /// Items per task at most, where the budget left no room for all.
+        /// Maximum number of items per task. Null if all were evaluated.
         limit: Option<usize>,
-        /// Items asked, of all tasks.
+        /// Number of items, of all tasks.
         n_items: usize,
-        /// Seconds it took, logging included.
+        /// Seconds of the evaluation, with logging.
         seconds: f64,
-        /// Share of the wall time that rounds of this table have taken so far.
+        /// Fraction of the wall time that the rounds of this table have taken so far.
         budget_used: f64,
     },
-    /// A probe round was left out to keep within the budget.
+    /// A round was skipped to stay within the budget.
     EvaluationSkipped {
-        /// The suite.
+        /// Name of the suite.
         suite: String,
-        /// Share of the wall time that rounds of its table have taken so far.
+        /// Fraction of the wall time that the rounds of its table have taken so far.
         budget_used: f64,
     },
-    /// A task could not be asked, or what a round found could not be kept. Training goes on.
+    /// A task could not be evaluated, or the results of a round could not be stored. Training continues.
     EvaluationFailed {
-        /// The task; null if the whole round is lost.
+        /// The task. Null if the whole round is lost.
         task: Option<String>,
         /// What went wrong.
         message: String,
     },
-    /// A task went into another phase.
+    /// A task entered another phase.
     PhaseChanged {
         /// The task.
         task: String,
-        /// The phase until now.
+        /// Phase of the previous round.
         before: String,
-        /// The phase from here on.
+        /// New phase.
         after: String,
     },
-    /// A trigger's condition held.
+    /// The condition of a trigger held.
     Triggered {
-        /// Its name.
+        /// Name of the trigger.
         trigger: String,
-        /// The task that it looks at.
+        /// Task of the trigger.
         task: String,
-        /// What it held by.
+        /// Values for which the condition held.
         evidence: TriggerEvidence,
-        /// What is done, or would have been.
+        /// Actions that are taken, or would be in a dry run.
         actions: Vec<TriggerAction>,
-        /// Whether nothing is done.
+        /// Whether this is a dry run, without actions.
         dry_run: bool,
-        /// The folder of the branch, if there is one.
+        /// Directory of the branch, if one was prepared.
         branch: Option<PathBuf>,
     },
-    /// A trigger's command could not be started.
+    /// The command of a trigger could not be started.
     TriggerFailed {
-        /// The trigger's name.
+        /// Name of the trigger.
         trigger: String,
         /// What went wrong.
         message: String,
     },
     /// The run was stopped, after a checkpoint.
     Stopped {
-        /// The number of the signal that asked for it, if one did.
+        /// Number of the signal, if one requested it.
         signal: Option<usize>,
     },
     /// The run reached its last step.
@@ -246,7 +247,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event, now.
+    /// Returns the record of this event at `step` and the current time.
     #[must_use]
     pub fn at(self, step: u64) -> EventRecord {
         EventRecord { step, time: jiff::Timestamp::now(), event: self }

@@ -1,4 +1,4 @@
-//! `run.json` and `config.toml`: what a run is, and where it was last started.
+//! `run.json` and `config.toml`: the identity of a run, and its last start.
 
 use std::path::{Path, PathBuf};
 
@@ -11,39 +11,39 @@ use serde::{Deserialize, Serialize};
 use crate::config::RunConfig;
 use crate::error::RunError;
 
-/// `run.json`: what the run is made of, and where it was last started.
+/// `run.json`: the identity of a run, and its last start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunIdentity {
     /// Version of the formats in the directory: [`RUN_SCHEMA`].
     pub schema: u32,
-    /// The run's name.
+    /// Name of the run.
     pub name: String,
     /// Hash of the configuration ([`RunConfig::hash`]).
     pub config_hash: String,
-    /// Fingerprint of everything that decides the training rows.
+    /// Fingerprint of everything that determines the training rows.
     pub data_fingerprint: String,
     /// BLAKE3 of the tokenizer's file.
     pub tokenizer_fingerprint: String,
-    /// Parameters of the model.
+    /// Number of parameters of the model.
     pub parameters: u64,
-    /// Version of the program.
+    /// Version of fineline.
     pub version: String,
-    /// Name of the machine, where it tells.
+    /// Name of the host, if it has one.
     pub host: Option<String>,
     /// Device of the last start.
     pub device: String,
-    /// Ranks of the last start.
+    /// Number of ranks of the last start.
     pub ranks: usize,
-    /// Threads of the last start, of each process.
+    /// Threads per process of the last start.
     pub threads: usize,
-    /// When the run was first started.
+    /// Time of the first start.
     pub created: jiff::Timestamp,
-    /// When it was last started.
+    /// Time of the last start.
     pub started: jiff::Timestamp,
-    /// What a run that branched off from another run's checkpoint began with.
+    /// The checkpoint that the run branched off from, if it is a branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<BranchOrigin>,
-    /// The released weights that the run started from, and what is exact about that.
+    /// The released weights that the run started from, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<InitRecord>,
 }
@@ -53,39 +53,39 @@ pub struct RunIdentity {
 pub struct BranchOrigin {
     /// The checkpoint.
     pub checkpoint: PathBuf,
-    /// What the user gave for it: the checkpoint itself, or the folder of its run.
+    /// The path that the user gave: the checkpoint itself, or the directory of its run.
     pub given: PathBuf,
 }
 
-/// `run.json`'s record of what a run started from.
+/// The weights that a run started from, in `run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitRecord {
     /// `init.from`.
     pub from: String,
-    /// The commit, of a model of the hub.
+    /// Commit of the repository, for a model of the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Steps that the weights stand for.
+    /// Number of steps that the weights were trained for.
     pub step: u64,
-    /// Tokens that they stand for.
+    /// Number of tokens that the weights were trained on.
     pub tokens: u64,
-    /// What said so: a key of `[init]`, or a name.
+    /// Source of that position: a key of `[init]`, or a name.
     pub position_from: String,
     /// Steps over which the learning rate rises again.
     pub rewarm_steps: u64,
-    /// What is as it was in the run that the weights are from.
+    /// What is the same as in the run that the weights come from.
     pub exact: Vec<String>,
-    /// What isn't, or isn't known to be.
+    /// What isn't the same, or isn't known to be.
     pub not_exact: Vec<String>,
 }
 
 impl InitRecord {
-    /// The second warm-up, if there is one.
+    /// Returns the second warm-up, if there is one.
     pub(crate) fn rewarm(&self) -> Option<Rewarm> {
         (self.rewarm_steps > 0).then_some(Rewarm { from: self.step, steps: self.rewarm_steps })
     }
 
-    /// Where training stands before its first step.
+    /// Returns the progress before the first step of this run.
     pub(crate) fn progress(&self) -> TrainingProgress {
         TrainingProgress { step: self.step, tokens: self.tokens, consecutive_skips: 0 }
     }

@@ -1,4 +1,4 @@
-//! Logs of one JSON object a line.
+//! Logs with one JSON object per line.
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
@@ -13,26 +13,26 @@ use crate::error::RunError;
 
 /// A log that lines are appended to.
 ///
-/// What the disk doesn't take is kept, and written in its turn when it takes it: an error of [`append`](Self::append) or [`sync`](Self::sync) loses no line,
-/// and leaves no part of one.
+/// If the disk takes no lines, they are buffered and written in order as soon as it does. An error of
+/// [`append`](Self::append) or [`sync`](Self::sync) loses no line and leaves no partial line.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: fs::File,
-    /// Bytes that are on the disk.
+    /// Number of bytes that are on disk.
     synced: u64,
-    /// What follows them: lines that the system has taken, and may yet lose, and those that it hasn't.
+    /// The bytes after them: lines that were passed to the system and aren't synced, and buffered lines.
     rest: Vec<u8>,
-    /// How much of the rest it has taken.
+    /// Number of bytes of the rest that were passed to the system.
     taken: usize,
-    /// Whether the file may hold a part of a line at its end.
+    /// Whether the file may end with a partial line.
     is_torn: bool,
 }
 
-/// Lines of a log that the disk didn't take: all that follows the first `at` bytes.
+/// Log lines that could not be written: everything after the first `at` bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnwrittenLines {
-    /// Bytes that are in the file.
+    /// Number of bytes in the file.
     pub at: u64,
     /// The lines.
     pub lines: String,
@@ -44,7 +44,11 @@ struct LineStep {
 }
 
 impl JsonLines {
-    /// Opens the log at `path` to go on after `step`: lines of later steps, and a line that a crash tore, are dropped.
+    /// Opens the log at `path` to continue after `step`. Lines of later steps and a partial last line are
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the log can't be read or written.
     pub fn resume(path: &Path, step: u64) -> Result<Self, RunError> {
         if path.exists() {
             keep_until(path, step)?;
@@ -54,28 +58,37 @@ impl JsonLines {
         Ok(Self { path: path.to_owned(), file, synced, rest: Vec::new(), taken: 0, is_torn: false })
     }
 
-    /// Where it is.
+    /// Path of the log.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Appends one line.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the line is buffered, because the disk didn't take it.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
         self.append_all(std::slice::from_ref(record))
     }
 
-    /// Appends a line each, in one write: a kill should leave all of them or none.
+    /// Appends one line per record in a single write, so that a kill leaves all of them or none.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if lines are buffered, because the disk didn't take them.
     pub fn append_all(&mut self, records: &[impl Serialize]) -> Result<(), RunError> {
         self.rest.extend(to_lines(records, &self.path)?);
         self.write()
     }
 
-    /// Waits until what was appended is on disk.
+    /// Waits until all lines are on disk.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the disk doesn't take them.
     pub fn sync(&mut self) -> Result<(), RunError> {
         self.write()?;
         if let Err(error) = self.file.sync_data() {
-            // What the system had taken it may have dropped: all of it is written again.
+            // The system may have dropped what it had accepted, so all of it is written again.
             (self.taken, self.is_torn) = (0, true);
             return Err(error.into());
         }
@@ -85,14 +98,14 @@ impl JsonLines {
         Ok(())
     }
 
-    /// Hands the system what it hasn't taken yet.
+    /// Passes the buffered lines to the system.
     fn write(&mut self) -> Result<(), RunError> {
         if self.is_torn {
             self.file.set_len(self.synced + self.taken as u64)?;
             self.is_torn = false;
         }
         if let Err(error) = self.file.write_all(&self.rest[self.taken..]) {
-            // A part of it may be there. Where even this fails, the next attempt begins with it.
+            // A part of them may have been written. If this fails too, the next attempt starts with it.
             self.is_torn = self.file.set_len(self.synced + self.taken as u64).is_err();
             return Err(error.into());
         }
@@ -100,13 +113,13 @@ impl JsonLines {
         Ok(())
     }
 
-    /// How many lines the disk hasn't taken.
+    /// Number of buffered lines.
     #[must_use]
     pub fn unwritten_lines(&self) -> usize {
         self.rest[self.taken..].split(|&byte| byte == b'\n').count() - 1
     }
 
-    /// The lines that the disk hasn't taken, if there are any.
+    /// Returns the buffered lines, if there are any.
     #[must_use]
     pub fn unwritten(&self) -> Option<UnwrittenLines> {
         let lines = &self.rest[self.taken..];
@@ -116,7 +129,11 @@ impl JsonLines {
         })
     }
 
-    /// Puts lines into the log at `path` that a run couldn't write at the time, as far as it didn't come to it later.
+    /// Writes lines into the log at `path` that could not be written at the time, unless the run has written
+    /// them later.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the log can't be read or written.
     pub fn restore(path: &Path, unwritten: &UnwrittenLines) -> Result<(), RunError> {
         let text = if path.exists() { fs::read(path)? } else { Vec::new() };
         let at = unwritten.at as usize;
@@ -129,7 +146,7 @@ impl JsonLines {
     }
 }
 
-/// A line each; `path` is where they are to go.
+/// Serializes one line per record. `path` is their destination, for errors.
 pub(crate) fn to_lines(records: &[impl Serialize], path: &Path) -> Result<Vec<u8>, RunError> {
     let mut lines = Vec::new();
     for record in records {
@@ -140,7 +157,7 @@ pub(crate) fn to_lines(records: &[impl Serialize], path: &Path) -> Result<Vec<u8
     Ok(lines)
 }
 
-/// Drops the lines of steps after `step`, and whatever follows the last whole line.
+/// Drops the lines of steps after `step`, and a partial last line.
 fn keep_until(path: &Path, step: u64) -> Result<(), RunError> {
     let text = fs::read(path)?;
     let mut kept = Vec::with_capacity(text.len());
@@ -156,28 +173,31 @@ fn keep_until(path: &Path, step: u64) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Reads all whole lines of the log at `path`; a missing file has none, a torn last line is passed over.
+/// Reads all complete lines of the log at `path`. A missing file has none.
+///
+/// # Errors
+/// [`RunError::JsonLine`] for a line that isn't valid JSON.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
     Ok(LogFollower::new(path).read()?.records)
 }
 
-/// Reads a log while it grows: each look takes in what was appended since the last one.
+/// Reads a log while it grows: each call returns the lines since the last one.
 #[derive(Debug)]
 pub struct LogFollower<T> {
     path: PathBuf,
-    /// Bytes of the lines read so far.
+    /// Number of bytes of the lines read so far.
     end: u64,
-    /// How many they are.
+    /// Number of lines read so far.
     lines: usize,
-    /// The last of them: if it stands there no more, the log was written anew, as on a resume.
+    /// The last line read. If it is no longer at its position, the log was rewritten, as on a resume.
     last_line: Vec<u8>,
     records: PhantomData<T>,
 }
 
-/// What a look at a log found.
+/// Lines read by one call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewLines<T> {
-    /// Whether these lines follow those of the earlier looks.
+    /// Whether they follow the lines of earlier calls.
     pub kind: NewLinesKind,
     /// The lines.
     pub records: Vec<T>,
@@ -186,20 +206,23 @@ pub struct NewLines<T> {
 /// What the lines of a [`NewLines`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewLinesKind {
-    /// Those after the ones that are known.
+    /// They follow the lines read so far.
     Appended,
-    /// All: what was known is no longer true.
+    /// They are all lines. Those read so far are no longer valid.
     Rewritten,
 }
 
 impl<T: DeserializeOwned> LogFollower<T> {
-    /// Follows the log at `path`, which need not exist yet, from its beginning.
+    /// Follows the log at `path`, which doesn't have to exist yet, from its start.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (path, last_line) = (path.into(), Vec::new());
         Self { path, end: 0, lines: 0, last_line, records: PhantomData }
     }
 
-    /// The whole lines since the last look; a torn last line is left for the next one.
+    /// Reads the complete lines since the last call. A partial last line is left for the next one.
+    ///
+    /// # Errors
+    /// [`RunError::JsonLine`] for a line that isn't valid JSON.
     pub fn read(&mut self) -> Result<NewLines<T>, RunError> {
         let mut kind = NewLinesKind::Appended;
         let mut records = Vec::new();
@@ -226,7 +249,7 @@ impl<T: DeserializeOwned> LogFollower<T> {
         Ok(NewLines { kind, records })
     }
 
-    /// Whether the last line that was read is still where it was.
+    /// Whether the last line read is still at its position.
     fn stands(&self, reader: &mut BufReader<fs::File>) -> Result<bool, RunError> {
         let length = self.last_line.len() as u64;
         reader.seek(SeekFrom::Start(self.end - length))?;
@@ -264,7 +287,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
     }
 
-    /// The disk of this test holds a page.
+    /// The disk of this test has one page.
     #[test]
     #[cfg(target_os = "linux")]
     fn what_a_full_disk_does_not_take_is_kept_in_order() {
@@ -324,7 +347,7 @@ mod tests {
         assert_eq!(look(), (NewLinesKind::Appended, vec![]));
         fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n").unwrap();
         assert_eq!(look(), (NewLinesKind::Appended, vec![2, 3]));
-        // A resume from step 1 that has come further than the run before it.
+        // A run that resumed from step 1 and has got further than before.
         write_atomically(&path, b"{\"step\":1}\n{\"step\":20}\n{\"step\":30}\n{\"step\":4}\n").unwrap();
         assert_eq!(look(), (NewLinesKind::Rewritten, vec![1, 20, 30, 4]));
         fs::write(&path, "").unwrap();

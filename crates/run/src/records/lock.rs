@@ -1,4 +1,4 @@
-//! The lock of a run's folder, and what it keeps from happening.
+//! The lock of a run's directory, and checks before it is used.
 
 use std::fs::TryLockError;
 use std::io;
@@ -11,7 +11,8 @@ use fs_err as fs;
 use super::identity::RunIdentity;
 use crate::error::RunError;
 
-/// Checks that a directory doesn't hold files that a run would overwrite, unless it is the directory of a run.
+/// Checks that a directory doesn't hold files that a run would overwrite, unless it is the directory of a
+/// run.
 ///
 /// # Errors
 /// [`RunError::ForeignFiles`] with the first such file. A `run.json` that can't be read as a run's.
@@ -25,12 +26,12 @@ pub fn refuse_foreign_files(directory: &RunDirectory) -> Result<(), RunError> {
     Err(RunError::ForeignFiles { dir: root.to_owned(), name })
 }
 
-/// Which folder a path led to at a moment: another one may come to lie there.
+/// Identity of the directory at a path, because another one may be put in its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DirectoryId(#[cfg(unix)] (u64, u64));
 
 impl DirectoryId {
-    /// Of the folder that is there; none if there is none.
+    /// Returns the identity of the directory at `path`. `None` if there is none.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
         #[cfg(unix)]
@@ -46,7 +47,7 @@ impl DirectoryId {
     }
 }
 
-/// The right to write into a run's folder. The operating system takes it back when the process ends, however it does.
+/// The lock of a run's directory. The operating system releases it when the process ends for any reason.
 #[derive(Debug)]
 pub struct RunLock {
     _file: fs::File,
@@ -55,8 +56,8 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Creates the directory and locks it against other processes until the lock is dropped. Temporary files that a killed
-    /// process has left are removed, except in `checkpoints`, which does so itself.
+    /// Creates the directory and locks it against other processes until the lock is dropped. Temporary files
+    /// that a killed process has left are removed, except in `checkpoints`, which does so itself.
     ///
     /// # Errors
     /// [`RunError::Locked`] if another process holds the lock.
@@ -83,7 +84,7 @@ impl RunLock {
 }
 
 impl Drop for RunLock {
-    /// A start that came to nothing leaves no folder behind.
+    /// Removes the directory if this start created it and left it empty.
     fn drop(&mut self) {
         let Some(dir) = &self.created else { return };
         let is_empty = fs::read_dir(dir).is_ok_and(|entries| {
@@ -119,7 +120,7 @@ mod tests {
         for path in &written {
             fineline_files::create_parent_directory(path).unwrap();
             write_atomically(path, b"whole").unwrap();
-            // Nobody drops it: so does a kill.
+            // A killed process doesn't drop its file either.
             std::mem::forget(fineline_files::AtomicFile::create(path).unwrap());
         }
         let files = || {

@@ -1,4 +1,4 @@
-//! Records of a run: what its folder holds, and each line of its logs.
+//! Records of a run: the files of its directory, and the lines of its logs.
 
 // Files of one JSON object per line.
 pub mod jsonl;
@@ -8,12 +8,12 @@ pub(crate) mod digests;
 pub mod metrics;
 pub(crate) mod trigger_evidence;
 
-// What the run is.
+// Identity of the run.
 pub mod identity;
 
-// What happened.
+// Events.
 mod event_text;
 pub mod events;
 
-// The right to write any of it.
+// The lock.
 pub mod lock;

@@ -1,16 +1,16 @@
-//! What a trigger's condition held by.
+//! Evidence of a trigger's condition.
 
 use std::fmt;
 
 use fineline_dynamics::Phase;
 use serde::{Deserialize, Serialize};
 
-/// What a trigger's condition held by.
+/// The values for which the condition of a trigger held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TriggerEvidence {
     /// The metric, or `phase`.
     pub metric: String,
-    /// Its value, or its change for the worse; not there for a phase.
+    /// Value of the metric, or its change for the worse. Absent for a phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     /// Lower end of the 95 % interval.
@@ -19,10 +19,10 @@ pub struct TriggerEvidence {
     /// Upper end of the 95 % interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hi: Option<f64>,
-    /// What the interval is beyond.
+    /// The limit that the interval is beyond.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
-    /// The step of the earlier round, of a change.
+    /// Step of the earlier round, for a change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
     /// The phase.

@@ -1,4 +1,4 @@
-//! Hashes of the parameters after each step, so that two runs can be held against each other tensor by tensor (`log.digest`).
+//! Hashes of the parameters after each step (`log.digest`), to compare two runs tensor by tensor.
 
 use burn::tensor::TensorData;
 use fineline_model::{Llama, named_parameters};
@@ -10,19 +10,22 @@ use crate::records::digests::DigestRecord;
 use crate::records::jsonl::read_lines;
 use fineline_layout::RunDirectory;
 
-/// The chain of a run.
+/// The chain of hashes of a run.
 pub(crate) struct DigestChain {
     chain: String,
 }
 
 impl DigestChain {
-    /// Goes on with the chain in the log, which ends at the step where training begins.
+    /// Continues the chain in the log, which ends at the step where training starts.
+    ///
+    /// # Errors
+    /// A log that can't be read.
     pub(crate) fn resume(directory: &RunDirectory) -> Result<Self, RunError> {
         let last = read_lines::<DigestRecord>(&directory.digests())?.pop();
         Ok(Self { chain: last.map(|record| record.chain).unwrap_or_default() })
     }
 
-    /// The next link: of the weights after `step`.
+    /// Computes the next record of the chain, from the weights after `step`.
     pub(crate) fn next(&mut self, step: u64, model: &Llama) -> DigestRecord {
         let hash = |values: &TensorData| {
             let bytes: Vec<u8> = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();

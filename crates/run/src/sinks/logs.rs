@@ -1,4 +1,4 @@
-//! The logs of a run, opened to go on after a step.
+//! The log files of a run, and TensorBoard.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,13 @@ use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::{JsonLines, UnwrittenLines};
 use crate::records::metrics::MetricsRecord;
 
-/// Where a run writes what it sees.
+/// Writes the logs of a run.
 ///
-/// What the disk doesn't take is kept in memory and written when it does; that this began or ended is a [status](Self::poll_write_status). None of it is an error
-/// until there is more than [`LogConfig::max_buffered_lines`](crate::config::LogConfig::max_buffered_lines).
+/// Lines that can't be written are buffered in memory and written later.
+/// [`poll_write_status`](Self::poll_write_status) returns an event when writing starts to fail, and when it
+/// recovers. More buffered lines than
+/// [`LogConfig::max_buffered_lines`](crate::config::LogConfig::max_buffered_lines) are an error for the
+/// caller.
 pub(crate) struct Logs {
     metrics: JsonLines,
     probes: JsonLines,
@@ -28,34 +31,37 @@ pub(crate) struct Logs {
     tensorboard: TensorBoardState,
     tensorboard_folder: PathBuf,
     every_steps: u64,
-    /// What the last attempt to write said, if it failed.
+    /// The failure of the last attempt to write, if it failed.
     failure: Option<LogFailure>,
-    /// What the caller has been told of.
+    /// The failure that was reported last.
     reported: Option<LogFailure>,
 }
 
-/// A log that can't be written, and why.
+/// A log that can't be written.
 #[derive(Clone, Debug, PartialEq)]
 struct LogFailure {
     path: PathBuf,
     reason: String,
 }
 
-/// TensorBoard's files: unlike the logs, they are not made up for.
+/// State of TensorBoard's files. Unlike the logs, lost values aren't written later.
 enum TensorBoardState {
     Off,
     Open(TensorBoard),
     Failed,
 }
 
-/// The name under which a checkpoint carries lines of the logs that could not be written when it was taken.
+/// Key under which a checkpoint carries log lines that could not be written.
 pub(crate) const UNWRITTEN: &str = "unwritten_logs";
 
-/// Lines of each log that a checkpoint is ahead of, by the name of the file.
+/// Lines of each log that aren't in its file, by file name.
 pub(crate) type UnwrittenLogs = BTreeMap<String, UnwrittenLines>;
 
 impl Logs {
-    /// Opens empty logs for a run that begins. What a start that never came to a checkpoint has left is dropped.
+    /// Opens empty logs for a run that starts. Logs of an earlier start without a checkpoint are dropped.
+    ///
+    /// # Errors
+    /// Files that can't be written.
     pub(crate) fn begin(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
         for log in [directory.metrics(), directory.probes(), directory.events()] {
             fs::write(log, "")?;
@@ -67,13 +73,19 @@ impl Logs {
         Self::open(directory, step, config)
     }
 
-    /// Opens the logs to go on after `step`; what they say of later steps is dropped.
+    /// Opens the logs to continue after `step`. Lines of later steps are dropped.
+    ///
+    /// # Errors
+    /// Files that can't be read or written.
     pub(crate) fn resume(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
         drop_rounds(directory, |at| at > step)?;
         Self::open(directory, step, config)
     }
 
-    /// Puts the lines that a checkpoint carries, because they could not be written when it was taken, where they belong.
+    /// Writes the log lines that a checkpoint carries into their files.
+    ///
+    /// # Errors
+    /// Files that can't be read or written.
     pub(crate) fn restore(directory: &RunDirectory, unwritten: &UnwrittenLogs) -> Result<(), RunError> {
         for log in [directory.metrics(), directory.probes(), directory.events(), directory.digests()] {
             if let Some(lines) = unwritten.get(&file_name(&log)) {
@@ -84,7 +96,7 @@ impl Logs {
     }
 
     fn open(directory: &RunDirectory, step: u64, config: &LogConfig) -> Result<Self, RunError> {
-        // A file from when digests were logged must not tell of later steps either.
+        // Even if digests are off now, an earlier file must not have later steps.
         let has_digests = config.digest || directory.digests().exists();
         let logs = Self {
             metrics: JsonLines::resume(&directory.metrics(), step)?,
@@ -101,12 +113,12 @@ impl Logs {
             failure: None,
             reported: None,
         };
-        // A checkpoint that survives a power cut must not find its logs without names.
+        // After a power cut, the logs of a checkpoint must exist under their names.
         sync_directory(directory.root())?;
         Ok(logs)
     }
 
-    /// Logs a step, if its turn has come.
+    /// Logs a step, if it is due.
     pub(crate) fn step(&mut self, record: &MetricsRecord) -> Result<(), RunError> {
         if !record.step.is_multiple_of(self.every_steps) && !record.skipped {
             return Ok(());
@@ -127,7 +139,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Logs the parameters' hashes after a step.
+    /// Logs the digest of a step.
     pub(crate) fn digest(&mut self, record: &DigestRecord) -> Result<(), RunError> {
         let Some(digests) = &mut self.digests else { return Ok(()) };
         let appended = digests.append(record);
@@ -135,7 +147,7 @@ impl Logs {
         self.note(appended, path)
     }
 
-    /// Logs a round of probes or of validation.
+    /// Logs the results of an evaluation round.
     pub(crate) fn probes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
         let appended = self.probes.append_all(records);
         self.survive(appended, |logs| &logs.probes)?;
@@ -156,7 +168,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Logs that something happened, and hands the record back.
+    /// Logs an event, and returns its record.
     pub(crate) fn event(&mut self, step: u64, event: Event) -> Result<EventRecord, RunError> {
         let record = event.at(step);
         let appended = self.events.append(&record);
@@ -164,7 +176,7 @@ impl Logs {
         Ok(record)
     }
 
-    /// Waits until everything logged so far is on disk, as far as it takes it, and gives what it doesn't.
+    /// Waits until all lines are on disk. Returns those that can't be written.
     pub(crate) fn sync(&mut self, step: u64) -> Result<UnwrittenLogs, RunError> {
         let logs =
             [&mut self.metrics, &mut self.probes, &mut self.events].into_iter().chain(&mut self.digests);
@@ -183,12 +195,12 @@ impl Logs {
         Ok(unwritten.collect())
     }
 
-    /// How many lines wait in memory for the disk to take them.
+    /// Number of lines that are buffered in memory.
     pub(crate) fn unwritten_lines(&self) -> usize {
         self.logs().map(JsonLines::unwritten_lines).sum()
     }
 
-    /// What has changed about what can be written since the last call.
+    /// Returns an event if writing has started to fail or has recovered since the last call.
     pub(crate) fn poll_write_status(&mut self) -> Option<Event> {
         if self.unwritten_lines() == 0 && !matches!(self.tensorboard, TensorBoardState::Failed) {
             self.failure = None;
@@ -217,7 +229,7 @@ impl Logs {
         self.note(result, path)
     }
 
-    /// Takes note of what the disk said. Only what isn't the disk's fault is an error.
+    /// Keeps a failure of the file system as a status. Other errors are returned.
     fn note(&mut self, result: Result<(), RunError>, path: PathBuf) -> Result<(), RunError> {
         match result {
             Err(RunError::Io(error)) => {
@@ -228,7 +240,7 @@ impl Logs {
         }
     }
 
-    /// Gives TensorBoard something. It goes without what it can't take.
+    /// Writes to TensorBoard. After a failure it is off until the next sync.
     fn board(&mut self, give: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
         let TensorBoardState::Open(board) = &mut self.tensorboard else { return };
         if let Err(error) = give(board) {
@@ -245,14 +257,14 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Removes the files of rounds at steps that are about to be run again: of items, and of representations.
+/// Removes the item and representation files of steps that will be run again.
 pub(crate) fn drop_rounds(
     directory: &RunDirectory,
     is_dropped: impl Fn(u64) -> bool,
 ) -> Result<(), RunError> {
     create_directory(&directory.items_dir())?;
     drop_steps(&directory.items_dir(), &is_dropped)?;
-    // Only runs that look at representations have this one.
+    // Only runs with representation probes have this directory.
     if directory.representations_dir().is_dir() {
         drop_steps(&directory.representations_dir(), &is_dropped)?;
     }

@@ -1,10 +1,10 @@
-//! Where what a run sees goes: logs, TensorBoard, Prometheus, a copy elsewhere.
+//! Sinks of a run: logs, TensorBoard, Prometheus, remote storage.
 
-// One each.
+// One module per sink.
 pub(crate) mod digests;
 pub(crate) mod prometheus;
 mod tensorboard;
 pub(crate) mod upload;
 
-// The log files, and what is kept of them in memory.
+// The log files, with their buffers, and TensorBoard.
 pub(crate) mod logs;

@@ -15,19 +15,23 @@ use crate::error::RunError;
 use crate::records::events::{Event, EventRecord};
 use crate::records::metrics::MetricsRecord;
 
-/// A client that is slower than this is left.
+/// Timeout of a client.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a request that are read at most.
+/// Maximum size of a request in bytes.
 const REQUEST: u64 = 16 << 10;
 
-/// Serves what a run last said of itself. The thread that does ends with the process.
+/// Serves the latest values of a run. Its thread ends with the process.
 pub(crate) struct PrometheusServer {
     latest: Arc<Mutex<LatestValues>>,
     address: SocketAddr,
 }
 
 impl PrometheusServer {
-    /// Listens, before anything else of a run begins: an address that is taken is an error then, and not at step 1000.
+    /// Starts to listen. This is done before anything else, so that an address in use is an error at the
+    /// start.
+    ///
+    /// # Errors
+    /// [`RunError::Prometheus`] if the address can't be used.
     pub(crate) fn start(address: ListenAddress) -> Result<Self, RunError> {
         let failed = |source| RunError::Prometheus { address: address.0, source };
         let listener = TcpListener::bind(address.0).map_err(failed)?;
@@ -35,7 +39,7 @@ impl PrometheusServer {
         let latest = Arc::clone(&server.latest);
         let serve = move || {
             for client in listener.incoming().flatten() {
-                // A client that went away is no business of the run's.
+                // A client that disconnects doesn't matter to the run.
                 let _ = answer(client, &latest);
             }
         };
@@ -43,7 +47,7 @@ impl PrometheusServer {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// Address that it listens at.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -84,15 +88,15 @@ impl PrometheusServer {
     }
 }
 
-/// What a run last said.
+/// The latest values of a run.
 #[derive(Default)]
 struct LatestValues {
     step: Option<MetricsRecord>,
     checkpoint: Option<LatestCheckpoint>,
     mirrored: Option<u64>,
-    /// Of each task: the step of its last round, and what it found.
+    /// Step and metrics of each task's last round.
     probes: BTreeMap<String, (u64, BTreeMap<String, Estimate>)>,
-    /// How often each event has happened since this start.
+    /// Number of each event since this start.
     events: BTreeMap<String, u64>,
 }
 
@@ -103,14 +107,14 @@ struct LatestCheckpoint {
     time: jiff::Timestamp,
 }
 
-/// A page of metrics being written.
+/// A page of metrics.
 #[derive(Default)]
 struct MetricsPage(String);
 
-/// A part of an estimate as a metric: its name, its help.
+/// A metric taken from an estimate: its name, its help, its value.
 type EstimatePart = (&'static str, &'static str, fn(&Estimate) -> Option<f64>);
 
-/// Labels of a sample, and its value.
+/// Labels and value of a sample.
 type LabelledSample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 impl MetricsPage {
@@ -144,7 +148,7 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// A number as Go reads it.
+/// Formats a number as Go parses it.
 fn number(value: f64) -> String {
     match value {
         value if value.is_nan() => "NaN".to_owned(),

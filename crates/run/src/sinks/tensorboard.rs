@@ -18,8 +18,11 @@ pub(crate) struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// A new event file in `folder` for the steps after `step`. Its first event tells TensorBoard to forget what an earlier file
-    /// says of later steps.
+    /// Creates an event file in `folder` for the steps after `step`. Its first event makes TensorBoard
+    /// discard later steps of earlier files.
+    ///
+    /// # Errors
+    /// [`RunError::TensorBoard`] if it can't be written.
     pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, RunError> {
         create_directory(folder)?;
         let started = jiff::Timestamp::now().as_microsecond();
@@ -43,7 +46,7 @@ impl TensorBoard {
         written.map_err(|source| self.failed(source))
     }
 
-    /// Hands what was recorded to the operating system.
+    /// Passes the recorded values to the operating system.
     pub(crate) fn flush(&mut self) -> Result<(), RunError> {
         let flushed = self.writer.flush();
         flushed.map_err(|source| self.failed(source))

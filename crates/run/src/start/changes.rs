@@ -1,4 +1,4 @@
-//! What may differ between a run's starts.
+//! Differences from the last start of a run.
 
 use std::path::Path;
 
@@ -13,13 +13,17 @@ use crate::records::events::Event;
 use crate::records::identity::{RunIdentity, read_run_config};
 use fineline_layout::RunDirectory;
 
-/// Whether `key` is one of the `allowed` keys, or lies in a section that is.
+/// Whether `key` is one of the `allowed` keys, or in one of the sections.
 fn is_allowed(key: &str, allowed: &[String]) -> bool {
     let Ok(key) = key.parse::<Key>() else { return false };
     allowed.iter().filter_map(|allowed| allowed.parse().ok()).any(|allowed| key.starts_with(&allowed))
 }
 
-/// What differs from the configuration that the run was last started with, as events; refused where it isn't `allowed`.
+/// Returns the differences from the configuration of the last start as events.
+///
+/// # Errors
+/// [`RunError::ConfigChanged`] with those that are neither harmless nor `allowed`.
+/// [`RunError::RowsRecounted`] if they change the numbering of rows.
 pub(crate) fn changes_since_start(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -49,10 +53,14 @@ pub(crate) fn changes_since_start(
     Ok(differences.into_iter().map(event).collect())
 }
 
-/// The keys by which the rows of a run are counted: step `k` trains on rows `(k - 1) * global_batch_size` and on, of `seq_len` tokens each.
+/// The keys that determine the numbering of rows: step `k` trains on rows from `(k - 1) * global_batch_size`,
+/// of `seq_len` tokens each.
 const ROW_KEYS: [&str; 2] = ["train.global_batch_size", "data.seq_len"];
 
-/// Refuses `differences` from what a checkpoint was made with by which rows would be left out or come twice.
+/// Refuses differences from the configuration of a checkpoint that would skip or repeat rows.
+///
+/// # Errors
+/// [`RunError::RowsRecounted`] with these differences.
 pub(crate) fn refuse_recounted_rows(
     differences: &[ConfigDifference],
     checkpoint: &Path,
@@ -65,16 +73,19 @@ pub(crate) fn refuse_recounted_rows(
     Err(RunError::RowsRecounted { checkpoint: checkpoint.to_owned(), differences })
 }
 
-/// Whether there is anything to lose: a run that never came to its first checkpoint may be started anew in any way.
+/// Whether the run has checkpoints. A run without any may be started again with any configuration.
 fn has_checkpoints(directory: &RunDirectory) -> Result<bool, RunError> {
     Ok(!CheckpointDirectory::new(directory.checkpoints()).steps()?.is_empty())
 }
 
-/// Keys that stand for data and tokenizer, which no configuration key names.
+/// Names for `--allow-change` that stand for data and tokenizer, which are no configuration keys.
 const DATA: &str = "data";
 const TOKENIZER: &str = "tokenizer";
 
-/// Refuses leave for a key that no configuration has: a slip of the pen.
+/// Refuses unknown keys of `--allow-change`.
+///
+/// # Errors
+/// [`RunError::UnknownAllowance`] with the first of them.
 fn refuse_unknown_allowances(
     config: &RunConfig,
     stored: &RunConfig,
@@ -91,7 +102,10 @@ fn refuse_unknown_allowances(
     }
 }
 
-/// What data and tokenizer differ in from those of the run's last start, as events; refused unless that is `allowed`.
+/// Returns the differences in data and tokenizer from the last start as events.
+///
+/// # Errors
+/// [`RunError::DataChanged`] with those that aren't `allowed`.
 pub(crate) fn data_changes(
     stored: &RunIdentity,
     prepared: &Prepared,

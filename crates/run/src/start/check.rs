@@ -1,4 +1,4 @@
-//! A configuration and what it reads, checked without a run.
+//! Checks a configuration and its inputs without starting a run.
 
 use fineline_train::StopSignal;
 
@@ -10,10 +10,10 @@ use crate::error::RunError;
 use crate::prepare::prepare;
 use crate::progress::RunProgress;
 
-/// Checks everything that a run would need before its first step, without starting it.
+/// Checks everything that a run needs before its first step.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first problem.
 pub fn check(
     resolved: &Resolved,
     fetched: Option<&FetchedWeights>,

@@ -1,12 +1,12 @@
-//! A model of the hub that a run starts from.
+//! Downloaded weights that a run starts from.
 
 use std::path::PathBuf;
 
-/// A model of the hub on this disk: what `init.from = "hf://..."` stands for. Whoever knows the hub finds it.
+/// A downloaded model of the hub, which `init.from = "hf://..."` names. The caller finds it.
 #[derive(Clone, Debug)]
 pub struct FetchedWeights {
-    /// Its folder.
+    /// Directory of the model.
     pub folder: PathBuf,
-    /// The commit of its repository.
+    /// Commit of its repository.
     pub commit: String,
 }

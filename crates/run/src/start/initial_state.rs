@@ -1,4 +1,4 @@
-//! Where training begins.
+//! The state that training starts from.
 
 use std::path::Path;
 
@@ -14,25 +14,28 @@ use crate::records::events::Event;
 use crate::records::identity::{BranchOrigin, InitRecord};
 use crate::sinks::logs::{UNWRITTEN, UnwrittenLogs};
 
-/// Where training begins, and what is to be said of it.
+/// The state that training starts from, and events to log.
 pub(crate) struct InitialState {
     point: ResumePoint,
     state: TrainerState,
     events: Vec<Event>,
 }
 
-/// What a trainer begins with.
+/// State of the trainer.
 enum TrainerState {
-    /// Weights drawn from the seed.
+    /// Weights initialized from the seed.
     Fresh,
-    /// Weights alone.
+    /// Weights only.
     Weights(Box<Llama>),
-    /// All of a run's state.
+    /// The whole state of a run.
     Checkpoint(Box<Checkpoint>),
 }
 
 impl InitialState {
-    /// Loads what is asked for, verified; nothing for a run that begins. Rank 0 decides for all.
+    /// Loads the verified state that rank 0 chooses for all ranks.
+    ///
+    /// # Errors
+    /// A checkpoint or weights that can't be read or don't match the configuration.
     pub(crate) fn find(
         setting: &ResumeContext<'_>,
         division: &Division,
@@ -52,12 +55,12 @@ impl InitialState {
         Ok(Self { point, state, events })
     }
 
-    /// Whether it is the run itself that goes on: then there is something to keep.
+    /// Whether the run is resumed from its own checkpoint.
     pub(crate) fn goes_on(&self) -> bool {
         matches!(self.point, ResumePoint::Own(_))
     }
 
-    /// Where the run branches off with this start.
+    /// Returns where the run branches off with this start, if it does.
     pub(crate) fn origin(&self) -> Option<&BranchOrigin> {
         match &self.point {
             ResumePoint::Branch(origin) => Some(origin),
@@ -65,14 +68,14 @@ impl InitialState {
         }
     }
 
-    /// Lines of the logs that could not be written when the checkpoint was taken.
+    /// Returns the log lines that the checkpoint carries.
     pub(crate) fn unwritten_logs(&self) -> UnwrittenLogs {
         let TrainerState::Checkpoint(checkpoint) = &self.state else { return UnwrittenLogs::new() };
         let lines = checkpoint.state.observers.get(UNWRITTEN);
         lines.and_then(|lines| serde_json::from_value(lines.clone()).ok()).unwrap_or_default()
     }
 
-    /// The released weights that the run begins with.
+    /// Returns the record of the released weights that the run starts from.
     pub(crate) fn init(&self) -> Option<&InitRecord> {
         match &self.point {
             ResumePoint::Released(released) => Some(&released.record),
@@ -80,7 +83,7 @@ impl InitialState {
         }
     }
 
-    /// Steps done.
+    /// Number of steps made so far.
     pub(crate) fn step(&self) -> u64 {
         match &self.state {
             TrainerState::Checkpoint(checkpoint) => checkpoint.state.progress.step,
@@ -88,8 +91,11 @@ impl InitialState {
         }
     }
 
-    /// The trainer at that point, and what is to be logged. Nothing of the checkpoint is kept besides: its tensors would stay in
-    /// memory beside those that training replaces them with.
+    /// Returns the trainer, and the events to log. Everything else of the checkpoint is dropped, because its
+    /// tensors would stay in memory beside those that training replaces them with.
+    ///
+    /// # Errors
+    /// A state that doesn't match the configuration.
     pub(crate) fn into_trainer(
         self,
         config: &RunConfig,
@@ -107,7 +113,7 @@ impl InitialState {
     }
 }
 
-/// Loads a checkpoint whose rows this configuration counts as the checkpoint's own did.
+/// Loads a checkpoint with the same numbering of rows as this configuration.
 fn load(
     path: &Path,
     config: &RunConfig,

@@ -1,18 +1,18 @@
-//! Where training begins, and what may differ from the last start.
+//! The state that training starts from, and differences from the last start.
 
-// What the caller asks for, and has found.
+// What the caller requests, and has downloaded.
 pub(crate) mod fetched_weights;
 pub(crate) mod resume;
 
-// What there is.
+// What is available.
 pub(crate) mod changes;
 pub(crate) mod download;
 pub(crate) mod released;
 
-// Which of it is taken.
+// The choice.
 pub(crate) mod resume_point;
 
-// The trainer, or a check without one.
+// The state of the trainer, or a check without it.
 mod check;
 pub(crate) mod initial_state;
 

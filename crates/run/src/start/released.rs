@@ -1,5 +1,5 @@
-//! Weights that a run starts from, which somebody released: where they are, where in training they stand, and what is exact about going on from
-//! them.
+//! Released weights that a run starts from: their files, their position in training, and what is exact about
+//! continuing from them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,20 @@ use crate::error::RunError;
 use crate::prepare::chunks::chunk_ends;
 use crate::records::identity::InitRecord;
 
-/// What an address of the hub begins with.
+/// Prefix of the address of a model of the hub.
 const HUB: &str = "hf://";
 
-/// Weights on the disk, and where in training they stand.
+/// Weights on disk, and their position in training.
 pub(crate) struct ReleasedWeights {
     path: PathBuf,
     pub(crate) record: InitRecord,
 }
 
 impl ReleasedWeights {
-    /// Finds what `[init]` names, and holds its headers to the model: nothing is loaded.
+    /// Finds the weights of `[init]`, and compares their headers with the model, without loading them.
+    ///
+    /// # Errors
+    /// Weights that can't be found, or don't fit the model.
     pub(crate) fn find(
         resolved: &Resolved,
         init: &InitConfig,
@@ -61,12 +64,16 @@ impl ReleasedWeights {
     }
 
     /// Loads the weights.
+    ///
+    /// # Errors
+    /// Weights that can't be read.
     pub(crate) fn load(&self, config: &RunConfig, device: &Device) -> Result<Llama, RunError> {
         Ok(fineline_model::load_as(&config.model, &self.path, device)?)
     }
 }
 
-/// The checkpoint that `[init]` continues with all its state: one that has moments, unless they are not wanted.
+/// Returns the checkpoint that `[init]` continues with its whole state: one with optimizer state, unless
+/// `init.optimizer_state = "reset"`.
 pub(crate) fn continued(
     resolved: &Resolved,
     init: &InitConfig,
@@ -93,7 +100,10 @@ pub(crate) fn continued(
     Ok(Some(path))
 }
 
-/// Checks all that can be known of `[init]` without a run.
+/// Checks `[init]` without a run.
+///
+/// # Errors
+/// The first problem.
 pub(crate) fn check_init(
     resolved: &Resolved,
     init: &InitConfig,
@@ -145,7 +155,7 @@ fn refuse_other_parameters(resolved: &Resolved, found: &Inspection) -> Result<()
     Err(resolved.invalid("init.from", message).into())
 }
 
-/// The step that the weights stand for, and what said so.
+/// Returns the step of the weights, and the source of that position.
 fn position(
     resolved: &Resolved,
     init: &InitConfig,
@@ -183,7 +193,8 @@ fn position(
     Ok((step, format!("the name `{name}`")))
 }
 
-/// The names that may tell a position: the revision and the repository, or the file or folder and the one above it.
+/// Returns the names that may state a position: the revision and the repository, or the file or directory and
+/// its parent.
 fn names(init: &InitConfig, path: &Path) -> Vec<String> {
     if let Some(address) = init.from.strip_prefix(HUB) {
         let (repository, revision) = address.split_once('@').unwrap_or((address, ""));
@@ -195,7 +206,7 @@ fn names(init: &InitConfig, path: &Path) -> Vec<String> {
     absolute.ancestors().take(2).filter_map(name).collect()
 }
 
-/// The last step of a chunk.
+/// Returns the last step of a chunk.
 fn end_of_chunk(resolved: &Resolved, dataset: &Dataset, chunk: u64, key: &str) -> Result<u64, RunError> {
     let rows = RowSchedule::without_skips(resolved.config.train.global_batch_size);
     let ends = chunk_ends(dataset, &rows);

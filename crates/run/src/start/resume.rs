@@ -1,17 +1,18 @@
-//! Where a run is asked to begin.
+//! The state that the caller requests to start from.
 
 use std::path::PathBuf;
 
-/// Where a run begins.
+/// The state to start from.
 #[derive(Clone, Debug, Default)]
 pub enum ResumeRequest {
-    /// From the newest whole checkpoint; from the start if there is none.
+    /// The newest complete checkpoint, or step 0 if there is none.
     #[default]
     Auto,
-    /// From the start, in a folder that has no run.
+    /// Step 0, in a directory without a run.
     Never,
-    /// From this checkpoint.
+    /// This checkpoint.
     From(PathBuf),
-    /// From the run in a store, or one of its checkpoints, by its address: it is fetched into the run's folder.
+    /// The run at this address in remote storage, or one of its checkpoints. It is downloaded into the
+    /// directory of the run.
     FromUrl(String),
 }

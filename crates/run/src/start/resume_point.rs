@@ -1,4 +1,4 @@
-//! What there is to go on from, and which of it is taken.
+//! The choice of the state to start from.
 
 use std::path::{Path, PathBuf};
 
@@ -22,49 +22,49 @@ use crate::records::identity::{BranchOrigin, RunIdentity};
 use crate::records::jsonl::read_lines;
 use fineline_layout::RunDirectory;
 
-/// What decides where training begins.
+/// Everything that the choice depends on.
 #[derive(Clone, Copy)]
 pub(crate) struct ResumeContext<'a> {
     /// The configuration.
     pub(crate) resolved: &'a Resolved,
-    /// The run's folder.
+    /// Directory of the run.
     pub(crate) directory: &'a RunDirectory,
-    /// What the folder tells of the run that is in it.
+    /// Identity of the run in the directory, if there is one.
     pub(crate) stored: Option<&'a RunIdentity>,
-    /// The rows, which tell where a chunk ends.
+    /// The rows, which determine where a chunk ends.
     pub(crate) dataset: &'a Dataset,
-    /// What the caller asks for.
+    /// The state that the caller requests.
     pub(crate) resume: &'a ResumeRequest,
-    /// What `init.from` stands for, if that is a model of the hub and has been fetched.
+    /// The downloaded model, if `init.from` names one of the hub.
     pub(crate) fetched: Option<&'a FetchedWeights>,
 }
 
-/// Where training would begin.
+/// The step that training would start from.
 pub(crate) struct PlannedStart {
-    /// Steps done by then.
+    /// Number of steps made so far.
     pub(crate) step: u64,
-    /// Whether it is the run itself that goes on.
+    /// Whether the run is resumed from its own checkpoint.
     pub(crate) goes_on: bool,
-    /// What is to be said of it.
+    /// Events to log.
     pub(crate) events: Vec<Event>,
 }
 
-/// What there is to go on from.
+/// The state to start from.
 pub(super) enum ResumePoint {
-    /// Nothing: step 0.
+    /// Step 0, with initialized weights.
     Fresh,
-    /// Weights that somebody released.
+    /// Released weights.
     Released(ReleasedWeights),
-    /// Another run's checkpoint: the run has none of its own yet.
+    /// A checkpoint of another run. This run has none of its own yet.
     Branch(BranchOrigin),
-    /// A checkpoint of the run itself.
+    /// A checkpoint of this run.
     Own(PathBuf),
 }
 
-/// A point as rank 0 tells the others of it.
+/// The choice, as rank 0 broadcasts it.
 #[derive(Serialize, Deserialize)]
 enum SharedResumePoint {
-    /// The beginning, or released weights: the configuration says which.
+    /// Step 0 or released weights, as the configuration states.
     Local,
     Branch(BranchOrigin),
     Own(PathBuf),
@@ -98,7 +98,10 @@ impl ResumePoint {
 }
 
 impl ResumeContext<'_> {
-    /// Where training would begin. Nothing is loaded.
+    /// Returns the step that training would start from. Nothing is loaded.
+    ///
+    /// # Errors
+    /// As of a start.
     pub(crate) fn planned_start(&self) -> Result<PlannedStart, RunError> {
         let (point, mut events) = self.point()?;
         let step = match (&point, point.path()) {
@@ -115,7 +118,11 @@ impl ResumeContext<'_> {
         Ok(PlannedStart { step, goes_on: matches!(point, ResumePoint::Own(_)), events })
     }
 
-    /// The point that rank 0 finds. The others look for themselves only where nothing depends on what is in the folder.
+    /// Returns the choice of rank 0 on all ranks. Other ranks only look for themselves if the choice doesn't
+    /// depend on the directory.
+    ///
+    /// # Errors
+    /// As of [`point`](Self::point).
     pub(super) fn agree(&self, ranks: &dyn Ranks) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let own = if ranks.is_first() { Some(self.point()?) } else { None };
         let choice = ranks.broadcast(own.as_ref().map(|(point, _)| point.choice()));
@@ -134,7 +141,11 @@ impl ResumeContext<'_> {
         Ok((point, Vec::new()))
     }
 
-    /// Where training begins, before anything is loaded, and what is to be said of it.
+    /// Chooses the state to start from, before anything is loaded, and returns the events to log.
+    ///
+    /// # Errors
+    /// [`RunError::Exists`] if there is a run that must not be resumed. A checkpoint that is missing,
+    /// damaged, or of another run.
     fn point(&self) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let Self { directory, resume, .. } = self;
         let origin = self.stored.and_then(|stored| stored.origin.as_ref());
@@ -142,7 +153,7 @@ impl ResumeContext<'_> {
             RunCheckpoints { directory, folder: CheckpointDirectory::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
             ResumeRequest::From(path) => run.at(path)?,
-            // What is at an address has been brought here by now.
+            // A run at an address has been downloaded already.
             ResumeRequest::Auto | ResumeRequest::FromUrl(_) => run.newest()?,
             ResumeRequest::Never if directory.is_run() => {
                 return Err(RunError::Exists { dir: directory.root().to_owned() });
@@ -167,7 +178,7 @@ impl ResumeContext<'_> {
     }
 }
 
-/// What the folder of a run tells of where it stands.
+/// The checkpoints of a run.
 struct RunCheckpoints<'a> {
     directory: &'a RunDirectory,
     folder: CheckpointDirectory,
@@ -175,7 +186,7 @@ struct RunCheckpoints<'a> {
 }
 
 impl RunCheckpoints<'_> {
-    /// The newest whole checkpoint; without any, where the run branched off, or its beginning.
+    /// Returns the newest complete checkpoint. Without one, where the run branched off, or step 0.
     fn newest(&self) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let mut found = self.folder.newest_complete()?;
         if let Some(path) = found.newest_complete {
@@ -195,8 +206,8 @@ impl RunCheckpoints<'_> {
         Ok((ResumePoint::Branch(origin.clone()), Vec::new()))
     }
 
-    /// The checkpoint that `path` means, which may be another run's where this one has none. A branch is given the path that it
-    /// began with each time it is started, and goes on from its own checkpoints.
+    /// Returns the checkpoint that `path` refers to, which may be of another run if this one has none. A
+    /// branch is started with the same path each time, and resumes from its own checkpoints.
     fn at(&self, path: &Path) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let has_own = !self.folder.steps()?.is_empty();
         if has_own && self.branched_off_at(path) {
@@ -217,7 +228,8 @@ impl RunCheckpoints<'_> {
         Ok((point, Vec::new()))
     }
 
-    /// Whether `path` leads to where the run branched off, or did then: `latest` may have moved on, and the checkpoint be gone.
+    /// Whether `path` is where the run branched off. `latest` may name another checkpoint by now, and the
+    /// checkpoint may be gone.
     fn branched_off_at(&self, path: &Path) -> bool {
         let Some(origin) = self.origin else { return false };
         let checkpoint = || find_checkpoint(path).ok().and_then(|found| fs::canonicalize(found).ok());
@@ -225,7 +237,7 @@ impl RunCheckpoints<'_> {
             || checkpoint().is_some_and(|found| found == origin.checkpoint)
     }
 
-    /// Refuses to replace what a run has by another run's state.
+    /// Refuses to replace the state of a run by that of another.
     fn refuse_other_runs(&self, checkpoint: &Path) -> Result<(), RunError> {
         let own = fs::canonicalize(self.folder.path())?;
         if fs::canonicalize(checkpoint)?.parent() == Some(&own) {
@@ -234,7 +246,7 @@ impl RunCheckpoints<'_> {
         Err(RunError::OtherRunsCheckpoint { path: checkpoint.to_owned() })
     }
 
-    /// Refuses to begin anew where the log tells of a checkpoint: a folder without any has lost them.
+    /// Refuses to restart if the log mentions a checkpoint, because then checkpoints are lost.
     fn refuse_lost_checkpoints(&self) -> Result<(), RunError> {
         let events: Vec<EventRecord> = read_lines(&self.directory.events())?;
         if events.iter().any(|record| matches!(record.event, Event::Checkpoint { .. })) {

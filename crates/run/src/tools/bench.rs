@@ -1,4 +1,4 @@
-//! Training steps and probes, timed on this machine.
+//! Benchmarks of training steps and probes on this machine.
 
 use std::time::Instant;
 
@@ -14,64 +14,64 @@ use crate::progress::RunProgress;
 use crate::ranks::{divide, first_in_turn, on_ranks};
 use crate::records::metrics::mfu;
 
-/// Steps before the first that counts: caches fill, and buffers come into being.
+/// Number of steps before the first that is timed, in which caches fill and buffers are allocated.
 const WARM_UP_STEPS: u64 = 2;
 
-/// What was measured.
+/// Result of a benchmark.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchResult {
-    /// Tokens per second: a step's tokens over the median step.
+    /// Tokens per second: tokens of a step divided by the median step time.
     pub tokens_per_s: f64,
-    /// The median step, in seconds.
+    /// Median step time in seconds.
     pub step_s: f64,
-    /// The quickest step.
+    /// Shortest step time.
     pub min_step_s: f64,
-    /// The slowest step.
+    /// Longest step time.
     pub max_step_s: f64,
-    /// Steps that count.
+    /// Number of timed steps.
     pub steps: u64,
-    /// Model FLOP utilization against `log.peak_tflops`; null without it.
+    /// Model FLOP utilization. Null without `log.peak_tflops`.
     pub mfu: Option<f64>,
-    /// Largest resident set of the process so far, in MiB; null where the system doesn't tell.
+    /// Largest resident set of the process so far, in MiB. Null if the system doesn't report it.
     pub peak_rss_mib: Option<f64>,
-    /// Parameters of the model.
+    /// Number of parameters of the model.
     pub parameters: u64,
-    /// Processes that trained together.
+    /// Number of ranks.
     pub ranks: usize,
-    /// Threads that computed, of each.
+    /// Compute threads per process.
     pub threads: usize,
-    /// Where it ran.
+    /// Device.
     pub device: String,
-    /// Loss of the last step: two builds that compute the same have the same.
+    /// Loss of the last step. It is equal for builds that compute the same.
     pub loss: f64,
-    /// One round of the configured probes, if it was asked for.
+    /// Result of an evaluation round, if it was requested.
     pub probes: Option<ProbeBenchResult>,
 }
 
-/// The price of a round of probes.
+/// Cost of an evaluation round.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeBenchResult {
     /// Seconds of the round.
     pub seconds: f64,
-    /// Choices scored.
+    /// Number of scored choices.
     pub requests: usize,
     /// Choices scored per second.
     pub requests_per_s: f64,
 }
 
-/// What to measure besides steps.
+/// What to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BenchScope {
-    /// Nothing.
+    /// Training steps.
     Steps,
-    /// A round of the configured probes.
+    /// Training steps, and a round of the configured probes.
     StepsAndProbes,
 }
 
-/// Times `steps` steps of the configured run from fresh weights. Nothing is written but to the data cache.
+/// Times `steps` steps of the configured run, from initialized weights. Only the data cache is written.
 ///
 /// # Errors
-/// As of a run, before its first step and in it.
+/// As of a run.
 pub fn bench(
     resolved: &Resolved,
     steps: u64,
@@ -147,7 +147,7 @@ fn time_probes(suites: &[Suite], trainer: &Trainer) -> Result<ProbeBenchResult, 
     Ok(ProbeBenchResult { seconds, requests, requests_per_s: requests as f64 / seconds })
 }
 
-/// Largest resident set of this process so far, in MiB, as the kernel counts it.
+/// Returns the largest resident set of this process so far in MiB, as counted by the kernel.
 #[must_use]
 pub fn peak_rss_mib() -> Option<f64> {
     let status = fs_err::read_to_string("/proc/self/status").ok()?;

@@ -1,4 +1,4 @@
-//! Where two runs part: the first step at which their logs or their parameters differ.
+//! Comparison of two runs: the first step at which their logs or parameters differ.
 
 use std::collections::BTreeMap;
 
@@ -14,49 +14,50 @@ use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
 use fineline_layout::RunDirectory;
 
-/// What was found of two runs.
+/// Result of the comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunDiff {
-    /// Whether nothing that was compared differs.
+    /// Whether everything that was compared is equal.
     pub same: bool,
-    /// Steps of `metrics.jsonl` that both have.
+    /// Number of steps that both have in `metrics.jsonl`.
     pub metrics_compared: usize,
-    /// Steps of `digests.jsonl` that both have.
+    /// Number of steps that both have in `digests.jsonl`.
     pub digests_compared: usize,
     /// The first step after which parameters differ.
     pub parameters: Option<ParameterDifference>,
-    /// The first step whose line in `metrics.jsonl` differs, timings aside.
+    /// The first step whose line in `metrics.jsonl` differs, apart from timings.
     pub metrics: Option<MetricsDifference>,
-    /// Configuration values that differ, other than names and folders.
+    /// Configuration values that differ, apart from `[run]`.
     pub config: Vec<ConfigDifference>,
 }
 
-/// Where parameters part.
+/// First difference of parameters.
 #[derive(Clone, Debug, Serialize)]
 pub struct ParameterDifference {
     /// The step.
     pub step: u64,
-    /// The last step before it after which all were equal; null if there is none.
+    /// The last earlier step with equal parameters. Null if there is none.
     pub last_equal: Option<u64>,
-    /// The tensors that differ, in the model's order.
+    /// Names of the tensors that differ, in the order of the model.
     pub tensors: Vec<String>,
-    /// How many tensors the model has.
+    /// Number of tensors of the model.
     pub of: usize,
 }
 
-/// Where logged numbers part.
+/// First difference of logged values.
 #[derive(Clone, Debug, Serialize)]
 pub struct MetricsDifference {
     /// The step.
     pub step: u64,
-    /// The fields that differ, with both values.
+    /// Names of the fields that differ, with both values.
     pub fields: BTreeMap<String, [Value; 2]>,
 }
 
-/// Compares what two runs have logged of the steps that both have.
+/// Compares the logs of two runs at the steps that both have.
 ///
 /// # Errors
-/// [`RunError::NoRun`] for a folder without a run, [`RunError::NothingInCommon`] if no step is in both, a log that can't be read.
+/// [`RunError::NoRun`] for a directory without a run. [`RunError::NothingInCommon`] if there is no common
+/// step. A log that can't be read.
 pub fn diff(left: &RunDirectory, right: &RunDirectory) -> Result<RunDiff, RunError> {
     for run in [left, right] {
         if !run.is_run() {
@@ -87,7 +88,7 @@ pub fn diff(left: &RunDirectory, right: &RunDirectory) -> Result<RunDiff, RunErr
     })
 }
 
-/// The records of a log that are of steps in both runs, in pairs.
+/// Returns pairs of the records of a log at common steps.
 fn in_both<T: DeserializeOwned>(
     left: &RunDirectory,
     right: &RunDirectory,
@@ -104,7 +105,8 @@ fn in_both<T: DeserializeOwned>(
         .collect())
 }
 
-/// By the hashes of the tensors rather than by the chain: that of a branch begins where it branched off.
+/// Compares the hashes of the tensors instead of the chains, because the chain of a branch starts where it
+/// branched off.
 fn parameter_difference(digests: &[(DigestRecord, DigestRecord)]) -> Option<ParameterDifference> {
     let at = digests.iter().position(|(left, right)| left.tensors != right.tensors)?;
     let (left, right) = &digests[at];
@@ -117,7 +119,7 @@ fn parameter_difference(digests: &[(DigestRecord, DigestRecord)]) -> Option<Para
 
 fn metrics_difference((left, right): &(MetricsRecord, MetricsRecord)) -> Option<MetricsDifference> {
     let fields = |record: &MetricsRecord| {
-        // The chain differs ever after; what it is made of is compared by itself.
+        // The chain differs at all later steps, and the tensors are compared separately.
         let record = MetricsRecord { digest: None, ..record.without_timing() };
         match serde_json::to_value(record) {
             Ok(Value::Object(fields)) => fields,

@@ -1,4 +1,4 @@
-//! What works on this machine.
+//! Diagnosis of the machine.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use sysinfo::{Disks, System};
 use crate::config::{BUILT_IN, DeviceName};
 use crate::device;
 
-/// The machine as a run would find it.
+/// The machine, as a run would find it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// Version of the program.
+    /// Version of fineline.
     pub version: &'static str,
-    /// Devices that `run.device` may name in this build.
+    /// Devices that this build supports for `run.device`.
     pub devices: Vec<DeviceDiagnosis>,
-    /// Why tasks of code can't run programs here; null where they can.
+    /// Why code tasks can't run programs here. Null if they can.
     pub sandbox_problem: Option<String>,
-    /// Cores that this process may use.
+    /// Number of cores available to this process.
     pub cores: usize,
-    /// Vector instructions of the processor that speed up training.
+    /// Vector instructions of the CPU that speed up training.
     pub cpu_features: Vec<&'static str>,
     /// Memory of the machine, in MiB.
     pub memory_mib: u64,
-    /// Memory that is free, or can be made so, in MiB.
+    /// Available memory of the machine, in MiB.
     pub memory_available_mib: u64,
-    /// The file system that holds the working directory.
+    /// File system of the working directory.
     pub disk: DiskDiagnosis,
-    /// The MPI library that joins several processes; null in a build without one.
+    /// The MPI library. Null in a build without MPI.
     pub mpi: Option<String>,
-    /// The processes that were started together, where there are several.
+    /// The processes that were started together, if there are several.
     pub ranks: Vec<RankDiagnosis>,
-    /// Name of the machine.
+    /// Host name.
     pub host: Option<String>,
     /// Name and version of the operating system.
     pub os: Option<String>,
@@ -44,23 +44,24 @@ pub struct Diagnosis {
 /// One of the processes that were started together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RankDiagnosis {
-    /// Its number.
+    /// Rank of the process.
     pub rank: usize,
-    /// The machine that it is on.
+    /// Host name.
     pub host: Option<String>,
-    /// Cores that it may use.
+    /// Number of cores available to it.
     pub cores: usize,
-    /// The device that `run.device = "cuda"` gives it, in a build that has CUDA; `"cpu"` otherwise.
+    /// Device of the process for `run.device = "cuda"` in a build with CUDA, otherwise `"cpu"`.
     pub device: String,
-    /// Memory of its machine that is free, in MiB.
+    /// Available memory of its machine, in MiB.
     pub memory_available_mib: u64,
-    /// Whether it sees what rank 0 has written into the working directory, as all must see a run's folder.
+    /// Whether it sees a file that rank 0 wrote into the working directory. All ranks must see the directory
+    /// of a run.
     pub shares_folder: bool,
-    /// Seconds by which its clock is ahead of rank 0's, as far as one meeting tells.
+    /// Seconds by which its clock is ahead of rank 0's, as measured over one collective.
     pub clock_offset_s: f64,
 }
 
-/// What all ranks find together, the same on each. Nothing where there is only one.
+/// Diagnoses all ranks, with the same result on each. Empty for a single rank.
 #[must_use]
 pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
     if ranks.size() == 1 {
@@ -89,33 +90,33 @@ pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
     ranks.all_gather(&own)
 }
 
-/// One device, and whether a tensor operation on it gave the right result.
+/// A device, with the result of a test.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeviceDiagnosis {
     /// The name for `run.device`.
     pub name: String,
-    /// What it calls itself; null where it doesn't say.
+    /// Its own name. Null if it has none.
     pub description: Option<String>,
-    /// What `run.precision` may be with it.
+    /// Values of `run.precision` that it supports.
     pub precisions: Vec<Precision>,
-    /// What is wrong with it; null where it works.
+    /// What is wrong with it. Null if it works.
     pub problem: Option<String>,
 }
 
-/// A file system, as runs on several machines would share it.
+/// A file system.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DiskDiagnosis {
-    /// What the system calls it (`ext4`, `nfs4`, `lustre`).
+    /// Name of its type (`ext4`, `nfs4`, `lustre`).
     pub kind: Option<String>,
-    /// Whether it is of a kind that other machines see too, as a run on several of them needs.
+    /// Whether other machines usually see the same files.
     pub shared: Option<bool>,
     /// Free space, in MiB.
     pub free_mib: Option<u64>,
-    /// Seconds that files written here are dated ahead of this machine's clock: what its clock and the file server's differ by.
+    /// Seconds by which timestamps of new files are ahead of this machine's clock.
     pub clock_offset_s: Option<f64>,
 }
 
-/// Looks at the machine.
+/// Diagnoses the machine.
 #[must_use]
 pub fn diagnose(ranks: &dyn Ranks) -> Diagnosis {
     let mut system = System::new();
@@ -138,7 +139,8 @@ pub fn diagnose(ranks: &dyn Ranks) -> Diagnosis {
     }
 }
 
-/// Every device of this machine that the build can use; and where there is none of a kind that it has, the kind.
+/// Returns the devices of this machine that the build supports, and the kind itself if there is none of that
+/// kind.
 fn device_names() -> Vec<DeviceName> {
     let found = device::names();
     let kinds = BUILT_IN.iter().filter_map(|kind| kind.parse::<DeviceName>().ok());
@@ -178,7 +180,7 @@ impl DiskDiagnosis {
     }
 }
 
-/// Whether other machines usually see the same files, by the name of the file system.
+/// Whether file systems of this type are usually shared among machines.
 fn is_shared(kind: &str) -> bool {
     const SHARED: [&str; 12] = [
         "9p",
@@ -197,13 +199,14 @@ fn is_shared(kind: &str) -> bool {
     SHARED.iter().any(|shared| kind.to_lowercase().starts_with(shared))
 }
 
-/// Seconds that a file written now in this folder is dated ahead of this machine's clock; unknown where none can be written.
+/// Measures by how many seconds timestamps of new files in a directory are ahead of this machine's clock.
+/// `None` if no file can be written.
 fn clock_offset(folder: &Path) -> Option<f64> {
     let before = Timestamp::now();
     let file = tempfile::NamedTempFile::new_in(folder).ok()?;
     let written = Timestamp::try_from(file.as_file().metadata().ok()?.modified().ok()?).ok()?;
     let after = Timestamp::now();
-    // It was written between the two; only what lies outside of them is known to be off.
+    // The file was written between the two times. Only a timestamp outside of them is off.
     Some(written.duration_since(written.clamp(before, after)).as_secs_f64())
 }
 

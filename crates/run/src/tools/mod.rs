@@ -1,4 +1,4 @@
-//! What answers questions about a run without being one.
+//! Tools that analyze runs, checkpoints and machines.
 
 // Without a model.
 pub mod diff;
@@ -6,7 +6,7 @@ pub mod doctor;
 pub mod plan;
 pub mod published;
 
-// With one.
+// With a model.
 pub mod bench;
 pub mod offline_probe;
 pub mod sweep;

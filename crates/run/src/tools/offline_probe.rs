@@ -1,4 +1,4 @@
-//! The probes of a run, put to a checkpoint outside of one.
+//! Evaluation of a checkpoint outside of a run.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,26 +28,28 @@ use crate::ranks::use_threads;
 use crate::records::events::Event;
 use crate::records::jsonl::to_lines;
 
-/// What to ask of which checkpoint.
+/// An evaluation of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct OfflineProbe {
-    /// A model folder: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json` or `tokenizer.model`.
+    /// A model directory: a checkpoint of a run, or any Hugging Face LLaMA with a `tokenizer.json` or
+    /// `tokenizer.model`.
     pub checkpoint: PathBuf,
-    /// The suite's name or file.
+    /// Name or file of the suite.
     pub suite: String,
-    /// Names of the tasks; empty for all.
+    /// Names of the tasks. Empty for all.
     pub tasks: Vec<String>,
-    /// Items per task at most; absent: as many as the checkpoint's own run asks, or all.
+    /// Maximum number of items per task. Absent: as in the checkpoint's own run, or all.
     pub limit: Option<usize>,
-    /// Where to compute.
+    /// Device.
     pub device: DeviceName,
-    /// Whether tasks of code may run the programs that the model writes, where the checkpoint's own run doesn't already allow it.
+    /// Whether code tasks may run the programs that the model writes, if the checkpoint's own run doesn't
+    /// allow it.
     pub allow_code_execution: bool,
-    /// Folders in which task files look for their data, besides those of the checkpoint's run.
+    /// Directories of task data, in addition to those of the checkpoint's run.
     pub data: Vec<PathBuf>,
 }
 
-/// A checkpoint, before its weights are read.
+/// A checkpoint before its weights are loaded.
 pub(crate) struct ProbedCheckpoint {
     pub(crate) folder: PathBuf,
     config: Option<RunConfig>,
@@ -55,29 +57,29 @@ pub(crate) struct ProbedCheckpoint {
     model: LlamaConfig,
 }
 
-/// Suites, tokenized for a checkpoint and for those like it.
+/// Suites, tokenized for a checkpoint and for others with the same tokenizer.
 pub(crate) struct TokenizedSuites {
     pub(crate) key: String,
     suites: Vec<Suite>,
 }
 
-/// The step of a checkpoint, and who hears how far its evaluation is.
+/// Step of a checkpoint, and the caller's progress display.
 pub(crate) struct ProbedStep<'a> {
     pub(crate) step: u64,
     pub(crate) progress: &'a mut dyn FnMut(RunProgress<'_>),
 }
 
-/// How a model did.
+/// Results of a checkpoint.
 pub(crate) struct ProbeResults {
     pub(crate) results: Vec<TaskResult>,
     pub(crate) groups: Vec<TaskGroup>,
     /// lm-evaluation-harness's results object.
     pub(crate) json: Value,
-    /// How alike its layers are, where that was asked.
+    /// Similarity of its layers, if that was evaluated.
     pub(crate) similarities: Vec<SimilarityRow>,
 }
 
-/// When an evaluation began.
+/// Start of an evaluation.
 pub(crate) struct EvaluationTimer {
     date: jiff::Timestamp,
     clock: Instant,
@@ -88,7 +90,7 @@ impl EvaluationTimer {
         Self { date: jiff::Timestamp::now(), clock: Instant::now() }
     }
 
-    /// The results, with when they were made and how long it took.
+    /// Adds the date and the duration to results.
     pub(crate) fn finish(&self, mut results: Value) -> Value {
         results["date"] = Value::from(self.date.as_millisecond() as f64 / 1e3);
         let seconds = self.clock.elapsed().as_secs_f64();
@@ -98,7 +100,10 @@ impl EvaluationTimer {
 }
 
 impl ProbedCheckpoint {
-    /// Verifies the checkpoint in a folder, if it is a run's, and reads what is small of it.
+    /// Verifies a checkpoint of a run, and reads everything except its weights.
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged or can't be read.
     pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
         if folder.join(MANIFEST_FILE).is_file() {
             fineline_train::verify_checkpoint(folder)?;
@@ -113,7 +118,10 @@ impl ProbedCheckpoint {
         Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
     }
 
-    /// The model, computing in the precision that it was trained in, or in float32 where the device lacks that.
+    /// Loads the model with the precision it was trained in, or float32 if the device lacks it.
+    ///
+    /// # Errors
+    /// Weights that can't be read.
     pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
         let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
         let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
@@ -121,10 +129,10 @@ impl ProbedCheckpoint {
     }
 }
 
-/// What came out.
+/// Results of an evaluation.
 #[derive(Clone, Debug)]
 pub struct OfflineResults {
-    /// One record a task, as `probes.jsonl` has them.
+    /// One record per task, as in `probes.jsonl`.
     pub records: Vec<ProbeRecord>,
     /// lm-evaluation-harness's results object.
     pub results: Value,
@@ -133,8 +141,8 @@ pub struct OfflineResults {
 }
 
 impl OfflineProbe {
-    /// Loads the checkpoint and scores it. A checkpoint of a run is asked what its run asked, of the same world and with the same
-    /// tokenizer policy, so that the numbers are those of the loop to the bit.
+    /// Loads the checkpoint and evaluates it. A checkpoint of a run is evaluated as in its run, with the same
+    /// world and special tokens, so that the values are bit-identical.
     ///
     /// # Errors
     /// A checkpoint or suite that can't be read.
@@ -155,7 +163,10 @@ impl OfflineProbe {
         })
     }
 
-    /// What a checkpoint is to be asked, as its tokens.
+    /// Tokenizes the suites for a checkpoint.
+    ///
+    /// # Errors
+    /// A suite that can't be read.
     pub(crate) fn questions(&self, subject: &ProbedCheckpoint) -> Result<TokenizedSuites, RunError> {
         let tables = self.tables(subject.config.as_ref());
         let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
@@ -164,7 +175,8 @@ impl OfflineProbe {
         Ok(TokenizedSuites { key: self.key(subject), suites: load_suites(&setting, &tables)? })
     }
 
-    /// All that decides the tokens of the questions: checkpoints with the same one can be asked the same.
+    /// Returns a key of everything that determines the tokens. Checkpoints with the same key can share their
+    /// suites.
     pub(crate) fn key(&self, subject: &ProbedCheckpoint) -> String {
         let ProbedCheckpoint { tokenizer, model, config, .. } = subject;
         format!(
@@ -177,7 +189,10 @@ impl OfflineProbe {
         )
     }
 
-    /// Puts the questions to the model.
+    /// Evaluates the model on the suites.
+    ///
+    /// # Errors
+    /// A suite that can't be evaluated.
     pub(crate) fn ask(
         &self,
         subject: &ProbedCheckpoint,
@@ -208,7 +223,7 @@ impl OfflineProbe {
         Ok(ProbeResults { json: results_json(&results, &groups, &header), results, groups, similarities })
     }
 
-    /// The `[[probes]]` tables of the checkpoint's run for this suite, or a plain one.
+    /// Returns the `[[probes]]` tables of the checkpoint's run for this suite, or a default one.
     fn tables(&self, config: Option<&RunConfig>) -> Vec<ProbeConfig> {
         let tables = config.map(|config| config.probes.as_slice()).unwrap_or_default();
         let mut tables: Vec<ProbeConfig> =
@@ -228,10 +243,11 @@ impl OfflineProbe {
 }
 
 impl OfflineResults {
-    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`; and `representations.parquet`, if any were looked at.
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`, and `representations.parquet`
+    /// if representations were evaluated.
     ///
     /// # Errors
-    /// What the file system says, with the path.
+    /// What the file system returns, with the path.
     pub fn write(&self, folder: &Path) -> Result<(), RunError> {
         fs::create_dir_all(folder)?;
         let json = |path: &Path, value: &Value| {
@@ -249,7 +265,7 @@ impl OfflineResults {
     }
 }
 
-/// The tables that ask these tasks, and nothing else; what no table asks, the first one does.
+/// Restricts tables to these tasks. Tasks that are in no table are added to the first one.
 fn with_tasks(mut tables: Vec<ProbeConfig>, wanted: &[String]) -> Vec<ProbeConfig> {
     let mut tasks_of = vec![Vec::new(); tables.len()];
     for task in wanted {
@@ -263,7 +279,7 @@ fn with_tasks(mut tables: Vec<ProbeConfig>, wanted: &[String]) -> Vec<ProbeConfi
     tables
 }
 
-/// Refuses a tokenizer with ids that the model has no embedding for.
+/// Refuses a tokenizer with ids that the model's embedding doesn't have.
 fn refuse_larger_vocabulary(
     tokenizer: &Tokenizer,
     model: &LlamaConfig,
@@ -277,7 +293,7 @@ fn refuse_larger_vocabulary(
 }
 
 fn records(results: &[TaskResult], groups: &[TaskGroup], step: u64, tokens: u64) -> Vec<ProbeRecord> {
-    // A phase takes a history, and there is none.
+    // A phase depends on earlier rounds, and there are none.
     let without_phase = |record| ProbeRecord { phase: None, ..record };
     EvaluationHistory::new()
         .record_round(step, tokens, results, groups)
@@ -286,10 +302,10 @@ fn records(results: &[TaskResult], groups: &[TaskGroup], step: u64, tokens: u64)
         .collect()
 }
 
-/// The tokenizer of a checkpoint, with the policy of its run, or with its own.
+/// Opens the tokenizer of a checkpoint, with the special tokens of its run.
 ///
 /// # Errors
-/// A folder without a tokenizer, or with one that can't be read.
+/// A directory without a tokenizer, or with one that can't be read.
 pub fn open_checkpoint_tokenizer(checkpoint: &Path) -> Result<Tokenizer, RunError> {
     open_tokenizer(checkpoint, stored_config(checkpoint)?.as_ref())
 }

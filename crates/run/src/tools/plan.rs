@@ -1,4 +1,4 @@
-//! What a run would take, before anything is spent.
+//! Estimates of memory, time and disk space of a run.
 
 use fineline_kernels::Precision;
 use fineline_model::ParameterSpec;
@@ -7,95 +7,95 @@ use serde::Serialize;
 
 use crate::config::{DeviceName, RunConfig};
 
-/// What the caller knows of the machines.
+/// Properties of the machines.
 #[derive(Clone, Copy, Debug)]
 pub struct Machines {
-    /// Devices that share the global batch.
+    /// Number of devices that share the global batch.
     pub devices: u64,
     /// Memory of one device in GiB, if known.
     pub memory_gib: Option<f64>,
-    /// What one device computes in TFLOP/s, if known.
+    /// Speed of one device in TFLOP/s, if known.
     pub tflops: Option<f64>,
 }
 
-/// A run in numbers. What nobody stated, or what follows from it, is null.
+/// Estimates for a run. Values that depend on unknown properties are null.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunPlan {
-    /// Parameters of the model.
+    /// Number of parameters of the model.
     pub parameters: u64,
-    /// Optimizer steps.
+    /// Number of optimizer steps.
     pub steps: u64,
-    /// Tokens of a step.
+    /// Number of tokens per step.
     pub tokens_per_step: u64,
-    /// Tokens of the run.
+    /// Number of tokens of the run.
     pub tokens: u64,
     /// Tokens per parameter; about 20 is compute-optimal (Hoffmann et al., 2022).
     pub tokens_per_parameter: f64,
-    /// Floating-point operations of the run, without probes.
+    /// Number of floating-point operations of the run, without probes.
     pub flops: f64,
-    /// Memory of one device at the height of a step.
+    /// Peak memory of one device during a step.
     pub memory: DeviceMemory,
-    /// Whether that fits into the stated memory, however slow the disk.
+    /// Whether it fits into the memory of a device, for any speed of the disk.
     pub fits: Option<bool>,
-    /// What other setups to divide the work and other precisions would take; this one is the first.
+    /// Estimates for other modes and precisions. The configured one is the first.
     pub setups: Vec<PlannedSetup>,
-    /// Days at the stated speed, without probes.
+    /// Days at the given speed, without probes.
     pub days: Option<f64>,
-    /// Size of a checkpoint.
+    /// Size of a checkpoint in bytes.
     pub checkpoint_bytes: u64,
-    /// Size of all checkpoints that are kept at the end.
+    /// Size of all checkpoints that are kept at the end, in bytes.
     pub checkpoints_bytes: u64,
 }
 
-/// A setup to train, and what it takes of each device.
+/// A mode and precision, and the memory that it takes per device.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PlannedSetup {
-    /// How the devices divide the work.
+    /// How ranks share the work.
     pub mode: DistributedMode,
-    /// The precision of products and of what lies between them.
+    /// Precision of matmuls and of what lies between them.
     pub precision: Precision,
     /// Memory of one device.
     pub memory: DeviceMemory,
-    /// Whether that fits into the stated memory, however slow the disk.
+    /// Whether it fits into the memory of a device, for any speed of the disk.
     pub fits: Option<bool>,
-    /// The largest `train.micro_batch_size` that does; 0 if not even one sequence does.
+    /// Largest `train.micro_batch_size` that fits. 0 if none does.
     pub largest_micro_batch: Option<usize>,
 }
 
-/// Memory of one device at the height of a step, in bytes.
+/// Peak memory of one device during a step, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceMemory {
-    /// The weights, and their copy in the precision of the products, if that is another.
+    /// The weights, and their copy in the precision of matmuls, if that isn't float32.
     pub parameters: u64,
-    /// Their gradients: with several micro-batches per device, also the sum of those before.
+    /// The gradients. With several micro-batches per device, also the sum of the previous ones.
     pub gradients: u64,
-    /// AdamW's two moments.
+    /// AdamW's optimizer state.
     pub optimizer: u64,
-    /// What the backward pass needs of the forward pass of a micro-batch, and its intermediates.
+    /// Activations that the backward pass of a micro-batch needs, and intermediates.
     pub activations: u64,
-    /// Logits of a micro-batch, as far as they exist at a time, and what the loss keeps of them.
+    /// Logits of a micro-batch, as far as they exist at the same time, and what the loss keeps of them.
     pub logits: u64,
-    /// Buffers of an exchange of gradients, after the backward pass.
+    /// Buffers of the gradient exchange, after the backward pass.
     pub exchange: u64,
-    /// What a checkpoint being written holds on to while training replaces it: weights and moments.
+    /// Weights and optimizer state that the writing of a checkpoint holds while training replaces them.
     pub snapshot: u64,
     /// The program, its threads and buffers.
     pub program: u64,
-    /// The height of a step while a checkpoint is still being written, as where the disk takes longer than a step: all of
-    /// the above, but on a GPU, of activations with logits and the exchange whichever is more.
+    /// Peak while a checkpoint is being written, if the disk takes longer than a step: the sum of the above,
+    /// except that on a GPU only the larger of activations with logits and the exchange counts.
     pub total: u64,
-    /// The height where the disk is so fast that a checkpoint is written within a step: that of a backward pass, or of an update that
-    /// replaces what a snapshot holds, whichever is more.
+    /// Peak if the disk writes a checkpoint within a step: the larger of the peaks of a backward pass and of
+    /// an update that replaces the contents of a snapshot.
     pub total_on_fast_disk: u64,
 }
 
-/// The program before it has a model: code, threads, tokenizer, pages of token shards.
+/// The program without a model: code, threads, tokenizer, pages of token shards.
 const PROGRAM_BYTES: u64 = 24 << 20;
 
-/// Plans the configured run on these machines.
+/// Estimates the configured run on these machines.
 ///
 /// # Errors
-/// A length that can't be.
+/// [`TrainError`] if the length of the run is invalid.
 pub fn plan(config: &RunConfig, machines: &Machines) -> Result<RunPlan, TrainError> {
     let seq_len = config.data.seq_len;
     let steps = config.train.total_steps(seq_len)?;
@@ -153,7 +153,7 @@ fn setups(config: &RunConfig, machines: &Machines) -> Vec<PlannedSetup> {
     setups.map(setup).collect()
 }
 
-/// Who has what.
+/// How devices divide the work.
 #[derive(Clone, Copy, Debug)]
 struct WorkDivision {
     devices: u64,
@@ -161,7 +161,7 @@ struct WorkDivision {
 }
 
 impl WorkDivision {
-    /// Devices that moments and snapshots are divided among.
+    /// Number of devices that optimizer state and snapshots are divided among.
     fn of_moments(self) -> u64 {
         match self.mode {
             DistributedMode::DataParallel => 1,
@@ -169,8 +169,8 @@ impl WorkDivision {
         }
     }
 
-    /// Gradients that a device holds at a time: that of a micro-batch, and the sum of those before it; with a fixed tree of additions, the sums
-    /// that wait for their other halves.
+    /// Number of gradients that a device holds at the same time: that of a micro-batch, and the sum of the
+    /// previous ones. With a fixed tree of additions, the sums that wait for their sibling.
     fn gradients(self, config: &RunConfig, micro_batch_size: usize) -> u64 {
         let micro_batches = (config.train.global_batch_size / micro_batch_size) as u64 / self.devices;
         match micro_batches {
@@ -180,8 +180,8 @@ impl WorkDivision {
         }
     }
 
-    /// What an exchange of gradients takes: the largest bucket as it is sent and received, and a device's own piece of it; with divided moments, its
-    /// pieces of all buckets.
+    /// Memory of the gradient exchange: the largest bucket as sent and as received, and the device's own
+    /// piece of it. If the optimizer state is sharded, its pieces of all buckets.
     fn exchange(self, config: &RunConfig) -> u64 {
         if self.devices == 1 {
             return 0;
@@ -209,7 +209,7 @@ fn memory(
     let activations = config.model.activation_bytes(micro_batch_size, time);
     let (copy, activations) = match (precision, config.run.device) {
         (Precision::F32, _) => (0, activations),
-        // What lies between products stays float32; the factors of a product are rounded for as long as it takes.
+        // Values between matmuls stay float32. The factors of a matmul are rounded for its duration.
         (Precision::Bf16Mixed, DeviceName::Cpu) => (0, activations + rounded_bytes(config, micro_batch_size)),
         (Precision::Bf16Mixed, _) => (float32 / 2, activations / 2),
     };
@@ -221,12 +221,13 @@ fn memory(
     let exchange = shares.exchange(config);
     let program = PROGRAM_BYTES + kept_by_pool(config, gradients + activations + logits);
     let always = parameters + gradients + optimizer + program;
-    // Gradients are exchanged when the activations are gone; but the processor's pool keeps their memory.
+    // Gradients are exchanged after the activations are freed, but the memory pool of the CPU keeps their
+    // memory.
     let step = match config.run.device {
         DeviceName::Cpu => activations + logits + exchange,
         _ => (activations + logits).max(exchange),
     };
-    // By the time that an update replaces what a snapshot holds, the activations of its step are gone.
+    // When an update replaces the contents of a snapshot, the activations of its step are freed.
     let total_on_fast_disk = always + step.max(snapshot);
     let total = always + step + snapshot;
     DeviceMemory {
@@ -243,25 +244,26 @@ fn memory(
     }
 }
 
-/// What the processor's pool of memory holds beyond what is used: up to an eighth, since a piece of one size doesn't serve for another.
+/// Memory that the memory pool of the CPU holds beyond what is used. It is up to an eighth, because blocks
+/// are only reused for the same size.
 fn kept_by_pool(config: &RunConfig, pooled: u64) -> u64 {
     if config.run.device == DeviceName::Cpu { pooled / 8 } else { 0 }
 }
 
-/// The factors of the largest product of a layer, as float32.
+/// Size of the factors of the largest matmul of a layer, as float32.
 fn rounded_bytes(config: &RunConfig, micro_batch_size: usize) -> u64 {
     let (width, inner) = (config.model.hidden_size as u64, config.model.intermediate_size as u64);
     let tokens = (micro_batch_size * config.data.seq_len) as u64;
     4 * (tokens * inner + tokens.max(inner) * width)
 }
 
-/// Checkpoints on disk when the run is done: the last ones, and those that are kept for good.
+/// Number of checkpoints on disk at the end of the run: the last ones, and those that are kept permanently.
 fn kept_checkpoints(config: &RunConfig, steps: u64) -> u64 {
     let checkpoint = &config.checkpoint;
     let every = checkpoint.every_steps;
     let written = steps / every + u64::from(!steps.is_multiple_of(every));
     let last = written.min(checkpoint.keep_last as u64);
-    // The last `last` ones come after this regular one.
+    // The last `last` checkpoints come after this regular one.
     let oldest_kept = (written - last) * every;
     let for_good = checkpoint.keep_every.map_or(0, |keep| oldest_kept / least_common_multiple(keep, every));
     let chunks = config.data.chunks.as_ref().filter(|_| checkpoint.every_chunk);

@@ -1,4 +1,4 @@
-//! A run, or a sweep, beside what others published.
+//! Comparison of a run or a sweep with published results.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
 use fineline_layout::RunDirectory;
 
-/// The references that come with the program: `docs/references`.
+/// The references in `docs/references`, which are part of the program.
 const SHIPPED: [(&str, &str); 8] = [
     ("amber", include_str!("../../../../docs/references/amber.csv")),
     ("llama-7b", include_str!("../../../../docs/references/llama-7b.csv")),
@@ -27,26 +27,26 @@ const SHIPPED: [(&str, &str); 8] = [
     ("openllama-13b", include_str!("../../../../docs/references/openllama-13b.csv")),
 ];
 
-/// By how much tokens may differ, as a factor, for a step's loss to count for a published one.
+/// Factor by which tokens may differ for a step's loss to be compared with a published one.
 const LOSS_WINDOW: f64 = 1.02;
 
-/// Why a run can't be laid beside a reference.
+/// An error of the comparison with a reference.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishedError {
     /// The run can't be read.
     #[error(transparent)]
     Run(RunError),
-    /// There is no such reference.
+    /// The reference doesn't exist.
     #[error("no reference `{name}`{}: it is neither a file nor one of {}", nearest_reference(name), reference_names().collect::<Vec<_>>().join(", "))]
     NoReference {
-        /// The name.
+        /// Name of the reference.
         name: String,
     },
     /// A reference can't be read.
     #[error("reference {name}: {message}")]
     BadReference {
-        /// Its name, or its file.
+        /// Name or file of the reference.
         name: String,
         /// What is wrong, and in which line.
         message: String,
@@ -73,65 +73,67 @@ fn nearest_reference(name: &str) -> String {
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 
-/// A run beside a reference.
+/// A run compared with a reference.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The run's folder.
+    /// Directory of the run.
     pub run: PathBuf,
     /// The reference.
     pub reference: String,
-    /// What both have, a series each.
+    /// Series that both have.
     pub series: Vec<ComparedSeries>,
-    /// What the reference has and the run hasn't, or not so that it could be compared.
+    /// Series of the reference that can't be compared, or that the run doesn't have.
     pub not_compared: Vec<NotCompared>,
 }
 
-/// A metric of a run beside a published one.
+/// A metric of a run compared with a published one.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComparedSeries {
     /// The task.
     pub task: String,
     /// The metric.
     pub metric: String,
-    /// In the order of tokens.
+    /// Points, in the order of tokens.
     pub points: Vec<ComparedPoint>,
 }
 
-/// A measurement beside a published value.
+/// A measured value and a published one.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ComparedPoint {
-    /// Steps made.
+    /// Number of steps.
     pub step: u64,
-    /// Tokens trained on.
+    /// Number of tokens.
     pub tokens: u64,
-    /// What the run measured.
+    /// Value of the run.
     pub measured: Estimate,
-    /// What was published.
+    /// Published value.
     pub published: PublishedBand,
-    /// Where the one lies by the other.
+    /// Position of the run's value relative to the published one.
     pub place: Option<SeriesPosition>,
 }
 
-/// A published metric without a measurement beside it.
+/// A published metric that isn't compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotCompared {
     /// The task.
     pub task: String,
     /// The metric.
     pub metric: String,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }
 
-/// The names of the references that come with the program.
+/// Returns the names of the references that are part of the program.
 pub fn reference_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
-/// Lays the run in `folder`, or the sweep, beside a reference: one that comes with the program, or a CSV file in the same form.
+/// Compares the run or sweep in `folder` with a reference, which is part of the program or a CSV file of the
+/// same format.
 ///
 /// # Errors
-/// A reference that isn't there or can't be read; a folder that holds neither a run nor a sweep; logs that can't be read.
+/// [`PublishedError::NoReference`] and [`PublishedError::BadReference`] for the reference. A directory with
+/// neither a run nor a sweep, or logs that can't be read.
 pub fn compare_with_published(folder: &Path, reference: &str) -> Result<Comparison, PublishedError> {
     let published = read_reference(reference)?;
     let directory = RunDirectory::new(folder);
@@ -172,7 +174,7 @@ fn read_reference(reference: &str) -> Result<Vec<PublishedSeries>, PublishedErro
         .map_err(|message| PublishedError::BadReference { name: reference.to_owned(), message })
 }
 
-/// What the run's rounds say of a published metric; otherwise why nothing can be said.
+/// Compares the evaluation rounds of a run with a published metric, or returns why that isn't possible.
 fn scores(series: &PublishedSeries, probes: &[ProbeRecord]) -> Result<Vec<ComparedPoint>, String> {
     let of_task: Vec<&ProbeRecord> = probes.iter().filter(|record| record.task == series.task).collect();
     let last = of_task.last().ok_or("the run has no such task")?;
@@ -191,7 +193,7 @@ fn scores(series: &PublishedSeries, probes: &[ProbeRecord]) -> Result<Vec<Compar
     points(series, measured)
 }
 
-/// The run's loss around each published one, over the steps that are as far in tokens but for two in a hundred.
+/// Compares the mean loss of the steps within two percent of the tokens of each published loss.
 fn losses(series: &PublishedSeries, metrics: &[MetricsRecord]) -> Result<Vec<ComparedPoint>, String> {
     let around = |tokens: u64| {
         let near = |record: &&MetricsRecord| {

@@ -1,4 +1,4 @@
-//! Proof that a resumed run equals an unbroken one.
+//! Verification that a resumed run equals an unbroken one.
 
 use std::path::Path;
 
@@ -16,30 +16,30 @@ use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
 
-/// What was found equal.
+/// What was compared and found equal.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResumeProof {
-    /// Steps of both runs.
+    /// Number of steps of both runs.
     pub steps: u64,
-    /// The step after which the second one was stopped and started again.
+    /// Step after which the second run was stopped and resumed.
     pub stopped_after: u64,
-    /// Files of the last checkpoint, equal byte for byte: weights, moments, state.
+    /// Number of files of the last checkpoint, equal byte for byte.
     pub checkpoint_files: usize,
-    /// Their size.
+    /// Their size in bytes.
     pub checkpoint_bytes: u64,
-    /// Lines of `metrics.jsonl`, equal but for their timings.
+    /// Number of lines of `metrics.jsonl`, equal except for timings.
     pub metrics_lines: usize,
-    /// Lines of `probes.jsonl`, equal but for their timings.
+    /// Number of lines of `probes.jsonl`, equal except for timings.
     pub probe_lines: usize,
-    /// Item files, equal byte for byte.
+    /// Number of item files, equal byte for byte.
     pub item_files: usize,
 }
 
-/// Runs the first `steps` steps of the configuration unbroken, then once more with a stop after `stop_after`, in a folder that is
-/// removed again, and compares all that the two leave behind.
+/// Runs the first `steps` steps of the configuration without a break, then once more with a stop after
+/// `stop_after`, in a temporary directory, and compares the results.
 ///
 /// # Errors
-/// [`RunError::NotEqual`] with the first difference, or whatever fails in the runs themselves.
+/// [`RunError::NotEqual`] with the first difference. Errors of the runs.
 pub fn resume(
     resolved: &Resolved,
     steps: u64,
@@ -52,10 +52,10 @@ pub fn resume(
         elsewhere.config.run.dir = folder.path().join(name);
         elsewhere.config.storage.remote = None;
         elsewhere.config.log.prometheus = None;
-        // A budget makes rounds depend on the clock.
+        // With a budget, rounds depend on the clock.
         elsewhere.config.probes.iter_mut().for_each(|probes| probes.budget = None);
         for trigger in &mut elsewhere.config.triggers {
-            // Nobody is to hear of a proof.
+            // A verification must not call webhooks or commands.
             trigger.webhook = None;
             trigger.command.clear();
         }
@@ -71,7 +71,7 @@ pub fn resume(
     compare(&unbroken, &resumed, steps, stop_after)
 }
 
-/// Two runs from the start would be equal too: the second must have gone on from a checkpoint.
+/// Checks that the second run was resumed, because two runs from the start would be equal too.
 fn require_resumption(run: &RunDirectory, step: u64) -> Result<(), RunError> {
     let events: Vec<EventRecord> = read_lines(&run.events())?;
     let resumed = |record: &EventRecord| record.step == step && matches!(record.event, Event::Resumed { .. });
@@ -129,7 +129,7 @@ fn compare_lines<T: PartialEq>(left: &[T], right: &[T], name: &str) -> Result<us
     }
 }
 
-/// Compares the files of two folders byte for byte; says how many there are, and their size.
+/// Compares the files of two directories byte for byte. Returns their number and size.
 fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
     let (names, others) = (file_names(left)?, file_names(right)?);
     if names != others {

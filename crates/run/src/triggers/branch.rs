@@ -1,4 +1,4 @@
-//! Branches that triggers make ready.
+//! Branches that triggers prepare.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,24 @@ use fs_err as fs;
 use crate::config::RunConfig;
 use crate::error::RunError;
 
-/// The moment that a branch begins at.
+/// The point at which a branch starts.
 pub(super) struct BranchPoint<'a> {
     pub(super) trigger: &'a str,
     pub(super) step: u64,
-    /// The learning rate that the decay begins with.
+    /// Learning rate at which the decay starts.
     pub(super) lr: f64,
-    /// Over how many steps it decays.
+    /// Number of steps of the decay.
     pub(super) decay_steps: u64,
 }
 
-/// Writes what it takes to train on from this moment with a decaying rate, and gives its folder: a configuration, and `train.sh`, which begins or goes on.
+/// Writes a configuration that continues training with a decaying learning rate, and `train.sh`, which starts
+/// or resumes it. Returns their directory.
 ///
-/// The branch is the decay of WSD (Hu et al., 2024): a straight line from the rate of this moment to `schedule.min_lr`.
+/// The branch is the decay of WSD (Hu et al., 2024): linear from the current learning rate to
+/// `schedule.min_lr`.
+///
+/// # Errors
+/// Files that can't be written.
 pub(super) fn write_branch(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -67,7 +72,7 @@ fn branch_config(config: &RunConfig, name: &str, folder: &Path, point: &BranchPo
     branch
 }
 
-/// A path as a shell reads it back.
+/// Quotes a path for the shell.
 fn quoted(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))

@@ -1,4 +1,4 @@
-//! Whether the condition of a trigger holds.
+//! Conditions of triggers.
 
 use fineline_dynamics::{Estimate, Phase};
 use fineline_probe::{Delta, ProbeRecord, higher_is_better, primary_metric};
@@ -6,10 +6,11 @@ use fineline_probe::{Delta, ProbeRecord, higher_is_better, primary_metric};
 use crate::config::{TriggerBaseline, TriggerConfig};
 use crate::records::trigger_evidence::TriggerEvidence;
 
-/// The quantile of the normal distribution that a 95 % interval reaches to.
+/// Quantile of the normal distribution for a 95 % interval.
 const Z_95: f64 = 1.959_964;
 
-/// Whether the condition of `trigger` holds for a line of the probe log; `before` is the phase that the task was in.
+/// Evaluates the condition of `trigger` on a line of the probe log. `before` is the task's phase in the
+/// previous round. Returns the evidence if it holds.
 pub(super) fn evidence(
     trigger: &TriggerConfig,
     record: &ProbeRecord,
@@ -119,14 +120,14 @@ mod tests {
 
     #[test]
     fn a_change_for_the_worse_takes_its_whole_interval() {
-        // 0.05 down, give or take 0.02: certainly worse, certainly not by 0.02.
+        // 0.05 down, with a margin of 0.02: certainly worse, but not certainly by 0.03 or more.
         let falls = record("acc", -0.05, 0.01);
         assert!(holds("worsens = 0.0", &falls) && holds("worsens = 0.03", &falls));
         assert!(!holds("worsens = 0.031", &falls));
         assert!(holds("worsens = 0.08\nagainst = \"best\"", &falls));
         assert!(!holds("worsens = 0.0", &record("acc", 0.05, 0.01)), "it got better");
         assert!(!holds("worsens = 0.0", &record("acc", -0.05, 0.03)), "it may be noise");
-        // Of bits per byte, more is worse.
+        // For bits per byte, higher is worse.
         assert!(holds("worsens = 0.0", &record("bits_per_byte", 0.05, 0.01)));
         assert!(!holds("worsens = 0.0", &record("bits_per_byte", -0.05, 0.01)));
         assert!(!holds("worsens = 0.0", &ProbeRecord::default()), "nothing is known");

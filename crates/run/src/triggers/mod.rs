@@ -1,7 +1,7 @@
-//! What probes may set off: conditions on their intervals, and what is done when one holds.
+//! Triggers: conditions on the intervals of probe results, and actions when one holds.
 //!
-//! Which triggers held, and when, stands in `events.jsonl`; what they remember (cool-down, a raised cadence, checkpoints to keep) is read from there on a start, so that a
-//! resumed run goes on as the unbroken one.
+//! `events.jsonl` records which triggers held, and when. Their state (cool-down, a raised cadence,
+//! checkpoints to keep) is read from it at a start, so that a resumed run continues as the unbroken one.
 
 mod branch;
 mod condition;
@@ -28,24 +28,24 @@ pub(crate) struct Triggers<'a> {
     config: &'a RunConfig,
     directory: &'a RunDirectory,
     notifier: Notifier<'a>,
-    /// When each held last.
+    /// The step at which each held last.
     held: Vec<Option<u64>>,
     /// Commands that wait for their checkpoint.
     waiting: Vec<FiredTrigger>,
-    /// The trigger that asked to go back.
+    /// Name of the trigger that requested a rewind.
     rewinding: Option<String>,
 }
 
-/// A trigger that held.
+/// Result of checking triggers.
 pub(crate) struct TriggerOutcome {
-    /// What is to be logged.
+    /// Events to log.
     pub(crate) events: Vec<Event>,
-    /// What is asked of the trainer.
+    /// Request to the trainer.
     pub(crate) control: TrainerControl,
 }
 
 impl<'a> Triggers<'a> {
-    /// Of a run whose log holds these events so far.
+    /// The triggers of a run whose log has these events.
     pub(crate) fn new(
         config: &'a RunConfig,
         directory: &'a RunDirectory,
@@ -70,7 +70,10 @@ impl<'a> Triggers<'a> {
         self.config.triggers.iter().zip(&self.held).any(raised)
     }
 
-    /// Looks at a line of the probe log; `before` is the phase that its task was in.
+    /// Checks the triggers on a line of the probe log. `before` is the task's phase in the previous round.
+    ///
+    /// # Errors
+    /// A branch that can't be prepared.
     pub(crate) fn check(
         &mut self,
         record: &ProbeRecord,
@@ -119,7 +122,7 @@ impl<'a> Triggers<'a> {
                 TriggerAction::Probe => TrainerControl::Continue,
                 TriggerAction::Branch => {
                     let decay_steps = trigger.branch_steps;
-                    // Before the first update of a warm-up there is no rate to go on with.
+                    // Before the first update of a warm-up, the learning rate is 0.
                     let lr = if view.lr > 0.0 { view.lr } else { self.config.optim.lr };
                     let point = BranchPoint { trigger: &trigger.name, step: view.step, lr, decay_steps };
                     branch_folder = Some(write_branch(self.config, self.directory, &point)?);
@@ -153,7 +156,7 @@ impl<'a> Triggers<'a> {
         Ok(())
     }
 
-    /// Starts the commands that waited for a checkpoint, and gives what is to be logged of those that can't be started.
+    /// Starts the commands that waited for a checkpoint. Returns an event for each that can't be started.
     pub(crate) fn on_checkpoint(&mut self, saved: &SavedCheckpoint) -> Vec<Event> {
         let (ready, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -163,17 +166,17 @@ impl<'a> Triggers<'a> {
         ready.into_iter().filter_map(start).collect()
     }
 
-    /// The trigger that asked to go back.
+    /// Returns the name of the trigger that requested a rewind.
     pub(crate) fn rewinding(&self) -> Option<String> {
         self.rewinding.clone()
     }
 }
 
-/// The steps at which a trigger held, dry or not.
+/// Returns the steps at which a trigger held, dry runs included.
 fn past<'e>(events: &'e [EventRecord], trigger: &'e TriggerConfig) -> impl Iterator<Item = u64> + 'e {
     events.iter().filter_map(|record| match &record.event {
         Event::Triggered { trigger: name, .. } if *name == trigger.name => Some(record.step),
-        // Where it took the run back, its own line is undone.
+        // The event of a trigger that caused a rewind is undone with its step.
         Event::Rewound { trigger: Some(name), .. } if *name == trigger.name => Some(record.step),
         _ => None,
     })

@@ -12,17 +12,17 @@ use crate::error::RunError;
 use crate::records::events::Event;
 use fineline_layout::RunDirectory;
 
-/// Tells somebody elsewhere. This crate doesn't use the network: its caller does, if anybody.
+/// Client for webhooks. This crate doesn't use the network, so the caller provides one.
 pub trait Notify: std::fmt::Debug + Send + Sync {
-    /// Posts a body of JSON to an address, and comes back at once.
+    /// Posts a JSON body to an address, without waiting for the answer.
     fn post(&self, url: &str, body: Value);
 }
 
-/// What is done about a trigger that held outside of the run.
+/// Calls webhooks, if the caller provides a client.
 #[derive(Clone, Copy)]
 pub(crate) struct Notifier<'a>(pub(crate) Option<&'a Arc<dyn Notify>>);
 
-/// That a trigger held.
+/// A trigger whose condition held.
 #[derive(Clone, Debug)]
 pub(super) struct FiredTrigger {
     pub(super) step: u64,
@@ -38,7 +38,7 @@ impl FiredTrigger {
 }
 
 impl Notifier<'_> {
-    /// Posts the event to the trigger's address, if it has one.
+    /// Posts the event to the webhook of the trigger, if it has one.
     pub(super) fn post(self, occasion: &FiredTrigger) {
         if let (Some(url), Some(notify)) = (&occasion.trigger.webhook, self.0) {
             notify.post(url, occasion.body());
@@ -46,7 +46,7 @@ impl Notifier<'_> {
     }
 }
 
-/// Starts the trigger's command, if it has one, and gives what is to be logged if that can't be.
+/// Starts the command of the trigger, if it has one. Returns an event if it can't be started.
 pub(super) fn start_command(
     occasion: &FiredTrigger,
     directory: &RunDirectory,
@@ -87,7 +87,8 @@ fn start(
     let mut child = command
         .spawn()
         .map_err(|source| std::io::Error::new(source.kind(), format!("can't start {program}: {source}")))?;
-    // It outlives the run if it wants to; while the run lasts, somebody has to take its end in.
+    // The command may outlive the run. During the run, a thread waits for it, so that no zombie process is
+    // left.
     std::thread::spawn(move || child.wait());
     Ok(())
 }

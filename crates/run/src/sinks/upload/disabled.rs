@@ -1,4 +1,4 @@
-//! A build without stores has no copy of a run elsewhere.
+//! The uploader of a build without remote storage.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use crate::prepare::Prepared;
 use crate::records::events::Event;
 use fineline_layout::RunDirectory;
 
-/// Never there.
+/// Never constructed.
 pub(crate) struct RunUploader(Infallible);
 
 impl RunUploader {

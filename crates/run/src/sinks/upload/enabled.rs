@@ -1,4 +1,4 @@
-//! A run's copy elsewhere, kept up while it trains (`[storage]`).
+//! Uploads of checkpoints and logs to remote storage while a run trains (`[storage]`).
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,24 @@ use crate::prepare::Prepared;
 use crate::records::events::Event;
 use fineline_layout::RunDirectory;
 
-/// How often the end of a run looks whether all is copied.
+/// Interval between two checks whether all uploads are complete.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Keeps the copy of a run up.
+/// Uploads the checkpoints and logs of a run in the background.
 pub(crate) struct RunUploader {
     mirror: Uploader,
     url: String,
     wait: Duration,
-    /// The newest checkpoint that was to be copied.
+    /// Step of the newest checkpoint in the queue.
     offered: Option<u64>,
     copied: Option<u64>,
 }
 
 impl RunUploader {
-    /// For a run that stands where its trainer does; none if it has no copy.
+    /// Starts the uploader of a run at the step of its trainer. `None` if no remote storage is configured.
+    ///
+    /// # Errors
+    /// Remote storage that can't be opened.
     pub(crate) fn start(
         config: &RunConfig,
         directory: &RunDirectory,
@@ -38,7 +41,8 @@ impl RunUploader {
         let rules = config.checkpoint.clone();
         let known = milestones(config, directory, prepared, trainer)?;
         let folder = CheckpointDirectory::new(directory.checkpoints());
-        // More may be kept for good while the run goes on. While that can't be looked up, nothing is removed.
+        // More checkpoints may become milestones during the run. If they can't be read, no remote checkpoint
+        // is removed.
         let outdated = move |steps: &[u64]| {
             let Ok(mut milestones) = folder.milestones() else { return Vec::new() };
             milestones.extend(known.clone());
@@ -51,7 +55,7 @@ impl RunUploader {
         mirror.abandon_after(step);
         let wait = Duration::from_secs(config.storage.drain_timeout_s);
         let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
-        // What the last start didn't come to copy.
+        // The checkpoint that the last start didn't upload.
         let newest = CheckpointDirectory::new(directory.checkpoints()).checkpoint(step);
         if newest.is_dir() {
             mirroring.mirror.upload_checkpoint(step, &newest)?;
@@ -60,12 +64,12 @@ impl RunUploader {
         Ok(Some(mirroring))
     }
 
-    /// Where the copy is.
+    /// Address of the run in remote storage.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Has a checkpoint copied, and says what went wrong with that at once.
+    /// Queues a checkpoint for upload. If it can't be queued, returns the event that says so.
     pub(crate) fn enqueue(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
         self.offered = Some(saved.step);
         let error = self.mirror.upload_checkpoint(saved.step, &saved.path).err()?;
@@ -73,7 +77,7 @@ impl RunUploader {
         Some(Event::UploadFailed { what, reason, attempts: 1, retry_s: None })
     }
 
-    /// What has happened since the last call.
+    /// Returns the events of uploads since the last call.
     pub(crate) fn poll_events(&mut self) -> Vec<Event> {
         let news = self.mirror.take_updates();
         news.into_iter().filter_map(|news| self.event(news)).collect()
@@ -96,7 +100,8 @@ impl RunUploader {
         })
     }
 
-    /// Copies the logs a last time, and waits until all is copied, within the time that `storage.drain_timeout_s` gives.
+    /// Uploads the logs a last time, and waits until all uploads are complete, for at most
+    /// `storage.drain_timeout_s`.
     pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) {
         self.mirror.upload_files();
         let end = Instant::now() + self.wait;

@@ -1,4 +1,4 @@
-//! A run's copy elsewhere, kept up while it trains (`[storage]`).
+//! Uploads of checkpoints and logs to remote storage while a run trains (`[storage]`).
 
 #[cfg(not(feature = "storage"))]
 mod disabled;

@@ -1,4 +1,4 @@
-//! What a build without stores says where one is asked for.
+//! Downloads of a build without remote storage.
 
 use super::super::resume::ResumeRequest;
 use super::downloaded::DownloadedRun;
@@ -7,7 +7,10 @@ use crate::error::RunError;
 use crate::progress::RunProgress;
 use fineline_layout::RunDirectory;
 
-/// Refuses what is at an address.
+/// Refuses the address of a run.
+///
+/// # Errors
+/// [`RunError::NoStorage`].
 pub(crate) fn download_run(
     _config: &RunConfig,
     _directory: &RunDirectory,

@@ -1,4 +1,4 @@
-//! A run's copy elsewhere: brought back at the start, kept up while it trains (`[storage]`).
+//! Downloads of runs from remote storage, before a start.
 
 use std::path::Path;
 
@@ -14,9 +14,13 @@ use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 
-/// Brings the run from `storage.remote`, if it is further there than here, or from the address that `--resume` gives.
+/// Downloads the run from `storage.remote` if it is further there than in its directory, or from the address
+/// of `--resume`.
 ///
-/// A run that has checkpoints here starts also while the store can't be reached.
+/// A run with local checkpoints also starts if the remote storage can't be reached.
+///
+/// # Errors
+/// [`RunError::MirrorInUse`] if another run is there. Files that can't be downloaded.
 pub(crate) fn download_run(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -57,19 +61,19 @@ fn unreachable(error: &StorageError) -> Event {
     Event::UploadFailed { what, reason, attempts: 1, retry_s: None }
 }
 
-/// What is in the run's folder.
+/// The run in its directory.
 struct LocalRun<'a> {
     directory: &'a RunDirectory,
     folder: CheckpointDirectory,
     identity: Option<RunIdentity>,
-    /// The step of the newest checkpoint.
+    /// Step of the newest checkpoint.
     newest: Option<u64>,
 }
 
-/// What is in a store.
+/// The run in remote storage.
 struct RemoteState {
     identity: Option<RunIdentity>,
-    /// Of whole checkpoints, ascending.
+    /// Steps of complete checkpoints, ascending.
     steps: Vec<u64>,
 }
 
@@ -92,7 +96,7 @@ impl<'a> LocalRun<'a> {
         created(&self.identity) == created(&there.identity)
     }
 
-    /// Refuses to copy a run over another. An empty folder may become that of the run that is there.
+    /// Refuses to upload a run over another. An empty directory may become that of the remote run.
     fn refuse_other_run(
         &self,
         there: &RemoteState,
@@ -107,7 +111,7 @@ impl<'a> LocalRun<'a> {
         Err(RunError::MirrorInUse { url: run.store().url("") })
     }
 
-    /// Fetches the newest whole checkpoint that is newer than those here.
+    /// Downloads the newest complete checkpoint that is newer than the local ones.
     fn catch_up(
         &self,
         run: &RemoteRun,
@@ -138,7 +142,8 @@ impl<'a> LocalRun<'a> {
         }
     }
 
-    /// Fetches the run's files, then the checkpoint: until it has its name, the next start begins here again.
+    /// Downloads the files of the run, then the checkpoint. Until the checkpoint has its final name, the next
+    /// start downloads again.
     fn fetch(
         &self,
         run: &RemoteRun,
@@ -152,7 +157,7 @@ impl<'a> LocalRun<'a> {
         Ok(Event::Downloaded { url })
     }
 
-    /// Brings the run at an address, or one of its checkpoints.
+    /// Downloads the run at an address, or one of its checkpoints.
     fn fetch_from(
         &self,
         address: &str,
@@ -181,7 +186,7 @@ impl<'a> LocalRun<'a> {
     }
 }
 
-/// The address of a run, and the step, if it is that of one of its checkpoints.
+/// Splits an address into that of a run and the step of a checkpoint, if it is that of a checkpoint.
 fn split(address: &str) -> (&str, Option<u64>) {
     let address = address.trim_end_matches('/');
     let parts = address.rsplit_once(format!("/{CHECKPOINTS_DIR}/").as_str());

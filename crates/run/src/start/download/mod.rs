@@ -1,9 +1,9 @@
-//! A run brought back from a store.
+//! Downloads of runs from remote storage.
 
-// Where it begins afterwards.
+// The result.
 mod downloaded;
 
-// How it is fetched.
+// The download.
 #[cfg(not(feature = "storage"))]
 mod disabled;
 #[cfg(feature = "storage")]

@@ -1,4 +1,4 @@
-//! Where checkpoints stand in their training.
+//! Positions of checkpoints in their training.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,24 @@ use super::error::SweepError;
 use crate::checkpoints::find::position;
 use crate::checkpoints::names::{number_after, tokens_in};
 
-/// What tells the steps and tokens of checkpoints: a table, or else their own `state.json`, or else their names.
+/// Sources of the steps and tokens of checkpoints: a table, otherwise their own `state.json`, otherwise their
+/// names.
 ///
-/// Names are read as those who published them meant them: `step1000-tokens4B` (`OLMo`), `step-00000200` and `open_llama_7b_step_2500` with
-/// `tokens_per_step`, `200bt` (OpenLLaMA's previews) and `OpenLLaMA-Reproduce-100.66B`, `ckpt_100` with `tokens_per_checkpoint`.
+/// Names are parsed as their publishers meant them: `step1000-tokens4B` (`OLMo`), `step-00000200` and
+/// `open_llama_7b_step_2500` with `tokens_per_step`, `200bt` (OpenLLaMA's previews) and
+/// `OpenLLaMA-Reproduce-100.66B`, `ckpt_100` with `tokens_per_checkpoint`.
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointAxis {
-    /// Tokens from one numbered checkpoint to the next. The one with number `k` has seen `k + 1` times as many: Amber's `ckpt_000` is the
-    /// one after the first chunk.
+    /// Tokens between two numbered checkpoints. The one with number `k` was trained on `k + 1` times as many:
+    /// Amber's `ckpt_000` is the one after the first chunk.
     pub tokens_per_checkpoint: Option<TokenCount>,
-    /// Tokens of a step.
+    /// Tokens per step.
     pub tokens_per_step: Option<TokenCount>,
     /// A CSV file with the columns `revision`, `step` and `tokens`.
     pub table: Option<PathBuf>,
 }
 
-/// An [`CheckpointAxis`] with its table read.
+/// A [`CheckpointAxis`] whose table has been read.
 pub(super) struct AxisTable<'a> {
     axis: &'a CheckpointAxis,
     table: BTreeMap<String, (u64, u64)>,
@@ -41,8 +43,8 @@ impl CheckpointAxis {
         Ok(AxisTable { axis: self, table })
     }
 
-    /// Step and tokens by a checkpoint's name. Where the name tells no step, the number in it stands for one: that of the checkpoint, or
-    /// millions of tokens.
+    /// Returns the step and tokens that a name states. If it states no step, its number is used: that of the
+    /// checkpoint, or millions of tokens.
     fn by_name(&self, name: &str) -> Option<(u64, u64)> {
         let per_step = self.tokens_per_step.map(|count| count.0);
         let (step, tokens) = (number_after(name, &["step"]), tokens_in(name));
@@ -61,7 +63,10 @@ impl CheckpointAxis {
 }
 
 impl AxisTable<'_> {
-    /// Step and tokens of a checkpoint.
+    /// Returns the step and tokens of a checkpoint.
+    ///
+    /// # Errors
+    /// [`SweepError::NoPosition`] if no source states them.
     pub(super) fn position(&self, revision: &str, folder: &Path) -> Result<(u64, u64), SweepError> {
         if let Some(place) = self.table.get(revision) {
             return Ok(*place);

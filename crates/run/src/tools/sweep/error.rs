@@ -1,4 +1,4 @@
-//! Why a series of checkpoints can't be probed.
+//! Errors of sweeps.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,20 @@ use fineline_diagnostics::{Classified, ErrorClass};
 
 use crate::error::RunError;
 
-/// Why a series of checkpoints can't be probed.
+/// An error of a sweep over a series of checkpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// The checkpoints, the suite or the folder can't be read or written.
+    /// The checkpoints, the suite or the directory can't be read or written.
     #[error(transparent)]
     Run(RunError),
-    /// There are no model folders.
+    /// There are no model directories.
     #[error("{}: no checkpoints here: expected folders with a config.json, a run's folder, or a pattern such as `models/open_llama_7b_*`", model.display())]
     NoCheckpoints {
-        /// Where they were looked for.
+        /// Where they were expected.
         model: PathBuf,
     },
-    /// A pattern can't be read.
+    /// The pattern is invalid.
     #[error("{pattern}: {message}")]
     Pattern {
         /// The pattern.
@@ -27,21 +27,21 @@ pub enum SweepError {
         /// What is wrong with it.
         message: String,
     },
-    /// A revision was asked for that isn't there.
+    /// The revision doesn't exist.
     #[error("no checkpoint `{revision}`{}; there are {count}, from {first} to {last}", hint.as_ref().map(|hint| format!(" (did you mean `{hint}`?)")).unwrap_or_default())]
     NoRevision {
         /// The revision.
         revision: String,
-        /// The nearest there is.
+        /// The most similar revision.
         hint: Option<String>,
-        /// How many there are.
+        /// Number of revisions.
         count: usize,
-        /// The first of them by name.
+        /// The first revision by name.
         first: String,
-        /// The last.
+        /// The last revision by name.
         last: String,
     },
-    /// A range of revisions can't be read.
+    /// The range of revisions is invalid.
     #[error(
         "`{range}` is no range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, such as `ckpt_{{000..356..10}}`"
     )]
@@ -49,7 +49,7 @@ pub enum SweepError {
         /// The range.
         range: String,
     },
-    /// Nobody says where a checkpoint stands in its training.
+    /// The position of a checkpoint in training is unknown.
     #[error(
         "{revision}: nothing tells how many steps and tokens this checkpoint has seen; give --tokens-per-checkpoint (for numbered ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with the columns revision,step,tokens"
     )]
@@ -57,7 +57,7 @@ pub enum SweepError {
         /// The revision.
         revision: String,
     },
-    /// The table of positions can't be read.
+    /// The table of positions is invalid.
     #[error("{}:{line}: {message}", path.display())]
     Axis {
         /// The file.
@@ -67,7 +67,7 @@ pub enum SweepError {
         /// What is wrong with it.
         message: String,
     },
-    /// Two checkpoints stand at one step, which a log can't tell apart.
+    /// Two checkpoints have the same step, by which logs identify them.
     #[error("{} and {} both stand at step {step}", revisions[0], revisions[1])]
     SameStep {
         /// The checkpoints.
@@ -83,32 +83,32 @@ pub enum SweepError {
         /// What is wrong with it.
         message: String,
     },
-    /// The folder has a run.
+    /// The directory is that of a run.
     #[error("{}: this is the folder of a run; give the sweep a folder of its own (--out)", folder.display())]
     FolderOfRun {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
-    /// The folder has a sweep with other settings.
+    /// The directory has a sweep with other settings.
     #[error("{}: the sweep in this folder was started with something else for {what}; give this one a folder of its own (--out)", folder.display())]
     Other {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// What differs.
+        /// The setting that differs.
         what: &'static str,
     },
-    /// The folder has a checkpoint that this sweep hasn't, or in another place.
+    /// The directory has a checkpoint that isn't in this sweep, or is at another position.
     #[error("{}: its log has {revision}, which isn't in that place of this sweep: checkpoints can only be added after the last; give this one a folder of its own (--out)", folder.display())]
     OtherOrder {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
         /// The checkpoint in the log.
         revision: String,
     },
-    /// The items or the wording of a task have changed.
+    /// The items or the prompts of a task have changed.
     #[error("{}: the data or wording of task `{task}` isn't what it was in this log; restore it, or give the sweep a folder of its own (--out)", folder.display())]
     OtherQuestions {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
         /// The task.
         task: String,

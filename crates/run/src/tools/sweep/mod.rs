@@ -1,8 +1,9 @@
-//! One suite over a series of checkpoints that others made: a probe log as if they had been one run.
+//! A sweep: one suite evaluated on a series of checkpoints, with a probe log as if they were of one run.
 //!
-//! The folder has a run's probe side: `probes.jsonl`, `items/step-*.parquet`, `events.jsonl`; and `results/REVISION.json` for each
-//! checkpoint, and `sweep.json`, which says what has been asked of which checkpoints. It is written after each checkpoint, last: what an
-//! interrupted sweep has written beyond it is dropped when it goes on.
+//! The directory has the probe logs of a run: `probes.jsonl`, `items/step-*.parquet`, `events.jsonl`. It also
+//! has `results/REVISION.json` for each checkpoint, and `sweep.json` with the checkpoints that are complete.
+//! It is written last, after each checkpoint. Files of an interrupted sweep beyond it are dropped on a
+//! resume.
 
 mod axis;
 mod error;
@@ -39,30 +40,32 @@ use crate::tools::offline_probe::{
 };
 use fineline_layout::RunDirectory;
 
-/// What to ask of which checkpoints.
+/// A sweep over a series of checkpoints.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// What each is asked. Its `checkpoint` is where they all are: a folder of model folders, a run's folder, or a pattern.
+    /// The evaluation of each checkpoint. Its `checkpoint` is where they are: a directory of model
+    /// directories, the directory of a run, or a pattern.
     pub probe: OfflineProbe,
-    /// Which of them, as names and ranges (`ckpt_{000..356..10}`) with commas, or a file with one a line. Absent: all.
+    /// Revisions to evaluate: names and ranges (`ckpt_{000..356..10}`) separated by commas, or a file with
+    /// one per line. Absent: all.
     pub revisions: Option<String>,
-    /// Where they stand in their training.
+    /// Sources of their positions in training.
     pub axis: CheckpointAxis,
-    /// Where the log goes.
+    /// Directory of the results.
     pub out: PathBuf,
-    /// What to do about a checkpoint that can't be read.
+    /// Treatment of checkpoints that can't be read.
     pub unreadable: UnreadablePolicy,
-    /// How the caller asks for the end.
+    /// Signal by which the caller requests a stop.
     pub stop: StopSignal,
 }
 
-/// What to do about a checkpoint that can't be read.
+/// Treatment of checkpoints that can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnreadablePolicy {
-    /// End there, with an error.
+    /// Stop with an error.
     #[default]
     Stop,
-    /// Log it, and go on with the next.
+    /// Log it, and continue with the next one.
     Skip,
 }
 
@@ -73,15 +76,15 @@ struct SweepRecord {
     suite: String,
     tasks: Vec<String>,
     limit: Option<usize>,
-    /// Version of the program.
+    /// Version of fineline.
     version: String,
-    /// What each task's numbers depend on besides the weights, as of the last checkpoint.
+    /// Everything except the weights that the values of each task depend on, as of the last checkpoint.
     asked: BTreeMap<String, Provenance>,
-    /// The checkpoints so far, in their order.
+    /// The checkpoints so far, in order.
     done: Vec<SweepEntry>,
 }
 
-/// A checkpoint that has been asked, or couldn't be.
+/// A checkpoint that was evaluated, or could not be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct SweepEntry {
     revision: String,
@@ -91,7 +94,7 @@ struct SweepEntry {
     unreadable: Option<String>,
 }
 
-/// A sweep that is under way.
+/// A sweep in progress.
 struct SweepState<'a> {
     sweep: &'a Sweep,
     directory: RunDirectory,
@@ -103,11 +106,11 @@ struct SweepState<'a> {
 }
 
 impl Sweep {
-    /// Asks the checkpoints that haven't been asked, in the order of their steps.
+    /// Evaluates the checkpoints that haven't been evaluated, in the order of their steps.
     ///
     /// # Errors
-    /// Before the first is asked: a checkpoint that isn't there or whose step and tokens nobody knows, a folder with another sweep. Then: a
-    /// checkpoint that can't be read, unless such are passed over, and what a suite or the disk says.
+    /// Before the first one: [`SweepError`] for checkpoints, positions or a directory that don't match. Then:
+    /// a checkpoint that can't be read, unless such are skipped, and errors of suites and files.
     pub fn run(&self, progress: &mut dyn FnMut(RunProgress<'_>)) -> Result<RunOutcome, SweepError> {
         let checkpoints = self.checkpoints()?;
         let device = self.probe.device.open()?;
@@ -168,7 +171,7 @@ impl Sweep {
         Ok(RunOutcome::Finished)
     }
 
-    /// The checkpoints, sorted by their steps.
+    /// Returns the checkpoints, sorted by their steps.
     fn checkpoints(&self) -> Result<Vec<SweepCheckpoint>, SweepError> {
         let folders = revisions::find(&self.probe.checkpoint)?;
         let folders = match &self.revisions {
@@ -191,7 +194,7 @@ impl Sweep {
         Ok(checkpoints)
     }
 
-    /// A sweep's record before its first checkpoint.
+    /// Returns the record of a sweep before its first checkpoint.
     fn record(&self) -> SweepRecord {
         SweepRecord {
             model: self.probe.checkpoint.clone(),
@@ -206,7 +209,7 @@ impl Sweep {
 }
 
 impl<'a> SweepState<'a> {
-    /// Opens the folder to begin, or to go on after the last checkpoint that is whole.
+    /// Opens the directory to start, or to continue after the last complete checkpoint.
     fn open(
         sweep: &'a Sweep,
         directory: RunDirectory,
@@ -244,7 +247,7 @@ impl<'a> SweepState<'a> {
         Ok(state)
     }
 
-    /// The questions for a checkpoint: those of the one before, if its tokens are the same.
+    /// Returns the suites for a checkpoint. Those of the previous one are reused if the tokens are the same.
     fn questions_for(&mut self, subject: &ProbedCheckpoint) -> Result<TokenizedSuites, SweepError> {
         let key = self.sweep.probe.key(subject);
         match self.questions.take() {
@@ -253,7 +256,8 @@ impl<'a> SweepState<'a> {
         }
     }
 
-    /// Notes what was asked, and refuses a task whose items or wording aren't those of the checkpoint before.
+    /// Records the provenance of tasks, and refuses a task whose items or prompts differ from those of the
+    /// previous checkpoint.
     fn note_questions(&mut self, results: &[TaskResult]) -> Result<(), SweepError> {
         for TaskResult { task, provenance, .. } in results {
             let before = self.record.asked.insert(task.clone(), provenance.clone());
@@ -268,7 +272,7 @@ impl<'a> SweepState<'a> {
         Ok(())
     }
 
-    /// Writes down that a checkpoint is done, when all that is to be known of it is on the disk.
+    /// Records that a checkpoint is complete, after everything about it is on disk.
     fn finish(&mut self, checkpoint: &SweepCheckpoint, unreadable: Option<String>) -> Result<(), SweepError> {
         self.probes.sync()?;
         self.events.sync()?;
@@ -290,7 +294,8 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
 }
 
 impl Sweep {
-    /// Refuses a folder whose log is of other checkpoints or other questions, or has a checkpoint that would come before the last one there.
+    /// Refuses a directory whose log has other checkpoints or settings, or a checkpoint after which an
+    /// earlier one would have to be added.
     fn refuse_other(&self, stored: &SweepRecord, checkpoints: &[SweepCheckpoint]) -> Result<(), SweepError> {
         let folder = || self.out.clone();
         let own = self.record();

@@ -1,4 +1,4 @@
-//! Which checkpoints there are, and which of them are meant.
+//! The checkpoints of a series, and the selection of some of them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,8 @@ pub(super) struct SweepCheckpoint {
     pub(super) tokens: u64,
 }
 
-/// The names and folders of all checkpoints at `model`: a pattern's, those in a folder, or in its `checkpoints`; sorted by name.
+/// Returns the names and directories of all checkpoints at `model`: those that match a pattern, or those in a
+/// directory or its `checkpoints`, sorted by name.
 pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, SweepError> {
     let text = model.to_string_lossy();
     let is_pattern = text.contains(['*', '?', '[']);
@@ -43,7 +44,7 @@ pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, SweepError> {
     Ok(found)
 }
 
-/// Without those that are links to what lies beside them: a run's `ckpt_000` is one of its steps.
+/// Removes links to siblings: a run's `ckpt_000` is one of its steps.
 pub(super) fn without_second_names(folders: Vec<(String, PathBuf)>) -> Vec<(String, PathBuf)> {
     let is_second =
         |folder: &Path| fs::read_link(folder).is_ok_and(|target| target.components().count() == 1);
@@ -54,7 +55,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, SweepError> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Those of a list: names and ranges with commas between them, or a file with one a line.
+/// Selects those of a list: names and ranges separated by commas, or a file with one per line.
 pub(super) fn select(list: &str, known: &[(String, PathBuf)]) -> Result<Vec<(String, PathBuf)>, SweepError> {
     let text = if Path::new(list).is_file() {
         let text = fs::read_to_string(list)?;
@@ -92,7 +93,7 @@ fn missing(revision: String, known: &[(String, PathBuf)]) -> SweepError {
     }
 }
 
-/// `a{00..20..10}b` as `a00b`, `a10b`, `a20b`; anything else as itself.
+/// Expands `a{00..20..10}b` to `a00b`, `a10b`, `a20b`. Other items are returned as they are.
 fn expand(item: &str) -> Result<Vec<String>, SweepError> {
     let Some((before, rest)) = item.split_once('{') else { return Ok(vec![item.to_owned()]) };
     let wrong = || SweepError::Range { range: item.to_owned() };
