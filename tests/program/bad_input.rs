@@ -177,9 +177,9 @@ fn a_changed_configuration_is_refused_unless_allowed() {
     let before = files_below(&place.path("run"));
     let error = with(&place, &["train.steps=4", "optim.lr=0.5", "log.every_steps=2"], 2);
     insta::assert_snapshot!(error, @r"
-    error: run: this run was last started with another configuration:
+    error: run: the configuration differs from that of the last start:
       optim.lr: 0.01 -> 0.5
-    Allow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)
+    Allow a change with `--allow-change KEY`, or set run.dir to another directory
     ");
     assert_eq!(files_below(&place.path("run")), before, "a refused start changes nothing");
     let allowed = [
@@ -209,7 +209,7 @@ fn a_second_trainer_is_kept_out() {
     wait_for(|| place.path("run/metrics.jsonl").exists());
     let error = with(&place, &[], 1);
     first.kill();
-    assert!(error.contains("another process trains in this folder"), "{error}");
+    assert!(error.contains("another process trains in this directory"), "{error}");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_run_whose_checkpoints_are_gone_is_not_begun_again() {
     fs_err::remove_dir_all(place.path("run/checkpoints")).unwrap();
     let before = files_below(&place.path("run"));
     let error = with(&place, &["train.steps=4"], 1);
-    assert!(error.contains("checkpoints are gone"), "{error}");
+    assert!(error.contains("checkpoints of this run are missing"), "{error}");
     assert_eq!(place.log("run/metrics.jsonl").len(), 4);
     assert_eq!(files_below(&place.path("run")), before);
 }
@@ -410,7 +410,7 @@ fn a_users_own_config_is_not_taken_for_a_runs() {
     place.write("run/config.toml", &own);
     let error = with(&place, &[], 2);
     insta::assert_snapshot!(error, @r"
-    error: run: this isn't the folder of a run (it has no run.json), but it has a `config.toml`, which a run would write over; give the run another folder (run.dir)
+    error: run: this isn't the directory of a run (it has no run.json), but it has a `config.toml`, which a run would overwrite; set run.dir to another directory
     ");
     assert_eq!(fs_err::read_to_string(place.path("run/config.toml")).unwrap(), own);
 }
@@ -442,15 +442,15 @@ fn what_rows_are_counted_by_cannot_change_under_a_resume() {
     let length = changed("data.seq_len=16", &["--allow-change", "data"]);
     let branch = changed("train.global_batch_size=8", &["--set", "run.dir=branch", "--resume", "run"]);
     insta::assert_snapshot!([batch, length, branch].concat(), @r"
-    error: run/checkpoints: what is saved here was made with other values:
+    error: run/checkpoints: made with other values:
       train.global_batch_size: 4 -> 8
-    The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
-    error: run/checkpoints: what is saved here was made with other values:
+    They determine the numbering of rows, so rows would be skipped or repeated, and `--allow-change` can't allow it. Keep the values, or start a run at step 0 in another directory (run.dir)
+    error: run/checkpoints: made with other values:
       data.seq_len: 32 -> 16
-    The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
-    error: DIR/run/checkpoints/step-00000004: what is saved here was made with other values:
+    They determine the numbering of rows, so rows would be skipped or repeated, and `--allow-change` can't allow it. Keep the values, or start a run at step 0 in another directory (run.dir)
+    error: DIR/run/checkpoints/step-00000004: made with other values:
       train.global_batch_size: 4 -> 8
-    The rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)
+    They determine the numbering of rows, so rows would be skipped or repeated, and `--allow-change` can't allow it. Keep the values, or start a run at step 0 in another directory (run.dir)
     ");
     let shorter =
         message(&place, &["train", "tiny.toml", "--set", "train.steps=3", "--allow-change", "train"], 2);

@@ -173,7 +173,7 @@ fn a_folder_that_is_taken_away_ends_the_run() {
     wait_for(|| run.has_ended() || steps(&place) > 5);
     fs_err::rename(place.path("disk/run"), place.path("disk/moved")).unwrap();
     let error = run.wait().fails_with(1).stderr();
-    assert!(error.contains("disk/run") && error.contains("is gone"), "{error}");
+    assert!(error.contains("disk/run") && error.contains("was removed or unmounted"), "{error}");
     // What it had is whole: moved back, it goes on.
     assert!(!place.path("disk/run").exists(), "nothing is made anew in its place");
     fs_err::rename(place.path("disk/moved"), place.path("disk/run")).unwrap();

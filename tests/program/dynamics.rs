@@ -41,7 +41,7 @@ fn a_sweep_is_laid_beside_what_was_published() {
     hellaswag_10shot  acc_norm  271,272  1,244,465,725,440     0.735  0.725 – 0.745  0.740 ± 0.005  inside
     hellaswag_10shot acc_norm: inside at 2 of 3, below from 353,064,714,240 tokens onward, inside from 1,244,465,725,440 tokens onward
     arc_challenge_25shot acc_norm: not compared, the run has no such task
-    mmlu acc: not compared, published with 5 examples, asked with 0
+    mmlu acc: not compared, published with 5 examples, evaluated with 0
     truthfulqa_mc2 prob_of_right: not compared, the run's task has no such metric
     train loss: not compared, there is no log of losses
     ");

@@ -172,7 +172,7 @@ fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\"", "run.dir=harmed"];
     let said = drill(&place, "spike@15x100", &settings).success().stderr();
-    assert!(said.contains("went back here from step 15 (time 1)"), "{said}");
+    assert!(said.contains("went back from step 15 (rewind 1 to this checkpoint)"), "{said}");
     let rewound = events(&place, "harmed", "rewound");
     assert_eq!(rewound.len(), 1);
     let event = &rewound[0];
@@ -210,7 +210,7 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
     assert!(
         error.contains(
             "has gone back to run/checkpoints/step-00000012 3 times (guard.max_rewinds), and \
-                       step 15 goes wrong again"
+                       step 15 fails again"
         ),
         "{error}"
     );
@@ -308,7 +308,7 @@ fn drills_of_the_disk_leave_what_can_be_gone_on_from() {
 
     drill(&place, "torn_checkpoint@24", &["run.dir=torn"]).success();
     let said = drill(&place, "", &["run.dir=torn"]).success().stderr();
-    assert!(said.contains("passed over torn/checkpoints/step-00000024"), "{said}");
+    assert!(said.contains("skipped the damaged checkpoint torn/checkpoints/step-00000024"), "{said}");
     assert_equal(&place, "calm", "torn");
 }
 
@@ -339,7 +339,7 @@ fn steps_logged(place: &Workplace, run: &str) -> usize {
 fn what_cannot_be_is_refused_before_the_first_step() {
     let place = workplace();
     let error = drill(&place, "explode@3", &[]).fails_with(2).stderr();
-    assert!(error.contains("FINELINE_FAULTS: `explode@3` is no fault"), "{error}");
+    assert!(error.contains("FINELINE_FAULTS: `explode@3` isn't a fault"), "{error}");
     for (setting, message) in [
         ("guard.loss_spike.z=0", "guard.loss_spike.z = 0.0 (--set): must be above 0"),
         ("guard.non_finite.action=\"log\"", "guard.non_finite.action = \"log\" (--set): must not be \"log\""),

@@ -48,7 +48,7 @@ fn weights_alone_go_on_at_their_step_and_say_what_is_not_exact() {
     let shown = train_from(&place, "{from=\"released/step_4\"}", &[]).success().stderr();
     assert!(
         shown.contains(
-            "starting from released/step_4 at step 4 (512 tokens; by the name `step_4`). Not exact: moments"
+            "starting from released/step_4 at step 4 (512 tokens; by the name `step_4`); not exact: moments"
         ),
         "{shown}"
     );
@@ -295,7 +295,7 @@ fn a_dry_run_does_all_but_the_first_step() {
         "{text}"
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
-    assert!(done.contains("going on from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
+    assert!(done.contains("resuming from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
     // A model of seven billion parameters, of which nothing is put into memory.
     let large = dry(&["model={preset=\"llama-7b\"}", "data.seq_len=64"]).success().stdout();
     assert!(large.contains("model         6,738,415,616 parameters in 291 tensors"), "{large}");

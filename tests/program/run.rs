@@ -118,7 +118,7 @@ fn every_line_of_a_json_log_is_an_object() {
     assert!(trained.iter().any(|line| line["fields"]["step"] == 4), "{trained:?}");
     // A damaged checkpoint and a cache that is damaged too are warned of.
     fs_err::write(place.path("run/checkpoints/step-00000012/model.safetensors"), "x").unwrap();
-    assert!(messages(&said(&["train", "tiny.toml"], 0)).contains("passed over"));
+    assert!(messages(&said(&["train", "tiny.toml"], 0)).contains("skipped the damaged checkpoint"));
     let cases: [(&[&str], &str); 4] = [
         (&["train", "absent.toml"], "absent.toml"),
         (&["train", "tiny.toml", "--set", "optim.lr=-1"], "optim.lr"),

@@ -138,7 +138,7 @@ fn what_cannot_be_swept_is_named() {
     fs_err::remove_file(place.path(state)).unwrap();
     fs_err::remove_file(place.path("named/main/manifest.json")).unwrap();
     let named = ["sweep", "named", "--suite", "tinyworld", "--limit", "2", "--out", "names"];
-    refused(&named, 2, "main: nothing tells how many steps and tokens this checkpoint has seen");
+    refused(&named, 2, "main: the steps and tokens of this checkpoint are unknown");
     place.write("axis.csv", "revision,step,tokens\nmain,2,1K\n");
     let mut with_axis = named.to_vec();
     with_axis.extend(["--axis", "axis.csv"]);

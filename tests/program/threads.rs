@@ -127,7 +127,7 @@ fn a_hung_rank_is_named_and_the_process_ends() {
     let arguments: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(flags).collect();
     let ended = place.start_with(&arguments, &[("FINELINE_FAULTS", "hang@9")]).wait().fails_with(1);
     let message = ended.stderr();
-    assert!(message.contains("rank 1 (process") && message.contains("hasn't come"), "{message}");
+    assert!(message.contains("rank 1 (process") && message.contains("is missing"), "{message}");
 }
 
 #[test]

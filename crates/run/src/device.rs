@@ -63,7 +63,7 @@ impl DeviceName {
         if product == [7.0, 10.0, 15.0, 22.0] {
             Ok(())
         } else {
-            Err(broken(format!("it multiplies matrices wrongly: [[1, 2], [3, 4]] squared is {product:?}")))
+            Err(broken(format!("a matmul is wrong: [[1, 2], [3, 4]] squared is {product:?}")))
         }
     }
 }
@@ -151,7 +151,9 @@ fn check_sums(name: DeviceName, device: &Device, threads: &RankThreads) -> Resul
     if sum == [count as f32] {
         Ok(())
     } else {
-        Err(problem(format!("NCCL adds up wrongly: {sum:?} is the sum of {count} ones on {count} devices")))
+        Err(problem(format!(
+            "an NCCL all-reduce is wrong: {sum:?} is the sum of {count} ones on {count} devices"
+        )))
     }
 }
 

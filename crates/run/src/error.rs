@@ -44,7 +44,10 @@ pub enum RunError {
         signal: usize,
     },
     /// Another process trains in this directory.
-    #[error("{}: another process trains in this folder; stop it, or give this run a folder of its own (run.dir)", dir.display())]
+    #[error(
+        "{}: another process trains in this directory; stop it, or set run.dir to another directory",
+        dir.display()
+    )]
     Locked {
         /// Directory of the run.
         dir: PathBuf,
@@ -62,13 +65,21 @@ pub enum RunError {
         dir: PathBuf,
     },
     /// The directory was removed or replaced during training.
-    #[error("{} is gone: somebody removed or unmounted the run's folder while it trained; put it back and start the run again", dir.display())]
+    #[error(
+        "{}: the directory was removed or unmounted during training; restore it, and start the run again",
+        dir.display()
+    )]
     DirectoryGone {
         /// The folder.
         dir: PathBuf,
     },
     /// More log lines are buffered than `log.max_buffered_lines` allows.
-    #[error("stopped with {lines} lines of the logs that {} doesn't take{}; they are in the run's last checkpoint. Make room, and start the run again", dir.display(), over(*limit, *lines))]
+    #[error(
+        "stopped with {lines} log lines that can't be written to {}{}; the last checkpoint carries them. \
+         Free space, and start the run again",
+        dir.display(),
+        over(*limit, *lines)
+    )]
     LogsUnwritable {
         /// Directory of the run.
         dir: PathBuf,
@@ -86,31 +97,31 @@ pub enum RunError {
         source: io::Error,
     },
     /// Remote storage can't be read.
-    #[error("the run's copy elsewhere (storage.remote, --resume)")]
+    #[error("remote storage (storage.remote, --resume)")]
     #[cfg(feature = "storage")]
     Storage(#[from] fineline_storage::StorageError),
     /// This build doesn't support remote storage.
-    #[error("{address}: this build can't read from stores; build it with `--features storage`")]
+    #[error("{address}: this build has no remote storage; build it with `--features storage`")]
     NoStorage {
         /// The address.
         address: String,
     },
     /// A dry run of a run in remote storage.
     #[error(
-        "--resume {address}: a dry run fetches nothing; fetch the run by starting it, or leave `--resume` out"
+        "--resume {address}: a dry run downloads nothing; start the run to download it, or omit `--resume`"
     )]
     NotFetched {
         /// The address.
         address: String,
     },
     /// The remote storage holds checkpoints of another run.
-    #[error("storage.remote: {url} holds the checkpoints of another run; give each run a place of its own")]
+    #[error("storage.remote: {url} holds the checkpoints of another run; give each run its own address")]
     MirrorInUse {
         /// Address of the run in remote storage.
         url: String,
     },
     /// The remote storage has no complete checkpoint.
-    #[error("{url}: no whole checkpoint there{}", beside_steps(steps))]
+    #[error("{url}: no complete checkpoint there{}", beside_steps(steps))]
     NothingRemote {
         /// Address of the run in remote storage.
         url: String,
@@ -118,13 +129,22 @@ pub enum RunError {
         steps: Vec<u64>,
     },
     /// There already is a run in the directory, and `--resume never` was given.
-    #[error("{}: there is a run in this folder; leave out `--resume never` to go on with it, or give this run a folder of its own (run.dir)", dir.display())]
+    #[error(
+        "{}: there already is a run in this directory; resume it without `--resume never`, or set run.dir \
+         to another directory",
+        dir.display()
+    )]
     Exists {
         /// Directory of the run.
         dir: PathBuf,
     },
     /// The configuration differs from that of the last start.
-    #[error("{}: this run was last started with another configuration:\n{}\nAllow a change with `--allow-change KEY`, or give the new run a folder of its own (run.dir)", dir.display(), list(differences))]
+    #[error(
+        "{}: the configuration differs from that of the last start:\n{}\n\
+         Allow a change with `--allow-change KEY`, or set run.dir to another directory",
+        dir.display(),
+        list(differences)
+    )]
     ConfigChanged {
         /// Directory of the run.
         dir: PathBuf,
@@ -132,7 +152,14 @@ pub enum RunError {
         differences: Vec<ConfigDifference>,
     },
     /// Values that determine the numbering of rows differ from those of the checkpoint.
-    #[error("{}: what is saved here was made with other values:\n{}\nThe rows that a run has trained on are counted by these, so going on would leave rows out or repeat them: `--allow-change` can't allow it. Keep the values, or begin a run at step 0 in a folder of its own (run.dir)", checkpoint.display(), list(differences))]
+    #[error(
+        "{}: made with other values:\n{}\n\
+         They determine the numbering of rows, so rows would be skipped or repeated, and `--allow-change` \
+         can't \
+         allow it. Keep the values, or start a run at step 0 in another directory (run.dir)",
+        checkpoint.display(),
+        list(differences)
+    )]
     RowsRecounted {
         /// The checkpoint.
         checkpoint: PathBuf,
@@ -140,7 +167,11 @@ pub enum RunError {
         differences: Vec<ConfigDifference>,
     },
     /// All checkpoints are damaged.
-    #[error("{}: none of the checkpoints in it is whole; put one back, or move the run's folder away to begin at step 0 again", dir.display())]
+    #[error(
+        "{}: all checkpoints are damaged; restore one, or move the directory of the run away to start at \
+         step 0",
+        dir.display()
+    )]
     NothingWhole {
         /// Directory of the checkpoints.
         dir: PathBuf,
@@ -148,7 +179,14 @@ pub enum RunError {
         source: Box<fineline_train::TrainError>,
     },
     /// The run would go back to the same checkpoint once more than allowed.
-    #[error("stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} goes wrong again: {reason}. That checkpoint stays where it is; leave more rows out (guard.skip_steps), lower optim.lr, or go back further with `--resume CHECKPOINT`", checkpoint.display())]
+    #[error(
+        "stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} fails \
+         again: \
+         {reason}. The checkpoint is kept; skip more rows (guard.skip_steps), reduce optim.lr, or go back \
+         further \
+         with `--resume CHECKPOINT`",
+        checkpoint.display()
+    )]
     TooManyRewinds {
         /// The checkpoint.
         checkpoint: PathBuf,
@@ -160,7 +198,12 @@ pub enum RunError {
         reason: String,
     },
     /// The data or the tokenizer differ from those of the last start.
-    #[error("{}: changed since this run was last started: {}; restore what it was, or allow the change with {}", dir.display(), changed.join(" and "), changed.iter().map(|key| format!("`--allow-change {key}`")).collect::<Vec<_>>().join(" "))]
+    #[error(
+        "{}: changed since the last start: {}; restore it, or allow the change with {}",
+        dir.display(),
+        changed.join(" and "),
+        changed.iter().map(|key| format!("`--allow-change {key}`")).collect::<Vec<_>>().join(" ")
+    )]
     DataChanged {
         /// Directory of the run.
         dir: PathBuf,
@@ -174,19 +217,33 @@ pub enum RunError {
         key: String,
     },
     /// A checkpoint of another run was given for a run that has its own.
-    #[error("{}: this checkpoint isn't of the run in run.dir, which has checkpoints of its own and didn't branch off there; give the branch a folder of its own (run.dir)", path.display())]
+    #[error(
+        "{}: this checkpoint isn't of the run in run.dir, which has its own checkpoints and didn't branch \
+         off \
+         there; set run.dir to another directory for a branch",
+        path.display()
+    )]
     OtherRunsCheckpoint {
         /// The checkpoint.
         path: PathBuf,
     },
     /// The log mentions checkpoints, but there are none.
-    #[error("{}: this run's checkpoints are gone; put one back, or move the folder away to begin at step 0 again", dir.display())]
+    #[error(
+        "{}: the checkpoints of this run are missing; restore one, or move the directory away to start at \
+         step 0",
+        dir.display()
+    )]
     CheckpointsGone {
         /// Directory of the run.
         dir: PathBuf,
     },
     /// The checkpoint that the run branched off from is missing, and the run has none of its own.
-    #[error("{}: this run branched off from here, and the checkpoint is gone before the run had one of its own; put it back, or move the folder {} away to begin at step 0", origin.display(), dir.display())]
+    #[error(
+        "{}: this run branched off from here, but the checkpoint is missing and the run has none of its own; \
+         restore it, or move {} away to start at step 0",
+        origin.display(),
+        dir.display()
+    )]
     OriginGone {
         /// Directory of the run.
         dir: PathBuf,
@@ -194,7 +251,12 @@ pub enum RunError {
         origin: PathBuf,
     },
     /// The directory has files that a run would overwrite, but no run.
-    #[error("{}: this isn't the folder of a run (it has no run.json), but it has a `{name}`, which a run would write over; give the run another folder (run.dir)", dir.display())]
+    #[error(
+        "{}: this isn't the directory of a run (it has no run.json), but it has a `{name}`, which a run \
+         would \
+         overwrite; set run.dir to another directory",
+        dir.display()
+    )]
     ForeignFiles {
         /// The directory.
         dir: PathBuf,
@@ -202,7 +264,10 @@ pub enum RunError {
         name: String,
     },
     /// The tokenizer has more ids than the model's embedding has rows.
-    #[error("{}: the tokenizer has {ids} ids, but the model knows only {rows}", path.display())]
+    #[error(
+        "{}: the tokenizer has {ids} ids, but the model's embedding has only {rows} rows",
+        path.display()
+    )]
     LargerVocabulary {
         /// Directory of the model.
         path: PathBuf,
@@ -262,13 +327,17 @@ pub enum RunError {
         source: Box<tfrecord::error::Error>,
     },
     /// This build doesn't support devices of this kind.
-    #[error("device \"{name}\" takes a build with `--features {}`; this one has {}", name.kind(), BUILT_IN.join(", "))]
+    #[error(
+        "device \"{name}\" requires a build with `--features {}`; this build supports {}",
+        name.kind(),
+        BUILT_IN.join(", ")
+    )]
     DeviceNotBuilt {
         /// The name.
         name: DeviceName,
     },
     /// This machine doesn't have the device.
-    #[error("there is no device \"{name}\" here{}; there is {}", driver_hint(*name), join(found))]
+    #[error("this machine has no device \"{name}\"{}; it has {}", driver_hint(*name), join(found))]
     NoDevice {
         /// The name.
         name: DeviceName,
@@ -276,7 +345,7 @@ pub enum RunError {
         found: Vec<DeviceName>,
     },
     /// The device doesn't support the precision.
-    #[error("run.precision: device \"{device}\" has no {precision}; take `f32`, or another device")]
+    #[error("run.precision: device \"{device}\" has no {precision}; use `f32`, or another device")]
     NoPrecision {
         /// The device.
         device: DeviceName,
@@ -356,9 +425,10 @@ fn driver_hint(name: DeviceName) -> &'static str {
     match name {
         DeviceName::Cpu => "",
         DeviceName::Wgpu => {
-            " (on Linux it takes a Vulkan driver; Debian's mesa-vulkan-drivers has one that computes on the processor)"
+            " (on Linux it requires a Vulkan driver; Debian's mesa-vulkan-drivers has one that runs on the \
+             CPU)"
         }
-        DeviceName::Cuda(_) => " (it takes NVIDIA's driver; CUDA_VISIBLE_DEVICES may hide devices)",
+        DeviceName::Cuda(_) => " (it requires NVIDIA's driver; CUDA_VISIBLE_DEVICES may hide devices)",
     }
 }
 
@@ -377,8 +447,8 @@ fn beside_steps(steps: &[u64]) -> String {
 
 fn beside_hint(steps: &[u64]) -> String {
     if steps.is_empty() {
-        return ": expected a model folder, or the folder of a run".to_owned();
+        return ": expected a model directory, or the directory of a run".to_owned();
     }
     let names: Vec<String> = steps.iter().copied().map(step_name).collect();
-    format!("; beside it are {}", names.join(", "))
+    format!("; the same directory has {}", names.join(", "))
 }

@@ -1,4 +1,4 @@
-//! Faults on purpose: drills for the guard, for checkpoints, and for whoever keeps a run going.
+//! Fault injection, to test the guard, checkpoints, and the supervision of a run.
 
 use std::io;
 use std::str::FromStr;
@@ -14,19 +14,20 @@ use fineline_train::{
 use fs_err as fs;
 use serde_json::Value;
 
-/// What is to go wrong, and when: `nan_loss@12,spike@30x100,stall@20:2s`.
+/// Faults to inject, and their steps: `nan_loss@12,spike@30x100,stall@20:2s`.
 ///
-/// | fault | what happens |
+/// | fault | effect |
 /// |---|---|
-/// | `nan_loss@12`, `nan_gradient@14-16` | the loss, the gradient norm of these steps' rows is not a number |
-/// | `spike@30x100`, `gradient@30x100` | it is 100 times as large |
-/// | `stall@20:2s` | these rows come 2 seconds late |
-/// | `hang@50` | after the step, it sleeps for ever; of several ranks, the last does |
-/// | `kill@40` | after the step, before a checkpoint of it, it is killed |
+/// | `nan_loss@12`, `nan_gradient@14-16` | the loss, or the gradient norm, of the rows is not a number |
+/// | `spike@30x100`, `gradient@30x100` | the loss, or the gradient norm, is 100 times as large |
+/// | `stall@20:2s` | the rows are 2 seconds late |
+/// | `hang@50` | after the step, the process sleeps forever; of several ranks, the last one does |
+/// | `kill@40` | after the step, before its checkpoint, the process is killed |
 /// | `torn_checkpoint@60` | the checkpoint of the step loses the last byte of its weights |
-/// | `full_disk@70` | from the step on, there is no room for a checkpoint |
+/// | `full_disk@70` | from the step on, checkpoints find the disk full |
 ///
-/// The first three rows are tied to the rows that an undisturbed run has in the step, as bad data would be; the others to the step.
+/// The faults of the first three lines belong to the rows that an undisturbed run has at the step, as bad
+/// data would. The others belong to the step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
     numbers: Vec<MetricFault>,
@@ -51,7 +52,8 @@ impl FromStr for Faults {
         for fault in text.split(',').map(str::trim).filter(|fault| !fault.is_empty()) {
             faults.add(fault).ok_or_else(|| {
                 format!(
-                    "`{fault}` is no fault: expected such as nan_loss@12, nan_gradient@14-16, spike@30x100, gradient@30x100, stall@20:2s, \
+                    "`{fault}` isn't a fault: expected such as nan_loss@12, nan_gradient@14-16, \
+                     spike@30x100, gradient@30x100, stall@20:2s, \
                      hang@50, kill@40, torn_checkpoint@60, full_disk@70"
                 )
             })?;
@@ -217,7 +219,7 @@ mod tests {
             ["spike@30", "nan_loss", "nan_loss@x", "stall@20:2", "stall@20:-1s", "explode@3", "kill@3-4"]
         {
             let error = text.parse::<Faults>().unwrap_err();
-            assert!(error.starts_with(&format!("`{text}` is no fault")), "{error}");
+            assert!(error.starts_with(&format!("`{text}` isn't a fault")), "{error}");
         }
     }
 }

@@ -215,11 +215,15 @@ fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
     let mut culprits = culprits(own, others);
     if culprits.is_empty() {
         culprits.push(
-            "all ranks are alive and wait for each other: the network between their hosts is cut, or too slow".to_owned(),
+            "all ranks are alive and wait for each other: the network between their hosts is interrupted \
+             or too slow"
+                .to_owned(),
         );
     }
     Some(format!(
-        "{waited} (distributed.timeout_s), and ends the job: {}. Checkpoints are whole; start the run again to go on from the newest",
+        "{waited} (distributed.timeout_s), and aborts the job: {}. Start the run again to resume from the \
+         newest \
+         checkpoint",
         culprits.join("; ")
     ))
 }
@@ -228,7 +232,8 @@ fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
 fn lateness(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> String {
     let LateStep { step, seconds, limit } = late;
     let late = format!(
-        "step {step} has taken {seconds:.0} s so far, after a median of {:.3} s; it may take {:.1} (guard.stall.factor)",
+        "step {step} has taken {seconds:.0} s so far; the median is {:.3} s, and the limit {:.1} s \
+         (guard.stall.factor)",
         limit.median, limit.seconds
     );
     if !own.waits {
@@ -249,13 +254,13 @@ fn culprits(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Vec<String> {
     let mut culprits = Vec::new();
     for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
         match beat {
-            None => culprits.push(format!("rank {rank} has left no sign of life")),
+            None => culprits.push(format!("rank {rank} has written no heartbeat")),
             Some(beat) if silent_s(own, beat) > SILENCE_S => culprits.push(format!(
-                "{beat} has given no sign of life for {:.0} s: it is stopped, or its host is gone",
+                "{beat} has written no heartbeat for {:.0} s: it is stopped, or its host is down",
                 silent_s(own, beat)
             )),
             Some(beat) if beat.meetings < own.meetings => culprits
-                .push(format!("{beat} hasn't come: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
+                .push(format!("{beat} is missing: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
             Some(_) => {}
         }
     }
@@ -293,7 +298,7 @@ mod tests {
         let others = vec![Some(waiting(0)), Some(waiting(1)), Some(beat(2, "its part of a step", 6))];
         let message = found(&others).unwrap();
         assert!(message.starts_with("rank 0 has waited 61 s for an all-to-all of gradients"), "{message}");
-        assert!(message.contains("rank 2 (process 42 on node7) hasn't come"), "{message}");
+        assert!(message.contains("rank 2 (process 42 on node7) is missing"), "{message}");
         assert!(!message.contains("rank 1 "), "{message}");
     }
 
@@ -302,16 +307,16 @@ mod tests {
         let silent = Heartbeat { at: "2025-12-31T23:59:20Z".parse().unwrap(), ..waiting(1) };
         let message = found(&[Some(waiting(0)), Some(silent), None]).unwrap();
         assert!(
-            message.contains("rank 1 (process 41 on node7) has given no sign of life for 40 s"),
+            message.contains("rank 1 (process 41 on node7) has written no heartbeat for 40 s"),
             "{message}"
         );
-        assert!(message.contains("rank 2 has left no sign of life"), "{message}");
+        assert!(message.contains("rank 2 has written no heartbeat"), "{message}");
     }
 
     #[test]
     fn ranks_that_all_wait_are_cut_off() {
         let message = found(&[Some(waiting(0)), Some(waiting(1))]).unwrap();
-        assert!(message.contains("the network between their hosts is cut"), "{message}");
+        assert!(message.contains("the network between their hosts is interrupted"), "{message}");
     }
 
     #[test]
@@ -325,11 +330,12 @@ mod tests {
         let limit = fineline_train::StepLimit { median: 1.25, seconds: 12.5 };
         let late = LateStep { step: 57, seconds: 13.2, limit };
         let message =
-            "step 57 has taken 13 s so far, after a median of 1.250 s; it may take 12.5 (guard.stall.factor)";
+            "step 57 has taken 13 s so far; the median is 1.250 s, and the limit 12.5 s (guard.stall.factor)";
         assert_eq!(lateness(&late, &beat(0, "its part of a step", 6), &[]), message);
         let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
         let message = format!(
-            "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) hasn't come: it has been at its part of \
+            "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) is \
+             missing: it has been at its part of \
              a step for 61 s"
         );
         assert_eq!(lateness(&late, &waiting(0), &others), message);

@@ -84,7 +84,8 @@ pub(super) fn refuse_shorter_run(resolved: &Resolved, step: u64) -> Result<(), R
     }
     let key = if config.train.tokens.is_some() { "train.tokens" } else { "train.steps" };
     let message = format!(
-        "is {total} steps, but this run has already done {step}; increase it, or go back with `--resume CHECKPOINT`"
+        "is {total} steps, but this run has already done {step}; increase it, or go back with `--resume \
+         CHECKPOINT`"
     );
     Err(resolved.invalid(key, message).into())
 }

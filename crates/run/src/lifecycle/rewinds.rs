@@ -78,7 +78,7 @@ fn reason(rewind: &Rewind, trigger: Option<&str>) -> String {
     match (&rewind.reason, trigger) {
         (RewindReason::Guard(alarm), _) => alarm.to_string(),
         (RewindReason::Observer, Some(trigger)) => format!("trigger `{trigger}`"),
-        (RewindReason::Observer, None) => "an observer asked for it".to_owned(),
+        (RewindReason::Observer, None) => "requested by an observer".to_owned(),
     }
 }
 

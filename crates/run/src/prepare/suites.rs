@@ -84,7 +84,7 @@ pub(crate) fn load_suites(
             suite.groups().iter().cloned().partition(|group| names.insert(group.name.clone()));
         for group in taken {
             tracing::warn!(
-                "group `{}` of suite `{}` is left out: there is another of this name",
+                "group `{}` of suite `{}` is skipped: there is another of this name",
                 group.name,
                 suite.name()
             );

@@ -16,69 +16,76 @@ impl fmt::Display for Event {
                 let InitRecord { from, step, tokens, position_from, not_exact, .. } = &**init;
                 write!(
                     f,
-                    "starting from {from} at step {step} ({tokens} tokens; by {position_from}). Not exact: {}",
+                    "starting from {from} at step {step} ({tokens} tokens; by {position_from}); \
+                     not exact: {}",
                     not_exact.join("; ")
                 )
             }
-            Self::Resumed { checkpoint } => write!(f, "going on from {}", checkpoint.display()),
+            Self::Resumed { checkpoint } => write!(f, "resuming from {}", checkpoint.display()),
             Self::ConfigChanged { key, before, after } => write!(f, "changed: {key}: {before} -> {after}"),
             Self::Checkpoint { path, bytes, .. } => {
                 write!(f, "checkpoint {} ({bytes} bytes)", path.display())
             }
             Self::CheckpointDamaged { path, reason } => {
-                write!(f, "warning: passed over {}: {reason}", path.display())
+                write!(f, "warning: skipped the damaged checkpoint {}: {reason}", path.display())
             }
             Self::CheckpointFailed { path, reason, bytes, consecutive } => write!(
                 f,
-                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {consecutive} in a row. Training goes on and tries again",
+                "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {consecutive} \
+                 consecutive failures. \
+                 Training continues, and the checkpoint is retried",
                 path.display()
             ),
             Self::CheckpointDelayed { checkpoint_step, seconds } => write!(
                 f,
-                "warning: training waits for the checkpoint of step {checkpoint_step}, which has been written for {seconds:.1} s"
+                "warning: training waits for the checkpoint of step {checkpoint_step}, whose writing has \
+                 taken \
+                 {seconds:.1} s so far"
             ),
             Self::LogWriteFailed { path, reason } => {
                 write!(
                     f,
-                    "warning: can't write {}: {reason}. Lines of logs are kept in memory meanwhile",
+                    "warning: can't write {}: {reason}; log lines are buffered in memory",
                     path.display()
                 )
             }
             Self::LogWriteRecovered { path } => write!(f, "{} can be written again", path.display()),
             Self::Uploaded { checkpoint_step, url, bytes, .. } => {
-                write!(f, "the checkpoint of step {checkpoint_step} stands in {url} ({bytes} bytes)")
+                write!(f, "uploaded the checkpoint of step {checkpoint_step} to {url} ({bytes} bytes)")
             }
             Self::UploadFailed { what, reason, attempts, retry_s } => {
-                write!(f, "warning: can't copy {what}: {reason} (attempt {attempts}; ")?;
+                write!(f, "warning: can't upload {what}: {reason} (attempt {attempts}; ")?;
                 match retry_s {
-                    Some(seconds) => write!(f, "again in {seconds:.0} s)"),
-                    None => f.write_str("not tried again)"),
+                    Some(seconds) => write!(f, "next in {seconds:.0} s)"),
+                    None => f.write_str("no further attempt)"),
                 }
             }
             Self::UploadSuperseded { checkpoint_step, by } => {
                 write!(
                     f,
-                    "the checkpoint of step {checkpoint_step} was removed before it was copied; that of step {by} is next"
+                    "the checkpoint of step {checkpoint_step} was removed before it was uploaded; that of \
+                     step {by} is \
+                     next"
                 )
             }
             Self::UploadIncomplete { url, copied } => {
-                write!(f, "warning: the copy in {url} isn't complete: the newest checkpoint is only here; ")?;
+                write!(f, "warning: {url} is incomplete: the newest checkpoint isn't uploaded; ")?;
                 match copied {
-                    Some(step) => write!(f, "there, that of step {step} is the newest"),
-                    None => f.write_str("this start has copied none"),
+                    Some(step) => write!(f, "the newest one there is that of step {step}"),
+                    None => f.write_str("this start has uploaded none"),
                 }
             }
-            Self::Downloaded { url } => write!(f, "brought back from {url}"),
+            Self::Downloaded { url } => write!(f, "downloaded from {url}"),
             Self::UpdateSkipped { reason, consecutive } => {
-                write!(f, "warning: update left out: {reason} ({consecutive} in a row)")
+                write!(f, "warning: update skipped: {reason} ({consecutive} consecutive)")
             }
             Self::GuardTriggered { alarm } => {
                 let done = match alarm.action {
                     GuardAction::Log => "",
-                    GuardAction::ReduceLr => "; the learning rate is lowered",
-                    GuardAction::Skip => "; the update is left out",
-                    GuardAction::SkipData => "; the update and the rows that follow are left out",
-                    GuardAction::Rewind => "; the run goes back",
+                    GuardAction::ReduceLr => "; the learning rate is reduced",
+                    GuardAction::Skip => "; the update is skipped",
+                    GuardAction::SkipData => "; the update and the next rows are skipped",
+                    GuardAction::Rewind => "; the run goes back to a checkpoint",
                     GuardAction::Stop => "; the run stops",
                 };
                 write!(f, "warning: {alarm}{done}")
@@ -86,27 +93,34 @@ impl fmt::Display for Event {
             Self::Rewound { from, skipped_rows: RowRange { start, end }, count, reason, .. } => {
                 write!(
                     f,
-                    "warning: went back here from step {from} (time {count}): {reason}. Rows {start} to {} are left out from now on",
+                    "warning: went back from step {from} (rewind {count} to this checkpoint): {reason}; \
+                     rows {start} to {} \
+                     are skipped",
                     end.saturating_sub(1)
                 )
             }
             Self::EpochStarted { source, epoch } => {
-                write!(f, "all of {source} has been trained on {epoch} times: it is begun anew")
+                write!(f, "{source}: epoch {epoch} is complete, the next one starts")
             }
             Self::EvaluationSkipped { suite, budget_used } => {
-                write!(f, "probes of {suite} left out: they took {:.1} % of the time", 100.0 * budget_used)
+                write!(
+                    f,
+                    "evaluation of {suite} skipped: it has taken {:.1} % of the time",
+                    100.0 * budget_used
+                )
             }
             Self::EvaluationFinished { suite, limit, n_items, seconds, budget_used, .. } => {
                 let limit = limit.map_or_else(String::new, |limit| format!(", at most {limit} per task"));
                 let share = 100.0 * budget_used;
                 write!(
                     f,
-                    "probes of {suite}: {n_items} items{limit}, {seconds:.1} s; {share:.1} % of the time so far"
+                    "evaluation of {suite}: {n_items} items{limit}, {seconds:.1} s; {share:.1} % of the \
+                     time so far"
                 )
             }
             Self::EvaluationFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
             Self::EvaluationFailed { task: None, message } => {
-                write!(f, "warning: a round of probes is lost: {message}")
+                write!(f, "warning: an evaluation round is lost: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
             Self::Triggered { trigger, task, evidence, actions, dry_run, branch } => {
@@ -123,7 +137,7 @@ impl fmt::Display for Event {
             Self::TriggerFailed { trigger, message } => write!(f, "warning: trigger {trigger}: {message}"),
             Self::Stopped { signal: Some(signal) } => write!(f, "stopped by signal {signal}"),
             Self::Stopped { signal: None } => f.write_str("stopped"),
-            Self::Finished => f.write_str("finished: all steps are done"),
+            Self::Finished => f.write_str("finished: all steps are complete"),
         }
     }
 }

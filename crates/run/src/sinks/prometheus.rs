@@ -249,7 +249,8 @@ fn answer(mut client: TcpStream, latest: &Mutex<LatestValues>) -> io::Result<()>
         _ => ("405 Method Not Allowed", "ask with GET\n".to_owned()),
     };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: \
+         {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     client.write_all(head.as_bytes())?;
@@ -272,7 +273,8 @@ mod tests {
         page.gauge("mfu", "Help.", None);
         assert_eq!(
             page.0,
-            "# HELP fineline_probe Help.\n# TYPE fineline_probe gauge\nfineline_probe{task=\"x\",metric=\"acc\"} 0.5\n"
+            "# HELP fineline_probe Help.\n# TYPE fineline_probe \
+             gauge\nfineline_probe{task=\"x\",metric=\"acc\"} 0.5\n"
         );
     }
 

@@ -92,7 +92,8 @@ pub(crate) fn continued(
     ];
     if let Some((key, _)) = position.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!(
-            "must be absent: {} is a checkpoint, which has its own step and optimizer state; or set init.optimizer_state to \"reset\"",
+            "must be absent: {} is a checkpoint, which has its own step and optimizer state; or set \
+             init.optimizer_state to \"reset\"",
             path.display()
         );
         return Err(resolved.invalid(key, message).into());

@@ -38,7 +38,11 @@ pub enum PublishedError {
     #[error(transparent)]
     Run(RunError),
     /// The reference doesn't exist.
-    #[error("no reference `{name}`{}: it is neither a file nor one of {}", nearest_reference(name), reference_names().collect::<Vec<_>>().join(", "))]
+    #[error(
+        "no reference `{name}`{}: it is neither a file nor one of {}",
+        nearest_reference(name),
+        reference_names().collect::<Vec<_>>().join(", ")
+    )]
     NoReference {
         /// Name of the reference.
         name: String,
@@ -188,7 +192,7 @@ fn scores(series: &PublishedSeries, probes: &[ProbeRecord]) -> Result<Vec<Compar
             return Err("the run's task has no such metric".to_owned());
         }
         let (published, asked) = (shots(series.shots), shots(last.shots));
-        return Err(format!("published with {published} examples, asked with {asked}"));
+        return Err(format!("published with {published} examples, evaluated with {asked}"));
     }
     points(series, measured)
 }

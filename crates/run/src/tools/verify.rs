@@ -78,7 +78,7 @@ fn require_resumption(run: &RunDirectory, step: u64) -> Result<(), RunError> {
     if events.iter().any(resumed) {
         return Ok(());
     }
-    Err(RunError::NotEqual(format!("it didn't go on from step {step}")))
+    Err(RunError::NotEqual(format!("it wasn't resumed from step {step}")))
 }
 
 fn compare(

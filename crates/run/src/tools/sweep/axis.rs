@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(places.position("ckpt_000", folder.path()).unwrap(), (762, 3_500_000_000));
         assert_eq!(places.position("ckpt_001", folder.path()).unwrap(), (1, 2_000_000_000));
         let error = places.position("main", folder.path()).unwrap_err().to_string();
-        assert!(error.starts_with("main: nothing tells how many steps and tokens"), "{error}");
+        assert!(error.starts_with("main: the steps and tokens of this checkpoint are unknown"), "{error}");
         for (text, expected) in [
             ("", "axis.csv:1: expected the columns revision, step, tokens"),
             ("revision,step\na,1", "axis.csv:1: expected the columns"),

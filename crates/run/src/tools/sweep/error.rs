@@ -14,7 +14,12 @@ pub enum SweepError {
     #[error(transparent)]
     Run(RunError),
     /// There are no model directories.
-    #[error("{}: no checkpoints here: expected folders with a config.json, a run's folder, or a pattern such as `models/open_llama_7b_*`", model.display())]
+    #[error(
+        "{}: no checkpoints here; expected directories with a config.json, the directory of a run, or a \
+         pattern \
+         such as `models/open_llama_7b_*`",
+        model.display()
+    )]
     NoCheckpoints {
         /// Where they were expected.
         model: PathBuf,
@@ -28,7 +33,10 @@ pub enum SweepError {
         message: String,
     },
     /// The revision doesn't exist.
-    #[error("no checkpoint `{revision}`{}; there are {count}, from {first} to {last}", hint.as_ref().map(|hint| format!(" (did you mean `{hint}`?)")).unwrap_or_default())]
+    #[error(
+        "no checkpoint `{revision}`{}; there are {count}, from {first} to {last}",
+        hint.as_ref().map(|hint| format!(" (did you mean `{hint}`?)")).unwrap_or_default()
+    )]
     NoRevision {
         /// The revision.
         revision: String,
@@ -43,7 +51,9 @@ pub enum SweepError {
     },
     /// The range of revisions is invalid.
     #[error(
-        "`{range}` is no range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, such as `ckpt_{{000..356..10}}`"
+        "`{range}` isn't a range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, \
+         such as \
+         `ckpt_{{000..356..10}}`"
     )]
     Range {
         /// The range.
@@ -51,7 +61,11 @@ pub enum SweepError {
     },
     /// The position of a checkpoint in training is unknown.
     #[error(
-        "{revision}: nothing tells how many steps and tokens this checkpoint has seen; give --tokens-per-checkpoint (for numbered ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with the columns revision,step,tokens"
+        "{revision}: the steps and tokens of this checkpoint are unknown; give --tokens-per-checkpoint \
+         (for numbered \
+         ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with the \
+         columns \
+         revision,step,tokens"
     )]
     NoPosition {
         /// The revision.
@@ -68,7 +82,7 @@ pub enum SweepError {
         message: String,
     },
     /// Two checkpoints have the same step, by which logs identify them.
-    #[error("{} and {} both stand at step {step}", revisions[0], revisions[1])]
+    #[error("{} and {} are both at step {step}", revisions[0], revisions[1])]
     SameStep {
         /// The checkpoints.
         revisions: [String; 2],
@@ -76,7 +90,7 @@ pub enum SweepError {
         step: u64,
     },
     /// A checkpoint can't be read.
-    #[error("{revision}: {message}; `--keep-going` passes over what can't be read")]
+    #[error("{revision}: {message}; `--keep-going` skips what can't be read")]
     Unreadable {
         /// The checkpoint.
         revision: String,
@@ -84,13 +98,17 @@ pub enum SweepError {
         message: String,
     },
     /// The directory is that of a run.
-    #[error("{}: this is the folder of a run; give the sweep a folder of its own (--out)", folder.display())]
+    #[error("{}: this is the directory of a run; give the sweep its own directory (--out)", folder.display())]
     FolderOfRun {
         /// The directory.
         folder: PathBuf,
     },
     /// The directory has a sweep with other settings.
-    #[error("{}: the sweep in this folder was started with something else for {what}; give this one a folder of its own (--out)", folder.display())]
+    #[error(
+        "{}: the sweep in this directory was started with another value for {what}; give this one its own \
+         directory (--out)",
+        folder.display()
+    )]
     Other {
         /// The directory.
         folder: PathBuf,
@@ -98,7 +116,12 @@ pub enum SweepError {
         what: &'static str,
     },
     /// The directory has a checkpoint that isn't in this sweep, or is at another position.
-    #[error("{}: its log has {revision}, which isn't in that place of this sweep: checkpoints can only be added after the last; give this one a folder of its own (--out)", folder.display())]
+    #[error(
+        "{}: its log has {revision}, which isn't at that position of this sweep: checkpoints can only be \
+         added \
+         after the last; give this one its own directory (--out)",
+        folder.display()
+    )]
     OtherOrder {
         /// The directory.
         folder: PathBuf,
@@ -106,7 +129,12 @@ pub enum SweepError {
         revision: String,
     },
     /// The items or the prompts of a task have changed.
-    #[error("{}: the data or wording of task `{task}` isn't what it was in this log; restore it, or give the sweep a folder of its own (--out)", folder.display())]
+    #[error(
+        "{}: the data or prompts of task `{task}` have changed since this log; restore them, or give the \
+         sweep \
+         its own directory (--out)",
+        folder.display()
+    )]
     OtherQuestions {
         /// The directory.
         folder: PathBuf,

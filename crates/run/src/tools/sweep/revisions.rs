@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(names("ckpt_{000..020..10},ckpt_010").unwrap(), ["ckpt_000", "ckpt_010", "ckpt_020"]);
         assert_eq!(expand("s{9..11}").unwrap(), ["s9", "s10", "s11"]);
         for wrong in ["{a..b}", "{1..2..0}", "{5..1}", "{1}", "{1..2"] {
-            assert!(expand(wrong).unwrap_err().to_string().contains("is no range of revisions"), "{wrong}");
+            assert!(expand(wrong).unwrap_err().to_string().contains("isn't a range of revisions"), "{wrong}");
         }
     }
 
