@@ -158,7 +158,7 @@ fn a_change_for_the_worse_takes_the_run_back() {
         .fails_with(1)
         .stderr();
     assert!(
-        error.contains("3 times (guard.max_rewinds)") && error.contains("goes wrong again: trigger `worse`"),
+        error.contains("3 times (guard.max_rewinds)") && error.contains("fails again: trigger `worse`"),
         "{error}"
     );
     let rewound = events(&place, "run", "rewound");
