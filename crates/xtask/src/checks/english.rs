@@ -4,9 +4,8 @@ use crate::source::finding::{Finding, FindingKind};
 use crate::source::text::{self, Part};
 
 /// Phrases, lower case, and their replacements.
-const PHRASES: [(&str, &str); 30] = [
+const PHRASES: [(&str, &str); 26] = [
     ("and so forth", "and so on"),
-    ("at once", "immediately"),
     ("be had", "be available"),
     ("began anew", "restarted"),
     ("begins anew", "restarts"),
@@ -23,13 +22,10 @@ const PHRASES: [(&str, &str); 30] = [
     ("folders", "directories"),
     ("gone back for", "rewound for"),
     ("goes on", "continues"),
-    ("going on", "continuing"),
-    ("in a row", "consecutive"),
     ("in vain", "without success"),
     ("is made of", "consists of"),
     ("left out", "skipped"),
     ("so many", "a number of"),
-    ("stands in", "is in"),
     ("tells of", "describes"),
     ("told of", "reported"),
     ("went back", "rewound"),
@@ -40,7 +36,18 @@ const PHRASES: [(&str, &str); 30] = [
 /// Parts of Rust source that people read as English.
 const PROSE: [Part; 3] = [Part::Comment, Part::Text, Part::RawText];
 
+/// Files that list such phrases, and texts that the generated world consists of.
+const EXEMPT: [&str; 4] = [
+    "crates/tinyworld/src/domains/",
+    "crates/tinyworld/src/lexicon/",
+    "crates/xtask/src/",
+    "docs/glossary.md",
+];
+
 pub(crate) fn check(path: &str, source: &str) -> Vec<Finding> {
+    if EXEMPT.iter().any(|exempt| path.starts_with(exempt)) {
+        return Vec::new();
+    }
     let (_, extension) = path.rsplit_once('.').unwrap_or_default();
     let prose: Vec<String> = match extension {
         "rs" => text::lines(source).iter().map(|line| line.text_of(&PROSE)).collect(),
@@ -103,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_sorted_by_phrase_loosely() {
+    fn phrases_are_in_lower_case() {
         assert!(PHRASES.iter().all(|(phrase, _)| *phrase == phrase.to_lowercase()));
     }
 }

@@ -7,12 +7,18 @@ const MAX_COLUMNS: usize = 110;
 /// A word or literal of this length makes a line that cannot be broken well.
 const LONG_WORD: usize = 80;
 
+/// Pages that `cargo xtask generate` writes from help texts, whose lines are not wrapped.
+const GENERATED: [&str; 2] = ["docs/reference/cli.md", "docs/reference/config.md"];
+
 pub(crate) fn check(path: &str, source: &str) -> Vec<Finding> {
+    if GENERATED.contains(&path) {
+        return Vec::new();
+    }
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     let wide: Vec<usize> = match extension {
         "rs" => wide_rust(source),
         "md" => wide_markdown(source),
-        "toml" => wide_lines(source, |line| longest_string(line) >= MAX_COLUMNS / 2),
+        "toml" => wide_lines(source, crosses_limit),
         "py" | "sh" => wide_lines(source, |_| false),
         _ => Vec::new(),
     };
@@ -79,15 +85,16 @@ fn is_one_link(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(')') && line.matches("](").count() == 1
 }
 
-/// Length of the longest string on a line of TOML.
-fn longest_string(line: &str) -> usize {
-    let mut longest = 0;
+/// Whether a long string of a line of TOML reaches over the limit.
+fn crosses_limit(line: &str) -> bool {
     let mut open: Option<(char, usize)> = None;
     let mut escaped = false;
     for (column, character) in line.chars().enumerate() {
         match open {
             Some((quote, start)) if character == quote && !escaped => {
-                longest = longest.max(column - start);
+                if column >= MAX_COLUMNS && column - start >= MAX_COLUMNS / 4 {
+                    return true;
+                }
                 open = None;
             }
             Some((quote, _)) => escaped = quote == '"' && character == '\\' && !escaped,
@@ -96,7 +103,7 @@ fn longest_string(line: &str) -> usize {
             None => {}
         }
     }
-    longest
+    false
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ impl ImportGraph {
             tree,
             module: ROOT,
             bound: Vec::new(),
+            aliases: Vec::new(),
             seen: HashSet::new(),
             imports: BTreeSet::new(),
             through_root: Vec::new(),
@@ -76,6 +77,8 @@ struct ImportCollector<'a> {
     module: ModuleId,
     /// Names of local variables and parameters of the functions around.
     bound: Vec<HashSet<String>>,
+    /// Names that `use` items within the functions around bind, with their paths.
+    aliases: Vec<(String, Vec<String>)>,
     /// Uses that are recorded already, by module, defining module and item.
     seen: HashSet<(ModuleId, ModuleId, String)>,
     imports: BTreeSet<ModuleImport>,
@@ -131,6 +134,12 @@ impl ImportCollector<'_> {
 
     /// Records a path of an expression, type or pattern.
     fn record_path(&mut self, segments: &[String], line: usize) {
+        let alias = self.aliases.iter().rev().find(|(name, _)| Some(name) == segments.first());
+        if let Some((_, path)) = alias {
+            let path = [path, &segments[1..]].concat();
+            self.record(&path, line);
+            return;
+        }
         match segments {
             [] => {}
             [name] => {
@@ -204,7 +213,9 @@ impl ImportCollector<'_> {
 
     fn within_function(&mut self, names: HashSet<String>, visit: impl FnOnce(&mut Self)) {
         self.bound.push(names);
+        let outer = self.aliases.len();
         visit(self);
+        self.aliases.truncate(outer);
         self.bound.pop();
     }
 }
@@ -223,6 +234,9 @@ impl<'ast> Visit<'ast> for ImportCollector<'_> {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         for import in imports(item) {
             self.record_import(&import);
+            if let Some(name) = import.name.filter(|_| !self.bound.is_empty()) {
+                self.aliases.push((name, import.path));
+            }
         }
     }
 
@@ -353,6 +367,16 @@ mod tests {
                 "demo::b <- demo::a::g"
             ]
         );
+    }
+
+    #[test]
+    fn modules_imported_within_a_function_count() {
+        let found = edges(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", "pub fn f() {}"),
+            ("b.rs", "fn g() { use crate::a as c; c::f(); } fn h() { c::f(); }"),
+        ]);
+        assert_eq!(found, ["demo::b <- demo::a::f"]);
     }
 
     #[test]
