@@ -219,5 +219,5 @@ fn doctor_looks_at_every_rank() {
     assert!(found["mpi"].as_str().unwrap().contains("MPI"), "{found}");
     let ranks = found["ranks"].as_array().unwrap();
     assert_eq!(ranks.iter().map(|rank| rank["rank"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
-    assert!(ranks.iter().all(|rank| rank["shares_folder"] == true), "{found}");
+    assert!(ranks.iter().all(|rank| rank["shares_directory"] == true), "{found}");
 }

@@ -20,7 +20,7 @@ pub(crate) fn fetched_weights(resolved: &Resolved) -> Result<Option<FetchedWeigh
     let address: ModelAddress =
         init.from.parse().map_err(|error: HubError| resolved.invalid("init.from", error.to_string()))?;
     match find_model(&address, &init.models_dir) {
-        Ok((folder, model)) => Ok(Some(FetchedWeights { folder, commit: model.commit })),
+        Ok((dir, model)) => Ok(Some(FetchedWeights { dir, commit: model.commit })),
         // If the weights are needed, the run fails with an error that says how to download them.
         Err(HubError::NotFetched { .. }) => Ok(None),
         Err(error) => Err(error.into()),

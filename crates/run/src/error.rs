@@ -70,7 +70,7 @@ pub enum RunError {
         dir.display()
     )]
     DirectoryGone {
-        /// The folder.
+        /// The directory.
         dir: PathBuf,
     },
     /// More log lines are buffered than `log.max_buffered_lines` allows.

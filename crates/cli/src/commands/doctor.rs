@@ -56,14 +56,14 @@ fn format_device(found: &DeviceDiagnosis) -> String {
 }
 
 fn format_rank(found: &RankDiagnosis) -> String {
-    let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_folder, clock_offset_s } =
+    let RankDiagnosis { rank, host, cores, device, memory_available_mib, shares_directory, clock_offset_s } =
         found;
     let host = host.as_deref().unwrap_or("an unnamed host");
     let mut text = format!(
         "{rank} on {host}: {cores} cores, {device}, {} MiB of memory free",
         grouped(*memory_available_mib)
     );
-    if !shares_folder {
+    if !shares_directory {
         text.push_str("; it doesn't see rank 0's working directory, so a run directory can't be here");
     }
     let clock = if clock_offset_s.abs() > CLOCK_TOLERANCE_S {

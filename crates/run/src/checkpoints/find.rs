@@ -24,8 +24,8 @@ pub fn find_checkpoint(path: &Path) -> Result<PathBuf, RunError> {
             return Ok(named);
         }
     }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let beside = CheckpointDirectory::new(folder).steps()?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let beside = CheckpointDirectory::new(dir).steps()?;
     Err(RunError::NoCheckpoint { path: path.to_owned(), beside })
 }
 

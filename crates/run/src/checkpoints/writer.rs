@@ -34,12 +34,12 @@ pub(crate) fn checkpointer(
         },
         files: companion_files(config, tokenizer)?,
     };
-    let folder = CheckpointDirectory::new(directory.checkpoints());
+    let dir = CheckpointDirectory::new(directory.checkpoints());
     let cadence = CheckpointSchedule {
         config: config.checkpoint.clone(),
         milestones: milestones(config, directory, prepared, trainer)?,
     };
-    Ok(Checkpointer::open(folder, cadence, identity, trainer.progress().step, ranks)?)
+    Ok(Checkpointer::open(dir, cadence, identity, trainer.progress().step, ranks)?)
 }
 
 /// Returns the milestones, which are kept permanently: checkpoints at ends of chunks, and those kept by

@@ -65,17 +65,17 @@ impl HeartbeatMonitor {
     /// Starts to monitor the steps of this rank, and the other ranks.
     pub(crate) fn start(
         give_up: Option<fn(&str) -> !>,
-        folder: PathBuf,
+        dir: PathBuf,
         config: &RunConfig,
         ranks: &MonitoredRanks<'_>,
         clock: Arc<StepClock>,
     ) -> Result<Self, RunError> {
         if ranks.is_first() && ranks.size() > 1 {
             // Heartbeats of a killed job don't count.
-            if folder.exists() {
-                fs_err::remove_dir_all(&folder)?;
+            if dir.exists() {
+                fs_err::remove_dir_all(&dir)?;
             }
-            create_directory(&folder)?;
+            create_directory(&dir)?;
         }
         ranks.barrier();
         let mut pulse = HeartbeatThread {
@@ -83,7 +83,7 @@ impl HeartbeatMonitor {
             size: ranks.size(),
             host: sysinfo::System::host_name().unwrap_or_else(|| "an unnamed host".to_owned()),
             timeout_s: config.distributed.timeout_s as f64,
-            folder,
+            dir,
             activity: ranks.activity(),
             give_up,
             clock,
@@ -114,7 +114,7 @@ struct HeartbeatThread {
     size: usize,
     host: String,
     timeout_s: f64,
-    folder: PathBuf,
+    dir: PathBuf,
     activity: Arc<RankActivity>,
     give_up: Option<fn(&str) -> !>,
     clock: Arc<StepClock>,
@@ -149,7 +149,7 @@ impl HeartbeatThread {
             return self.tell_if_late(&own);
         }
         // If the disk is full, logs and checkpoints report it.
-        let _ = write_beat(&self.folder, &own);
+        let _ = write_beat(&self.dir, &own);
         if self.rank == 0 {
             self.tell_if_late(&own);
         }
@@ -175,30 +175,30 @@ impl HeartbeatThread {
 
     /// Reads the last heartbeats of all ranks.
     fn others(&self) -> Vec<Option<Heartbeat>> {
-        (0..self.size).map(|rank| read_beat(&self.folder, rank)).collect()
+        (0..self.size).map(|rank| read_beat(&self.dir, rank)).collect()
     }
 
     fn leave(&self) {
         if self.size == 1 {
             return;
         }
-        let _ = fs_err::remove_file(beat_path(&self.folder, self.rank));
+        let _ = fs_err::remove_file(beat_path(&self.dir, self.rank));
         // Only the last rank to leave finds the directory empty.
-        let _ = fs_err::remove_dir(&self.folder);
+        let _ = fs_err::remove_dir(&self.dir);
     }
 }
 
-fn beat_path(folder: &Path, rank: usize) -> PathBuf {
-    folder.join(format!("rank-{rank:05}.json"))
+fn beat_path(dir: &Path, rank: usize) -> PathBuf {
+    dir.join(format!("rank-{rank:05}.json"))
 }
 
-fn write_beat(folder: &Path, beat: &Heartbeat) -> io::Result<()> {
-    write_atomically(&beat_path(folder, beat.rank), &serde_json::to_vec(beat)?)
+fn write_beat(dir: &Path, beat: &Heartbeat) -> io::Result<()> {
+    write_atomically(&beat_path(dir, beat.rank), &serde_json::to_vec(beat)?)
 }
 
 /// Returns `None` for a rank that has never written, or whose file can't be read.
-fn read_beat(folder: &Path, rank: usize) -> Option<Heartbeat> {
-    serde_json::from_slice(&fs_err::read(beat_path(folder, rank)).ok()?).ok()
+fn read_beat(dir: &Path, rank: usize) -> Option<Heartbeat> {
+    serde_json::from_slice(&fs_err::read(beat_path(dir, rank)).ok()?).ok()
 }
 
 /// Returns why a rank that has waited too long must give up. `None` as long as another rank does work that

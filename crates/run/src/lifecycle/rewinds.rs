@@ -34,8 +34,8 @@ impl PreparedRewind {
         trigger: Option<String>,
         max_rewinds: u32,
     ) -> Result<Self, RunError> {
-        let folder = CheckpointDirectory::new(directory.checkpoints());
-        let mut found = folder.newest_complete_until(rewind.target_step)?;
+        let dir = CheckpointDirectory::new(directory.checkpoints());
+        let mut found = dir.newest_complete_until(rewind.target_step)?;
         let Some(checkpoint) = found.newest_complete else {
             return Err(match found.damaged.pop() {
                 Some(source) => {
@@ -55,7 +55,7 @@ impl PreparedRewind {
                 reason,
             });
         }
-        folder.prepare(step)?;
+        dir.prepare(step)?;
         let RowRange { start, end } = rewind.skipped_rows;
         let alarm = match rewind.reason {
             RewindReason::Guard(alarm) => Some(alarm),
@@ -110,9 +110,9 @@ pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<
 /// # Errors
 /// A log or checkpoint that can't be read.
 pub fn skipped_rows(directory: &RunDirectory) -> Result<SkippedRows, RunError> {
-    let folder = CheckpointDirectory::new(directory.checkpoints());
-    let Some(step) = folder.steps()?.pop() else { return Ok(SkippedRows::default()) };
-    let path: PathBuf = folder.checkpoint(step);
+    let dir = CheckpointDirectory::new(directory.checkpoints());
+    let Some(step) = dir.steps()?.pop() else { return Ok(SkippedRows::default()) };
+    let path: PathBuf = dir.checkpoint(step);
     let mut skipped = CheckpointState::read(&path)?.skipped_rows;
     left_out_since(directory, step)?.into_iter().for_each(|rows| skipped.skip(rows));
     Ok(skipped)

@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn the_cache_is_cleared_of_what_a_killed_run_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
         for name in ["web-0123.bin", "tokenizer-0123/tokenizer.json"] {
             let path = cache.join(name);
             fineline_files::create_parent_directory(&path).unwrap();
@@ -97,7 +97,7 @@ mod tests {
             // A killed process doesn't drop its file either.
             std::mem::forget(fineline_files::AtomicFile::create(&path).unwrap());
         }
-        let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        let files = |dir: &Path| fs::read_dir(dir).unwrap().count();
         assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 2]);
         let _lock = CacheLock::take(&cache, &StopSignal::default(), &mut |_| ()).unwrap();
         assert_eq!([files(&cache), files(&cache.join("tokenizer-0123"))], [3, 1], "the lock has come");
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn a_second_one_waits_says_for_whom_and_heeds_the_stop_signal() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
         let stop = StopSignal::default();
         let first = CacheLock::take(&cache, &stop, &mut |_| panic!("nobody is to be waited for")).unwrap();
         let mut waited_for = Vec::new();

@@ -265,15 +265,15 @@ mod tests {
     use serde_json::{Value, json};
 
     fn log(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log.jsonl");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
         fs::write(&path, text).unwrap();
-        (folder, path)
+        (dir, path)
     }
 
     #[test]
     fn resuming_drops_later_lines() {
-        let (_folder, path) = log("{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+        let (_dir, path) = log("{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
         JsonLines::resume(&path, 2).unwrap().append(&json!({"step": 3, "again": true})).unwrap();
         let lines: Vec<Value> = read_lines(&path).unwrap();
         assert_eq!(lines, [json!({"step": 1}), json!({"step": 2}), json!({"step": 3, "again": true})]);
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn resuming_drops_a_torn_line() {
-        let (_folder, path) = log("{\"step\":1}\n{\"step\":2,\"lo");
+        let (_dir, path) = log("{\"step\":1}\n{\"step\":2,\"lo");
         assert_eq!(read_lines::<Value>(&path).unwrap().len(), 1);
         JsonLines::resume(&path, 5).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
@@ -291,15 +291,15 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn what_a_full_disk_does_not_take_is_kept_in_order() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let mount = |command: &str, arguments: &[&str]| {
-            let output = std::process::Command::new(command).args(arguments).arg(folder.path()).output();
+            let output = std::process::Command::new(command).args(arguments).arg(dir.path()).output();
             output.is_ok_and(|output| output.status.success())
         };
         if !mount("mount", &["-t", "tmpfs", "-o", "size=4k", "tmpfs"]) {
             return;
         }
-        let path = folder.path().join("log.jsonl");
+        let path = dir.path().join("log.jsonl");
         let mut log = JsonLines::resume(&path, 0).unwrap();
         let mut failures = 0;
         for step in 0..200 {
@@ -329,14 +329,14 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_json_is_named() {
-        let (_folder, path) = log("{\"step\":1}\nnonsense\n");
+        let (_dir, path) = log("{\"step\":1}\nnonsense\n");
         let error = read_lines::<Value>(&path).unwrap_err().to_string();
         assert!(error.contains("log.jsonl:2"), "{error}");
     }
 
     #[test]
     fn a_growing_log_is_read_once() {
-        let (folder, path) = log("{\"step\":1}\n{\"st");
+        let (dir, path) = log("{\"step\":1}\n{\"st");
         let mut follower = LogFollower::<Value>::new(&path);
         let mut look = || {
             let news = follower.read().unwrap();
@@ -352,13 +352,13 @@ mod tests {
         assert_eq!(look(), (NewLinesKind::Rewritten, vec![1, 20, 30, 4]));
         fs::write(&path, "").unwrap();
         assert_eq!(look(), (NewLinesKind::Rewritten, vec![]));
-        drop(folder);
+        drop(dir);
         assert_eq!(look(), (NewLinesKind::Appended, vec![]));
     }
 
     #[test]
     fn numbers_read_back_as_they_were() {
-        let (_folder, path) = log("");
+        let (_dir, path) = log("");
         let numbers = [0.1_f64, 1e-300, 5e-324, 2.225_073_858_507_201_4e-308, 123_456_789.123_456_78];
         JsonLines::resume(&path, 0).unwrap().append(&json!({"step": 0, "numbers": numbers})).unwrap();
         let lines: Vec<Value> = read_lines(&path).unwrap();

@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_second_trainer_is_kept_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = RunDirectory::new(folder.path().join("run"));
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::new(dir.path().join("run"));
         let lock = RunLock::acquire(&directory).unwrap();
         assert!(matches!(RunLock::acquire(&directory), Err(RunError::Locked { .. })));
         drop(lock);
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_new_trainer_clears_away_what_a_killed_one_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = RunDirectory::new(folder.path());
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::new(dir.path());
         let written = [directory.config(), directory.items(1), directory.items(252)];
         for path in &written {
             fineline_files::create_parent_directory(path).unwrap();
@@ -124,12 +124,12 @@ mod tests {
             std::mem::forget(fineline_files::AtomicFile::create(path).unwrap());
         }
         let files = || {
-            let folders = [directory.root().to_owned(), directory.items_dir()];
-            folders.map(|folder| fs::read_dir(folder).unwrap().count()).iter().sum::<usize>()
+            let dirs = [directory.root().to_owned(), directory.items_dir()];
+            dirs.map(|dir| fs::read_dir(dir).unwrap().count()).iter().sum::<usize>()
         };
         assert_eq!(files(), 1 + 2 * written.len());
         let _lock = RunLock::acquire(&directory).unwrap();
-        assert_eq!(files(), 2 + written.len(), "the lock, the folder of items, and what is whole");
+        assert_eq!(files(), 2 + written.len(), "the lock, the directory of items, and what is whole");
         assert!(written.iter().all(|path| path.is_file()));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Logs {
     events: JsonLines,
     digests: Option<JsonLines>,
     tensorboard: TensorBoardState,
-    tensorboard_folder: PathBuf,
+    tensorboard_dir: PathBuf,
     every_steps: u64,
     /// The failure of the last attempt to write, if it failed.
     failure: Option<LogFailure>,
@@ -108,7 +108,7 @@ impl Logs {
             } else {
                 TensorBoardState::Off
             },
-            tensorboard_folder: directory.tensorboard(),
+            tensorboard_dir: directory.tensorboard(),
             every_steps: config.every_steps,
             failure: None,
             reported: None,
@@ -186,7 +186,7 @@ impl Logs {
             self.note(result, path)?;
         }
         if matches!(self.tensorboard, TensorBoardState::Failed)
-            && let Ok(board) = TensorBoard::resume(&self.tensorboard_folder, step)
+            && let Ok(board) = TensorBoard::resume(&self.tensorboard_dir, step)
         {
             self.tensorboard = TensorBoardState::Open(board);
         }
@@ -244,7 +244,7 @@ impl Logs {
     fn board(&mut self, give: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
         let TensorBoardState::Open(board) = &mut self.tensorboard else { return };
         if let Err(error) = give(board) {
-            let path = self.tensorboard_folder.clone();
+            let path = self.tensorboard_dir.clone();
             let reason =
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             self.failure = Some(LogFailure { path, reason });
@@ -272,8 +272,8 @@ pub(crate) fn drop_rounds(
 }
 
 /// Removes the files of some steps.
-fn drop_steps(folder: &Path, is_dropped: &impl Fn(u64) -> bool) -> Result<(), RunError> {
-    for entry in fs::read_dir(folder)? {
+fn drop_steps(dir: &Path, is_dropped: &impl Fn(u64) -> bool) -> Result<(), RunError> {
+    for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let step = parse_step_name(name);

@@ -18,15 +18,15 @@ pub(crate) struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Creates an event file in `folder` for the steps after `step`. Its first event makes TensorBoard
+    /// Creates an event file in `dir` for the steps after `step`. Its first event makes TensorBoard
     /// discard later steps of earlier files.
     ///
     /// # Errors
     /// [`RunError::TensorBoard`] if it can't be written.
-    pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, RunError> {
-        create_directory(folder)?;
+    pub(crate) fn resume(dir: &Path, step: u64) -> Result<Self, RunError> {
+        create_directory(dir)?;
         let started = jiff::Timestamp::now().as_microsecond();
-        let path = folder.join(format!("events.out.tfevents.{started}.fineline"));
+        let path = dir.join(format!("events.out.tfevents.{started}.fineline"));
         let file = BufWriter::new(fs::File::create(&path)?);
         let failed = |source| RunError::TensorBoard { path: path.clone(), source: Box::new(source) };
         let mut writer =

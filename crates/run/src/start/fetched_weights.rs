@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct FetchedWeights {
     /// Directory of the model.
-    pub folder: PathBuf,
+    pub dir: PathBuf,
     /// Commit of its repository.
     pub commit: String,
 }

@@ -134,7 +134,7 @@ fn path(
             );
             resolved.invalid("init.from", message)
         };
-        return Ok(fetched.ok_or_else(not_here)?.folder.clone());
+        return Ok(fetched.ok_or_else(not_here)?.dir.clone());
     }
     let path = PathBuf::from(&init.from);
     if path.exists() {

@@ -150,7 +150,7 @@ impl ResumeContext<'_> {
         let Self { directory, resume, .. } = self;
         let origin = self.stored.and_then(|stored| stored.origin.as_ref());
         let run =
-            RunCheckpoints { directory, folder: CheckpointDirectory::new(directory.checkpoints()), origin };
+            RunCheckpoints { directory, dir: CheckpointDirectory::new(directory.checkpoints()), origin };
         let (point, events) = match resume {
             ResumeRequest::From(path) => run.at(path)?,
             // A run at an address has been downloaded already.
@@ -181,20 +181,20 @@ impl ResumeContext<'_> {
 /// The checkpoints of a run.
 struct RunCheckpoints<'a> {
     directory: &'a RunDirectory,
-    folder: CheckpointDirectory,
+    dir: CheckpointDirectory,
     origin: Option<&'a BranchOrigin>,
 }
 
 impl RunCheckpoints<'_> {
     /// Returns the newest complete checkpoint. Without one, where the run branched off, or step 0.
     fn newest(&self) -> Result<(ResumePoint, Vec<Event>), RunError> {
-        let mut found = self.folder.newest_complete()?;
+        let mut found = self.dir.newest_complete()?;
         if let Some(path) = found.newest_complete {
             return Ok((ResumePoint::Own(path), found.damaged.iter().map(damage_event).collect()));
         }
         if !found.damaged.is_empty() {
             let newest = Box::new(found.damaged.swap_remove(0));
-            return Err(RunError::NothingWhole { dir: self.folder.path().to_owned(), source: newest });
+            return Err(RunError::NothingWhole { dir: self.dir.path().to_owned(), source: newest });
         }
         self.refuse_lost_checkpoints()?;
         let Some(origin) = self.origin else { return Ok((ResumePoint::Fresh, Vec::new())) };
@@ -209,7 +209,7 @@ impl RunCheckpoints<'_> {
     /// Returns the checkpoint that `path` refers to, which may be of another run if this one has none. A
     /// branch is started with the same path each time, and resumes from its own checkpoints.
     fn at(&self, path: &Path) -> Result<(ResumePoint, Vec<Event>), RunError> {
-        let has_own = !self.folder.steps()?.is_empty();
+        let has_own = !self.dir.steps()?.is_empty();
         if has_own && self.branched_off_at(path) {
             return self.newest();
         }
@@ -239,7 +239,7 @@ impl RunCheckpoints<'_> {
 
     /// Refuses to replace the state of a run by that of another.
     fn refuse_other_runs(&self, checkpoint: &Path) -> Result<(), RunError> {
-        let own = fs::canonicalize(self.folder.path())?;
+        let own = fs::canonicalize(self.dir.path())?;
         if fs::canonicalize(checkpoint)?.parent() == Some(&own) {
             return Ok(());
         }

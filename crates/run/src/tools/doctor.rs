@@ -56,7 +56,7 @@ pub struct RankDiagnosis {
     pub memory_available_mib: u64,
     /// Whether it sees a file that rank 0 wrote into the working directory. All ranks must see the directory
     /// of a run.
-    pub shares_folder: bool,
+    pub shares_directory: bool,
     /// Seconds by which its clock is ahead of rank 0's, as measured over one collective.
     pub clock_offset_s: f64,
 }
@@ -84,7 +84,7 @@ pub fn diagnose_ranks(ranks: &dyn Ranks) -> Vec<RankDiagnosis> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         device: device::of_this_rank().to_string(),
         memory_available_mib: system.available_memory() >> 20,
-        shares_folder: name.is_some_and(|name| Path::new(&name).exists()),
+        shares_directory: name.is_some_and(|name| Path::new(&name).exists()),
         clock_offset_s: (now.as_microsecond() - first) as f64 / 1e6,
     };
     ranks.all_gather(&own)
@@ -129,9 +129,7 @@ pub fn diagnose(ranks: &dyn Ranks) -> Diagnosis {
         cpu_features: cpu_features(),
         memory_mib: system.total_memory() >> 20,
         memory_available_mib: system.available_memory() >> 20,
-        disk: std::env::current_dir()
-            .ok()
-            .map_or_else(DiskDiagnosis::default, |folder| DiskDiagnosis::of(&folder)),
+        disk: std::env::current_dir().ok().map_or_else(DiskDiagnosis::default, |dir| DiskDiagnosis::of(&dir)),
         mpi: mpi_library(),
         ranks: diagnose_ranks(ranks),
         host: System::host_name(),
@@ -165,17 +163,17 @@ impl DeviceDiagnosis {
 }
 
 impl DiskDiagnosis {
-    fn of(folder: &Path) -> Self {
-        let Ok(folder) = fs_err::canonicalize(folder) else { return Self::default() };
+    fn of(dir: &Path) -> Self {
+        let Ok(dir) = fs_err::canonicalize(dir) else { return Self::default() };
         let disks = Disks::new_with_refreshed_list();
-        let holding = disks.list().iter().filter(|disk| folder.starts_with(disk.mount_point()));
+        let holding = disks.list().iter().filter(|disk| dir.starts_with(disk.mount_point()));
         let disk = holding.max_by_key(|disk| disk.mount_point().components().count());
         let kind = disk.map(|disk| disk.file_system().to_string_lossy().into_owned());
         Self {
             free_mib: disk.map(|disk| disk.available_space() >> 20),
             shared: kind.as_deref().map(is_shared),
             kind,
-            clock_offset_s: clock_offset(&folder),
+            clock_offset_s: clock_offset(&dir),
         }
     }
 }
@@ -201,9 +199,9 @@ fn is_shared(kind: &str) -> bool {
 
 /// Measures by how many seconds timestamps of new files in a directory are ahead of this machine's clock.
 /// `None` if no file can be written.
-fn clock_offset(folder: &Path) -> Option<f64> {
+fn clock_offset(dir: &Path) -> Option<f64> {
     let before = Timestamp::now();
-    let file = tempfile::NamedTempFile::new_in(folder).ok()?;
+    let file = tempfile::NamedTempFile::new_in(dir).ok()?;
     let written = Timestamp::try_from(file.as_file().metadata().ok()?.modified().ok()?).ok()?;
     let after = Timestamp::now();
     // The file was written between the two times. Only a timestamp outside of them is off.

@@ -51,7 +51,7 @@ pub struct OfflineProbe {
 
 /// A checkpoint before its weights are loaded.
 pub(crate) struct ProbedCheckpoint {
-    pub(crate) folder: PathBuf,
+    pub(crate) dir: PathBuf,
     config: Option<RunConfig>,
     tokenizer: Tokenizer,
     model: LlamaConfig,
@@ -104,18 +104,18 @@ impl ProbedCheckpoint {
     ///
     /// # Errors
     /// A checkpoint that is damaged or can't be read.
-    pub(crate) fn open(folder: &Path) -> Result<Self, RunError> {
-        if folder.join(MANIFEST_FILE).is_file() {
-            fineline_train::verify_checkpoint(folder)?;
+    pub(crate) fn open(dir: &Path) -> Result<Self, RunError> {
+        if dir.join(MANIFEST_FILE).is_file() {
+            fineline_train::verify_checkpoint(dir)?;
         }
-        let config = stored_config(folder)?;
+        let config = stored_config(dir)?;
         if let Some(config) = &config {
             use_threads(config)?;
         }
-        let tokenizer = open_tokenizer(folder, config.as_ref())?;
-        let model = read_config(folder)?;
-        refuse_larger_vocabulary(&tokenizer, &model, folder)?;
-        Ok(Self { folder: folder.to_owned(), config, tokenizer, model })
+        let tokenizer = open_tokenizer(dir, config.as_ref())?;
+        let model = read_config(dir)?;
+        refuse_larger_vocabulary(&tokenizer, &model, dir)?;
+        Ok(Self { dir: dir.to_owned(), config, tokenizer, model })
     }
 
     /// Loads the model with the precision it was trained in, or float32 if the device lacks it.
@@ -125,7 +125,7 @@ impl ProbedCheckpoint {
     pub(crate) fn load(&self, device: &Device) -> Result<Llama, RunError> {
         let trained = self.config.as_ref().map_or(Precision::F32, |config| config.run.precision);
         let precision = if device::precisions(device).contains(&trained) { trained } else { Precision::F32 };
-        Ok(load(&self.folder, device)?.with_precision(precision))
+        Ok(load(&self.dir, device)?.with_precision(precision))
     }
 }
 
@@ -151,7 +151,7 @@ impl OfflineProbe {
         let device = self.device.open()?;
         let subject = ProbedCheckpoint::open(&find_checkpoint(&self.checkpoint)?)?;
         let questions = self.questions(&subject)?;
-        let (step, tokens) = position(&subject.folder)?.unwrap_or_default();
+        let (step, tokens) = position(&subject.dir)?.unwrap_or_default();
         let model = subject.load(&device)?;
         let answers = self.ask(&subject, &model, &questions, &mut ProbedStep { step, progress })?;
         let ProbeResults { results, groups, json, similarities } = answers;
@@ -215,7 +215,7 @@ impl OfflineProbe {
         let similarities =
             results.iter_mut().flat_map(|result| representations.compare(at.step, result)).collect();
         let header = ResultsHeader {
-            model: subject.folder.display().to_string(),
+            model: subject.dir.display().to_string(),
             device: self.device.to_string(),
             limit: self.limit,
             ..ResultsHeader::default()
@@ -243,25 +243,25 @@ impl OfflineProbe {
 }
 
 impl OfflineResults {
-    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `folder`, and `representations.parquet`
+    /// Writes `results.json`, `probes.jsonl` and `items.parquet` into `dir`, and `representations.parquet`
     /// if representations were evaluated.
     ///
     /// # Errors
     /// What the file system returns, with the path.
-    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
-        fs::create_dir_all(folder)?;
+    pub fn write(&self, dir: &Path) -> Result<(), RunError> {
+        fs::create_dir_all(dir)?;
         let json = |path: &Path, value: &Value| {
             serde_json::to_vec_pretty(value)
                 .map_err(|source| RunError::Json { path: path.to_owned(), source })
         };
-        let path = folder.join("results.json");
+        let path = dir.join("results.json");
         write_atomically(&path, &json(&path, &self.results)?)?;
-        let path = folder.join("probes.jsonl");
+        let path = dir.join("probes.jsonl");
         write_atomically(&path, &to_lines(&self.records, &path)?)?;
         if !self.similarities.is_empty() {
-            write_similarities(&folder.join("representations.parquet"), &self.similarities)?;
+            write_similarities(&dir.join("representations.parquet"), &self.similarities)?;
         }
-        Ok(write_items(&folder.join("items.parquet"), &self.items)?)
+        Ok(write_items(&dir.join("items.parquet"), &self.items)?)
     }
 }
 

@@ -132,22 +132,22 @@ pub fn reference_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
-/// Compares the run or sweep in `folder` with a reference, which is part of the program or a CSV file of the
+/// Compares the run or sweep in `dir` with a reference, which is part of the program or a CSV file of the
 /// same format.
 ///
 /// # Errors
 /// [`PublishedError::NoReference`] and [`PublishedError::BadReference`] for the reference. A directory with
 /// neither a run nor a sweep, or logs that can't be read.
-pub fn compare_with_published(folder: &Path, reference: &str) -> Result<Comparison, PublishedError> {
+pub fn compare_with_published(dir: &Path, reference: &str) -> Result<Comparison, PublishedError> {
     let published = read_reference(reference)?;
-    let directory = RunDirectory::new(folder);
+    let directory = RunDirectory::new(dir);
     if !directory.is_run() && !directory.is_sweep() {
-        return Err(RunError::NeitherRunNorSweep { dir: folder.to_owned() }.into());
+        return Err(RunError::NeitherRunNorSweep { dir: dir.to_owned() }.into());
     }
     let probes: Vec<ProbeRecord> = read_lines(&directory.probes())?;
     let metrics: Vec<MetricsRecord> = read_lines(&directory.metrics())?;
     let mut comparison = Comparison {
-        run: folder.to_owned(),
+        run: dir.to_owned(),
         reference: reference.to_owned(),
         series: Vec::new(),
         not_compared: Vec::new(),

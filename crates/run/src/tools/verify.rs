@@ -46,10 +46,10 @@ pub fn resume(
     stop_after: u64,
     progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<ResumeProof, RunError> {
-    let folder = tempfile::tempdir()?;
+    let dir = tempfile::tempdir()?;
     let at = |name: &str| {
         let mut elsewhere = resolved.clone();
-        elsewhere.config.run.dir = folder.path().join(name);
+        elsewhere.config.run.dir = dir.path().join(name);
         elsewhere.config.storage.remote = None;
         elsewhere.config.log.prometheus = None;
         // With a budget, rounds depend on the clock.
@@ -89,10 +89,10 @@ fn compare(
 ) -> Result<ResumeProof, RunError> {
     let last = step_name(steps);
     let (checkpoint_files, checkpoint_bytes) =
-        compare_folders(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
-    let (item_files, _) = compare_folders(&left.items_dir(), &right.items_dir())?;
+        compare_directories(&left.checkpoints().join(&last), &right.checkpoints().join(&last))?;
+    let (item_files, _) = compare_directories(&left.items_dir(), &right.items_dir())?;
     if left.representations_dir().is_dir() {
-        compare_folders(&left.representations_dir(), &right.representations_dir())?;
+        compare_directories(&left.representations_dir(), &right.representations_dir())?;
     }
     Ok(ResumeProof {
         steps,
@@ -130,7 +130,7 @@ fn compare_lines<T: PartialEq>(left: &[T], right: &[T], name: &str) -> Result<us
 }
 
 /// Compares the files of two directories byte for byte. Returns their number and size.
-fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
+fn compare_directories(left: &Path, right: &Path) -> Result<(usize, u64), RunError> {
     let (names, others) = (file_names(left)?, file_names(right)?);
     if names != others {
         return Err(RunError::NotEqual(format!(
@@ -149,9 +149,9 @@ fn compare_folders(left: &Path, right: &Path) -> Result<(usize, u64), RunError> 
     Ok((names.len(), bytes))
 }
 
-fn file_names(folder: &Path) -> Result<Vec<String>, RunError> {
+fn file_names(dir: &Path) -> Result<Vec<String>, RunError> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(dir)? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.sort();

@@ -36,10 +36,10 @@ pub(super) fn write_branch(
 ) -> Result<PathBuf, RunError> {
     let name = format!("{}-{}", step_name(point.step), point.trigger);
     create_directory(&directory.branches())?;
-    let folder = directory.branches().join(&name);
-    create_directory(&folder)?;
-    let config_path = folder.join("config.toml");
-    write_atomically(&config_path, branch_config(config, &name, &folder, point).to_toml().as_bytes())?;
+    let dir = directory.branches().join(&name);
+    create_directory(&dir)?;
+    let config_path = dir.join("config.toml");
+    write_atomically(&config_path, branch_config(config, &name, &dir, point).to_toml().as_bytes())?;
     let checkpoint = directory.checkpoints().join(step_name(point.step));
     let script = format!(
         "#!/bin/sh\n# Begins the branch, or goes on with it.\ncd {} || exit 1\nexec \
@@ -48,17 +48,17 @@ pub(super) fn write_branch(
         quoted(&config_path),
         quoted(&checkpoint),
     );
-    let script_path = folder.join("train.sh");
+    let script_path = dir.join("train.sh");
     write_atomically(&script_path, script.as_bytes())?;
     #[cfg(unix)]
     fs::set_permissions(&script_path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    Ok(folder)
+    Ok(dir)
 }
 
-fn branch_config(config: &RunConfig, name: &str, folder: &Path, point: &BranchPoint<'_>) -> RunConfig {
+fn branch_config(config: &RunConfig, name: &str, dir: &Path, point: &BranchPoint<'_>) -> RunConfig {
     let mut branch = config.clone();
     branch.run.name = format!("{}-{name}", config.run.name);
-    branch.run.dir = folder.join("run");
+    branch.run.dir = dir.join("run");
     branch.init = None;
     branch.optim.lr = point.lr;
     let end = point.step + point.decay_steps;

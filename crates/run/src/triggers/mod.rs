@@ -115,7 +115,7 @@ impl<'a> Triggers<'a> {
             fired.events.push(event);
             return Ok(());
         }
-        let mut branch_folder = None;
+        let mut branch_dir = None;
         for action in &trigger.actions {
             let control = match action {
                 TriggerAction::Keep => TrainerControl::Keep,
@@ -125,7 +125,7 @@ impl<'a> Triggers<'a> {
                     // Before the first update of a warm-up, the learning rate is 0.
                     let lr = if view.lr > 0.0 { view.lr } else { self.config.optim.lr };
                     let point = BranchPoint { trigger: &trigger.name, step: view.step, lr, decay_steps };
-                    branch_folder = Some(write_branch(self.config, self.directory, &point)?);
+                    branch_dir = Some(write_branch(self.config, self.directory, &point)?);
                     TrainerControl::Keep
                 }
                 TriggerAction::Rewind => {
@@ -138,13 +138,13 @@ impl<'a> Triggers<'a> {
             fired.control = fired.control.max(control);
         }
         if let Event::Triggered { branch, .. } = &mut event {
-            branch.clone_from(&branch_folder);
+            branch.clone_from(&branch_dir);
         }
         let occasion = FiredTrigger {
             step: view.step,
             trigger: trigger.clone(),
             event: event.clone(),
-            branch: branch_folder,
+            branch: branch_dir,
         };
         fired.events.push(event);
         self.notifier.post(&occasion);

@@ -40,11 +40,11 @@ impl RunUploader {
         let step = trainer.progress().step;
         let rules = config.checkpoint.clone();
         let known = milestones(config, directory, prepared, trainer)?;
-        let folder = CheckpointDirectory::new(directory.checkpoints());
+        let dir = CheckpointDirectory::new(directory.checkpoints());
         // More checkpoints may become milestones during the run. If they can't be read, no remote checkpoint
         // is removed.
         let outdated = move |steps: &[u64]| {
-            let Ok(mut milestones) = folder.milestones() else { return Vec::new() };
+            let Ok(mut milestones) = dir.milestones() else { return Vec::new() };
             milestones.extend(known.clone());
             rules.outdated(steps, &milestones).collect()
         };

@@ -64,7 +64,7 @@ fn unreachable(error: &StorageError) -> Event {
 /// The run in its directory.
 struct LocalRun<'a> {
     directory: &'a RunDirectory,
-    folder: CheckpointDirectory,
+    dir: CheckpointDirectory,
     identity: Option<RunIdentity>,
     /// Step of the newest checkpoint.
     newest: Option<u64>,
@@ -86,9 +86,9 @@ impl RemoteState {
 
 impl<'a> LocalRun<'a> {
     fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
-        let folder = CheckpointDirectory::new(directory.checkpoints());
-        let newest = folder.steps()?.last().copied();
-        Ok(Self { directory, folder, identity: RunIdentity::read(directory)?, newest })
+        let dir = CheckpointDirectory::new(directory.checkpoints());
+        let newest = dir.steps()?.last().copied();
+        Ok(Self { directory, dir, identity: RunIdentity::read(directory)?, newest })
     }
 
     fn is_same_run(&self, there: &RemoteState) -> bool {
@@ -153,7 +153,7 @@ impl<'a> LocalRun<'a> {
         let url = run.store().url(&remote_checkpoint_path(step));
         progress(RunProgress::Preparing(&format!("fetching {url}")));
         run.fetch_files(self.directory.root())?;
-        self.folder.receive(step, |folder| run.fetch_checkpoint(step, folder).map_err(RunError::from))?;
+        self.dir.receive(step, |dir| run.fetch_checkpoint(step, dir).map_err(RunError::from))?;
         Ok(Event::Downloaded { url })
     }
 
@@ -174,7 +174,7 @@ impl<'a> LocalRun<'a> {
             there.steps.last().ok_or_else(nothing)?;
             return Ok((ResumeRequest::Auto, self.catch_up(&run, &there.steps, progress)?));
         };
-        let checkpoint = self.folder.checkpoint(step);
+        let checkpoint = self.dir.checkpoint(step);
         if checkpoint.is_dir() {
             return Ok((ResumeRequest::From(checkpoint), Vec::new()));
         }

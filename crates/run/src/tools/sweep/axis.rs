@@ -67,11 +67,11 @@ impl AxisTable<'_> {
     ///
     /// # Errors
     /// [`SweepError::NoPosition`] if no source states them.
-    pub(super) fn position(&self, revision: &str, folder: &Path) -> Result<(u64, u64), SweepError> {
+    pub(super) fn position(&self, revision: &str, dir: &Path) -> Result<(u64, u64), SweepError> {
         if let Some(place) = self.table.get(revision) {
             return Ok(*place);
         }
-        if let Some(place) = position(folder)? {
+        if let Some(place) = position(dir)? {
             return Ok(place);
         }
         let place = self.axis.by_name(revision);
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn a_table_goes_before_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("axis.csv");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("axis.csv");
         let axis = CheckpointAxis { table: Some(path.clone()), ..axis(Some("1B"), None) };
         fs::write(&path, "tokens,revision,step\n\n3.5B,ckpt_000,762\n").unwrap();
         let places = axis.read().unwrap();
-        assert_eq!(places.position("ckpt_000", folder.path()).unwrap(), (762, 3_500_000_000));
-        assert_eq!(places.position("ckpt_001", folder.path()).unwrap(), (1, 2_000_000_000));
-        let error = places.position("main", folder.path()).unwrap_err().to_string();
+        assert_eq!(places.position("ckpt_000", dir.path()).unwrap(), (762, 3_500_000_000));
+        assert_eq!(places.position("ckpt_001", dir.path()).unwrap(), (1, 2_000_000_000));
+        let error = places.position("main", dir.path()).unwrap_err().to_string();
         assert!(error.starts_with("main: the steps and tokens of this checkpoint are unknown"), "{error}");
         for (text, expected) in [
             ("", "axis.csv:1: expected the columns revision, step, tokens"),

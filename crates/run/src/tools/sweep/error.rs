@@ -98,20 +98,20 @@ pub enum SweepError {
         message: String,
     },
     /// The directory is that of a run.
-    #[error("{}: this is the directory of a run; give the sweep its own directory (--out)", folder.display())]
+    #[error("{}: this is the directory of a run; give the sweep its own directory (--out)", dir.display())]
     FolderOfRun {
         /// The directory.
-        folder: PathBuf,
+        dir: PathBuf,
     },
     /// The directory has a sweep with other settings.
     #[error(
         "{}: the sweep in this directory was started with another value for {what}; give this one its own \
          directory (--out)",
-        folder.display()
+        dir.display()
     )]
     Other {
         /// The directory.
-        folder: PathBuf,
+        dir: PathBuf,
         /// The setting that differs.
         what: &'static str,
     },
@@ -120,11 +120,11 @@ pub enum SweepError {
         "{}: its log has {revision}, which isn't at that position of this sweep: checkpoints can only be \
          added \
          after the last; give this one its own directory (--out)",
-        folder.display()
+        dir.display()
     )]
     OtherOrder {
         /// The directory.
-        folder: PathBuf,
+        dir: PathBuf,
         /// The checkpoint in the log.
         revision: String,
     },
@@ -133,11 +133,11 @@ pub enum SweepError {
         "{}: the data or prompts of task `{task}` have changed since this log; restore them, or give the \
          sweep \
          its own directory (--out)",
-        folder.display()
+        dir.display()
     )]
     OtherQuestions {
         /// The directory.
-        folder: PathBuf,
+        dir: PathBuf,
         /// The task.
         task: String,
     },

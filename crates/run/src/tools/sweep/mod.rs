@@ -123,7 +123,7 @@ impl Sweep {
                 return Ok(RunOutcome::Stopped { step, signal: Some(signal) });
             }
             let start = EvaluationTimer::now();
-            let opened = ProbedCheckpoint::open(&checkpoint.folder)
+            let opened = ProbedCheckpoint::open(&checkpoint.dir)
                 .and_then(|subject| subject.load(&device).map(|model| (subject, model)));
             match opened {
                 Ok((subject, model)) => {
@@ -152,7 +152,7 @@ impl Sweep {
                 }
                 Err(error) if self.unreadable == UnreadablePolicy::Skip => {
                     let event = Event::CheckpointDamaged {
-                        path: checkpoint.folder.clone(),
+                        path: checkpoint.dir.clone(),
                         reason: with_causes(&error),
                     };
                     let event = event.at(checkpoint.step);
@@ -173,16 +173,16 @@ impl Sweep {
 
     /// Returns the checkpoints, sorted by their steps.
     fn checkpoints(&self) -> Result<Vec<SweepCheckpoint>, SweepError> {
-        let folders = revisions::find(&self.probe.checkpoint)?;
-        let folders = match &self.revisions {
-            Some(list) => revisions::select(list, &folders)?,
-            None => revisions::without_second_names(folders),
+        let dirs = revisions::find(&self.probe.checkpoint)?;
+        let dirs = match &self.revisions {
+            Some(list) => revisions::select(list, &dirs)?,
+            None => revisions::without_second_names(dirs),
         };
         let places = self.axis.read()?;
         let mut checkpoints = Vec::new();
-        for (revision, folder) in folders {
-            let (step, tokens) = places.position(&revision, &folder)?;
-            checkpoints.push(SweepCheckpoint { revision, folder, step, tokens });
+        for (revision, dir) in dirs {
+            let (step, tokens) = places.position(&revision, &dir)?;
+            checkpoints.push(SweepCheckpoint { revision, dir, step, tokens });
         }
         checkpoints.sort_by_key(|checkpoint| (checkpoint.step, checkpoint.tokens));
         for pair in checkpoints.windows(2) {
@@ -224,7 +224,7 @@ impl<'a> SweepState<'a> {
             record
         } else {
             if directory.is_run() {
-                return Err(SweepError::FolderOfRun { folder: directory.root().to_owned() });
+                return Err(SweepError::FolderOfRun { dir: directory.root().to_owned() });
             }
             refuse_foreign_files(&directory)?;
             sweep.record()
@@ -265,8 +265,8 @@ impl<'a> SweepState<'a> {
                 (before.data, before.template) == (provenance.data.clone(), provenance.template.clone())
             };
             if !before.is_none_or(is_same) {
-                let folder = self.directory.root().to_owned();
-                return Err(SweepError::OtherQuestions { folder, task: task.clone() });
+                let dir = self.directory.root().to_owned();
+                return Err(SweepError::OtherQuestions { dir, task: task.clone() });
             }
         }
         Ok(())
@@ -297,7 +297,7 @@ impl Sweep {
     /// Refuses a directory whose log has other checkpoints or settings, or a checkpoint after which an
     /// earlier one would have to be added.
     fn refuse_other(&self, stored: &SweepRecord, checkpoints: &[SweepCheckpoint]) -> Result<(), SweepError> {
-        let folder = || self.out.clone();
+        let dir = || self.out.clone();
         let own = self.record();
         let differs = [
             ("the checkpoints", own.model != stored.model),
@@ -306,7 +306,7 @@ impl Sweep {
             ("--limit", own.limit != stored.limit),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
-            return Err(SweepError::Other { folder: folder(), what });
+            return Err(SweepError::Other { dir: dir(), what });
         }
         for (place, done) in stored.done.iter().enumerate() {
             let same = checkpoints.get(place).is_some_and(|checkpoint| {
@@ -314,7 +314,7 @@ impl Sweep {
                     == (&done.revision, done.step, done.tokens)
             });
             if !same {
-                return Err(SweepError::OtherOrder { folder: folder(), revision: done.revision.clone() });
+                return Err(SweepError::OtherOrder { dir: dir(), revision: done.revision.clone() });
             }
         }
         Ok(())

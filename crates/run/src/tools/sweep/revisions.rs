@@ -12,7 +12,7 @@ use super::error::SweepError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SweepCheckpoint {
     pub(super) revision: String,
-    pub(super) folder: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) step: u64,
     pub(super) tokens: u64,
 }
@@ -22,19 +22,19 @@ pub(super) struct SweepCheckpoint {
 pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, SweepError> {
     let text = model.to_string_lossy();
     let is_pattern = text.contains(['*', '?', '[']);
-    let folders = if is_pattern && !model.exists() {
+    let dirs = if is_pattern && !model.exists() {
         let pattern = |message: String| SweepError::Pattern { pattern: text.clone().into_owned(), message };
         let paths = glob::glob(&text).map_err(|error| pattern(error.to_string()))?;
         paths.collect::<Result<Vec<_>, _>>().map_err(|error| pattern(error.to_string()))?
     } else {
         let below = model.join(CHECKPOINTS_DIR);
-        let folder = if below.is_dir() { below.as_path() } else { model };
-        if folder.is_dir() { entries(folder)? } else { Vec::new() }
+        let dir = if below.is_dir() { below.as_path() } else { model };
+        if dir.is_dir() { entries(dir)? } else { Vec::new() }
     };
-    let mut found: Vec<(String, PathBuf)> = folders
+    let mut found: Vec<(String, PathBuf)> = dirs
         .into_iter()
-        .filter(|folder| folder.join(MODEL_CONFIG_FILE).is_file())
-        .filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder)))
+        .filter(|dir| dir.join(MODEL_CONFIG_FILE).is_file())
+        .filter_map(|dir| Some((dir.file_name()?.to_str()?.to_owned(), dir)))
         .filter(|(name, _)| !name.starts_with('.') && !name.starts_with(ABANDONED_PREFIX))
         .collect();
     found.sort();
@@ -45,14 +45,13 @@ pub(super) fn find(model: &Path) -> Result<Vec<(String, PathBuf)>, SweepError> {
 }
 
 /// Removes links to siblings: a run's `ckpt_000` is one of its steps.
-pub(super) fn without_second_names(folders: Vec<(String, PathBuf)>) -> Vec<(String, PathBuf)> {
-    let is_second =
-        |folder: &Path| fs::read_link(folder).is_ok_and(|target| target.components().count() == 1);
-    folders.into_iter().filter(|(_, folder)| !is_second(folder)).collect()
+pub(super) fn without_second_names(dirs: Vec<(String, PathBuf)>) -> Vec<(String, PathBuf)> {
+    let is_second = |dir: &Path| fs::read_link(dir).is_ok_and(|target| target.components().count() == 1);
+    dirs.into_iter().filter(|(_, dir)| !is_second(dir)).collect()
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, SweepError> {
-    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, SweepError> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Selects those of a list: names and ranges separated by commas, or a file with one per line.
@@ -139,8 +138,8 @@ mod tests {
 
     #[test]
     fn lists_may_be_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.txt");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
         fs::write(&path, "# the first\nckpt_000\n\nckpt_{010..020..10} # and two more\n").unwrap();
         assert_eq!(names(path.to_str().unwrap()).unwrap(), ["ckpt_000", "ckpt_010", "ckpt_020"]);
     }
@@ -154,23 +153,21 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_are_folders_with_a_configuration() {
-        let folder = tempfile::tempdir().unwrap();
+    fn checkpoints_are_directories_with_a_configuration() {
+        let dir = tempfile::tempdir().unwrap();
         for name in ["run/checkpoints/step-1", "run/checkpoints/abandoned-step-2", "run/items", "m/b", "m/a"]
         {
-            fs::create_dir_all(folder.path().join(name)).unwrap();
+            fs::create_dir_all(dir.path().join(name)).unwrap();
             if name != "run/items" {
-                fs::write(folder.path().join(name).join("config.json"), "").unwrap();
+                fs::write(dir.path().join(name).join("config.json"), "").unwrap();
             }
         }
         let names = |model: &str| -> Vec<String> {
-            find(&folder.path().join(model)).unwrap().into_iter().map(|(name, _)| name).collect()
+            find(&dir.path().join(model)).unwrap().into_iter().map(|(name, _)| name).collect()
         };
         assert_eq!(names("run"), ["step-1"]);
         assert_eq!(names("m"), ["a", "b"]);
         assert_eq!(names("m/*"), ["a", "b"]);
-        assert!(
-            find(&folder.path().join("run/items")).unwrap_err().to_string().contains("no checkpoints here")
-        );
+        assert!(find(&dir.path().join("run/items")).unwrap_err().to_string().contains("no checkpoints here"));
     }
 }
