@@ -133,12 +133,12 @@ impl<'a> ProbeTable<'a> {
     /// Charges the cost of a logged round to the account.
     fn replay_cost<'r>(&mut self, seconds: f64, records: impl Iterator<Item = &'r ProbeRecord>) {
         let asks = |record: &&ProbeRecord| self.suite.tasks().any(|task| task.name == record.task);
-        let cost = |record: &'r ProbeRecord| TaskCost {
+        let to_cost = |record: &'r ProbeRecord| TaskCost {
             task: &record.task,
             items: record.n,
             seconds: record.seconds,
         };
-        let costs: Vec<TaskCost<'r>> = records.filter(asks).map(cost).collect();
+        let costs: Vec<TaskCost<'r>> = records.filter(asks).map(to_cost).collect();
         self.schedule.spend(seconds, costs);
     }
 }

@@ -109,11 +109,11 @@ impl Faults {
 
     /// Returns the delay of the rows of a step.
     fn stall(&self, step: u64) -> Option<Duration> {
-        let stall = |&(at, fault): &(u64, StepFault)| match fault {
+        let delay = |&(at, fault): &(u64, StepFault)| match fault {
             StepFault::Stall(duration) if at == step => Some(duration),
             _ => None,
         };
-        self.steps.iter().find_map(stall)
+        self.steps.iter().find_map(delay)
     }
 
     /// Wraps a source of rows, some of which are delayed.

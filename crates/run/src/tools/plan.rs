@@ -127,11 +127,11 @@ fn setups(config: &RunConfig, machines: &Machines) -> Vec<PlannedSetup> {
     let room = machines.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     let setup = |(mode, precision): (DistributedMode, Precision)| {
         let shares = WorkDivision { devices: machines.devices.max(1), mode };
-        let memory = |micro_batch_size| memory(config, micro_batch_size, shares, precision);
+        let memory_of = |micro_batch_size| memory(config, micro_batch_size, shares, precision);
         let largest = |room: u64| {
-            (1..=config.train.global_batch_size).take_while(|batch| memory(*batch).total <= room).last()
+            (1..=config.train.global_batch_size).take_while(|batch| memory_of(*batch).total <= room).last()
         };
-        let memory = memory(config.train.micro_batch_size);
+        let memory = memory_of(config.train.micro_batch_size);
         PlannedSetup {
             mode,
             precision,
