@@ -219,9 +219,8 @@ class Bench:
             planned = self.json(self.words("plan", settings) + ["--devices", str(ranks), "--json"])
             way = next(
                 way
-                for way in planned["ways"]
-                if way["precision"] == "f32"
-                and way["mode"].replace("-", "") == mode.replace("data_parallel", "dataparallel")
+                for way in planned["setups"]
+                if way["precision"] == "f32" and way["mode"] == mode
             )
             memory = way["memory"]
             expected = (memory["total"] - memory["snapshot"]) / (1 << 20)
