@@ -152,9 +152,10 @@ mod tests {
     fn record(fields: Value) -> ProbeRecord {
         let provenance = json!({"data": "", "template": "", "tokenizer": "", "scorer": ""});
         let mut record = json!({
-            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100, "shots": 0,
-            "chance": 0.25, "primary_metric": "acc", "metrics": {}, "delta": null, "best": null,
-            "min_detectable_effect": null, "phase": null, "truncated": 0, "non_finite": 0, "seconds": 0.5, "provenance": provenance,
+            "step": 200, "tokens": 409_600, "domain": "language", "kind": "multiple_choice", "n": 100,
+            "shots": 0, "chance": 0.25, "primary_metric": "acc", "metrics": {}, "delta": null, "best": null,
+            "min_detectable_effect": null, "phase": null, "truncated": 0, "non_finite": 0, "seconds": 0.5,
+            "provenance": provenance,
         });
         let Value::Object(fields) = fields else { unreachable!() };
         record.as_object_mut().unwrap().extend(fields);
@@ -175,25 +176,28 @@ mod tests {
         let bits = estimate(1.2, 0.05);
         vec![
             record(json!({
-                "task": "validation/web", "kind": "perplexity", "chance": null, "primary_metric": "bits_per_byte",
+                "task": "validation/web", "kind": "perplexity", "chance": null,
+                "primary_metric": "bits_per_byte",
                 "metrics": {"bits_per_byte": bits, "token_perplexity": estimate(31.5, 1.0)},
             })),
             record(json!({
                 "task": "word_order", "metrics": {"acc": estimate(0.6, 0.05), "bits_per_byte": bits},
-                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001), "min_detectable_effect": 0.056,
-                "phase": "rising",
+                "delta": change(100, 0.1, 0.001), "best": change(100, 0.1, 0.001),
+                "min_detectable_effect": 0.056, "phase": "rising",
             })),
             record(json!({
                 "task": "agreement", "metrics": {"acc": estimate(0.3, 0.05)}, "phase": "chance",
-                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04), "min_detectable_effect": 0.056,
+                "delta": change(100, 0.02, 0.4), "best": change(4, -0.08, 0.04),
+                "min_detectable_effect": 0.056,
             })),
-            record(
-                json!({"task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "min_detectable_effect": 0.198}),
-            ),
+            record(json!({
+                "task": "new", "metrics": {"acc": estimate(0.3, 0.05)}, "min_detectable_effect": 0.198,
+            })),
             record(json!({
                 "task": "suite/language", "members": ["word_order", "agreement"], "kind": null, "n": 200,
                 "metrics": {"acc": estimate(0.45, 0.035)}, "phase": "rising",
-                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03), "min_detectable_effect": 0.04,
+                "delta": change(100, 0.06, 0.03), "best": change(100, 0.06, 0.03),
+                "min_detectable_effect": 0.04,
             })),
         ]
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::Key;
+use crate::key::Key;
 
 /// One value of a configuration that can't be used.
 ///

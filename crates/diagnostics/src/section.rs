@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use crate::{Key, Problem, Problems};
+use crate::key::Key;
+use crate::problem::{Problem, Problems};
 
 /// A section of the configuration that checks itself.
 pub trait ConfigSection {

@@ -1,3 +1,5 @@
+//! The `[[probes]]` section of a configuration.
+
 use std::path::PathBuf;
 
 use fineline_diagnostics::{Checker, ConfigSection};

@@ -34,10 +34,10 @@ enum AnswerMeasure {
 
 /// All metrics of a task with generated answers. `items` are the rows of each item.
 pub(crate) fn answer_metrics(items: &[&[ItemRow]], clusters: &Clusters) -> BTreeMap<String, Estimate> {
-    let estimate = |(name, filter, measure): (String, Option<&str>, AnswerMeasure)| {
-        (name, estimate(&scores(items, filter, measure), clusters))
-    };
-    measures(items).into_iter().map(estimate).collect()
+    measures(items)
+        .into_iter()
+        .map(|(name, filter, measure)| (name, estimate(&scores(items, filter, measure), clusters)))
+        .collect()
 }
 
 /// Contribution of each item to the metric of this name.

@@ -1,3 +1,5 @@
+//! Results in the format of lm-evaluation-harness.
+
 use std::collections::BTreeMap;
 
 use fineline_dynamics::Estimate;

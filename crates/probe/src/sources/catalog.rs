@@ -1,3 +1,5 @@
+//! Finds suites by name: built-in ones, files, and tasks of lm-evaluation-harness.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

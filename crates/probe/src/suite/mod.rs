@@ -1,3 +1,5 @@
+//! Suites: tasks with tokenized items, evaluated together.
+
 // Inputs and outputs of an evaluation.
 pub(crate) mod options;
 pub(crate) mod round;

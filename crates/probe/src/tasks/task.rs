@@ -1,3 +1,5 @@
+//! A task: its items, and how they are scored.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -27,7 +27,8 @@ impl Resolved {
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with all problems of the configuration, each with its key and where it was
-    /// set. Any other [`ConfigError`] if a file can't be read or isn't TOML, or an override isn't `key=value`.
+    /// set. Any other [`ConfigError`] if a file can't be read or isn't TOML, or an override isn't
+    /// `key=value`.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut layers = Layers::read(path)?;
         for assignment in overrides {

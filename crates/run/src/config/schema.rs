@@ -19,7 +19,8 @@ pub(super) fn json_schema() -> Schema {
             json!({
                 "type": "array",
                 "items": { "type": "string" },
-                "description": "Files that this file is merged over, in order. Paths are relative to this file.",
+                "description": "Files that this file is merged over, in order. \
+                    Paths are relative to this file.",
             }),
         );
     }

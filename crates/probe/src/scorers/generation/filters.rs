@@ -116,21 +116,21 @@ impl<'a> ChoiceLetters<'a> {
 
     fn find(&self, answer: &str) -> Result<String, String> {
         let index = self.extraction.group_select;
-        let find = |pattern: &Pattern, text: &str| {
+        let select = |pattern: &Pattern, text: &str| {
             let found = selected(&pattern.find_all(text)?, index).cloned().unwrap_or_default();
             Ok::<_, String>(found.trim_matches(is_python_space).to_owned())
         };
-        let found = find(&self.extraction.regex_pattern, answer)?;
+        let found = select(&self.extraction.regex_pattern, answer)?;
         if !found.is_empty() {
             return Ok(found);
         }
-        let found = find(&self.text, &self.extraction.counted(answer)?)?;
+        let found = select(&self.text, &self.extraction.counted(answer)?)?;
         if !found.is_empty() {
             // Of equal texts, the last one's letter counts.
             let letter = self.texts.iter().rev().find(|(text, _)| *text == found);
             return Ok(letter.map_or(found, |(_, letter)| letter.clone()));
         }
-        let found = find(&self.letter, answer)?;
+        let found = select(&self.letter, answer)?;
         Ok(if found.is_empty() { self.extraction.fallback.clone() } else { format!("({found})") })
     }
 }

@@ -65,10 +65,10 @@ fn load(path: &Path, including: &mut Vec<PathBuf>) -> Result<YamlFields, ProbeEr
 
 /// A text or a list of texts.
 fn texts(node: &YamlNode) -> Option<Vec<String>> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let to_text = |value: &Value| value.as_str().map(str::to_owned);
     match node.value().ok()? {
-        Value::Array(list) => list.iter().map(text).collect(),
-        value => text(&value).map(|text| vec![text]),
+        Value::Array(list) => list.iter().map(to_text).collect(),
+        value => to_text(&value).map(|text| vec![text]),
     }
 }
 

@@ -130,7 +130,8 @@ proptest::proptest! {
     fn arbitrary_instructions_end(choices in proptest::collection::vec(0_usize..22, 0..200)) {
         let instructions: [&[u8]; 22] = [
             b"(", b"0", b"1", b"N", b"K\x01", b"X\x01\x00\x00\x00w", b")", b"t", b"\x85", b"\x86", b"]", b"}",
-            b"a", b"e", b"s", b"u", b"q\x00", b"h\x00", b"ctorch._utils\n_rebuild_tensor_v2\n", b"Q", b"R", b"b",
+            b"a", b"e", b"s", b"u", b"q\x00", b"h\x00", b"ctorch._utils\n_rebuild_tensor_v2\n", b"Q", b"R",
+            b"b",
         ];
         let pickle: Vec<u8> = choices.iter().flat_map(|&at| instructions[at]).chain(b".").copied().collect();
         let _ = read_state_dict(&pickle);
