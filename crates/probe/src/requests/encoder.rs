@@ -439,7 +439,7 @@ pub(crate) mod tests {
         assert_eq!(whole(None, 4).0, [(chars("y"), chars("z p")), (chars("z"), chars(" qr"))]);
         let refused =
             encoder(None, 1).requests(0, &item("x", &["p", "q"]), TaskKind::FullPromptMeanCe).unwrap_err();
-        assert!(refused.contains("choice 0 makes a prompt without a token"), "{refused}");
+        assert!(refused.contains("choice 0 gives a prompt with fewer than 2 tokens"), "{refused}");
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn written_answers_have_their_rules() {
         "function: !function utils.F",
         "`filter_list.function`: the Python function `utils.F` of `tasks` is not built in",
     );
-    refused("metric: exact_match", "metric: bleu", "`metric_list`: none of its metrics is computed here");
+    refused("metric: exact_match", "metric: bleu", "`metric_list`: no supported metric");
 }
 
 #[test]
