@@ -218,7 +218,7 @@ fn a_run_that_exists_is_not_begun_again() {
     place.train(&["train.steps=2"]);
     let before = files_below(&place.path("run"));
     let error = message(&place, &["train", "tiny.toml", "--set", "train.steps=2", "--resume", "never"], 2);
-    assert!(error.contains("there is a run in this folder"), "{error}");
+    assert!(error.contains("there already is a run in this directory"), "{error}");
     assert_eq!(files_below(&place.path("run")), before);
 }
 
@@ -300,7 +300,7 @@ fn a_folder_that_is_no_runs_is_left_alone() {
     let place = Workplace::new();
     place.write("run/items/mine.txt", "my own notes");
     let error = with(&place, &[], 2);
-    assert!(error.contains("a run would write over"), "{error}");
+    assert!(error.contains("a run would overwrite"), "{error}");
     assert_eq!(fs_err::read_to_string(place.path("run/items/mine.txt")).unwrap(), "my own notes");
 }
 
@@ -366,7 +366,7 @@ fn a_tokenizer_with_more_ids_than_a_checkpoint_is_refused_before_loading() {
     let config = fs_err::read_to_string(checkpoint.join("config.json")).unwrap();
     place.write("small/config.json", &config.replace("\"vocab_size\": 320", "\"vocab_size\": 300"));
     let error = message(&place, &["probe", "small", "--suite", "tinyworld"], 1);
-    insta::assert_snapshot!(error, @"error: small: the tokenizer has 320 ids, but the model knows only 300");
+    insta::assert_snapshot!(error, @"error: small: the tokenizer has 320 ids, but the model's embedding has only 300 rows");
 }
 
 /// A folder on a file system that is mounted for reading, where one can be: root writes past any mode.

@@ -122,7 +122,7 @@ fn every_line_of_a_json_log_is_an_object() {
     let cases: [(&[&str], &str); 4] = [
         (&["train", "absent.toml"], "absent.toml"),
         (&["train", "tiny.toml", "--set", "optim.lr=-1"], "optim.lr"),
-        (&["train", "tiny.toml", "--resume", "never"], "there is a run in this folder"),
+        (&["train", "tiny.toml", "--resume", "never"], "there already is a run in this directory"),
         (&["generate", "run", "--prompt", "a", "--top-k", "0"], "--top-k"),
     ];
     for (arguments, expected) in cases {

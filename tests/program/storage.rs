@@ -292,7 +292,7 @@ fn a_store_that_takes_nothing_is_said_and_no_more() {
     let place = Workplace::new();
     store.proxy.plan(&["PUT"], Fault::Status(500), usize::MAX / 2);
     let run = store.train(&place, &["--set", MIRROR, "--set", "storage.drain_timeout_s=2"]).success();
-    assert!(run.stderr().contains("the newest checkpoint is only here"), "{}", run.stderr());
+    assert!(run.stderr().contains("the newest checkpoint isn't uploaded"), "{}", run.stderr());
     assert_eq!(events(&place, "run", "upload_incomplete").len(), 1);
     assert!(!store.holds("tiny/checkpoints/step-00000012/manifest.json"));
     // The same command makes up for it.

@@ -128,7 +128,7 @@ fn what_cannot_be_swept_is_named() {
     };
     refused(&["sweep", "nowhere", "--suite", "tinyworld", "--out", "log"], 2, "nowhere: no checkpoints here");
     refused(&["sweep", "run", "--suite", "tinywrold", "--out", "x"], 2, "did you mean `tinyworld`");
-    refused(&["sweep", "run", "--suite", "tinyworld", "--out", "run"], 2, "this is the folder of a run");
+    refused(&["sweep", "run", "--suite", "tinyworld", "--out", "run"], 2, "this is the directory of a run");
     refused(&with(&["--revisions", "step-00000005"]), 2, "no checkpoint `step-00000005`");
     fs_err::create_dir_all(place.path("named")).unwrap();
     for (from, to) in [("step-00000004", "named/main"), ("step-00000008", "named/ckpt_001")] {

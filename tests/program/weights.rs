@@ -93,7 +93,7 @@ fn a_stream_without_a_configuration_is_given_one() {
     let arguments =
         ["weights", "import", "source/streaming_params", "--out", "hf", "--config", "untied.json"];
     let said = place.run(&arguments).success().stdout();
-    assert!(said.contains("21 tensors read back, every bit as in the source"), "{said}");
+    assert!(said.contains("21 tensors read back, identical to the source"), "{said}");
     let names: Vec<PathBuf> = files_below(&place.path("hf")).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.model"].map(PathBuf::from));
 }
@@ -174,7 +174,7 @@ fn a_failure_leaves_nothing_behind() {
     place.write("hf/mine.txt", "mine");
     let failed = place.run(&["weights", "import", text(&fixture("tied")), "--out", "hf"]).fails_with(2);
     assert!(
-        failed.stderr().contains("hf") && failed.stderr().contains("not an empty folder"),
+        failed.stderr().contains("hf") && failed.stderr().contains("isn't an empty directory"),
         "{}",
         failed.stderr()
     );
@@ -212,7 +212,7 @@ fn a_disk_that_is_too_small_is_seen_before_anything_is_written() {
     let failed = place.run(&["weights", "import", text(&source), "--out", "disk/hf"]).fails_with(1);
     let said = failed.stderr();
     assert!(
-        said.contains("disk/hf") && said.contains("16384 left") && said.contains("nothing was written"),
+        said.contains("disk/hf") && said.contains("16384 bytes free") && said.contains("nothing was written"),
         "{said}"
     );
     assert!(files_below(&place.path("disk")).is_empty());
