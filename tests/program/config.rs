@@ -1,5 +1,7 @@
 //! Configurations: resolved, explained, compared.
 
+use serde_json::Value;
+
 use crate::support::Workplace;
 
 #[test]
@@ -81,4 +83,81 @@ fn a_corpus_of_ones_own_is_not_asked_about_the_generated_world() {
         Workplace::new().run(&["config", "show", config.to_str().unwrap(), "--json"]).success().json();
     assert_eq!(shown["config"].get("probes"), None, "{}", shown["config"]);
     assert_eq!(shown["config"]["validation"]["every_steps"], 200, "the rest is inherited");
+}
+
+/// Editors complete and check keys by the schema that a file names in its first line.
+#[test]
+fn shipped_configurations_fit_the_schema_that_they_name() {
+    let configs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut files = 0;
+    for (directory, up) in [(configs.clone(), "../"), (configs.join("base"), "../../")] {
+        let schema = fs_err::read(directory.join(up).join("docs/reference/config.schema.json")).unwrap();
+        let schema: Value = serde_json::from_slice(&schema).unwrap();
+        for entry in fs_err::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let text = fs_err::read_to_string(&path).unwrap();
+            let first_line = format!("#:schema {up}docs/reference/config.schema.json\n");
+            assert!(text.starts_with(&first_line), "{}", path.display());
+            let mut values: Value = toml::from_str(&text).unwrap();
+            assert_eq!(misfits(&schema, &schema, &values), Vec::<String>::new(), "{}", path.display());
+            values["train"]["micro_batch"] = 1.into();
+            values["run"]["device"] = 7.into();
+            values["schedule"]["kind"] = "cosin".into();
+            let mut found = misfits(&schema, &schema, &values);
+            found.sort();
+            assert_eq!(found, ["device", "kind", "micro_batch"], "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files >= 18, "{files}");
+}
+
+/// The names of the fields that don't fit a schema: as much of JSON Schema as ours is written in.
+fn misfits(root: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    if let Some(target) = schema["$ref"].as_str() {
+        return misfits(root, root.pointer(target.trim_start_matches('#')).unwrap(), value);
+    }
+    for keyword in ["anyOf", "oneOf"] {
+        if let Some(options) = schema[keyword].as_array() {
+            let tried: Vec<_> = options.iter().map(|option| misfits(root, option, value)).collect();
+            return tried.into_iter().min_by_key(Vec::len).unwrap_or_default();
+        }
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let of_type = |name: &&str| match *name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        _ => value.is_null(),
+    };
+    let is_allowed = schema["enum"].as_array().is_none_or(|values| values.contains(value))
+        && schema.get("const").is_none_or(|only| only == value);
+    if !(is_allowed && (types.is_empty() || types.iter().any(of_type))) {
+        return vec![String::new()];
+    }
+    let mut found = Vec::new();
+    if let (Some(fields), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
+        for (name, value) in fields {
+            let misfits =
+                properties.get(name).map_or(vec![String::new()], |schema| misfits(root, schema, value));
+            found
+                .extend(misfits.into_iter().map(|inner| if inner.is_empty() { name.clone() } else { inner }));
+        }
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        found.extend(required.filter(|name| !fields.contains_key(*name)).map(str::to_owned));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        found.extend(misfits(root, &schema["items"], item));
+    }
+    found
 }
