@@ -17,7 +17,7 @@ fn with(place: &Workplace, overrides: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_by_line_and_key() {
+fn configuration_errors_name_the_line_and_key() {
     let place = Workplace::new();
     place.write("typo.toml", "extends = [\"tiny.toml\"]\n[optim]\nlearning_rte = 1\n[modle]\nx = 1\n");
     place.write("syntax.toml", "[run\nname = 1\n");
@@ -64,7 +64,7 @@ fn a_wrong_configuration_is_told_by_line_and_key() {
 }
 
 #[test]
-fn values_out_of_range_are_refused_before_any_work() {
+fn values_out_of_range_are_rejected_before_any_work() {
     let place = Workplace::new();
     let errors = [
         "model.num_attention_heads=5",
@@ -133,7 +133,7 @@ fn all_problems_are_reported_together() {
 }
 
 #[test]
-fn bad_text_is_told_by_file_and_line() {
+fn text_errors_name_the_file_and_line() {
     let place = Workplace::new();
     place.write("text/empty.txt", "");
     place.write("json/a.jsonl", "{\"text\": \"fine\"}\n{\"txt\": \"not\"}\n");
@@ -154,7 +154,7 @@ fn bad_text_is_told_by_file_and_line() {
 }
 
 #[test]
-fn a_torn_shard_is_refused() {
+fn a_truncated_shard_is_rejected() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     let tokenizer = place.path("run/checkpoints/step-00000004/tokenizer.json");
@@ -171,7 +171,7 @@ fn a_torn_shard_is_refused() {
 }
 
 #[test]
-fn a_changed_configuration_is_refused_unless_allowed() {
+fn a_changed_configuration_is_rejected_unless_allowed() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     let before = files_below(&place.path("run"));
@@ -201,7 +201,7 @@ fn a_changed_configuration_is_refused_unless_allowed() {
 }
 
 #[test]
-fn a_second_trainer_is_kept_out() {
+fn a_second_trainer_in_the_same_directory_is_rejected() {
     let place = Workplace::new();
     let arguments =
         ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];
@@ -213,7 +213,7 @@ fn a_second_trainer_is_kept_out() {
 }
 
 #[test]
-fn a_run_that_exists_is_not_begun_again() {
+fn resume_never_rejects_an_existing_run() {
     let place = Workplace::new();
     place.train(&["train.steps=2"]);
     let before = files_below(&place.path("run"));
@@ -223,7 +223,7 @@ fn a_run_that_exists_is_not_begun_again() {
 }
 
 #[test]
-fn a_checkpoint_of_another_shape_is_refused() {
+fn a_checkpoint_with_other_shapes_is_rejected() {
     let place = Workplace::new();
     place.train(&["train.steps=2"]);
     let error = message(
@@ -281,7 +281,7 @@ fn a_full_disk_loses_nothing() {
 }
 
 #[test]
-fn a_start_that_comes_to_nothing_leaves_no_folder() {
+fn a_failed_start_leaves_no_directory() {
     let place = Workplace::new();
     let suite = "probes=[{suite=\"nowhere\",every_steps=2}]";
     let error = with(&place, &[suite], 2);
@@ -296,7 +296,7 @@ fn a_start_that_comes_to_nothing_leaves_no_folder() {
 }
 
 #[test]
-fn a_folder_that_is_no_runs_is_left_alone() {
+fn a_directory_with_foreign_files_is_not_changed() {
     let place = Workplace::new();
     place.write("run/items/mine.txt", "my own notes");
     let error = with(&place, &[], 2);
@@ -305,7 +305,7 @@ fn a_folder_that_is_no_runs_is_left_alone() {
 }
 
 #[test]
-fn a_run_whose_checkpoints_are_gone_is_not_begun_again() {
+fn a_run_without_its_checkpoints_is_not_restarted() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     fs_err::remove_dir_all(place.path("run/checkpoints")).unwrap();
@@ -317,7 +317,7 @@ fn a_run_whose_checkpoints_are_gone_is_not_begun_again() {
 }
 
 #[test]
-fn a_checkpoint_of_another_run_is_not_put_into_this_one() {
+fn a_checkpoint_of_another_run_is_rejected() {
     let place = Workplace::new();
     place.train(&["train.steps=4", "run.dir=mine"]);
     place.train(&["train.steps=4", "run.dir=other", "run.seed=8"]);
@@ -330,7 +330,7 @@ fn a_checkpoint_of_another_run_is_not_put_into_this_one() {
 }
 
 #[test]
-fn preparing_shards_leaves_the_text_alone() {
+fn preparing_shards_does_not_change_the_text() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     place.write("web.json", "{\"text\": \"some text\"}\n");
@@ -340,7 +340,7 @@ fn preparing_shards_leaves_the_text_alone() {
 }
 
 #[test]
-fn a_tokenizer_with_more_ids_than_the_model_is_refused_before_training() {
+fn a_tokenizer_larger_than_the_model_is_rejected_before_training() {
     let place = Workplace::new();
     place.write("t.txt", &"the cat sat on the mat, and the dog ate. ".repeat(50));
     place
@@ -357,7 +357,7 @@ fn a_tokenizer_with_more_ids_than_the_model_is_refused_before_training() {
 
 /// The folder has no weights: the vocabulary is looked at before they would be.
 #[test]
-fn a_tokenizer_with_more_ids_than_a_checkpoint_is_refused_before_loading() {
+fn a_tokenizer_larger_than_the_checkpoint_is_rejected_before_loading() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     let checkpoint = place.path("run/checkpoints/step-00000004");
@@ -372,7 +372,7 @@ fn a_tokenizer_with_more_ids_than_a_checkpoint_is_refused_before_loading() {
 /// A folder on a file system that is mounted for reading, where one can be: root writes past any mode.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_read_only_run_directory_is_named_and_left_alone() {
+fn a_read_only_run_directory_is_reported_and_not_changed() {
     let place = Workplace::new();
     let Some(disk) = Mounted::new(place.path("disk"), "size=64m") else { return };
     place.train(&["run.dir=disk/run", "train.steps=4"]);
@@ -388,7 +388,7 @@ fn a_read_only_run_directory_is_named_and_left_alone() {
 /// The same by the folder's mode, for whoever isn't root.
 #[test]
 #[cfg(unix)]
-fn a_folder_without_write_permission_is_named() {
+fn a_directory_without_write_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let place = Workplace::new();
@@ -404,7 +404,7 @@ fn a_folder_without_write_permission_is_named() {
 }
 
 #[test]
-fn a_users_own_config_is_not_taken_for_a_runs() {
+fn a_user_config_does_not_make_a_run_directory() {
     let place = Workplace::new();
     let own = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     place.write("run/config.toml", &own);
@@ -416,7 +416,7 @@ fn a_users_own_config_is_not_taken_for_a_runs() {
 }
 
 #[test]
-fn a_misspelled_task_is_told_by_line_before_any_work() {
+fn a_misspelled_task_is_reported_with_its_line_before_any_work() {
     let place = Workplace::new();
     place.write(
         "typo.toml",
@@ -432,7 +432,7 @@ fn a_misspelled_task_is_told_by_line_before_any_work() {
 /// Rows are counted by batch and length: a change would leave rows out or repeat them, so that no leave
 /// helps.
 #[test]
-fn what_rows_are_counted_by_cannot_change_under_a_resume() {
+fn row_numbering_cannot_change_on_resume() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     let before = files_below(&place.path("run"));
@@ -460,7 +460,7 @@ fn what_rows_are_counted_by_cannot_change_under_a_resume() {
 }
 
 #[test]
-fn changed_data_and_another_tokenizer_are_events_once_allowed() {
+fn allowed_changes_of_data_and_tokenizer_are_events() {
     let place = Workplace::new();
     place.write("text.txt", &"some text to train on, and some more. ".repeat(200));
     let settings = ["train", "tiny.toml", "--set", "data.mix[0].path=text.txt", "--set", "probes=[]"];
@@ -480,7 +480,7 @@ fn changed_data_and_another_tokenizer_are_events_once_allowed() {
 }
 
 #[test]
-fn arguments_out_of_range_are_told_by_flag() {
+fn arguments_out_of_range_are_reported_by_flag() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     place.write("t.txt", "the cat sat");
@@ -508,7 +508,7 @@ fn arguments_out_of_range_are_told_by_flag() {
 }
 
 #[test]
-fn shards_with_other_marks_are_refused_by_key() {
+fn shards_with_other_boundary_tokens_are_rejected_by_key() {
     let place = Workplace::new();
     place.train(&["train.steps=4", "probes=[]"]);
     place.write("t.txt", &"some words to train on. ".repeat(400));

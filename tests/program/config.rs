@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::Workplace;
 
 #[test]
-fn show_tells_where_each_value_came_from() {
+fn show_prints_the_origin_of_each_value() {
     let place = Workplace::new();
     place.write("child.toml", "extends = [\"tiny.toml\"]\n\n[optim]\nlr = 0.5\n");
     let shown = place.run(&["config", "show", "child.toml", "--set", "run.seed=9"]).success().stdout();
@@ -17,7 +17,7 @@ fn show_tells_where_each_value_came_from() {
 }
 
 #[test]
-fn what_show_prints_resolves_to_itself() {
+fn output_of_show_resolves_to_itself() {
     let place = Workplace::new();
     let shown = place.run(&["config", "show", "tiny.toml"]).success().stdout();
     place.write("again.toml", &shown);
@@ -42,7 +42,7 @@ fn diff_shows_both_values() {
 }
 
 #[test]
-fn a_preset_lies_beneath_what_the_section_says() {
+fn the_model_section_overrides_its_preset() {
     let place = Workplace::new();
     place.write(
         "big.toml",
@@ -61,7 +61,7 @@ fn a_preset_lies_beneath_what_the_section_says() {
 }
 
 #[test]
-fn shipped_configurations_are_good() {
+fn shipped_configurations_are_valid() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut seen = 0;
     for entry in fs_err::read_dir(root.join("configs")).unwrap() {
@@ -76,7 +76,7 @@ fn shipped_configurations_are_good() {
 
 /// Nobody wants questions about a world that the corpus doesn't tell of.
 #[test]
-fn a_corpus_of_ones_own_is_not_asked_about_the_generated_world() {
+fn local_text_has_no_probes_of_the_generated_world() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let config = root.join("configs/local-text.toml");
     let shown =

@@ -16,7 +16,7 @@ fn show_prints_the_rows_that_a_step_used() {
 }
 
 #[test]
-fn stats_count_what_there_is() {
+fn stats_count_documents_and_tokens() {
     let place = Workplace::new();
     let stats = place.run(&["data", "stats", "tiny.toml", "--json"]).success().json();
     assert_eq!(stats["rows"], 12 * 4);
@@ -88,7 +88,7 @@ fn a_tokenizer_is_trained_and_inspected() {
 }
 
 #[test]
-fn a_sentencepiece_model_goes_through_a_run_and_into_its_checkpoint() {
+fn a_sentencepiece_model_is_used_by_a_run_and_kept_in_its_checkpoint() {
     let place = Workplace::new();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tests/fixtures/sentencepiece");
     fs_err::create_dir(place.path("spm")).unwrap();
@@ -124,7 +124,7 @@ fn a_sentencepiece_model_goes_through_a_run_and_into_its_checkpoint() {
 }
 
 #[test]
-fn a_json_that_disagrees_with_the_model_beside_it_is_warned_of() {
+fn a_tokenizer_json_that_disagrees_with_its_model_causes_a_warning() {
     let place = Workplace::new();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tests/fixtures/sentencepiece");
     place.write("t.txt", &"the cat sat on the mat. ".repeat(50));

@@ -5,7 +5,7 @@ use crate::support::Workplace;
 const DIGEST: &str = "log.digest=true";
 
 #[test]
-fn equal_runs_are_the_same_and_resuming_continues_the_chain() {
+fn equal_runs_have_equal_digests_and_resume_continues_the_chain() {
     let place = Workplace::new();
     place.train(&[DIGEST, "run.dir=left"]);
     place.train(&[DIGEST, "run.dir=right", "train.steps=12"]);
@@ -36,7 +36,7 @@ fn equal_runs_are_the_same_and_resuming_continues_the_chain() {
 }
 
 #[test]
-fn another_seed_differs_from_the_first_step_and_tensor_on() {
+fn another_seed_differs_from_the_first_step_and_tensor() {
     let place = Workplace::new();
     place.train(&[DIGEST, "run.dir=left"]);
     place.train(&[DIGEST, "run.dir=right", "run.seed=8"]);
@@ -49,7 +49,7 @@ fn another_seed_differs_from_the_first_step_and_tensor_on() {
 
 /// The rate of a step acts on the weights after it, and on the loss of the next one.
 #[test]
-fn a_rate_changed_at_a_resume_is_found_where_it_acts() {
+fn a_learning_rate_changed_on_resume_is_found_at_its_first_effect() {
     let place = Workplace::new();
     place.train(&[DIGEST, "run.dir=left"]);
     place.train(&[DIGEST, "run.dir=right"]);

@@ -68,7 +68,7 @@ fn check_equals_unbroken(place: &Workplace) {
 
 /// Full for a while: checkpoints fail, lines wait in memory, and all is made up for.
 #[test]
-fn a_disk_that_is_full_for_a_while_costs_nothing() {
+fn a_temporarily_full_disk_loses_nothing() {
     let place = Workplace::new();
     let Some(disk) = Mounted::new(place.path("disk"), "size=16m") else { return };
     let mut run = start(&place, &["checkpoint.max_failures=1000"]);
@@ -104,7 +104,7 @@ fn fill(place: &Workplace) {
 
 /// Another disk comes to lie under the checkpoints, and lets nobody write.
 #[test]
-fn checkpoints_on_a_read_only_disk_are_made_up_for() {
+fn failed_checkpoints_on_a_read_only_disk_are_retried() {
     let place = Workplace::new();
     fs_err::create_dir_all(place.path("disk")).unwrap();
     let mut run = start(&place, &["checkpoint.max_failures=1000"]);
@@ -124,7 +124,7 @@ fn checkpoints_on_a_read_only_disk_are_made_up_for() {
 
 /// A disk that stays full: the run stops, and goes on to the same end once there is room.
 #[test]
-fn a_disk_that_stays_full_stops_the_run_with_all_that_it_had() {
+fn a_disk_that_stays_full_stops_the_run_without_loss() {
     let place = Workplace::new();
     let Some(disk) = Mounted::new(place.path("disk"), "size=16m") else { return };
     let mut run = start(&place, &["checkpoint.max_failures=2"]);
@@ -141,7 +141,7 @@ fn a_disk_that_stays_full_stops_the_run_with_all_that_it_had() {
 
 /// Checkpoints on another disk than the logs: what can't be logged goes along in them.
 #[test]
-fn a_checkpoint_carries_the_lines_that_the_disk_did_not_take() {
+fn checkpoints_carry_log_lines_that_could_not_be_written() {
     let place = Workplace::new();
     let Some(disk) = Mounted::new(place.path("disk"), "size=4m") else { return };
     fs_err::create_dir_all(place.path("elsewhere")).unwrap();
@@ -166,7 +166,7 @@ fn a_checkpoint_carries_the_lines_that_the_disk_did_not_take() {
 }
 
 #[test]
-fn a_folder_that_is_taken_away_ends_the_run() {
+fn a_removed_run_directory_stops_the_run() {
     let place = Workplace::new();
     fs_err::create_dir_all(place.path("disk")).unwrap();
     let mut run = start(&place, &[]);

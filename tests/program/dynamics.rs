@@ -29,7 +29,7 @@ fn sweep(place: &Workplace) {
 }
 
 #[test]
-fn a_sweep_is_laid_beside_what_was_published() {
+fn a_sweep_is_compared_with_published_results() {
     let place = Workplace::new();
     sweep(&place);
     let shown = place.run(&["dynamics", "swept", "--reference", "amber"]).success().stdout();
@@ -53,7 +53,7 @@ fn a_sweep_is_laid_beside_what_was_published() {
 }
 
 #[test]
-fn a_run_of_ones_own_is_a_reference_too() {
+fn a_csv_file_of_another_run_is_a_reference() {
     let place = Workplace::new();
     place.train(&["probes=[]", "train.steps=4"]);
     let losses: Vec<Value> = place.log("run/metrics.jsonl");
@@ -71,7 +71,7 @@ fn a_run_of_ones_own_is_a_reference_too() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_references_and_runs_are_reported() {
     let place = Workplace::new();
     sweep(&place);
     for (arguments, expected) in [

@@ -15,7 +15,7 @@ fn fetch(place: &Workplace, server: &Server, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn what_a_suite_needs_is_fetched_and_found() {
+fn data_of_a_suite_is_fetched_and_found() {
     let place = Workplace::new();
     let server = Server::start(&[("words/test.jsonl", RECORDS), ("words/train.jsonl", RECORDS)]);
     let task = "name = \"words\"\ndomain = \"d\"\nkind = \"greedy_match\"\ndata = \"elsewhere.jsonl\"\n\

@@ -29,7 +29,7 @@ fn arrivals(records: &[Value]) -> BTreeMap<String, Option<u64>> {
 }
 
 #[test]
-fn capabilities_come_at_their_own_times() {
+fn capabilities_emerge_at_different_steps() {
     let place = Workplace::new();
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart.toml");
     let overrides = [

@@ -75,7 +75,7 @@ fn an_undisturbed_run_has_no_alarm() {
 }
 
 #[test]
-fn outliers_are_events_unless_more_is_asked_for() {
+fn outliers_are_only_logged_by_default() {
     let place = workplace();
     drill(&place, "", &["run.dir=calm"]).success();
     let said = drill(&place, "spike@12x100", &[]).success().stderr();
@@ -115,7 +115,7 @@ fn each_rule_can_skip_the_update() {
 }
 
 #[test]
-fn too_many_skips_and_a_rule_that_says_so_stop_the_run() {
+fn too_many_skips_or_the_stop_action_stop_the_run() {
     let place = workplace();
     let skip = ["guard.loss_spike.action=\"skip\"", "guard.max_skips=3"];
     let error = drill(&place, "spike@12-20x100", &skip).fails_with(1).stderr();
@@ -129,7 +129,7 @@ fn too_many_skips_and_a_rule_that_says_so_stop_the_run() {
 }
 
 #[test]
-fn the_rate_is_lowered_for_a_while_and_not_for_ever() {
+fn the_learning_rate_is_reduced_temporarily_and_a_limited_number_of_times() {
     let place = workplace();
     let settings = ["guard.grad_norm.action=\"reduce_lr\"", "guard.lr_factor=0.25", "guard.lr_steps=4"];
     drill(&place, "", &["run.dir=calm"]).success();
@@ -149,7 +149,7 @@ fn the_rate_is_lowered_for_a_while_and_not_for_ever() {
 
 /// The rows of steps 13 to 15 never come: what an undisturbed run has in step 16 is trained on in step 13.
 #[test]
-fn rows_are_left_out() {
+fn skip_data_skips_the_next_rows() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"skip_data\"", "guard.skip_steps=3"];
     drill(&place, "spike@12x100", &settings).success();
@@ -168,7 +168,7 @@ fn rows_are_left_out() {
 }
 
 #[test]
-fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
+fn rewind_goes_back_and_skips_the_harmful_rows() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\"", "run.dir=harmed"];
     let said = drill(&place, "spike@15x100", &settings).success().stderr();
@@ -192,7 +192,7 @@ fn a_run_goes_back_and_leaves_out_what_did_it_harm() {
 
 /// The trouble comes before the first regular checkpoint: a run that may go back begins with one.
 #[test]
-fn a_run_can_go_back_to_its_beginning() {
+fn rewind_can_go_back_to_step_0() {
     let place = workplace();
     let settings = ["guard.non_finite.action=\"rewind\""];
     drill(&place, "nan_loss@3", &settings).success();
@@ -203,7 +203,7 @@ fn a_run_can_go_back_to_its_beginning() {
 }
 
 #[test]
-fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
+fn too_many_rewinds_to_one_checkpoint_stop_the_run() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\""];
     let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
@@ -231,7 +231,7 @@ fn a_run_that_goes_back_to_one_place_again_and_again_stops() {
 /// Killed after every step in turn that has anything to do with it, a run with all actions in it equals one
 /// that wasn't killed.
 #[test]
-fn a_resumed_run_decides_as_the_unbroken_one() {
+fn a_resumed_run_has_the_alarms_of_an_uninterrupted_one() {
     let place = workplace();
     let settings = [
         "guard.loss_spike.action=\"rewind\"",
@@ -264,7 +264,7 @@ fn a_resumed_run_decides_as_the_unbroken_one() {
 /// Amber's way: the rest of a chunk of data is left out, the chunk's end comes earlier, and the next chunk
 /// begins.
 #[test]
-fn the_rest_of_a_chunk_is_left_out() {
+fn skip_chunk_skips_the_rest_of_a_chunk() {
     let place = workplace();
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     let text = text
@@ -286,7 +286,7 @@ fn the_rest_of_a_chunk_is_left_out() {
 }
 
 #[test]
-fn a_stall_is_told() {
+fn a_stall_is_logged() {
     let place = workplace();
     let said = drill(&place, "stall@16:3s", &["guard.stall.factor=20"]).success().stderr();
     // While it lasts; then, as an event, when it is over.
@@ -298,7 +298,7 @@ fn a_stall_is_told() {
 }
 
 #[test]
-fn drills_of_the_disk_leave_what_can_be_gone_on_from() {
+fn runs_resume_after_disk_faults() {
     let place = workplace();
     drill(&place, "", &["run.dir=calm"]).success();
     let error = drill(&place, "full_disk@12", &["run.dir=full"]).fails_with(1).stderr();
@@ -313,7 +313,7 @@ fn drills_of_the_disk_leave_what_can_be_gone_on_from() {
 }
 
 #[test]
-fn a_hung_run_is_ended_by_two_signals_and_goes_on() {
+fn a_hung_run_is_ended_by_two_signals_and_resumes() {
     let place = workplace();
     drill(&place, "", &["run.dir=calm"]).success();
     let mut arguments = vec!["train", "tiny.toml"];
@@ -336,7 +336,7 @@ fn steps_logged(place: &Workplace, run: &str) -> usize {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_the_first_step() {
+fn invalid_settings_are_rejected_before_the_first_step() {
     let place = workplace();
     let error = drill(&place, "explode@3", &[]).fails_with(2).stderr();
     assert!(error.contains("FINELINE_FAULTS: `explode@3` isn't a fault"), "{error}");

@@ -43,7 +43,7 @@ fn train_from(place: &Workplace, init: &str, more: &[&str]) -> Finished {
 }
 
 #[test]
-fn weights_alone_go_on_at_their_step_and_say_what_is_not_exact() {
+fn released_weights_continue_at_their_step_and_report_what_is_not_exact() {
     let place = released();
     let shown = train_from(&place, "{from=\"released/step_4\"}", &[]).success().stderr();
     assert!(
@@ -76,7 +76,7 @@ fn weights_alone_go_on_at_their_step_and_say_what_is_not_exact() {
 }
 
 #[test]
-fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
+fn a_checkpoint_with_optimizer_state_continues_like_its_own_run() {
     let place = released();
     train_from(&place, "{from=\"run/checkpoints/step-00000004\"}", &[]).success();
     assert_eq!(metrics(&place, "other"), metrics(&place, "run")[4..]);
@@ -115,7 +115,7 @@ fn a_checkpoint_with_moments_goes_on_as_its_own_run_would() {
 }
 
 #[test]
-fn a_second_warm_up_outlives_a_stop_and_the_weights() {
+fn rewarming_survives_a_stop_and_removed_weights() {
     let place = released();
     let init = "{from=\"released/step_4\", rewarm_steps=6}";
     train_from(&place, init, &["run.dir=unbroken"]).success();
@@ -151,7 +151,7 @@ fn a_second_warm_up_outlives_a_stop_and_the_weights() {
 }
 
 #[test]
-fn weights_of_the_hub_are_found_where_they_were_fetched() {
+fn weights_from_the_hub_are_found_where_they_were_downloaded() {
     let place = released();
     let init = "{from=\"hf://org/data@ckpt_1\", tokens=512}";
     let text = train_from(&place, init, &[]).fails_with(2).stderr();
@@ -183,7 +183,7 @@ fn weights_of_the_hub_are_found_where_they_were_fetched() {
 }
 
 #[test]
-fn what_can_not_be_started_from_is_named() {
+fn invalid_starting_points_are_reported() {
     let place = released();
     fs_err::rename(place.path("released/step_4"), place.path("released/mine")).unwrap();
     for (init, more, expected) in [
@@ -231,7 +231,7 @@ fn what_can_not_be_started_from_is_named() {
 }
 
 #[test]
-fn chunks_tell_where_their_checkpoints_stand() {
+fn chunk_numbers_give_the_step_of_a_checkpoint() {
     let place = Workplace::new();
     let chunks = [
         "probes=[]",
@@ -270,7 +270,7 @@ fn chunks_tell_where_their_checkpoints_stand() {
 }
 
 #[test]
-fn a_dry_run_does_all_but_the_first_step() {
+fn a_dry_run_does_everything_before_the_first_step() {
     let place = released();
     let dry = |more: &[&str]| {
         let mut arguments = vec!["train", "tiny.toml", "--dry-run"];
@@ -302,7 +302,7 @@ fn a_dry_run_does_all_but_the_first_step() {
 }
 
 #[test]
-fn a_dry_run_finds_wrong_what_the_run_would() {
+fn a_dry_run_reports_the_errors_of_a_run() {
     let place = Workplace::new();
     place.write("text.txt", &"one two three four five six seven eight. ".repeat(400));
     let mix = ["probes=[]", "data.mix=[{name=\"mine\", path=\"text.txt\"}]"];

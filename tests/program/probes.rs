@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Workplace, files_below, wait_for};
 
 #[test]
-fn a_run_with_probes_has_the_losses_of_one_without() {
+fn probes_do_not_change_training() {
     let place = Workplace::new();
     place.train(&["run.dir=with"]);
     place.train(&["run.dir=without", "validation.every_steps=0", "probes=[]"]);
@@ -22,7 +22,7 @@ const INNER: &str =
     "probes=[{suite=\"in_context\",every_steps=6,limit=2},{suite=\"representation\",every_steps=6,limit=8}]";
 
 #[test]
-fn examples_and_representations_are_looked_at_without_a_trace_in_training() {
+fn in_context_and_representation_probes_do_not_change_training() {
     let place = Workplace::new();
     place.train(&["run.dir=with", INNER]);
     place.train(&["run.dir=without", "validation.every_steps=0", "probes=[]"]);
@@ -58,7 +58,7 @@ fn examples_and_representations_are_looked_at_without_a_trace_in_training() {
 
 /// A round after a resumption is held to the one before it, which another process has stored.
 #[test]
-fn representations_of_a_resumed_run_are_those_of_an_unbroken_one() {
+fn representations_of_a_resumed_run_equal_those_of_an_uninterrupted_one() {
     let place = Workplace::new();
     place.train(&["run.dir=unbroken", INNER]);
     place.train(&["run.dir=resumed", INNER]);
@@ -77,7 +77,7 @@ fn representations_of_a_resumed_run_are_those_of_an_unbroken_one() {
 
 /// A suite of two tasks in which the model writes: one whose filter takes forever on what it wrote, and one without filters.
 #[test]
-fn a_task_that_fails_is_an_event_and_the_run_goes_on() {
+fn a_failed_task_is_an_event_and_the_run_continues() {
     let place = Workplace::new();
     let task = |name: &str, more: &str| {
         let text = format!(
@@ -115,7 +115,7 @@ steps = [{ function = 'regex', regex_pattern = '(?=((\w|\s|\W)+)+\d)(x)\1' }, { 
 
 /// Steps 1, 2, 4 and then every sixth, the start and the end.
 #[test]
-fn probes_come_log_spaced_and_then_regularly() {
+fn evaluation_steps_are_log_spaced_and_then_regular() {
     let place = Workplace::new();
     place.train(&[]);
     let mut steps: Vec<u64> = place
@@ -129,7 +129,7 @@ fn probes_come_log_spaced_and_then_regularly() {
 }
 
 #[test]
-fn offline_scores_are_those_of_the_loop_to_the_bit() {
+fn offline_scores_equal_those_of_training_bit_for_bit() {
     let place = Workplace::new();
     place.train(&[]);
     let arguments = ["probe", "run/checkpoints/step-00000012", "--suite", "tinyworld", "--out", "scores"];
@@ -154,7 +154,7 @@ fn offline_scores_are_those_of_the_loop_to_the_bit() {
 }
 
 #[test]
-fn every_record_has_what_the_documentation_says() {
+fn every_record_has_the_documented_fields() {
     let place = Workplace::new();
     place.train(&[]);
     for record in place.log("run/probes.jsonl") {
@@ -187,7 +187,7 @@ fn every_record_has_what_the_documentation_says() {
 }
 
 #[test]
-fn single_tasks_and_fewer_items_can_be_asked() {
+fn tasks_and_number_of_items_can_be_selected() {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
     let checkpoint = "run/checkpoints/step-00000012";
@@ -205,7 +205,7 @@ fn single_tasks_and_fewer_items_can_be_asked() {
 }
 
 #[test]
-fn domains_are_lines_beside_their_tasks() {
+fn domains_are_records_after_their_tasks() {
     let place = Workplace::new();
     place.train(&[]);
     let last: Vec<Value> =
@@ -234,7 +234,7 @@ fn domains_are_lines_beside_their_tasks() {
 
 /// The budget is so small that after the first round there is only the last, which is never left out.
 #[test]
-fn a_budget_is_kept_over_a_resume() {
+fn the_evaluation_budget_survives_a_resume() {
     let place = Workplace::new();
     let probes = "probes=[{suite=\"tinyworld\", every_steps=2, log_spaced=false, budget=0.0001}]";
     place.train(&[probes]);
@@ -262,7 +262,7 @@ fn a_budget_is_kept_over_a_resume() {
 }
 
 #[test]
-fn a_round_whose_items_cannot_be_kept_is_lost_and_training_goes_on() {
+fn a_round_whose_items_cannot_be_written_is_lost_and_training_continues() {
     let place = Workplace::new();
     let settings =
         ["train", "tiny.toml", "--set", "train.steps=100000", "--set", "checkpoint.every_steps=100000"];

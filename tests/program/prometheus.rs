@@ -87,7 +87,7 @@ assert lo and all(a.value <= b.value for a, b in zip(lo, hi))
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_before_step_0() {
+fn a_port_in_use_is_reported_before_step_0() {
     let place = Workplace::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let key = format!("log.prometheus={}", taken.local_addr().unwrap());

@@ -52,7 +52,7 @@ fn whole_checkpoint(place: &Workplace, dir: &str) -> Vec<(std::path::PathBuf, Ve
 }
 
 #[test]
-fn losses_weights_and_probes_are_those_of_one_process_to_the_bit() {
+fn losses_weights_and_probes_equal_those_of_one_process_bit_for_bit() {
     if mpirun_is_missing() {
         return;
     }
@@ -89,7 +89,7 @@ fn processes_may_have_several_ranks_each() {
 }
 
 #[test]
-fn without_a_fixed_tree_losses_differ_by_rounding_only() {
+fn without_deterministic_reduction_losses_differ_only_by_rounding() {
     if mpirun_is_missing() {
         return;
     }
@@ -101,7 +101,7 @@ fn without_a_fixed_tree_losses_differ_by_rounding_only() {
 
 /// Four ranks with a quarter of the moments each, then one, then two: the bits of one that never stopped.
 #[test]
-fn a_run_goes_on_on_another_number_of_ranks() {
+fn a_run_resumes_on_another_number_of_ranks() {
     if mpirun_is_missing() {
         return;
     }
@@ -142,7 +142,7 @@ fn signal(name: &str, process: &str) {
 }
 
 #[test]
-fn a_hung_rank_is_named_and_the_job_ends() {
+fn a_hung_rank_is_reported_and_the_job_ends() {
     if mpirun_is_missing() {
         return;
     }
@@ -164,7 +164,7 @@ fn a_hung_rank_is_named_and_the_job_ends() {
 }
 
 #[test]
-fn a_killed_rank_ends_the_job_and_the_next_start_goes_on() {
+fn a_killed_rank_ends_the_job_and_the_next_start_resumes() {
     if mpirun_is_missing() {
         return;
     }
@@ -177,7 +177,7 @@ fn a_killed_rank_ends_the_job_and_the_next_start_goes_on() {
 
 /// SIGTERM to one rank is enough: all write a checkpoint of the same step.
 #[test]
-fn a_signal_to_any_rank_ends_all_after_a_checkpoint() {
+fn a_signal_to_any_rank_stops_all_ranks_after_a_checkpoint() {
     if mpirun_is_missing() {
         return;
     }
@@ -194,7 +194,7 @@ fn a_signal_to_any_rank_ends_all_after_a_checkpoint() {
 }
 
 #[test]
-fn what_is_wrong_is_said_once() {
+fn errors_are_reported_once() {
     if mpirun_is_missing() {
         return;
     }
@@ -207,7 +207,7 @@ fn what_is_wrong_is_said_once() {
 }
 
 #[test]
-fn doctor_looks_at_every_rank() {
+fn doctor_reports_every_rank() {
     if mpirun_is_missing() {
         return;
     }

@@ -15,7 +15,7 @@ fn repository(relative: &str) -> PathBuf {
 
 /// Parameters, steps and tokens of the released models and of those that were to be like them.
 #[test]
-fn figures_are_those_of_the_released_runs() {
+fn batch_and_step_counts_equal_those_of_the_released_runs() {
     let place = Workplace::new();
     let seven = 6_738_415_616_u64;
     for (config, parameters, steps, tokens_per_step) in [
@@ -57,7 +57,7 @@ fn schedule(config: &str) -> (fineline_train::LrSchedule, Value) {
 /// Amber's learning rate at the last step of a chunk, and OpenLLaMA's at its milestones.
 #[test]
 #[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
-fn learning_rates_are_those_of_the_released_runs() {
+fn learning_rates_equal_those_of_the_released_runs() {
     let (amber, shown) = schedule("amber-7b");
     let steps_per_chunk = 1_706_976 / shown["config"]["train"]["global_batch_size"].as_u64().unwrap();
     assert_eq!(steps_per_chunk, 762);
@@ -192,7 +192,7 @@ fn follow(place: &Workplace, fixture: &Path) {
 }
 
 #[test]
-fn a_hundred_steps_are_amber_trains() {
+fn a_hundred_steps_equal_those_of_amber_train() {
     let fixtures = repository("tests/fixtures/recipes");
     let place = Workplace::new();
     place.write("small.toml", &small_amber(&fixtures));
@@ -212,7 +212,7 @@ fn a_hundred_steps_are_amber_trains() {
 }
 
 #[test]
-fn a_hundred_steps_are_easylms() {
+fn a_hundred_steps_equal_those_of_easylm() {
     let fixtures = repository("tests/fixtures/recipes");
     let place = Workplace::new();
     place.write("small.toml", &small_openllama(&fixtures));
@@ -332,7 +332,7 @@ fn amber_mini_survives_kills() {
 }
 
 #[test]
-fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
+fn openllama_mini_survives_kills_and_logs_a_new_epoch() {
     let place = Workplace::new();
     survives_kills(&place, "openllama-mini", &["train.steps=100", "schedule.decay_end=100"], 100);
     for run in ["unbroken", "killed"] {
@@ -346,7 +346,7 @@ fn openllama_mini_survives_kills_and_tells_of_a_new_epoch() {
 /// From the weights of its own twentieth step, exported as others would release them, and from its checkpoint
 /// with moments.
 #[test]
-fn openllama_mini_goes_on_from_its_own_checkpoint() {
+fn openllama_mini_continues_from_its_own_checkpoint() {
     let place = Workplace::new();
     let path = repository("configs/openllama-mini.toml");
     let train = |run: &str, init: &str| {
@@ -411,7 +411,7 @@ fn chunks(place: &Workplace) -> Vec<String> {
 }
 
 #[test]
-fn bad_chunks_are_told_by_file_and_line_before_training() {
+fn chunk_errors_name_the_file_and_line_before_training() {
     let row = |ids: &str, count: usize| format!("{{\"token_ids\": [{}]}}\n", vec![ids; count].join(", "));
     let good = row("5", 33);
     let errors = [
@@ -441,7 +441,7 @@ fn bad_chunks_are_told_by_file_and_line_before_training() {
 }
 
 #[test]
-fn a_missing_chunk_and_too_many_steps_are_told_before_training() {
+fn a_missing_chunk_and_too_many_steps_are_reported_before_training() {
     let place = Workplace::new();
     let settings = chunks(&place);
     let run = |more: &[&str], code| {

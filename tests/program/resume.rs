@@ -9,7 +9,7 @@ use crate::support::{Workplace, files_below, wait_for};
 const LAST: &str = "checkpoints/step-00000012";
 
 #[test]
-fn verify_resume_proves_it_on_this_machine() {
+fn verify_resume_succeeds() {
     let place = Workplace::new();
     let proof = place.run(&["verify", "resume", "tiny.toml", "--steps", "7", "--stop-at", "3"]).success();
     assert!(proof.stdout().contains("equal those of the uninterrupted run"), "{}", proof.stdout());
@@ -18,7 +18,7 @@ fn verify_resume_proves_it_on_this_machine() {
 
 /// Two threads and products that are shared among them: the order in which threads finish must not matter.
 #[test]
-fn resume_is_exact_on_two_threads() {
+fn resume_continues_bit_identically_on_two_threads() {
     let place = Workplace::new();
     let wide = [
         "run.threads=2",
@@ -38,7 +38,7 @@ const KILLS: u32 = 20;
 /// other one comes only after the run has got further than the last one let it, so that not all of them hit
 /// the start.
 #[test]
-fn a_run_killed_at_random_moments_equals_an_unbroken_one() {
+fn a_run_killed_at_random_times_equals_an_uninterrupted_one() {
     let place = Workplace::new();
     let settings = ["train.steps=100", "checkpoint.keep_last=2"];
     place.train(&[&["run.dir=unbroken"], &settings[..]].concat());
@@ -148,7 +148,7 @@ fn logged_steps(place: &Workplace) -> usize {
 /// Another process fills the cache: the run says for whom it waits, ends when it is asked to, and promises
 /// nothing that isn't so.
 #[test]
-fn a_signal_before_training_ends_the_run_at_once() {
+fn a_signal_before_training_ends_the_run_immediately() {
     let place = Workplace::new();
     place.train(&["train.steps=4"]);
     let before = files_below(&place.path("run"));
@@ -172,7 +172,7 @@ fn a_signal_before_training_ends_the_run_at_once() {
 /// A branch begins with a checkpoint of its own, and goes on by the command that began it or without
 /// `--resume`.
 #[test]
-fn a_branch_goes_on_from_its_own_checkpoints() {
+fn a_branch_resumes_from_its_own_checkpoints() {
     let place = Workplace::new();
     place.train(&["run.dir=trunk", "train.steps=8"]);
     let settings = ["run.dir=branch", "optim.lr=0.005", "checkpoint.every_steps=100"];
@@ -203,7 +203,7 @@ fn a_branch_goes_on_from_its_own_checkpoints() {
 
 /// A kill between the branch's first line in `run.json` and its first checkpoint.
 #[test]
-fn a_branch_without_a_checkpoint_of_its_own_begins_where_it_branched_off() {
+fn a_branch_without_own_checkpoints_restarts_from_its_origin() {
     let place = Workplace::new();
     place.train(&["run.dir=trunk", "train.steps=8"]);
     let plain = ["train", "tiny.toml"];
@@ -227,7 +227,7 @@ fn a_branch_without_a_checkpoint_of_its_own_begins_where_it_branched_off() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over() {
+fn a_damaged_checkpoint_is_skipped() {
     let place = Workplace::new();
     place.train(&[]);
     let before = place.log("run/metrics.jsonl");
@@ -247,7 +247,7 @@ fn a_damaged_checkpoint_is_passed_over() {
 
 /// What a start leaves that never came to a checkpoint belongs to no run.
 #[test]
-fn a_run_begun_anew_keeps_nothing_of_the_old_beginning() {
+fn a_restarted_run_keeps_nothing_of_its_first_start() {
     let place = Workplace::new();
     place.train(&["run.dir=fresh", "run.seed=8"]);
     let first =
@@ -261,7 +261,7 @@ fn a_run_begun_anew_keeps_nothing_of_the_old_beginning() {
 }
 
 #[test]
-fn a_finished_run_stays_as_it_is() {
+fn a_finished_run_is_not_changed() {
     let place = Workplace::new();
     place.train(&[]);
     let checkpoints = files_below(&place.path("run/checkpoints"));
@@ -272,7 +272,7 @@ fn a_finished_run_stays_as_it_is() {
 }
 
 #[test]
-fn a_run_can_be_taken_back_to_an_earlier_checkpoint() {
+fn a_run_can_go_back_to_an_earlier_checkpoint() {
     let place = Workplace::new();
     place.train(&[]);
     let before = place.log("run/metrics.jsonl");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Workplace, files_below};
 
 #[test]
-fn a_run_leaves_what_the_documentation_says() {
+fn a_run_writes_the_documented_files() {
     let place = Workplace::new();
     let finished = place.train(&[]);
     assert!(finished.stdout().contains("95 % interval"), "the probe table is printed: {}", finished.stdout());
@@ -29,7 +29,7 @@ fn a_run_leaves_what_the_documentation_says() {
 }
 
 #[test]
-fn the_same_run_twice_leaves_the_same_bytes() {
+fn two_runs_write_the_same_bytes() {
     let place = Workplace::new();
     place.train(&["run.dir=one"]);
     place.train(&["run.dir=two"]);
@@ -39,7 +39,7 @@ fn the_same_run_twice_leaves_the_same_bytes() {
 }
 
 #[test]
-fn another_seed_is_another_run() {
+fn another_seed_changes_the_run() {
     let place = Workplace::new();
     place.train(&["run.dir=one"]);
     place.train(&["run.dir=two", "run.seed=8"]);
@@ -47,7 +47,7 @@ fn another_seed_is_another_run() {
 }
 
 #[test]
-fn retention_keeps_the_last_and_the_multiples() {
+fn retention_keeps_the_last_checkpoints_and_the_multiples() {
     let place = Workplace::new();
     place.train(&["checkpoint.every_steps=2", "checkpoint.keep_last=1", "checkpoint.keep_every=6"]);
     let mut kept: Vec<String> = fs_err::read_dir(place.path("run/checkpoints"))
@@ -72,7 +72,7 @@ fn a_trained_model_continues_a_text() {
 }
 
 #[test]
-fn watch_shows_where_a_run_stands() {
+fn watch_shows_the_progress_of_a_run() {
     let place = Workplace::new();
     place.train(&[]);
     let shown = place.run(&["watch", "run", "--once"]).success().stdout();
@@ -135,7 +135,7 @@ fn every_line_of_a_json_log_is_an_object() {
 /// Two tables of one suite, with tasks and items of their own: what is asked of a checkpoint is what both
 /// asked.
 #[test]
-fn offline_probes_ask_what_all_tables_of_the_suite_ask() {
+fn offline_probes_evaluate_all_tables_of_the_suite() {
     let place = Workplace::new();
     let probes = "probes=[{suite=\"tinyworld\", tasks=[\"word_order\"], limit=5}, \
                   {suite=\"tinyworld\", tasks=[\"sizes\", \"residence\"], limit=7}]";

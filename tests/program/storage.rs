@@ -212,7 +212,7 @@ fn lose(place: &Workplace, store: &Store) {
 }
 
 #[test]
-fn a_run_whose_folder_is_lost_comes_back_and_goes_on_to_the_bit() {
+fn a_lost_run_is_downloaded_and_continues_bit_identically() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
@@ -246,7 +246,7 @@ fn a_run_whose_folder_is_lost_comes_back_and_goes_on_to_the_bit() {
 }
 
 #[test]
-fn faults_of_the_store_never_touch_the_run() {
+fn faults_of_remote_storage_do_not_affect_the_run() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
@@ -275,7 +275,7 @@ fn faults_of_the_store_never_touch_the_run() {
 
 /// The manifest is read back wrongly: the copy doesn't count as one until it is read rightly.
 #[test]
-fn a_copy_that_reads_back_wrongly_is_made_again() {
+fn a_corrupt_upload_is_repeated() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     store.proxy.plan(&["GET", "step-00000012/manifest.json"], Fault::Corrupt, 3);
@@ -287,7 +287,7 @@ fn a_copy_that_reads_back_wrongly_is_made_again() {
 }
 
 #[test]
-fn a_store_that_takes_nothing_is_said_and_no_more() {
+fn failed_uploads_are_reported_and_not_fatal() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     store.proxy.plan(&["PUT"], Fault::Status(500), usize::MAX / 2);
@@ -308,7 +308,7 @@ fn a_store_that_takes_nothing_is_said_and_no_more() {
 }
 
 #[test]
-fn a_run_is_not_copied_over_another() {
+fn a_run_is_not_uploaded_over_another() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     store.train(&place, &["--set", MIRROR]).success();
@@ -321,7 +321,7 @@ fn a_run_is_not_copied_over_another() {
 
 /// What a trigger keeps while the run goes on stays in the copy, too.
 #[test]
-fn what_is_kept_for_good_is_kept_there() {
+fn checkpoints_kept_by_a_trigger_are_kept_in_remote_storage() {
     let place = Workplace::new();
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
     let text = text.replace("every_steps = 6\nrows = 4", "every_steps = 2\nrows = 4");
@@ -335,7 +335,7 @@ fn what_is_kept_for_good_is_kept_there() {
 }
 
 #[test]
-fn a_path_is_a_store_too() {
+fn a_path_can_be_remote_storage() {
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
     place.train(&["storage.remote=copy", "checkpoint.keep_last=2"]);

@@ -37,7 +37,7 @@ fn left(place: &Workplace, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_sweep_over_a_runs_checkpoints_has_the_loops_numbers() {
+fn a_sweep_over_the_checkpoints_of_a_run_equals_its_probes() {
     let place = Workplace::new();
     place.train(&[]);
     place.run(&SWEEP).success();
@@ -59,7 +59,7 @@ fn a_sweep_over_a_runs_checkpoints_has_the_loops_numbers() {
 }
 
 #[test]
-fn a_sweep_that_was_cut_goes_on_to_the_same_files() {
+fn an_interrupted_sweep_resumes_to_the_same_files() {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
     let limited = |arguments: &[&str]| {
@@ -114,7 +114,7 @@ fn a_signal_ends_a_sweep_after_a_checkpoint() {
 }
 
 #[test]
-fn what_cannot_be_swept_is_named() {
+fn invalid_arguments_and_checkpoints_are_reported() {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
     let refused = |arguments: &[&str], code: i32, expected: &str| {

@@ -16,7 +16,7 @@ fn weights(place: &Workplace, dir: &str) -> Vec<u8> {
 }
 
 #[test]
-fn four_ranks_of_a_process_have_the_bits_of_one() {
+fn four_ranks_of_a_process_equal_one_rank_bit_for_bit() {
     let place = Workplace::new();
     train(&place, "one", &[]);
     train(&place, "four", &["distributed.ranks_per_process=4"]);
@@ -33,7 +33,7 @@ fn four_ranks_of_a_process_have_the_bits_of_one() {
 
 /// Devices add up first; their order of additions is their own, but the same each time.
 #[test]
-fn devices_that_add_up_among_themselves_learn_the_same() {
+fn reduction_among_devices_trains_the_same() {
     let place = Workplace::new();
     train(&place, "one", &[]);
     let free = ["distributed.ranks_per_process=2", "distributed.deterministic=false"];
@@ -49,7 +49,7 @@ fn devices_that_add_up_among_themselves_learn_the_same() {
 /// Choices, answers that the model writes, examples in its context, representations: every item has the same
 /// bits.
 #[test]
-fn every_kind_of_probe_is_shared() {
+fn every_kind_of_probe_is_divided_among_ranks() {
     let place = Workplace::new();
     place.write(
         "written.toml",
@@ -76,7 +76,7 @@ fn every_kind_of_probe_is_shared() {
 }
 
 #[test]
-fn ranks_go_back_together() {
+fn all_ranks_rewind_together() {
     let place = Workplace::new();
     let settings = [
         "train.steps=40",
@@ -99,7 +99,7 @@ fn ranks_go_back_together() {
 }
 
 #[test]
-fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
+fn a_signal_stops_all_ranks_and_another_number_of_ranks_resumes() {
     let place = Workplace::new();
     let long = ["train.steps=300", "checkpoint.every_steps=300"];
     train(&place, "unbroken", &long);
@@ -115,7 +115,7 @@ fn a_signal_stops_all_and_another_number_of_ranks_goes_on() {
 }
 
 #[test]
-fn a_hung_rank_is_named_and_the_process_ends() {
+fn a_hung_rank_is_reported_and_the_process_ends() {
     let place = Workplace::new();
     let settings = [
         "distributed.ranks_per_process=2",
@@ -131,7 +131,7 @@ fn a_hung_rank_is_named_and_the_process_ends() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_starts() {
+fn invalid_rank_counts_are_reported_before_the_start() {
     let place = Workplace::new();
     let failing = |overrides: &[&str]| {
         let flags = overrides.iter().flat_map(|value| ["--set", *value]);

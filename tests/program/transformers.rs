@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::Workplace;
 
 #[test]
-fn transformers_loads_a_checkpoint_and_computes_as_we_do() {
+fn transformers_loads_a_checkpoint_and_computes_the_same() {
     let Some(python) = reference_python(&[]) else { return };
     let place = Workplace::new();
     place.train(&["train.steps=30", "probes=[]"]);

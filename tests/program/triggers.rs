@@ -32,7 +32,7 @@ fn steps(events: &[Value]) -> Vec<u64> {
 const ALWAYS: &str = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\n";
 
 #[test]
-fn an_interval_sets_it_off_and_then_it_rests() {
+fn a_trigger_fires_and_cools_down() {
     let place = workplace(&format!("{ALWAYS}cooldown_steps = 4\n"));
     place.train(&[]);
     let held = events(&place, "run", "triggered");
@@ -48,7 +48,7 @@ fn an_interval_sets_it_off_and_then_it_rests() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_have_been() {
+fn a_dry_run_trigger_only_reports_its_actions() {
     let dry =
         "actions = [\"stop\", \"branch\", \"keep\"]\ncommand = [\"touch\", \"touched\"]\ndry_run = true\n";
     let place = workplace(&format!("{ALWAYS}{dry}"));
@@ -64,7 +64,7 @@ fn a_dry_run_says_what_would_have_been() {
 }
 
 #[test]
-fn a_checkpoint_is_kept_for_good() {
+fn a_checkpoint_is_kept_permanently() {
     let place = workplace(&format!(
         "{ALWAYS}actions = [\"keep\"]\ncooldown_steps = 4\ncommand = [\"sh\", \"-c\", \"echo \
         $FINELINE_TRIGGER $FINELINE_TASK $FINELINE_STEP $FINELINE_CHECKPOINT\"]\n"
@@ -107,7 +107,7 @@ fn lines(place: &Workplace, path: &str) -> Vec<String> {
 }
 
 #[test]
-fn probes_come_more_often_for_a_while() {
+fn the_evaluation_interval_is_shortened_temporarily() {
     let raised = "actions = [\"probe\"]\nprobe_every = 1\nprobe_steps = 3\n";
     let place = workplace(&format!("{ALWAYS}{raised}"));
     place.train(&["train.steps=5"]);
@@ -137,7 +137,7 @@ fn a_trigger_stops_the_run() {
 /// The rate is so high that validation gets worse: the run goes back, leaves out the rows since then, and in
 /// the end stops.
 #[test]
-fn a_change_for_the_worse_takes_the_run_back() {
+fn a_worsened_task_rewinds_the_run() {
     let place = workplace(
         "[[triggers]]\nname = \"worse\"\ntask = \"validation/world\"\nworsens = 0.0\nactions = \
         [\"rewind\"]\ncooldown_steps = 0\n",
@@ -199,7 +199,7 @@ fn a_branch_is_ready_to_be_trained() {
 }
 
 #[test]
-fn a_webhook_hears_of_it_and_a_dead_one_harms_nothing() {
+fn a_webhook_is_called_and_an_unreachable_one_is_not_fatal() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let heard = std::thread::spawn(move || {
@@ -230,7 +230,7 @@ fn a_webhook_hears_of_it_and_a_dead_one_harms_nothing() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_the_first_step() {
+fn invalid_triggers_are_rejected_before_the_first_step() {
     for (trigger, message) in [
         (
             "name = \"a\"\ntask = \"validation/wrld\"\nabove = 1.0",
@@ -257,7 +257,7 @@ fn what_cannot_be_is_refused_before_the_first_step() {
 
 /// SIGUSR1: a checkpoint at once, and the run goes on to the same end.
 #[test]
-fn a_signal_asks_for_a_checkpoint() {
+fn sigusr1_requests_a_checkpoint() {
     let place = workplace("");
     let settings = [
         "--set",

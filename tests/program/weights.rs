@@ -34,7 +34,7 @@ const LAYOUTS: [(&str, &str, u64); 7] = [
 ];
 
 #[test]
-fn any_layout_becomes_a_folder_for_transformers_and_goes_back() {
+fn every_layout_is_imported_and_exported_again() {
     for (relative, layout, size) in LAYOUTS {
         let place = Workplace::new();
         let source = fixture(relative);
@@ -68,7 +68,7 @@ fn any_layout_becomes_a_folder_for_transformers_and_goes_back() {
 }
 
 #[test]
-fn a_stream_without_a_configuration_is_given_one() {
+fn a_stream_without_a_configuration_accepts_one() {
     let place = Workplace::new();
     copied(&place, "untied/easylm-float32");
     fs_err::rename(place.path("source/config.json"), place.path("untied.json")).unwrap();
@@ -135,7 +135,7 @@ fn a_checkpoint_of_a_run_is_exported_without_its_state() {
 }
 
 #[test]
-fn another_precision_is_asked_for_and_reported() {
+fn conversion_to_another_precision_is_reported() {
     let place = Workplace::new();
     place.train(&["train.steps=2", "probes=[]"]);
     let arguments =
@@ -151,7 +151,7 @@ fn another_precision_is_asked_for_and_reported() {
 }
 
 #[test]
-fn a_failure_leaves_nothing_behind() {
+fn a_failed_import_leaves_nothing_behind() {
     let place = Workplace::new();
     copied(&place, "untied/bin-bfloat16");
     let file = place.path("source/pytorch_model.bin");
@@ -184,7 +184,7 @@ fn a_failure_leaves_nothing_behind() {
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_failure() {
+fn usage_errors_and_failures_have_different_exit_codes() {
     let place = Workplace::new();
     let source = fixture("tied");
     let usage = [
@@ -205,7 +205,7 @@ fn wrong_usage_is_told_apart_from_failure() {
 /// On a disk of 16 KiB, less than either layout takes.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_disk_that_is_too_small_is_seen_before_anything_is_written() {
+fn insufficient_disk_space_is_reported_before_anything_is_written() {
     let place = Workplace::new();
     let Some(_mounted) = crate::support::Mounted::new(place.path("disk"), "size=16k") else { return };
     let source = fixture("untied");
@@ -219,7 +219,7 @@ fn a_disk_that_is_too_small_is_seen_before_anything_is_written() {
 }
 
 #[test]
-fn a_pickle_with_code_is_named_and_not_run() {
+fn a_pickle_with_code_is_reported_and_not_executed() {
     let place = Workplace::new();
     fs_err::create_dir_all(place.path("source")).unwrap();
     fs_err::copy(fixture("untied/config.json"), place.path("source/config.json")).unwrap();

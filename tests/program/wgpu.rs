@@ -81,7 +81,7 @@ fn assert_same_probes(actual: &[Value], expected: &[Value]) {
 
 /// One run each, and what may be asked of them afterwards.
 #[test]
-fn a_run_is_that_of_the_processor() {
+fn a_run_equals_that_on_the_cpu() {
     let Some(place) = workplace() else { return };
     for device in ["cpu", "wgpu"] {
         place.train_on(device, &[]);
@@ -110,7 +110,7 @@ fn a_run_is_that_of_the_processor() {
 /// Two ranks of one process, as each of several devices would have one; here they share the one that there
 /// is.
 #[test]
-fn ranks_of_a_process_train_as_the_processor_does() {
+fn ranks_of_a_process_train_like_the_cpu() {
     let Some(place) = workplace() else { return };
     place.train_on("cpu", &[]);
     let two = ["distributed.ranks_per_process=2", "train.micro_batch_size=1"];
@@ -126,7 +126,7 @@ fn ranks_of_a_process_train_as_the_processor_does() {
 
 /// What one device began, the other brings to its end.
 #[test]
-fn a_checkpoint_goes_on_on_another_device() {
+fn a_checkpoint_resumes_on_another_device() {
     let Some(place) = workplace() else { return };
     let plain = ["probes=[]", "validation.every_steps=0"];
     for device in ["cpu", "wgpu"] {
@@ -150,7 +150,7 @@ fn a_checkpoint_goes_on_on_another_device() {
 }
 
 #[test]
-fn a_resumed_run_equals_an_unbroken_one() {
+fn a_resumed_run_equals_an_uninterrupted_one() {
     let Some(place) = workplace() else { return };
     let arguments =
         ["verify", "resume", "tiny.toml", "--steps", "7", "--stop-at", "3", "--set", "run.device=wgpu"];
@@ -158,7 +158,7 @@ fn a_resumed_run_equals_an_unbroken_one() {
 }
 
 #[test]
-fn what_the_device_lacks_is_refused() {
+fn unsupported_precisions_and_devices_are_rejected() {
     let Some(place) = workplace() else { return };
     let refused = |setting: &str| {
         let arguments = ["train", "tiny.toml", "--set", "run.device=wgpu", "--set", setting];

@@ -202,7 +202,7 @@ fn groups_pool_the_items_of_their_tasks() {
 }
 
 #[test]
-fn two_means_differ_as_in_welch_s_test() {
+fn differences_of_means_equal_welch_s_test() {
     for case in cases::<Paired>(&["combined"]) {
         let part = |weight: f64, scores: &[f64]| {
             let Estimate { value, stderr, .. } = mean(scores, &Clusters::singletons(scores.len()));

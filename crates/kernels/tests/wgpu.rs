@@ -132,7 +132,7 @@ fn losses() {
 }
 
 #[test]
-fn what_happens_to_gradients() {
+fn gradient_operations() {
     let update = AdamW {
         lr: 0.1,
         betas: [0.9, 0.95],

@@ -64,7 +64,7 @@ fn accuracy(items: &[WorldItem], rule: &dyn Fn(&WorldItem, &str) -> f64) -> f64 
 }
 
 #[test]
-fn no_rule_of_the_surface_beats_chance() {
+fn no_surface_rule_beats_chance() {
     for seed in 1..4 {
         let world = World::new(&WorldConfig { seed, ..WorldConfig::default() });
         let unigrams = Unigrams::of(&world, 1500);

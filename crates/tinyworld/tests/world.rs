@@ -63,7 +63,7 @@ fn items_are_well_formed() {
 }
 
 #[test]
-fn right_answers_take_every_place_equally_often_in_any_first_part() {
+fn correct_answers_are_balanced_over_positions_in_every_prefix() {
     for task in world(1).tasks() {
         for part in [20, 100, task.items.len()] {
             let mut places = BTreeMap::<usize, usize>::new();
@@ -75,7 +75,7 @@ fn right_answers_take_every_place_equally_often_in_any_first_part() {
 }
 
 #[test]
-fn the_text_holds_no_item() {
+fn documents_contain_no_item() {
     let world = world(1);
     let tasks = world.tasks();
     let holdout = Holdout::new(tasks.iter().flat_map(|task| &task.items));
@@ -163,7 +163,7 @@ fn quotes(quotation: &str, text: &str) -> bool {
 }
 
 #[test]
-fn the_page_about_the_world_quotes_what_is_written_there() {
+fn the_documentation_quotes_the_generated_text() {
     let world = world(WorldConfig::default().seed);
     let mut texts: Vec<String> = (0..3000).map(|index| world.document(index)).collect();
     texts.extend(world.tasks().into_iter().flat_map(|task| task.items).map(|item| item.context));
@@ -175,7 +175,7 @@ fn the_page_about_the_world_quotes_what_is_written_there() {
 }
 
 #[test]
-fn the_page_about_the_world_lists_every_task() {
+fn the_documentation_lists_every_task() {
     let page = page();
     for task in world(WorldConfig::default().seed).tasks() {
         let facts: BTreeSet<&String> = task.items.iter().filter_map(|item| item.cluster.as_ref()).collect();

@@ -126,7 +126,7 @@ fn splits_are_laid_out_and_fetched_once() {
 }
 
 #[test]
-fn a_broken_connection_is_taken_up_where_it_broke() {
+fn a_broken_download_resumes() {
     let server = Server::start(&[("test-00000-of-00001.parquet", LINES)]);
     for bytes in [5, 7, 3, 2] {
         server.trouble("/elsewhere", Kind::Break(bytes));
@@ -145,7 +145,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn what_a_killed_download_left_is_used_by_the_next() {
+fn a_partial_file_of_a_killed_download_is_continued() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     server.trouble("resolve", Kind::Break(10));
@@ -161,7 +161,7 @@ fn what_a_killed_download_left_is_used_by_the_next() {
 }
 
 #[test]
-fn a_server_without_ranges_begins_anew() {
+fn a_server_without_ranges_restarts_the_download() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.trouble("test.jsonl", Kind::Break(9));
     server.trouble("test.jsonl", Kind::WholeFile);
@@ -172,7 +172,7 @@ fn a_server_without_ranges_begins_anew() {
 }
 
 #[test]
-fn what_is_not_what_was_listed_is_not_kept() {
+fn files_that_differ_from_the_listing_are_not_kept() {
     let server = Server::start(&[("test.jsonl", LINES), ("train.parquet", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     for (name, kind, expected) in [
@@ -189,7 +189,7 @@ fn what_is_not_what_was_listed_is_not_kept() {
 }
 
 #[test]
-fn the_hub_may_ask_to_wait() {
+fn requested_delays_are_respected() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.trouble("/api/", Kind::Status(429, "Retry-After: 0"));
     server.trouble("test.jsonl", Kind::Status(503, ""));
@@ -209,7 +209,7 @@ fn the_hub_may_ask_to_wait() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_data_sets_and_splits_are_reported() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     let refused = |request: DatasetRequest| {
@@ -234,7 +234,7 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn a_token_opens_what_is_not_for_everyone() {
+fn a_token_gives_access_to_gated_data() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     server.gate("hf_abc");
     let out = tempfile::tempdir().expect("a directory");
@@ -248,7 +248,7 @@ fn a_token_opens_what_is_not_for_everyone() {
 }
 
 #[test]
-fn without_a_network_what_is_here_is_used() {
+fn offline_mode_uses_local_files() {
     let server = Server::start(&[("test.jsonl", LINES), ("train.jsonl", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     fetch(&server, &split("test"), out.path()).expect("a split");
@@ -265,7 +265,7 @@ fn without_a_network_what_is_here_is_used() {
 }
 
 #[test]
-fn data_made_by_a_program_is_taken_from_the_hubs_conversion() {
+fn script_data_sets_are_read_from_the_parquet_conversion() {
     let server = Server::start(&[("data.py", "...")]);
     let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("nothing can be read").to_string();

@@ -30,7 +30,7 @@ fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel
 }
 
 #[test]
-fn a_model_is_fetched_once_and_found_without_asking() {
+fn a_model_is_downloaded_once_and_found_without_requests() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
     let missing = find_model(&address(), models.path()).expect_err("it isn't here").to_string();
@@ -69,7 +69,7 @@ fn a_model_is_fetched_once_and_found_without_asking() {
 }
 
 #[test]
-fn half_a_model_is_none_and_is_taken_up_again() {
+fn a_partial_model_is_not_found_and_its_download_resumes() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
     server.trouble("00002-of-00002.bin", Kind::Status(429, "Retry-After: 0"));
@@ -93,7 +93,7 @@ fn half_a_model_is_none_and_is_taken_up_again() {
 }
 
 #[test]
-fn what_is_wrong_with_a_model_is_named() {
+fn invalid_models_are_reported() {
     let server = Server::start(&[("config.json", "{}"), ("tf_model.h5", "...")]);
     let models = tempfile::tempdir().expect("a directory");
     let error = fetch_with(config(&server), models.path()).expect_err("no weights").to_string();
@@ -110,7 +110,7 @@ fn what_is_wrong_with_a_model_is_named() {
 }
 
 #[test]
-fn content_that_has_changed_is_found_where_that_is_asked() {
+fn changed_content_is_found_on_request() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
     let (directory, _, _) = fetch_with(config(&server), models.path()).expect("a model");
@@ -133,7 +133,7 @@ fn content_that_has_changed_is_found_where_that_is_asked() {
 }
 
 #[test]
-fn a_closed_file_is_told_with_the_way_in() {
+fn a_gated_file_is_reported_with_how_to_get_access() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
     server.trouble("00001-of-00002.bin", Kind::Status(401, ""));

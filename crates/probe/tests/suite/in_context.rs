@@ -79,7 +79,7 @@ fn chained_answers_score_as_if_each_were_alone() {
 /// A model with zero weights predicts all tokens with equal probability: its nats are the number of tokens
 /// times the logarithm of the vocabulary size.
 #[test]
-fn the_curve_of_a_model_that_knows_nothing_is_known() {
+fn an_untrained_model_has_the_expected_curve() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.0);
     let per_token = (tokenizer.vocab_size() as f64).ln();
@@ -118,7 +118,7 @@ fn a_short_context_has_fewer_examples() {
 /// With tokenizers of other model families, some of which merge spaces and digits: the tokens read and scored
 /// are those of the text up to the answer, and the boundary is before the answer's space.
 #[test]
-fn answers_are_found_whatever_the_tokenizer() {
+fn answers_are_located_with_any_tokenizer() {
     for name in [
         "llama2-spm/tokenizer.json",
         "mistral/tokenizer_v1.json",

@@ -40,7 +40,7 @@ fn run(suite: &Suite, model: &Llama) -> TaskResult {
 }
 
 #[test]
-fn the_same_weights_are_alike_and_others_less() {
+fn equal_weights_are_more_similar_than_others() {
     let tokenizer = tokenizer();
     let suite = suite(&tokenizer, 40);
     let mut history = RepresentationHistory::default();
@@ -78,7 +78,7 @@ fn the_same_weights_are_alike_and_others_less() {
 }
 
 #[test]
-fn a_smaller_subset_has_the_same_texts_cut_at_the_same_places() {
+fn a_smaller_limit_uses_a_subset_of_the_texts() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 1, 0.2);
     let [few, many] = [12, 40].map(|items| run(&suite(&tokenizer, items), &model).representation.unwrap());
@@ -104,7 +104,7 @@ fn distances(upper: &[f32], texts: usize, places: &[usize]) -> Vec<f64> {
 }
 
 #[test]
-fn processes_together_have_what_one_has() {
+fn several_ranks_equal_one() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 1, 0.2);
     let suite = suite(&tokenizer, 20);
@@ -141,7 +141,7 @@ fn a_round_can_be_interrupted() {
 }
 
 #[test]
-fn what_cannot_be_represented_is_refused_when_loading() {
+fn invalid_tasks_are_rejected_when_loading() {
     let tokenizer = tokenizer();
     let few = Suite::load(
         &Catalog::default(),

@@ -272,7 +272,7 @@ fn few_shot_items() -> Vec<Item> {
 }
 
 #[test]
-fn what_items_share_is_read_once_and_changes_no_score() {
+fn shared_prefixes_are_computed_once_and_change_no_score() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let result = run(&tokenizer, &model, task(TaskKind::MultipleChoice, few_shot_items()));
@@ -293,7 +293,7 @@ fn what_items_share_is_read_once_and_changes_no_score() {
 }
 
 #[test]
-fn several_processes_score_what_one_scores() {
+fn several_ranks_score_the_same_as_one() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let tasks = vec![
@@ -320,7 +320,7 @@ fn several_processes_score_what_one_scores() {
 }
 
 #[test]
-fn a_smaller_round_asks_the_first_of_a_larger() {
+fn a_smaller_limit_evaluates_a_subset_of_a_larger() {
     let tokenizer = tokenizer();
     let model = model(&tokenizer, 0.3);
     let suite =
@@ -437,7 +437,7 @@ fn a_round_can_be_interrupted_between_batches() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_when_loading() {
+fn invalid_items_are_rejected_when_loading() {
     let tokenizer = tokenizer();
     let refuse = |items| {
         Suite::new("test", vec![task(TaskKind::GreedyMatch, items)], options(&tokenizer))

@@ -143,7 +143,7 @@ fn full_prompts_have_the_scores_of_a_direct_computation() {
 }
 
 #[test]
-fn answers_are_asked_for_in_the_harness_s_words() {
+fn prompts_equal_those_of_the_harness() {
     let Some(catalog) = catalog() else { return };
     let tasks = catalog.tasks("fineline").unwrap();
     let task = |name: &str| tasks.iter().find(|task| task.name == name).unwrap();
@@ -171,7 +171,7 @@ fn answers_are_asked_for_in_the_harness_s_words() {
 
 /// The reference solutions of the problems, run like a model's answers.
 #[test]
-fn code_s_own_solutions_pass_their_tests() {
+fn canonical_solutions_of_code_tasks_pass_their_tests() {
     let Some(catalog) = catalog() else { return };
     let Some(folder) = materials("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();

@@ -92,7 +92,7 @@ fn records_become_prompts_of_the_harness() {
 }
 
 #[test]
-fn truthfulqa_asks_after_six_answers() {
+fn truthfulqa_has_six_examples() {
     let targets = json!({"choices": ["Nothing.", "Luck."], "labels": [1, 0]});
     let task = task("truthfulqa_mc1", &[json!({"question": "What happens?", "mc1_targets": targets})]);
     let item = &task.items[0];
@@ -118,7 +118,7 @@ fn truthfulqa_has_several_right_answers() {
 }
 
 #[test]
-fn examples_come_before_the_question() {
+fn few_shot_examples_precede_the_question() {
     let records: Vec<Value> = (0..4)
         .map(|i| json!({"query": format!("Q{i}? A:"), "choices": ["(A)x", "(B)y"], "gold": i % 2}))
         .collect();
@@ -158,7 +158,7 @@ fn every_task_is_described() {
 }
 
 #[test]
-fn olmes_asks_what_its_requests_ask() {
+fn olmes_requests_equal_the_published_ones() {
     let Some(eval) = materials("eval") else { return };
     let catalog =
         Catalog { suite_dirs: vec![shipped_suites()], data_dirs: vec![eval.clone()], ..Catalog::default() };

@@ -22,7 +22,7 @@ fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
 /// Generated answers are the same in one process or three, are judged and counted, and can be recomputed from
 /// their rows.
 #[test]
-fn what_a_model_writes_is_judged() {
+fn generated_answers_are_judged() {
     let Some(folder) = materials("models/stories260K/hf") else { return };
     let tokenizer = Tokenizer::from_file(&folder).unwrap();
     let model = load(&folder, &Device::flex()).unwrap();

@@ -126,7 +126,7 @@ fn directories_without_weights_or_with_several_are_errors() {
 }
 
 #[test]
-fn files_that_are_cut_short_are_refused() {
+fn truncated_files_are_rejected() {
     for name in OTHERS.into_iter().chain(["untied", "tied"]) {
         let copy = Copy::of(name);
         let mut files: Vec<String> = fs_err::read_dir(copy.0.path())
@@ -170,7 +170,7 @@ fn flipped_bits_are_found_by_the_checksum() {
 }
 
 #[test]
-fn old_formats_are_refused_with_advice() {
+fn legacy_formats_are_rejected_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pytorch_model.bin");
     let tar = [&b"storages"[..], &[0; 600]].concat();
@@ -225,7 +225,7 @@ fn refused(dir: &tempfile::TempDir, parts: &[&str]) {
 }
 
 #[test]
-fn archives_that_deceive_are_refused() {
+fn malicious_archives_are_rejected() {
     use CompressionMethod::Stored;
     let values = &[0; 48][..];
     let good = archive(&pickle_of(12, &[3, 4], &[4, 1]), &[("archive/data/0", values, Stored)]);
@@ -268,7 +268,7 @@ fn archives_that_deceive_are_refused() {
 
 /// The compression method of an entry is stored in both of its headers.
 #[test]
-fn compressed_values_are_refused() {
+fn compressed_values_are_rejected() {
     let dir =
         archive(&pickle_of(12, &[12], &[1]), &[("archive/data/0", &[0; 48], CompressionMethod::Stored)]);
     let path = dir.path().join("pytorch_model.bin");
@@ -287,7 +287,7 @@ fn compressed_values_are_refused() {
 }
 
 #[test]
-fn streams_that_deceive_are_refused() {
+fn malicious_streams_are_rejected() {
     let at = |copy: &Copy, text: &str| {
         let bytes = fs_err::read(copy.path(STREAM)).unwrap();
         bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap()
@@ -327,7 +327,7 @@ fn streams_that_deceive_are_refused() {
 }
 
 #[test]
-fn writing_refuses_what_the_other_layout_lacks() {
+fn tensors_without_a_name_in_the_other_layout_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let write_easylm = |relative: &str, head_size: usize, go_on: ControlFlow<()>| {
         let checkpoint = WeightFiles::open(&fixture(relative)).unwrap();
@@ -373,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_files_make_no_panic(mut bytes: Vec<u8>, header in 0_u64..40, start in 0_usize..4) {
+    fn arbitrary_files_cause_no_panic(mut bytes: Vec<u8>, header in 0_u64..40, start in 0_usize..4) {
         let dir = tempfile::tempdir().unwrap();
         for prefix in [header, u64::MAX - header] {
             let starts = [&prefix.to_le_bytes()[..], b"PK\x03\x04", b"\x92\x92\xa6params", b"\x80\x02}"];

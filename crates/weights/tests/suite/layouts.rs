@@ -53,7 +53,7 @@ fn every_layout_holds_the_same_weights() {
 }
 
 #[test]
-fn what_a_training_state_holds_besides_is_listed() {
+fn other_entries_of_a_training_state_are_listed() {
     let checkpoint = open("untied/easylm-bfloat16");
     assert_eq!(checkpoint.layout, WeightLayout::EasyLm);
     let ignored: Vec<(&str, &str)> =
@@ -101,7 +101,7 @@ fn round_trips_change_no_bit() {
 
 /// NaNs of every kind, zeros of both signs, the smallest and the largest values: bits are copied, not values.
 #[test]
-fn bits_that_are_no_numbers_survive() {
+fn nan_payloads_are_preserved() {
     let dir = tempfile::tempdir().unwrap();
     let (rows, columns) = (12_usize, 70_usize);
     let bits: Vec<u8> =
@@ -160,7 +160,7 @@ fn another_precision_is_reported() {
 }
 
 #[test]
-fn the_size_of_a_head_is_needed_and_must_fit() {
+fn the_head_size_is_required_and_must_fit() {
     let stream = WeightFiles::open(&fixture("tied/easylm-float16")).unwrap();
     let q = &stream.tensors["model.layers.0.self_attn.q_proj.weight"];
     let message = q.read().unwrap_err().to_string();
@@ -171,7 +171,7 @@ fn the_size_of_a_head_is_needed_and_must_fit() {
 }
 
 #[test]
-fn a_difference_is_found_and_named() {
+fn differences_are_found_and_reported() {
     let source = open("untied");
     let dir = tempfile::tempdir().unwrap();
     write_weights(&all(&source), SINGLE, None, dir.path(), &mut |_| ControlFlow::Continue(())).unwrap();
