@@ -21,15 +21,11 @@ pub(crate) struct TidyArgs {
     /// Print only findings in these crates (directory names under `crates/`).
     #[arg(long = "crate", value_name = "NAME", value_delimiter = ',')]
     crates: Vec<String>,
-    /// Also check for phrases that are not plain technical English.
-    #[arg(long)]
-    english: bool,
 }
 
 impl TidyArgs {
     fn wants(&self, kind: FindingKind) -> bool {
-        let is_default = kind != FindingKind::English || self.english;
-        if self.only.is_empty() { is_default } else { self.only.contains(&kind) }
+        self.only.is_empty() || self.only.contains(&kind)
     }
 
     fn covers(&self, finding: &Finding) -> bool {

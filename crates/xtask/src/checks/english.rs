@@ -4,7 +4,7 @@ use crate::source::finding::{Finding, FindingKind};
 use crate::source::text::{self, Part};
 
 /// Phrases, lower case, and their replacements.
-const PHRASES: [(&str, &str); 26] = [
+const PHRASES: [(&str, &str); 25] = [
     ("and so forth", "and so on"),
     ("be had", "be available"),
     ("began anew", "restarted"),
@@ -26,7 +26,6 @@ const PHRASES: [(&str, &str); 26] = [
     ("is made of", "consists of"),
     ("left out", "skipped"),
     ("so many", "a number of"),
-    ("tells of", "describes"),
     ("told of", "reported"),
     ("went back", "rewound"),
     ("what became of", "the outcome of"),
