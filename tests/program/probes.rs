@@ -1,5 +1,8 @@
 //! Probes look and don't touch; what they see can be computed again.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::support::{Workplace, files_below, wait_for};
@@ -75,13 +78,15 @@ fn representations_of_a_resumed_run_equal_those_of_an_uninterrupted_one() {
     assert_eq!(place.log("resumed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
 }
 
-/// A suite of two tasks in which the model writes: one whose filter takes forever on what it wrote, and one without filters.
+/// A suite of two tasks in which the model writes: one whose filter takes forever on what it wrote, and one
+/// without filters.
 #[test]
 fn a_failed_task_is_an_event_and_the_run_continues() {
     let place = Workplace::new();
     let task = |name: &str, more: &str| {
         let text = format!(
-            "name = \"{name}\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \"{{{{q}}}}\"\nanswers = \"a\"\n\
+            "name = \"{name}\"\ndomain = \"d\"\nkind = \"generation\"\ndata = \"q.jsonl\"\ncontext = \
+            \"{{{{q}}}}\"\nanswers = \"a\"\n\
              [generation]\nmax_new_tokens = 60\n{more}"
         );
         place.write(&format!("{name}.toml"), &text);
@@ -153,29 +158,37 @@ fn offline_scores_equal_those_of_training_bit_for_bit() {
     assert!(results["results"][task].get("acc,none").is_some(), "{results}");
 }
 
+/// Fields that the reference of the run directory lists for a log, in the first column of its table.
+fn documented_fields(log: &str) -> BTreeSet<String> {
+    let page = include_str!("../../docs/reference/run-directory.md");
+    let (_, section) = page.split_once(&format!("\n## {log}\n")).unwrap();
+    let table = section.split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// Asserts that each record of a run's log has the documented fields and no others. `optional` may be absent.
+fn assert_documented(run: &Path, log: &str, optional: &str) {
+    let lines = fs_err::read_to_string(run.join(log)).unwrap();
+    let documented = documented_fields(log);
+    assert!(documented.contains("step") && documented.len() > 5, "{log}: {documented:?}");
+    for record in lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let fields: BTreeSet<String> = record.as_object().unwrap().keys().cloned().collect();
+        let undocumented: Vec<_> = fields.difference(&documented).collect();
+        assert!(undocumented.is_empty(), "{log}: {undocumented:?} are not documented: {record}");
+        let missing: Vec<_> = documented.difference(&fields).filter(|field| *field != optional).collect();
+        assert!(missing.is_empty(), "{log}: {missing:?} are documented, but absent: {record}");
+    }
+}
+
 #[test]
 fn every_record_has_the_documented_fields() {
     let place = Workplace::new();
     place.train(&[]);
+    assert_documented(&place.path("run"), "metrics.jsonl", "digest");
+    assert_documented(&place.path("run"), "probes.jsonl", "members");
     for record in place.log("run/probes.jsonl") {
-        for key in [
-            "step",
-            "tokens",
-            "task",
-            "domain",
-            "n",
-            "shots",
-            "chance",
-            "metrics",
-            "delta",
-            "phase",
-            "primary_metric",
-            "best",
-            "min_detectable_effect",
-            "provenance",
-        ] {
-            assert!(record.get(key).is_some(), "{key} in {record}");
-        }
         for estimate in record["metrics"].as_object().unwrap().values() {
             for part in ["value", "stderr", "lo", "hi"] {
                 assert!(estimate.get(part).is_some(), "{part} in {estimate}");
@@ -232,7 +245,7 @@ fn domains_are_records_after_their_tasks() {
     assert_eq!(offline["groups"][name], offline["results"][name]);
 }
 
-/// The budget is so small that after the first round there is only the last, which is never left out.
+/// The budget is so small that after the first round there is only the last, which is never skipped.
 #[test]
 fn the_evaluation_budget_survives_a_resume() {
     let place = Workplace::new();
@@ -252,7 +265,7 @@ fn the_evaluation_budget_survives_a_resume() {
     let is_task = |record: &&Value| record.get("members").is_none() && record["kind"] == "multiple_choice";
     assert!(place.log("run/probes.jsonl").iter().filter(is_task).all(|record| record["n"] == 30));
 
-    // A run that goes on knows what it has spent: without that, it would ask again at once.
+    // A resumed run counts what it has spent: otherwise it would evaluate again immediately.
     fs_err::remove_dir_all(place.path("run/checkpoints/step-00000012")).unwrap();
     place.train(&[probes]);
     let steps: Vec<u64> =
@@ -270,7 +283,7 @@ fn a_round_whose_items_cannot_be_written_is_lost_and_training_continues() {
     let events = || place.log("run/events.jsonl");
     wait_for(|| place.path("run/items/step-00000006.parquet").is_file());
     fs_err::rename(place.path("run/items"), place.path("moved")).unwrap();
-    fs_err::write(place.path("run/items"), "no folder").unwrap();
+    fs_err::write(place.path("run/items"), "no directory").unwrap();
     wait_for(|| events().iter().any(|event| event["event"] == "evaluation_failed"));
     fs_err::remove_file(place.path("run/items")).unwrap();
     fs_err::rename(place.path("moved"), place.path("run/items")).unwrap();
