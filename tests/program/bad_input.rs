@@ -244,7 +244,7 @@ fn a_checkpoint_with_other_shapes_is_rejected() {
 }
 
 /// A file system of a megabyte: the run says what it could not write, the last checkpoint stays whole, and
-/// with more room the run goes on from it.
+/// with more space the run resumes from it.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_loses_nothing() {
@@ -355,7 +355,7 @@ fn a_tokenizer_larger_than_the_model_is_rejected_before_training() {
     assert!(!place.path("run/run.json").exists());
 }
 
-/// The folder has no weights: the vocabulary is looked at before they would be.
+/// The directory has no weights: the vocabulary is checked before weights are read.
 #[test]
 fn a_tokenizer_larger_than_the_checkpoint_is_rejected_before_loading() {
     let place = Workplace::new();
@@ -369,7 +369,7 @@ fn a_tokenizer_larger_than_the_checkpoint_is_rejected_before_loading() {
     insta::assert_snapshot!(error, @"error: small: the tokenizer has 320 ids, but the model's embedding has only 300 rows");
 }
 
-/// A folder on a file system that is mounted for reading, where one can be: root writes past any mode.
+/// A directory on a file system that is mounted read-only, where mounting is possible: root ignores modes.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_read_only_run_directory_is_reported_and_not_changed() {
@@ -385,7 +385,7 @@ fn a_read_only_run_directory_is_reported_and_not_changed() {
     assert!(files_below(&place.path("disk")) == before);
 }
 
-/// The same by the folder's mode, for whoever isn't root.
+/// The same by the directory's mode, for users other than root.
 #[test]
 #[cfg(unix)]
 fn a_directory_without_write_permission_is_reported() {

@@ -1,4 +1,4 @@
-//! File systems that are full, read-only, or taken away while a run trains: it goes on if it can, says what
+//! File systems that are full, read-only, or taken away while a run trains: it continues if it can, says what
 //! it could not write, and stops before it loses anything.
 #![cfg(target_os = "linux")]
 
@@ -122,7 +122,7 @@ fn failed_checkpoints_on_a_read_only_disk_are_retried() {
     drop(disk);
 }
 
-/// A disk that stays full: the run stops, and goes on to the same end once there is room.
+/// A disk that stays full: the run stops, and continues to the same end once there is space.
 #[test]
 fn a_disk_that_stays_full_stops_the_run_without_loss() {
     let place = Workplace::new();
@@ -147,7 +147,7 @@ fn checkpoints_carry_log_lines_that_could_not_be_written() {
     fs_err::create_dir_all(place.path("elsewhere")).unwrap();
     fs_err::create_dir_all(place.path("disk/run")).unwrap();
     let overrides = ["log.max_buffered_lines=20", "log.tensorboard=false"];
-    // The folder must be the run's before its checkpoints may lie elsewhere.
+    // The directory must be the run's before its checkpoints may be elsewhere.
     let mut run = start(&place, &overrides);
     wait_for(|| run.has_ended() || steps(&place) > 2);
     run.kill();
@@ -174,7 +174,7 @@ fn a_removed_run_directory_stops_the_run() {
     fs_err::rename(place.path("disk/run"), place.path("disk/moved")).unwrap();
     let error = run.wait().fails_with(1).stderr();
     assert!(error.contains("disk/run") && error.contains("was removed or unmounted"), "{error}");
-    // What it had is whole: moved back, it goes on.
+    // Nothing was lost: moved back, the run resumes.
     assert!(!place.path("disk/run").exists(), "nothing is made anew in its place");
     fs_err::rename(place.path("disk/moved"), place.path("disk/run")).unwrap();
     finish(&place);

@@ -158,7 +158,7 @@ fn skip_data_skips_the_next_rows() {
     set.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
     let shown = place.run(&set).success().stdout();
     assert!(shown.starts_with("rows 48 to 59 are skipped by the run in run\nstep 13 row 0:"), "{shown}");
-    // The same rows by their plan, as another folder has them.
+    // The same rows by their plan, as another directory has them.
     let shown_16 = |step: &str| {
         let mut arguments = vec!["data", "show", "tiny.toml", "--step", step, "--set", "run.dir=none"];
         arguments.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
@@ -172,7 +172,7 @@ fn rewind_goes_back_and_skips_the_harmful_rows() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\"", "run.dir=harmed"];
     let said = drill(&place, "spike@15x100", &settings).success().stderr();
-    assert!(said.contains("went back from step 15 (rewind 1 to this checkpoint)"), "{said}");
+    assert!(said.contains("rewound from step 15 (rewind 1 to this checkpoint)"), "{said}");
     let rewound = events(&place, "harmed", "rewound");
     assert_eq!(rewound.len(), 1);
     let event = &rewound[0];
@@ -221,7 +221,7 @@ fn too_many_rewinds_to_one_checkpoint_stop_the_run() {
     let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
     assert!(error.contains("3 times (guard.max_rewinds)"), "{error}");
     assert_eq!(events(&place, "run", "rewound").len(), 3);
-    // With more rows left out it gets past them.
+    // With more skipped rows it gets past them.
     let settings = [&settings[..], &["guard.max_rewinds=4", "guard.skip_steps=3"]].concat();
     let mut command = command(&place, "spike@15-20x100", &settings);
     Finished::of(command.args(["--allow-change", "guard"])).success();
@@ -261,7 +261,7 @@ fn a_resumed_run_has_the_alarms_of_an_uninterrupted_one() {
     }
 }
 
-/// Amber's way: the rest of a chunk of data is left out, the chunk's end comes earlier, and the next chunk
+/// Amber's way: the rest of a chunk of data is skipped, the chunk's end comes earlier, and the next chunk
 /// begins.
 #[test]
 fn skip_chunk_skips_the_rest_of_a_chunk() {

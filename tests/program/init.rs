@@ -126,10 +126,10 @@ fn rewarming_survives_a_stop_and_removed_weights() {
             (record["lr"].as_f64().unwrap(), share * planned[index + 4]["lr"].as_f64().unwrap());
         assert!((lr - expected).abs() <= 1e-15, "{lr} is not {expected}");
     }
-    // Whoever branches off within it goes on with it.
+    // A branch within it continues it.
     train_from(&place, "{from=\"unbroken/checkpoints/step-00000008\"}", &["run.dir=branch"]).success();
     assert_eq!(metrics(&place, "branch"), metrics(&place, "unbroken")[4..]);
-    // Stopped after step 8 by a shorter run, which then is made longer; the weights are gone by then.
+    // Stopped after step 8 by a shorter run, which then is made longer; the weights no longer exist then.
     train_from(&place, init, &["train.steps=8", "schedule.decay_end=12"]).success();
     fs_err::remove_dir_all(place.path("released")).unwrap();
     let longer = ["--allow-change", "train.steps"];

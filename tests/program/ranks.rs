@@ -155,7 +155,7 @@ fn a_hung_rank_is_reported_and_the_job_ends() {
     let message = ended.stderr();
     assert!(message.contains(&format!("rank 1 (process {second} on")), "{message}");
     assert!(message.contains("written no heartbeat"), "{message}");
-    // What is left goes on.
+    // The remaining ranks continue.
     fs_err::remove_dir_all(place.path("long/.ranks")).unwrap();
     let (run, second) = long_run(&place, &["distributed.timeout_s=12"]);
     wait_for(|| place.log("long/events.jsonl").iter().any(|event| event["event"] == "resumed"));

@@ -270,10 +270,10 @@ fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64)
         let [left, right] = ["unbroken", "killed"].map(|run| place.log(&format!("{run}/{log}.jsonl")));
         assert_eq!(left, right, "{log}");
     }
-    for folder in ["items".to_owned(), format!("checkpoints/step-{last:08}")] {
+    for dir in ["items".to_owned(), format!("checkpoints/step-{last:08}")] {
         let [left, right] =
-            ["unbroken", "killed"].map(|run| files_below(&place.path(&format!("{run}/{folder}"))));
-        assert!(left == right, "{folder} differs");
+            ["unbroken", "killed"].map(|run| files_below(&place.path(&format!("{run}/{dir}"))));
+        assert!(left == right, "{dir} differs");
     }
     let resumed = place.log("killed/events.jsonl").iter().filter(|event| event["event"] == "resumed").count();
     assert!(resumed >= 3, "{resumed} starts went on from a checkpoint");
@@ -312,7 +312,7 @@ fn amber_mini_survives_kills() {
     ends.sort_unstable();
     ends.dedup();
     assert_eq!(probed, ends, "a round at the start, after each chunk, and at the end");
-    // A run goes on from a chunk under its name, and sets aside what came after.
+    // A run resumes from a chunk under its name, and sets aside what came after.
     let path = repository("configs/amber-mini.toml");
     let mut back = vec!["train", path.to_str().unwrap(), "--resume", "killed/checkpoints/ckpt_002"];
     let all = SMALLER.iter().chain(&settings).copied().chain(["run.dir=killed"]);
@@ -464,7 +464,7 @@ fn a_missing_chunk_and_too_many_steps_are_reported_before_training() {
     run(&["data.chunks.count=3", "data.chunks.skip=[1]", "train.steps=2"], 0);
 }
 
-/// From text in folders to chunks to rows to a step, with a kill in between.
+/// From text in directories to chunks to rows to a step, with a kill in between.
 #[test]
 fn chunks_are_prepared_and_trained_on() {
     let place = Workplace::new();
@@ -487,8 +487,8 @@ fn chunks_are_prepared_and_trained_on() {
         run.kill();
     }
     place.run(&prepare("killed")).success();
-    let visible = |folder: &str| {
-        let mut files = files_below(&place.path(folder));
+    let visible = |dir: &str| {
+        let mut files = files_below(&place.path(dir));
         files.retain(|(name, _)| name != Path::new(".lock"));
         files
     };

@@ -1,4 +1,4 @@
-//! A run may be stopped or killed at any moment, and goes on as if nothing had happened.
+//! A run may be stopped or killed at any moment, and resumes as if nothing had happened.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn verify_resume_succeeds() {
     let place = Workplace::new();
     let proof = place.run(&["verify", "resume", "tiny.toml", "--steps", "7", "--stop-at", "3"]).success();
     assert!(proof.stdout().contains("equal those of the uninterrupted run"), "{}", proof.stdout());
-    assert!(!place.path("run").exists(), "nothing is left in the configured folder");
+    assert!(!place.path("run").exists(), "nothing is left in the configured directory");
 }
 
 /// Two threads and products that are shared among them: the order in which threads finish must not matter.
@@ -101,9 +101,9 @@ fn check_equal(place: &Workplace, run: &str, other: &str, last: u64) -> usize {
         let [left, right] = [run, other].map(|run| place.log(&format!("{run}/{log}.jsonl")));
         assert_eq!(left, right, "{log} of {run} and {other}");
     }
-    for folder in [format!("checkpoints/step-{last:08}"), "items".to_owned()] {
-        let [left, right] = [run, other].map(|run| files_below(&place.path(&format!("{run}/{folder}"))));
-        assert!(left == right, "{folder} of {run} and {other} differ");
+    for dir in [format!("checkpoints/step-{last:08}"), "items".to_owned()] {
+        let [left, right] = [run, other].map(|run| files_below(&place.path(&format!("{run}/{dir}"))));
+        assert!(left == right, "{dir} of {run} and {other} differ");
     }
     events(place, run, "resumed").len()
 }
@@ -155,7 +155,7 @@ fn a_signal_before_training_ends_the_run_immediately() {
     let lock = fs_err::OpenOptions::new().write(true).open(place.path("cache/.lock")).unwrap();
     lock.file().lock().unwrap();
     let arguments = ["train", "tiny.toml", "--set", "train.steps=8", "--allow-change", "train.steps"];
-    // The run listens for signals by the time that it locks its own folder.
+    // The run handles signals before it locks its own directory.
     fs_err::remove_file(place.path("run/.lock")).unwrap();
     let mut run = place.start(&arguments);
     wait_for(|| place.path("run/.lock").exists());
@@ -169,7 +169,7 @@ fn a_signal_before_training_ends_the_run_immediately() {
     assert!(files_below(&place.path("run")) == before, "the run is as it was");
 }
 
-/// A branch begins with a checkpoint of its own, and goes on by the command that began it or without
+/// A branch begins with a checkpoint of its own, and resumes by the command that started it or without
 /// `--resume`.
 #[test]
 fn a_branch_resumes_from_its_own_checkpoints() {

@@ -91,7 +91,7 @@ enum Fault {
     Corrupt,
 }
 
-/// A fault for the first so many requests whose first line has all of these words in it.
+/// A fault for a number of requests, the first whose first line contains all of these words.
 struct Planned {
     words: &'static [&'static str],
     fault: Fault,
@@ -198,9 +198,9 @@ fn check_equal(place: &Workplace, run: &str, other: &str) {
         let [left, right] = [run, other].map(|run| place.log(&format!("{run}/{log}.jsonl")));
         assert_eq!(left, right, "{log} of {run} and {other}");
     }
-    for folder in ["checkpoints/step-00000012", "items"] {
-        let [left, right] = [run, other].map(|run| files_below(&place.path(&format!("{run}/{folder}"))));
-        assert!(left == right, "{folder} of {run} and {other} differ");
+    for dir in ["checkpoints/step-00000012", "items"] {
+        let [left, right] = [run, other].map(|run| files_below(&place.path(&format!("{run}/{dir}"))));
+        assert!(left == right, "{dir} of {run} and {other} differ");
     }
 }
 
@@ -250,7 +250,7 @@ fn faults_of_remote_storage_do_not_affect_the_run() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
-    // What fails belongs to the last checkpoint: one that takes too long to copy is left out for the next.
+    // What fails belongs to the last checkpoint: one that takes too long to upload is superseded by the next.
     store.proxy.plan(&["PUT", "step-00000012/model.safetensors"], Fault::Drop, 4);
     store.proxy.plan(&["PUT", "step-00000012/optimizer.safetensors"], Fault::Status(500), 4);
     store.proxy.plan(&["PUT", "metrics.jsonl"], Fault::Status(503), 4);
@@ -319,7 +319,7 @@ fn a_run_is_not_uploaded_over_another() {
     }
 }
 
-/// What a trigger keeps while the run goes on stays in the copy, too.
+/// What a trigger keeps while the run continues stays in remote storage, too.
 #[test]
 fn checkpoints_kept_by_a_trigger_are_kept_in_remote_storage() {
     let place = Workplace::new();

@@ -1,4 +1,4 @@
-//! A tiny run in a folder of its own.
+//! A tiny run in a directory of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -75,20 +75,20 @@ pub(crate) const SHARED: [&str; 4] = [
     "distributed.deterministic=true",
 ];
 
-/// A folder with a configuration `tiny.toml`, in which commands are run.
+/// A directory with a configuration `tiny.toml`, in which commands are run.
 pub(crate) struct Workplace {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Workplace {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join("tiny.toml"), TINY).unwrap();
-        Self { folder }
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("tiny.toml"), TINY).unwrap();
+        Self { dir }
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
-        self.folder.path().join(relative)
+        self.dir.path().join(relative)
     }
 
     pub(crate) fn write(&self, relative: &str, text: &str) {
@@ -100,7 +100,7 @@ impl Workplace {
     /// The program with these arguments, about to run here.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fineline"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_remove("FINELINE_LOG").env_remove("FINELINE_FAULTS").env_remove("RUST_BACKTRACE");
         command
     }
@@ -230,7 +230,7 @@ impl Drop for Running {
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     while !condition() {
-        assert!(Instant::now() < end, "waited a minute in vain");
+        assert!(Instant::now() < end, "waited for a minute without success");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -241,12 +241,12 @@ pub(crate) struct Mounted(PathBuf);
 
 #[cfg(target_os = "linux")]
 impl Mounted {
-    /// Mounts one at `folder`; none, which the test says, where that can't be done.
-    pub(crate) fn new(folder: PathBuf, options: &str) -> Option<Self> {
-        fs_err::create_dir_all(&folder).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&folder).output();
+    /// Mounts one at `dir`. Where that is not possible, the test is recorded as skipped.
+    pub(crate) fn new(dir: PathBuf, options: &str) -> Option<Self> {
+        fs_err::create_dir_all(&dir).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&dir).output();
         if mount.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
+            return Some(Self(dir));
         }
         fineline_testing::skip("the right to mount a file system in memory");
         None
@@ -302,17 +302,17 @@ impl Finished {
     }
 }
 
-/// All files below a folder with their bytes, by relative path.
-pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// All files below a directory with their bytes, by relative path.
+pub(crate) fn files_below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
+    let mut folders = vec![dir.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs_err::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                files.push((path.strip_prefix(folder).unwrap().to_owned(), fs_err::read(&path).unwrap()));
+                files.push((path.strip_prefix(dir).unwrap().to_owned(), fs_err::read(&path).unwrap()));
             }
         }
     }

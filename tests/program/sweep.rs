@@ -23,14 +23,14 @@ fn comparable(lines: Vec<Value>) -> Vec<Value> {
 }
 
 /// Everything that a sweep leaves, without times.
-fn left(place: &Workplace, folder: &str) -> Vec<(String, Vec<u8>)> {
-    let files = files_below(&place.path(folder)).into_iter();
+fn left(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let files = files_below(&place.path(dir)).into_iter();
     let files = files.map(|(name, content)| (name.to_string_lossy().into_owned(), content));
     let is_kept = |name: &str| name.starts_with("items") || name == "sweep.json";
     let mut files: Vec<(String, Vec<u8>)> = files.filter(|(name, _)| is_kept(name)).collect();
     files.sort();
     for log in ["probes.jsonl", "events.jsonl"] {
-        let lines = place.log(&format!("{folder}/{log}"));
+        let lines = place.log(&format!("{dir}/{log}"));
         files.push((log.to_owned(), serde_json::to_vec(&lines).unwrap()));
     }
     files

@@ -68,9 +68,9 @@ fn every_kind_of_probe_is_divided_among_ranks() {
         let dir = format!("ranks{ranks}");
         train(&place, &dir, &[probes, &format!("distributed.ranks_per_process={ranks}")]);
         assert!(place.scores(&dir) == place.scores("one"));
-        for folder in ["items", "representations"] {
-            let files = |dir: &str| files_below(&place.path(&format!("{dir}/{folder}")));
-            assert!(!files("one").is_empty() && files(&dir) == files("one"), "{folder} of {ranks} ranks");
+        for logs in ["items", "representations"] {
+            let files = |dir: &str| files_below(&place.path(&format!("{dir}/{logs}")));
+            assert!(!files("one").is_empty() && files(&dir) == files("one"), "{logs} of {ranks} ranks");
         }
     }
 }

@@ -181,12 +181,12 @@ fn a_branch_is_ready_to_be_trained() {
     Finished::of(command.env("PROGRAM", env!("CARGO_BIN_EXE_fineline"))).success();
     let held = events(&place, "run", "triggered");
     assert_eq!(held.len(), 1);
-    let (step, folder) = (steps(&held)[0], held[0]["branch"].as_str().unwrap().to_owned());
-    assert_eq!(folder, format!("run/branches/step-{step:08}-low"));
+    let (step, dir) = (steps(&held)[0], held[0]["branch"].as_str().unwrap().to_owned());
+    assert_eq!(dir, format!("run/branches/step-{step:08}-low"));
     // The command began it: it trains from that moment on, and its rate falls in a straight line.
-    let last = format!("{folder}/run/checkpoints/step-{:08}/manifest.json", step + 6);
+    let last = format!("{dir}/run/checkpoints/step-{:08}/manifest.json", step + 6);
     wait_for(|| place.path(&last).exists());
-    let metrics = place.log(&format!("{folder}/run/metrics.jsonl"));
+    let metrics = place.log(&format!("{dir}/run/metrics.jsonl"));
     let rates: Vec<f64> = metrics.iter().map(|line| line["lr"].as_f64().unwrap()).collect();
     assert_eq!(rates.len(), 6);
     let trunk = place.log("run/metrics.jsonl");
@@ -255,7 +255,7 @@ fn invalid_triggers_are_rejected_before_the_first_step() {
     }
 }
 
-/// SIGUSR1: a checkpoint at once, and the run goes on to the same end.
+/// SIGUSR1: a checkpoint immediately, and the run continues to the same end.
 #[test]
 fn sigusr1_requests_a_checkpoint() {
     let place = workplace("");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Workplace, files_below};
 
-/// A folder of `scripts/fixtures/weights.py`.
+/// A directory of `scripts/fixtures/weights.py`.
 fn fixture(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/weights").join(relative)
 }

@@ -22,7 +22,7 @@ const TRAINING: f64 = 1e-5;
 /// What probes report: a share of each value, or of one where that is more.
 const PROBES: f64 = 1e-4;
 
-/// A folder to work in, unless this machine has no device.
+/// A directory to work in, unless this machine has no device.
 fn workplace() -> Option<Workplace> {
     let place = Workplace::new();
     let found = place.run(&["doctor", "--json"]).success().json();
@@ -36,7 +36,7 @@ fn workplace() -> Option<Workplace> {
 }
 
 impl Workplace {
-    /// Trains on a device, in the folder of that name, with these overrides besides.
+    /// Trains on a device, in the directory of that name, with more overrides.
     fn train_on(&self, device: &str, overrides: &[&str]) -> Finished {
         let settings =
             [format!("run.device={device}"), format!("run.dir={device}"), format!("train.steps={STEPS}")];

@@ -37,7 +37,7 @@ pub struct GroupResult {
     pub non_finite: usize,
     /// Total seconds of the tasks.
     pub seconds: f64,
-    /// What the numbers depend on besides the weights.
+    /// Everything other than the weights that the numbers depend on.
     pub provenance: Provenance,
 }
 

@@ -42,6 +42,6 @@ pub struct TaskResult {
     pub non_finite: usize,
     /// Seconds that the task took.
     pub seconds: f64,
-    /// What the numbers depend on besides the weights.
+    /// Everything other than the weights that the numbers depend on.
     pub provenance: Provenance,
 }

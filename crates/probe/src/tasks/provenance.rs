@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that a task's scores depend on besides the weights: hashes in hexadecimal, and the version of
-/// the scorer.
+/// Everything other than the weights that a task's scores depend on: hashes in hexadecimal, and the version
+/// of the scorer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Hash of all items of the task.

@@ -18,10 +18,10 @@ fn task(name: &str, records: &[Value]) -> Task {
     let lines: Vec<String> = records.iter().map(Value::to_string).collect();
     if let Some(hub) = catalog.sources(name).unwrap().remove(0).hub {
         let config = hub.config.as_deref().unwrap_or("default");
-        let folder = data.path().join(hub.repo.replace('/', "__")).join(config);
-        fs::create_dir_all(&folder).unwrap();
+        let dir = data.path().join(hub.repo.replace('/', "__")).join(config);
+        fs::create_dir_all(&dir).unwrap();
         for split in [Some(&hub.split), hub.examples.as_ref()].into_iter().flatten() {
-            fs::write(folder.join(format!("{split}.jsonl")), lines.join("\n")).unwrap();
+            fs::write(dir.join(format!("{split}.jsonl")), lines.join("\n")).unwrap();
         }
     } else {
         for path in
@@ -165,10 +165,10 @@ fn olmes_requests_equal_the_published_ones() {
     let tasks = catalog.tasks("olmes").unwrap();
     let sizes: Vec<usize> = tasks.iter().map(|task| task.items.len()).collect();
     assert_eq!(sizes, [570, 299, 1221, 1000]);
-    for (task, folder) in tasks.iter().zip(["arc_easy", "arc_challenge", "csqa", "piqa"]) {
+    for (task, dir) in tasks.iter().zip(["arc_easy", "arc_challenge", "csqa", "piqa"]) {
         let mut given: BTreeMap<u64, Vec<(String, String, usize)>> = BTreeMap::new();
         let mut unconditional = 0;
-        let path = eval.join(format!("olmes/{folder}/rc_5shot/requests.jsonl.gz"));
+        let path = eval.join(format!("olmes/{dir}/rc_5shot/requests.jsonl.gz"));
         let mut text = String::new();
         std::io::Read::read_to_string(
             &mut flate2::read::MultiGzDecoder::new(fs::File::open(path).unwrap()),
@@ -195,7 +195,7 @@ fn olmes_requests_equal_the_published_ones() {
                 item.choices.iter().map(of_choice).collect()
             })
             .collect();
-        assert!(given.into_values().eq(asked.iter().cloned()), "{folder}");
+        assert!(given.into_values().eq(asked.iter().cloned()), "{dir}");
         assert_eq!(unconditional, asked.iter().map(Vec::len).sum::<usize>());
     }
 }

@@ -1,4 +1,4 @@
-//! Files that a checkpoint carries besides tensors: the tokenizer and the configuration.
+//! Files of a checkpoint other than tensors: the tokenizer and the configuration.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -53,7 +53,7 @@ impl StartedRun {
         let &RankContext { device, division, ranks, .. } = place;
         let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
-        ranks.set_status("looking for the newest whole checkpoint");
+        ranks.set_status("looking for the newest complete checkpoint");
         let start = InitialState::find(&ready.setting(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
         let goes_on = start.goes_on();

@@ -93,7 +93,7 @@ impl fmt::Display for Event {
             Self::Rewound { from, skipped_rows: RowRange { start, end }, count, reason, .. } => {
                 write!(
                     f,
-                    "warning: went back from step {from} (rewind {count} to this checkpoint): {reason}; \
+                    "warning: rewound from step {from} (rewind {count} to this checkpoint): {reason}; \
                      rows {start} to {} \
                      are skipped",
                     end.saturating_sub(1)

@@ -153,9 +153,9 @@ pub enum Event {
         #[serde(flatten)]
         alarm: GuardAlarm,
     },
-    /// The run went back to the checkpoint of this event's step. Later steps are undone.
+    /// The run was rewound to the checkpoint of this event's step. Later steps are undone.
     Rewound {
-        /// The step from which it went back.
+        /// Step from which it was rewound.
         from: u64,
         /// The checkpoint.
         checkpoint: PathBuf,

@@ -228,8 +228,8 @@ fn exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<Strin
     let mut exact = vec![
         format!("weights, as they were saved ({}, {})", found.layout, types.join(", ")),
         match init.rewarm_steps {
-            0 => "learning rate: the schedule goes on at this step".to_owned(),
-            steps => format!("learning rate, after {steps} steps: the schedule goes on"),
+            0 => "learning rate: the schedule continues at this step".to_owned(),
+            steps => format!("learning rate, after {steps} steps: the schedule continues"),
         },
     ];
     if config.data.chunks.is_some() {

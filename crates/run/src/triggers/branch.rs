@@ -42,7 +42,7 @@ pub(super) fn write_branch(
     write_atomically(&config_path, branch_config(config, &name, &dir, point).to_toml().as_bytes())?;
     let checkpoint = directory.checkpoints().join(step_name(point.step));
     let script = format!(
-        "#!/bin/sh\n# Begins the branch, or goes on with it.\ncd {} || exit 1\nexec \
+        "#!/bin/sh\n# Starts the branch, or resumes it.\ncd {} || exit 1\nexec \
          \"${{FINELINE:-fineline}}\" train {} --resume {} \"$@\"\n",
         quoted(&std::env::current_dir()?),
         quoted(&config_path),

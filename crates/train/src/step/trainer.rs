@@ -38,7 +38,7 @@ pub struct StepOutcome {
     pub verdict: GuardVerdict,
 }
 
-/// The complete state of a [`Trainer`], besides its recipe.
+/// The complete state of a [`Trainer`], except its recipe.
 pub(crate) struct TrainerState {
     pub(crate) model: Llama,
     pub(crate) optimizer_state: ByName<AdamState>,
