@@ -25,7 +25,7 @@ use crate::config::RunConfig;
 use crate::error::RunError;
 
 /// Interval between two heartbeats of a rank.
-const BEAT: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// A rank without a heartbeat for this long is stopped or gone. Clocks of hosts may differ by less.
 const SILENCE_S: f64 = 10.0;
 
@@ -37,16 +37,16 @@ struct Heartbeat {
     pid: u32,
     /// Time of writing.
     at: Timestamp,
-    /// What the rank was doing.
-    doing: String,
+    /// Name of the collective or of the work that the rank was in.
+    status: String,
     /// Whether it was waiting in a collective.
-    waits: bool,
+    waiting: bool,
     /// Whether it was doing work that may take long.
     busy: bool,
     /// Seconds since it started doing that.
-    for_s: f64,
+    elapsed_s: f64,
     /// Number of collectives that it had called.
-    meetings: u64,
+    collectives: u64,
 }
 
 impl fmt::Display for Heartbeat {
@@ -78,7 +78,7 @@ impl HeartbeatMonitor {
             create_directory(&dir)?;
         }
         ranks.barrier();
-        let mut pulse = HeartbeatThread {
+        let mut heartbeat = HeartbeatThread {
             rank: ranks.rank(),
             size: ranks.size(),
             host: sysinfo::System::host_name().unwrap_or_else(|| "an unnamed host".to_owned()),
@@ -87,14 +87,14 @@ impl HeartbeatMonitor {
             activity: ranks.activity(),
             give_up,
             clock,
-            told: None,
+            reported: None,
         };
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
-                pulse.beat();
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                heartbeat.update();
             }
-            pulse.leave();
+            heartbeat.remove_heartbeat();
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -119,13 +119,13 @@ struct HeartbeatThread {
     give_up: Option<fn(&str) -> !>,
     clock: Arc<StepClock>,
     /// The delayed step that was reported last, with its delay at that time.
-    told: Option<LateStep>,
+    reported: Option<LateStep>,
 }
 
 impl HeartbeatThread {
-    fn now(&self) -> Heartbeat {
+    fn heartbeat(&self) -> Heartbeat {
         let ActivitySnapshot { status, elapsed, collectives } = self.activity.snapshot();
-        let (waits, busy, doing) = match status {
+        let (waiting, busy, status) = match status {
             RankStatus::Working => (false, false, "its part of a step"),
             RankStatus::Waiting(name) => (true, false, name),
             RankStatus::Busy(name) => (false, true, name),
@@ -135,41 +135,41 @@ impl HeartbeatThread {
             host: self.host.clone(),
             pid: std::process::id(),
             at: Timestamp::now(),
-            doing: doing.to_owned(),
-            waits,
+            status: status.to_owned(),
+            waiting,
             busy,
-            for_s: elapsed.as_secs_f64(),
-            meetings: collectives,
+            elapsed_s: elapsed.as_secs_f64(),
+            collectives,
         }
     }
 
-    fn beat(&mut self) {
-        let own = self.now();
+    fn update(&mut self) {
+        let own = self.heartbeat();
         if self.size == 1 {
-            return self.tell_if_late(&own);
+            return self.report_if_late(&own);
         }
         // If the disk is full, logs and checkpoints report it.
         let _ = write_beat(&self.dir, &own);
         if self.rank == 0 {
-            self.tell_if_late(&own);
+            self.report_if_late(&own);
         }
         // Rank 0 reports first, because one message is enough.
         let patience_s = self.timeout_s + 2.0 * self.rank.min(3) as f64;
-        if let Some(give_up) = self.give_up.filter(|_| own.waits && own.for_s > patience_s)
-            && let Some(verdict) = verdict(&own, &self.others())
+        if let Some(give_up) = self.give_up.filter(|_| own.waiting && own.elapsed_s > patience_s)
+            && let Some(reason) = abort_reason(&own, &self.others())
         {
-            give_up(&verdict);
+            give_up(&reason);
         }
     }
 
     /// Reports that the current step is delayed, and again whenever the delay has doubled.
-    fn tell_if_late(&mut self, own: &Heartbeat) {
+    fn report_if_late(&mut self, own: &Heartbeat) {
         let Some(late) = self.clock.late() else { return };
-        let is_news = |told: LateStep| told.step != late.step || late.seconds >= 2.0 * told.seconds;
-        if self.told.is_none_or(is_news) {
+        let is_due = |last: LateStep| last.step != late.step || late.seconds >= 2.0 * last.seconds;
+        if self.reported.is_none_or(is_due) {
             let others = if self.size > 1 { self.others() } else { Vec::new() };
-            tracing::warn!("{}", lateness(&late, own, &others));
-            self.told = Some(late);
+            tracing::warn!("{}", describe_late_step(&late, own, &others));
+            self.reported = Some(late);
         }
     }
 
@@ -178,7 +178,7 @@ impl HeartbeatThread {
         (0..self.size).map(|rank| read_beat(&self.dir, rank)).collect()
     }
 
-    fn leave(&self) {
+    fn remove_heartbeat(&self) {
         if self.size == 1 {
             return;
         }
@@ -203,8 +203,8 @@ fn read_beat(dir: &Path, rank: usize) -> Option<Heartbeat> {
 
 /// Returns why a rank that has waited too long must give up. `None` as long as another rank does work that
 /// may take long.
-fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
-    let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.for_s, own.doing);
+fn abort_reason(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
+    let waited = format!("rank {} has waited {:.0} s for {}", own.rank, own.elapsed_s, own.status);
     let others_busy = others
         .iter()
         .flatten()
@@ -212,9 +212,9 @@ fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
     if others_busy {
         return None;
     }
-    let mut culprits = culprits(own, others);
-    if culprits.is_empty() {
-        culprits.push(
+    let mut missing = missing_ranks(own, others);
+    if missing.is_empty() {
+        missing.push(
             "all ranks are alive and wait for each other: the network between their hosts is interrupted \
              or too slow"
                 .to_owned(),
@@ -224,24 +224,24 @@ fn verdict(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String> {
         "{waited} (distributed.timeout_s), and aborts the job: {}. Start the run again to resume from the \
          newest \
          checkpoint",
-        culprits.join("; ")
+        missing.join("; ")
     ))
 }
 
 /// Describes a delayed step, and the ranks that this rank waits for.
-fn lateness(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> String {
+fn describe_late_step(late: &LateStep, own: &Heartbeat, others: &[Option<Heartbeat>]) -> String {
     let LateStep { step, seconds, limit } = late;
     let late = format!(
         "step {step} has taken {seconds:.0} s so far; the median is {:.3} s, and the limit {:.1} s \
          (guard.stall.factor)",
         limit.median, limit.seconds
     );
-    if !own.waits {
+    if !own.waiting {
         return late;
     }
-    let waits = format!("{late}. Rank {} waits for {}", own.rank, own.doing);
-    let culprits = culprits(own, others);
-    if culprits.is_empty() { waits } else { format!("{waits}: {}", culprits.join("; ")) }
+    let waits = format!("{late}. Rank {} waits for {}", own.rank, own.status);
+    let missing = missing_ranks(own, others);
+    if missing.is_empty() { waits } else { format!("{waits}: {}", missing.join("; ")) }
 }
 
 /// Returns the seconds since the other rank's last heartbeat.
@@ -250,51 +250,53 @@ fn silent_s(own: &Heartbeat, other: &Heartbeat) -> f64 {
 }
 
 /// Describes the ranks that this rank waits for.
-fn culprits(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Vec<String> {
-    let mut culprits = Vec::new();
+fn missing_ranks(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Vec<String> {
+    let mut missing = Vec::new();
     for (rank, beat) in others.iter().enumerate().filter(|(rank, _)| *rank != own.rank) {
         match beat {
-            None => culprits.push(format!("rank {rank} has written no heartbeat")),
-            Some(beat) if silent_s(own, beat) > SILENCE_S => culprits.push(format!(
+            None => missing.push(format!("rank {rank} has written no heartbeat")),
+            Some(beat) if silent_s(own, beat) > SILENCE_S => missing.push(format!(
                 "{beat} has written no heartbeat for {:.0} s: it is stopped, or its host is down",
                 silent_s(own, beat)
             )),
-            Some(beat) if beat.meetings < own.meetings => culprits
-                .push(format!("{beat} is missing: it has been at {} for {:.0} s", beat.doing, beat.for_s)),
+            Some(beat) if beat.collectives < own.collectives => missing.push(format!(
+                "{beat} is missing: it has been at {} for {:.0} s",
+                beat.status, beat.elapsed_s
+            )),
             Some(_) => {}
         }
     }
-    culprits
+    missing
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn beat(rank: usize, doing: &str, meetings: u64) -> Heartbeat {
+    fn beat(rank: usize, status: &str, collectives: u64) -> Heartbeat {
         Heartbeat {
             rank,
             host: "node7".to_owned(),
             pid: 40 + rank as u32,
             at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            doing: doing.to_owned(),
-            waits: false,
+            status: status.to_owned(),
+            waiting: false,
             busy: false,
-            for_s: 61.0,
-            meetings,
+            elapsed_s: 61.0,
+            collectives,
         }
     }
 
     fn waiting(rank: usize) -> Heartbeat {
-        Heartbeat { waits: true, ..beat(rank, "an all-to-all of gradients", 7) }
+        Heartbeat { waiting: true, ..beat(rank, "an all-to-all of gradients", 7) }
     }
 
     fn found(others: &[Option<Heartbeat>]) -> Option<String> {
-        verdict(&waiting(0), others)
+        abort_reason(&waiting(0), others)
     }
 
     #[test]
-    fn the_rank_that_has_not_come_is_named() {
+    fn the_missing_rank_is_named() {
         let others = vec![Some(waiting(0)), Some(waiting(1)), Some(beat(2, "its part of a step", 6))];
         let message = found(&others).unwrap();
         assert!(message.starts_with("rank 0 has waited 61 s for an all-to-all of gradients"), "{message}");
@@ -321,28 +323,28 @@ mod tests {
 
     #[test]
     fn long_work_is_waited_for() {
-        let probing = Heartbeat { busy: true, ..beat(1, "probes", 6) };
-        assert_eq!(found(&[Some(waiting(0)), Some(probing)]), None);
+        let evaluating = Heartbeat { busy: true, ..beat(1, "probes", 6) };
+        assert_eq!(found(&[Some(waiting(0)), Some(evaluating)]), None);
     }
 
     #[test]
-    fn a_late_step_says_whom_it_waits_for() {
+    fn a_late_step_names_the_missing_ranks() {
         let limit = fineline_train::StepLimit { median: 1.25, seconds: 12.5 };
         let late = LateStep { step: 57, seconds: 13.2, limit };
         let message =
             "step 57 has taken 13 s so far; the median is 1.250 s, and the limit 12.5 s (guard.stall.factor)";
-        assert_eq!(lateness(&late, &beat(0, "its part of a step", 6), &[]), message);
+        assert_eq!(describe_late_step(&late, &beat(0, "its part of a step", 6), &[]), message);
         let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
         let message = format!(
             "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) is \
              missing: it has been at its part of \
              a step for 61 s"
         );
-        assert_eq!(lateness(&late, &waiting(0), &others), message);
+        assert_eq!(describe_late_step(&late, &waiting(0), &others), message);
     }
 
     #[test]
-    fn signs_of_life_are_read_back_and_taken_away() {
+    fn heartbeats_are_read_back() {
         let temp = tempfile::tempdir().unwrap();
         write_beat(temp.path(), &waiting(3)).unwrap();
         assert_eq!(read_beat(temp.path(), 3), Some(waiting(3)));
