@@ -51,7 +51,7 @@ fn a_sweep_over_the_checkpoints_of_a_run_equals_its_probes() {
     let record: Value = serde_json::from_slice(&fs_err::read(place.path("log/sweep.json")).unwrap()).unwrap();
     assert_eq!(record["done"].as_array().unwrap().len(), 3);
     assert_eq!(
-        record["asked"]["word_order"],
+        record["provenance"]["word_order"],
         swept.iter().find(|line| line["task"] == "word_order").unwrap()["provenance"]
     );
     let shown = place.run(&["watch", "log", "--once"]).success().stdout();

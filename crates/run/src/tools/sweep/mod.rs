@@ -79,7 +79,7 @@ struct SweepRecord {
     /// Version of fineline.
     version: String,
     /// Everything except the weights that the values of each task depend on, as of the last checkpoint.
-    asked: BTreeMap<String, Provenance>,
+    provenance: BTreeMap<String, Provenance>,
     /// The checkpoints so far, in order.
     done: Vec<SweepEntry>,
 }
@@ -133,7 +133,7 @@ impl Sweep {
                     let ProbeResults { results, groups, json, similarities } =
                         self.probe.ask(&subject, &model, &questions, &mut at)?;
                     state.questions = Some(questions);
-                    state.note_questions(&results)?;
+                    state.record_provenance(&results)?;
                     let items: Vec<ItemRow> =
                         results.iter().flat_map(|result| result.items.iter().cloned()).collect();
                     write_items(&state.directory.items(step), &items)?;
@@ -202,7 +202,7 @@ impl Sweep {
             tasks: self.probe.tasks.clone(),
             limit: self.probe.limit,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            asked: BTreeMap::new(),
+            provenance: BTreeMap::new(),
             done: Vec::new(),
         }
     }
@@ -224,7 +224,7 @@ impl<'a> SweepState<'a> {
             record
         } else {
             if directory.is_run() {
-                return Err(SweepError::FolderOfRun { dir: directory.root().to_owned() });
+                return Err(SweepError::IsRunDirectory { dir: directory.root().to_owned() });
             }
             refuse_foreign_files(&directory)?;
             sweep.record()
@@ -258,9 +258,9 @@ impl<'a> SweepState<'a> {
 
     /// Records the provenance of tasks, and refuses a task whose items or prompts differ from those of the
     /// previous checkpoint.
-    fn note_questions(&mut self, results: &[TaskResult]) -> Result<(), SweepError> {
+    fn record_provenance(&mut self, results: &[TaskResult]) -> Result<(), SweepError> {
         for TaskResult { task, provenance, .. } in results {
-            let before = self.record.asked.insert(task.clone(), provenance.clone());
+            let before = self.record.provenance.insert(task.clone(), provenance.clone());
             let is_same = |before: Provenance| {
                 (before.data, before.template) == (provenance.data.clone(), provenance.template.clone())
             };
