@@ -116,7 +116,7 @@ pub enum RunError {
     },
     /// The remote storage holds checkpoints of another run.
     #[error("storage.remote: {url} holds the checkpoints of another run; give each run its own address")]
-    MirrorInUse {
+    RemoteInUse {
         /// Address of the run in remote storage.
         url: String,
     },
@@ -172,7 +172,7 @@ pub enum RunError {
          step 0",
         dir.display()
     )]
-    NothingWhole {
+    NoCompleteCheckpoint {
         /// Directory of the checkpoints.
         dir: PathBuf,
         /// What is wrong with the newest one.
@@ -392,7 +392,7 @@ impl Classified for RunError {
             Self::Probe(error) => error.class(),
             #[cfg(feature = "storage")]
             Self::Storage(error) => error.class(),
-            Self::RowsRecounted { .. } | Self::NoPrecision { .. } | Self::MirrorInUse { .. } => {
+            Self::RowsRecounted { .. } | Self::NoPrecision { .. } | Self::RemoteInUse { .. } => {
                 ErrorClass::Configuration
             }
             Self::ConfigChanged { .. }

@@ -58,7 +58,7 @@ pub fn dry_run(
     recipe(config).validate()?;
     let begin = ready.setting().planned_start()?;
     refuse_shorter_run(resolved, begin.step)?;
-    let data_changes = ready.data_changes(begin.goes_on)?;
+    let data_changes = ready.data_changes(begin.is_resumed)?;
     let PreparedRun { prepared, changes, .. } = ready;
     let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
     Ok(DryRunReport {

@@ -45,7 +45,7 @@ impl<'a> PreparedRun<'a> {
     }
 
     /// Prepares another start, from the run's newest checkpoint.
-    pub(super) fn go_back(&mut self) -> Result<(), RunError> {
+    pub(super) fn rewind(&mut self) -> Result<(), RunError> {
         self.resume = ResumeRequest::Auto;
         self.changes.clear();
         self.stored = RunIdentity::read(self.directory)?;
@@ -64,8 +64,8 @@ impl<'a> PreparedRun<'a> {
     }
 
     /// Returns the differences in tokenizer and data from the last start, if the run is resumed.
-    pub(super) fn data_changes(&self, goes_on: bool) -> Result<Vec<Event>, RunError> {
-        match self.stored.as_ref().filter(|_| goes_on) {
+    pub(super) fn data_changes(&self, is_resumed: bool) -> Result<Vec<Event>, RunError> {
+        match self.stored.as_ref().filter(|_| is_resumed) {
             Some(stored) => data_changes(stored, &self.prepared, self.directory, &self.options.allow_changes),
             None => Ok(Vec::new()),
         }

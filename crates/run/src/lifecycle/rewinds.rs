@@ -27,7 +27,7 @@ impl PreparedRewind {
     ///
     /// # Errors
     /// [`RunError::TooManyRewinds`] if the run has gone back to this checkpoint `max_rewinds` times.
-    /// [`RunError::NothingWhole`] or [`RunError::CheckpointsGone`] if there is no complete checkpoint.
+    /// [`RunError::NoCompleteCheckpoint`] or [`RunError::CheckpointsGone`] if there is no complete checkpoint.
     pub(crate) fn prepare(
         directory: &RunDirectory,
         rewind: &Rewind,
@@ -39,21 +39,16 @@ impl PreparedRewind {
         let Some(checkpoint) = found.newest_complete else {
             return Err(match found.damaged.pop() {
                 Some(source) => {
-                    RunError::NothingWhole { dir: directory.checkpoints(), source: Box::new(source) }
+                    RunError::NoCompleteCheckpoint { dir: directory.checkpoints(), source: Box::new(source) }
                 }
                 None => RunError::CheckpointsGone { dir: directory.root().to_owned() },
             });
         };
         let step = CheckpointState::read(&checkpoint)?.progress.step;
         let reason = reason(rewind, trigger.as_deref());
-        let before = returns(directory)?.iter().filter(|past| past.step == step).count() as u32;
-        if before >= max_rewinds {
-            return Err(RunError::TooManyRewinds {
-                checkpoint,
-                count: before,
-                from: rewind.from_step,
-                reason,
-            });
+        let count = past_rewinds(directory)?.iter().filter(|past| past.step == step).count() as u32;
+        if count >= max_rewinds {
+            return Err(RunError::TooManyRewinds { checkpoint, count, from: rewind.from_step, reason });
         }
         dir.prepare(step)?;
         let RowRange { start, end } = rewind.skipped_rows;
@@ -65,7 +60,7 @@ impl PreparedRewind {
             from: rewind.from_step,
             checkpoint,
             skipped_rows: RowRange { start, end },
-            count: before + 1,
+            count: count + 1,
             reason,
             alarm,
             trigger,
@@ -89,7 +84,7 @@ struct PastRewind {
     skipped_rows: RowRange,
 }
 
-fn returns(directory: &RunDirectory) -> Result<Vec<PastRewind>, RunError> {
+fn past_rewinds(directory: &RunDirectory) -> Result<Vec<PastRewind>, RunError> {
     let events: Vec<EventRecord> = read_lines(&directory.events())?;
     let past = |record: EventRecord| match record.event {
         Event::Rewound { skipped_rows, .. } => Some(PastRewind { step: record.step, skipped_rows }),
@@ -100,8 +95,8 @@ fn returns(directory: &RunDirectory) -> Result<Vec<PastRewind>, RunError> {
 
 /// Returns the rows that rewinds to the checkpoint of `step` skip. Rows of earlier rewinds are in the
 /// checkpoint.
-pub(crate) fn left_out_since(directory: &RunDirectory, step: u64) -> Result<Vec<RowRange>, RunError> {
-    let past = returns(directory)?.into_iter().filter(|past| past.step == step);
+pub(crate) fn rows_skipped_at(directory: &RunDirectory, step: u64) -> Result<Vec<RowRange>, RunError> {
+    let past = past_rewinds(directory)?.into_iter().filter(|past| past.step == step);
     Ok(past.map(|past| past.skipped_rows).collect())
 }
 
@@ -114,6 +109,6 @@ pub fn skipped_rows(directory: &RunDirectory) -> Result<SkippedRows, RunError> {
     let Some(step) = dir.steps()?.pop() else { return Ok(SkippedRows::default()) };
     let path: PathBuf = dir.checkpoint(step);
     let mut skipped = CheckpointState::read(&path)?.skipped_rows;
-    left_out_since(directory, step)?.into_iter().for_each(|rows| skipped.skip(rows));
+    rows_skipped_at(directory, step)?.into_iter().for_each(|rows| skipped.skip(rows));
     Ok(skipped)
 }

@@ -8,7 +8,7 @@ use fineline_ranks::Ranks;
 use fineline_train::{Division, StepClock, Trainer};
 
 use super::prepared_run::{PreparedRun, refuse_shorter_run};
-use super::rewinds::left_out_since;
+use super::rewinds::rows_skipped_at;
 
 use crate::config::{RunConfig, TriggerConfig};
 use crate::error::RunError;
@@ -20,7 +20,7 @@ use crate::sinks::logs::{Logs, UnwrittenLogs};
 use crate::sinks::prometheus::PrometheusServer;
 use crate::start::initial_state::InitialState;
 
-/// What a rank computes with.
+/// Device, division and services of a rank.
 pub(super) struct RankContext<'a> {
     pub(super) device: &'a Device,
     pub(super) division: &'a Division,
@@ -30,14 +30,14 @@ pub(super) struct RankContext<'a> {
     /// Server of metrics for Prometheus.
     pub(super) metrics: Option<&'a PrometheusServer>,
     /// Events from before the logs were open.
-    pub(super) brought: Vec<Event>,
+    pub(super) earlier_events: Vec<Event>,
 }
 
 /// A run that is ready for its next step.
 pub(super) struct StartedRun {
     pub(super) trainer: Trainer,
     /// Whether the run is resumed from its own checkpoint.
-    pub(super) goes_on: bool,
+    pub(super) is_resumed: bool,
     /// Log lines that a checkpoint carries.
     pub(super) unwritten: UnwrittenLogs,
     /// Events to log first.
@@ -49,15 +49,15 @@ pub(super) struct StartedRun {
 
 impl StartedRun {
     /// Chooses the starting state on all ranks, and writes the identity of the run.
-    pub(super) fn find(ready: &PreparedRun<'_>, place: &RankContext<'_>) -> Result<Self, RunError> {
-        let &RankContext { device, division, ranks, .. } = place;
+    pub(super) fn find(ready: &PreparedRun<'_>, context: &RankContext<'_>) -> Result<Self, RunError> {
+        let &RankContext { device, division, ranks, .. } = context;
         let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
         ranks.set_status("looking for the newest complete checkpoint");
         let start = InitialState::find(&ready.setting(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
-        let goes_on = start.goes_on();
-        let data_changes = ready.data_changes(goes_on)?;
+        let is_resumed = start.is_resumed();
+        let data_changes = ready.data_changes(is_resumed)?;
         let identity = identify(config, prepared, &start, ready.stored.as_ref(), ranks);
         ranks.barrier();
         if ranks.is_first() {
@@ -65,17 +65,17 @@ impl StartedRun {
         }
         let unwritten = start.unwritten_logs();
         let needs_checkpoint = start.origin().is_some() || may_rewind(config);
-        let (trainer, of_start) = start.into_trainer(config, device)?;
+        let (trainer, start_events) = start.into_trainer(config, device)?;
         let mut trainer = trainer.with_division(division.clone());
-        if goes_on {
-            for rows in left_out_since(directory, trainer.progress().step)? {
+        if is_resumed {
+            for rows in rows_skipped_at(directory, trainer.progress().step)? {
                 trainer.skip_rows(rows);
             }
         }
         trainer.inject_faults(options.faults.numbers());
-        let events = [&place.brought, &ready.changes, &data_changes, &of_start];
+        let events = [&context.earlier_events, &ready.changes, &data_changes, &start_events];
         let events = events.into_iter().flatten().cloned().collect();
-        Ok(Self { trainer, goes_on, unwritten, events, needs_checkpoint, parameters: identity.parameters })
+        Ok(Self { trainer, is_resumed, unwritten, events, needs_checkpoint, parameters: identity.parameters })
     }
 
     /// Opens the logs at the step of the starting state, and logs the first events.
@@ -85,10 +85,10 @@ impl StartedRun {
         progress: &mut dyn FnMut(RunProgress<'_>),
     ) -> Result<Logs, RunError> {
         let (step, directory) = (self.trainer.progress().step, ready.directory);
-        if self.goes_on {
+        if self.is_resumed {
             Logs::restore(directory, &self.unwritten)?;
         }
-        let open = if self.goes_on { Logs::resume } else { Logs::begin };
+        let open = if self.is_resumed { Logs::resume } else { Logs::begin };
         let mut logs = open(directory, step, &ready.resolved.config.log)?;
         for event in &self.events {
             progress(RunProgress::Event(&logs.event(step, event.clone())?));
@@ -117,7 +117,7 @@ fn identify(
     ranks: &dyn Ranks,
 ) -> RunIdentity {
     let now = jiff::Timestamp::now();
-    let own = stored.filter(|_| start.goes_on());
+    let own = stored.filter(|_| start.is_resumed());
     RunIdentity {
         schema: RUN_SCHEMA,
         name: config.run.name.clone(),

@@ -1,4 +1,4 @@
-//! Trains a run to its end, over rewinds.
+//! Trains a run to its end, through rewinds.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ fn train_as(
     let directory = RunDirectory::new(&config.run.dir);
     let _lock = if ranks.is_first() { Some(RunLock::acquire(&directory)?) } else { None };
     let clock = Arc::default();
-    let _watcher =
+    let _monitor =
         HeartbeatMonitor::start(options.give_up, directory.heartbeats(), config, ranks, Arc::clone(&clock))?;
     let device = config.open_device(ranks)?.autodiff();
     let metrics_server =
@@ -81,30 +81,35 @@ fn train_as(
     if let Some(server) = &metrics_server {
         progress(RunProgress::Serving { address: server.address() });
     }
-    ranks.set_status("looking at the copy of the run");
-    let mut brought = DownloadedRun { resume: options.resume.clone(), events: Vec::new() };
+    ranks.set_status("looking at the remote storage of the run");
+    let mut downloaded = DownloadedRun { resume: options.resume.clone(), events: Vec::new() };
     if ranks.is_first() {
         refuse_foreign_files(&directory)?;
-        brought = download_run(config, &directory, &options.resume, progress)?;
+        downloaded = download_run(config, &directory, &options.resume, progress)?;
     }
-    let options = &TrainOptions { resume: brought.resume, ..options.clone() };
+    let options = &TrainOptions { resume: downloaded.resume, ..options.clone() };
     let mut ready = match first_in_turn(ranks, || PreparedRun::find(resolved, options, &directory, progress))
     {
         Err(RunError::Stopped { signal }) => return Ok(stopped_before(signal, ranks)),
         ready => ready?,
     };
-    if let Some(signal) = stop_of_others(ranks) {
+    if let Some(signal) = signal_of_others(ranks) {
         return Ok(RunOutcome::Stopped { step: None, signal: Some(signal) });
     }
-    let mut news = brought.events;
+    let mut earlier_events = downloaded.events;
     loop {
-        let (metrics, brought) = (metrics_server.as_ref(), std::mem::take(&mut news));
-        let clock = Arc::clone(&clock);
-        let place = RankContext { device: &device, division: &division, ranks, clock, metrics, brought };
-        if let Some(ended) = train_on(&ready, &place, progress)? {
-            return Ok(ended);
+        let context = RankContext {
+            device: &device,
+            division: &division,
+            ranks,
+            clock: Arc::clone(&clock),
+            metrics: metrics_server.as_ref(),
+            earlier_events: std::mem::take(&mut earlier_events),
+        };
+        if let Some(outcome) = train_on(&ready, &context, progress)? {
+            return Ok(outcome);
         }
-        ready.go_back()?;
+        ready.rewind()?;
     }
 }
 
@@ -112,20 +117,20 @@ fn train_as(
 /// which the logs describe.
 fn train_on(
     ready: &PreparedRun<'_>,
-    place: &RankContext<'_>,
+    context: &RankContext<'_>,
     progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<Option<RunOutcome>, RunError> {
-    let ranks = place.ranks;
+    let ranks = context.ranks;
     let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
     let config = &resolved.config;
-    let mut begun = StartedRun::find(ready, place)?;
+    let mut started = StartedRun::find(ready, context)?;
 
-    // The checkpointer sets later checkpoints aside before the logs drop their steps, so that a kill in
+    // The checkpointer renames later checkpoints to `abandoned-...` before the logs drop their steps, so that a kill in
     // between can't leave checkpoints without logs.
-    let checkpointer = checkpointer(config, directory, prepared, &begun.trainer, ranks)?;
+    let checkpointer = checkpointer(config, directory, prepared, &started.trainer, ranks)?;
     let mut limit = StopAfter(options.stop_after);
     let mut request = CheckpointRequest(&options.checkpoint);
-    let mut first_checkpoint = FirstCheckpoint(begun.needs_checkpoint);
+    let mut first_checkpoint = FirstCheckpoint(started.needs_checkpoint);
     let mut faults = options.faults.observer(ranks);
     let rows = options.faults.rows(&prepared.dataset, config.train.global_batch_size);
     let mut observers: Vec<&mut dyn Observer> =
@@ -135,36 +140,36 @@ fn train_on(
         observers,
         checkpointer: Some(checkpointer),
         stop: options.stop.clone(),
-        clock: Arc::clone(&place.clock),
+        clock: Arc::clone(&context.clock),
         ranks,
     };
     if !ranks.is_first() {
         let validation = Validation::new(config, prepared);
         let mut worker = EvaluationWorker(SharedEvaluation { validation, suites: &prepared.suites, ranks });
         observers.insert(0, &mut worker);
-        return Ok(ended(&session(observers).run(&mut begun.trainer)?, &begun.trainer));
+        return Ok(run_outcome(&session(observers).run(&mut started.trainer)?, &started.trainer));
     }
-    let logs = begun.open_logs(ready, progress)?;
-    let uploader = RunUploader::start(config, directory, prepared, &begun.trainer)?;
-    let sinks = RunSinks::new(directory, &config.log, logs, uploader, place.metrics, progress)?;
+    let logs = started.open_logs(ready, progress)?;
+    let uploader = RunUploader::start(config, directory, prepared, &started.trainer)?;
+    let sinks = RunSinks::new(directory, &config.log, logs, uploader, context.metrics, progress)?;
     let notifier = Notifier(options.notify.as_ref());
     let mut observer = RunObserver::new(config, directory, prepared, notifier, sinks, ranks)?;
     observers.insert(0, &mut observer);
-    let outcome = session(observers).run(&mut begun.trainer);
+    let outcome = session(observers).run(&mut started.trainer);
     if let Ok(SessionOutcome::Rewind(rewind)) = &outcome {
         let trigger = observer.rewinding();
-        let back = PreparedRewind::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
-        observer.log_rewind(back.step, back.event)?;
+        let prepared_rewind = PreparedRewind::prepare(directory, rewind, trigger, config.guard.max_rewinds)?;
+        observer.log_rewind(prepared_rewind.step, prepared_rewind.event)?;
     }
-    ranks.set_status("closing the logs and the copy of the run");
-    let closed = observer.close(begun.trainer.progress().step);
+    ranks.set_status("closing the logs and finishing uploads");
+    let closed = observer.close(started.trainer.progress().step);
     let outcome = outcome?;
     closed?;
-    Ok(ended(&outcome, &begun.trainer))
+    Ok(run_outcome(&outcome, &started.trainer))
 }
 
 /// Returns how training ended. `None` for a rewind.
-fn ended(outcome: &SessionOutcome, trainer: &Trainer) -> Option<RunOutcome> {
+fn run_outcome(outcome: &SessionOutcome, trainer: &Trainer) -> Option<RunOutcome> {
     let step = Some(trainer.progress().step);
     match outcome {
         SessionOutcome::Finished => Some(RunOutcome::Finished),
@@ -183,6 +188,6 @@ fn stopped_before(signal: usize, ranks: &dyn Ranks) -> RunOutcome {
 }
 
 /// Returns the signal that stopped another rank before training.
-fn stop_of_others(ranks: &dyn Ranks) -> Option<usize> {
+fn signal_of_others(ranks: &dyn Ranks) -> Option<usize> {
     ranks.all_gather(&None).into_iter().flatten().next()
 }

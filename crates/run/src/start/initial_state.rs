@@ -56,7 +56,7 @@ impl InitialState {
     }
 
     /// Whether the run is resumed from its own checkpoint.
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_resumed(&self) -> bool {
         matches!(self.point, ResumePoint::Own(_))
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct PlannedStart {
     /// Number of steps made so far.
     pub(crate) step: u64,
     /// Whether the run is resumed from its own checkpoint.
-    pub(crate) goes_on: bool,
+    pub(crate) is_resumed: bool,
     /// Events to log.
     pub(crate) events: Vec<Event>,
 }
@@ -115,7 +115,7 @@ impl ResumeContext<'_> {
             (_, None) => 0,
         };
         events.push(point.event());
-        Ok(PlannedStart { step, goes_on: matches!(point, ResumePoint::Own(_)), events })
+        Ok(PlannedStart { step, is_resumed: matches!(point, ResumePoint::Own(_)), events })
     }
 
     /// Returns the choice of rank 0 on all ranks. Other ranks only look for themselves if the choice doesn't
@@ -194,7 +194,7 @@ impl RunCheckpoints<'_> {
         }
         if !found.damaged.is_empty() {
             let newest = Box::new(found.damaged.swap_remove(0));
-            return Err(RunError::NothingWhole { dir: self.dir.path().to_owned(), source: newest });
+            return Err(RunError::NoCompleteCheckpoint { dir: self.dir.path().to_owned(), source: newest });
         }
         self.refuse_lost_checkpoints()?;
         let Some(origin) = self.origin else { return Ok((ResumePoint::Fresh, Vec::new())) };

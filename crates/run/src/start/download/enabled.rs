@@ -20,7 +20,7 @@ use crate::records::identity::RunIdentity;
 /// A run with local checkpoints also starts if the remote storage can't be reached.
 ///
 /// # Errors
-/// [`RunError::MirrorInUse`] if another run is there. Files that can't be downloaded.
+/// [`RunError::RemoteInUse`] if another run is there. Files that can't be downloaded.
 pub(crate) fn download_run(
     config: &RunConfig,
     directory: &RunDirectory,
@@ -108,7 +108,7 @@ impl<'a> LocalRun<'a> {
         if there.steps.is_empty() || becomes_it || self.is_same_run(there) {
             return Ok(());
         }
-        Err(RunError::MirrorInUse { url: run.store().url("") })
+        Err(RunError::RemoteInUse { url: run.store().url("") })
     }
 
     /// Downloads the newest complete checkpoint that is newer than the local ones.

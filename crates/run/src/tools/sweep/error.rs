@@ -99,7 +99,7 @@ pub enum SweepError {
     },
     /// The directory is that of a run.
     #[error("{}: this is the directory of a run; give the sweep its own directory (--out)", dir.display())]
-    FolderOfRun {
+    IsRunDirectory {
         /// The directory.
         dir: PathBuf,
     },
