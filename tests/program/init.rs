@@ -295,7 +295,7 @@ fn a_dry_run_does_everything_before_the_first_step() {
         "{text}"
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
-    assert!(done.contains("resuming from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
+    assert!(done.contains("resumed from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
     // A model of seven billion parameters, of which nothing is put into memory.
     let large = dry(&["model={preset=\"llama-7b\"}", "data.seq_len=64"]).success().stdout();
     assert!(large.contains("model         6,738,415,616 parameters in 291 tensors"), "{large}");

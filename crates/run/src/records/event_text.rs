@@ -21,7 +21,7 @@ impl fmt::Display for Event {
                     not_exact.join("; ")
                 )
             }
-            Self::Resumed { checkpoint } => write!(f, "resuming from {}", checkpoint.display()),
+            Self::Resumed { checkpoint } => write!(f, "resumed from {}", checkpoint.display()),
             Self::ConfigChanged { key, before, after } => write!(f, "changed: {key}: {before} -> {after}"),
             Self::Checkpoint { path, bytes, .. } => {
                 write!(f, "checkpoint {} ({bytes} bytes)", path.display())
@@ -32,15 +32,13 @@ impl fmt::Display for Event {
             Self::CheckpointFailed { path, reason, bytes, consecutive } => write!(
                 f,
                 "warning: can't write the checkpoint {} ({bytes} bytes): {reason}; {consecutive} \
-                 consecutive failures. \
-                 Training continues, and the checkpoint is retried",
+                 consecutive failures. Training continues, and the checkpoint is retried",
                 path.display()
             ),
             Self::CheckpointDelayed { checkpoint_step, seconds } => write!(
                 f,
                 "warning: training waits for the checkpoint of step {checkpoint_step}, whose writing has \
-                 taken \
-                 {seconds:.1} s so far"
+                 taken {seconds:.1} s so far"
             ),
             Self::LogWriteFailed { path, reason } => {
                 write!(
@@ -64,18 +62,17 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "the checkpoint of step {checkpoint_step} was removed before it was uploaded; that of \
-                     step {by} is \
-                     next"
+                     step {by} is next"
                 )
             }
             Self::UploadIncomplete { url, copied } => {
                 write!(f, "warning: {url} is incomplete: the newest checkpoint isn't uploaded; ")?;
                 match copied {
                     Some(step) => write!(f, "the newest one there is that of step {step}"),
-                    None => f.write_str("this start has uploaded none"),
+                    None => f.write_str("none has been uploaded since this start"),
                 }
             }
-            Self::Downloaded { url } => write!(f, "downloaded from {url}"),
+            Self::Downloaded { url } => write!(f, "downloaded {url}"),
             Self::UpdateSkipped { reason, consecutive } => {
                 write!(f, "warning: update skipped: {reason} ({consecutive} consecutive)")
             }
@@ -85,7 +82,7 @@ impl fmt::Display for Event {
                     GuardAction::ReduceLr => "; the learning rate is reduced",
                     GuardAction::Skip => "; the update is skipped",
                     GuardAction::SkipData => "; the update and the next rows are skipped",
-                    GuardAction::Rewind => "; the run goes back to a checkpoint",
+                    GuardAction::Rewind => "; the run is rewound to a checkpoint",
                     GuardAction::Stop => "; the run stops",
                 };
                 write!(f, "warning: {alarm}{done}")
@@ -94,8 +91,7 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "warning: rewound from step {from} (rewind {count} to this checkpoint): {reason}; \
-                     rows {start} to {} \
-                     are skipped",
+                     rows {start} to {} are skipped",
                     end.saturating_sub(1)
                 )
             }
@@ -105,22 +101,22 @@ impl fmt::Display for Event {
             Self::EvaluationSkipped { suite, budget_used } => {
                 write!(
                     f,
-                    "evaluation of {suite} skipped: it has taken {:.1} % of the time",
+                    "evaluation of {suite} skipped: evaluation has taken {:.1} % of the time",
                     100.0 * budget_used
                 )
             }
             Self::EvaluationFinished { suite, limit, n_items, seconds, budget_used, .. } => {
                 let limit = limit.map_or_else(String::new, |limit| format!(", at most {limit} per task"));
-                let share = 100.0 * budget_used;
+                let percent = 100.0 * budget_used;
                 write!(
                     f,
-                    "evaluation of {suite}: {n_items} items{limit}, {seconds:.1} s; {share:.1} % of the \
+                    "evaluation of {suite}: {n_items} items{limit}, {seconds:.1} s; {percent:.1} % of the \
                      time so far"
                 )
             }
             Self::EvaluationFailed { task: Some(task), message } => write!(f, "warning: {task}: {message}"),
             Self::EvaluationFailed { task: None, message } => {
-                write!(f, "warning: an evaluation round is lost: {message}")
+                write!(f, "warning: an evaluation round failed: {message}")
             }
             Self::PhaseChanged { task, before, after } => write!(f, "{task}: {before} -> {after}"),
             Self::Triggered { trigger, task, evidence, actions, dry_run, branch } => {
