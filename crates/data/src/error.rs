@@ -29,8 +29,7 @@ pub enum DataError {
     /// The path of a source doesn't exist.
     #[error(
         "`{path}`: no such file or directory; expected a text file, a directory, a glob pattern, or token \
-         shards (PREFIX \
-         for PREFIX.bin and PREFIX.idx)"
+         shards (PREFIX for PREFIX.bin and PREFIX.idx)"
     )]
     PathNotFound {
         /// Path as configured.
@@ -39,8 +38,7 @@ pub enum DataError {
     /// A directory or glob pattern matches no file that can be read.
     #[error(
         "`{path}`: no text files or token shards found; expected files that end in .txt, .jsonl or .json \
-         (also with .gz \
-         or .zst), or in .idx"
+         (also with .gz or .zst), or in .idx"
     )]
     NoFiles {
         /// Path as configured.
@@ -49,8 +47,7 @@ pub enum DataError {
     /// A file that is named explicitly has an unknown type.
     #[error(
         "`{path}`: unknown file type; expected .txt, .jsonl or .json (also with .gz or .zst), or token \
-         shards (.bin and \
-         .idx)"
+         shards (.bin and .idx)"
     )]
     UnknownFileType {
         /// The file.
@@ -145,8 +142,7 @@ pub enum DataError {
     /// BOS or EOS is configured, but the tokenizer has none.
     #[error(
         "`tokenizer.{key}` is true: `{path}` has no {token} token; set `tokenizer.{key}` to false, or name \
-         the token in \
-         tokenizer_config.json"
+         the token in tokenizer_config.json"
     )]
     NoBoundaryToken {
         /// `add_bos` or `add_eos`.
@@ -159,8 +155,7 @@ pub enum DataError {
     /// No tokenizer is configured and none can be trained.
     #[error(
         "`tokenizer.path` is missing: source `{name}` contains token ids, from which no tokenizer can be \
-         trained; set it \
-         to the tokenizer that produced them"
+         trained; set it to the tokenizer that produced them"
     )]
     NoTokenizer {
         /// Name of the source.
@@ -204,8 +199,7 @@ pub enum DataError {
     /// Shards were made with another tokenizer than the one in use.
     #[error(
         "`{path}`: made with another tokenizer ({made_with}) than the one in use ({in_use}); prepare the \
-         text again, or \
-         delete this file if both tokenizers give the same ids"
+         text again, or delete this file if both tokenizers give the same ids"
     )]
     OtherTokenizer {
         /// The shard's `.fineline.json`.
@@ -218,8 +212,7 @@ pub enum DataError {
     /// The documents of shards have other BOS and EOS tokens than the run is configured for.
     #[error(
         "`{path}`: made with {made_with} around each document, but this run is configured for {in_use}; {}, \
-         or prepare \
-         the text again",
+         or prepare the text again",
         boundary_tokens_hint(*made_with, *in_use)
     )]
     OtherBoundaryTokens {
@@ -239,8 +232,7 @@ pub enum DataError {
     /// A directory of chunks lacks one of the chunks to train on.
     #[error(
         "`{dir}`: chunk {number} is missing; expected `train_{number:03}.jsonl` (or .jsonl.gz, .jsonl.zst); \
-         add the file, \
-         or list {number} in `data.chunks.skip`"
+         add the file, or list {number} in `data.chunks.skip`"
     )]
     MissingChunk {
         /// The directory.
@@ -267,8 +259,8 @@ pub enum DataError {
     /// A chunk has fewer rows than one batch.
     #[error(
         "`{path}`: has {rows} rows, fewer than one batch (train.global_batch_size is {batch}), so none of \
-         them would be trained on; \
-         get the file again, list its number in `data.chunks.skip`, or lower `train.global_batch_size`"
+         them would be trained on; get the file again, list its number in `data.chunks.skip`, or lower \
+         `train.global_batch_size`"
     )]
     SmallChunk {
         /// The file.
@@ -302,9 +294,8 @@ pub enum DataError {
     },
     /// A row contains an id outside the vocabulary.
     #[error(
-        "`{path}` line {line}: token id {id} is out of range, expected ids below {vocab_size}; the rows \
-         were made with \
-         another tokenizer"
+        "`{path}` line {line}: token id {id} is out of range, expected ids below {vocab_size}; the rows were \
+         made with another tokenizer"
     )]
     RowId {
         /// The file.
@@ -319,8 +310,7 @@ pub enum DataError {
     /// A source has fewer rows than there are chunks to fill.
     #[error(
         "{rows} rows, of which {validation} are held out for validation, are too few for {chunks} chunks, \
-         which need at \
-         least one row each; add text, or configure fewer chunks"
+         which need at least one row each; add text, or configure fewer chunks"
     )]
     TooFewRows {
         /// Number of rows.
@@ -333,8 +323,7 @@ pub enum DataError {
     /// A directory contains chunks that were made from something else.
     #[error(
         "`{dir}`: contains chunks that were made from another text, tokenizer or setting; use another \
-         directory, or \
-         remove this one"
+         directory, or remove this one"
     )]
     OtherChunks {
         /// The directory.

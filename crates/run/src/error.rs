@@ -155,8 +155,7 @@ pub enum RunError {
     #[error(
         "{}: made with other values:\n{}\n\
          They determine the numbering of rows, so rows would be skipped or repeated, and `--allow-change` \
-         can't \
-         allow it. Keep the values, or start a run at step 0 in another directory (run.dir)",
+         can't allow it. Keep the values, or start a run at step 0 in another directory (run.dir)",
         checkpoint.display(),
         list(differences)
     )]
@@ -181,10 +180,8 @@ pub enum RunError {
     /// The run would go back to the same checkpoint once more than allowed.
     #[error(
         "stopped: the run has gone back to {} {count} times (guard.max_rewinds), and step {from} fails \
-         again: \
-         {reason}. The checkpoint is kept; skip more rows (guard.skip_steps), reduce optim.lr, or go back \
-         further \
-         with `--resume CHECKPOINT`",
+         again: {reason}. The checkpoint is kept; skip more rows (guard.skip_steps), reduce optim.lr, or go \
+         back further with `--resume CHECKPOINT`",
         checkpoint.display()
     )]
     TooManyRewinds {
@@ -219,8 +216,7 @@ pub enum RunError {
     /// A checkpoint of another run was given for a run that has its own.
     #[error(
         "{}: this checkpoint isn't of the run in run.dir, which has its own checkpoints and didn't branch \
-         off \
-         there; set run.dir to another directory for a branch",
+         off there; set run.dir to another directory for a branch",
         path.display()
     )]
     OtherRunsCheckpoint {
@@ -253,8 +249,7 @@ pub enum RunError {
     /// The directory has files that a run would overwrite, but no run.
     #[error(
         "{}: this isn't the directory of a run (it has no run.json), but it has a `{name}`, which a run \
-         would \
-         overwrite; set run.dir to another directory",
+         would overwrite; set run.dir to another directory",
         dir.display()
     )]
     ForeignFiles {

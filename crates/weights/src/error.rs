@@ -17,8 +17,7 @@ pub enum WeightsError {
     /// A directory contains no weights.
     #[error(
         "{path}: contains no weights; expected model.safetensors, pytorch_model.bin, an index of either, or \
-         EasyLM's \
-         streaming_params"
+         EasyLM's streaming_params"
     )]
     NoWeights {
         /// The directory.
@@ -66,8 +65,7 @@ pub enum WeightsError {
     /// A pickle uses something that is not part of the description of tensors.
     #[error(
         "{path}: its pickle uses {what}, which files of weights don't need; no part of it was executed. \
-         Don't load this \
-         file with other programs unless you trust its author"
+         Don't load this file with other programs unless you trust its author"
     )]
     Forbidden {
         /// The file.

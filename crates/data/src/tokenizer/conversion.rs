@@ -174,9 +174,8 @@ fn find_suspicious_pieces(tokenizer: &TokenizerFile) -> Result<Option<String>> {
     }
     let has_runs = tokens.iter().any(|(_, token)| token.contains("▁▁"));
     if !has_runs && tried.len() >= FEWEST && tokenizer.encode("a  b")? != tokenizer.encode("a b")? {
-        let warning = "it keeps runs of spaces, for which its vocabulary has no token, so the original \
-                       model probably collapses \
-                      them (remove_extra_whitespaces); use its tokenizer.model";
+        let warning = "it keeps runs of spaces, for which its vocabulary has no token, so the original model \
+                       probably collapses them (remove_extra_whitespaces); use its tokenizer.model";
         return Ok(Some(warning.to_owned()));
     }
     Ok(None)

@@ -53,8 +53,8 @@ impl FromStr for Faults {
             faults.add(fault).ok_or_else(|| {
                 format!(
                     "`{fault}` isn't a fault: expected such as nan_loss@12, nan_gradient@14-16, \
-                     spike@30x100, gradient@30x100, stall@20:2s, \
-                     hang@50, kill@40, torn_checkpoint@60, full_disk@70"
+                     spike@30x100, gradient@30x100, stall@20:2s, hang@50, kill@40, torn_checkpoint@60, \
+                     full_disk@70"
                 )
             })?;
         }

@@ -222,8 +222,7 @@ fn abort_reason(own: &Heartbeat, others: &[Option<Heartbeat>]) -> Option<String>
     }
     Some(format!(
         "{waited} (distributed.timeout_s), and aborts the job: {}. Start the run again to resume from the \
-         newest \
-         checkpoint",
+         newest checkpoint",
         missing.join("; ")
     ))
 }
@@ -337,8 +336,7 @@ mod tests {
         let others = vec![Some(waiting(0)), Some(beat(1, "its part of a step", 6))];
         let message = format!(
             "{message}. Rank 0 waits for an all-to-all of gradients: rank 1 (process 41 on node7) is \
-             missing: it has been at its part of \
-             a step for 61 s"
+             missing: it has been at its part of a step for 61 s"
         );
         assert_eq!(describe_late_step(&late, &waiting(0), &others), message);
     }

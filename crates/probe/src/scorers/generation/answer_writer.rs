@@ -329,8 +329,8 @@ impl WrittenAnswer {
 }
 
 const FORBIDDEN: &str = "it runs programs that the model writes, which is not allowed: set \
-    `allow_code_execution = true` in [[probes]], \
-                         or pass `--allow-code-execution`, to run them in a sandbox";
+    `allow_code_execution = true` in [[probes]], or pass `--allow-code-execution`, to run them in a \
+    sandbox";
 
 impl GenerationRules {
     /// Sampling of an attempt at an item. The draws depend only on seed, item, attempt and step.

@@ -16,8 +16,7 @@ pub enum SweepError {
     /// There are no model directories.
     #[error(
         "{}: no checkpoints here; expected directories with a config.json, the directory of a run, or a \
-         pattern \
-         such as `models/open_llama_7b_*`",
+         pattern such as `models/open_llama_7b_*`",
         model.display()
     )]
     NoCheckpoints {
@@ -51,9 +50,8 @@ pub enum SweepError {
     },
     /// The range of revisions is invalid.
     #[error(
-        "`{range}` isn't a range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, \
-         such as \
-         `ckpt_{{000..356..10}}`"
+        "`{range}` isn't a range of revisions: expected `{{FIRST..LAST}}` or `{{FIRST..LAST..STRIDE}}`, such \
+         as `ckpt_{{000..356..10}}`"
     )]
     Range {
         /// The range.
@@ -61,11 +59,9 @@ pub enum SweepError {
     },
     /// The position of a checkpoint in training is unknown.
     #[error(
-        "{revision}: the steps and tokens of this checkpoint are unknown; give --tokens-per-checkpoint \
-         (for numbered \
-         ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with the \
-         columns \
-         revision,step,tokens"
+        "{revision}: the steps and tokens of this checkpoint are unknown; give --tokens-per-checkpoint (for \
+         numbered ones), --tokens-per-step (for those with a step in their names), or --axis FILE.csv with \
+         the columns revision,step,tokens"
     )]
     NoPosition {
         /// The revision.
@@ -118,8 +114,7 @@ pub enum SweepError {
     /// The directory has a checkpoint that isn't in this sweep, or is at another position.
     #[error(
         "{}: its log has {revision}, which isn't at that position of this sweep: checkpoints can only be \
-         added \
-         after the last; give this one its own directory (--out)",
+         added after the last; give this one its own directory (--out)",
         dir.display()
     )]
     OtherOrder {
@@ -131,8 +126,7 @@ pub enum SweepError {
     /// The items or the prompts of a task have changed.
     #[error(
         "{}: the data or prompts of task `{task}` have changed since this log; restore them, or give the \
-         sweep \
-         its own directory (--out)",
+         sweep its own directory (--out)",
         dir.display()
     )]
     OtherQuestions {
