@@ -17,9 +17,9 @@ pub struct Problem {
     /// Where the value was set: `FILE:LINE` or `--set`. A section doesn't know it; whoever read the files
     /// fills it in.
     pub place: Option<String>,
-    /// What was expected, as a phrase that follows the key.
+    /// The expected value, as a phrase that follows the key.
     pub message: String,
-    /// What to do about it, if that doesn't follow from the message.
+    /// A remedy, if it doesn't follow from the message.
     pub remedy: Option<String>,
 }
 

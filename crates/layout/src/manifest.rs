@@ -97,7 +97,7 @@ impl ManifestEntry {
     /// Computes the entry of the file at `path`.
     ///
     /// # Errors
-    /// What the file system returns, with the path.
+    /// An I/O error, with the path.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         let mut file = fs_err::File::open(path)?;

@@ -41,7 +41,7 @@ pub enum ProbeError {
     Toml {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and in which line.
+        /// Description of the problem, with its line.
         source: Box<toml::de::Error>,
     },
     /// A value in a task file is invalid.
@@ -51,7 +51,7 @@ pub enum ProbeError {
         path: PathBuf,
         /// The invalid key.
         key: &'static str,
-        /// What was expected.
+        /// Description of the problem, with the expected value.
         message: String,
     },
     /// A task file of lm-evaluation-harness is invalid.
@@ -73,7 +73,7 @@ pub enum ProbeError {
         line: usize,
         /// The item, counted from 0.
         item: usize,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// An item cannot be evaluated.
@@ -83,7 +83,7 @@ pub enum ProbeError {
         task: String,
         /// The item, counted from 0.
         item: usize,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// A task cannot be evaluated.
@@ -91,7 +91,7 @@ pub enum ProbeError {
     Task {
         /// The task.
         task: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// A group in a suite file is invalid.
@@ -101,7 +101,7 @@ pub enum ProbeError {
         path: PathBuf,
         /// The group.
         group: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// Stored representations or similarities could not be read or written.
@@ -109,7 +109,7 @@ pub enum ProbeError {
     Representations {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
     /// An item store could not be read or written.
@@ -117,7 +117,7 @@ pub enum ProbeError {
     Store {
         /// The Parquet file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
 }

@@ -93,7 +93,7 @@ pub enum RunError {
     Prometheus {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system reported.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// Remote storage can't be read.
@@ -174,7 +174,7 @@ pub enum RunError {
     NoCompleteCheckpoint {
         /// Directory of the checkpoints.
         dir: PathBuf,
-        /// What is wrong with the newest one.
+        /// The error of the newest one.
         source: Box<fineline_train::TrainError>,
     },
     /// The run would go back to the same checkpoint once more than allowed.
@@ -284,7 +284,7 @@ pub enum RunError {
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser reported.
+        /// Error of the parser.
         source: serde_json::Error,
     },
     /// A file of the run was written by a newer version.
@@ -302,7 +302,7 @@ pub enum RunError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What the parser reported.
+        /// Error of the parser.
         source: serde_json::Error,
     },
     /// The stored configuration can't be read.
@@ -310,7 +310,7 @@ pub enum RunError {
     StoredConfig {
         /// The file.
         path: PathBuf,
-        /// What the parser reported.
+        /// Error of the parser.
         source: Box<toml::de::Error>,
     },
     /// A TensorBoard event file can't be written.
@@ -318,7 +318,7 @@ pub enum RunError {
     TensorBoard {
         /// The file.
         path: PathBuf,
-        /// What was reported.
+        /// Error of the reader.
         source: Box<tfrecord::error::Error>,
     },
     /// This build doesn't support devices of this kind.
@@ -352,7 +352,7 @@ pub enum RunError {
     BrokenDevice {
         /// The name.
         name: DeviceName,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
     /// The threads can't be started.
@@ -360,7 +360,7 @@ pub enum RunError {
     Threads {
         /// Number of threads.
         threads: usize,
-        /// What the system reported.
+        /// Error of the operating system.
         message: String,
     },
     /// Two runs have no logged step in common.

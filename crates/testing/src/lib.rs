@@ -1,4 +1,4 @@
-//! What the tests of several crates share.
+//! Support for the tests of several crates.
 //!
 //! Some tests need materials that a clone of the repository does not contain, a Python with certain packages,
 //! or a privilege. Where that is missing, such a test calls [`skip`] and returns, or gets `None` from

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct SkippedTest {
     /// Test program and path of the test: `program: weights::importing_works`.
     pub name: String,
-    /// What the test lacked, in order.
+    /// Requirements that the test lacked, in order.
     pub lacks: Vec<String>,
 }
 

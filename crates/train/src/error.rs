@@ -26,7 +26,7 @@ pub enum TrainError {
         step: u64,
         /// Index within the global batch.
         row: usize,
-        /// What is wrong and what was expected.
+        /// Description of the problem, with the expected value.
         reason: String,
     },
 

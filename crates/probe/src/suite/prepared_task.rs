@@ -46,7 +46,7 @@ pub(crate) struct PreparedTask {
 struct PreparedItem {
     /// Index in the complete data of the task.
     index: usize,
-    /// What is scored.
+    /// Requests that are scored.
     requests: Vec<Request>,
     /// The prompt, in tasks with generated answers.
     prompt: Option<Prompt>,

@@ -36,7 +36,7 @@ pub struct RoundResults {
 pub struct TaskFailure {
     /// The task.
     pub task: String,
-    /// What went wrong.
+    /// Description of the error.
     pub message: String,
 }
 

@@ -45,7 +45,7 @@ impl Default for GenerationRules {
 }
 
 impl GenerationRules {
-    /// What is wrong with them for a task of this kind.
+    /// Returns what is wrong with them for a task of this kind.
     pub(crate) fn problem(&self, kind: TaskKind) -> Option<String> {
         let mut names = BTreeSet::new();
         let twice = self.filters.iter().find(|pipeline| !names.insert(pipeline.name.as_str()));
@@ -77,7 +77,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// What is wrong with it for a task with this number of attempts per item.
+    /// Returns what is wrong with it for a task with this number of attempts per item.
     pub(crate) fn problem(&self, attempts: usize) -> Option<String> {
         let wrong = |step: &FilterStep| match step {
             FilterStep::TakeFirstK { k } if *k == 0 || *k > attempts => Some(format!(

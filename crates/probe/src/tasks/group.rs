@@ -116,7 +116,7 @@ impl TaskGroup {
 }
 
 impl GroupFile {
-    /// What is wrong with the group, given the suite's tasks.
+    /// Returns what is wrong with the group, given the suite's tasks.
     fn problem(&self, tasks: &[Task]) -> Option<String> {
         let known = || tasks.iter().map(|task| task.name.as_str());
         let names: Vec<&str> = match &self.tasks {

@@ -39,8 +39,8 @@ pub struct Item {
     pub answers: Vec<String>,
     /// Turns an answer into a program ([`TaskKind::Code`]).
     pub program: Option<TestProgram>,
-    /// What the item shares with other items of the task whose scores are correlated with its own: a passage,
-    /// a subject, a fact. `None` if it shares nothing.
+    /// Name of the cluster of items whose scores are correlated: those of one passage, subject or fact.
+    /// `None` if the item is independent of all others.
     pub cluster: Option<String>,
 }
 

@@ -20,7 +20,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What the parser expected.
+        /// Message of the parser.
         message: String,
     },
     /// A file extends itself, directly or through others.
@@ -34,7 +34,7 @@ pub enum ConfigError {
     BadOverride {
         /// The argument.
         assignment: String,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
     /// Values that can't be used, and keys that don't exist or are missing.

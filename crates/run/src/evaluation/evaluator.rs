@@ -15,7 +15,7 @@ use crate::error::RunError;
 #[derive(Clone, Copy)]
 pub(crate) struct Evaluator<'a> {
     pub(crate) model: &'a Llama,
-    /// Whether this rank was asked to stop.
+    /// Whether a stop of this rank was requested.
     pub(crate) interrupted: &'a dyn Fn() -> bool,
     pub(crate) ranks: &'a dyn Ranks,
 }

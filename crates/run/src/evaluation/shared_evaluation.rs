@@ -65,7 +65,7 @@ impl EvaluationResults {
     }
 }
 
-/// What all ranks evaluate with.
+/// Evaluation that all ranks take part in.
 pub(crate) struct SharedEvaluation<'a> {
     pub(crate) validation: Validation<'a>,
     /// The suites of `[[probes]]`, in their order.
@@ -79,10 +79,10 @@ impl SharedEvaluation<'_> {
     /// request by broadcast, and return empty results. `on_suite` is called with the name of each suite
     /// before its evaluation.
     ///
-    /// Returns `None` if a rank was asked to stop. The round then leaves no trace.
+    /// Returns `None` if a stop of a rank was requested. The round then leaves no trace.
     ///
     /// # Errors
-    /// What keeps validation or a suite from being evaluated.
+    /// A validation or suite that can't be evaluated.
     pub(crate) fn evaluate(
         &self,
         request: Option<EvaluationRequest>,

@@ -1,4 +1,5 @@
-//! What evaluation rounds leave behind, and compare with: item scores, representations, phases.
+//! Stored results of evaluation rounds, with which later rounds are compared: item scores, representations,
+//! phases.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +44,7 @@ impl<'a> RoundStore<'a> {
     /// Writes the item scores and representations that results are computed from.
     ///
     /// # Errors
-    /// What the file system returns.
+    /// An I/O error.
     pub(super) fn store(&mut self, step: u64, results: &mut [TaskResult]) -> Result<(), ProbeError> {
         let items: Vec<ItemRow> = results.iter().flat_map(|result| result.items.iter().cloned()).collect();
         write_items(&self.directory.items(step), &items)?;

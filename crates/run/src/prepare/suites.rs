@@ -12,7 +12,7 @@ use fineline_tinyworld::WorldConfig;
 use crate::config::Resolved;
 use crate::error::RunError;
 
-/// What suites are loaded for.
+/// World, tokenizer and model that suites are loaded for.
 pub(crate) struct SuiteContext<'a> {
     pub(crate) world: &'a WorldConfig,
     pub(crate) tokenizer: &'a Tokenizer,

@@ -63,7 +63,7 @@ pub enum Event {
     CheckpointFailed {
         /// Directory that the checkpoint would have had.
         path: PathBuf,
-        /// What the system reported.
+        /// Error of the operating system.
         reason: String,
         /// Bytes that the checkpoint needs.
         bytes: u64,
@@ -82,7 +82,7 @@ pub enum Event {
     LogWriteFailed {
         /// The file, or the directory of TensorBoard.
         path: PathBuf,
-        /// What the system reported.
+        /// Error of the operating system.
         reason: String,
     },
     /// The buffered lines have been written.
@@ -107,7 +107,7 @@ pub enum Event {
     UploadFailed {
         /// Name of what was uploaded.
         what: String,
-        /// What went wrong.
+        /// Description of the error.
         reason: String,
         /// Number of attempts so far.
         attempts: u32,
@@ -137,7 +137,7 @@ pub enum Event {
     CheckpointDamaged {
         /// Directory of the checkpoint.
         path: PathBuf,
-        /// What is damaged.
+        /// Description of the damage.
         reason: String,
     },
     /// An update was skipped.
@@ -201,9 +201,9 @@ pub enum Event {
     },
     /// A task could not be evaluated, or the results of a round could not be stored. Training continues.
     EvaluationFailed {
-        /// The task. Null if the whole round is lost.
+        /// The task. Null if the whole round failed.
         task: Option<String>,
-        /// What went wrong.
+        /// Description of the error.
         message: String,
     },
     /// A task entered another phase.
@@ -234,7 +234,7 @@ pub enum Event {
     TriggerFailed {
         /// Name of the trigger.
         trigger: String,
-        /// What went wrong.
+        /// Description of the error.
         message: String,
     },
     /// The run was stopped, after a checkpoint.

@@ -73,9 +73,9 @@ pub struct InitRecord {
     pub position_from: String,
     /// Steps over which the learning rate rises again.
     pub rewarm_steps: u64,
-    /// What is the same as in the run that the weights come from.
+    /// Properties that are the same as in the run that the weights come from.
     pub exact: Vec<String>,
-    /// What isn't the same, or isn't known to be.
+    /// Properties that differ, or may differ.
     pub not_exact: Vec<String>,
 }
 
@@ -123,7 +123,7 @@ impl RunIdentity {
     /// Writes `run.json` and `config.toml` into `directory`.
     ///
     /// # Errors
-    /// What the file system returns, with the path.
+    /// An I/O error, with the path.
     pub fn write(&self, directory: &RunDirectory, config: &RunConfig) -> Result<(), RunError> {
         let path = directory.identity();
         let mut json = serde_json::to_vec_pretty(self)

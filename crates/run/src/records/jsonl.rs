@@ -203,7 +203,7 @@ pub struct NewLines<T> {
     pub records: Vec<T>,
 }
 
-/// What the lines of a [`NewLines`] are.
+/// Relation of the lines of a [`NewLines`] to those read before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewLinesKind {
     /// They follow the lines read so far.

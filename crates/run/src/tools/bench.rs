@@ -59,7 +59,7 @@ pub struct ProbeBenchResult {
     pub requests_per_s: f64,
 }
 
-/// What to time.
+/// Scope of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BenchScope {
     /// Training steps.

@@ -99,7 +99,7 @@ pub struct DeviceDiagnosis {
     pub description: Option<String>,
     /// Values of `run.precision` that it supports.
     pub precisions: Vec<Precision>,
-    /// What is wrong with it. Null if it works.
+    /// Description of the problem. Null if it works.
     pub problem: Option<String>,
 }
 

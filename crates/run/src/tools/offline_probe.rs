@@ -247,7 +247,7 @@ impl OfflineResults {
     /// if representations were evaluated.
     ///
     /// # Errors
-    /// What the file system returns, with the path.
+    /// An I/O error, with the path.
     pub fn write(&self, dir: &Path) -> Result<(), RunError> {
         fs::create_dir_all(dir)?;
         let json = |path: &Path, value: &Value| {

@@ -52,7 +52,7 @@ pub enum PublishedError {
     BadReference {
         /// Name or file of the reference.
         name: String,
-        /// What is wrong, and in which line.
+        /// Description of the problem, with its line.
         message: String,
     },
 }

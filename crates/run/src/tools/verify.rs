@@ -16,7 +16,7 @@ use crate::records::events::{Event, EventRecord};
 use crate::records::jsonl::read_lines;
 use crate::records::metrics::MetricsRecord;
 
-/// What was compared and found equal.
+/// Numbers of steps, files and log lines that were compared and are equal.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResumeProof {
     /// Number of steps of both runs.

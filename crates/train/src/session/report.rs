@@ -43,7 +43,7 @@ pub enum SessionOutcome {
 /// A rewind to an earlier checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rewind {
-    /// The step after which this was asked for.
+    /// The step after which this was requested.
     pub from_step: u64,
     /// The run resumes from the newest checkpoint that is not after this step.
     pub target_step: u64,

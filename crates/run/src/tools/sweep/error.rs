@@ -28,7 +28,7 @@ pub enum SweepError {
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// The revision doesn't exist.
@@ -74,7 +74,7 @@ pub enum SweepError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// Two checkpoints have the same step, by which logs identify them.
@@ -90,7 +90,7 @@ pub enum SweepError {
     Unreadable {
         /// The checkpoint.
         revision: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
     /// The directory is that of a run.
