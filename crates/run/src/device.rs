@@ -14,8 +14,8 @@ impl DeviceName {
     /// because the launcher assigns them, the rank's number within its process counts. Other names are
     /// returned as they are.
     #[must_use]
-    pub fn of(self, place: &LocalRank, count: usize) -> Self {
-        let &LocalRank { process, thread, threads } = place;
+    pub fn of(self, rank: &LocalRank, count: usize) -> Self {
+        let &LocalRank { process, thread, threads } = rank;
         match self {
             Self::Cuda(None) if count == threads => Self::Cuda(Some(thread)),
             Self::Cuda(None) => Self::Cuda(Some(process * threads + thread)),
@@ -36,13 +36,13 @@ impl DeviceName {
     /// # Errors
     /// [`RunError::DeviceNotBuilt`] if this build lacks its kind, [`RunError::NoDevice`] if this machine
     /// lacks it.
-    pub fn open_at(self, place: &LocalRank) -> Result<Device, RunError> {
+    pub fn open_at(self, rank: &LocalRank) -> Result<Device, RunError> {
         if !self.is_built_in() {
             return Err(RunError::DeviceNotBuilt { name: self });
         }
         use_one_stream();
         let found = on_this_machine(self);
-        let name = self.of(place, found.len());
+        let name = self.of(rank, found.len());
         let number = match name {
             Self::Cpu | Self::Wgpu | Self::Cuda(None) => 0,
             Self::Cuda(Some(index)) => index,
@@ -58,12 +58,12 @@ impl DeviceName {
         let device = self.open()?;
         let left = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
         let broken = |problem: String| RunError::BrokenDevice { name: self, problem };
-        let product = left.clone().matmul(left).try_into_data().map_err(|error| broken(error.to_string()))?;
-        let product: Vec<f32> = product.iter().collect();
-        if product == [7.0, 10.0, 15.0, 22.0] {
+        let squared = left.clone().matmul(left).try_into_data().map_err(|error| broken(error.to_string()))?;
+        let squared: Vec<f32> = squared.iter().collect();
+        if squared == [7.0, 10.0, 15.0, 22.0] {
             Ok(())
         } else {
-            Err(broken(format!("a matmul is wrong: [[1, 2], [3, 4]] squared is {product:?}")))
+            Err(broken(format!("a matmul is wrong: [[1, 2], [3, 4]] squared is {squared:?}")))
         }
     }
 }
@@ -128,8 +128,8 @@ impl RunConfig {
     ///
     /// # Errors
     /// As [`open_device`](Self::open_device).
-    pub fn open_device_at(&self, place: &LocalRank) -> Result<Device, RunError> {
-        let device = self.run.device.open_at(place)?;
+    pub fn open_device_at(&self, rank: &LocalRank) -> Result<Device, RunError> {
+        let device = self.run.device.open_at(rank)?;
         if precisions(&device).contains(&self.run.precision) {
             Ok(device)
         } else {

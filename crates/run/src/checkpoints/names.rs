@@ -29,9 +29,9 @@ fn words(name: &str) -> Vec<String> {
 /// Returns the number that follows one of the markers or is appended to it: `step_2500`, `step1000`.
 pub(crate) fn number_after(name: &str, markers: &[&str]) -> Option<u64> {
     let words = words(name);
-    words.iter().enumerate().find_map(|(place, word)| {
+    words.iter().enumerate().find_map(|(index, word)| {
         let rest = markers.iter().find_map(|marker| word.strip_prefix(marker))?;
-        let digits = if rest.is_empty() { words.get(place + 1)? } else { rest };
+        let digits = if rest.is_empty() { words.get(index + 1)? } else { rest };
         digits.parse().ok()
     })
 }
@@ -41,9 +41,9 @@ pub(crate) fn number_after(name: &str, markers: &[&str]) -> Option<u64> {
 pub(crate) fn tokens_in(name: &str) -> Option<u64> {
     let words = words(name);
     let count = |text: &str| text.parse::<TokenCount>().ok().map(|count| count.0);
-    let marked = words.iter().enumerate().find_map(|(place, word)| {
+    let marked = words.iter().enumerate().find_map(|(index, word)| {
         if let Some(rest) = word.strip_prefix("tokens").or_else(|| word.strip_prefix("tok")) {
-            return count(if rest.is_empty() { words.get(place + 1)? } else { rest });
+            return count(if rest.is_empty() { words.get(index + 1)? } else { rest });
         }
         let billions = word.strip_suffix('t')?;
         billions.ends_with('b').then(|| count(billions))?
@@ -61,8 +61,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_a_place() {
-        for (name, place) in [
+    fn names_give_positions() {
+        for (name, position) in [
             ("ckpt_100", Some(NamedPosition::Checkpoint(100))),
             ("open_llama_7b_step_2500", Some(NamedPosition::Step(2500))),
             ("step-00000200", Some(NamedPosition::Step(200))),
@@ -74,7 +74,7 @@ mod tests {
             ("main", None),
             ("open_llama_7b", None),
         ] {
-            assert_eq!(position_in_name(name), place, "{name}");
+            assert_eq!(position_in_name(name), position, "{name}");
         }
     }
 }

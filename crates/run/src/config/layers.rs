@@ -50,7 +50,7 @@ pub(super) struct Layers {
 
 /// Returns where to look for the value at `key`: where it or a value in it was set, or else its section, or
 /// the file.
-pub(super) fn place(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, key: &Key) -> String {
+pub(super) fn location(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, key: &Key) -> String {
     let within = || origins.iter().find(|(other, _)| other.starts_with(key)).map(|(_, origin)| origin);
     let around = || std::iter::successors(key.parent(), Key::parent).find_map(|above| origins.get(&above));
     let written = origins.get(key).or_else(within).or_else(around);
@@ -82,13 +82,13 @@ impl Layers {
     }
 
     /// Returns where to look for the value at `key`.
-    pub(super) fn place(&self, key: &Key) -> String {
-        place(&self.file, &self.origins, key)
+    pub(super) fn location(&self, key: &Key) -> String {
+        location(&self.file, &self.origins, key)
     }
 
     /// Returns the error that consists of one problem.
     fn invalid(&self, problem: Problem) -> ConfigError {
-        let problem = Problem { place: Some(self.place(&problem.key)), ..problem };
+        let problem = Problem { place: Some(self.location(&problem.key)), ..problem };
         ConfigError::Invalid { file: self.file.clone(), problems: problem.into() }
     }
 
@@ -217,25 +217,25 @@ fn merge(lower: &mut Map<String, Value>, upper: Map<String, Value>, at: &Key) ->
 fn slot<'a>(values: &'a mut Map<String, Value>, key: &Key) -> Result<&'a mut Value, String> {
     let (first, rest) = key.segments().split_first().ok_or("expected a key")?;
     let KeySegment::Field(name) = first else { return Err("a key starts with a section's name".into()) };
-    let mut place = values.entry(name.clone()).or_insert(Value::Null);
+    let mut slot = values.entry(name.clone()).or_insert(Value::Null);
     for segment in rest {
-        place = match segment {
+        slot = match segment {
             KeySegment::Field(name) => {
-                if place.is_null() {
-                    *place = Value::Object(Map::new());
+                if slot.is_null() {
+                    *slot = Value::Object(Map::new());
                 }
-                let table = place
+                let table = slot
                     .as_object_mut()
-                    .ok_or_else(|| format!("`{name}` is asked of a value that is no table"))?;
+                    .ok_or_else(|| format!("`{name}` is requested of a value that isn't a table"))?;
                 table.entry(name.clone()).or_insert(Value::Null)
             }
             KeySegment::Index(index) => {
-                let list = place.as_array_mut().ok_or("an index is asked of a value that is no list")?;
+                let list = slot.as_array_mut().ok_or("an index is requested of a value that isn't a list")?;
                 let len = list.len();
                 list.get_mut(*index)
                     .ok_or_else(|| format!("index {index} is past the end of a list of {len}"))?
             }
         };
     }
-    Ok(place)
+    Ok(slot)
 }

@@ -7,7 +7,7 @@ use fineline_diagnostics::{Key, Problem, Problems};
 
 use super::checks::{check, section_of};
 use super::error::ConfigError;
-use super::layers::{Layers, ValueOrigin, place};
+use super::layers::{Layers, ValueOrigin, location};
 use super::read::{expand_preset, read};
 use super::run_config::RunConfig;
 use super::values::value_at;
@@ -84,12 +84,12 @@ impl Resolved {
 /// Adds where the value was set, and which other keys in the message were given by `--set`: those aren't in
 /// the file.
 fn located(file: &Path, origins: &BTreeMap<Key, ValueOrigin>, mut problem: Problem) -> Problem {
-    let place = place(file, origins, &problem.key);
+    let found = location(file, origins, &problem.key);
     let overridden = origins.iter().filter(|(_, origin)| **origin == ValueOrigin::Override);
     let others = overridden.map(|(other, _)| other.to_string());
     let mentioned: Vec<String> = others.filter(|other| problem.message.contains(other)).collect();
-    if !mentioned.is_empty() && place != ValueOrigin::Override.to_string() {
+    if !mentioned.is_empty() && found != ValueOrigin::Override.to_string() {
         problem.message = format!("{}; --set gives {}", problem.message, mentioned.join(" and "));
     }
-    Problem { place: Some(place), ..problem }
+    Problem { place: Some(found), ..problem }
 }

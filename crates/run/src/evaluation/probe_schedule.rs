@@ -81,27 +81,27 @@ impl ProbeSchedule {
         let sizes = self.sizes();
         // The round itself takes time, for which the account earns too.
         let room = (budget * due.elapsed_s - self.spent_s) / (1.0 - budget);
-        let affordable = |size: &&usize| self.price(**size).is_some_and(|price| price <= room);
+        let affordable = |size: &&usize| self.predicted_seconds(**size).is_some_and(|price| price <= room);
         match sizes.iter().rev().find(affordable) {
-            Some(size) => self.ask(*size),
-            None if due.is_last || self.is_first() => self.ask(sizes[0]),
+            Some(size) => self.round_size(*size),
+            None if due.is_last || self.is_first() => self.round_size(sizes[0]),
             None => RoundSize::Skip,
         }
     }
 
     /// Charges a round to the account: its total seconds, and the cost of each task.
-    pub(crate) fn spend<'a>(&mut self, seconds: f64, costs: impl IntoIterator<Item = TaskCost<'a>>) {
+    pub(crate) fn charge<'a>(&mut self, seconds: f64, costs: impl IntoIterator<Item = TaskCost<'a>>) {
         let is_first = self.is_first();
         let mut overhead = seconds;
         for cost in costs {
             overhead -= cost.seconds;
             if let Some(items) = self.tasks.get_mut(cost.task).filter(|_| cost.items > 0) {
                 let latest = cost.seconds / cost.items as f64;
-                items.seconds = Some(items.seconds.map_or(latest, |known| towards(known, latest)));
+                items.seconds = Some(items.seconds.map_or(latest, |known| moving_average(known, latest)));
             }
         }
         let overhead = overhead.max(0.0);
-        self.overhead_s = if is_first { overhead } else { towards(self.overhead_s, overhead) };
+        self.overhead_s = if is_first { overhead } else { moving_average(self.overhead_s, overhead) };
         self.spent_s += seconds;
     }
 
@@ -118,7 +118,7 @@ impl ProbeSchedule {
         self.tasks.values().map(|items| items.total).max().unwrap_or(0)
     }
 
-    fn ask(&self, size: usize) -> RoundSize {
+    fn round_size(&self, size: usize) -> RoundSize {
         if size < self.largest() { RoundSize::Items(size) } else { RoundSize::All }
     }
 
@@ -126,16 +126,16 @@ impl ProbeSchedule {
     fn sizes(&self) -> Vec<usize> {
         let largest = self.largest();
         let smallest = largest.div_ceil(SMALLEST_PART).clamp(*SMALLEST_ITEMS.start(), *SMALLEST_ITEMS.end());
-        let rising =
+        let growing =
             std::iter::successors(
                 Some(smallest),
                 |size| Some((*size as f64 * STEP_OF_SIZE).round() as usize),
             );
-        rising.take_while(|size| *size < largest).chain([largest]).collect()
+        growing.take_while(|size| *size < largest).chain([largest]).collect()
     }
 
     /// Predicts the seconds of a round of this size. `None` while no cost is known.
-    fn price(&self, size: usize) -> Option<f64> {
+    fn predicted_seconds(&self, size: usize) -> Option<f64> {
         // A task without a cost so far, because it failed, counts as free.
         let of_task = |items: &Items| items.seconds.unwrap_or(0.0) * items.total.min(size) as f64;
         let known = !self.is_first();
@@ -144,7 +144,7 @@ impl ProbeSchedule {
 }
 
 /// Returns an exponential moving average.
-fn towards(known: f64, latest: f64) -> f64 {
+fn moving_average(known: f64, latest: f64) -> f64 {
     known + WEIGHT_OF_LATEST * (latest - known)
 }
 
@@ -217,7 +217,7 @@ mod tests {
                         })
                         .collect();
                     let seconds = asked.iter().map(|task| task.2).sum::<f64>() + noisy(self.overhead);
-                    schedule.spend(
+                    schedule.charge(
                         seconds,
                         asked.iter().map(|(task, items, seconds)| TaskCost {
                             task,
@@ -273,8 +273,8 @@ mod tests {
         // The smallest round takes 56 s, eight times what the account earns in an interval.
         let outcome = assert_within_a_quarter(&Simulated::new(&MIX, 350.0));
         assert!(outcome.sizes[0].is_some() && outcome.sizes[50].is_some(), "{outcome:?}");
-        let left_out = outcome.sizes.iter().filter(|size| size.is_none()).count();
-        assert!((30..48).contains(&left_out), "{outcome:?}");
+        let skipped = outcome.sizes.iter().filter(|size| size.is_none()).count();
+        assert!((30..48).contains(&skipped), "{outcome:?}");
         assert!(outcome.sizes.iter().flatten().all(|size| *size == 100), "{outcome:?}");
     }
 
@@ -291,7 +291,7 @@ mod tests {
     fn without_a_budget_every_round_asks_all() {
         let mut schedule = ProbeSchedule::new(None, [("t".to_owned(), 1000)]);
         assert_eq!(schedule.choose(RoundTime { elapsed_s: 0.0, is_last: false }), RoundSize::All);
-        schedule.spend(1e9, [TaskCost { task: "t", items: 1000, seconds: 1e9 }]);
+        schedule.charge(1e9, [TaskCost { task: "t", items: 1000, seconds: 1e9 }]);
         assert_eq!(schedule.choose(RoundTime { elapsed_s: 1.0, is_last: false }), RoundSize::All);
         assert!((schedule.budget_used(2e9) - 0.5).abs() < 1e-12);
     }

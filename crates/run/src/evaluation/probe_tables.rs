@@ -92,7 +92,7 @@ impl<'a> ProbeTables<'a> {
         for suite in &results.suites {
             let seconds = suite.seconds * (1.0 + logging_s / evaluation_s);
             let table = &mut self.tables[suite.request.table];
-            table.schedule.spend(seconds, results.of_suite(suite).map(cost));
+            table.schedule.charge(seconds, results.of_suite(suite).map(cost));
             events.push(Event::EvaluationFinished {
                 table: suite.request.table,
                 suite: table.suite.name().to_owned(),
@@ -139,7 +139,7 @@ impl<'a> ProbeTable<'a> {
             seconds: record.seconds,
         };
         let costs: Vec<TaskCost<'r>> = records.filter(asks).map(to_cost).collect();
-        self.schedule.spend(seconds, costs);
+        self.schedule.charge(seconds, costs);
     }
 }
 

@@ -129,7 +129,7 @@ impl<'a> Validation<'a> {
     fn numbers(&self, source: &ValidationSource) -> Vec<u64> {
         let order = Permutation::new(0, "validation/rows", 0, source.rows());
         let count = source.rows().min(self.config.validation.rows as u64);
-        let mut numbers: Vec<u64> = (0..count).map(|place| order.get(place)).collect();
+        let mut numbers: Vec<u64> = (0..count).map(|index| order.get(index)).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -139,11 +139,11 @@ impl<'a> Validation<'a> {
     fn logprobs(&self, rows: &[ValidationRow], model: &Llama) -> Vec<f32> {
         let (device, time) = (model.device(), self.config.data.seq_len);
         let mut tokens = Vec::with_capacity(rows.len() * time);
-        let (mut places, mut targets) = (Vec::new(), Vec::new());
+        let (mut positions, mut targets) = (Vec::new(), Vec::new());
         for (number, ValidationRow { row, .. }) in rows.iter().enumerate() {
             tokens.extend(row.tokens[..time].iter().map(|id| id.cast_signed()));
             for (at, _) in row.target_mask.iter().enumerate().filter(|(_, counts)| **counts) {
-                places.push(((number * time + at) as u32).cast_signed());
+                positions.push(((number * time + at) as u32).cast_signed());
                 targets.push(row.tokens[at + 1].cast_signed());
             }
         }
@@ -156,8 +156,8 @@ impl<'a> Validation<'a> {
         let hidden_btd = model.hidden(tokens_bt, &Positions::Sequential, &attention_mask);
         let width = hidden_btd.dims()[2];
         let count = targets.len();
-        let places_n = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
-        let hidden_nd = hidden_btd.reshape([rows.len() * time, width]).select(0, places_n);
+        let positions_n = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
+        let hidden_nd = hidden_btd.reshape([rows.len() * time, width]).select(0, positions_n);
         let targets_n = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
         token_logprobs(hidden_nd, model.lm_head(), targets_n).logprob
     }

@@ -78,11 +78,11 @@ fn refuse_unknown_tasks(resolved: &Resolved, dataset: &Dataset, suites: &[Suite]
         dataset.validation().iter().map(|source| format!("{}{}", ProbeRecord::VALIDATION, source.name()));
     let known: Vec<String> = tasks.chain(groups).chain(validation).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    for (place, trigger) in resolved.config.triggers.iter().enumerate() {
+    for (index, trigger) in resolved.config.triggers.iter().enumerate() {
         if !known.contains(&trigger.task.as_str()) {
             let hint = choice_hint(&trigger.task, &known);
             let message = format!("no probe of this run evaluates this task{hint}");
-            return Err(resolved.invalid(&format!("triggers[{place}].task"), message).into());
+            return Err(resolved.invalid(&format!("triggers[{index}].task"), message).into());
         }
     }
     Ok(())

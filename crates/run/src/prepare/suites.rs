@@ -44,13 +44,13 @@ pub fn suite_sources(suite: &str) -> Result<Vec<TaskSource>, RunError> {
 /// Refuses unknown suites and tasks before anything takes time.
 pub(super) fn check_suites(resolved: &Resolved) -> Result<(), RunError> {
     let config = &resolved.config;
-    for (place, probes) in config.probes.iter().enumerate() {
+    for (index, probes) in config.probes.iter().enumerate() {
         let catalog = catalog(&config.tinyworld, probes);
         if let Err(error) = catalog.check(&probes.suite) {
-            return Err(resolved.invalid(&format!("probes[{place}].suite"), error.to_string()).into());
+            return Err(resolved.invalid(&format!("probes[{index}].suite"), error.to_string()).into());
         }
         if let Some(message) = unknown_task(&catalog, probes)? {
-            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+            return Err(resolved.invalid(&format!("probes[{index}].tasks"), message).into());
         }
     }
     Ok(())
@@ -110,10 +110,10 @@ fn load_suite(setting: &SuiteContext<'_>, probes: &ProbeConfig) -> Result<Suite,
 /// Refuses a task that two suites have, because logs identify a task by its name.
 pub(super) fn refuse_shared_tasks(resolved: &Resolved, suites: &[Suite]) -> Result<(), RunError> {
     let mut names = BTreeSet::new();
-    for (place, suite) in suites.iter().enumerate() {
+    for (index, suite) in suites.iter().enumerate() {
         if let Some(task) = suite.tasks().find(|task| !names.insert(&task.name)) {
             let message = format!("task `{}` is in an earlier [[probes]] table too", task.name);
-            return Err(resolved.invalid(&format!("probes[{place}].tasks"), message).into());
+            return Err(resolved.invalid(&format!("probes[{index}].tasks"), message).into());
         }
     }
     Ok(())

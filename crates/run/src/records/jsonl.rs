@@ -230,7 +230,7 @@ impl<T: DeserializeOwned> LogFollower<T> {
             return Ok(NewLines { kind, records });
         }
         let mut reader = BufReader::new(fs::File::open(&self.path)?);
-        if !self.stands(&mut reader)? {
+        if !self.last_line_is_unchanged(&mut reader)? {
             kind = NewLinesKind::Rewritten;
             (self.end, self.lines) = (0, 0);
             self.last_line.clear();
@@ -250,7 +250,7 @@ impl<T: DeserializeOwned> LogFollower<T> {
     }
 
     /// Whether the last line read is still at its position.
-    fn stands(&self, reader: &mut BufReader<fs::File>) -> Result<bool, RunError> {
+    fn last_line_is_unchanged(&self, reader: &mut BufReader<fs::File>) -> Result<bool, RunError> {
         let length = self.last_line.len() as u64;
         reader.seek(SeekFrom::Start(self.end - length))?;
         let mut line = Vec::new();
@@ -338,22 +338,22 @@ mod tests {
     fn a_growing_log_is_read_once() {
         let (dir, path) = log("{\"step\":1}\n{\"st");
         let mut follower = LogFollower::<Value>::new(&path);
-        let mut look = || {
+        let mut read_new = || {
             let news = follower.read().unwrap();
             let steps: Vec<u64> = news.records.iter().map(|line| line["step"].as_u64().unwrap()).collect();
             (news.kind, steps)
         };
-        assert_eq!(look(), (NewLinesKind::Appended, vec![1]));
-        assert_eq!(look(), (NewLinesKind::Appended, vec![]));
+        assert_eq!(read_new(), (NewLinesKind::Appended, vec![1]));
+        assert_eq!(read_new(), (NewLinesKind::Appended, vec![]));
         fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n").unwrap();
-        assert_eq!(look(), (NewLinesKind::Appended, vec![2, 3]));
+        assert_eq!(read_new(), (NewLinesKind::Appended, vec![2, 3]));
         // A run that resumed from step 1 and has got further than before.
         write_atomically(&path, b"{\"step\":1}\n{\"step\":20}\n{\"step\":30}\n{\"step\":4}\n").unwrap();
-        assert_eq!(look(), (NewLinesKind::Rewritten, vec![1, 20, 30, 4]));
+        assert_eq!(read_new(), (NewLinesKind::Rewritten, vec![1, 20, 30, 4]));
         fs::write(&path, "").unwrap();
-        assert_eq!(look(), (NewLinesKind::Rewritten, vec![]));
+        assert_eq!(read_new(), (NewLinesKind::Rewritten, vec![]));
         drop(dir);
-        assert_eq!(look(), (NewLinesKind::Appended, vec![]));
+        assert_eq!(read_new(), (NewLinesKind::Appended, vec![]));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Logs {
             return Ok(());
         }
         let appended = self.metrics.append(record);
-        self.survive(appended, |logs| &logs.metrics)?;
+        self.record_log_failure(appended, |logs| &logs.metrics)?;
         let scalars = [
             ("train/loss", record.loss),
             ("train/lr", Some(record.lr as f32)),
@@ -132,7 +132,7 @@ impl Logs {
             ("speed/tokens_per_s", Some(record.tokens_per_s as f32)),
             ("speed/mfu", record.mfu.map(|mfu| mfu as f32)),
         ];
-        self.board(|board| {
+        self.write_tensorboard(|board| {
             let known = scalars.iter().filter_map(|&(tag, value)| Some((tag, value?)));
             known.into_iter().try_for_each(|(tag, value)| board.scalar(tag, record.step, value))
         });
@@ -144,14 +144,14 @@ impl Logs {
         let Some(digests) = &mut self.digests else { return Ok(()) };
         let appended = digests.append(record);
         let path = digests.path().to_owned();
-        self.note(appended, path)
+        self.record_failure(appended, path)
     }
 
     /// Logs the results of an evaluation round.
     pub(crate) fn probes(&mut self, records: &[ProbeRecord]) -> Result<(), RunError> {
         let appended = self.probes.append_all(records);
-        self.survive(appended, |logs| &logs.probes)?;
-        self.board(|board| {
+        self.record_log_failure(appended, |logs| &logs.probes)?;
+        self.write_tensorboard(|board| {
             for record in records {
                 for (metric, estimate) in &record.metrics {
                     if let Some(value) = estimate.value {
@@ -172,7 +172,7 @@ impl Logs {
     pub(crate) fn event(&mut self, step: u64, event: Event) -> Result<EventRecord, RunError> {
         let record = event.at(step);
         let appended = self.events.append(&record);
-        self.survive(appended, |logs| &logs.events)?;
+        self.record_log_failure(appended, |logs| &logs.events)?;
         Ok(record)
     }
 
@@ -183,14 +183,14 @@ impl Logs {
         let synced: Vec<_> = logs.map(|log| (log.sync(), log.path().to_owned())).collect();
         self.failure = None;
         for (result, path) in synced {
-            self.note(result, path)?;
+            self.record_failure(result, path)?;
         }
         if matches!(self.tensorboard, TensorBoardState::Failed)
             && let Ok(board) = TensorBoard::resume(&self.tensorboard_dir, step)
         {
             self.tensorboard = TensorBoardState::Open(board);
         }
-        self.board(TensorBoard::flush);
+        self.write_tensorboard(TensorBoard::flush);
         let unwritten = self.logs().filter_map(|log| Some((file_name(log.path()), log.unwritten()?)));
         Ok(unwritten.collect())
     }
@@ -220,17 +220,17 @@ impl Logs {
         [&self.metrics, &self.probes, &self.events].into_iter().chain(&self.digests)
     }
 
-    fn survive(
+    fn record_log_failure(
         &mut self,
         result: Result<(), RunError>,
         log: fn(&Self) -> &JsonLines,
     ) -> Result<(), RunError> {
         let path = log(self).path().to_owned();
-        self.note(result, path)
+        self.record_failure(result, path)
     }
 
     /// Keeps a failure of the file system as a status. Other errors are returned.
-    fn note(&mut self, result: Result<(), RunError>, path: PathBuf) -> Result<(), RunError> {
+    fn record_failure(&mut self, result: Result<(), RunError>, path: PathBuf) -> Result<(), RunError> {
         match result {
             Err(RunError::Io(error)) => {
                 self.failure = Some(LogFailure { path, reason: error.to_string() });
@@ -241,9 +241,9 @@ impl Logs {
     }
 
     /// Writes to TensorBoard. After a failure it is off until the next sync.
-    fn board(&mut self, give: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
+    fn write_tensorboard(&mut self, write: impl FnOnce(&mut TensorBoard) -> Result<(), RunError>) {
         let TensorBoardState::Open(board) = &mut self.tensorboard else { return };
-        if let Err(error) = give(board) {
+        if let Err(error) = write(board) {
             let path = self.tensorboard_dir.clone();
             let reason =
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);

@@ -181,12 +181,12 @@ fn position(
         return Ok((CheckpointState::read(path)?.progress.step, format!("its {STATE_FILE}")));
     }
     let named = names(init, path).into_iter().find_map(|name| Some((position_in_name(&name)?, name)));
-    let Some((place, name)) = named else {
+    let Some((position, name)) = named else {
         let message = "the name doesn't say how far these weights were trained; \
                        set init.step, init.tokens or init.chunk";
         return Err(resolved.invalid("init.from", message).into());
     };
-    let step = match place {
+    let step = match position {
         NamedPosition::Step(step) => step,
         NamedPosition::Tokens(tokens) => of_tokens(tokens),
         NamedPosition::Checkpoint(chunk) => end_of_chunk(resolved, dataset, chunk, "init.from")?,

@@ -153,7 +153,7 @@ impl OfflineProbe {
         let questions = self.questions(&subject)?;
         let (step, tokens) = position(&subject.dir)?.unwrap_or_default();
         let model = subject.load(&device)?;
-        let answers = self.ask(&subject, &model, &questions, &mut ProbedStep { step, progress })?;
+        let answers = self.evaluate(&subject, &model, &questions, &mut ProbedStep { step, progress })?;
         let ProbeResults { results, groups, json, similarities } = answers;
         Ok(OfflineResults {
             results: start.finish(json),
@@ -193,7 +193,7 @@ impl OfflineProbe {
     ///
     /// # Errors
     /// A suite that can't be evaluated.
-    pub(crate) fn ask(
+    pub(crate) fn evaluate(
         &self,
         subject: &ProbedCheckpoint,
         model: &Llama,

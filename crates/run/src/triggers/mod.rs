@@ -82,20 +82,20 @@ impl<'a> Triggers<'a> {
     ) -> Result<TriggerOutcome, RunError> {
         let mut fired = TriggerOutcome { events: Vec::new(), control: TrainerControl::Continue };
         let config = self.config;
-        for (place, trigger) in config.triggers.iter().enumerate() {
-            let rests = self.held[place].is_some_and(|held| view.step <= held + trigger.cooldown_steps);
-            if trigger.task != record.task || rests {
+        for (index, trigger) in config.triggers.iter().enumerate() {
+            let in_cooldown = self.held[index].is_some_and(|held| view.step <= held + trigger.cooldown_steps);
+            if trigger.task != record.task || in_cooldown {
                 continue;
             }
             if let Some(evidence) = condition::evidence(trigger, record, before) {
-                self.held[place] = Some(view.step);
-                self.fire(trigger, record, evidence, view, &mut fired)?;
+                self.held[index] = Some(view.step);
+                self.run_actions(trigger, record, evidence, view, &mut fired)?;
             }
         }
         Ok(fired)
     }
 
-    fn fire(
+    fn run_actions(
         &mut self,
         trigger: &TriggerConfig,
         record: &ProbeRecord,

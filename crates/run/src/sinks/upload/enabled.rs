@@ -13,15 +13,15 @@ use crate::records::events::Event;
 use fineline_layout::RunDirectory;
 
 /// Interval between two checks whether all uploads are complete.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Uploads the checkpoints and logs of a run in the background.
 pub(crate) struct RunUploader {
-    mirror: Uploader,
+    uploader: Uploader,
     url: String,
     wait: Duration,
     /// Step of the newest checkpoint in the queue.
-    offered: Option<u64>,
+    queued: Option<u64>,
     copied: Option<u64>,
 }
 
@@ -51,17 +51,17 @@ impl RunUploader {
         let store = Store::open(address)?;
         let url = store.url("");
         let options = UploaderOptions { root: directory.root().to_owned(), outdated: Box::new(outdated) };
-        let mirror = Uploader::start(store, options)?;
-        mirror.abandon_after(step);
+        let uploader = Uploader::start(store, options)?;
+        uploader.abandon_after(step);
         let wait = Duration::from_secs(config.storage.drain_timeout_s);
-        let mut mirroring = Self { mirror, url, wait, offered: None, copied: None };
+        let mut uploads = Self { uploader, url, wait, queued: None, copied: None };
         // The checkpoint that the last start didn't upload.
         let newest = CheckpointDirectory::new(directory.checkpoints()).checkpoint(step);
         if newest.is_dir() {
-            mirroring.mirror.upload_checkpoint(step, &newest)?;
-            mirroring.offered = Some(step);
+            uploads.uploader.upload_checkpoint(step, &newest)?;
+            uploads.queued = Some(step);
         }
-        Ok(Some(mirroring))
+        Ok(Some(uploads))
     }
 
     /// Address of the run in remote storage.
@@ -71,20 +71,20 @@ impl RunUploader {
 
     /// Queues a checkpoint for upload. If it can't be queued, returns the event that says so.
     pub(crate) fn enqueue(&mut self, saved: &SavedCheckpoint) -> Option<Event> {
-        self.offered = Some(saved.step);
-        let error = self.mirror.upload_checkpoint(saved.step, &saved.path).err()?;
+        self.queued = Some(saved.step);
+        let error = self.uploader.upload_checkpoint(saved.step, &saved.path).err()?;
         let (what, reason) = (format!("the checkpoint of step {}", saved.step), error.with_causes());
         Some(Event::UploadFailed { what, reason, attempts: 1, retry_s: None })
     }
 
     /// Returns the events of uploads since the last call.
     pub(crate) fn poll_events(&mut self) -> Vec<Event> {
-        let news = self.mirror.take_updates();
-        news.into_iter().filter_map(|news| self.event(news)).collect()
+        let updates = self.uploader.take_updates();
+        updates.into_iter().filter_map(|update| self.event(update)).collect()
     }
 
-    fn event(&mut self, news: UploadUpdate) -> Option<Event> {
-        Some(match news {
+    fn event(&mut self, update: UploadUpdate) -> Option<Event> {
+        Some(match update {
             UploadUpdate::AlreadyUploaded { step } => {
                 self.copied = Some(step);
                 return None;
@@ -102,18 +102,20 @@ impl RunUploader {
 
     /// Uploads the logs a last time, and waits until all uploads are complete, for at most
     /// `storage.drain_timeout_s`.
-    pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) {
-        self.mirror.upload_files();
+    pub(crate) fn finish(mut self, log: &mut dyn FnMut(Event)) {
+        self.uploader.upload_files();
         let end = Instant::now() + self.wait;
         loop {
-            let done = self.mirror.wait_until_idle(LOOK.min(end.saturating_duration_since(Instant::now())));
-            self.poll_events().into_iter().for_each(&mut *tell);
+            let done = self
+                .uploader
+                .wait_until_idle(POLL_INTERVAL.min(end.saturating_duration_since(Instant::now())));
+            self.poll_events().into_iter().for_each(&mut *log);
             if done || Instant::now() >= end {
                 break;
             }
         }
-        if self.copied != self.offered {
-            tell(Event::UploadIncomplete { url: self.url.clone(), copied: self.copied });
+        if self.copied != self.queued {
+            log(Event::UploadIncomplete { url: self.url.clone(), copied: self.copied });
         }
     }
 }

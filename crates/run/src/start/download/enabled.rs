@@ -14,40 +14,40 @@ use crate::progress::RunProgress;
 use crate::records::events::Event;
 use crate::records::identity::RunIdentity;
 
-/// Downloads the run from `storage.remote` if it is further there than in its directory, or from the address
-/// of `--resume`.
+/// Downloads the run from `storage.remote` if it is at a later step there than in its directory, or from the
+/// address of `--resume`.
 ///
 /// A run with local checkpoints also starts if the remote storage can't be reached.
 ///
 /// # Errors
-/// [`RunError::RemoteInUse`] if another run is there. Files that can't be downloaded.
+/// [`RunError::RemoteInUse`] if the remote storage has another run. Files that can't be downloaded.
 pub(crate) fn download_run(
     config: &RunConfig,
     directory: &RunDirectory,
     resume: &ResumeRequest,
     progress: &mut dyn FnMut(RunProgress<'_>),
 ) -> Result<DownloadedRun, RunError> {
-    let here = LocalRun::look(directory)?;
+    let local = LocalRun::read(directory)?;
     let mut events = Vec::new();
     if let Some(address) = &config.storage.remote {
         progress(RunProgress::Preparing("looking for the run in storage.remote"));
         let run = RemoteRun::new(Store::open(address)?);
-        match RemoteState::look(&run) {
-            Err(error) if here.newest.is_some() && !matches!(resume, ResumeRequest::FromUrl(_)) => {
+        match RemoteState::read(&run) {
+            Err(error) if local.newest.is_some() && !matches!(resume, ResumeRequest::FromUrl(_)) => {
                 events.push(unreachable(&error));
             }
-            there => {
-                let there = there?;
-                here.refuse_other_run(&there, &run, resume)?;
+            remote => {
+                let remote = remote?;
+                local.refuse_other_run(&remote, &run, resume)?;
                 if matches!(resume, ResumeRequest::Auto) {
-                    events.extend(here.catch_up(&run, &there.steps, progress)?);
+                    events.extend(local.catch_up(&run, &remote.steps, progress)?);
                 }
             }
         }
     }
     let resume = match resume {
         ResumeRequest::FromUrl(address) => {
-            let (resume, fetched) = here.fetch_from(address, progress)?;
+            let (resume, fetched) = local.fetch_from(address, progress)?;
             events.extend(fetched);
             resume
         }
@@ -78,34 +78,34 @@ struct RemoteState {
 }
 
 impl RemoteState {
-    fn look(run: &RemoteRun) -> Result<Self, StorageError> {
+    fn read(run: &RemoteRun) -> Result<Self, StorageError> {
         let identity = run.identity()?.and_then(|json| RunIdentity::parse(Path::new(RUN_FILE), &json).ok());
         Ok(Self { identity, steps: run.steps()? })
     }
 }
 
 impl<'a> LocalRun<'a> {
-    fn look(directory: &'a RunDirectory) -> Result<Self, RunError> {
+    fn read(directory: &'a RunDirectory) -> Result<Self, RunError> {
         let dir = CheckpointDirectory::new(directory.checkpoints());
         let newest = dir.steps()?.last().copied();
         Ok(Self { directory, dir, identity: RunIdentity::read(directory)?, newest })
     }
 
-    fn is_same_run(&self, there: &RemoteState) -> bool {
+    fn is_same_run(&self, remote: &RemoteState) -> bool {
         let created = |identity: &Option<RunIdentity>| identity.as_ref().map(|identity| identity.created);
-        created(&self.identity) == created(&there.identity)
+        created(&self.identity) == created(&remote.identity)
     }
 
     /// Refuses to upload a run over another. An empty directory may become that of the remote run.
     fn refuse_other_run(
         &self,
-        there: &RemoteState,
+        remote: &RemoteState,
         run: &RemoteRun,
         resume: &ResumeRequest,
     ) -> Result<(), RunError> {
         let becomes_it =
             self.identity.is_none() && matches!(resume, ResumeRequest::Auto | ResumeRequest::FromUrl(_));
-        if there.steps.is_empty() || becomes_it || self.is_same_run(there) {
+        if remote.steps.is_empty() || becomes_it || self.is_same_run(remote) {
             return Ok(());
         }
         Err(RunError::RemoteInUse { url: run.store().url("") })
@@ -165,20 +165,20 @@ impl<'a> LocalRun<'a> {
     ) -> Result<(ResumeRequest, Vec<Event>), RunError> {
         let (address, step) = split(address);
         let run = RemoteRun::new(Store::open(address)?);
-        let there = RemoteState::look(&run)?;
-        let nothing = || RunError::NothingRemote { url: run.store().url(""), steps: there.steps.clone() };
-        if self.newest.is_some() && !self.is_same_run(&there) {
+        let remote = RemoteState::read(&run)?;
+        let nothing = || RunError::NothingRemote { url: run.store().url(""), steps: remote.steps.clone() };
+        if self.newest.is_some() && !self.is_same_run(&remote) {
             return Err(RunError::OtherRunsCheckpoint { path: address.into() });
         }
         let Some(step) = step else {
-            there.steps.last().ok_or_else(nothing)?;
-            return Ok((ResumeRequest::Auto, self.catch_up(&run, &there.steps, progress)?));
+            remote.steps.last().ok_or_else(nothing)?;
+            return Ok((ResumeRequest::Auto, self.catch_up(&run, &remote.steps, progress)?));
         };
         let checkpoint = self.dir.checkpoint(step);
         if checkpoint.is_dir() {
             return Ok((ResumeRequest::From(checkpoint), Vec::new()));
         }
-        if !there.steps.contains(&step) {
+        if !remote.steps.contains(&step) {
             return Err(nothing());
         }
         let fetched = self.fetch(&run, step, progress)?;

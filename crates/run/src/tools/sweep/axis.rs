@@ -68,14 +68,14 @@ impl AxisTable<'_> {
     /// # Errors
     /// [`SweepError::NoPosition`] if no source states them.
     pub(super) fn position(&self, revision: &str, dir: &Path) -> Result<(u64, u64), SweepError> {
-        if let Some(place) = self.table.get(revision) {
-            return Ok(*place);
+        if let Some(position) = self.table.get(revision) {
+            return Ok(*position);
         }
-        if let Some(place) = position(dir)? {
-            return Ok(place);
+        if let Some(position) = position(dir)? {
+            return Ok(position);
         }
-        let place = self.axis.by_name(revision);
-        place.ok_or_else(|| SweepError::NoPosition { revision: revision.to_owned() })
+        let found = self.axis.by_name(revision);
+        found.ok_or_else(|| SweepError::NoPosition { revision: revision.to_owned() })
     }
 }
 
@@ -105,8 +105,8 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (u64, u64)>, SweepError> {
         let count = |text: &String| {
             text.parse::<TokenCount>().map(|count| count.0).map_err(|error| wrong(number, error.to_string()))
         };
-        let (revision, place) = (cell(0)?.clone(), (count(cell(1)?)?, count(cell(2)?)?));
-        if table.insert(revision.clone(), place).is_some() {
+        let (revision, position) = (cell(0)?.clone(), (count(cell(1)?)?, count(cell(2)?)?));
+        if table.insert(revision.clone(), position).is_some() {
             return Err(wrong(number, format!("`{revision}` occurs twice")));
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn names_are_read_as_they_were_meant() {
         let plain = axis(None, None);
-        for (name, place) in [
+        for (name, position) in [
             ("step1000-tokens4B", Some((1000, 4_000_000_000))),
             ("stage1-step10000-tokens41B", Some((10_000, 41_000_000_000))),
             ("open_llama_7b_700bt", Some((700_000, 700_000_000_000))),
@@ -139,7 +139,7 @@ mod tests {
             ("ckpt_100", None),
             ("main", None),
         ] {
-            assert_eq!(plain.by_name(name), place, "{name}");
+            assert_eq!(plain.by_name(name), position, "{name}");
         }
         let per_step = axis(None, Some("4194304"));
         assert_eq!(per_step.by_name("step-00000200"), Some((200, 838_860_800)));
@@ -156,10 +156,10 @@ mod tests {
         let path = dir.path().join("axis.csv");
         let axis = CheckpointAxis { table: Some(path.clone()), ..axis(Some("1B"), None) };
         fs::write(&path, "tokens,revision,step\n\n3.5B,ckpt_000,762\n").unwrap();
-        let places = axis.read().unwrap();
-        assert_eq!(places.position("ckpt_000", dir.path()).unwrap(), (762, 3_500_000_000));
-        assert_eq!(places.position("ckpt_001", dir.path()).unwrap(), (1, 2_000_000_000));
-        let error = places.position("main", dir.path()).unwrap_err().to_string();
+        let positions = axis.read().unwrap();
+        assert_eq!(positions.position("ckpt_000", dir.path()).unwrap(), (762, 3_500_000_000));
+        assert_eq!(positions.position("ckpt_001", dir.path()).unwrap(), (1, 2_000_000_000));
+        let error = positions.position("main", dir.path()).unwrap_err().to_string();
         assert!(error.starts_with("main: the steps and tokens of this checkpoint are unknown"), "{error}");
         for (text, expected) in [
             ("", "axis.csv:1: expected the columns revision, step, tokens"),

@@ -131,7 +131,7 @@ impl Sweep {
                     let step = checkpoint.step;
                     let mut at = ProbedStep { step, progress };
                     let ProbeResults { results, groups, json, similarities } =
-                        self.probe.ask(&subject, &model, &questions, &mut at)?;
+                        self.probe.evaluate(&subject, &model, &questions, &mut at)?;
                     state.questions = Some(questions);
                     state.record_provenance(&results)?;
                     let items: Vec<ItemRow> =
@@ -178,10 +178,10 @@ impl Sweep {
             Some(list) => revisions::select(list, &dirs)?,
             None => revisions::without_second_names(dirs),
         };
-        let places = self.axis.read()?;
+        let axis = self.axis.read()?;
         let mut checkpoints = Vec::new();
         for (revision, dir) in dirs {
-            let (step, tokens) = places.position(&revision, &dir)?;
+            let (step, tokens) = axis.position(&revision, &dir)?;
             checkpoints.push(SweepCheckpoint { revision, dir, step, tokens });
         }
         checkpoints.sort_by_key(|checkpoint| (checkpoint.step, checkpoint.tokens));
@@ -308,8 +308,8 @@ impl Sweep {
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
             return Err(SweepError::Other { dir: dir(), what });
         }
-        for (place, done) in stored.done.iter().enumerate() {
-            let same = checkpoints.get(place).is_some_and(|checkpoint| {
+        for (index, done) in stored.done.iter().enumerate() {
+            let same = checkpoints.get(index).is_some_and(|checkpoint| {
                 (&checkpoint.revision, checkpoint.step, checkpoint.tokens)
                     == (&done.revision, done.step, done.tokens)
             });
