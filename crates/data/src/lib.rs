@@ -13,8 +13,8 @@
 //! - A mixture determines the source of each row, and packing determines its tokens.
 //! - [`ValidationSource`] holds the fraction of each source that is held out from training.
 //!
-//! Rows may also be stored in numbered files that are trained on one after another. Then a [`Chunk`] takes
-//! the place of the mixture.
+//! Rows may also be stored in numbered files that are trained on one after another. Then a [`Chunk`]
+//! replaces the mixture.
 //!
 //! This crate doesn't depend on tensors, models, steps, ranks or devices. It draws no random number that is
 //! not addressed by `(seed, purpose, index)`.

@@ -33,7 +33,7 @@ pub enum HubError {
         what: String,
     },
     /// The repository doesn't exist, or isn't visible with this token.
-    #[error("{endpoint}: no repository {name}, or it isn't visible {}", asker(*has_token))]
+    #[error("{endpoint}: no repository {name}, or it isn't visible {}", token_clause(*has_token))]
     NoRepository {
         /// The hub.
         endpoint: String,
@@ -51,7 +51,7 @@ pub enum HubError {
         revision: String,
     },
     /// The repository requires accepting its terms.
-    #[error("{name}: access requires accepting its terms at {endpoint}/{name}; then {}", advice(*has_token))]
+    #[error("{name}: access requires accepting its terms at {endpoint}/{name}; then {}", token_advice(*has_token))]
     Gated {
         /// The hub.
         endpoint: String,
@@ -245,11 +245,11 @@ impl Classified for HubError {
     }
 }
 
-fn asker(has_token: bool) -> &'static str {
+fn token_clause(has_token: bool) -> &'static str {
     if has_token { "with this HF_TOKEN" } else { "without a token; set HF_TOKEN if it is private" }
 }
 
-fn advice(has_token: bool) -> &'static str {
+fn token_advice(has_token: bool) -> &'static str {
     if has_token { "check that HF_TOKEN belongs to your account" } else { "set HF_TOKEN" }
 }
 

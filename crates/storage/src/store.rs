@@ -76,7 +76,7 @@ impl Store {
     /// Returns [`StorageError::Address`] if the address is invalid or the client rejects the settings.
     pub fn open(address: &str) -> Result<Self, StorageError> {
         install_tls();
-        let (url, scheme, prefix) = place(address)?;
+        let (url, scheme, prefix) = parse_address(address)?;
         let objects = connect(&scheme, &url).map_err(|error| refused(address, error.to_string()))?;
         let keeps_metadata = !matches!(scheme, ObjectStoreScheme::Local);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// Returns [`StorageError::Address`] if the address is invalid.
     pub fn check_address(address: &str) -> Result<(), StorageError> {
-        place(address).map(drop)
+        parse_address(address).map(drop)
     }
 
     /// Returns whether a text is the URL of a store, rather than a path.
@@ -238,8 +238,8 @@ fn refused(address: &str, reason: String) -> StorageError {
 }
 
 /// Parses an address into URL, scheme and prefix.
-fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> {
-    let url = parse(address).map_err(|reason| refused(address, reason))?;
+fn parse_address(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> {
+    let url = parse_url(address).map_err(|reason| refused(address, reason))?;
     match ObjectStoreScheme::parse(&url) {
         Ok((ObjectStoreScheme::Http | ObjectStoreScheme::Memory, _)) => {
             Err(refused(address, format!("unsupported scheme {}:", url.scheme())))
@@ -250,7 +250,7 @@ fn place(address: &str) -> Result<(Url, ObjectStoreScheme, Path), StorageError> 
 }
 
 /// Parses an address as a URL. A path becomes a file URL.
-fn parse(address: &str) -> Result<Url, String> {
+fn parse_url(address: &str) -> Result<Url, String> {
     if Store::is_url(address) {
         return Url::parse(address).map_err(|error| error.to_string());
     }

@@ -72,10 +72,10 @@ impl ChunkSequence {
         let row = row % self.len();
         let at = self.chunks.partition_point(|chunk| chunk.rows.end <= row);
         let ChunkSource { number, source, rows } = self.sources[at];
-        let place = row - self.chunks[at].rows.start;
+        let index = row - self.chunks[at].rows.start;
         let shuffled = match self.shuffle {
-            ChunkShuffle::Keyed => Permutation::new(self.seed, "data/chunk", number, rows).get(place),
-            ChunkShuffle::Numpy => u64::from(self.numpy_order(number, rows)[place as usize]),
+            ChunkShuffle::Keyed => Permutation::new(self.seed, "data/chunk", number, rows).get(index),
+            ChunkShuffle::Numpy => u64::from(self.numpy_order(number, rows)[index as usize]),
         };
         (source, shuffled)
     }

@@ -39,7 +39,7 @@ impl WholePacker {
                 // The last token of a piece is the first of the next, and a single token contains no target.
                 while end - at > 1 {
                     let len = (end - at).min(this.seq_len + 1);
-                    this.place(&mut open, at, len);
+                    this.add_piece(&mut open, at, len);
                     at += len - 1;
                 }
                 at = end;
@@ -52,7 +52,7 @@ impl WholePacker {
     }
 
     /// Puts a piece into the first open row with enough room, or into a new row.
-    fn place(&mut self, open: &mut VecDeque<OpenRow>, start: u64, len: u64) {
+    fn add_piece(&mut self, open: &mut VecDeque<OpenRow>, start: u64, len: u64) {
         let room = self.seq_len + 1 - len;
         let row = if let Some(fits) = open.iter().position(|row| row.filled <= room) {
             fits

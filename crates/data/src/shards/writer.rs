@@ -94,10 +94,10 @@ impl ShardWriter {
         for size in &self.sizes {
             out.write_all(&size.to_le_bytes())?;
         }
-        let mut place = 0_u64;
+        let mut offset = 0_u64;
         for &size in &self.sizes {
-            out.write_all(&place.to_le_bytes())?;
-            place += u64::from(size.unsigned_abs()) * self.token_type.width() as u64;
+            out.write_all(&offset.to_le_bytes())?;
+            offset += u64::from(size.unsigned_abs()) * self.token_type.width() as u64;
         }
         for document in 0..=documents {
             out.write_all(&document.to_le_bytes())?;

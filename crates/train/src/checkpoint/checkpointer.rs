@@ -313,7 +313,9 @@ impl Checkpointer {
                 let manifest = match self.gather_manifest(step, &own, ranks) {
                     Ok(manifest) => manifest,
                     Err(error) => {
-                        return self.tolerate(error).map(|failed| Some(WrittenCheckpoint::Failed(failed)));
+                        return self
+                            .record_failure(error)
+                            .map(|failed| Some(WrittenCheckpoint::Failed(failed)));
                     }
                 };
                 let (directory, schedule) = (self.directory.clone(), Arc::clone(&self.schedule));
@@ -337,7 +339,9 @@ impl Checkpointer {
                         Ok(saved
                             .map(|saved| WrittenCheckpoint::Saved(SavedCheckpoint { blocked_s, ..saved })))
                     }
-                    Err(error) => self.tolerate(error).map(|failed| Some(WrittenCheckpoint::Failed(failed))),
+                    Err(error) => {
+                        self.record_failure(error).map(|failed| Some(WrittenCheckpoint::Failed(failed)))
+                    }
                 }
             }
         }
@@ -394,7 +398,7 @@ impl Checkpointer {
     }
 
     /// Records a failure, or returns the error if there were too many.
-    fn tolerate(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
+    fn record_failure(&mut self, error: TrainError) -> Result<FailedCheckpoint, TrainError> {
         let step = self.newest.take().unwrap_or_default();
         self.failures += 1;
         if !self.directory.path().is_dir() {

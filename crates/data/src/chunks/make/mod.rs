@@ -122,7 +122,7 @@ pub(crate) fn make_chunks_from_texts(
     let rows = maker.cut(&texts, progress)?;
     made.rows = rows.iter().map(|source| source.per_chunk).sum();
     made.unused_rows = rows.iter().map(|source| source.training() - source.per_chunk * spec.chunks).sum();
-    maker.deal(&rows, progress)?;
+    maker.write_files(&rows, progress)?;
     drop(rows);
     made.complete = true;
     write_record(&record, &made)?;
@@ -228,7 +228,7 @@ impl SourceRows {
 
     /// Returns the number of the `nth` training row. Validation rows are not counted in `nth`.
     fn training_row(&self, nth: u64) -> u64 {
-        let training_before = |place: usize| self.held_out[place] - place as u64;
+        let training_before = |index: usize| self.held_out[index] - index as u64;
         let (mut before, mut end) = (0, self.held_out.len());
         while before < end {
             let middle = usize::midpoint(before, end);
@@ -306,13 +306,17 @@ impl ChunkMaker<'_> {
             return Err(DataError::TooFewRows { rows, validation, chunks });
         }
         let order = Permutation::new(seed, &format!("data/chunks/validation/{name}"), 0, rows);
-        let mut held_out: Vec<u64> = (0..validation).map(|place| order.get(place)).collect();
+        let mut held_out: Vec<u64> = (0..validation).map(|index| order.get(index)).collect();
         held_out.sort_unstable();
         Ok(SourceRows { name: name.to_owned(), shard, held_out, per_chunk })
     }
 
     /// Writes the files that don't exist yet, with all threads in parallel.
-    fn deal(&self, sources: &[SourceRows], progress: &mut dyn FnMut(&PreparationProgress)) -> Result<()> {
+    fn write_files(
+        &self,
+        sources: &[SourceRows],
+        progress: &mut dyn FnMut(&PreparationProgress),
+    ) -> Result<()> {
         let mut held_out = sources.iter().filter(|_| self.spec.validation_rows > 0);
         held_out.try_for_each(|source| self.write_validation(source))?;
         let numbers: Vec<u64> = (0..self.spec.chunks).collect();
@@ -372,8 +376,8 @@ impl RowFileWriter {
     fn push(&mut self, ids: &[u32], source: &str) -> Result<()> {
         self.line.clear();
         self.line.push_str("{\"token_ids\": [");
-        for (place, id) in ids.iter().enumerate() {
-            let comma = if place > 0 { ", " } else { "" };
+        for (index, id) in ids.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
             let _ = write!(self.line, "{comma}{id}");
         }
         let name = serde_json::to_string(source).expect("a string");
