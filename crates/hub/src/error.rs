@@ -51,7 +51,10 @@ pub enum HubError {
         revision: String,
     },
     /// The repository requires accepting its terms.
-    #[error("{name}: access requires accepting its terms at {endpoint}/{name}; then {}", token_advice(*has_token))]
+    #[error(
+        "{name}: access requires accepting its terms at {endpoint}/{name}; then {}",
+        token_advice(*has_token)
+    )]
     Gated {
         /// The hub.
         endpoint: String,

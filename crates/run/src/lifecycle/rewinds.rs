@@ -27,7 +27,8 @@ impl PreparedRewind {
     ///
     /// # Errors
     /// [`RunError::TooManyRewinds`] if the run has gone back to this checkpoint `max_rewinds` times.
-    /// [`RunError::NoCompleteCheckpoint`] or [`RunError::CheckpointsGone`] if there is no complete checkpoint.
+    /// [`RunError::NoCompleteCheckpoint`] or [`RunError::CheckpointsGone`] if there is no complete
+    /// checkpoint.
     pub(crate) fn prepare(
         directory: &RunDirectory,
         rewind: &Rewind,
