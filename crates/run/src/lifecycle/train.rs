@@ -125,8 +125,8 @@ fn train_on(
     let config = &resolved.config;
     let mut started = StartedRun::find(ready, context)?;
 
-    // The checkpointer renames later checkpoints to `abandoned-...` before the logs drop their steps, so that a
-    // kill in between can't leave checkpoints without logs.
+    // The checkpointer renames later checkpoints to `abandoned-...` before the logs drop their steps, so that
+    // a kill in between can't leave checkpoints without logs.
     let checkpointer = checkpointer(config, directory, prepared, &started.trainer, ranks)?;
     let mut limit = StopAfter(options.stop_after);
     let mut request = CheckpointRequest(&options.checkpoint);
