@@ -48,13 +48,14 @@ fn released_weights_continue_at_their_step_and_report_what_is_not_exact() {
     let shown = train_from(&place, "{from=\"released/step_4\"}", &[]).success().stderr();
     assert!(
         shown.contains(
-            "starting from released/step_4 at step 4 (512 tokens; by the name `step_4`); not exact: moments"
+            "starting from released/step_4 at step 4 (512 tokens; by the name `step_4`); not exact: \
+             optimizer state"
         ),
         "{shown}"
     );
     let (unbroken, other) = (metrics(&place, "run"), metrics(&place, "other"));
     assert_eq!(other.len(), 8);
-    // The same weights, rows and learning rate; then moments that begin at zero.
+    // The same weights, rows and learning rate; then an optimizer state that starts at zero.
     assert_eq!(other[0], unbroken[4]);
     assert_eq!(
         (&other[1]["step"], &other[1]["tokens"], &other[1]["lr"]),
@@ -67,7 +68,7 @@ fn released_weights_continue_at_their_step_and_report_what_is_not_exact() {
         (&json!(4), &json!(512), &json!(0))
     );
     assert_eq!(record["exact"][0], "weights, as they were saved (safetensors, F32)");
-    assert_eq!(record["not_exact"][0], "moments of the optimizer, which begin at zero");
+    assert_eq!(record["not_exact"][0], "optimizer state, which starts at zero");
     let events = place.log("other/events.jsonl");
     assert_eq!(
         (&events[0]["event"], &events[0]["init"]["from"], &events[0]["step"]),

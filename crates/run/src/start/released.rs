@@ -239,7 +239,7 @@ fn exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<Strin
 }
 
 fn not_exact(config: &RunConfig, init: &InitConfig, found: &Inspection) -> Vec<String> {
-    let mut not_exact = vec!["moments of the optimizer, which begin at zero".to_owned()];
+    let mut not_exact = vec!["optimizer state, which starts at zero".to_owned()];
     if found.dtypes.keys().any(|dtype| dtype != "F32") {
         not_exact.push("weights beyond the precision in which they were saved".to_owned());
     }
