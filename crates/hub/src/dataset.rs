@@ -285,8 +285,10 @@ impl DatasetRecord {
         request: &DatasetRequest,
         directory: &Path,
     ) -> Option<Vec<(FetchedSplit, FetchOutcome)>> {
-        let matches = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
-        let is_asked = |split: &&FetchedSplit| {
+        let matches = |requested: &Option<String>, value: &str| {
+            requested.as_ref().is_none_or(|requested| requested == value)
+        };
+        let is_requested = |split: &&FetchedSplit| {
             let revision = &request.revision;
             matches(&request.config, &split.config)
                 && matches(&request.split, &split.split)
@@ -296,7 +298,7 @@ impl DatasetRecord {
         let found: Vec<_> = self
             .splits
             .iter()
-            .filter(is_asked)
+            .filter(is_requested)
             .map(|split| (split.clone(), FetchOutcome::UpToDate))
             .collect();
         let is_fixed = found.len() == 1

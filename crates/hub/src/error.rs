@@ -161,12 +161,12 @@ pub enum HubError {
         found: String,
     },
     /// The data set has no such configuration.
-    #[error("{name}: no configuration `{asked}`{hint}, expected one of {}", known.join(", "))]
+    #[error("{name}: no configuration `{requested}`{hint}, expected one of {}", known.join(", "))]
     NoConfig {
         /// The data set.
         name: String,
         /// The configuration.
-        asked: String,
+        requested: String,
         /// A suggestion in parentheses, or empty.
         hint: String,
         /// The existing configurations.
@@ -182,7 +182,7 @@ pub enum HubError {
     },
     /// The configuration has no such split.
     #[error(
-        "{name}, configuration `{config}`: no split `{asked}`{hint}, expected one of {}",
+        "{name}, configuration `{config}`: no split `{requested}`{hint}, expected one of {}",
         known.join(", ")
     )]
     NoSplit {
@@ -191,7 +191,7 @@ pub enum HubError {
         /// The configuration.
         config: String,
         /// The split.
-        asked: String,
+        requested: String,
         /// A suggestion in parentheses, or empty.
         hint: String,
         /// The existing splits.

@@ -44,18 +44,18 @@ impl DatasetLayout {
     /// # Errors
     /// Returns [`HubError::NoConfig`] or [`HubError::SeveralConfigs`], which list the existing
     /// configurations.
-    pub fn config(&self, dataset: &str, asked: Option<&str>) -> Result<&str, HubError> {
+    pub fn config(&self, dataset: &str, requested: Option<&str>) -> Result<&str, HubError> {
         let (name, known) = (dataset.to_owned(), self.configs());
-        let found = match asked {
-            Some(asked) => self.0.get_key_value(asked),
+        let found = match requested {
+            Some(requested) => self.0.get_key_value(requested),
             None if self.0.len() == 1 => self.0.first_key_value(),
             None => self.0.get_key_value(DEFAULT_CONFIG),
         };
-        match (found, asked) {
+        match (found, requested) {
             (Some((config, _)), _) => Ok(config),
-            (None, Some(asked)) => {
-                let hint = nearest_hint(asked, &known);
-                Err(HubError::NoConfig { name, asked: asked.to_owned(), hint, known })
+            (None, Some(requested)) => {
+                let hint = nearest_hint(requested, &known);
+                Err(HubError::NoConfig { name, requested: requested.to_owned(), hint, known })
             }
             (None, None) => Err(HubError::SeveralConfigs { name, known }),
         }
@@ -69,21 +69,21 @@ impl DatasetLayout {
         &self,
         dataset: &str,
         config: &str,
-        asked: Option<&str>,
+        requested: Option<&str>,
     ) -> Result<Vec<(&str, &[String])>, HubError> {
         let splits = self.0.get(config).into_iter().flatten();
         let found: Vec<(&str, &[String])> = splits
-            .filter(|(split, _)| asked.is_none_or(|asked| asked == *split))
+            .filter(|(split, _)| requested.is_none_or(|requested| requested == *split))
             .map(|(split, files)| (split.as_str(), files.as_slice()))
             .collect();
-        if let (true, Some(asked)) = (found.is_empty(), asked) {
+        if let (true, Some(requested)) = (found.is_empty(), requested) {
             let known: Vec<String> =
                 self.0.get(config).map(|splits| splits.keys().cloned().collect()).unwrap_or_default();
             return Err(HubError::NoSplit {
                 name: dataset.to_owned(),
                 config: config.to_owned(),
-                asked: asked.to_owned(),
-                hint: nearest_hint(asked, &known),
+                requested: requested.to_owned(),
+                hint: nearest_hint(requested, &known),
                 known,
             });
         }

@@ -159,8 +159,8 @@ fn a_json_with_wrong_merges_is_doubted() {
     let mut json: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
     json["model"]["merges"].as_array_mut().unwrap().retain(|merge| merge[0].as_str().unwrap().len() > 3);
     fs_err::write(&path, json.to_string()).unwrap();
-    let doubt = Tokenizer::from_file(&path).unwrap().warning().unwrap().to_owned();
-    assert!(doubt.contains("are split into several tokens"), "{doubt}");
+    let warning = Tokenizer::from_file(&path).unwrap().warning().unwrap().to_owned();
+    assert!(warning.contains("are split into several tokens"), "{warning}");
 }
 
 #[test]

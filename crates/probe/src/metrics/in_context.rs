@@ -38,8 +38,8 @@ pub(super) const OF_ITEMS: &[ItemMetric] = &[
 
 /// Metrics after each number of examples up to `most`.
 pub(super) fn after_examples(most: u32) -> &'static [ItemMetric] {
-    let asked = EXAMPLES.iter().filter(|&&examples| examples <= most).count();
-    &AFTER[..METRICS_EACH * asked]
+    let counts = EXAMPLES.iter().filter(|&&examples| examples <= most).count();
+    &AFTER[..METRICS_EACH * counts]
 }
 
 fn row(item: &[ItemRow], examples: u32) -> Option<&ItemRow> {

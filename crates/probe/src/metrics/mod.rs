@@ -482,8 +482,8 @@ mod tests {
             let row =
                 ItemRow { unconditional_logprob: Some(-1.0), n_words: Some(1), ..row(kind, 0, 0, 0, -1.0) };
             // Metrics of representations are not computed from rows.
-            let is_headline = |metric: &ItemMetric| metric.name == kind.primary_metric();
-            assert!(kind == TaskKind::Representation || metrics_of(&row).any(is_headline));
+            let is_primary = |metric: &ItemMetric| metric.name == kind.primary_metric();
+            assert!(kind == TaskKind::Representation || metrics_of(&row).any(is_primary));
             for ItemMetric { name, .. } in metrics_of(&row) {
                 let is_good = ["acc", "margin", "icl_gain"].iter().any(|good| name.starts_with(good))
                     || name.contains("prob");

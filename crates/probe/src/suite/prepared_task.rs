@@ -184,12 +184,12 @@ impl PreparedTask {
         share: RankShare,
     ) -> Result<Vec<WrittenItem>, GenerationStopped> {
         let Some(writer) = &self.writer else { return Ok(Vec::new()) };
-        let asked = self.items(round);
-        let asked = asked.iter().filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
+        let items = self.items(round);
+        let prompts = items.iter().filter_map(|item| Some((item.index, item.prompt.as_ref()?)));
         writer.write(
             model,
             &self.task,
-            &asked.collect::<Vec<_>>(),
+            &prompts.collect::<Vec<_>>(),
             &RankTurn { share, interrupted: round.interrupted },
         )
     }
@@ -197,10 +197,10 @@ impl PreparedTask {
     /// The result of a round, from the scores of the task.
     pub(crate) fn result(&self, round: &EvaluationRound<'_>, found: &TaskScoring<'_>) -> TaskResult {
         let TaskScoring { scored, written, represented } = found;
-        let asked = self.items(round);
+        let prepared = self.items(round);
         let items = match self.writer {
             Some(_) => self.written_rows(written),
-            None => self.rows(&asked, scored),
+            None => self.rows(&prepared, scored),
         };
         let representation = represented.map(|represented| &represented.representation);
         let non_finite = items.iter().filter(|row| !row.is_finite()).count()
@@ -217,14 +217,14 @@ impl PreparedTask {
             domain: self.task.domain.clone(),
             version: self.task.version.clone(),
             kind: self.task.kind,
-            n: representation.map_or(asked.len(), |representation| representation.items.len()),
+            n: representation.map_or(prepared.len(), |representation| representation.items.len()),
             total: self.task.items.len(),
             shots: self.task.shots,
             chance: self.task.chance,
             metrics: metrics(&items),
             items,
             representation: representation.cloned(),
-            truncated: asked.iter().filter(|item| item.truncated).count(),
+            truncated: prepared.iter().filter(|item| item.truncated).count(),
             non_finite,
             seconds: scored.iter().map(|scored| scored.seconds).sum::<f64>()
                 + written.iter().map(|item| item.seconds).sum::<f64>()
@@ -248,12 +248,12 @@ impl PreparedTask {
     }
 
     /// Combines the scores of continuations to those of choices.
-    fn rows(&self, asked: &[&PreparedItem], scored: &[&ScoredRequest]) -> Vec<ItemRow> {
-        let requests: usize = asked.iter().map(|item| item.requests.len()).sum();
+    fn rows(&self, items: &[&PreparedItem], scored: &[&ScoredRequest]) -> Vec<ItemRow> {
+        let requests: usize = items.iter().map(|item| item.requests.len()).sum();
         assert_eq!(scored.len(), requests, "expected the scores of the complete round");
         let mut scored = scored.iter().peekable();
         let mut rows = Vec::new();
-        for &PreparedItem { index, .. } in asked {
+        for &PreparedItem { index, .. } in items {
             let item = &self.task.items[*index];
             let mut of_choices = vec![ChoiceScore::NOTHING; item.choices.len()];
             while let Some(scored) = scored.next_if(|scored| scored.item == *index) {

@@ -82,7 +82,7 @@ impl PrometheusServer {
                     time: record.time,
                 });
             }
-            Event::Uploaded { checkpoint_step, .. } => latest.mirrored = Some(*checkpoint_step),
+            Event::Uploaded { checkpoint_step, .. } => latest.uploaded = Some(*checkpoint_step),
             _ => {}
         }
     }
@@ -93,7 +93,7 @@ impl PrometheusServer {
 struct LatestValues {
     step: Option<MetricsRecord>,
     checkpoint: Option<LatestCheckpoint>,
-    mirrored: Option<u64>,
+    uploaded: Option<u64>,
     /// Step and metrics of each task's last round.
     probes: BTreeMap<String, (u64, BTreeMap<String, Estimate>)>,
     /// Number of each event since this start.
@@ -195,7 +195,7 @@ impl LatestValues {
         page.gauge(
             "upload_step",
             "Step of the newest checkpoint in storage.remote.",
-            self.mirrored.map(|step| step as f64),
+            self.uploaded.map(|step| step as f64),
         );
         self.probes(&mut page);
         let events =

@@ -22,7 +22,7 @@ fn is_allowed(key: &str, allowed: &[String]) -> bool {
 /// Returns the differences from the configuration of the last start as events.
 ///
 /// # Errors
-/// [`RunError::ConfigChanged`] with those that are neither harmless nor `allowed`.
+/// [`RunError::ConfigChanged`] with those that are neither free to change on resume nor `allowed`.
 /// [`RunError::RowsRecounted`] if they change the numbering of rows.
 pub(crate) fn changes_since_start(
     config: &RunConfig,

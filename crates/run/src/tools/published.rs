@@ -191,8 +191,8 @@ fn scores(series: &PublishedSeries, probes: &[ProbeRecord]) -> Result<Vec<Compar
         if last.shots == series.shots {
             return Err("the run's task has no such metric".to_owned());
         }
-        let (published, asked) = (shots(series.shots), shots(last.shots));
-        return Err(format!("published with {published} examples, evaluated with {asked}"));
+        let (published, evaluated) = (shots(series.shots), shots(last.shots));
+        return Err(format!("published with {published} examples, evaluated with {evaluated}"));
     }
     points(series, measured)
 }

@@ -158,11 +158,11 @@ impl AnswerWriter {
         &self,
         model: &Llama,
         task: &Task,
-        asked: &[(usize, &Prompt)],
+        prompts: &[(usize, &Prompt)],
         turn: &RankTurn<'_>,
     ) -> Result<Vec<WrittenItem>, GenerationStopped> {
         let start = Instant::now();
-        let attempts = self.attempts(model, asked, turn)?;
+        let attempts = self.attempts(model, prompts, turn)?;
         let filtered =
             |(item, attempts): &(usize, Vec<WrittenAttempt>)| self.filtered(&task.items[*item], attempts);
         let answers: Vec<Vec<WrittenAnswer>> =
@@ -187,7 +187,7 @@ impl AnswerWriter {
     fn attempts(
         &self,
         model: &Llama,
-        asked: &[(usize, &Prompt)],
+        prompts: &[(usize, &Prompt)],
         turn: &RankTurn<'_>,
     ) -> Result<Vec<(usize, Vec<WrittenAttempt>)>, GenerationStopped> {
         let config = BatchConfig {
@@ -208,8 +208,8 @@ impl AnswerWriter {
             interrupted: turn.interrupted,
             selects_batch: &|batch| turn.share.takes(batch),
         };
-        let prompts: Vec<Prompt> = asked.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
-        let written = generate_batch(model, &prompts, &config, control).map_err(|error| error.to_string())?;
+        let batch: Vec<Prompt> = prompts.iter().map(|(_, prompt)| Prompt::clone(prompt)).collect();
+        let written = generate_batch(model, &batch, &config, control).map_err(|error| error.to_string())?;
         if written.iter().flatten().flatten().any(|text| text.finish == FinishReason::Interrupted) {
             return Err(GenerationStopped::Interrupted);
         }
@@ -220,7 +220,7 @@ impl AnswerWriter {
                 continuation,
             })
         };
-        let taken = asked.iter().zip(written).filter_map(|(&(item, _), written)| Some((item, written?)));
+        let taken = prompts.iter().zip(written).filter_map(|(&(item, _), written)| Some((item, written?)));
         let of_item = |(item, written): (usize, Vec<Continuation>)| {
             Ok((item, written.into_iter().map(attempt).collect::<Result<_, _>>()?))
         };
