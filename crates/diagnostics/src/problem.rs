@@ -14,8 +14,8 @@ pub struct Problem {
     pub key: Key,
     /// The offending value, as TOML writes it. Absent if the value itself is absent or too long to show.
     pub value: Option<String>,
-    /// Where the value was set: `FILE:LINE` or `--set`. A section doesn't know it; whoever read the files
-    /// fills it in.
+    /// Where the value was set: `FILE:LINE` or `--set`. Sections leave it empty, and the reader of the
+    /// files sets it.
     pub place: Option<String>,
     /// The expected value, as a phrase that follows the key.
     pub message: String,

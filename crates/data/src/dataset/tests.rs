@@ -449,8 +449,8 @@ fn a_sequential_source_is_one_stream() {
         assert_eq!(row.tokens, stream[start..start + 33]);
         assert!(row.target_mask.iter().zip(&row.tokens[1..]).all(|(&counts, &id)| counts == (id != 1)));
         assert_eq!(dataset.origin(index).epoch, index / stats.rows);
-        let begun = dataset.epochs_started(index..index + 1);
-        assert_eq!(!begun.is_empty(), index == stats.rows, "the first epoch begins silently");
+        let started = dataset.epochs_started(index..index + 1);
+        assert_eq!(!started.is_empty(), index == stats.rows, "the first epoch begins silently");
     }
     assert_eq!(dataset.epochs_started(stats.rows - 1..stats.rows + 3), [("many".to_owned(), 1)]);
     let other = DataConfig { order: RowOrder::Shuffled, ..config };

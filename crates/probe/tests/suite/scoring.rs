@@ -392,8 +392,8 @@ fn metrics_come_from_the_item_store_alone() {
         .run(&model, &EvaluationRound::WHOLE)
         .unwrap()
         .results;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("items.parquet");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("items.parquet");
     let rows: Vec<ItemRow> = results.iter().flat_map(|result| result.items.clone()).collect();
     write_items(&path, &rows).unwrap();
     let read = read_items(&path).unwrap();

@@ -85,10 +85,10 @@ fn the_suites_read_their_data() {
 #[test]
 fn a_real_model_is_scored_on_real_questions() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = materials("models/stories260K/hf") else { return };
+    let Some(directory) = materials("models/stories260K/hf") else { return };
     let Some(tokenizer) = materials("tokenizers/stories260k/tokenizer.json") else { return };
     let tokenizer = Tokenizer::from_file(tokenizer).unwrap();
-    let model = load(&folder, &Device::flex()).unwrap();
+    let model = load(&directory, &Device::flex()).unwrap();
     let max_len = model.config().max_position_embeddings;
     let options = SuiteOptions {
         tokenizer: &tokenizer,
@@ -112,14 +112,14 @@ fn a_real_model_is_scored_on_real_questions() {
 #[test]
 fn full_prompts_have_the_scores_of_a_direct_computation() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = materials("models/stories260K/hf") else { return };
+    let Some(directory) = materials("models/stories260K/hf") else { return };
     let expected = [
         [3.739_091_028_804_63, 3.758_615_899_603_93],
         [4.497_767_667_019_76, 5.093_287_173_208_81],
         [3.981_748_121_895_63, 4.421_634_425_212_22],
     ];
-    let tokenizer = Tokenizer::from_file(&folder).unwrap();
-    let model = load(&folder, &Device::flex()).unwrap();
+    let tokenizer = Tokenizer::from_file(&directory).unwrap();
+    let model = load(&directory, &Device::flex()).unwrap();
     let path = catalog.suite_dirs[0].join("tasks/piqa_full_prompt.toml");
     let mut tasks = catalog.tasks(path.to_str().unwrap()).unwrap();
     tasks[0].items.truncate(expected.len());
@@ -173,8 +173,8 @@ fn prompts_equal_those_of_the_harness() {
 #[test]
 fn canonical_solutions_of_code_tasks_pass_their_tests() {
     let Some(catalog) = catalog() else { return };
-    let Some(folder) = materials("models/stories260K/hf") else { return };
-    let tokenizer = Tokenizer::from_file(&folder).unwrap();
+    let Some(directory) = materials("models/stories260K/hf") else { return };
+    let tokenizer = Tokenizer::from_file(&directory).unwrap();
     let forbidden = SuiteOptions {
         tokenizer: &tokenizer,
         max_len: 512,
@@ -195,7 +195,7 @@ fn canonical_solutions_of_code_tasks_pass_their_tests() {
         }
         suite => suite.unwrap(),
     };
-    let model = load(&folder, &Device::flex()).unwrap();
+    let model = load(&directory, &Device::flex()).unwrap();
     let results = suite.run(&model, &EvaluationRound::WHOLE).unwrap();
     assert_eq!(results.failures, []);
     for result in results.results {

@@ -15,8 +15,8 @@ pub(crate) fn shipped_suites() -> PathBuf {
 
 /// A tokenizer of this many tokens for texts like `text`.
 pub(crate) fn tokenizer_of(text: &str, tokens: usize) -> Tokenizer {
-    let folder = tempfile::tempdir().unwrap();
-    train_bpe((0..3).map(|_| Ok(text.to_owned())), tokens, &folder.path().join("tokenizer.json")).unwrap()
+    let directory = tempfile::tempdir().unwrap();
+    train_bpe((0..3).map(|_| Ok(text.to_owned())), tokens, &directory.path().join("tokenizer.json")).unwrap()
 }
 
 /// A small model for the tokens of a tokenizer.

@@ -23,9 +23,9 @@ fn task(name: &str, rules: GenerationRules, items: Vec<Item>) -> Task {
 /// their rows.
 #[test]
 fn generated_answers_are_judged() {
-    let Some(folder) = materials("models/stories260K/hf") else { return };
-    let tokenizer = Tokenizer::from_file(&folder).unwrap();
-    let model = load(&folder, &Device::flex()).unwrap();
+    let Some(directory) = materials("models/stories260K/hf") else { return };
+    let tokenizer = Tokenizer::from_file(&directory).unwrap();
+    let model = load(&directory, &Device::flex()).unwrap();
     let item = |context: &str, answers: &[&str]| Item {
         context: context.into(),
         answers: answers.iter().map(|&answer| answer.to_owned()).collect(),
@@ -82,9 +82,9 @@ fn generated_answers_are_judged() {
 /// A pattern that takes forever fails its task, not the round.
 #[test]
 fn a_task_that_cannot_be_judged_fails_alone() {
-    let Some(folder) = materials("models/stories260K/hf") else { return };
-    let tokenizer = Tokenizer::from_file(&folder).unwrap();
-    let model = load(&folder, &Device::flex()).unwrap();
+    let Some(directory) = materials("models/stories260K/hf") else { return };
+    let tokenizer = Tokenizer::from_file(&directory).unwrap();
+    let model = load(&directory, &Device::flex()).unwrap();
     let items = vec![Item { context: "Once".into(), answers: vec!["x".into()], ..Item::default() }];
     let extraction = Extraction {
         regex_pattern: Pattern::new(r"(?=((\w|\s|\W)+)+\d)(x)\1").unwrap(),

@@ -56,15 +56,15 @@ pub fn dry_run(
     }
     let ready = PreparedRun::find(resolved, options, &directory, progress)?;
     recipe(config).validate()?;
-    let begin = ready.setting().planned_start()?;
-    refuse_shorter_run(resolved, begin.step)?;
-    let data_changes = ready.data_changes(begin.is_resumed)?;
+    let start = ready.resume_context().planned_start()?;
+    refuse_shorter_run(resolved, start.step)?;
+    let data_changes = ready.data_changes(start.is_resumed)?;
     let PreparedRun { prepared, changes, .. } = ready;
     let tasks = prepared.suites.iter().map(|suite| suite.tasks().count());
     Ok(DryRunReport {
-        step: begin.step,
+        step: start.step,
         total_steps: config.train.total_steps(config.data.seq_len)?,
-        events: changes.into_iter().chain(data_changes).chain(begin.events).collect(),
+        events: changes.into_iter().chain(data_changes).chain(start.events).collect(),
         parameters: config.model.parameters(),
         sources: prepared.dataset.sources(),
         suites: config.probes.iter().map(|probes| probes.suite.clone()).zip(tasks).collect(),

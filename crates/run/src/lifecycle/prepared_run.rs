@@ -52,7 +52,7 @@ impl<'a> PreparedRun<'a> {
         Ok(())
     }
 
-    pub(super) fn setting(&self) -> ResumeContext<'_> {
+    pub(super) fn resume_context(&self) -> ResumeContext<'_> {
         ResumeContext {
             resolved: self.resolved,
             directory: self.directory,

@@ -54,7 +54,7 @@ impl StartedRun {
         let &PreparedRun { resolved, options, directory, ref prepared, .. } = ready;
         let config = &resolved.config;
         ranks.set_status("looking for the newest complete checkpoint");
-        let start = InitialState::find(&ready.setting(), division, device, ranks)?;
+        let start = InitialState::find(&ready.resume_context(), division, device, ranks)?;
         refuse_shorter_run(resolved, start.step())?;
         let is_resumed = start.is_resumed();
         let data_changes = ready.data_changes(is_resumed)?;

@@ -49,9 +49,9 @@ pub fn prepare(
     check_steps(resolved, &dataset)?;
     check_stop(stop)?;
     progress(RunProgress::Preparing("probes"));
-    let setting =
+    let context =
         SuiteContext { world: &config.tinyworld, tokenizer: &tokenizer, model: &config.model, data: &[] };
-    let suites = load_suites(&setting, &config.probes)?;
+    let suites = load_suites(&context, &config.probes)?;
     refuse_shared_tasks(resolved, &suites)?;
     refuse_unknown_tasks(resolved, &dataset, &suites)?;
     check_stop(stop)?;

@@ -73,10 +73,10 @@ fn unknown_task(catalog: &Catalog, probes: &ProbeConfig) -> Result<Option<String
 /// Loads the suites of `[[probes]]` tables, for a run or a single evaluation. Logs identify a group by its
 /// name, so only the first of several groups with the same name is kept.
 pub(crate) fn load_suites(
-    setting: &SuiteContext<'_>,
+    context: &SuiteContext<'_>,
     tables: &[ProbeConfig],
 ) -> Result<Vec<Suite>, RunError> {
-    let suites = tables.iter().map(|table| load_suite(setting, table)).collect::<Result<Vec<_>, _>>()?;
+    let suites = tables.iter().map(|table| load_suite(context, table)).collect::<Result<Vec<_>, _>>()?;
     let mut names: BTreeSet<String> =
         suites.iter().flat_map(Suite::tasks).map(|task| task.name.clone()).collect();
     let mut with_own_groups = |suite: Suite| {
@@ -94,12 +94,12 @@ pub(crate) fn load_suites(
     Ok(suites.into_iter().map(&mut with_own_groups).collect())
 }
 
-fn load_suite(setting: &SuiteContext<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
-    let mut catalog = catalog(setting.world, probes);
-    catalog.data_dirs.extend_from_slice(setting.data);
+fn load_suite(context: &SuiteContext<'_>, probes: &ProbeConfig) -> Result<Suite, RunError> {
+    let mut catalog = catalog(context.world, probes);
+    catalog.data_dirs.extend_from_slice(context.data);
     let options = SuiteOptions {
-        tokenizer: setting.tokenizer,
-        max_len: setting.model.max_position_embeddings,
+        tokenizer: context.tokenizer,
+        max_len: context.model.max_position_embeddings,
         limit: probes.limit,
         tasks: &probes.tasks,
         code: probes.code(),

@@ -37,13 +37,13 @@ impl InitialState {
     /// # Errors
     /// A checkpoint or weights that can't be read or don't match the configuration.
     pub(crate) fn find(
-        setting: &ResumeContext<'_>,
+        context: &ResumeContext<'_>,
         division: &Division,
         device: &Device,
         ranks: &dyn Ranks,
     ) -> Result<Self, RunError> {
-        let config = &setting.resolved.config;
-        let (point, mut events) = setting.agree(ranks)?;
+        let config = &context.resolved.config;
+        let (point, mut events) = context.shared_point(ranks)?;
         let state = match (&point, point.path()) {
             (ResumePoint::Released(released), _) => {
                 TrainerState::Weights(Box::new(released.load(config, device)?))

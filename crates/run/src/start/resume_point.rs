@@ -71,7 +71,7 @@ enum SharedResumePoint {
 }
 
 impl ResumePoint {
-    fn choice(&self) -> SharedResumePoint {
+    fn to_shared(&self) -> SharedResumePoint {
         match self {
             Self::Fresh | Self::Released(_) => SharedResumePoint::Local,
             Self::Branch(origin) => SharedResumePoint::Branch(origin.clone()),
@@ -123,9 +123,9 @@ impl ResumeContext<'_> {
     ///
     /// # Errors
     /// As of [`point`](Self::point).
-    pub(super) fn agree(&self, ranks: &dyn Ranks) -> Result<(ResumePoint, Vec<Event>), RunError> {
+    pub(super) fn shared_point(&self, ranks: &dyn Ranks) -> Result<(ResumePoint, Vec<Event>), RunError> {
         let own = if ranks.is_first() { Some(self.point()?) } else { None };
-        let choice = ranks.broadcast(own.as_ref().map(|(point, _)| point.choice()));
+        let choice = ranks.broadcast(own.as_ref().map(|(point, _)| point.to_shared()));
         match own {
             Some(found) => Ok(found),
             None => self.follow(choice),

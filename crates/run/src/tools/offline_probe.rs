@@ -171,8 +171,8 @@ impl OfflineProbe {
         let tables = self.tables(subject.config.as_ref());
         let world = subject.config.as_ref().map(|config| config.tinyworld.clone()).unwrap_or_default();
         let ProbedCheckpoint { tokenizer, model, .. } = subject;
-        let setting = SuiteContext { world: &world, tokenizer, model, data: &self.data };
-        Ok(TokenizedSuites { key: self.key(subject), suites: load_suites(&setting, &tables)? })
+        let context = SuiteContext { world: &world, tokenizer, model, data: &self.data };
+        Ok(TokenizedSuites { key: self.key(subject), suites: load_suites(&context, &tables)? })
     }
 
     /// Returns a key of everything that determines the tokens. Checkpoints with the same key can share their
