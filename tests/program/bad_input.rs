@@ -1,10 +1,10 @@
-//! Bad input gets a clear error with the right exit code, and loses nothing.
+//! Bad input results in a clear error with the right exit code, and no data is lost.
 
 #[cfg(target_os = "linux")]
 use crate::support::Mounted;
 use crate::support::{Workplace, files_below, wait_for};
 
-/// What a user reads on standard error.
+/// Runs a command that must fail, and returns its standard error, with `DIR/` for the test directory.
 fn message(place: &Workplace, arguments: &[&str], code: i32) -> String {
     let error = place.run(arguments).fails_with(code).stderr();
     error.replace(place.path("").to_str().unwrap(), "DIR/")
@@ -181,7 +181,7 @@ fn a_changed_configuration_is_rejected_unless_allowed() {
       optim.lr: 0.01 -> 0.5
     Allow a change with `--allow-change KEY`, or set run.dir to another directory
     ");
-    assert_eq!(files_below(&place.path("run")), before, "a refused start changes nothing");
+    assert_eq!(files_below(&place.path("run")), before, "a rejected start changes nothing");
     let allowed = [
         "train",
         "tiny.toml",
@@ -260,7 +260,7 @@ fn a_full_disk_loses_nothing() {
         .collect();
     left.sort();
     let last = left.last().unwrap().clone();
-    assert!(last.starts_with("step-") && left[0] == "latest", "nothing half written is left: {left:?}");
+    assert!(last.starts_with("step-") && left[0] == "latest", "no partial checkpoint remains: {left:?}");
 
     small.remount("size=64m");
     place.train(&overrides);
@@ -289,7 +289,7 @@ fn a_failed_start_leaves_no_directory() {
     assert!(!place.path("run").exists());
     with(&place, &[suite, "distributed.ranks_per_process=2"], 2);
     assert!(!place.path("run").exists());
-    // One that was there before stays, with what is in it.
+    // An existing directory is kept with its content.
     fs_err::create_dir(place.path("run")).unwrap();
     with(&place, &[suite], 2);
     assert!(place.path("run").exists());
@@ -392,10 +392,10 @@ fn a_directory_without_write_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let place = Workplace::new();
-    let folder = place.path("frozen");
-    fs_err::create_dir(&folder).unwrap();
-    fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
-    if fs_err::write(folder.join("probe"), "").is_ok() {
+    let dir = place.path("frozen");
+    fs_err::create_dir(&dir).unwrap();
+    fs_err::set_permissions(&dir, std::fs::Permissions::from_mode(0o555)).unwrap();
+    if fs_err::write(dir.join("probe"), "").is_ok() {
         fineline_testing::skip("a user other than root, who may write to any directory");
         return;
     }
@@ -429,8 +429,8 @@ fn a_misspelled_task_is_reported_with_its_line_before_any_work() {
     assert!(!place.path("cache").exists());
 }
 
-/// Rows are counted by batch and length: a change would leave rows out or repeat them, so that no leave
-/// helps.
+/// The numbers of rows depend on batch size and length. A change would skip or repeat rows, so
+/// `--allow-change` can't allow it.
 #[test]
 fn row_numbering_cannot_change_on_resume() {
     let place = Workplace::new();
@@ -455,7 +455,7 @@ fn row_numbering_cannot_change_on_resume() {
     let shorter =
         message(&place, &["train", "tiny.toml", "--set", "train.steps=3", "--allow-change", "train"], 2);
     insta::assert_snapshot!(shorter, @"error: train.steps = 3 (--set): is 3 steps, but this run has already done 4; increase it, or go back with `--resume CHECKPOINT`");
-    assert!(files_below(&place.path("run")) == before, "a refused start changes nothing");
+    assert!(files_below(&place.path("run")) == before, "a rejected start changes nothing");
     assert!(!place.path("branch/run.json").exists());
 }
 
@@ -495,7 +495,7 @@ fn arguments_out_of_range_are_reported_by_flag() {
         ["tokenizer", "train", "t.txt", "--output", "tok.json", "--vocab-size", "100"].to_vec(),
     ]
     .map(|arguments| message(&place, &arguments, 2));
-    // What follows depends on the tasks that there are, or is the usage.
+    // The rest of each message lists the existing tasks, or is the usage.
     let errors = errors.map(|error| error.split([';', '\n']).next().unwrap().to_owned());
     insta::assert_snapshot!(errors.join("\n"), @r"
     error: invalid value '2' for '--top-p <TOP_P>': expected a number above 0 and at most 1

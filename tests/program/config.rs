@@ -57,7 +57,7 @@ fn the_model_section_overrides_its_preset() {
     let plan = place.run(&["plan", "big.toml", "--json", "--memory", "80"]).success().json();
     assert_eq!(plan["steps"], 1_000_000_000_000_u64 / (2048 * 2048));
     assert_eq!(plan["fits"], false);
-    assert_eq!(plan["days"], serde_json::Value::Null, "no speed was stated");
+    assert_eq!(plan["days"], serde_json::Value::Null, "no speed is configured");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn shipped_configurations_are_valid() {
     assert!(seen >= 2);
 }
 
-/// Nobody wants questions about a world that the corpus doesn't tell of.
+/// Items about the generated world are useless for a corpus that doesn't describe it.
 #[test]
 fn local_text_has_no_probes_of_the_generated_world() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -115,7 +115,7 @@ fn shipped_configurations_fit_the_schema_that_they_name() {
     assert!(files >= 18, "{files}");
 }
 
-/// The names of the fields that don't fit a schema: as much of JSON Schema as ours is written in.
+/// Returns the names of the fields that violate a schema. Supports the part of JSON Schema that ours uses.
 fn misfits(root: &Value, schema: &Value, value: &Value) -> Vec<String> {
     if let Some(target) = schema["$ref"].as_str() {
         return misfits(root, root.pointer(target.trim_start_matches('#')).unwrap(), value);

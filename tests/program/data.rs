@@ -1,4 +1,4 @@
-//! Data: prepared, shown, counted, trained on.
+//! Preparing, showing and counting data, and training on it.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ fn own_text_is_trained_on_from_text_and_from_shards() {
         ["data", "prepare", "mine", "--field", "body", "--output", "shards/mine", "--tokenizer", tokenizer];
     let made = place.run(&prepare).success().stdout();
     assert!(made.contains("500 documents"), "{made}");
-    for (dir, path) in [("by-prefix", "shards/mine"), ("by-folder", "shards"), ("by-glob", "shards/m*")] {
+    for (dir, path) in [("by-prefix", "shards/mine"), ("by-dir", "shards"), ("by-glob", "shards/m*")] {
         let from_shards = mix.replace("path=\"mine\"", &format!("path=\"{path}\""));
         let dir_of = format!("run.dir={dir}");
         place.train(&[&dir_of, &from_shards, "probes=[]", &format!("tokenizer.path={tokenizer}")]);
@@ -96,11 +96,11 @@ fn a_sentencepiece_model_is_used_by_a_run_and_kept_in_its_checkpoint() {
     place.train(&["tokenizer.path=spm", "model.vocab_size=600", "probes=[]", "train.steps=4"]);
 
     let checkpoint = "run/checkpoints/step-00000004";
-    let [used, kept] = ["spm", checkpoint].map(|folder| {
-        assert!(!place.path(folder).join("tokenizer.json").exists());
-        fs_err::read(place.path(folder).join("tokenizer.model")).unwrap()
+    let [used, kept] = ["spm", checkpoint].map(|dir| {
+        assert!(!place.path(dir).join("tokenizer.json").exists());
+        fs_err::read(place.path(dir).join("tokenizer.model")).unwrap()
     });
-    assert!(used == kept, "the checkpoint holds another tokenizer");
+    assert!(used == kept, "the checkpoint contains another tokenizer");
     let config = fs_err::read_to_string(place.path(checkpoint).join("tokenizer_config.json")).unwrap();
     assert!(config.contains("LlamaTokenizer"), "{config}");
     let arguments =

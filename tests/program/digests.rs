@@ -1,4 +1,4 @@
-//! Two runs held against each other: `verify diff`.
+//! Comparison of two runs: `verify diff`.
 
 use crate::support::Workplace;
 
@@ -47,7 +47,7 @@ fn another_seed_differs_from_the_first_step_and_tensor() {
     assert!(found["metrics"]["fields"]["loss"].is_array(), "{found}");
 }
 
-/// The rate of a step acts on the weights after it, and on the loss of the next one.
+/// The learning rate of a step affects the weights after it, and the loss of the next step.
 #[test]
 fn a_learning_rate_changed_on_resume_is_found_at_its_first_effect() {
     let place = Workplace::new();

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::support::{Mounted, Running, Workplace, wait_for};
 
-/// A run that is long enough to be interfered with, and probes only at its ends: a round whose items can't be
-/// written is lost.
+/// A run that is long enough to be disturbed. It evaluates probes only at its start and end, because a round
+/// whose items can't be written is lost.
 const SETTINGS: [&str; 10] = [
     "train.steps=150",
     "train.global_batch_size=8",
@@ -30,12 +30,12 @@ fn arguments<'a>(overrides: &[&'a str]) -> Vec<&'a str> {
     ["train", "tiny.toml"].into_iter().chain(settings.flat_map(|value| ["--set", value])).collect()
 }
 
-/// Starts it in `disk/run`.
+/// Starts the run in `disk/run`.
 fn start(place: &Workplace, overrides: &[&str]) -> Running {
     place.start(&arguments(&[&["run.dir=disk/run"], overrides].concat()))
 }
 
-/// Starts it again, to its end.
+/// Resumes the run and trains it to its end.
 fn finish(place: &Workplace) {
     place.run(&arguments(&["run.dir=disk/run"])).success();
 }
@@ -51,7 +51,7 @@ fn events(place: &Workplace, kind: &str) -> Vec<Value> {
     events
 }
 
-/// Compares the run with the same one where nothing is in its way.
+/// Compares the run with an undisturbed one.
 #[track_caller]
 fn check_equals_unbroken(place: &Workplace) {
     place.run(&arguments(&["run.dir=unbroken"])).success();
@@ -66,7 +66,7 @@ fn check_equals_unbroken(place: &Workplace) {
     }
 }
 
-/// Full for a while: checkpoints fail, lines wait in memory, and all is made up for.
+/// While the disk is full, checkpoints fail and log lines are buffered. Both are written afterwards.
 #[test]
 fn a_temporarily_full_disk_loses_nothing() {
     let place = Workplace::new();
@@ -77,7 +77,7 @@ fn a_temporarily_full_disk_loses_nothing() {
     std::thread::sleep(Duration::from_millis(300));
     assert!(!run.has_ended());
     let text = fs_err::read_to_string(place.path("disk/run/metrics.jsonl")).unwrap();
-    assert!(text.ends_with('\n'), "no line is torn");
+    assert!(text.ends_with('\n'), "the last line is complete");
     fs_err::remove_file(place.path("disk/filling")).unwrap();
     run.wait().success();
     for kind in ["log_write_failed", "log_write_recovered", "checkpoint_failed"] {
@@ -87,7 +87,7 @@ fn a_temporarily_full_disk_loses_nothing() {
     drop(disk);
 }
 
-/// Takes all the room that is left, and what is freed by a checkpoint that didn't fit, until no more is
+/// Fills the disk, including the space freed by a checkpoint that didn't fit, until no more steps are
 /// logged.
 fn fill(place: &Workplace) {
     let of = format!("of={}", place.path("disk/filling").display());
@@ -102,7 +102,7 @@ fn fill(place: &Workplace) {
     }
 }
 
-/// Another disk comes to lie under the checkpoints, and lets nobody write.
+/// A read-only file system is mounted over the checkpoint directory.
 #[test]
 fn failed_checkpoints_on_a_read_only_disk_are_retried() {
     let place = Workplace::new();
@@ -139,7 +139,7 @@ fn a_disk_that_stays_full_stops_the_run_without_loss() {
     drop(disk);
 }
 
-/// Checkpoints on another disk than the logs: what can't be logged goes along in them.
+/// Checkpoints are on another disk than the logs. They carry the log lines that can't be written.
 #[test]
 fn checkpoints_carry_log_lines_that_could_not_be_written() {
     let place = Workplace::new();
@@ -175,13 +175,13 @@ fn a_removed_run_directory_stops_the_run() {
     let error = run.wait().fails_with(1).stderr();
     assert!(error.contains("disk/run") && error.contains("was removed or unmounted"), "{error}");
     // Nothing was lost: moved back, the run resumes.
-    assert!(!place.path("disk/run").exists(), "nothing is made anew in its place");
+    assert!(!place.path("disk/run").exists(), "the directory is not created again");
     fs_err::rename(place.path("disk/moved"), place.path("disk/run")).unwrap();
     finish(&place);
     check_equals_unbroken(&place);
 }
 
-/// Items can't be written: a round is lost, and said to be; the run isn't.
+/// If items can't be written, the round is lost and reported, and the run continues.
 #[test]
 fn items_that_cannot_be_written_are_an_event() {
     let place = Workplace::new();

@@ -1,10 +1,10 @@
-//! Runs beside what others published.
+//! Comparison of runs with published results.
 
 use serde_json::{Value, json};
 
 use crate::support::Workplace;
 
-/// A sweep of three checkpoints of Amber's, as far as its log goes.
+/// Writes the log of a sweep over three checkpoints of Amber.
 fn sweep(place: &Workplace) {
     let estimate =
         |value: f64| json!({"value": value, "stderr": 0.005, "lo": value - 0.01, "hi": value + 0.01});

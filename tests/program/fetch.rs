@@ -1,4 +1,4 @@
-//! Data sets from a hub on this machine, and what a probe makes of them.
+//! Downloading data sets from a local hub, and evaluating tasks on them.
 
 use crate::server::Server;
 use crate::support::{Finished, Workplace};

@@ -1,5 +1,5 @@
-//! The fine line, on a shorter run of the shipped quickstart: some capabilities come early, some late, some
-//! not at all.
+//! The fine line, on a shorter run of the shipped quickstart: some capabilities emerge early, some late, and
+//! some not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::support::Workplace;
 const STEPS: u64 = 600;
 const EVERY: u64 = 60;
 
-/// From which step on each task's accuracy has its 95 % interval clear above chance in every round, which
-/// must be the last two at least: one alone may be luck.
+/// Returns, for each task, the step from which the 95 % interval of its accuracy is above chance in every
+/// round. This must hold for at least the last two rounds, because one alone may be luck.
 fn arrivals(records: &[Value]) -> BTreeMap<String, Option<u64>> {
     let mut rounds = BTreeMap::<String, Vec<(u64, bool)>>::new();
     for record in records.iter().filter(|record| record.get("members").is_none()) {

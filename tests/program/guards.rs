@@ -1,11 +1,11 @@
-//! The guard: each rule, each action, proved by faults on purpose; and that a run which was stopped amid all
-//! that equals one that wasn't.
+//! Each rule and action of the guard, tested by fault injection. A run that is killed in between equals one
+//! that isn't.
 
 use serde_json::Value;
 
 use crate::support::{Finished, Workplace, files_below, wait_for};
 
-/// Watches from the eighth step on, and has nothing but the guard to look at.
+/// Checks from step 8 on, without probes or validation.
 const GUARDED: [&str; 6] = [
     "guard.window=8",
     "guard.loss_spike.z=20",
@@ -15,8 +15,8 @@ const GUARDED: [&str; 6] = [
     "checkpoint.every_steps=6",
 ];
 
-/// Trains with faults; `settings` come on top of [`GUARDED`].
-fn drill(place: &Workplace, faults: &str, settings: &[&str]) -> Finished {
+/// Trains with injected faults and with `settings` in addition to [`GUARDED`].
+fn train_with_faults(place: &Workplace, faults: &str, settings: &[&str]) -> Finished {
     Finished::of(command(place, faults, settings).env("FINELINE_FAULTS", faults))
 }
 
@@ -41,7 +41,7 @@ fn events(place: &Workplace, run: &str, name: &str) -> Vec<Value> {
     events.into_iter().filter(|event| event["event"] == name).collect()
 }
 
-/// The one alarm of a run.
+/// Returns the only alarm of a run.
 fn alarm(place: &Workplace, run: &str) -> Value {
     let mut alarms = events(place, run, "guard_triggered");
     assert_eq!(alarms.len(), 1, "{alarms:?}");
@@ -53,7 +53,7 @@ fn skipped_steps(place: &Workplace, run: &str) -> Vec<u64> {
     metrics.iter().filter(|line| line["skipped"] == true).map(|line| line["step"].as_u64().unwrap()).collect()
 }
 
-/// Two runs left the same: the logs of their steps, and the last checkpoint byte for byte.
+/// Asserts that the step logs of two runs are equal, and their last checkpoints byte for byte.
 fn assert_equal(place: &Workplace, left: &str, right: &str) {
     let metrics = |run: &str| place.log(&format!("{run}/metrics.jsonl"));
     assert_eq!(metrics(left), metrics(right));
@@ -70,15 +70,15 @@ fn assert_equal(place: &Workplace, left: &str, right: &str) {
 #[test]
 fn an_undisturbed_run_has_no_alarm() {
     let place = workplace();
-    drill(&place, "", &[]).success();
+    train_with_faults(&place, "", &[]).success();
     assert_eq!(events(&place, "run", "guard_triggered").len(), 0);
 }
 
 #[test]
 fn outliers_are_only_logged_by_default() {
     let place = workplace();
-    drill(&place, "", &["run.dir=calm"]).success();
-    let said = drill(&place, "spike@12x100", &[]).success().stderr();
+    train_with_faults(&place, "", &["run.dir=calm"]).success();
+    let said = train_with_faults(&place, "spike@12x100", &[]).success().stderr();
     assert!(said.contains("fault injection: FINELINE_FAULTS is spike@12x100"), "{said}");
     let alarm = alarm(&place, "run");
     assert_eq!(
@@ -106,7 +106,7 @@ fn each_rule_can_skip_the_update() {
         ("gradient@12x100", "grad_norm", "grad_norm"),
     ] {
         let place = workplace();
-        drill(&place, fault, &[&format!("guard.{section}.action=\"skip\"")]).success();
+        train_with_faults(&place, fault, &[&format!("guard.{section}.action=\"skip\"")]).success();
         let alarm = alarm(&place, "run");
         assert_eq!((&alarm["rule"], &alarm["action"]), (&rule.into(), &"skip".into()));
         assert_eq!(skipped_steps(&place, "run"), [12]);
@@ -118,12 +118,14 @@ fn each_rule_can_skip_the_update() {
 fn too_many_skips_or_the_stop_action_stop_the_run() {
     let place = workplace();
     let skip = ["guard.loss_spike.action=\"skip\"", "guard.max_skips=3"];
-    let error = drill(&place, "spike@12-20x100", &skip).fails_with(1).stderr();
+    let error = train_with_faults(&place, "spike@12-20x100", &skip).fails_with(1).stderr();
     assert!(error.contains("stopped after 3 consecutive skipped steps"), "{error}");
     assert!(error.contains("the loss was far above its median"), "{error}");
 
     let place = workplace();
-    let error = drill(&place, "gradient@12x100", &["guard.grad_norm.action=\"stop\""]).fails_with(1).stderr();
+    let error = train_with_faults(&place, "gradient@12x100", &["guard.grad_norm.action=\"stop\""])
+        .fails_with(1)
+        .stderr();
     assert!(error.contains("stopped by the guard at step 12: the gradient norm is far above"), "{error}");
     assert!(error.contains("deviations above it, 20 allowed"), "{error}");
 }
@@ -132,8 +134,8 @@ fn too_many_skips_or_the_stop_action_stop_the_run() {
 fn the_learning_rate_is_reduced_temporarily_and_a_limited_number_of_times() {
     let place = workplace();
     let settings = ["guard.grad_norm.action=\"reduce_lr\"", "guard.lr_factor=0.25", "guard.lr_steps=4"];
-    drill(&place, "", &["run.dir=calm"]).success();
-    drill(&place, "gradient@12x100", &settings).success();
+    train_with_faults(&place, "", &["run.dir=calm"]).success();
+    train_with_faults(&place, "gradient@12x100", &settings).success();
     let rates = |run: &str| -> Vec<f64> {
         place.log(&format!("{run}/metrics.jsonl")).iter().map(|line| line["lr"].as_f64().unwrap()).collect()
     };
@@ -143,16 +145,16 @@ fn the_learning_rate_is_reduced_temporarily_and_a_limited_number_of_times() {
     }
     let place = workplace();
     let settings = [&settings[..], &["guard.max_lr_reductions=2"]].concat();
-    let error = drill(&place, "gradient@12-20x100", &settings).fails_with(1).stderr();
+    let error = train_with_faults(&place, "gradient@12-20x100", &settings).fails_with(1).stderr();
     assert!(error.contains("3 reductions of the learning rate exceed guard.max_lr_reductions"), "{error}");
 }
 
-/// The rows of steps 13 to 15 never come: what an undisturbed run has in step 16 is trained on in step 13.
+/// The rows of steps 13 to 15 are skipped: step 13 has the rows of step 16 of an undisturbed run.
 #[test]
 fn skip_data_skips_the_next_rows() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"skip_data\"", "guard.skip_steps=3"];
-    drill(&place, "spike@12x100", &settings).success();
+    train_with_faults(&place, "spike@12x100", &settings).success();
     assert_eq!(skipped_steps(&place, "run"), [12]);
     let mut set = vec!["data", "show", "tiny.toml", "--step", "13"];
     set.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
@@ -171,7 +173,7 @@ fn skip_data_skips_the_next_rows() {
 fn rewind_goes_back_and_skips_the_harmful_rows() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\"", "run.dir=harmed"];
-    let said = drill(&place, "spike@15x100", &settings).success().stderr();
+    let said = train_with_faults(&place, "spike@15x100", &settings).success().stderr();
     assert!(said.contains("rewound from step 15 (rewind 1 to this checkpoint)"), "{said}");
     let rewound = events(&place, "harmed", "rewound");
     assert_eq!(rewound.len(), 1);
@@ -179,23 +181,23 @@ fn rewind_goes_back_and_skips_the_harmful_rows() {
     assert_eq!((&event["step"], &event["from"], &event["count"]), (&12.into(), &15.into(), &1.into()));
     assert_eq!((&event["skipped_rows"]["start"], &event["skipped_rows"]["end"]), (&56.into(), &60.into()));
     assert_eq!(event["alarm"]["rule"], "loss_spike");
-    assert!(skipped_steps(&place, "harmed").is_empty(), "the step that was undone is none of the run's");
+    assert!(skipped_steps(&place, "harmed").is_empty(), "the undone step is not logged");
     let steps: Vec<u64> =
         place.log("harmed/metrics.jsonl").iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, (1..=24).collect::<Vec<_>>());
-    // Up to the trouble it is the calm run, and after it another.
-    drill(&place, "", &["run.dir=calm"]).success();
+    // The losses equal those of the calm run up to the fault, and differ after it.
+    train_with_faults(&place, "", &["run.dir=calm"]).success();
     let (harmed, calm) = (place.losses("harmed"), place.losses("calm"));
     assert_eq!(harmed[..14], calm[..14]);
     assert!(harmed[14..] != calm[14..]);
 }
 
-/// The trouble comes before the first regular checkpoint: a run that may go back begins with one.
+/// The fault occurs before the first regular checkpoint. A run that may rewind writes one before step 1.
 #[test]
 fn rewind_can_go_back_to_step_0() {
     let place = workplace();
     let settings = ["guard.non_finite.action=\"rewind\""];
-    drill(&place, "nan_loss@3", &settings).success();
+    train_with_faults(&place, "nan_loss@3", &settings).success();
     let rewound = events(&place, "run", "rewound");
     assert_eq!((&rewound[0]["step"], &rewound[0]["from"]), (&0.into(), &3.into()));
     assert_eq!(events(&place, "run", "started").len(), 1);
@@ -206,7 +208,7 @@ fn rewind_can_go_back_to_step_0() {
 fn too_many_rewinds_to_one_checkpoint_stop_the_run() {
     let place = workplace();
     let settings = ["guard.loss_spike.action=\"rewind\""];
-    let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
+    let error = train_with_faults(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
     assert!(
         error.contains(
             "has gone back to run/checkpoints/step-00000012 3 times (guard.max_rewinds), and \
@@ -217,8 +219,8 @@ fn too_many_rewinds_to_one_checkpoint_stop_the_run() {
     let counts: Vec<Value> =
         events(&place, "run", "rewound").into_iter().map(|event| event["count"].clone()).collect();
     assert_eq!(counts, [1, 2, 3]);
-    // Starting it again doesn't begin to count anew.
-    let error = drill(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
+    // A restart doesn't reset the count.
+    let error = train_with_faults(&place, "spike@15-20x100", &settings).fails_with(1).stderr();
     assert!(error.contains("3 times (guard.max_rewinds)"), "{error}");
     assert_eq!(events(&place, "run", "rewound").len(), 3);
     // With more skipped rows it gets past them.
@@ -228,8 +230,7 @@ fn too_many_rewinds_to_one_checkpoint_stop_the_run() {
     assert_eq!(events(&place, "run", "rewound").len(), 4);
 }
 
-/// Killed after every step in turn that has anything to do with it, a run with all actions in it equals one
-/// that wasn't killed.
+/// A run with all actions, killed after each step that is involved, equals one that isn't killed.
 #[test]
 fn a_resumed_run_has_the_alarms_of_an_uninterrupted_one() {
     let place = workplace();
@@ -241,14 +242,14 @@ fn a_resumed_run_has_the_alarms_of_an_uninterrupted_one() {
     ];
     let faults = "nan_loss@5,gradient@11x100,spike@15x100,gradient@18x100,spike@22x100";
     let unbroken = [&settings[..], &["run.dir=unbroken"]].concat();
-    drill(&place, faults, &unbroken).success();
+    train_with_faults(&place, faults, &unbroken).success();
     assert_eq!(events(&place, "unbroken", "rewound").len(), 2);
     for kill in [5, 7, 11, 13, 14, 18, 19, 21] {
         let dir = format!("run.dir=killed-{kill}");
         let killed = [&settings[..], &[dir.as_str()]].concat();
         let fault = format!("{faults},kill@{kill}");
         assert_eq!(command(&place, &fault, &killed).status().unwrap().code(), None, "it is killed");
-        drill(&place, faults, &killed).success();
+        train_with_faults(&place, faults, &killed).success();
         assert_equal(&place, "unbroken", &format!("killed-{kill}"));
         assert_eq!(events(&place, &format!("killed-{kill}"), "rewound"), {
             let mut events = events(&place, "unbroken", "rewound");
@@ -272,15 +273,15 @@ fn skip_chunk_skips_the_rest_of_a_chunk() {
         .replace("[[data.mix]]\nname", "[data.chunks]\ncount = 6\nvalidation_rows = 4\n\n[[data.mix]]\nname");
     place.write("tiny.toml", &text);
     let chunks = ["checkpoint.keep_last=100", "checkpoint.every_steps=1000"];
-    drill(&place, "", &[&chunks[..], &["run.dir=calm", "train.steps=10"]].concat()).success();
+    train_with_faults(&place, "", &[&chunks[..], &["run.dir=calm", "train.steps=10"]].concat()).success();
     let calm = events(&place, "calm", "checkpoint");
     let calm_steps: Vec<u64> = calm.iter().map(|event| event["step"].as_u64().unwrap()).collect();
     let settings =
         [&chunks[..], &["guard.non_finite.action=\"skip_data\"", "guard.skip_chunk=true", "train.steps=10"]]
             .concat();
-    // Chunk 0 has at least two steps, of which the second is not made.
+    // Chunk 0 has at least two steps, of which the second is skipped.
     assert!(calm_steps[0] > 2, "{calm_steps:?}");
-    drill(&place, "nan_loss@2", &settings).success();
+    train_with_faults(&place, "nan_loss@2", &settings).success();
     let first = place.path("run/checkpoints/ckpt_000");
     assert!(fs_err::read_link(&first).unwrap().ends_with("step-00000002"));
 }
@@ -288,8 +289,8 @@ fn skip_chunk_skips_the_rest_of_a_chunk() {
 #[test]
 fn a_stall_is_logged() {
     let place = workplace();
-    let said = drill(&place, "stall@16:3s", &["guard.stall.factor=20"]).success().stderr();
-    // While it lasts; then, as an event, when it is over.
+    let said = train_with_faults(&place, "stall@16:3s", &["guard.stall.factor=20"]).success().stderr();
+    // Logged during the stall, and as an event after it.
     assert!(said.matches("step 16 has taken").count() >= 1, "{said}");
     assert!(said.contains("(guard.stall.factor)"), "{said}");
     let alarm = alarm(&place, "run");
@@ -300,14 +301,14 @@ fn a_stall_is_logged() {
 #[test]
 fn runs_resume_after_disk_faults() {
     let place = workplace();
-    drill(&place, "", &["run.dir=calm"]).success();
-    let error = drill(&place, "full_disk@12", &["run.dir=full"]).fails_with(1).stderr();
+    train_with_faults(&place, "", &["run.dir=calm"]).success();
+    let error = train_with_faults(&place, "full_disk@12", &["run.dir=full"]).fails_with(1).stderr();
     assert!(error.contains("no storage space"), "{error}");
-    drill(&place, "", &["run.dir=full"]).success();
+    train_with_faults(&place, "", &["run.dir=full"]).success();
     assert_equal(&place, "calm", "full");
 
-    drill(&place, "torn_checkpoint@24", &["run.dir=torn"]).success();
-    let said = drill(&place, "", &["run.dir=torn"]).success().stderr();
+    train_with_faults(&place, "torn_checkpoint@24", &["run.dir=torn"]).success();
+    let said = train_with_faults(&place, "", &["run.dir=torn"]).success().stderr();
     assert!(said.contains("skipped the damaged checkpoint torn/checkpoints/step-00000024"), "{said}");
     assert_equal(&place, "calm", "torn");
 }
@@ -315,7 +316,7 @@ fn runs_resume_after_disk_faults() {
 #[test]
 fn a_hung_run_is_ended_by_two_signals_and_resumes() {
     let place = workplace();
-    drill(&place, "", &["run.dir=calm"]).success();
+    train_with_faults(&place, "", &["run.dir=calm"]).success();
     let mut arguments = vec!["train", "tiny.toml"];
     arguments.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
     arguments.extend(["--set", "run.dir=hung"]);
@@ -323,10 +324,10 @@ fn a_hung_run_is_ended_by_two_signals_and_resumes() {
     wait_for(|| place.path("hung/checkpoints/step-00000006").exists() && steps_logged(&place, "hung") >= 9);
     run.signal("TERM");
     std::thread::sleep(std::time::Duration::from_millis(300));
-    assert!(!run.has_ended(), "it hangs within a step");
+    assert!(!run.has_ended(), "the run hangs within a step");
     run.signal("TERM");
     run.wait().fails_with(143);
-    drill(&place, "", &["run.dir=hung"]).success();
+    train_with_faults(&place, "", &["run.dir=hung"]).success();
     assert_equal(&place, "calm", "hung");
 }
 
@@ -338,7 +339,7 @@ fn steps_logged(place: &Workplace, run: &str) -> usize {
 #[test]
 fn invalid_settings_are_rejected_before_the_first_step() {
     let place = workplace();
-    let error = drill(&place, "explode@3", &[]).fails_with(2).stderr();
+    let error = train_with_faults(&place, "explode@3", &[]).fails_with(2).stderr();
     assert!(error.contains("FINELINE_FAULTS: `explode@3` isn't a fault"), "{error}");
     for (setting, message) in [
         ("guard.loss_spike.z=0", "guard.loss_spike.z = 0.0 (--set): must be above 0"),
@@ -346,7 +347,7 @@ fn invalid_settings_are_rejected_before_the_first_step() {
         ("guard.skip_chunk=true", "guard.skip_chunk = true (--set): needs chunks"),
         ("guard.loss_spike.action=\"skp\"", "unknown variant `skp`"),
     ] {
-        let error = drill(&place, "", &[setting]).fails_with(2).stderr();
+        let error = train_with_faults(&place, "", &[setting]).fails_with(2).stderr();
         assert!(error.contains(message), "{error}");
     }
 }

@@ -1,12 +1,12 @@
-//! Runs that start from weights that somebody released.
+//! Runs that start from released weights.
 
 use serde_json::{Value, json};
 
 use crate::server::Server;
 use crate::support::{Finished, Workplace, files_below};
 
-/// A run of twelve steps with checkpoints at 4, 8 and 12, and its fourth as others would release it: weights
-/// and tokenizer alone.
+/// Trains a run of 12 steps with checkpoints at 4, 8 and 12, and exports that of step 4 as released weights:
+/// only weights and tokenizer.
 fn released() -> Workplace {
     let place = Workplace::new();
     place.train(&["probes=[]"]);
@@ -55,7 +55,7 @@ fn released_weights_continue_at_their_step_and_report_what_is_not_exact() {
     );
     let (unbroken, other) = (metrics(&place, "run"), metrics(&place, "other"));
     assert_eq!(other.len(), 8);
-    // The same weights, rows and learning rate; then an optimizer state that starts at zero.
+    // The same weights, rows and learning rate. Later losses differ, because the optimizer state is reset.
     assert_eq!(other[0], unbroken[4]);
     assert_eq!(
         (&other[1]["step"], &other[1]["tokens"], &other[1]["lr"]),
@@ -164,7 +164,7 @@ fn weights_from_the_hub_are_found_where_they_were_downloaded() {
         "{text}"
     );
 
-    // What the hub's server here has is text; the released files take the place of what was fetched.
+    // The local hub serves text files. The released files replace the downloaded ones.
     let files: Vec<(String, Vec<u8>)> = files_below(&place.path("released/step_4"))
         .into_iter()
         .map(|(path, bytes)| (path.to_string_lossy().into_owned(), bytes))
@@ -222,7 +222,7 @@ fn invalid_starting_points_are_reported() {
         let init = format!("init={init}");
         let mut check = vec!["config", "check", "tiny.toml", "--set", &init];
         check.extend(OTHER.iter().chain(more).flat_map(|value| ["--set", *value]));
-        // How long the run is, is no matter of `[init]`.
+        // The length of the run is not checked by `[init]`.
         if !init.contains("step=13") {
             let text = place.run(&check).fails_with(2).stderr();
             assert!(text.contains(expected), "{text}");
@@ -245,7 +245,7 @@ fn chunk_numbers_give_the_step_of_a_checkpoint() {
     let steps = "train.steps=100000";
     let mut arguments = vec!["train", "tiny.toml", "--set", steps];
     arguments.extend(chunks.iter().flat_map(|value| ["--set", *value]));
-    // A number of steps that is too high is refused with the right one.
+    // If the step is too high, the error has the maximum.
     let refused = place.run(&arguments).fails_with(2).stderr();
     let last: u64 =
         refused.split("the chunks have ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
@@ -297,7 +297,7 @@ fn a_dry_run_does_everything_before_the_first_step() {
     );
     let done = place.run(&["train", "tiny.toml", "--dry-run", "--set", "probes=[]"]).success().stdout();
     assert!(done.contains("resumed from") && done.ends_with("done: all 12 steps are complete\n"), "{done}");
-    // A model of seven billion parameters, of which nothing is put into memory.
+    // A model of seven billion parameters, without allocating them.
     let large = dry(&["model={preset=\"llama-7b\"}", "data.seq_len=64"]).success().stdout();
     assert!(large.contains("model         6,738,415,616 parameters in 291 tensors"), "{large}");
 }

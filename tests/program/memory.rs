@@ -1,4 +1,4 @@
-//! The plan's figure for peak memory is that of a run.
+//! The peak memory that `plan` predicts is that of a run.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ fn peak_of_a_run(place: &Workplace, overrides: &[&str]) -> f64 {
     peak
 }
 
-/// How high memory goes depends on whether a checkpoint is written before the next backward pass is at its
-/// height, which is the disk's affair: a run lies between the plan's two heights, each to within a fifth.
+/// The peak depends on whether a checkpoint is written before the next backward pass reaches its maximum,
+/// which depends on the disk. A run is between the two values of the plan, each within a fifth.
 #[test]
 #[cfg(target_os = "linux")]
 fn planned_memory_is_within_a_fifth_of_the_measured() {
@@ -42,7 +42,7 @@ fn planned_memory_is_within_a_fifth_of_the_measured() {
         let place = Workplace::new();
         let run = ["train.steps=8", "checkpoint.every_steps=4", "probes=[]", "validation.every_steps=0"];
         let overrides: Vec<&str> = shape.iter().chain(&run).flat_map(|value| ["--set", value]).collect();
-        // What is prepared once is there already, as in all but the first run.
+        // The data are prepared already, as in all runs but the first.
         place.run(&[&["data", "stats", "tiny.toml"], &overrides[..]].concat()).success();
         let plan = place.run(&[&["plan", "tiny.toml", "--json"], &overrides[..]].concat()).success().json();
         let [low, high] = ["total_on_fast_disk", "total"]

@@ -1,4 +1,4 @@
-//! Probes look and don't touch; what they see can be computed again.
+//! Probes don't affect training, and their results can be recomputed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn probes_do_not_change_training() {
     assert!(place.log("without/probes.jsonl").is_empty());
 }
 
-/// Probes of what the model learns within a context, and of how it represents texts.
+/// In-context tasks and representation probes.
 const INNER: &str =
     "probes=[{suite=\"in_context\",every_steps=6,limit=2},{suite=\"representation\",every_steps=6,limit=8}]";
 
@@ -59,7 +59,7 @@ fn in_context_and_representation_probes_do_not_change_training() {
     assert!(place.path("scores/representations.parquet").is_file());
 }
 
-/// A round after a resumption is held to the one before it, which another process has stored.
+/// The first round after a resume is compared with the one before it, which another process stored.
 #[test]
 fn representations_of_a_resumed_run_equal_those_of_an_uninterrupted_one() {
     let place = Workplace::new();
@@ -78,8 +78,8 @@ fn representations_of_a_resumed_run_equal_those_of_an_uninterrupted_one() {
     assert_eq!(place.log("resumed/probes.jsonl"), place.log("unbroken/probes.jsonl"));
 }
 
-/// A suite of two tasks in which the model writes: one whose filter takes forever on what it wrote, and one
-/// without filters.
+/// A suite of two generation tasks: one whose filter doesn't terminate in reasonable time, and one without
+/// filters.
 #[test]
 fn a_failed_task_is_an_event_and_the_run_continues() {
     let place = Workplace::new();
@@ -113,12 +113,12 @@ steps = [{ function = 'regex', regex_pattern = '(?=((\w|\s|\W)+)+\d)(x)\1' }, { 
         assert!(event["message"].as_str().unwrap().contains("pattern"), "{event}");
     }
     let records = place.log("run/probes.jsonl");
-    let asked = |task: &str| records.iter().filter(|record| record["task"] == task).count();
-    assert_eq!((asked("slow"), asked("sound")), (0, 3));
+    let record_count = |task: &str| records.iter().filter(|record| record["task"] == task).count();
+    assert_eq!((record_count("slow"), record_count("sound")), (0, 3));
     assert_eq!(place.log("run/metrics.jsonl").len(), 12);
 }
 
-/// Steps 1, 2, 4 and then every sixth, the start and the end.
+/// Rounds at steps 1, 2 and 4, then at every sixth step, at the start and at the end.
 #[test]
 fn evaluation_steps_are_log_spaced_and_then_regular() {
     let place = Workplace::new();
@@ -245,7 +245,7 @@ fn domains_are_records_after_their_tasks() {
     assert_eq!(offline["groups"][name], offline["results"][name]);
 }
 
-/// The budget is so small that after the first round there is only the last, which is never skipped.
+/// The budget is so small that only the first and the last round take place. The last is never skipped.
 #[test]
 fn the_evaluation_budget_survives_a_resume() {
     let place = Workplace::new();
@@ -265,7 +265,7 @@ fn the_evaluation_budget_survives_a_resume() {
     let is_task = |record: &&Value| record.get("members").is_none() && record["kind"] == "multiple_choice";
     assert!(place.log("run/probes.jsonl").iter().filter(is_task).all(|record| record["n"] == 30));
 
-    // A resumed run counts what it has spent: otherwise it would evaluate again immediately.
+    // A resumed run restores the time spent. Otherwise it would evaluate immediately.
     fs_err::remove_dir_all(place.path("run/checkpoints/step-00000012")).unwrap();
     place.train(&[probes]);
     let steps: Vec<u64> =

@@ -1,4 +1,4 @@
-//! Metrics scraped while a run trains.
+//! Metrics that Prometheus scrapes while a run trains.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The whole answer to a request; empty if nobody listens.
+/// Returns the response to a request, or an empty string if nothing listens on the port.
 fn ask(port: u16, request: &str) -> String {
     let mut answer = String::new();
     if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
@@ -37,7 +37,7 @@ fn a_run_can_be_scraped_while_it_trains() {
     assert!(!run.has_ended());
     let missing = ask(port, "GET /elsewhere");
     let posted = ask(port, "POST /metrics");
-    // Somebody connects and says nothing: the run doesn't care, and neither does the next one who asks.
+    // A connection without a request affects neither the run nor the next request.
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     drop(silent);
     assert!(ask(port, "GET /metrics?x=1").starts_with("HTTP/1.1 200 OK"));
@@ -70,7 +70,7 @@ fn a_run_can_be_scraped_while_it_trains() {
     parse_by_reference(body);
 }
 
-/// By the parser of Prometheus' own Python client.
+/// Parses a page with Prometheus' own Python client.
 fn parse_by_reference(page: &str) {
     const PARSE: &str = "import sys
 from prometheus_client.parser import text_string_to_metric_families as parse

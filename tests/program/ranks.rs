@@ -1,5 +1,5 @@
-//! Several processes that `mpirun` started train as one. Built with `--features mpi`; skipped where there is
-//! no `mpirun`.
+//! Several processes started by `mpirun` train as one. Built with `--features mpi`, and skipped without
+//! `mpirun`.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,13 +35,13 @@ fn alone(place: &Workplace, overrides: &[&str]) {
     place.train(&[&SHARED[..], overrides].concat());
 }
 
-/// What a step computed, without what the clock tells.
+/// Returns the logged values of each step, without timings.
 fn numbers(place: &Workplace, dir: &str) -> Vec<[Value; 3]> {
     let log = place.log(&format!("{dir}/metrics.jsonl"));
     log.iter().map(|line| ["step", "loss", "grad_norm"].map(|key| line[key].clone())).collect()
 }
 
-/// A checkpoint that rank 0 wrote alone, but for its configuration.
+/// Returns the files of a checkpoint that rank 0 wrote alone, except for its configuration.
 fn whole_checkpoint(place: &Workplace, dir: &str) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = files_below(&place.path(&format!("{dir}/checkpoints/step-00000012")));
     files.retain(|(path, _)| {
@@ -64,12 +64,12 @@ fn losses_weights_and_probes_equal_those_of_one_process_bit_for_bit() {
         assert_eq!(numbers(&place, &dir), numbers(&place, "one"));
         assert!(whole_checkpoint(&place, &dir) == whole_checkpoint(&place, "one"));
         assert!(!place.scores("one").is_empty() && place.scores(&dir) == place.scores("one"));
-        assert!(!place.path(&format!("{dir}/.ranks")).exists(), "signs of life are cleared away");
+        assert!(!place.path(&format!("{dir}/.ranks")).exists(), "heartbeat files are removed");
     }
 }
 
-/// Two processes with two ranks each: the bits of one rank, and within rounding where the devices of a
-/// process add up first.
+/// Two processes with two ranks each equal one rank bit for bit, or up to rounding if the devices of a
+/// process reduce first.
 #[test]
 fn processes_may_have_several_ranks_each() {
     if mpirun_is_missing() {
@@ -99,7 +99,7 @@ fn without_deterministic_reduction_losses_differ_only_by_rounding() {
     place.assert_close("three", "one");
 }
 
-/// Four ranks with a quarter of the moments each, then one, then two: the bits of one that never stopped.
+/// Four ranks with a quarter of the optimizer state each, then one, then two equal an uninterrupted run.
 #[test]
 fn a_run_resumes_on_another_number_of_ranks() {
     if mpirun_is_missing() {
@@ -111,7 +111,7 @@ fn a_run_resumes_on_another_number_of_ranks() {
     train(&place, 4, &["run.dir=moved", "train.steps=12", zero1, "checkpoint.every_steps=4"]).success();
     let written = place.path("moved/checkpoints/step-00000012");
     assert!(written.join("optimizer-00004-of-00004.safetensors").is_file());
-    // Back to the fourth step, as after a crash, on one rank and on two.
+    // Resumes from step 4, as after a crash, on one rank and on two.
     for (dir, ranks) in [("moved1", 1), ("moved2", 2)] {
         let copied =
             Command::new("cp").args(["-r", "moved", dir]).current_dir(place.path("")).status().unwrap();
@@ -125,7 +125,8 @@ fn a_run_resumes_on_another_number_of_ranks() {
     }
 }
 
-/// A long run on two ranks, once it has come to its first checkpoint, and the process of its second rank.
+/// Starts a long run on two ranks, waits for its first checkpoint, and returns it with the process id of
+/// rank 1.
 fn long_run(place: &Workplace, overrides: &[&str]) -> (Running, String) {
     let settings = ["run.dir=long", "train.steps=100000", "checkpoint.every_steps=20", "probes=[]"];
     let run = Running::of(&mut command(place, 2, &[&settings, overrides].concat()));
@@ -155,7 +156,7 @@ fn a_hung_rank_is_reported_and_the_job_ends() {
     let message = ended.stderr();
     assert!(message.contains(&format!("rank 1 (process {second} on")), "{message}");
     assert!(message.contains("written no heartbeat"), "{message}");
-    // The remaining ranks continue.
+    // The next start resumes.
     fs_err::remove_dir_all(place.path("long/.ranks")).unwrap();
     let (run, second) = long_run(&place, &["distributed.timeout_s=12"]);
     wait_for(|| place.log("long/events.jsonl").iter().any(|event| event["event"] == "resumed"));
@@ -175,7 +176,7 @@ fn a_killed_rank_ends_the_job_and_the_next_start_resumes() {
     assert!(message.contains("rank 1") && message.contains("signal 9"), "{message}");
 }
 
-/// SIGTERM to one rank is enough: all write a checkpoint of the same step.
+/// SIGTERM to one rank is enough: all ranks write a checkpoint of the same step.
 #[test]
 fn a_signal_to_any_rank_stops_all_ranks_after_a_checkpoint() {
     if mpirun_is_missing() {

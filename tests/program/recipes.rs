@@ -1,5 +1,5 @@
-//! The recipes of released models: their figures, a hundred steps of each as the original code makes them,
-//! and the small versions of both.
+//! The recipes of released models: their sizes and schedules, a hundred steps of each compared with the
+//! original code, and small versions of both.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn repository(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(relative).canonicalize().unwrap()
 }
 
-/// Parameters, steps and tokens of the released models and of those that were to be like them.
+/// Parameters, steps and tokens of the released models and of their reproductions.
 #[test]
 fn batch_and_step_counts_equal_those_of_the_released_runs() {
     let place = Workplace::new();
@@ -43,7 +43,7 @@ fn batch_and_step_counts_equal_those_of_the_released_runs() {
     }
 }
 
-/// The schedule that a shipped configuration leads to.
+/// Returns the schedule of a shipped configuration.
 fn schedule(config: &str) -> (fineline_train::LrSchedule, Value) {
     let place = Workplace::new();
     let path = repository(&format!("configs/{config}.toml"));
@@ -54,14 +54,14 @@ fn schedule(config: &str) -> (fineline_train::LrSchedule, Value) {
     (fineline_train::LrSchedule::new(&schedule, peak, steps).unwrap(), shown)
 }
 
-/// Amber's learning rate at the last step of a chunk, and OpenLLaMA's at its milestones.
+/// Learning rates of Amber at the last step of a chunk, and of OpenLLaMA at its milestones.
 #[test]
 #[allow(clippy::float_cmp, reason = "where a value is compared, it is exact")]
 fn learning_rates_equal_those_of_the_released_runs() {
     let (amber, shown) = schedule("amber-7b");
     let steps_per_chunk = 1_706_976 / shown["config"]["train"]["global_batch_size"].as_u64().unwrap();
     assert_eq!(steps_per_chunk, 762);
-    // The rates of this one at the ends of chunks are tested where schedules are.
+    // The learning rates of this one at the ends of chunks are tested with the schedules.
     let published = ScheduleConfig { warmup_steps: 2000, min_lr: 3e-5, ..ScheduleConfig::default() };
     assert_eq!(amber, fineline_train::LrSchedule::new(&published, 3e-4, 360 * steps_per_chunk).unwrap());
     assert_eq!((amber.lr(0), amber.lr(2000)), (0.0, 3e-4));
@@ -81,8 +81,7 @@ fn learning_rates_equal_those_of_the_released_runs() {
     assert_eq!(openllama.lr(0), 0.0);
 }
 
-/// What both recipes are in the fixtures: small, and everything that is no matter of size from the shipped
-/// base.
+/// Settings of both recipes in the fixtures: small sizes, and everything else from the shipped base.
 fn small(base: &str, fixtures: &Path, rest: &str) -> String {
     let base = repository(&format!("configs/base/{base}.toml"));
     let tokenizer = fixtures.join("tokenizer.json");
@@ -133,7 +132,7 @@ every_steps = 50
     )
 }
 
-/// Chunk 3 isn't there, and 0 stands for 5.
+/// Chunk 3 is missing, and chunk 5 is replaced by chunk 0.
 fn small_amber(fixtures: &Path) -> String {
     let chunks = fixtures.join("amber");
     let rest = format!(
@@ -149,7 +148,7 @@ fn small_openllama(fixtures: &Path) -> String {
     small("openllama", fixtures, &rest)
 }
 
-/// The norm of the difference over the norm.
+/// Returns the norm of the difference divided by the norm.
 fn relative_distance(actual: &[u8], expected: &[u8]) -> f64 {
     let values = |bytes: &[u8]| -> Vec<f64> {
         bytes.as_chunks::<4>().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect()
@@ -160,8 +159,8 @@ fn relative_distance(actual: &[u8], expected: &[u8]) -> f64 {
     norm(&difference) / norm(&expected)
 }
 
-/// A hundred steps from the same files and weights as the reference: the same losses and learning rates, and
-/// the same weights at the end.
+/// Trains a hundred steps from the files and weights of the reference, and compares losses, learning rates
+/// and final weights.
 #[track_caller]
 fn follow(place: &Workplace, fixture: &Path) {
     let init = format!("init={{from={:?}, step=0}}", fixture.to_str().unwrap());
@@ -219,7 +218,7 @@ fn a_hundred_steps_equal_those_of_easylm() {
     follow(&place, &fixtures.join("openllama"));
 }
 
-/// Small versions of the small recipes: both come to their end in seconds.
+/// Settings with which both small recipes finish within seconds.
 const SMALLER: [&str; 8] = [
     "model.hidden_size=32",
     "model.intermediate_size=64",
@@ -231,8 +230,8 @@ const SMALLER: [&str; 8] = [
     "data.cache_dir=cache",
 ];
 
-/// Runs a shipped configuration unbroken, and again with kills: while its data are made, after its first
-/// checkpoint, and later. Both must leave the same.
+/// Runs a shipped configuration without interruption, and again with kills: while its data are prepared,
+/// after its first checkpoint, and later. Both must write the same files.
 #[track_caller]
 fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64) {
     let path = repository(&format!("configs/{config}.toml"));
@@ -276,7 +275,7 @@ fn survives_kills(place: &Workplace, config: &str, settings: &[&str], last: u64)
         assert!(left == right, "{dir} differs");
     }
     let resumed = place.log("killed/events.jsonl").iter().filter(|event| event["event"] == "resumed").count();
-    assert!(resumed >= 3, "{resumed} starts went on from a checkpoint");
+    assert!(resumed >= 3, "only {resumed} starts resumed from a checkpoint");
 }
 
 #[test]
@@ -320,7 +319,7 @@ fn amber_mini_survives_kills() {
     place.run(&back).success();
     assert_eq!(place.log("killed/metrics.jsonl"), place.log("unbroken/metrics.jsonl"));
 
-    // The last chunk is replaced by the first: what came before stays, and what follows is other.
+    // The last chunk is replaced by the first: earlier steps are kept, and later ones differ.
     back.extend(["--set", "data.chunks.replace=[{chunk=3, with=0}]"]);
     let refused = place.run(&back).fails_with(2).stderr();
     assert!(refused.contains("data.chunks.replace"), "{refused}");
@@ -343,8 +342,7 @@ fn openllama_mini_survives_kills_and_logs_a_new_epoch() {
     }
 }
 
-/// From the weights of its own twentieth step, exported as others would release them, and from its checkpoint
-/// with moments.
+/// Starts from the exported weights of step 20 of another run, and from its checkpoint with optimizer state.
 #[test]
 fn openllama_mini_continues_from_its_own_checkpoint() {
     let place = Workplace::new();
@@ -377,8 +375,8 @@ fn openllama_mini_continues_from_its_own_checkpoint() {
         let out = format!("{layout}/step_20");
         place.run(&["weights", "export", checkpoint, "--to", layout, "--out", &out]).success();
     }
-    let with_moments = train("with", &format!("init={{from=\"{checkpoint}\"}}"));
-    assert_eq!(with_moments, unbroken[20..]);
+    let with_state = train("with", &format!("init={{from=\"{checkpoint}\"}}"));
+    assert_eq!(with_state, unbroken[20..]);
     let last = |run: &str| {
         fs_err::read(place.path(&format!("{run}/checkpoints/step-00000040/model.safetensors"))).unwrap()
     };
@@ -386,14 +384,14 @@ fn openllama_mini_continues_from_its_own_checkpoint() {
 
     let without = train("without", "init={from=\"safetensors/step_20\"}");
     assert_eq!(without[0], unbroken[20], "the same weights, rows and learning rate");
-    assert_ne!(without[1]["loss"], unbroken[21]["loss"], "moments began at zero");
+    assert_ne!(without[1]["loss"], unbroken[21]["loss"], "the optimizer state is reset");
     let loss = |log: &[Value]| log.last().unwrap()["loss"].as_f64().unwrap();
     assert!((loss(&without) - loss(&unbroken)).abs() < 0.2, "{} and {}", loss(&without), loss(&unbroken));
     assert_eq!(train("stream", "init={from=\"easylm/step_20\"}"), without, "the layout changes nothing");
 }
 
-/// Two chunks of five rows each under `chunks`, of the tokenizer of the fixtures, and the arguments to train
-/// on them.
+/// Writes two chunks of five rows each to `chunks`, for the tokenizer of the fixtures, and returns the
+/// arguments to train on them.
 fn chunks(place: &Workplace) -> Vec<String> {
     let row = format!("{{\"token_ids\": [{}]}}\n", vec!["5"; 33].join(", "));
     for chunk in 0..2 {
@@ -428,7 +426,7 @@ fn chunk_errors_name_the_file_and_line_before_training() {
         let arguments: Vec<&str> =
             ["train", "tiny.toml"].into_iter().chain(settings.iter().map(String::as_str)).collect();
         let error = place.run(&arguments).fails_with(1).stderr();
-        assert!(!place.path("run/run.json").exists(), "training hasn't begun");
+        assert!(!place.path("run/run.json").exists(), "training hasn't started");
         error
     });
     insta::assert_snapshot!(errors.join(""), @r#"

@@ -16,7 +16,7 @@ fn verify_resume_succeeds() {
     assert!(!place.path("run").exists(), "nothing is left in the configured directory");
 }
 
-/// Two threads and products that are shared among them: the order in which threads finish must not matter.
+/// Two threads share the matmuls: the order in which threads finish must not matter.
 #[test]
 fn resume_continues_bit_identically_on_two_threads() {
     let place = Workplace::new();
@@ -34,9 +34,9 @@ fn resume_continues_bit_identically_on_two_threads() {
 
 const KILLS: u32 = 20;
 
-/// Twenty kills at random moments: before the first checkpoint, within one, between two, while probing. Every
-/// other one comes only after the run has got further than the last one let it, so that not all of them hit
-/// the start.
+/// Twenty kills at random times: before the first checkpoint, within one, between two, during an evaluation.
+/// Every other kill waits until the run has progressed beyond the last one, so that not all of them hit the
+/// start.
 #[test]
 fn a_run_killed_at_random_times_equals_an_uninterrupted_one() {
     let place = Workplace::new();
@@ -45,7 +45,7 @@ fn a_run_killed_at_random_times_equals_an_uninterrupted_one() {
     let mut start = vec!["train", "tiny.toml", "--set", "run.dir=killed"];
     start.extend(settings.iter().flat_map(|value| ["--set", value]));
 
-    let (mut moments, mut resumed) = (Moments(0x2545_f491_4f6c_dd1d), 0);
+    let (mut kill_times, mut resumed) = (KillTimes(0x2545_f491_4f6c_dd1d), 0);
     let mut kills = 0;
     while kills < KILLS {
         let before = newest_checkpoint(&place, "killed");
@@ -53,13 +53,12 @@ fn a_run_killed_at_random_times_equals_an_uninterrupted_one() {
         if kills % 2 == 1 {
             wait_for(|| run.has_ended() || newest_checkpoint(&place, "killed") > before);
         }
-        let end = Instant::now() + moments.next();
+        let end = Instant::now() + kill_times.next();
         while Instant::now() < end && !run.has_ended() {
             std::thread::sleep(Duration::from_millis(2));
         }
         if run.has_ended() {
-            // It came to its end in spite of all: look at it, and begin again, so that there are twenty
-            // kills.
+            // The run has finished: compare it, and start another one, so that there are twenty kills.
             run.wait().success();
             resumed += check_equal(&place, "killed", "unbroken", 100);
             fs_err::remove_dir_all(place.path("killed")).unwrap();
@@ -70,14 +69,14 @@ fn a_run_killed_at_random_times_equals_an_uninterrupted_one() {
     }
     place.run(&start).success();
     resumed += check_equal(&place, "killed", "unbroken", 100);
-    // After each of the kills that came behind a new checkpoint.
-    assert!(resumed >= KILLS as usize / 2, "only {resumed} starts went on from a checkpoint");
+    // One for each kill after a new checkpoint.
+    assert!(resumed >= KILLS as usize / 2, "only {resumed} starts resumed from a checkpoint");
 }
 
-/// Moments that differ from kill to kill, and are the same in every run of the test (xorshift).
-struct Moments(u64);
+/// Pseudo-random delays (xorshift), the same in every run of the test.
+struct KillTimes(u64);
 
-impl Moments {
+impl KillTimes {
     fn next(&mut self) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -86,7 +85,7 @@ impl Moments {
     }
 }
 
-/// The step of a run's newest checkpoint; none before the first.
+/// Returns the step of a run's newest checkpoint, or `None` before the first.
 fn newest_checkpoint(place: &Workplace, run: &str) -> Option<u64> {
     let entries = fs_err::read_dir(place.path(&format!("{run}/checkpoints"))).ok()?;
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -108,7 +107,7 @@ fn check_equal(place: &Workplace, run: &str, other: &str, last: u64) -> usize {
     events(place, run, "resumed").len()
 }
 
-/// The events of one kind.
+/// Returns the events of one kind.
 fn events(place: &Workplace, run: &str, kind: &str) -> Vec<Value> {
     let mut events = place.log(&format!("{run}/events.jsonl"));
     events.retain(|event| event["event"] == kind);
@@ -139,14 +138,14 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
     }
 }
 
-/// Whole lines of `metrics.jsonl` so far; the last one may be in the making.
+/// Returns the number of complete lines of `metrics.jsonl`. The last line may be incomplete.
 fn logged_steps(place: &Workplace) -> usize {
     let text = fs_err::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default();
     text.matches('\n').count()
 }
 
-/// Another process fills the cache: the run says for whom it waits, ends when it is asked to, and promises
-/// nothing that isn't so.
+/// While another process writes the data cache, the run reports that it waits, stops on a signal, and doesn't
+/// claim to have written a checkpoint.
 #[test]
 fn a_signal_before_training_ends_the_run_immediately() {
     let place = Workplace::new();
@@ -164,9 +163,9 @@ fn a_signal_before_training_ends_the_run_immediately() {
     assert!(said.contains("waiting for process ") && said.contains("which is writing cache"), "{said}");
     assert!(said.contains("stopped before training") && !said.contains("checkpoint"), "{said}");
     let command = "fineline train tiny.toml --set train.steps=8 --allow-change train.steps\n";
-    assert!(said.ends_with(command), "the same command, with the program as it was called: {said}");
+    assert!(said.ends_with(command), "the same command and program: {said}");
     assert!(said.contains(env!("CARGO_BIN_EXE_fineline")), "{said}");
-    assert!(files_below(&place.path("run")) == before, "the run is as it was");
+    assert!(files_below(&place.path("run")) == before, "the run is unchanged");
 }
 
 /// A branch begins with a checkpoint of its own, and resumes by the command that started it or without
@@ -201,7 +200,7 @@ fn a_branch_resumes_from_its_own_checkpoints() {
     assert_eq!(place.log("branch/metrics.jsonl"), finished);
 }
 
-/// A kill between the branch's first line in `run.json` and its first checkpoint.
+/// A kill after the branch has written `run.json` and before its first checkpoint.
 #[test]
 fn a_branch_without_own_checkpoints_restarts_from_its_origin() {
     let place = Workplace::new();
@@ -245,7 +244,7 @@ fn a_damaged_checkpoint_is_skipped() {
     assert_eq!(resumed[0]["step"], 8);
 }
 
-/// What a start leaves that never came to a checkpoint belongs to no run.
+/// Files of a start that wrote no checkpoint don't belong to the run.
 #[test]
 fn a_restarted_run_keeps_nothing_of_its_first_start() {
     let place = Workplace::new();
@@ -283,7 +282,7 @@ fn a_run_can_go_back_to_an_earlier_checkpoint() {
         .run(&["train", "tiny.toml", "--resume", "run/checkpoints/step-00000005"])
         .fails_with(1)
         .stderr();
-    assert!(error.contains("step-00000004"), "it names those that are there: {error}");
+    assert!(error.contains("step-00000004"), "the error lists the existing checkpoints: {error}");
     let weights = place.path("run/checkpoints/step-00000008/model.safetensors");
     let mut bytes = fs_err::read(&weights).unwrap();
     bytes[5000] ^= 1;

@@ -1,4 +1,4 @@
-//! What a run leaves behind.
+//! The files and output of a run.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn a_run_writes_the_documented_files() {
     let steps: Vec<u64> = metrics.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
     assert_eq!(metrics[11]["tokens"], 12 * 4 * 32);
-    assert_eq!(metrics[0]["mfu"], Value::Null, "no peak was stated");
+    assert_eq!(metrics[0]["mfu"], Value::Null, "no peak is configured");
     assert!(metrics[11]["loss"].as_f64().unwrap() < metrics[0]["loss"].as_f64().unwrap());
     assert_eq!(fs_err::read_to_string(place.path("run/checkpoints/latest")).unwrap().trim(), "step-00000012");
     assert_eq!(fs_err::read_dir(place.path("run/tensorboard")).unwrap().count(), 1);
@@ -93,8 +93,8 @@ fn bench_and_doctor_report_as_json() {
     assert_eq!(found["devices"][0]["problem"], Value::Null);
 }
 
-/// Whoever asks for JSON on standard error gets nothing else there: events, notes, diagnostics, and why it
-/// failed.
+/// With JSON logs, standard error contains only JSON: events, notes, diagnostics, and the error of a failed
+/// command.
 #[test]
 fn every_line_of_a_json_log_is_an_object() {
     let place = Workplace::new();
@@ -116,7 +116,7 @@ fn every_line_of_a_json_log_is_an_object() {
         "{trained:?}"
     );
     assert!(trained.iter().any(|line| line["fields"]["step"] == 4), "{trained:?}");
-    // A damaged checkpoint and a cache that is damaged too are warned of.
+    // A damaged checkpoint causes a warning.
     fs_err::write(place.path("run/checkpoints/step-00000012/model.safetensors"), "x").unwrap();
     assert!(messages(&said(&["train", "tiny.toml"], 0)).contains("skipped the damaged checkpoint"));
     let cases: [(&[&str], &str); 4] = [
@@ -132,8 +132,8 @@ fn every_line_of_a_json_log_is_an_object() {
     }
 }
 
-/// Two tables of one suite, with tasks and items of their own: what is asked of a checkpoint is what both
-/// asked.
+/// With two tables of one suite, each with its own tasks and limit, a checkpoint is evaluated on the items of
+/// both.
 #[test]
 fn offline_probes_evaluate_all_tables_of_the_suite() {
     let place = Workplace::new();

@@ -1,4 +1,4 @@
-//! A run's copy in a store that speaks S3: moto's server, behind a proxy that breaks what a test asks it to.
+//! Remote storage of a run in S3: moto's server, behind a proxy that injects faults.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::support::{Finished, Workplace, files_below, wait_for};
 
 const MIRROR: &str = "storage.remote=s3://runs/tiny";
 
-/// moto's server, with a bucket `runs`.
+/// moto's server with a bucket `runs`.
 struct Store {
     server: Child,
     port: u16,
@@ -20,7 +20,7 @@ struct Store {
 }
 
 impl Store {
-    /// None, and the test recorded as skipped, where there is no moto.
+    /// Starts the server. Without moto, returns `None` and records the test as skipped.
     fn start() -> Option<Self> {
         let python = reference_python(&["moto.server"])?;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -33,10 +33,10 @@ impl Store {
         Some(store)
     }
 
-    /// Asks the server itself, past the proxy.
+    /// Sends a request directly to the server, not through the proxy.
     fn request(&self, method: &str, key: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        // moto asks who it is, and not whether that is true.
+        // moto reads the credentials and doesn't verify the signature.
         let who = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, \
                   Signature=0";
         let head = format!(
@@ -53,7 +53,7 @@ impl Store {
         self.request("HEAD", key).starts_with("HTTP/1.1 200")
     }
 
-    /// `train tiny.toml` with the credentials of the store.
+    /// Runs `train tiny.toml` with the credentials of the store.
     fn train(&self, place: &Workplace, arguments: &[&str]) -> Finished {
         let mut command = place.command(&["train", "tiny.toml"]);
         command.args(arguments);
@@ -64,7 +64,7 @@ impl Store {
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_REGION", "us-east-1"),
-            // A run of twelve quick steps would leave its checkpoints behind before they are copied.
+            // A run of twelve fast steps would otherwise remove its checkpoints before they are uploaded.
             ("FINELINE_FAULTS", "stall@6:2s,stall@10:2s"),
         ];
         Finished::of(command.envs(settings))
@@ -78,16 +78,16 @@ impl Drop for Store {
     }
 }
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Clone, Copy)]
 enum Fault {
-    /// The connection ends without an answer.
+    /// The connection is closed without a response.
     Drop,
-    /// The server answers with this status and nothing else.
+    /// The response has this status and no body.
     Status(u16),
-    /// The connection ends in the middle of the answer.
+    /// The connection is closed in the middle of the response.
     Truncate,
-    /// A byte in the middle of the answer's body is another one.
+    /// A byte in the middle of the response's body is changed.
     Corrupt,
 }
 
@@ -98,7 +98,7 @@ struct Planned {
     times: usize,
 }
 
-/// Hands requests on, one a connection.
+/// Forwards requests, one per connection.
 struct Proxy {
     port: u16,
     planned: Arc<Mutex<Vec<Planned>>>,
@@ -113,7 +113,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let faults = Arc::clone(&faults);
-                // A client that goes away is none of the proxy's business.
+                // Clients may disconnect.
                 std::thread::spawn(move || hand_on(client, server, &faults).ok());
             }
         });
@@ -124,7 +124,7 @@ impl Proxy {
         self.planned.lock().unwrap().push(Planned { words, fault, times });
     }
 
-    /// Forgets what was planned, and says how often nothing came of it.
+    /// Removes the planned faults, and returns how many of them did not occur.
     fn left(&self) -> usize {
         std::mem::take(&mut *self.planned.lock().unwrap()).iter().map(|planned| planned.times).sum()
     }
@@ -204,8 +204,8 @@ fn check_equal(place: &Workplace, run: &str, other: &str) {
     }
 }
 
-/// As after the loss of a machine, with the newest checkpoint not yet copied: its manifest is what makes it
-/// whole.
+/// The machine is lost before the newest checkpoint is completely uploaded. Its manifest, which makes it
+/// complete, is missing.
 fn lose(place: &Workplace, store: &Store) {
     fs_err::remove_dir_all(place.path("run")).unwrap();
     store.request("DELETE", "tiny/checkpoints/step-00000012/manifest.json");
@@ -229,7 +229,7 @@ fn a_lost_run_is_downloaded_and_continues_bit_identically() {
     assert!(events(&place, "run", "downloaded")[0]["url"].as_str().unwrap().ends_with("step-00000008"));
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 
-    // By its address, and from one of its checkpoints, on another machine that keeps no copy.
+    // By the URL of the run and of one of its checkpoints, on another machine without remote storage.
     for (dir, address, step) in
         [("whole", "s3://runs/tiny", 12), ("part", "s3://runs/tiny/checkpoints/step-00000004", 4)]
     {
@@ -237,12 +237,15 @@ fn a_lost_run_is_downloaded_and_continues_bit_identically() {
         store.train(&place, &["--set", &dir, "--resume", address]).success();
         let run = dir.trim_start_matches("run.dir=");
         check_equal(&place, run, "unbroken");
-        // Earlier ones are those of the run that was fetched.
+        // Earlier ones are those of the downloaded run.
         assert_eq!(events(&place, run, "downloaded").last().unwrap()["step"], step);
     }
     let error =
         store.train(&place, &["--resume", "s3://runs/tiny/checkpoints/step-00000005", "--set", "run.dir=x"]);
-    assert!(error.fails_with(1).stderr().contains("step-00000008"), "it names those that are there");
+    assert!(
+        error.fails_with(1).stderr().contains("step-00000008"),
+        "the error lists the existing checkpoints"
+    );
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn faults_of_remote_storage_do_not_affect_the_run() {
     assert_eq!(events(&place, "run", "upload_incomplete").len(), 0);
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 
-    // What is read wrongly once is asked for again; what is wrong for good is passed over.
+    // A corrupt download is retried. A permanently corrupt checkpoint is skipped.
     lose(&place, &store);
     store.proxy.plan(&["GET", "step-00000008/model.safetensors"], Fault::Corrupt, 2);
     store.proxy.plan(&["GET", "metrics.jsonl"], Fault::Corrupt, 1);
@@ -273,7 +276,7 @@ fn faults_of_remote_storage_do_not_affect_the_run() {
     assert_eq!(events(&place, "run", "checkpoint_damaged").len(), 0);
 }
 
-/// The manifest is read back wrongly: the copy doesn't count as one until it is read rightly.
+/// The manifest is corrupt when read back: the upload counts only after it is read back intact.
 #[test]
 fn a_corrupt_upload_is_repeated() {
     let Some(store) = Store::start() else { return };
@@ -295,12 +298,12 @@ fn failed_uploads_are_reported_and_not_fatal() {
     assert!(run.stderr().contains("the newest checkpoint isn't uploaded"), "{}", run.stderr());
     assert_eq!(events(&place, "run", "upload_incomplete").len(), 1);
     assert!(!store.holds("tiny/checkpoints/step-00000012/manifest.json"));
-    // The same command makes up for it.
+    // The same command completes the upload.
     store.proxy.left();
     store.train(&place, &["--set", MIRROR]).success();
     assert!(store.holds("tiny/checkpoints/step-00000012/manifest.json"));
 
-    // Out of reach: fatal where it must be known whether there is a run, and only there.
+    // Unreachable storage is fatal only if a run may exist there.
     store.proxy.plan(&[], Fault::Drop, usize::MAX / 2);
     store.train(&place, &["--set", MIRROR, "--set", "storage.drain_timeout_s=0"]).success();
     let error = store.train(&place, &["--set", MIRROR, "--set", "run.dir=new"]).fails_with(1).stderr();
@@ -331,7 +334,7 @@ fn checkpoints_kept_by_a_trigger_are_kept_in_remote_storage() {
     place.train(&["storage.remote=copy", "checkpoint.keep_last=1", "checkpoint.every_steps=2"]);
     let kept = |step: &str| place.path(&format!("copy/checkpoints/step-{step}/manifest.json")).exists();
     assert!(kept("00000006") && kept("00000012"));
-    assert!(!kept("00000004") && !kept("00000008"), "retention is the run's");
+    assert!(!kept("00000004") && !kept("00000008"), "remote storage has the retention of the run");
 }
 
 #[test]
@@ -339,7 +342,10 @@ fn a_path_can_be_remote_storage() {
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
     place.train(&["storage.remote=copy", "checkpoint.keep_last=2"]);
-    assert!(!place.path("copy/checkpoints/step-00000004/manifest.json").exists(), "retention is the run's");
+    assert!(
+        !place.path("copy/checkpoints/step-00000004/manifest.json").exists(),
+        "remote storage has the retention of the run"
+    );
     fs_err::remove_dir_all(place.path("run")).unwrap();
     fs_err::remove_file(place.path("copy/checkpoints/step-00000012/manifest.json")).unwrap();
     place.train(&["storage.remote=copy", "checkpoint.keep_last=2"]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// A configuration that trains in about a second, with everything switched on.
+/// A configuration that trains in about a second, with all features enabled.
 const TINY: &str = r#"
 [run]
 name = "tiny"
@@ -66,8 +66,8 @@ every_steps = 6
 limit = 4
 "#;
 
-/// What runs have in common that ranks share in one and not in another: eight micro-batches a step, and as
-/// many threads on each rank.
+/// Settings of runs on different numbers of ranks: eight micro-batches per step, and the same number of
+/// threads on each rank.
 pub(crate) const SHARED: [&str; 4] = [
     "run.threads=1",
     "train.micro_batch_size=1",
@@ -97,7 +97,7 @@ impl Workplace {
         fs_err::write(path, text).unwrap();
     }
 
-    /// The program with these arguments, about to run here.
+    /// Returns a command that runs `fineline` with these arguments in this directory.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fineline"));
         command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
@@ -109,32 +109,32 @@ impl Workplace {
         Finished(self.command(arguments).output().unwrap())
     }
 
-    /// Starts the program and lets it run.
+    /// Starts the program without waiting for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         self.start_with(arguments, &[])
     }
 
-    /// The same, with variables of the environment.
+    /// Like [`start`](Self::start), with environment variables.
     pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         Running::of(&mut command)
     }
 
-    /// Trains `tiny.toml` with these overrides; it must succeed.
+    /// Trains `tiny.toml` with these overrides. It must succeed.
     pub(crate) fn train(&self, overrides: &[&str]) -> Finished {
         let mut arguments = vec!["train", "tiny.toml"];
         arguments.extend(overrides.iter().flat_map(|value| ["--set", value]));
         self.run(&arguments).success()
     }
 
-    /// The losses of a run's steps.
+    /// Returns the losses of a run's steps.
     pub(crate) fn losses(&self, dir: &str) -> Vec<f64> {
         let log = self.log(&format!("{dir}/metrics.jsonl"));
         log.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
     }
 
-    /// The metrics of a run's probes.
+    /// Returns the metrics of a run's probes.
     pub(crate) fn scores(&self, dir: &str) -> Vec<Value> {
         self.log(&format!("{dir}/probes.jsonl")).iter().map(|line| line["metrics"].clone()).collect()
     }
@@ -149,13 +149,13 @@ impl Workplace {
         }
     }
 
-    /// The lines of a log, without what depends on the machine's speed.
+    /// Returns the lines of a log, without timings.
     pub(crate) fn log(&self, relative: &str) -> Vec<Value> {
         read_log(&self.path(relative))
     }
 }
 
-/// The lines of a log, without what depends on the machine's speed.
+/// Returns the lines of a log, without timings.
 pub(crate) fn read_log(path: &Path) -> Vec<Value> {
     let text = fs_err::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines()
@@ -169,17 +169,17 @@ pub(crate) fn read_log(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// A command that runs. Dropped, as when a test fails, it is killed.
+/// A running command. It is killed when dropped, for example if a test fails.
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
-    /// Starts a command, whose standard error is kept.
+    /// Starts a command, and captures its standard error.
     pub(crate) fn of(command: &mut Command) -> Self {
         Self(Some(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
     fn child(&mut self) -> &mut Child {
-        self.0.as_mut().expect("it is only taken by what consumes this")
+        self.0.as_mut().expect("only consuming methods take it")
     }
 
     pub(crate) fn id(&mut self) -> u32 {
@@ -190,8 +190,8 @@ impl Running {
         self.child().try_wait().unwrap().is_some()
     }
 
-    /// Sends a signal by its name, such as `INT`. `kill` is built into every shell; as a program it may be
-    /// absent.
+    /// Sends a signal by its name, such as `INT`. `kill` is a builtin of every shell, but may be missing as a
+    /// program.
     pub(crate) fn signal(&mut self, name: &str) {
         let command = format!("kill -{name} {}", self.id());
         let status: ExitStatus = Command::new("sh").args(["-c", &command]).status().unwrap();
@@ -203,29 +203,29 @@ impl Running {
         self.child().wait().unwrap();
     }
 
-    /// Waits until it ends by itself, for two minutes at most.
+    /// Waits until the program exits, for at most two minutes.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Finished {
         let end = Instant::now() + Duration::from_mins(2);
         while !self.has_ended() {
-            assert!(Instant::now() < end, "the program doesn't come to its end");
+            assert!(Instant::now() < end, "the program doesn't exit");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Finished(self.0.take().expect("nobody else takes it").wait_with_output().unwrap())
+        Finished(self.0.take().expect("only consuming methods take it").wait_with_output().unwrap())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            // It may have ended.
+            // It may have exited.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// Waits until `condition` holds, for a minute at most.
+/// Waits until `condition` is true, for at most a minute.
 #[track_caller]
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
@@ -235,7 +235,7 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A file system in memory, taken away again at the end, also of a test that fails.
+/// A file system in memory, unmounted when dropped.
 #[cfg(target_os = "linux")]
 pub(crate) struct Mounted(PathBuf);
 
@@ -266,11 +266,11 @@ impl Drop for Mounted {
     }
 }
 
-/// A command that ended.
+/// A finished command.
 pub(crate) struct Finished(Output);
 
 impl Finished {
-    /// Runs a command to its end.
+    /// Runs a command and waits for it.
     pub(crate) fn of(command: &mut Command) -> Self {
         Self(command.output().unwrap())
     }
@@ -281,7 +281,7 @@ impl Finished {
         self
     }
 
-    /// Checks the exit code, and that a user saw no panic.
+    /// Asserts the exit code, and that there was no panic.
     #[track_caller]
     pub(crate) fn fails_with(self, code: i32) -> Self {
         assert_eq!(self.0.status.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
@@ -305,12 +305,12 @@ impl Finished {
 /// All files below a directory with their bytes, by relative path.
 pub(crate) fn files_below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut pending = vec![dir.to_owned()];
+    while let Some(next) = pending.pop() {
         for entry in fs_err::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                pending.push(path);
             } else {
                 files.push((path.strip_prefix(dir).unwrap().to_owned(), fs_err::read(&path).unwrap()));
             }

@@ -1,4 +1,4 @@
-//! A suite over a series of checkpoints: a probe log as if they had been one run.
+//! Evaluation of a suite on a series of checkpoints, with a probe log like that of a run.
 
 use serde_json::Value;
 
@@ -6,8 +6,8 @@ use crate::support::{Workplace, files_below};
 
 const SWEEP: [&str; 6] = ["sweep", "run", "--suite", "tinyworld", "--out", "log"];
 
-/// The lines of steps that both the loop and a sweep have been through, without what depends on the rounds
-/// before.
+/// Returns the lines of the steps that both the run and the sweep evaluated, without fields that depend on
+/// earlier rounds.
 fn comparable(lines: Vec<Value>) -> Vec<Value> {
     let is_of_both = |line: &Value| [4, 12].contains(&line["step"].as_u64().unwrap());
     let mut lines: Vec<Value> = lines
@@ -22,7 +22,7 @@ fn comparable(lines: Vec<Value>) -> Vec<Value> {
     lines
 }
 
-/// Everything that a sweep leaves, without times.
+/// Returns the files of a sweep, without timings.
 fn left(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
     let files = files_below(&place.path(dir)).into_iter();
     let files = files.map(|(name, content)| (name.to_string_lossy().into_owned(), content));
@@ -69,7 +69,7 @@ fn an_interrupted_sweep_resumes_to_the_same_files() {
     };
     limited(&["--out", "whole"]).success();
     limited(&["--out", "cut", "--revisions", "step-{00000004..00000008..4}"]).success();
-    // As a kill leaves it: of the last checkpoint, some lines, and nothing that says it is done.
+    // As after a kill: some lines of the last checkpoint, which isn't recorded as done.
     let mut record: Value =
         serde_json::from_slice(&fs_err::read(place.path("cut/sweep.json")).unwrap()).unwrap();
     record["done"].as_array_mut().unwrap().pop();
@@ -78,7 +78,7 @@ fn an_interrupted_sweep_resumes_to_the_same_files() {
     fs_err::write(place.path("cut/probes.jsonl"), &log[..log.len() - 100]).unwrap();
     limited(&["--out", "cut"]).success();
     assert_eq!(left(&place, "whole"), left(&place, "cut"));
-    // Nothing is left to do, and nothing changes.
+    // Nothing remains to be done, and nothing changes.
     limited(&["--out", "cut"]).success();
     assert_eq!(left(&place, "whole"), left(&place, "cut"));
 }
@@ -104,7 +104,7 @@ fn a_signal_ends_a_sweep_after_a_checkpoint() {
     let records = place.log("log/probes.jsonl");
     let steps: std::collections::BTreeSet<u64> =
         records.iter().map(|record| record["step"].as_u64().unwrap()).collect();
-    // A fast machine may have come to the end before the signal did.
+    // On a fast machine, the sweep may have finished before the signal.
     if done() < 3 {
         ended.fails_with(130);
     }

@@ -1,4 +1,4 @@
-//! Several ranks that are threads of one process, as where one process has several devices.
+//! Several ranks as threads of one process, as for a process with several devices.
 
 use serde_json::Value;
 
@@ -24,14 +24,14 @@ fn four_ranks_of_a_process_equal_one_rank_bit_for_bit() {
     assert!(weights(&place, "four") == weights(&place, "one"));
     assert!(!place.scores("one").is_empty() && place.scores("four") == place.scores("one"));
     let items = |dir: &str| files_below(&place.path(&format!("{dir}/items")));
-    assert!(items("four") == items("one"), "every item has the same bits, whichever rank asked it");
+    assert!(items("four") == items("one"), "every item is equal bit for bit, whichever rank evaluated it");
     let identity: Value =
         serde_json::from_slice(&fs_err::read(place.path("four/run.json")).unwrap()).unwrap();
     assert_eq!(identity["ranks"], 4);
-    assert!(!place.path("four/.ranks").exists(), "signs of life are cleared away");
+    assert!(!place.path("four/.ranks").exists(), "heartbeat files are removed");
 }
 
-/// Devices add up first; their order of additions is their own, but the same each time.
+/// Devices of a process reduce first. Their order of additions differs from the tree, but is always the same.
 #[test]
 fn reduction_among_devices_trains_the_same() {
     let place = Workplace::new();
@@ -46,8 +46,7 @@ fn reduction_among_devices_trains_the_same() {
     assert!(place.path("divided/checkpoints/step-00000012/optimizer-00002-of-00002.safetensors").is_file());
 }
 
-/// Choices, answers that the model writes, examples in its context, representations: every item has the same
-/// bits.
+/// Multiple choice, generated answers, in-context tasks, representations: every item is equal bit for bit.
 #[test]
 fn every_kind_of_probe_is_divided_among_ranks() {
     let place = Workplace::new();

@@ -31,7 +31,7 @@ fn transformers_loads_a_checkpoint_and_computes_the_same() {
     assert!(difference < 1e-4, "{difference}");
 }
 
-/// What `transformers` says of a checkpoint, and of our logits.
+/// Runs a checkpoint in `transformers`, and compares its logits with ours.
 fn report(python: &OsStr, checkpoint: &Path, logits: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check/transformers_load.py");
     let output = Command::new(python)
@@ -45,13 +45,13 @@ fn report(python: &OsStr, checkpoint: &Path, logits: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Writes `input_ids` `[3, 64]` and the checkpoint's `logits` `[3, 64, vocab]` for them to `file`; gives the
-/// number of logits.
+/// Writes `input_ids` `[3, 64]` and the checkpoint's `logits` `[3, 64, vocab]` for them to `file`. Returns
+/// the number of logits.
 fn write_logits(checkpoint: &Path, file: &Path) -> usize {
     let device = Device::flex();
     let model = load(checkpoint, &device).unwrap();
     let vocab_size = model.config().vocab_size as u32;
-    // All over the vocabulary, in no order that the model has learned.
+    // Ids from the whole vocabulary, in an order that the model hasn't learned.
     let ids: Vec<i64> = (0..3 * 64).map(|at| i64::from((at * 167 + 5) % vocab_size)).collect();
     let ids = TensorData::new(ids, [3, 64]);
     let tokens_bt = Tensor::<2, Int>::from_data(ids.clone(), &device);

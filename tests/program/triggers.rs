@@ -1,4 +1,4 @@
-//! What probes set off: on intervals, once in a while, and not at all where it is a dry run.
+//! Triggers: conditions on intervals, cooldown, dry runs and actions.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Finished, Workplace, files_below, wait_for};
 
-/// A workplace whose runs probe every second step, with these triggers.
+/// A workplace whose runs validate every second step, with these triggers.
 fn workplace(triggers: &str) -> Workplace {
     let place = Workplace::new();
     let text = fs_err::read_to_string(place.path("tiny.toml")).unwrap();
@@ -27,8 +27,7 @@ fn steps(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["step"].as_u64().unwrap()).collect()
 }
 
-/// The bits per byte of the validation split fall from 5 on: the interval is below this from the first round
-/// on.
+/// The bits per byte of the validation split start at about 5, so the condition holds from the first round.
 const ALWAYS: &str = "[[triggers]]\nname = \"low\"\ntask = \"validation/world\"\nbelow = 1000.0\n";
 
 #[test]
@@ -60,7 +59,7 @@ fn a_dry_run_trigger_only_reports_its_actions() {
     let held = &events(&place, "run", "triggered")[0];
     assert_eq!((&held["dry_run"], &held["actions"][0]), (&true.into(), &"stop".into()));
     assert!(!place.path("touched").exists() && !place.path("run/branches").exists());
-    assert!(place.path("run/checkpoints/step-00000012").exists(), "it came to its end");
+    assert!(place.path("run/checkpoints/step-00000012").exists(), "the run finishes");
 }
 
 #[test]
@@ -73,7 +72,7 @@ fn a_checkpoint_is_kept_permanently() {
     place.train(&[&["train.steps=8"], &settings[..]].concat());
     let kept = |step: &str| place.path(&format!("run/checkpoints/kept-{step}/state.json")).exists();
     assert!(kept("00000000") && kept("00000006"));
-    // Also after a resume, and by it.
+    // They survive a resume, which keeps another.
     place
         .run(&[
             "train",
@@ -87,13 +86,13 @@ fn a_checkpoint_is_kept_permanently() {
         ])
         .success();
     assert!(kept("00000000") && kept("00000006") && kept("00000012"));
-    let mut folders: Vec<String> = fs_err::read_dir(place.path("run/checkpoints"))
+    let mut names: Vec<String> = fs_err::read_dir(place.path("run/checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("step-"))
         .collect();
-    folders.sort();
-    assert_eq!(folders, ["step-00000000", "step-00000006", "step-00000012"]);
+    names.sort();
+    assert_eq!(names, ["step-00000000", "step-00000006", "step-00000012"]);
     wait_for(|| lines(&place, "run/commands.log").len() == 3);
     assert!(
         lines(&place, "run/commands.log")[1]
@@ -113,7 +112,7 @@ fn the_evaluation_interval_is_shortened_temporarily() {
     place.train(&["train.steps=5"]);
     place.run(&["train", "tiny.toml", "--allow-change", "train.steps"]).success();
     assert_eq!(steps(&events(&place, "run", "evaluation_finished")), [0, 1, 2, 3, 5, 12]);
-    // A run that probes more often learns the same.
+    // A run with more evaluations trains the same.
     let plain = workplace("");
     plain.train(&["train.steps=5"]);
     plain.run(&["train", "tiny.toml", "--allow-change", "train.steps"]).success();
@@ -134,8 +133,8 @@ fn a_trigger_stops_the_run() {
     assert!(place.path(&format!("run/checkpoints/step-{step:08}")).exists());
 }
 
-/// The rate is so high that validation gets worse: the run goes back, leaves out the rows since then, and in
-/// the end stops.
+/// The learning rate is so high that validation worsens: the run rewinds, skips the rows since then, and
+/// finally stops.
 #[test]
 fn a_worsened_task_rewinds_the_run() {
     let place = workplace(
@@ -183,7 +182,7 @@ fn a_branch_is_ready_to_be_trained() {
     assert_eq!(held.len(), 1);
     let (step, dir) = (steps(&held)[0], held[0]["branch"].as_str().unwrap().to_owned());
     assert_eq!(dir, format!("run/branches/step-{step:08}-low"));
-    // The command began it: it trains from that moment on, and its rate falls in a straight line.
+    // The command starts the branch. It trains from this step on, with a linearly decreasing learning rate.
     let last = format!("{dir}/run/checkpoints/step-{:08}/manifest.json", step + 6);
     wait_for(|| place.path(&last).exists());
     let metrics = place.log(&format!("{dir}/run/metrics.jsonl"));
@@ -192,7 +191,7 @@ fn a_branch_is_ready_to_be_trained() {
     let trunk = place.log("run/metrics.jsonl");
     assert!(
         (rates[0] - trunk[step as usize]["lr"].as_f64().unwrap()).abs() < 1e-12,
-        "it begins where the trunk is"
+        "the branch starts with the learning rate of the trunk"
     );
     let falls: Vec<f64> = rates.windows(2).map(|pair| pair[0] - pair[1]).collect();
     assert!(falls.iter().all(|fall| (fall - falls[0]).abs() < 1e-12 && *fall > 0.0), "{rates:?}");

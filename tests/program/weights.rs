@@ -1,4 +1,4 @@
-//! Weights of any layout are read, turned into any other, and used as they are.
+//! Reading, converting and using weights of every layout.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Copies a fixture, to be spoilt or added to.
+/// Copies a fixture that a test changes.
 fn copied(place: &Workplace, relative: &str) {
     for (name, bytes) in files_below(&fixture(relative)) {
         fs_err::create_dir_all(place.path("source")).unwrap();
@@ -114,7 +114,7 @@ fn a_checkpoint_of_a_run_is_exported_without_its_state() {
     let of_the_run = ["state.json", "manifest.json", "optimizer.safetensors", "fineline.toml"];
     assert!(of_the_run.iter().all(|file| !names.contains(&(*file).to_owned())), "{names:?}");
 
-    // The same model, in every layout: the same text.
+    // The model generates the same text in every layout.
     place.run(&["weights", "export", "run", "--to", "easylm", "--out", "stream"]).success();
     let generate = |checkpoint| {
         let arguments =
@@ -125,7 +125,7 @@ fn a_checkpoint_of_a_run_is_exported_without_its_state() {
     assert_eq!(generate("hf"), expected);
     assert_eq!(generate("stream"), expected);
 
-    // What is damaged isn't passed on.
+    // Damaged checkpoints aren't exported.
     let model = place.path("run/checkpoints/step-00000004/model.safetensors");
     let mut bytes = fs_err::read(&model).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -143,7 +143,7 @@ fn conversion_to_another_precision_is_reported() {
     let report = place.run(&arguments).success().json();
     let rounding = &report["parity"]["rounding"];
     let error = rounding["largest_error"].as_f64().unwrap();
-    // Eight bits: half of the last one, of weights about 1.
+    // bfloat16 has 8 significant bits. The error is at most half of the last one, of weights of about 1.
     assert!(error > 0.0 && error <= 0.004, "{rounding}");
     assert_eq!(rounding["overflowed"], 0);
     let found = place.run(&["weights", "inspect", "half", "--json"]).success().json();
@@ -156,7 +156,7 @@ fn a_failed_import_leaves_nothing_behind() {
     copied(&place, "untied/bin-bfloat16");
     let file = place.path("source/pytorch_model.bin");
     let mut bytes = fs_err::read(&file).unwrap();
-    // In the values of the last storage, which end just before the header of the record `version`.
+    // A byte in the values of the last storage, which end just before the header of the record `version`.
     let at = bytes.windows(8).position(|window| window == b"/version").unwrap() - 80;
     bytes[at] ^= 1;
     fs_err::write(&file, bytes).unwrap();
@@ -170,7 +170,7 @@ fn a_failed_import_leaves_nothing_behind() {
     assert!(!place.path("hf").exists());
     assert!(files_below(&place.path("")) == before);
 
-    // What is there is left alone.
+    // Existing files aren't changed.
     place.write("hf/mine.txt", "mine");
     let failed = place.run(&["weights", "import", text(&fixture("tied")), "--out", "hf"]).fails_with(2);
     assert!(
@@ -202,7 +202,7 @@ fn usage_errors_and_failures_have_different_exit_codes() {
     assert!(!place.path("hf").exists());
 }
 
-/// On a disk of 16 KiB, less than either layout takes.
+/// The disk has 16 KiB, less than either layout needs.
 #[test]
 #[cfg(target_os = "linux")]
 fn insufficient_disk_space_is_reported_before_anything_is_written() {
@@ -223,7 +223,7 @@ fn a_pickle_with_code_is_reported_and_not_executed() {
     let place = Workplace::new();
     fs_err::create_dir_all(place.path("source")).unwrap();
     fs_err::copy(fixture("untied/config.json"), place.path("source/config.json")).unwrap();
-    // A zip archive with one stored file, by hand: its pickle would make a file.
+    // A handwritten zip archive with one stored file, a pickle that would create a file.
     let pickle = b"cos\nsystem\nX\x0c\x00\x00\x00touch hacked\x85R.";
     fs_err::write(place.path("source/pytorch_model.bin"), zip_of("a/data.pkl", pickle)).unwrap();
     for arguments in [&["weights", "inspect", "source"][..], &["weights", "import", "source", "--out", "hf"]]

@@ -1,11 +1,11 @@
-//! Whole runs on a GPU's backend against the same on the processor. Of a build with `--features wgpu`; the
-//! GPU may be Mesa's software one, so everything is tiny.
+//! Whole runs on a GPU backend, compared with the same runs on the CPU. Built with `--features wgpu`. The GPU
+//! may be Mesa's software one, so everything is tiny.
 //!
 //!     cargo test --release -p fineline -p fineline-kernels --features wgpu --test wgpu
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
+    reason = "tests fail by panicking and print what they skip"
 )]
 
 #[allow(dead_code, reason = "the other tests use more of it")]
@@ -16,10 +16,10 @@ use support::{Finished, Workplace};
 
 const STEPS: u64 = 20;
 
-/// Losses and gradient norms of twenty steps, relative.
+/// Relative tolerance of losses and gradient norms over twenty steps.
 const TRAINING: f64 = 1e-5;
 
-/// What probes report: a share of each value, or of one where that is more.
+/// Tolerance of probe metrics, relative to the larger of the value and 1.
 const PROBES: f64 = 1e-4;
 
 /// A directory to work in, unless this machine has no device.
@@ -46,7 +46,7 @@ impl Workplace {
     }
 }
 
-/// Asserts that two runs logged the same, up to a share of each number.
+/// Asserts that two runs logged the same metrics, up to a relative tolerance.
 #[track_caller]
 fn assert_same_metrics(actual: &[Value], expected: &[Value], tolerance: f64) {
     assert_eq!(actual.len(), expected.len());
@@ -61,7 +61,7 @@ fn assert_same_metrics(actual: &[Value], expected: &[Value], tolerance: f64) {
     assert!(furthest <= tolerance, "{furthest:e} apart");
 }
 
-/// Asserts that two logs of probes tell the same tasks with the same values.
+/// Asserts that two probe logs have the same tasks and the same values, up to [`PROBES`].
 #[track_caller]
 fn assert_same_probes(actual: &[Value], expected: &[Value]) {
     assert!(!expected.is_empty());
@@ -79,7 +79,7 @@ fn assert_same_probes(actual: &[Value], expected: &[Value]) {
     assert!(furthest <= PROBES, "{furthest:e} apart");
 }
 
-/// One run each, and what may be asked of them afterwards.
+/// One run on each device, then evaluation and generation from a checkpoint.
 #[test]
 fn a_run_equals_that_on_the_cpu() {
     let Some(place) = workplace() else { return };
@@ -90,12 +90,12 @@ fn a_run_equals_that_on_the_cpu() {
     assert_same_metrics(&log("wgpu", "metrics"), &log("cpu", "metrics"), TRAINING);
     assert_same_probes(&log("wgpu", "probes"), &log("cpu", "probes"));
 
-    // One checkpoint, asked and continued on both.
+    // One checkpoint, evaluated and used for generation on both.
     let checkpoint = format!("wgpu/checkpoints/step-{STEPS:08}");
     let [on_wgpu, on_cpu] = ["wgpu", "cpu"].map(|device| {
         let out = format!("probed-on-{device}");
-        let asked = ["probe", &checkpoint, "--suite", "tinyworld", "--device", device, "--out", &out];
-        place.run(&asked).success();
+        let arguments = ["probe", &checkpoint, "--suite", "tinyworld", "--device", device, "--out", &out];
+        place.run(&arguments).success();
         place.log(&format!("{out}/probes.jsonl"))
     });
     assert_same_probes(&on_wgpu, &on_cpu);
@@ -107,8 +107,7 @@ fn a_run_equals_that_on_the_cpu() {
     assert_eq!(on_wgpu["ids"], on_cpu["ids"]);
 }
 
-/// Two ranks of one process, as each of several devices would have one; here they share the one that there
-/// is.
+/// Two ranks of one process, as for a process with several devices. Here they share one device.
 #[test]
 fn ranks_of_a_process_train_like_the_cpu() {
     let Some(place) = workplace() else { return };
@@ -124,7 +123,7 @@ fn ranks_of_a_process_train_like_the_cpu() {
     }
 }
 
-/// What one device began, the other brings to its end.
+/// A run started on one device is finished on the other.
 #[test]
 fn a_checkpoint_resumes_on_another_device() {
     let Some(place) = workplace() else { return };
@@ -141,10 +140,10 @@ fn a_checkpoint_resumes_on_another_device() {
             [format!("run.device={second}"), format!("run.dir={first}"), format!("train.steps={STEPS}")];
         let settings =
             settings.iter().map(String::as_str).chain(plain).flat_map(|setting| ["--set", setting]);
-        let go_on: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(settings).collect();
-        let refusal = place.run(&go_on).fails_with(2).stderr();
+        let resume: Vec<&str> = ["train", "tiny.toml"].into_iter().chain(settings).collect();
+        let refusal = place.run(&resume).fails_with(2).stderr();
         assert!(refusal.contains("run.device"), "{refusal}");
-        place.run(&[&go_on[..], &["--allow-change", "run.device"]].concat()).success();
+        place.run(&[&resume[..], &["--allow-change", "run.device"]].concat()).success();
         assert_same_metrics(&place.log(&format!("{first}/metrics.jsonl")), &unbroken, TRAINING);
     }
 }
