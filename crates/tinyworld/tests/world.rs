@@ -129,18 +129,24 @@ fn items_about_the_same_fact_are_a_cluster() {
         for (fact, items) in clusters {
             let answers: BTreeSet<&String> = items.iter().map(|item| &item.choices[item.gold]).collect();
             assert_eq!(answers.len(), 1, "{name}: {fact} has one answer");
-            assert!(items.iter().all(|item| item.context.contains(&fact)), "{name}: {fact} is asked about");
+            assert!(
+                items.iter().all(|item| item.context.contains(&fact)),
+                "{name}: {fact} is in the context"
+            );
         }
     }
     for name in ["agreement", "pronouns", "sizes", "exam"] {
         for (fact, items) in clusters(name) {
-            assert!(items.iter().all(|item| item.context.contains(&fact)), "{name}: {fact} is asked about");
+            assert!(
+                items.iter().all(|item| item.context.contains(&fact)),
+                "{name}: {fact} is in the context"
+            );
         }
     }
     for (sum, items) in clusters("addition") {
         let numbers: Vec<&str> = sum.split(" + ").collect();
         let asked = |item: &&WorldItem| numbers.iter().all(|number| item.context.contains(number));
-        assert!(items.iter().all(asked), "{sum} is asked about");
+        assert!(items.iter().all(asked), "{sum} is in the context");
     }
 }
 

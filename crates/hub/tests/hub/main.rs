@@ -194,17 +194,17 @@ fn requested_delays_are_respected() {
     server.trouble("/api/", Kind::Status(429, "Retry-After: 0"));
     server.trouble("test.jsonl", Kind::Status(503, ""));
     let out = tempfile::tempdir().expect("a directory");
-    fetch(&server, &split("test"), out.path()).expect("patience helps");
+    fetch(&server, &split("test"), out.path()).expect("retries succeed");
     assert_eq!(server.log().iter().filter(|line| line.contains("/api/")).count(), 2);
 
     server.trouble("/api/", Kind::Status(429, "Retry-After: 86400"));
-    let error = fetch(&server, &split("test"), out.path()).expect_err("a day is too long").to_string();
+    let error = fetch(&server, &split("test"), out.path()).expect_err("the delay is too long").to_string();
     assert!(error.contains("too many requests; the hub requests a delay of 86400 s"), "{error}");
 
     for _ in 0..3 {
         server.trouble("/api/", Kind::Status(500, ""));
     }
-    let error = fetch(&server, &split("test"), out.path()).expect_err("it stays down").to_string();
+    let error = fetch(&server, &split("test"), out.path()).expect_err("every attempt fails").to_string();
     assert!(error.contains("the hub responded with status 500 (attempt 3)"), "{error}");
 }
 
@@ -213,7 +213,7 @@ fn missing_data_sets_and_splits_are_reported() {
     let server = Server::start(&[("test.jsonl", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     let refused = |request: DatasetRequest| {
-        fetch(&server, &request, out.path()).expect_err("it isn't there").to_string()
+        fetch(&server, &request, out.path()).expect_err("it is missing").to_string()
     };
     let revision = DatasetRequest { revision: Some("v9".into()), ..request() };
     assert_eq!(refused(revision), "org/data: no revision `v9`");
@@ -261,14 +261,14 @@ fn offline_mode_uses_local_files() {
     let commit = Some("c0ffee".repeat(6));
     let fixed = DatasetRequest { revision: commit, ..split("test") };
     fetch(&server, &fixed, out.path()).expect("a commit never changes");
-    assert!(server.log().is_empty(), "nobody was asked");
+    assert!(server.log().is_empty(), "no requests are sent");
 }
 
 #[test]
 fn script_data_sets_are_read_from_the_parquet_conversion() {
     let server = Server::start(&[("data.py", "...")]);
     let out = tempfile::tempdir().expect("a directory");
-    let error = fetch(&server, &request(), out.path()).expect_err("nothing can be read").to_string();
+    let error = fetch(&server, &request(), out.path()).expect_err("no readable files").to_string();
     assert!(error.ends_with(": a program makes its records, and it isn't run here"), "{error}");
     server.put_converted("default/validation/0000.parquet", "PARQUET");
     let fetched = fetch(&server, &request(), out.path()).expect("a data set");

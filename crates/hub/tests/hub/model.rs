@@ -33,7 +33,7 @@ fn fetch_with(config: HubConfig, models: &Path) -> Result<(PathBuf, FetchedModel
 fn a_model_is_downloaded_once_and_found_without_requests() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
-    let missing = find_model(&address(), models.path()).expect_err("it isn't here").to_string();
+    let missing = find_model(&address(), models.path()).expect_err("the model is missing").to_string();
     assert!(missing.contains("hf://org/data@ckpt_1: not in"), "{missing}");
     assert!(missing.contains("fineline weights fetch hf://org/data@ckpt_1 --out"), "{missing}");
 
@@ -52,11 +52,11 @@ fn a_model_is_downloaded_once_and_found_without_requests() {
     server.log();
     let (_, _, outcome) = fetch_with(config(&server), models.path()).expect("a model");
     assert_eq!(outcome, FetchOutcome::UpToDate);
-    assert_eq!(server.log().len(), 1, "only the listing was asked for");
+    assert_eq!(server.log().len(), 1, "only the listing is requested");
     let offline = HubConfig { access: Access::Offline, ..config(&server) };
-    fetch_with(offline, models.path()).expect("it is here");
-    find_model(&address(), models.path()).expect("it is here");
-    assert!(server.log().is_empty(), "nobody was asked");
+    fetch_with(offline, models.path()).expect("the model is present");
+    find_model(&address(), models.path()).expect("the model is present");
+    assert!(server.log().is_empty(), "no requests are sent");
 
     server.put(&[("pytorch_model-00002-of-00002.bin", "better weights")]);
     server.set_commit(&"decade".repeat(6));
@@ -76,7 +76,7 @@ fn a_partial_model_is_not_found_and_its_download_resumes() {
     server.trouble("/elsewhere", Kind::Break(8));
     server.trouble("/elsewhere", Kind::Break(0));
     let once = HubConfig { attempts: 1, ..config(&server) };
-    let error = fetch_with(once, models.path()).expect_err("it broke").to_string();
+    let error = fetch_with(once, models.path()).expect_err("the connection breaks").to_string();
     assert!(error.contains("00001-of-00002.bin"), "{error}");
     assert!(matches!(find_model(&address(), models.path()), Err(HubError::NotFetched { .. })));
     server.log();
@@ -126,7 +126,7 @@ fn changed_content_is_found_on_request() {
     assert_eq!(
         fetch_with(config(&server), models.path()).expect("a model").2,
         FetchOutcome::UpToDate,
-        "its size is right"
+        "the size is correct"
     );
     assert_eq!(verified(), FetchOutcome::Fetched);
     assert_eq!(fs::read_to_string(half).expect("a file"), "one half of the weights");
@@ -137,6 +137,6 @@ fn a_gated_file_is_reported_with_how_to_get_access() {
     let server = Server::start(FILES);
     let models = tempfile::tempdir().expect("a directory");
     server.trouble("00001-of-00002.bin", Kind::Status(401, ""));
-    let error = fetch_with(config(&server), models.path()).expect_err("it is closed").to_string();
+    let error = fetch_with(config(&server), models.path()).expect_err("the file is gated").to_string();
     assert!(error.contains("set HF_TOKEN if it is private"), "{error}");
 }
