@@ -176,9 +176,9 @@ fn files_that_differ_from_the_listing_are_not_kept() {
     let server = Server::start(&[("test.jsonl", LINES), ("train.parquet", LINES)]);
     let out = tempfile::tempdir().expect("a directory");
     for (name, kind, expected) in [
-        ("test", Kind::Short(4), "expected 24 bytes, but there are 20"),
-        ("test", Kind::Flip, "expected the hash"),
-        ("train", Kind::Flip, "expected the hash"),
+        ("test", Kind::Short(4), "expected 24 bytes, found 20"),
+        ("test", Kind::Flip, "expected hash"),
+        ("train", Kind::Flip, "expected hash"),
     ] {
         server.trouble(if name == "test" { "test.jsonl" } else { "/elsewhere" }, kind);
         let error = fetch(&server, &split(name), out.path()).expect_err("it is wrong").to_string();
@@ -240,7 +240,7 @@ fn a_token_gives_access_to_gated_data() {
     let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("it is closed").to_string();
     assert!(
-        error.contains("accept its terms at http://127.0.0.1:") && error.ends_with("; then set HF_TOKEN"),
+        error.contains("accepting its terms at http://127.0.0.1:") && error.ends_with("; then set HF_TOKEN"),
         "{error}"
     );
     let known = HubConfig { token: Some("hf_abc".into()), ..config(&server) };
@@ -269,7 +269,7 @@ fn script_data_sets_are_read_from_the_parquet_conversion() {
     let server = Server::start(&[("data.py", "...")]);
     let out = tempfile::tempdir().expect("a directory");
     let error = fetch(&server, &request(), out.path()).expect_err("no readable files").to_string();
-    assert!(error.ends_with(": a program makes its records, and it isn't run here"), "{error}");
+    assert!(error.ends_with("; its records are defined by a script, which isn't supported"), "{error}");
     server.put_converted("default/validation/0000.parquet", "PARQUET");
     let fetched = fetch(&server, &request(), out.path()).expect("a data set");
     assert_eq!(fetched.splits[0].0.revision, "refs/convert/parquet");

@@ -444,7 +444,7 @@ fn invalid_items_are_rejected_when_loading() {
             .unwrap_err()
             .to_string()
     };
-    assert_eq!(refuse(vec![]), "task `greedy_match`: it has no items");
+    assert_eq!(refuse(vec![]), "task `greedy_match`: no items");
     let long = "猫".repeat(MAX_LEN * 3);
     let error = refuse(vec![item("a", &["b"], 0), item("a", &[&long], 0)]);
     assert!(error.starts_with("task `greedy_match`, item 1: choice 0 has "), "{error}");
