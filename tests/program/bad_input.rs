@@ -385,7 +385,7 @@ fn a_read_only_run_directory_is_reported_and_not_changed() {
     assert!(files_below(&place.path("disk")) == before);
 }
 
-/// The same by the directory's mode, for users other than root.
+/// The same with the mode of the directory, for users other than root.
 #[test]
 #[cfg(unix)]
 fn a_directory_without_write_permission_is_reported() {

@@ -147,7 +147,7 @@ fn checkpoints_carry_log_lines_that_could_not_be_written() {
     fs_err::create_dir_all(place.path("elsewhere")).unwrap();
     fs_err::create_dir_all(place.path("disk/run")).unwrap();
     let overrides = ["log.max_buffered_lines=20", "log.tensorboard=false"];
-    // The directory must be the run's before its checkpoints may be elsewhere.
+    // The run must have created the directory before its checkpoints are moved elsewhere.
     let mut run = start(&place, &overrides);
     wait_for(|| run.has_ended() || steps(&place) > 2);
     run.kill();

@@ -160,7 +160,7 @@ fn skip_data_skips_the_next_rows() {
     set.extend(GUARDED.iter().flat_map(|value| ["--set", value]));
     let shown = place.run(&set).success().stdout();
     assert!(shown.starts_with("rows 48 to 59 are skipped by the run in run\nstep 13 row 0:"), "{shown}");
-    // The same rows by their plan, as another directory has them.
+    // The same rows without skipping, as for another run directory.
     let shown_16 = |step: &str| {
         let mut arguments = vec!["data", "show", "tiny.toml", "--step", step, "--set", "run.dir=none"];
         arguments.extend(GUARDED.iter().flat_map(|value| ["--set", value]));

@@ -127,7 +127,7 @@ fn rewarming_survives_a_stop_and_removed_weights() {
             (record["lr"].as_f64().unwrap(), share * planned[index + 4]["lr"].as_f64().unwrap());
         assert!((lr - expected).abs() <= 1e-15, "{lr} is not {expected}");
     }
-    // A branch within it continues it.
+    // A branch during the rewarming continues it.
     train_from(&place, "{from=\"unbroken/checkpoints/step-00000008\"}", &["run.dir=branch"]).success();
     assert_eq!(metrics(&place, "branch"), metrics(&place, "unbroken")[4..]);
     // Stopped after step 8 by a shorter run, which then is made longer; the weights no longer exist then.

@@ -311,7 +311,7 @@ fn amber_mini_survives_kills() {
     ends.sort_unstable();
     ends.dedup();
     assert_eq!(probed, ends, "a round at the start, after each chunk, and at the end");
-    // A run resumes from a chunk under its name, and sets aside what came after.
+    // A run resumes from a chunk by its name, and renames later checkpoints to `abandoned-...`.
     let path = repository("configs/amber-mini.toml");
     let mut back = vec!["train", path.to_str().unwrap(), "--resume", "killed/checkpoints/ckpt_002"];
     let all = SMALLER.iter().chain(&settings).copied().chain(["run.dir=killed"]);

@@ -168,8 +168,8 @@ fn a_signal_before_training_ends_the_run_immediately() {
     assert!(files_below(&place.path("run")) == before, "the run is unchanged");
 }
 
-/// A branch begins with a checkpoint of its own, and resumes by the command that started it or without
-/// `--resume`.
+/// A branch writes a checkpoint before its first step. It resumes with the command that started it, or
+/// without `--resume`.
 #[test]
 fn a_branch_resumes_from_its_own_checkpoints() {
     let place = Workplace::new();

@@ -91,7 +91,7 @@ enum Fault {
     Corrupt,
 }
 
-/// A fault for a number of requests, the first whose first line contains all of these words.
+/// A fault for the next `times` requests whose first line contains all `words`.
 struct Planned {
     words: &'static [&'static str],
     fault: Fault,
@@ -253,7 +253,7 @@ fn faults_of_remote_storage_do_not_affect_the_run() {
     let Some(store) = Store::start() else { return };
     let place = Workplace::new();
     place.train(&["run.dir=unbroken"]);
-    // What fails belongs to the last checkpoint: one that takes too long to upload is superseded by the next.
+    // Failed uploads are of the last checkpoint: one that takes too long is superseded by the next.
     store.proxy.plan(&["PUT", "step-00000012/model.safetensors"], Fault::Drop, 4);
     store.proxy.plan(&["PUT", "step-00000012/optimizer.safetensors"], Fault::Status(500), 4);
     store.proxy.plan(&["PUT", "metrics.jsonl"], Fault::Status(503), 4);
@@ -322,7 +322,7 @@ fn a_run_is_not_uploaded_over_another() {
     }
 }
 
-/// What a trigger keeps while the run continues stays in remote storage, too.
+/// Checkpoints that a trigger keeps permanently are kept in remote storage, too.
 #[test]
 fn checkpoints_kept_by_a_trigger_are_kept_in_remote_storage() {
     let place = Workplace::new();
