@@ -501,8 +501,8 @@ fn arguments_out_of_range_are_reported_by_flag() {
     error: invalid value '2' for '--top-p <TOP_P>': expected a number above 0 and at most 1
     error: invalid value '0' for '--top-k <TOP_K>': expected a whole number of at least 1
     error: invalid value '0' for '--temperature <TEMPERATURE>': expected a number above 0
-    error: --suite: unknown probe suite `tinywrold` (did you mean `tinyworld`?)
-    error: --tasks: suite `tinyworld` has no task `word_ordr` (did you mean `word_order`?)
+    error: --suite: unknown probe suite `tinywrold` (did you mean `tinyworld`?): expected one of in_context, representation, tinyworld (searched configs/probes)
+    error: --tasks: suite `tinyworld` has no task `word_ordr` (did you mean `word_order`?): expected one of agreement, word_order, pronouns, stories, tools, errands, sizes, residence, occupation, where_is, two_hop, last_word, sequence, addition, transitivity, exam, copying, translation
     error: invalid value '100' for '--vocab-size <VOCAB_SIZE>': expected at least 259: the 256 bytes and 3 special tokens
     ");
 }
