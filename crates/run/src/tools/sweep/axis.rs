@@ -165,7 +165,7 @@ mod tests {
             ("", "axis.csv:1: expected the columns revision, step, tokens"),
             ("revision,step\na,1", "axis.csv:1: expected the columns"),
             ("revision,step,tokens\na,1", "axis.csv:2: 2 cells, but the first line names 3"),
-            ("revision,step,tokens\na,one,2", "axis.csv:2: \"one\" is no number"),
+            ("revision,step,tokens\na,one,2", "axis.csv:2: \"one\" is not a number"),
             ("revision,step,tokens\na,1,2\na,2,3", "axis.csv:3: `a` occurs twice"),
         ] {
             fs::write(&path, text).unwrap();
