@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use anyhow::Result;
 use fineline_ranks::{Ranks, SingleRank};
 
-use crate::failure::{UsageError, exit_code, print_failure};
+use crate::failure::{exit_code, print_failure};
 use crate::messages::print_error;
 
 /// Exit code of a Rust program that panicked.
@@ -39,7 +39,7 @@ pub(crate) fn run_on_ranks<T>(work: impl FnOnce(&dyn Ranks) -> Result<T>) -> Res
 
 /// Joins the other processes, if a launcher started several.
 fn join() -> Result<Box<dyn Ranks>> {
-    match started_run_on_ranks() {
+    match launched_processes() {
         0 | 1 => Ok(Box::new(SingleRank)),
         count => join_by_mpi(count),
     }
@@ -47,7 +47,7 @@ fn join() -> Result<Box<dyn Ranks>> {
 
 /// Returns the number of processes that the launcher started (Open MPI, MPICH, Intel MPI or Slurm), or 0
 /// without one.
-fn started_run_on_ranks() -> usize {
+fn launched_processes() -> usize {
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]
         .iter()
         .find_map(|name| std::env::var(name).ok()?.parse().ok())
@@ -62,7 +62,7 @@ fn join_by_mpi(_: usize) -> Result<Box<dyn Ranks>> {
 /// Refuses to start: without MPI, each process would train the whole model, all into one directory.
 #[cfg(not(feature = "mpi"))]
 fn join_by_mpi(count: usize) -> Result<Box<dyn Ranks>> {
-    Err(UsageError(format!(
+    Err(crate::failure::UsageError(format!(
         "{count} processes were started together, but this build has no MPI support: build it with \
          `cargo build --release --features mpi` (scripts/setup-mpi.sh installs the dependencies)"
     ))
