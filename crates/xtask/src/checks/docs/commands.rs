@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn unknown_commands_and_flags_are_found() {
-        assert_eq!(unknown("`fineline launch`"), ["`fineline launch` is no command of docs/reference/cli.md"]);
+        assert_eq!(
+            unknown("`fineline launch`"),
+            ["`fineline launch` is no command of docs/reference/cli.md"]
+        );
         assert_eq!(
             unknown("`fineline data shows`"),
             ["`fineline data shows` is no command of docs/reference/cli.md"]
