@@ -46,7 +46,7 @@ fn configuration_errors_name_the_line_and_key() {
       optim.learning_rte (typo.toml:3): unknown key; did you mean `lr`?
       modle (typo.toml:4): unknown key; did you mean `model`?
     error: syntax.toml:1: unclosed table, expected `]`
-    error: train.steps = "many" (type.toml:3): invalid type: string "many", expected u64
+    error: train.steps = "many" (type.toml:3): invalid type: string "many", expected a whole number of at least 0
     error: cycle.toml: this file extends itself
     error: failed to open file `absent.toml`: No such file or directory (os error 2)
     error: nothing.toml has 4 problems
@@ -123,8 +123,8 @@ fn all_problems_are_reported_together() {
     error: many.toml has 8 problems
       model.preset = "llama-7" (many.toml:13): no preset has this name; did you mean `llama-7b`? There are tiny-260k, tiny-1m, tiny-7m, tiny-58m, llama-7b, llama-13b, llama-33b, llama-65b, openllama-3b, openllama-7b, openllama-13b, openllama-3b-v2, openllama-7b-v2, amber-7b, fineline-openllama-7b, fineline-amber
       optim.learning_rte (many.toml:3): unknown key; did you mean `lr`?
-      checkpoint.every_steps = -1 (many.toml:11): invalid value: integer `-1`, expected u64
-      optim.lr = "fast" (many.toml:4): invalid type: string "fast", expected f64
+      checkpoint.every_steps = -1 (many.toml:11): invalid value: integer `-1`, expected a whole number of at least 0
+      optim.lr = "fast" (many.toml:4): invalid type: string "fast", expected a number
       data.seq_len = 0 (--set): must be at least 1
       train.micro_batch_size = 3 (many.toml:6): must divide train.global_batch_size = 4; use 2 or 4
       guard.loss_spike.z = 0.0 (many.toml:8): must be above 0

@@ -71,7 +71,7 @@ pub(super) fn read(values: &Map<String, Value>, problems: &mut Problems) -> Opti
         } else if missing.contains(&key) || value_at(&values, &key).is_none() {
             return None;
         } else {
-            let problem = Problem::new(key.clone(), message);
+            let problem = Problem::new(key.clone(), without_rust_types(&message));
             let value = value_at(&values, &key).filter(|value| !value.is_object() && !value.is_array());
             problems.push(match value {
                 Some(value) => problem.with_value(format_args!("{value}")),
@@ -80,4 +80,23 @@ pub(super) fn read(values: &Map<String, Value>, problems: &mut Problems) -> Opti
             remove(&mut values, &key);
         }
     }
+}
+
+/// Replaces the name of a Rust type at the end of a message of serde by what a user would call it.
+fn without_rust_types(message: &str) -> String {
+    let names = [
+        ("u32", "a whole number of at least 0"),
+        ("u64", "a whole number of at least 0"),
+        ("usize", "a whole number of at least 0"),
+        ("f32", "a number"),
+        ("f64", "a number"),
+        ("a boolean", "true or false"),
+    ];
+    names
+        .iter()
+        .find_map(|(rust, plain)| {
+            let start = message.strip_suffix(rust)?.strip_suffix(", expected ")?;
+            Some(format!("{start}, expected {plain}"))
+        })
+        .unwrap_or_else(|| message.to_owned())
 }
