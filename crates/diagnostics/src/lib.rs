@@ -26,4 +26,4 @@ pub use class::{Classified, ErrorClass};
 pub use key::{Key, KeySegment};
 pub use problem::{Problem, Problems};
 pub use section::{Checker, ConfigSection};
-pub use suggestion::{choice_hint, nearest, nearest_hint};
+pub use suggestion::{choice_hint, nearest, nearest_hint, nearest_in_parentheses};

@@ -19,6 +19,11 @@ pub fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     nearest(name, known).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
+/// Returns ` (did you mean X?)`, for the middle of a sentence, or nothing if no name is similar.
+pub fn nearest_in_parentheses<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"))
+}
+
 /// Returns `; did you mean X? There are X, Y, Z`.
 #[must_use]
 pub fn choice_hint(name: &str, known: &[&str]) -> String {

@@ -259,17 +259,3 @@ fn token_advice(has_token: bool) -> &'static str {
 fn because(has_script: bool) -> &'static str {
     if has_script { "; its records are defined by a script, which isn't supported" } else { "" }
 }
-
-/// Returns ` (did you mean ...?)` if a known name is similar to `name`.
-pub(crate) fn nearest_hint(name: &str, known: &[String]) -> String {
-    let distance = |candidate: &String| (strsim::damerau_levenshtein(name, candidate), candidate.clone());
-    let is_near = |(distance, candidate): &(usize, String)| {
-        *distance <= candidate.chars().count().max(name.chars().count()) / 2
-    };
-    known
-        .iter()
-        .map(distance)
-        .filter(is_near)
-        .min()
-        .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
-}

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use glob::Pattern;
 use serde::Deserialize;
 
-use crate::error::{HubError, nearest_hint};
+use crate::error::HubError;
 use crate::repository::{RemoteFile, Snapshot};
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Name of the only configuration of a data set.
 pub const DEFAULT_CONFIG: &str = "default";
@@ -54,7 +55,7 @@ impl DatasetLayout {
         match (found, requested) {
             (Some((config, _)), _) => Ok(config),
             (None, Some(requested)) => {
-                let hint = nearest_hint(requested, &known);
+                let hint = nearest_in_parentheses(requested, known.iter().map(String::as_str));
                 Err(HubError::NoConfig { name, requested: requested.to_owned(), hint, known })
             }
             (None, None) => Err(HubError::SeveralConfigs { name, known }),
@@ -83,7 +84,7 @@ impl DatasetLayout {
                 name: dataset.to_owned(),
                 config: config.to_owned(),
                 requested: requested.to_owned(),
-                hint: nearest_hint(requested, &known),
+                hint: nearest_in_parentheses(requested, known.iter().map(String::as_str)),
                 known,
             });
         }

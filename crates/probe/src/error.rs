@@ -136,16 +136,6 @@ impl Classified for ProbeError {
 #[error("the evaluation was interrupted")]
 pub struct Interrupted;
 
-/// ` (did you mean ...?)` if one of `known` is similar to `name`, else the empty string.
-pub(crate) fn nearest_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
-        .min()
-        .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
-}
-
 fn looked_in(dirs: &[PathBuf]) -> String {
     let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     if dirs.is_empty() { String::new() } else { format!(" (searched {})", dirs.join(", ")) }

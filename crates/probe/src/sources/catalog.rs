@@ -7,7 +7,7 @@ use fineline_tinyworld::{World, WorldConfig};
 use fs_err as fs;
 use serde::Deserialize;
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::sources::builtin::in_context;
 use crate::sources::builtin::representation::world_task;
 use crate::sources::harness;
@@ -15,6 +15,7 @@ use crate::sources::suite_content::SuiteContent;
 use crate::sources::task_file::read_task;
 use crate::tasks::group::{GroupFile, TaskGroup};
 use crate::tasks::task::Task;
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Built-in suites.
 const BUILTIN: [(&str, SuiteLocation); 3] = [
@@ -118,7 +119,7 @@ impl Catalog {
             return Ok(SuiteLocation::File(path));
         }
         let known = self.names()?;
-        let hint = nearest_hint(name, known.iter().map(String::as_str));
+        let hint = nearest_in_parentheses(name, known.iter().map(String::as_str));
         Err(ProbeError::UnknownSuite { name: name.to_owned(), known, dirs: self.suite_dirs.clone(), hint })
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fineline_model::Llama;
 
-use crate::error::{Interrupted, ProbeError, nearest_hint};
+use crate::error::{Interrupted, ProbeError};
 use crate::requests::packing::pack;
 use crate::requests::request::{Request, RequestTokens};
 use crate::scorers::generation::answer_writer::GenerationStopped;
@@ -25,6 +25,7 @@ use crate::suite::prepared_task::{PreparedTask, TaskScoring};
 use crate::suite::round::{EvaluationRound, RoundResults, RoundScores, TaskFailure};
 use crate::tasks::group::TaskGroup;
 use crate::tasks::task::Task;
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// A set of tokenized tasks, ready to evaluate a model any number of times.
 #[derive(Clone, Debug)]
@@ -199,7 +200,7 @@ fn select_tasks(suite: &str, mut tasks: Vec<Task>, wanted: &[String]) -> Result<
         return Err(ProbeError::UnknownTask {
             suite: suite.to_owned(),
             name: name.clone(),
-            hint: nearest_hint(name, names()),
+            hint: nearest_in_parentheses(name, names()),
             known: names().map(str::to_owned).collect(),
         });
     }

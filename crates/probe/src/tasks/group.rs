@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::tasks::task::Task;
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Tasks of a suite whose results are aggregated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl GroupFile {
             None => known().collect(),
         };
         if let Some(name) = names.iter().find(|name| !known().any(|known| known == **name)) {
-            return Some(format!("the suite has no task `{name}`{}", nearest_hint(name, known())));
+            return Some(format!("the suite has no task `{name}`{}", nearest_in_parentheses(name, known())));
         }
         if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
             return Some("a task is listed twice".into());

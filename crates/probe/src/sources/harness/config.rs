@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::sources::harness::fields::FieldSource;
 use crate::sources::harness::functions::{PythonFunction, RecordFunction, ResultFunction};
 use crate::sources::harness::yaml::{SourcePosition, YamlData, YamlFields, YamlNode};
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Keys without effect here: names and groupings, decontamination, which fineline doesn't do, and keys about
 /// downloading data or permission to run code.
@@ -261,7 +262,7 @@ impl TaskKeys {
                     return Err(self.wrong(node, key, "not supported"));
                 }
             } else if !known.contains(&key.as_str()) {
-                let hint = nearest_hint(key, known.iter().copied());
+                let hint = nearest_in_parentheses(key, known.iter().copied());
                 return Err(node.position.wrong(format!("unknown key `{}`{hint}", self.path(key))));
             }
         }
@@ -336,7 +337,7 @@ impl TaskKeys {
         let Some(name) = self.text("output_type")? else { return Ok(OutputType::GenerateUntil) };
         let found = KINDS.iter().find(|(known, _)| *known == name).map(|(_, output)| *output);
         found.ok_or_else(|| {
-            let hint = nearest_hint(&name, KINDS.map(|(known, _)| known));
+            let hint = nearest_in_parentheses(&name, KINDS.map(|(known, _)| known));
             let names = KINDS.map(|(known, _)| known).join(", ");
             let message = format!("unknown type `{name}`{hint}: expected one of {names}");
             self.get("output_type").map_or_else(

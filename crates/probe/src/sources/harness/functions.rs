@@ -5,13 +5,14 @@
 use fancy_regex::Regex;
 use serde_json::{Value, json};
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::prompts::preprocess::{Preprocess, detokenized};
 use crate::prompts::template::{field, scalar};
 use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::text::math::boxed;
 use crate::text::python;
 use crate::text::whitespace::is_python_space;
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// A function in a task's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl PythonFunction {
         found.map(|(_, _, function)| Some(*function)).ok_or_else(|| {
             let of_dir =
                 BUILT_IN.iter().filter(|(family, ..)| *family == dir).map(|(_, function, _)| *function);
-            let hint = nearest_hint(name, of_dir);
+            let hint = nearest_in_parentheses(name, of_dir);
             node.position.wrong(format!(
                 "`{key}`: the Python function `{name}` of `{dir}` is not built in{hint}; replace it by a \
                  template, or write the task in TOML"

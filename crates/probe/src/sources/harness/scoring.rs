@@ -5,12 +5,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::sources::harness::config::{OutputType, TaskConfig};
 use crate::sources::harness::functions::{FilterFunction, MetricFunction, PythonFunction, ResultFunction};
 use crate::sources::harness::yaml::{YamlData, YamlNode};
 use crate::tasks::generation_rules::{AnswerEquality, ExactMatch, GenerationRules, Pipeline};
 use crate::tasks::kind::TaskKind;
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Metrics of choices, which are always computed.
 const OF_CHOICES: [&str; 5] = ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "brier_score"];
@@ -191,7 +192,10 @@ fn read<T: DeserializeOwned>(node: &YamlNode, value: Value, key: &str) -> Result
         let message = error.to_string();
         let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
         let hint = unknown.map_or_else(String::new, |(name, _)| {
-            nearest_hint(name, ["until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p"])
+            nearest_in_parentheses(
+                name,
+                ["until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p"],
+            )
         });
         node.position.wrong(format!("`{key}`: {message}{hint}"))
     })

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::error::{ProbeError, nearest_hint};
+use crate::error::ProbeError;
 use crate::sources::harness::yaml::{self, YamlData, YamlFields, YamlNode};
 use crate::tasks::group::{GroupMean, TaskGroup};
+use fineline_diagnostics::nearest_in_parentheses;
 
 /// Keys of a group that its tasks don't inherit (`GroupConfig`).
 const OF_GROUPS: [&str; 5] = ["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
@@ -215,7 +216,7 @@ impl TaskNames<'_> {
 
     fn unknown(&self, name: &str, member: &YamlNode) -> ProbeError {
         let known = self.of.iter().flat_map(BTreeMap::keys).map(String::as_str);
-        let hint = nearest_hint(name, known);
+        let hint = nearest_in_parentheses(name, known);
         member.position.wrong(format!(
             "no task, group or tag `{name}`{hint} in the .yaml files of {}",
             root(self.path).display()
